@@ -1,0 +1,229 @@
+"""Start, watch and end one real server on loopback: what every sandbox server shares.
+
+A server is ready when a probe says so, never after a pause; it is ended by its own pid, never by a name;
+and everything is bounded by a deadline.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_PORTS = range(20_000, 32_000)
+"""Below Linux's ephemeral range (32768 and up), so that an outgoing connection of some other process cannot
+take a server's port while that server is stopped."""
+
+_POLL_S = 0.02
+
+
+class SandboxError(Exception):
+    """A sandbox server could not be prepared, started or stopped; the message says which and why."""
+
+
+class MissingServer(SandboxError):
+    """A program that the sandbox needs is not installed; the message names the Debian package.
+
+    A test fixture turns it into a skip on a laptop and into a failure when `CI=true`.
+    """
+
+    def __init__(self, program: str, package: str) -> None:
+        super().__init__(f"{program} is not installed: apt-get install {package}")
+        self.program = program
+        self.package = package
+
+
+class StartFailed(SandboxError):
+    """A server ended, or was not ready, within its start time; the message ends with the tail of its log."""
+
+
+def find_program(name: str, package: str) -> Path:
+    """Return the path of a program, also looking where Debian keeps daemons (`/usr/sbin`).
+
+    Raises MissingServer, naming the Debian `package`.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+    found = shutil.which(name, path=path)
+    if found is None:
+        raise MissingServer(name, package)
+    return Path(found)
+
+
+def free_port() -> int:
+    """Return a TCP port that is free on 127.0.0.1 now; it is picked at random so that processes rarely meet."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return `count` different free TCP ports of 127.0.0.1 (each is held until all are found)."""
+    chooser = random.SystemRandom()
+    with contextlib.ExitStack() as held:
+        ports: list[int] = []
+        for port in chooser.sample(_PORTS, k=len(_PORTS)):
+            probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                ports.append(port)
+            if len(ports) == count:
+                return tuple(ports)
+    raise SandboxError(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop - 1}")
+
+
+def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:
+    """Say whether something listens on the port: a probe for servers that accept only when they can answer."""
+    with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1.0):
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+    """Poll `condition` until it holds; the one place where tests and sandbox wait for a real server.
+
+    Raises TimeoutError naming `what` once `timeout_s` seconds have passed.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"after {timeout_s:g} s still waiting for {what}")
+        time.sleep(_POLL_S)
+
+
+class ManagedProcess:
+    """One server process in its own session (so that its children can be ended with it).
+
+    `ready` is asked until it returns True; an `OSError` from it means "not yet". Standard output and error go
+    to `log_file` (appended, so a restart keeps the earlier log). With `user`, a privileged parent starts the
+    server as that user. Unless `outlives_parent`, the server is killed when the interpreter exits.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        log_file: Path,
+        ready: Callable[[], bool],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
+        start_timeout_s: float = 15.0,
+        stop_timeout_s: float = 5.0,
+        outlives_parent: bool = False,
+    ) -> None:
+        self.name = name
+        self.log_file = log_file
+        self._argv = [str(part) for part in argv]
+        self._ready = ready
+        self._env = dict(env) if env is not None else None
+        self._cwd = cwd
+        self._user = user
+        self._start_timeout_s = start_timeout_s
+        self._stop_timeout_s = stop_timeout_s
+        self._outlives_parent = outlives_parent
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the server runs, else None."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
+    def running(self) -> bool:
+        """True while the process has been started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server and return once it is ready; does nothing while it runs.
+
+        Raises StartFailed (with the tail of the log) when it ends or stays silent; it is then not running.
+        """
+        if self.running:
+            return
+        uid, gid = (None, None) if self._user is None else _ids(self._user)
+        with self.log_file.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+                user=uid,
+                group=gid,
+                extra_groups=None if uid is None else [],
+            )
+        if not self._outlives_parent:
+            atexit.register(self.kill)
+        try:
+            wait_until(self._answers_or_ended, f"{self.name} to be ready", self._start_timeout_s)
+        except TimeoutError as late:
+            self.kill()
+            raise StartFailed(f"{late}; its log {self.log_file} ends with:\n{self.log_tail()}") from late
+        if not self.running:
+            code = self._process.returncode
+            raise StartFailed(
+                f"{self.name} ended with status {code}; {self.log_file} ends with:\n{self.log_tail()}"
+            )
+
+    def stop(self) -> None:
+        """End the server politely (SIGTERM), then by SIGKILL when it takes longer than `stop_timeout_s`."""
+        process = self._process
+        if process is None:
+            return
+        if self.running:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=self._stop_timeout_s)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server and its children at once (SIGKILL), as a crash would; does nothing when it has ended."""
+        process = self._process
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the process leads its own session, hence its own group
+        process.wait(timeout=self._stop_timeout_s)
+        self._process = None
+        atexit.unregister(self.kill)
+
+    def pause(self) -> None:
+        """Freeze the server (SIGSTOP): it keeps its connections and answers nothing, as an overloaded one does."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on (SIGCONT)."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGCONT)
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of the server's log."""
+        if not self.log_file.exists():
+            return ""
+        return "\n".join(self.log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+    def _answers_or_ended(self) -> bool:
+        if not self.running:
+            return True
+        try:
+            return self._ready()
+        except OSError:
+            return False
+
+
+def _ids(user: str) -> tuple[int, int]:
+    """Return the user and group id of a Unix account."""
+    import pwd  # not on every platform; only needed here
+
+    entry = pwd.getpwnam(user)
+    return entry.pw_uid, entry.pw_gid
