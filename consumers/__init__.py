@@ -1,0 +1,1 @@
+"""Those who act on events: the registry, one consumer per target, and propagation. None imports another."""

@@ -1,0 +1,38 @@
+"""One base error for the whole system. A class's docstring is what an operator reads about it."""
+
+from __future__ import annotations
+
+import inspect
+
+
+class SesameError(Exception):
+    """Sésame met a condition that it names."""
+
+    remedy: str = ""
+
+    def __init__(self, message: str = "", *, remedy: str = "") -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+        if remedy:
+            self.remedy = remedy
+
+
+class TargetDown(SesameError):
+    """The target cannot be reached, or answers that it is out of order. Nobody's attempts are charged;
+    the consumer stops, probes, and goes on from the backlog when the target is back."""
+
+
+class Throttled(SesameError):
+    """The target asked to be called less often. The consumer pauses for as long as it was told."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Misconfigured(SesameError):
+    """The target refuses the consumer itself (token, rights, base DN), whoever the student is. The consumer
+    stops at once and says so; it looks again from time to time, and goes on when the fault is mended."""
+
+
+class DependencyDown(SesameError):
+    """The database or the event log cannot be used. Work stops until it can; nothing is lost."""

@@ -1,0 +1,1 @@
+"""The event log: one port, and one adapter per technology."""

@@ -1,0 +1,180 @@
+"""The event log's port, and what every adapter guarantees.
+
+**Order.** Records of one key go to one partition of a topic and are delivered in the order in which one
+producer appended them. Nothing is said across partitions, topics or producers.
+
+**Durability.** When `append` returns, the records are stored as durably as the adapter can: they survive
+kill -9 of every process. When it raises, each record may or may not be there, and the caller appends again:
+readers recognise duplicates by event id.
+
+**Delivery.** At least once. A consumer group's committed offset is the next one to read; after a crash,
+delivery starts again there. Nothing is committed but by `commit`: there is no automatic commit.
+A group that never committed starts at the earliest record.
+
+**Sharing.** Each partition is assigned to at most one live member of a group. A member that dies loses its
+partitions within the adapter's session time-out. Any number of processes may append and read at once.
+
+**Limits.** A record's value is at most `RECORD_BYTES_MAX`. An offset that is no longer, or not yet, in the
+log raises `OffsetOutOfRange`: never a silent jump.
+
+Consumers are not thread-safe: one thread owns one. Producers are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from pipeline.errors import SesameError
+
+RECORD_BYTES_MAX = 1_000_000
+
+
+class LogError(SesameError):
+    """The event log refused or failed."""
+
+
+class UnknownTopic(LogError):
+    """The topic does not exist. Create the topics first (`sesame run` does so on the embedded log)."""
+
+
+class OffsetOutOfRange(LogError):
+    """The offset asked for is not in the log any more, or not yet. The operator decides: target consumers
+    are resynchronised from the store, the registry asks for the file again."""
+
+
+class RecordTooLarge(LogError):
+    """The record is larger than the log takes. Nothing of its batch was appended."""
+
+
+class NotAssigned(LogError):
+    """The partition does not belong to this member (any more): its commit was refused."""
+
+
+class LogUnavailable(LogError):
+    """The log cannot be read or written just now. Try again: nothing was lost."""
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to append. `key` chooses the partition."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read. `timestamp_ms`: when it was appended, milliseconds since the epoch, UTC."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+    headers: Headers
+    timestamp_ms: int
+
+    @property
+    def tp(self) -> TopicPartition:
+        """The partition that this record is in."""
+        return TopicPartition(self.topic, self.partition)
+
+
+class Producer(Protocol):
+    """Appends records. Thread-safe."""
+
+    def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
+        """Append a batch, in order, and return where each record went, once all are durable.
+
+        Raises:
+            UnknownTopic, RecordTooLarge: nothing was appended.
+            LogUnavailable: the outcome is unknown; append again.
+        """
+
+    def close(self) -> None:
+        """Release resources."""
+
+
+class Consumer(Protocol):
+    """One member of a consumer group. Owned by one thread."""
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Up to `max_records` of the assigned, unpaused partitions, in order per partition.
+
+        Waits at most `timeout_s` for the first one. Also keeps the membership alive: call it often, even
+        with everything paused.
+
+        Raises:
+            OffsetOutOfRange: naming topic, partition and offset.
+            LogUnavailable: try again.
+        """
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """The partitions that this member owns at present; may change during `poll`."""
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Store the next offset to read per partition, durably.
+
+        Raises:
+            NotAssigned: a partition was lost to another member; the others were committed.
+        """
+
+    def committed(self, tp: TopicPartition) -> int | None:
+        """The group's committed offset, or None if it never committed there."""
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Read from `offset` on. Checked at the next `poll`."""
+
+    def pause(self, tps: Iterable[TopicPartition]) -> None:
+        """Deliver nothing of these until resumed."""
+
+    def resume(self, tps: Iterable[TopicPartition]) -> None:
+        """Deliver these again, from where they were paused."""
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """Per assigned partition, how many records are above the committed offset."""
+
+    def close(self) -> None:
+        """Leave the group, without committing."""
+
+
+class EventLog(Protocol):
+    """A log's entry point."""
+
+    def ensure_topics(self, partitions: Mapping[str, int]) -> None:
+        """Create what is missing of these topics.
+
+        Raises:
+            LogError: a topic exists with another number of partitions; changing it would break the order
+                of each key.
+        """
+
+    def producer(self) -> Producer:
+        """A new producer."""
+
+    def consumer(self, group: str, topics: Sequence[str], *, member: str) -> Consumer:
+        """Join `group` as `member` (a name that is stable over restarts), reading `topics`.
+
+        Raises:
+            UnknownTopic: naming it.
+        """
+
+    def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
+        """The next offset to be written, per partition."""
+
+    def close(self) -> None:
+        """Release resources."""

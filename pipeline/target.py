@@ -1,0 +1,147 @@
+"""What a target consumer is to the pipeline: a handler that brings one target to accounts' desired state.
+
+The worker loads the newest account of each student, takes the lease, calls `Handler.handle` with a batch,
+and carries the outcomes out in the right order. A handler knows one target and nothing of the log, of
+offsets, of parking or of leases.
+
+A target's own port (in its room's `port.py`) has five verbs, each over a batch:
+
+- `apply(batch)` writes what differs and nothing else, and may be repeated;
+- `close(batch)` shuts access and does nothing else;
+- `read(keys)` observes, from the server that the users reach;
+- `dump()` observes everybody, in bounded memory;
+- `probe()` exercises the whole path on an object of the pipeline's own, never on a student's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.account import Account
+
+
+@dataclass(frozen=True)
+class Task:
+    """One student's turn.
+
+    Attributes:
+        account: the newest desired state.
+        compare: an earlier call's outcome is unknown, or an operator asked: read back before writing.
+    """
+
+    account: Account
+    compare: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """The target was read back and is at the account's state.
+
+    Attributes:
+        digest: `sha256:` and 64 hex digits over the canonical form of what was *read back*; equal states
+            give equal digests, whatever wrote them. See `digest_of`.
+        changed: whether anything had to be written.
+        note: a remark for operators, without personal data.
+    """
+
+    digest: str
+    changed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A business precondition is missing. What could be done was done and read back.
+
+    Attributes:
+        reason: a token such as `pedagogical_enrolment_pending`; students and support read its explanation.
+        pending: names of what is not given yet.
+        recheck_after_s: look again by itself after this many seconds; None: only an event lifts it.
+    """
+
+    reason: str
+    pending: tuple[str, ...] = ()
+    recheck_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A transient failure of this student's work alone, after the retries within the call.
+
+    Attributes:
+        cause: a token such as `target_busy`.
+        message: for operators, without personal data and without secrets.
+        after_s: the target said when to come back.
+        unknown: the outcome is not known (time-out, hang-up): the next turn compares before it writes.
+    """
+
+    cause: str
+    message: str
+    after_s: float | None = None
+    unknown: bool = False
+
+
+@dataclass(frozen=True)
+class Dead:
+    """A permanent failure: no repetition will help until somebody changes something.
+
+    Attributes:
+        cause: a token such as `identity_collision`; dead letters are grouped by it.
+        message: for operators, with the remedy; without personal data and without secrets.
+    """
+
+    cause: str
+    message: str
+
+
+HandlerOutcome = Done | Waiting | Retry | Dead
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a target owns, for the documentation and the operator.
+
+    Attributes:
+        name: the target's token, e.g. `directory`.
+        system: the technology and address, without secrets, e.g. `LDAP ldap://127.0.0.1:389`.
+        owns: what the pipeline writes there, in the target's own words, e.g. attribute names.
+    """
+
+    name: str
+    system: str
+    owns: tuple[str, ...]
+
+
+class Handler(Protocol):
+    """One target's consumer logic. Called from several threads at once, never for one student at once."""
+
+    name: str
+    batch_size: int  # how many students one call may carry
+    call_s_max: float  # the longest that `handle` can take, its in-call retries and time-outs included
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """Bring the target to each account's state and read it back: one outcome per student number.
+
+        Accounts whose `access_open` is false have their access closed first. Accounts in stage
+        `precreated` never come here.
+
+        Raises:
+            TargetDown: the target as a whole is away; no outcome of this batch is known.
+            Throttled: the target wants fewer calls.
+            Misconfigured: the target refuses the consumer, not the student.
+        """
+
+    def probe(self) -> None:
+        """Exercise the whole path without a student's object; return only if it works.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured: as in `handle`.
+        """
+
+    def describe(self) -> Description:
+        """What this target is and what the pipeline owns in it."""
+
+    def close(self) -> None:
+        """Give connections back. Nothing may be called afterwards."""

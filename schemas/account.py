@@ -1,0 +1,176 @@
+"""The account: one student's complete desired state, as every target consumer loads it.
+
+An account is what the registry wants the targets to look like, not what was asked for: consumers never
+combine it with an event's payload. It lives in the store, and events only say whose account changed and to
+which version, so no personal data travels on the account, outcome or propagation topics.
+
+Sources of the words: SupAnn 2018 rev. 2 (account states, enrolments), eduPerson (affiliations).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+class Model(BaseModel):
+    """Base of every value that this project exchanges: immutable, and open to fields of a newer version.
+
+    A newer writer may add optional fields; an older reader leaves them out. That keeps every change of a
+    schema compatible in both directions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Stage(StrEnum):
+    """Where an account stands in its life. SupAnn's sub-states are derived from it."""
+
+    PRECREATED = "precreated"  # known to the registrar; no target is touched before it is active
+    ACTIVE = "active"
+    GRACE = "grace"  # no enrolment in force any more; access stays until `valid_until`
+    EXPIRED = "expired"  # access is closed, data is kept
+    ERASED = "erased"
+
+
+class Hold(StrEnum):
+    """A reason to shut access whatever the stage is. Several may apply at once."""
+
+    SUSPENDED = "suspended"
+    ADMINISTRATIVE = "administrative"
+    TECHNICAL = "technical"  # e.g. a suspected homonym
+
+
+class Lane(StrEnum):
+    """Who is waiting: a person, or nobody in particular. Priority belongs to the origin of the work."""
+
+    PERSONAL = "personal"
+    BULK = "bulk"
+
+
+class Administrative(StrEnum):
+    """State of the administrative enrolment (inscription administrative), which opens the account."""
+
+    PENDING = "pending"
+    AWAITING_PAYMENT = "awaiting_payment"
+    IN_FORCE = "in_force"
+    CANCELLED = "cancelled"
+
+
+class Pedagogical(StrEnum):
+    """State of the pedagogical enrolment (inscription pédagogique), which opens the courses."""
+
+    PENDING = "pending"
+    VALIDATED = "validated"
+
+
+class Requirement(StrEnum):
+    """Which enrolment must be valid before a student belongs to a cohort or a group."""
+
+    ADMINISTRATIVE = "administrative"
+    PEDAGOGICAL = "pedagogical"
+
+
+StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""The establishment's own student number (supannEtuId): an opaque string. Never the INE."""
+
+
+class Person(Model):
+    """Names exactly as the registrar gave them (Unicode NFC), and what targets need besides."""
+
+    birth_name: str  # nom de famille (patronymique)
+    usage_name: str | None = None  # nom d'usage; shown instead of the birth name when present
+    given_name: str
+    preferred_given_name: str | None = None  # prénom d'usage; shown instead of the given name
+    language: str = "fr"  # BCP 47, "fr" or "en"
+
+    @property
+    def family_name(self) -> str:
+        """The family name to show."""
+        return self.usage_name or self.birth_name
+
+    @property
+    def shown_given_name(self) -> str:
+        """The given name to show."""
+        return self.preferred_given_name or self.given_name
+
+    @property
+    def display_name(self) -> str:
+        """Accented, given name first (SupAnn's displayName)."""
+        return f"{self.shown_given_name} {self.family_name}".strip()
+
+
+class Enrolment(Model):
+    """One enrolment of one academic year in one programme step (étape)."""
+
+    year: int  # 2026 means 2026–2027
+    step: str  # COD_ETP, e.g. "L1INFO"
+    step_version: str  # COD_VRS_VET, e.g. "261"
+    step_label: str
+    component: str  # COD_CMP, the component (composante), e.g. "SCI"
+    primary: bool = False  # TEM_IAE_PRM: the student's main step of that year
+    administrative: Administrative
+    pedagogical: Pedagogical
+
+    @property
+    def in_force(self) -> bool:
+        """Whether this enrolment opens an account."""
+        return self.administrative is Administrative.IN_FORCE
+
+
+class Membership(Model):
+    """A cohort or a group that the student belongs to, or will belong to once its requirement is met."""
+
+    key: str  # Moodle's cohort idnumber, or the LDAP group's cn
+    name: str
+    requires: Requirement
+    met: bool  # an unmet one is pending: shown by name, and not given yet
+
+
+class Account(Model):
+    """The complete desired state of one student. `version` only ever grows."""
+
+    student_number: StudentNumber
+    version: int = Field(ge=1)
+    stage: Stage
+    holds: frozenset[Hold] = frozenset()
+    login: str
+    mail: str
+    principal: str  # eduPersonPrincipalName
+    aliases: tuple[str, ...] = ()  # further mail addresses, for ever this student's
+    mail_redirect: str | None = None  # opted in by the student; never the personal address by default
+    person: Person
+    affiliations: tuple[str, ...] = ()  # eduPerson vocabulary; the first one is the primary affiliation
+    entities: tuple[str, ...] = ()  # components of the enrolments in force; the first one is the main one
+    enrolments: tuple[Enrolment, ...] = ()
+    groups: tuple[Membership, ...] = ()
+    cohorts: tuple[Membership, ...] = ()
+    valid_until: date | None = None
+    credential_ref: str | None = None  # which sealed password of the vault the directory must have
+    activated_at: AwareDatetime | None = None  # the student asked for the account; None: nobody waits for it
+    lane: Lane = Lane.BULK
+    opened_at: AwareDatetime | None = None  # when the present propagation window opened
+
+    @property
+    def access_open(self) -> bool:
+        """Whether the student may use the targets now."""
+        return self.stage in (Stage.ACTIVE, Stage.GRACE) and not self.holds
+
+    def same_state(self, other: Account) -> bool:
+        """Whether both want the same of the targets: version, lane and window are left out."""
+        left_out = {"version", "lane", "opened_at"}
+        return self.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
+
+
+def utc(moment: datetime) -> datetime:
+    """`moment` in UTC.
+
+    Raises:
+        ValueError: the moment carries no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone is ambiguous: give a zone")
+    return moment.astimezone(UTC)

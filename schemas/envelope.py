@@ -1,0 +1,144 @@
+"""The CloudEvents 1.0 envelope, in the Kafka protocol binding's binary mode: attributes in headers, data as value.
+
+The only file that imports the CloudEvents library. Sources: CloudEvents 1.0.2, its Kafka protocol binding,
+and the partitioning extension (`partitionkey`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cloudevents.core.bindings import kafka as binding
+from cloudevents.core.exceptions import CloudEventValidationError
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from pydantic import ValidationError
+
+from schemas.account import utc
+from schemas.events import EVENT_TYPES, TYPE_PREFIX, Event
+
+Headers = tuple[tuple[str, bytes], ...]
+_FORMAT = JSONFormat()
+SOURCE_PREFIX = "/sesame/"
+
+
+class EnvelopeError(ValueError):
+    """The record is not an event that this version understands."""
+
+    cause = "unreadable_event"
+
+
+class NotAnEvent(EnvelopeError):
+    """The record is no CloudEvent in binary mode, or its data is not JSON: it was written by a producer that
+    is not ours. Find that producer (the record's headers may name it) and stop it."""
+
+    cause = "not_an_event"
+
+
+class UnknownType(EnvelopeError):
+    """The event's type or version is unknown to this version of Sésame. Upgrade the consumer, then replay."""
+
+    cause = "unknown_event_type"
+
+
+class InvalidData(EnvelopeError):
+    """The event's data does not fit its schema. Mend the producer, then let it publish the fact again."""
+
+    cause = "invalid_event_data"
+
+
+class WrongKey(EnvelopeError):
+    """The record's key is not the student number that its data names: its order cannot be trusted."""
+
+    cause = "wrong_key"
+
+
+@dataclass(frozen=True)
+class Message:
+    """An event in its envelope.
+
+    Attributes:
+        id: recognises a redelivery; see `event_id`.
+        source: `/sesame/` and the emitter's name, e.g. `/sesame/registry`.
+        time: when it happened, UTC. For a person's act this opens the window.
+        caused_by: the id of the event that led to this one, if any.
+    """
+
+    id: str
+    source: str
+    time: datetime
+    event: Event
+    caused_by: str | None = None
+
+    @property
+    def emitter(self) -> str:
+        """The emitter's name, without the prefix."""
+        return self.source.removeprefix(SOURCE_PREFIX)
+
+
+def event_id(event_type: str, emitter: str, *parts: str | int | None) -> str:
+    """The id of an event: a hash of its type, its emitter and what tells it from the next one.
+
+    For an outcome the parts are account version, causing event and attempt: a redelivery gives the same id,
+    a replay another one.
+    """
+    text = "\x1f".join([event_type, emitter, *("" if part is None else str(part) for part in parts)])
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def to_record(message: Message) -> tuple[Headers, bytes]:
+    """The headers and the value of the record that carries `message`; its key is the student number.
+
+    Raises:
+        ValueError: the message's time has no zone.
+    """
+    attributes: dict[str, object] = {
+        "id": message.id,
+        "source": message.source,
+        "type": message.event.type,
+        "specversion": "1.0",
+        "time": utc(message.time),
+        "subject": message.event.student_number,
+        "partitionkey": message.event.student_number,
+        "datacontenttype": "application/json",
+    }
+    if message.caused_by is not None:
+        attributes["causationid"] = message.caused_by
+    data = message.event.model_dump(mode="json", exclude_none=True)
+    record = binding.to_binary(CloudEvent(attributes, data), _FORMAT)
+    return tuple(record.headers.items()), record.value
+
+
+def from_record(key: str, headers: Headers, value: bytes) -> Message:
+    """The message that a record carries, validated.
+
+    Raises:
+        NotAnEvent, UnknownType, InvalidData, WrongKey: each says what to do.
+    """
+    try:
+        carried = binding.from_binary(binding.KafkaMessage(dict(headers), key, value), _FORMAT, CloudEvent)
+        data, time = carried.get_data(), carried.get_time()
+    except (CloudEventValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise NotAnEvent(f"not a CloudEvent in binary mode: {type(error).__name__}") from error
+    if not isinstance(data, dict) or time is None or time.tzinfo is None:
+        raise NotAnEvent("the event has no JSON object as data, or no time with a zone")
+    model = EVENT_TYPES.get(carried.get_type())
+    if model is None:
+        ours = "of a version" if carried.get_type().startswith(TYPE_PREFIX) else "of a kind"
+        raise UnknownType(f"event type {carried.get_type()[:100]!r} is {ours} that is not known here")
+    try:
+        event = model.model_validate_json(value)
+    except ValidationError as error:
+        where = ", ".join(sorted({".".join(map(str, each["loc"])) or "the whole" for each in error.errors()}))
+        raise InvalidData(f"{model.type}: wrong in {where}") from error
+    if event.student_number != key:
+        raise WrongKey(f"{model.type}: the record's key is not the event's student number")
+    return Message(
+        id=carried.get_id(),
+        source=carried.get_source(),
+        time=utc(time),
+        event=event,
+        caused_by=carried.get_extension("causationid"),
+    )

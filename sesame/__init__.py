@@ -1,0 +1,1 @@
+"""The application: settings, wiring, observability and the command line."""
