@@ -1,0 +1,1 @@
+"""The database: tables, repositories and migrations (SQLAlchemy Core; SQLite or PostgreSQL by URL)."""

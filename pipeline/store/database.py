@@ -1,0 +1,137 @@
+"""Connections and transactions, alike on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, create_engine, event, func, make_url, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from pipeline.errors import DependencyDown
+
+BUSY_TIMEOUT_S = 30.0
+CONNECTIONS_MAX = 32
+
+
+class StoreUnavailable(DependencyDown):
+    """The database cannot be read or written just now (away, locked, read-only or full). Work stops until it
+    can; nothing is lost."""
+
+
+class Database:
+    """One database, by URL. Every change goes through `write`, every look through `read`.
+
+    Args:
+        url: an SQLAlchemy URL, e.g. `sqlite:////var/lib/sesame/sesame.db`.
+        clock: seconds since the epoch, UTC. On SQLite it is also the database's time.
+    """
+
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._url = make_url(url)
+        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.engine = self._connect()
+
+    def _connect(self) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(self._url, pool_pre_ping=True, pool_size=CONNECTIONS_MAX, max_overflow=0)
+        engine = create_engine(
+            self._url,
+            poolclass=QueuePool,
+            pool_size=CONNECTIONS_MAX,
+            max_overflow=0,
+            connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+        )
+
+        @event.listens_for(engine, "connect")
+        def prepare(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # the driver begins nothing by itself; `write` does
+            for pragma in (
+                "journal_mode=WAL",
+                "synchronous=FULL",  # an acknowledged transaction survives a power cut too
+                "foreign_keys=ON",
+                f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+
+        return engine
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that may write. Commits at the end, rolls back when an exception passes.
+
+        Raises:
+            StoreUnavailable: the outcome is unknown if it happened at the commit; every caller repeats.
+        """
+        with self._guard(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                # Taking the write lock first avoids the deadlock of two readers that both want to write.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                if self.is_sqlite:
+                    _end_sqlite(connection, "ROLLBACK")
+                raise
+            if self.is_sqlite:
+                _end_sqlite(connection, "COMMIT")
+            connection.commit()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view, without any lock that a writer would meet.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        with self._guard(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("BEGIN")
+            try:
+                yield connection
+            finally:
+                if self.is_sqlite:
+                    _end_sqlite(connection, "ROLLBACK")
+                connection.rollback()
+
+    def now(self, connection: Connection) -> float:
+        """The database's time, in seconds since the epoch: the one clock that all workers share."""
+        if self.is_sqlite:
+            return self._clock()
+        moment = connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
+        return float(moment)
+
+    def insert(self, table: Any) -> Any:
+        """This dialect's INSERT, which knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def locking(self, query: Select[Any]) -> Select[Any]:
+        """`query` with its rows locked until the transaction ends (SQLite has one writer: nothing to do)."""
+        return query if self.is_sqlite else query.with_for_update()
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as error:
+            raise StoreUnavailable(f"the database refused: {error.orig}") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise StoreUnavailable(f"the connection was lost: {error.orig}") from error
+            raise
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+
+
+def _end_sqlite(connection: Connection, how: str) -> None:
+    raw = connection.connection.driver_connection
+    if raw is not None and raw.in_transaction:
+        connection.exec_driver_sql(how)

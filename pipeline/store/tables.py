@@ -1,0 +1,287 @@
+"""The database's tables. One MetaData for SQLite and PostgreSQL; migrations are made from it.
+
+Times are seconds since the epoch, UTC, as floats, so that both databases compare them alike. Documents are
+JSON text. Nothing here holds a secret in the clear: passwords' hashes are sealed by the vault's key.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# --- the registry's own: what is known of a person, and the desired state made of it ---------------------------
+
+people = Table(
+    "people",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("identity", Text, nullable=False),  # names and birth date as last given by the registrar (JSON)
+    Column("identity_sequence", Integer, nullable=False),  # source sequence of the fact that gave them
+    Column("ine", String(11)),
+    Column("personal_mail", Text),
+    Column("language", String(8)),
+    Column("preferred_given_name", Text),  # settled by the student; wins over the registrar's
+    Column("mail_redirect", Text),
+    Column("activated_at", Float),
+    Column("credential_ref", String(64)),
+    Column("credential_sequence", Integer, nullable=False, default=0),
+    Column("holds", Text, nullable=False, default="[]"),  # JSON list
+)
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("step", String(64), primary_key=True),
+    Column("step_version", String(64), primary_key=True),
+    Column("source_sequence", Integer, nullable=False),  # the highest wins, cancellations included
+    Column("cancelled", Boolean, nullable=False),
+    Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # login | mail | principal
+    Column("value", String(255), primary_key=True),  # compared in lower case; never deleted
+    Column("student_number", String(32)),  # None: held by somebody who is not a student
+    Column("origin", String(32), nullable=False),  # minted | directory | reserved …
+    Column("recorded_at", Float, nullable=False),
+    Index("ix_ledger_student_number", "student_number"),
+)
+
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # names_and_birth_date | ine
+    Column("value", String(80), primary_key=True),
+    Column("student_number", String(32), nullable=False, index=True),
+)
+
+pending_facts = Table(
+    "pending_facts",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
+    Column("student_number", String(32), nullable=False, index=True),
+    Column("received_at", Float, nullable=False, index=True),
+    Column("topic", String(64), nullable=False),
+    Column("headers", Text, nullable=False),  # JSON list of [name, text]
+    Column("value", LargeBinary, nullable=False),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("stage", String(16), nullable=False, index=True),
+    Column("login", String(255), nullable=False, unique=True),
+    Column("activated_at", Float),
+    Column("changed_at", Float, nullable=False),
+    Column("document", Text, nullable=False),  # schemas.account.Account as JSON
+)
+
+# --- what waits to be said, and secrets on their way ------------------------------------------------------------
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("lane", Integer, nullable=False),  # 0 personal, 1 bulk: personal rows are sent first
+    Column("topic", String(64), nullable=False),
+    Column("key", String(32), nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("ix_outbox_lane_id", "lane", "id"),
+    sqlite_autoincrement=True,
+)
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("ref", String(64), nullable=False, unique=True),
+    Column("student_number", String(32), nullable=False, index=True),
+    Column("purpose", String(32), nullable=False),
+    Column("sealed", LargeBinary),  # None: consumed, only the tombstone is left
+    Column("created_at", Float, nullable=False),
+    Column("consumed_at", Float),
+    sqlite_autoincrement=True,
+)
+
+# --- the engine's memory -------------------------------------------------------------------------------------
+
+target_states = Table(
+    "target_states",
+    metadata,
+    Column("target", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("applied_version", Integer, nullable=False, default=0),
+    Column("applied_at", Float),
+    Column("digest", String(80)),
+    Column(
+        "replayed_event_id", String(64)
+    ),  # the last replay that was carried out: its redelivery is a no-op
+    Column(
+        "suspect", Boolean, nullable=False, default=False
+    ),  # an outcome is unknown: compare before writing
+    Column("lease_owner", String(64)),  # a process life; None: free
+    Column("lease_epoch", Integer, nullable=False, default=0),
+    Column("lease_until", Float, nullable=False, default=0.0),  # database time
+    Column("sequence", Integer, nullable=False, default=0),  # of the last outcome under the lease's epoch
+    Column("state", String(16), nullable=False, default="new"),  # provisioned | waiting | retrying | failed
+    Column("state_version", Integer, nullable=False, default=0),
+    Column("reason", String(64)),
+    Column("pending", Text),  # JSON list of names
+    Column("since", Float),
+)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("consumer", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),  # retry | waiting | leased
+    Column("version", Integer, nullable=False),  # the highest version that rang
+    Column("bells", Integer, nullable=False, default=1),  # raised by each bell; see pipeline.store.parking
+    Column("due_at", Float),  # None: only an event wakes it
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("first_at", Float, nullable=False),
+    Column("age_s", Float, nullable=False, default=0.0),  # counted only while the target was up
+    Column("counted_at", Float, nullable=False),  # up to when `age_s` was counted
+    Column("cause", String(64), nullable=False),
+    Column("message", Text, nullable=False, default=""),
+    Column("lane", String(16), nullable=False),
+    Column("bell", Text, nullable=False),  # the bell that rang last, as JSON (pipeline.engine.bell)
+    Index("ix_parked_consumer_due_at", "consumer", "due_at"),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("consumer", String(64), nullable=False),
+    Column("student_number", String(32)),
+    Column("version", Integer),
+    Column("cause", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("topic", String(64)),
+    Column("partition", Integer),
+    Column("offset", Integer),
+    Column("event_id", String(64)),
+    Column("recorded_at", Float, nullable=False),
+    Column("resolved_at", Float),
+    Column("resolution", String(32)),
+    Index("ix_dead_letters_consumer_student_number", "consumer", "student_number"),
+    Index("ix_dead_letters_resolved_at", "resolved_at"),
+)
+
+consumer_status = Table(
+    "consumer_status",
+    metadata,
+    Column("consumer", String(64), primary_key=True),
+    Column("process", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),  # running | down | throttled | misconfigured | stopped
+    Column("reason", Text, nullable=False, default=""),
+    Column("since", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+)
+
+site_locks = Table(
+    "site_locks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("until", Float, nullable=False),
+)
+
+welcome_messages = Table(
+    "welcome_messages",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("message_id", String(255), nullable=False),
+    Column("uidvalidity", Integer, nullable=False),
+    Column("uidnext", Integer, nullable=False),
+    Column("intended_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # intended | sent | undecided
+    CheckConstraint("state in ('intended', 'sent', 'undecided')", name="state"),
+)
+
+# --- propagation -----------------------------------------------------------------------------------------------
+
+propagation = Table(
+    "propagation",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("opened_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # in_progress | waiting | completed | failed
+    Column("paused_since", Float),  # the window is paused while a business precondition is missing
+    Column("waited_s", Float, nullable=False, default=0.0),
+    Column("completed_version", Integer, nullable=False, default=0),
+    Column("completed_at", Float),
+    Column("elapsed_s", Float),
+    Column("late_at", Float),
+    Column("breached_at", Float),
+)
+
+propagation_targets = Table(
+    "propagation_targets",
+    metadata,
+    Column("student_number", String(32), ForeignKey("propagation.student_number"), primary_key=True),
+    Column("target", String(64), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("lease_epoch", Integer, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("state", String(16), nullable=False),  # provisioned | waiting | failed
+    Column("reason", String(64)),
+    Column("pending", Text),
+    Column("finished_at", Float, nullable=False),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("student_number", String(32), nullable=False),
+    Column("due_at", Float, nullable=False, index=True),
+    UniqueConstraint("kind", "student_number"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False, index=True),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("detail", Text, nullable=False),  # JSON, without personal data
+    sqlite_autoincrement=True,
+)
