@@ -1,0 +1,85 @@
+# Sésame. `make help` lists the targets.
+#
+# Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
+#             VENV=.venv          where the environment is
+#             STUDENTS=500 JSON=FILE KEEP=1   for `make demo`
+#             TESTS="tests/unit -k name" JOBS=2   for `make test`
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export PYTHON ?= python3
+export VENV ?= .venv
+export PYTHONDONTWRITEBYTECODE ?=
+STUDENTS ?= 500
+JSON ?=
+KEEP ?=
+TESTS ?= tests
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+
+.PHONY: help setup python servers node demo stop test check lint types layers schemas docs format pages lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: python servers node ## Install all that the project needs: the locked environment and Debian packages
+
+python: ## Install the locked Python environment only
+	@scripts/setup-python
+
+servers: # slapd and Dovecot, which demo and tests start for themselves
+	@scripts/setup-debian servers
+
+node: # Node.js, which the check of the AsyncAPI document runs on
+	@scripts/setup-debian node
+
+demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 JSON=FILE KEEP=1
+	@"$(BIN)/python" -m sandbox.demo run --students "$(STUDENTS)" \
+	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
+
+stop: ## End what `make demo KEEP=1` left running
+	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" -m sandbox.demo stop; fi
+
+test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
+	@scripts/setup-debian servers node || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
+	@$(MAKE) check
+	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile $(TESTS)
+
+check: python lint types layers schemas docs ## Static checks: style, types, import rules, schemas, documentation
+
+lint: python ## Style: ruff's rules and its formatter
+	@scripts/stage lint "$(BIN)/ruff" check --quiet .
+	@scripts/stage format "$(BIN)/ruff" format --quiet --check .
+
+types: python ## Types: mypy, strict
+	@scripts/stage types "$(BIN)/mypy"
+
+layers: python ## Import rules: what may import what
+	@scripts/stage layers "$(BIN)/lint-imports" --cache-dir .cache/import-linter
+
+schemas: python ## Event schemas: current, examples valid and invalid, AsyncAPI parsed
+	@scripts/stage schemas "$(BIN)/python" -m schemas.generate --check
+	@scripts/stage asyncapi scripts/check-asyncapi
+
+docs: python ## Documentation: generated pages current, links resolve, nothing names a local path
+	@scripts/stage pages "$(BIN)/python" -m sesame.pages --check
+	@scripts/stage text "$(BIN)/python" scripts/check-text
+
+format: python ## Rewrite the code as the formatter wants it
+	@"$(BIN)/ruff" check --fix --quiet . || true
+	@"$(BIN)/ruff" format .
+
+pages: python ## Write the generated schemas and reference pages
+	@"$(BIN)/python" -m schemas.generate
+	@"$(BIN)/python" -m sesame.pages
+
+lock: ## Resolve requirements.lock anew
+	@scripts/lock
+
+clean: stop ## Remove the environment, caches and the demo's leftovers
+	@rm -rf "$(VENV)" .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
