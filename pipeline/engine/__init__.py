@@ -1,0 +1,25 @@
+"""The engine: a pure state machine. No IO, no threads; the time is passed in.
+
+`Engine` says which students' turns may start and which offsets may be committed; the worker
+(`pipeline.worker`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
+"""
+
+from pipeline.engine.bell import Bell, Place, Turn
+from pipeline.engine.circuit import Circuit, CircuitState
+from pipeline.engine.core import Batch, Engine
+from pipeline.engine.limits import Limits
+from pipeline.engine.offsets import OffsetTracker
+from pipeline.engine.retry import Backoff
+
+__all__ = [
+    "Backoff",
+    "Batch",
+    "Bell",
+    "Circuit",
+    "CircuitState",
+    "Engine",
+    "Limits",
+    "OffsetTracker",
+    "Place",
+    "Turn",
+]

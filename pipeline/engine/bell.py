@@ -1,0 +1,106 @@
+"""A bell says: look at this student. Several bells of one student make one turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+from schemas.account import Lane
+from schemas.catalogue import BULK
+
+
+class Place(NamedTuple):
+    """Where a bell was read."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def lane(self) -> Lane:
+        """The lane whose topics this place is in."""
+        return Lane.BULK if self.topic.endswith(BULK) else Lane.PERSONAL
+
+
+@dataclass(frozen=True)
+class Bell:
+    """One reason to look at one student.
+
+    Attributes:
+        student_number: whom.
+        version: the account version that the event named; 0 for a replay, which names none.
+        lane: who is waiting for it.
+        event_id: the event's id: recognises a redelivery, and causes the outcome.
+        replay: whether an operator asked for a comparison with the target.
+        place: where it was read; None when it comes from the parking lot.
+    """
+
+    student_number: str
+    version: int
+    lane: Lane
+    event_id: str
+    replay: bool = False
+    place: Place | None = None
+
+    def to_json(self) -> str:
+        """The text that `from_json` reads."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Bell:
+        """The bell that `to_json` wrote, without its place: that offset was passed long ago.
+
+        Raises:
+            ValueError: somebody edited the text by hand.
+        """
+        try:
+            raw = json.loads(text)
+            return cls(
+                student_number=str(raw["student_number"]),
+                version=int(raw["version"]),
+                lane=Lane(raw["lane"]),
+                event_id=str(raw["event_id"]),
+                replay=bool(raw["replay"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a parked bell cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A student's turn: all bells that had rung when it started, as one.
+
+    Attributes:
+        bell: the one that counts: a replay before others, then the highest version.
+        version: the highest version that rang.
+        lane: personal as soon as one bell is.
+        places: every record that is settled with this turn.
+        rang: how many bells of the log are in it (parked ones do not count).
+        alone: it tripped the circuit before, and runs in a batch of its own.
+    """
+
+    student_number: str
+    bell: Bell
+    version: int
+    lane: Lane
+    places: tuple[Place, ...] = field(default=())
+    rang: int = 0
+    alone: bool = False
+
+
+def merge(bells: Sequence[Bell], *, alone: bool = False) -> Turn:
+    """The turn that answers all of these bells of one student. Needs at least one."""
+    first = max(bells, key=lambda bell: (bell.replay, bell.version))
+    places = tuple(bell.place for bell in bells if bell.place is not None)
+    personal = any(bell.lane is Lane.PERSONAL for bell in bells)
+    return Turn(
+        student_number=first.student_number,
+        bell=first,
+        version=max(bell.version for bell in bells),
+        lane=Lane.PERSONAL if personal else Lane.BULK,
+        places=places,
+        rang=len(places),
+        alone=alone,
+    )

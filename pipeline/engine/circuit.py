@@ -1,0 +1,101 @@
+"""One target's circuit: closed while it answers, open while it does not, half-open after a good probe."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pipeline.engine.limits import Limits
+
+
+class CircuitState(StrEnum):
+    """What the consumer may do."""
+
+    CLOSED = "closed"
+    OPEN = "open"  # the target is down: only probes
+    HALF_OPEN = "half_open"  # a probe succeeded: one student at a time
+    THROTTLED = "throttled"  # the target asked for a pause
+    MISCONFIGURED = "misconfigured"  # the target refuses the consumer: only rare probes
+
+
+class Circuit:
+    """Decides when to call, when to probe, and when to believe in the target again."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self.state = CircuitState.CLOSED
+        self.reason = ""
+        self.since: float | None = None  # when it left `closed`
+        self._next_at = 0.0
+        self._delay_s = limits.probe_delay_s_min
+        self._probing = False
+
+    @property
+    def passes(self) -> bool:
+        """Whether students' work may be sent at all."""
+        return self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
+
+    def down(self, now: float, reason: str) -> None:
+        """The target as a whole did not answer, or answered that it is out of order."""
+        if self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED):
+            return  # several calls were under way when it went down: one of them is enough to say so
+        if self.state is CircuitState.HALF_OPEN:
+            self._wait_longer()
+        self._open(now, reason)
+
+    def misconfigured(self, now: float, reason: str) -> None:
+        """The target refuses the consumer itself."""
+        self._leave(CircuitState.MISCONFIGURED, now, reason)
+        self._next_at = now + self._limits.misconfigured_delay_s
+
+    def throttled(self, now: float, reason: str, retry_after_s: float) -> None:
+        """The target wants to be left alone for a while; no probe is needed afterwards."""
+        if self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.THROTTLED):
+            self._leave(CircuitState.THROTTLED, now, reason)
+            self._next_at = max(self._next_at, now + retry_after_s)
+
+    def tick(self, now: float) -> None:
+        """Let a throttling that has run out end."""
+        if self.state is CircuitState.THROTTLED and now >= self._next_at:
+            self.close()
+
+    def probe_due(self, now: float) -> bool:
+        """Whether a probe should start now. A true answer counts as its start."""
+        waits = self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED)
+        if not waits or self._probing or now < self._next_at:
+            return False
+        self._probing = True
+        return True
+
+    def probed(self, now: float, *, ok: bool, reason: str = "") -> None:
+        """A probe ended."""
+        self._probing = False
+        if ok:
+            self.state = CircuitState.HALF_OPEN
+            self.reason = "a probe succeeded; trying one student"
+        elif self.state is CircuitState.MISCONFIGURED:
+            self.misconfigured(now, reason)
+        else:
+            self._wait_longer()
+            self._open(now, reason)
+
+    def close(self) -> None:
+        """A student's work succeeded: the target is believed in again."""
+        self.state = CircuitState.CLOSED
+        self.reason, self.since = "", None
+        self._delay_s = self._limits.probe_delay_s_min
+
+    def next_at(self) -> float | None:
+        """When something is to happen by itself, if anything is."""
+        return None if self.passes or self._probing else self._next_at
+
+    def _open(self, now: float, reason: str) -> None:
+        self._leave(CircuitState.OPEN, now, reason)
+        self._next_at = now + self._delay_s
+
+    def _wait_longer(self) -> None:
+        self._delay_s = min(self._delay_s * 2, self._limits.probe_delay_s_max)
+
+    def _leave(self, state: CircuitState, now: float, reason: str) -> None:
+        if self.since is None:
+            self.since = now
+        self.state, self.reason = state, reason

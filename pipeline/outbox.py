@@ -1,0 +1,96 @@
+"""The outbox: events that come from the database are written beside the rows that cause them, then sent.
+
+A row is deleted once the log has acknowledged it, row by row and never by a watermark: a row whose
+transaction ended late has a low id and is still found. Personal rows go first. A crash between
+acknowledgement and deletion sends a row again, with the same event id.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
+from pipeline.store.database import Database, StoreUnavailable
+from pipeline.store.tables import outbox
+from schemas.account import Lane
+from schemas.envelope import Headers, Message, to_record
+
+ROWS_PER_PAGE = 500
+_LANE_ORDER = {Lane.PERSONAL: 0, Lane.BULK: 1}
+
+
+def enqueue(
+    connection: Connection, message: Message, topic: str, lane: Lane, extra_headers: Headers = ()
+) -> None:
+    """Let `message` be sent to `topic` once this transaction has been committed."""
+    headers, value = to_record(message)
+    connection.execute(
+        insert(outbox).values(
+            lane=_LANE_ORDER[lane],
+            topic=topic,
+            key=message.event.student_number,
+            headers=json.dumps([[name, text.decode()] for name, text in (*headers, *extra_headers)]),
+            value=value,
+        )
+    )
+
+
+class OutboxRelay:
+    """Sends what is in the outbox. One per process is enough; several are harmless."""
+
+    def __init__(self, database: Database, producer: Producer) -> None:
+        self._database = database
+        self._producer = producer
+        self._bell = threading.Event()
+
+    def ring(self) -> None:
+        """There may be something to send: do not wait for the next look."""
+        self._bell.set()
+
+    def send_page(self) -> int:
+        """Send one page; return how many rows it had.
+
+        Raises:
+            StoreUnavailable, LogUnavailable: nothing is lost; call again.
+        """
+        with self._database.read() as connection:
+            rows = connection.execute(
+                select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(ROWS_PER_PAGE)
+            ).all()
+        if not rows:
+            return 0
+        self._producer.append(
+            [
+                NewRecord(
+                    row.topic, row.key, row.value, tuple((n, t.encode()) for n, t in json.loads(row.headers))
+                )
+                for row in rows
+            ]
+        )
+        with self._database.write() as connection:
+            connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
+        return len(rows)
+
+    def waiting(self) -> int:
+        """How many rows wait to be sent."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.count()).select_from(outbox)).scalar_one()
+
+    def run(
+        self, stopping: threading.Event, *, look_every_s: float, on_trouble: Callable[[str], None]
+    ) -> None:
+        """Send until told to stop; then send what is there, once more."""
+        while not stopping.is_set():
+            self._bell.clear()
+            try:
+                if self.send_page():
+                    continue
+            except (StoreUnavailable, LogUnavailable) as error:
+                on_trouble(str(error))
+                stopping.wait(1.0)
+            self._bell.wait(look_every_s)
+        self.send_page()

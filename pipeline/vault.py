@@ -1,0 +1,141 @@
+"""The vault: secrets on their way to a target, sealed by a key that the database does not hold.
+
+A secret is sealed where it is typed in (already hashed, if it is a password), travels as a reference, and is
+erased once the target has it: what is left is a tombstone, so that a replay is a no-op and not an error.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from sqlalchemy import Connection, insert, select, update
+
+from pipeline.errors import SesameError
+from pipeline.store.database import Database
+from pipeline.store.tables import vault
+
+
+class VaultKeyError(SesameError):
+    """The vault's key file is missing, readable by others, or not a key. Make one with `sesame vault init`,
+    mode 0600, and keep a copy apart from the database's backups."""
+
+
+class SealBroken(SesameError):
+    """A sealed secret does not open with the present keys, or was moved to another student's row. Put the
+    former key back as a further line of the key file; if it is lost, the student chooses a new password."""
+
+
+def new_key() -> str:
+    """A new key, as one line of a key file."""
+    return Fernet.generate_key().decode()
+
+
+def read_keys(path: Path) -> list[str]:
+    """The keys of a key file: the first line seals, every line opens (so that keys can be rotated).
+
+    Raises:
+        VaultKeyError: naming the file and what is wrong with it.
+    """
+    try:
+        mode = path.stat().st_mode
+        lines = path.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VaultKeyError(f"the vault's key file {path} cannot be read: {error}") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise VaultKeyError(f"the vault's key file {path} is open to others", remedy=f"chmod 600 {path}")
+    if not lines:
+        raise VaultKeyError(f"the vault's key file {path} is empty")
+    return lines
+
+
+class Vault:
+    """Seals and opens. Thread-safe.
+
+    Args:
+        keys: as `read_keys` gives them.
+        clock: seconds since the epoch, UTC.
+    """
+
+    def __init__(self, database: Database, keys: Sequence[str], *, clock: Callable[[], float]) -> None:
+        try:
+            self._fernet = MultiFernet([Fernet(key) for key in keys])
+        except ValueError as error:
+            raise VaultKeyError(
+                "a line of the vault's key file is not a key (32 bytes, URL-safe base64)"
+            ) from error
+        self._database = database
+        self._clock = clock
+
+    def seal(self, connection: Connection, student_number: str, purpose: str, secret: str) -> str:
+        """Keep `secret` for this student and purpose; return the reference that may travel."""
+        ref = secrets.token_urlsafe(18)
+        inside = json.dumps({"ref": ref, "student": student_number, "secret": secret})
+        connection.execute(
+            insert(vault).values(
+                ref=ref,
+                student_number=student_number,
+                purpose=purpose,
+                sealed=self._fernet.encrypt(inside.encode()),
+                created_at=self._clock(),
+            )
+        )
+        return ref
+
+    def open(self, ref: str) -> str | None:
+        """The secret behind a reference; None if it was consumed, or never was.
+
+        Raises:
+            SealBroken: it is there and cannot be opened.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(
+                select(vault.c.student_number, vault.c.sealed).where(vault.c.ref == ref)
+            ).one_or_none()
+        if row is None or row.sealed is None:
+            return None
+        try:
+            inside = json.loads(self._fernet.decrypt(row.sealed))
+        except InvalidToken as error:
+            raise SealBroken from error
+        if inside["ref"] != ref or inside["student"] != row.student_number:
+            raise SealBroken
+        return str(inside["secret"])
+
+    def consume(self, refs: Sequence[str]) -> None:
+        """Erase these secrets for ever and leave tombstones, with those of the same student and purpose that
+        are older: nothing may ever be set back to them. Consuming twice is harmless."""
+        if not refs:
+            return
+        with self._database.write() as connection:
+            for ref in refs:
+                row = connection.execute(select(vault).where(vault.c.ref == ref)).one_or_none()
+                if row is None:
+                    continue
+                connection.execute(
+                    update(vault)
+                    .where(
+                        vault.c.student_number == row.student_number,
+                        vault.c.purpose == row.purpose,
+                        vault.c.sequence <= row.sequence,
+                        vault.c.sealed.is_not(None),
+                    )
+                    .values(sealed=None, consumed_at=self._clock())
+                )
+
+    def sequence(self, connection: Connection, ref: str) -> int | None:
+        """The reference's place in the order of sealing; None if it is unknown."""
+        return connection.execute(select(vault.c.sequence).where(vault.c.ref == ref)).scalar_one_or_none()
+
+    def latest(self, connection: Connection, student_number: str, purpose: str) -> str | None:
+        """The newest reference of a student for this purpose, consumed or not."""
+        return connection.execute(
+            select(vault.c.ref)
+            .where(vault.c.student_number == student_number, vault.c.purpose == purpose)
+            .order_by(vault.c.sequence.desc())
+            .limit(1)
+        ).scalar_one_or_none()
