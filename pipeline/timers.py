@@ -40,6 +40,12 @@ def run_due(database: Database, on_due: Mapping[str, OnDue]) -> int:
     Raises:
         StoreUnavailable: nothing of the unfinished transaction happened; call again.
     """
+    with database.read() as connection:
+        soonest = connection.execute(
+            select(func.min(timers.c.due_at)).where(timers.c.kind.in_(list(on_due)))
+        ).scalar_one()
+        if soonest is None or soonest > database.now(connection):
+            return 0
     ran = 0
     with database.write() as connection:
         now = database.now(connection)

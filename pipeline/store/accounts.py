@@ -1,0 +1,23 @@
+"""The accounts, as consumers load them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, func, select
+
+from pipeline.store.tables import accounts as a
+from schemas.account import Account
+
+
+def newest(connection: Connection, student_numbers: Sequence[str]) -> dict[str, Account]:
+    """The newest account of each of these students that has one."""
+    rows = connection.execute(select(a.c.document).where(a.c.student_number.in_(student_numbers)))
+    loaded = (Account.model_validate_json(row.document) for row in rows)
+    return {account.student_number: account for account in loaded}
+
+
+def by_stage(connection: Connection) -> dict[str, int]:
+    """How many accounts there are in each stage."""
+    rows = connection.execute(select(a.c.stage, func.count()).group_by(a.c.stage))
+    return {row[0]: row[1] for row in rows}

@@ -1,0 +1,93 @@
+"""The dead letters: work that is not tried again by itself, with its cause. Rows are kept after resolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, func, select, update
+
+from pipeline.store.database import Database
+from pipeline.store.tables import dead_letters as d
+
+NEWER_SUCCESS = "newer_success"
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One dead letter. `message` says what happened and what to do, without personal data or secrets."""
+
+    id: str
+    consumer: str
+    student_number: str | None
+    version: int | None
+    cause: str
+    message: str
+    attempts: int
+    recorded_at: float
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    event_id: str | None = None
+    resolved_at: float | None = None
+    resolution: str | None = None
+
+
+def record(connection: Connection, database: Database, letter: DeadLetter) -> bool:
+    """Record a dead letter. False if this very one was recorded before (a redelivery)."""
+    statement = database.insert(d).values(**letter.__dict__).on_conflict_do_nothing(index_elements=[d.c.id])
+    return bool(connection.execute(statement).rowcount)
+
+
+def unresolved(
+    connection: Connection,
+    *,
+    consumer: str | None = None,
+    student_number: str | None = None,
+    cause: str | None = None,
+) -> list[DeadLetter]:
+    """Dead letters that need somebody, oldest first, filtered by what is given."""
+    query = select(d).where(d.c.resolved_at.is_(None)).order_by(d.c.recorded_at)
+    for column, wanted in (
+        (d.c.consumer, consumer),
+        (d.c.student_number, student_number),
+        (d.c.cause, cause),
+    ):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    return [_letter(row) for row in connection.execute(query)]
+
+
+def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
+    """The dead letters whose id starts with `prefix`, resolved ones included."""
+    rows = connection.execute(select(d).where(d.c.id.startswith(prefix, autoescape=True)).limit(10))
+    return [_letter(row) for row in rows]
+
+
+def resolve(
+    connection: Connection, consumer: str, student_number: str, *, up_to_version: int, how: str, now: float
+) -> list[str]:
+    """Resolve a student's dead letters of versions up to this one; return their ids."""
+    here = (
+        d.c.consumer == consumer,
+        d.c.student_number == student_number,
+        d.c.resolved_at.is_(None),
+        func.coalesce(d.c.version, 0) <= up_to_version,
+    )
+    ids = [row.id for row in connection.execute(select(d.c.id).where(*here))]
+    if ids:
+        connection.execute(update(d).where(d.c.id.in_(ids)).values(resolved_at=now, resolution=how))
+    return ids
+
+
+def counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many are unresolved, by consumer and cause."""
+    rows = connection.execute(
+        select(d.c.consumer, d.c.cause, func.count())
+        .where(d.c.resolved_at.is_(None))
+        .group_by(d.c.consumer, d.c.cause)
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:
+    return DeadLetter(**row._mapping)  # type: ignore[arg-type]  # the columns are the fields

@@ -1,0 +1,61 @@
+"""Locks that hold for the whole site, e.g. while a Moodle cohort is created."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import delete
+
+from pipeline.store.database import Database, StoreUnavailable
+from pipeline.store.tables import site_locks as k
+
+
+class SiteLocks:
+    """Named locks in the database. A holder that dies loses its lock after `ttl_s`.
+
+    Args:
+        ttl_s: longer than anything done under a lock.
+        wait_s: how long to wait for a lock before giving up.
+    """
+
+    def __init__(self, database: Database, *, ttl_s: float = 120.0, wait_s: float = 60.0) -> None:
+        self._database = database
+        self._ttl_s = ttl_s
+        self._wait_s = wait_s
+        self._here: dict[str, threading.Lock] = {}  # threads of one process do not queue in the database
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Hold the lock `name`. Not reentrant.
+
+        Raises:
+            StoreUnavailable: it could not be had in time.
+        """
+        with self._guard:
+            here = self._here.setdefault(name, threading.Lock())
+        with here:
+            owner = secrets.token_hex(8)
+            self._acquire(name, owner)
+            try:
+                yield
+            finally:
+                with self._database.write() as connection:
+                    connection.execute(delete(k).where(k.c.name == name, k.c.owner == owner))
+
+    def _acquire(self, name: str, owner: str) -> None:
+        give_up_at = time.monotonic() + self._wait_s
+        while True:
+            with self._database.write() as connection:
+                now = self._database.now(connection)
+                connection.execute(delete(k).where(k.c.name == name, k.c.until < now))
+                statement = self._database.insert(k).values(name=name, owner=owner, until=now + self._ttl_s)
+                if connection.execute(statement.on_conflict_do_nothing(index_elements=[k.c.name])).rowcount:
+                    return
+            if time.monotonic() > give_up_at:
+                raise StoreUnavailable(f"the site-wide lock {name!r} is held by another process")
+            time.sleep(0.05)

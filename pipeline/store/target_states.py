@@ -1,0 +1,196 @@
+"""One row per target and student: the version that was observed there, and the lease under which it is written.
+
+A lease belongs to one process life. It is taken for longer than the call can last, by database time, and
+nobody enters earlier: not even the process that was killed and started again. A lease that was not given
+back tells its successor that the outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
+
+from pipeline.store.database import Database
+from pipeline.store.tables import target_states as t
+
+
+class State(StrEnum):
+    """Where a student stands with one target."""
+
+    NEW = "new"
+    PROVISIONED = "provisioned"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """What is known of one student in one target.
+
+    Attributes:
+        applied_version: the newest account version that was read back there; 0: none.
+        suspect: an outcome is unknown: compare before writing.
+        state, state_version, reason, pending, since: what is shown of it, and since when (epoch seconds).
+    """
+
+    target: str
+    student_number: str
+    applied_version: int
+    digest: str | None
+    replayed_event_id: str | None
+    suspect: bool
+    lease_owner: str | None
+    lease_epoch: int
+    lease_until: float
+    sequence: int
+    state: State
+    state_version: int
+    reason: str | None
+    pending: tuple[str, ...]
+    since: float | None
+
+    def leased_to_another(self, owner: str, now: float) -> bool:
+        """Whether somebody else may be writing at this moment."""
+        return self.lease_owner is not None and self.lease_owner != owner and now < self.lease_until
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether the last lease was never given back: its outcome is unknown."""
+        return self.lease_owner is not None
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What is written when a turn ends.
+
+    Attributes:
+        applied_version: raise it to this; None: leave it.
+        replayed_event_id: the replay that was carried out; None: none was.
+    """
+
+    student_number: str
+    epoch: int
+    state: State
+    state_version: int
+    sequence: int
+    reason: str | None = None
+    pending: tuple[str, ...] = ()
+    applied_version: int | None = None
+    digest: str | None = None
+    replayed_event_id: str | None = None
+    suspect: bool = False
+
+
+def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
+    """What is known of these students in one target."""
+    rows = connection.execute(
+        select(t).where(t.c.target == target, t.c.student_number.in_(student_numbers))
+    ).all()
+    return {row.student_number: _state(row) for row in rows}
+
+
+def all_states_of(connection: Connection, student_number: str) -> dict[str, TargetState]:
+    """What is known of one student, by target."""
+    rows = connection.execute(select(t).where(t.c.student_number == student_number)).all()
+    return {row.target: _state(row) for row in rows}
+
+
+def lease(
+    connection: Connection, database: Database, target: str, epochs: dict[str, int], owner: str, until: float
+) -> None:
+    """Take the lease of these students, at these new epochs. The caller has seen that it is free."""
+    statement = database.insert(t)
+    rows = [
+        {
+            "target": target,
+            "student_number": number,
+            "lease_owner": owner,
+            "lease_epoch": epoch,
+            "lease_until": until,
+            "sequence": 0,
+        }
+        for number, epoch in epochs.items()
+    ]
+    new = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[t.c.target, t.c.student_number],
+            set_={
+                "lease_owner": new.lease_owner,
+                "lease_epoch": new.lease_epoch,
+                "lease_until": new.lease_until,
+                "sequence": new.sequence,
+            },
+        ),
+        rows,
+    )
+
+
+def conclude(connection: Connection, target: str, ended: Conclusion, now: float) -> bool:
+    """Write a turn's end and give the lease back. False, and nothing written, if the lease was lost."""
+    still_ours = and_(
+        t.c.target == target,
+        t.c.student_number == ended.student_number,
+        t.c.lease_epoch == ended.epoch,
+    )
+    row = connection.execute(select(t).where(still_ours)).one_or_none()
+    if row is None:
+        return False
+    same = (row.state, row.state_version, row.reason) == (ended.state, ended.state_version, ended.reason)
+    values: dict[str, object] = {
+        "lease_owner": None,
+        "state": ended.state,
+        "state_version": ended.state_version,
+        "sequence": ended.sequence,
+        "reason": ended.reason,
+        "pending": json.dumps(list(ended.pending), ensure_ascii=False),
+        "since": row.since if same and row.since is not None else now,
+        "suspect": ended.suspect,
+    }
+    if ended.applied_version is not None:
+        values |= {
+            "applied_version": max(row.applied_version, ended.applied_version),
+            "applied_at": now,
+            "digest": ended.digest,
+        }
+    if ended.replayed_event_id is not None:
+        values["replayed_event_id"] = ended.replayed_event_id
+    connection.execute(update(t).where(still_ours).values(**values))
+    return True
+
+
+def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[str]) -> None:
+    """Somebody may have written behind the back of the present owner: compare again."""
+    if student_numbers:
+        connection.execute(
+            update(t)
+            .where(t.c.target == bindparam("which"), t.c.student_number.in_(student_numbers))
+            .values(suspect=True),
+            {"which": target},
+        )
+
+
+def give_back(connection: Connection, target: str, epochs: dict[str, int], *, suspect: bool) -> None:
+    """End these leases without an outcome (the target was down); `suspect` if something may be written."""
+    for number, epoch in epochs.items():
+        values: dict[str, object] = {"lease_owner": None}
+        if suspect:
+            values["suspect"] = True
+        connection.execute(
+            update(t)
+            .where(t.c.target == target, t.c.student_number == number, t.c.lease_epoch == epoch)
+            .values(**values)
+        )
+
+
+def _state(row: Row[tuple[object, ...]]) -> TargetState:
+    fields = dict(row._mapping)
+    fields.pop("applied_at")
+    fields["state"] = State(fields["state"])
+    fields["pending"] = tuple(json.loads(fields["pending"] or "[]"))
+    return TargetState(**fields)
