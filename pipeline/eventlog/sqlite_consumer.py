@@ -1,0 +1,282 @@
+"""Reading the embedded log as a member of a consumer group (`pipeline.eventlog.sqlite_group` says which).
+
+`poll` wakes at once for records appended through the same `SqliteEventLog`; for those of other processes it
+looks at `PRAGMA data_version` every few milliseconds, which reads no page of the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from pipeline.eventlog.port import (
+    Headers,
+    LogError,
+    NotAssigned,
+    OffsetOutOfRange,
+    Record,
+    TopicPartition,
+)
+from pipeline.eventlog.sqlite_file import LogFile, offset_of, record_id
+from pipeline.eventlog.sqlite_group import Membership
+
+POLL_BYTES_MAX = 16_000_000  # one poll returns no more than about this, and at least one record
+_LOOK_S = 0.02  # how often a waiting poll looks for other processes' appends
+
+
+class Wakeup:
+    """Tells the waiting consumers of one process that records were appended. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._count = 0
+
+    @property
+    def count(self) -> int:
+        """How many times it was told."""
+        return self._count
+
+    def notify(self) -> None:
+        """Records were appended."""
+        with self._condition:
+            self._count += 1
+            self._condition.notify_all()
+
+    def wait(self, seen: int, timeout_s: float) -> bool:
+        """Whether it was told again since the count was `seen`; waits for it at most `timeout_s`."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._count != seen, timeout_s)
+
+
+def share(available: Mapping[TopicPartition, int], wanted: int) -> dict[TopicPartition, int]:
+    """How many records to take of each partition, at most `wanted` in all, as evenly as can be.
+
+    What cannot be split evenly goes to the partitions that come first in `available`.
+    """
+    taken: dict[TopicPartition, int] = {}
+    left = wanted
+    for waiting, tp in zip(
+        range(len(available), 0, -1), sorted(available, key=lambda tp: available[tp]), strict=True
+    ):
+        taken[tp] = min(available[tp], left // waiting)
+        left -= taken[tp]
+    for tp in available:
+        more = min(left, available[tp] - taken[tp])
+        taken[tp] += more
+        left -= more
+    return taken
+
+
+def _unpack(headers: str) -> Headers:
+    if headers == "[]":
+        return ()
+    flat: list[str] = json.loads(headers)
+    return tuple(zip(flat[::2], [text.encode("latin-1") for text in flat[1::2]], strict=True))
+
+
+class SqliteConsumer:
+    """See `pipeline.eventlog.port.Consumer`. Owned by one thread.
+
+    Args:
+        connection: this consumer's own; closed with it.
+        membership: on the same connection; joined already.
+        partition_ids: the subscription: each partition's number in the file.
+    """
+
+    def __init__(
+        self,
+        file: LogFile,
+        connection: sqlite3.Connection,
+        wakeup: Wakeup,
+        membership: Membership,
+        *,
+        group: str,
+        partition_ids: Mapping[TopicPartition, int],
+    ) -> None:
+        self._file, self._connection, self._wakeup = file, connection, wakeup
+        self._membership = membership
+        self._group = group
+        self._ids = dict(partition_ids)
+        self._epoch: int | None = None  # the epoch that `_positions` belong to
+        self._positions: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self._turns = 0  # polls that returned something: who is served first goes round
+        self._follow_membership()
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """See `pipeline.eventlog.port.Consumer`."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            seen, version = self._wakeup.count, self._data_version()
+            self._membership.keep()
+            self._follow_membership()
+            records = self._fetch(max_records)
+            left_s = deadline - time.monotonic()
+            if records or left_s <= 0:
+                return records
+            self._wait(seen, version, min(left_s, self._membership.patience_s))
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """See `pipeline.eventlog.port.Consumer`."""
+        return frozenset(self._positions)
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See `pipeline.eventlog.port.Consumer`."""
+        ours = {tp: offset for tp, offset in offsets.items() if tp in self._ids}
+        if ours:
+            try:
+                with self._membership.writing():
+                    self._connection.executemany(
+                        "INSERT INTO committed_offsets (group_name, partition_id, next_offset)"
+                        " VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+                        [(self._group, self._ids[tp], offset) for tp, offset in ours.items()],
+                    )
+            finally:
+                self._follow_membership()
+        if len(ours) < len(offsets):
+            raise NotAssigned(f"group {self._group!r} does not read {sorted(set(offsets) - set(ours))}")
+
+    def committed(self, tp: TopicPartition) -> int | None:
+        """See `pipeline.eventlog.port.Consumer`."""
+        with self._file.explained():
+            row = self._connection.execute(
+                "SELECT o.next_offset FROM committed_offsets o JOIN partitions p ON p.id = o.partition_id"
+                " WHERE o.group_name = ? AND p.topic = ? AND p.partition = ?",
+                (self._group, tp.topic, tp.partition),
+            ).fetchone()
+        return None if row is None else int(row[0])
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """See `pipeline.eventlog.port.Consumer`.
+
+        Raises:
+            NotAssigned: this member does not own the partition.
+        """
+        if tp not in self._positions:
+            raise NotAssigned(f"{tp} is not assigned to this member of group {self._group!r}")
+        self._positions[tp] = offset
+
+    def pause(self, tps: Iterable[TopicPartition]) -> None:
+        """See `pipeline.eventlog.port.Consumer`. Holds until resumed, whoever owns the group meanwhile."""
+        self._paused.update(tps)
+
+    def resume(self, tps: Iterable[TopicPartition]) -> None:
+        """See `pipeline.eventlog.port.Consumer`."""
+        self._paused.difference_update(tps)
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """See `pipeline.eventlog.port.Consumer`. What was pruned is not counted."""
+        with self._file.reading(self._connection):
+            committed, heads = self._committed_offsets(), self._heads()
+        lag = {}
+        for tp in self._positions:
+            first, end = heads[self._ids[tp]]
+            lag[tp] = max(0, end - max(first, committed.get(self._ids[tp], first)))
+        return lag
+
+    def close(self) -> None:
+        """See `pipeline.eventlog.port.Consumer`. If the log is out of order, the session expires alone."""
+        with suppress(LogError):
+            self._membership.leave()
+        self._positions = {}
+        self._connection.close()
+
+    def _follow_membership(self) -> None:
+        """Start from the committed offsets when the group became this member's, and stop when it is lost."""
+        epoch = self._membership.epoch
+        if epoch == self._epoch:
+            return
+        positions = {}
+        if epoch is not None:
+            with self._file.reading(self._connection):
+                committed, heads = self._committed_offsets(), self._heads()
+            for tp, identity in self._ids.items():
+                first, _ = heads[identity]
+                positions[tp] = committed.get(identity, first)
+        self._epoch, self._positions = epoch, positions
+
+    def _fetch(self, wanted: int) -> list[Record]:
+        if self._epoch is None:
+            return []
+        positions = dict(self._positions)
+        try:
+            with self._file.reading(self._connection):
+                self._membership.check()
+                available = self._available(positions)
+                records = self._read(positions, share(available, wanted)) if available else []
+        except NotAssigned:
+            self._follow_membership()
+            return []
+        self._positions = positions
+        self._turns += bool(records)
+        return records
+
+    def _available(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """How many records lie ahead, per partition that is not paused; which comes first goes round."""
+        heads = self._heads()
+        available = {}
+        for tp, position in positions.items():
+            first, end = heads[self._ids[tp]]
+            if tp in self._paused:
+                continue
+            if not first <= position <= end:
+                raise OffsetOutOfRange(
+                    f"group {self._group!r}: offset {position} of {tp.topic} partition {tp.partition} is not"
+                    f" in the log: what is there starts at {first}, and the next to be written is {end}"
+                )
+            if position < end:
+                available[tp] = end - position
+        turn = self._turns % len(available) if available else 0
+        order = list(available)
+        return {tp: available[tp] for tp in order[turn:] + order[:turn]}
+
+    def _read(
+        self, positions: dict[TopicPartition, int], counts: Mapping[TopicPartition, int]
+    ) -> list[Record]:
+        """Read so many of each partition, moving `positions`; less if they are large."""
+        records: list[Record] = []
+        volume = 0
+        for (topic, partition), count in counts.items():
+            tp = TopicPartition(topic, partition)
+            start = record_id(self._ids[tp], positions[tp])
+            rows = self._connection.execute(
+                "SELECT id, timestamp_ms, key, headers, value FROM records"
+                " WHERE id >= ? AND id < ? ORDER BY id",
+                (start, start + count),
+            )
+            for identifier, timestamp_ms, key, headers, value in rows:
+                offset = offset_of(identifier)
+                records.append(Record(topic, partition, offset, key, value, _unpack(headers), timestamp_ms))
+                positions[tp] = offset + 1
+                volume += len(value)
+                if volume >= POLL_BYTES_MAX:
+                    return records
+        return records
+
+    def _heads(self) -> dict[int, tuple[int, int]]:
+        """First and next offset, per partition of every topic."""
+        rows = self._connection.execute("SELECT id, first_offset, next_offset FROM partitions")
+        return {identity: (first, end) for identity, first, end in rows}
+
+    def _committed_offsets(self) -> dict[int, int]:
+        rows = self._connection.execute(
+            "SELECT partition_id, next_offset FROM committed_offsets WHERE group_name = ?", (self._group,)
+        )
+        return dict(rows.fetchall())
+
+    def _wait(self, seen: int, version: int, timeout_s: float) -> None:
+        """Until something was written, here or by another process, or `timeout_s` has passed."""
+        deadline = time.monotonic() + timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._wakeup.wait(seen, min(left_s, _LOOK_S)) or self._data_version() != version:
+                return
+
+    def _data_version(self) -> int:
+        """A number that changes when another connection, of any process, has written."""
+        with self._file.explained():
+            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
