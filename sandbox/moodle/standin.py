@@ -1,0 +1,133 @@
+"""Start and steer the stand-in from a test or a demo: it runs as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from sandbox.moodle.conditions import FaultKind
+from sandbox.moodle.control import CONTROL_PATH
+from sandbox.moodle.gateway import ENDPOINT_PATH
+from sandbox.process import ManagedProcess, accepts_tcp, free_port
+
+_CONTROL_TIMEOUT_S: Final = 15.0
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class MoodleStandIn:
+    """One Moodle site on a loopback port, with its data, token and control key in `folder`.
+
+    `port`, `token` and data stay the same from one start to the next, so `kill` followed by `start` is a
+    crash and a restart. `options` are options of `python -m sandbox.moodle` with underscores, for instance
+    `max_input_vars=5000` or `debug_display=True`.
+    """
+
+    def __init__(
+        self, folder: Path, *, port: int | None = None, outlives_parent: bool = False, **options: object
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = port if port is not None else free_port()
+        self.data_file = folder / "moodle.sqlite"
+        self.token_file = _secret_file(folder / "token")
+        self._control_key_file = _secret_file(folder / "control-key")
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._process = ManagedProcess(
+            "the Moodle stand-in",
+            [sys.executable, "-m", "sandbox.moodle", *self._arguments(options)],
+            log_file=folder / "moodle.log",
+            ready=lambda: accepts_tcp(self.port),
+            cwd=_ROOT,
+            outlives_parent=outlives_parent,
+        )
+
+    @property
+    def url(self) -> str:
+        """The site's address, to which a client adds `/webservice/rest/server.php`."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def endpoint(self) -> str:
+        """The address of the REST server itself."""
+        return self.url + ENDPOINT_PATH
+
+    @property
+    def token(self) -> str:
+        """The service user's token."""
+        return self.token_file.read_text(encoding="utf-8")
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while the stand-in runs, else None."""
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start, and return once the port answers; raises `sandbox.process.StartFailed`."""
+        self._process.start()
+        return self
+
+    def stop(self) -> None:
+        """End it politely: running calls finish."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would: what was committed stays."""
+        self._process.kill()
+
+    def control(self, **wish: Any) -> dict[str, Any]:
+        """Send a wish to the control interface (see `sandbox.moodle.control`) and return the state after
+        it."""
+        request = urllib.request.Request(  # noqa: S310  (the address is ours)
+            self.url + CONTROL_PATH,
+            data=json.dumps(wish).encode(),
+            headers={"X-Control-Key": self._control_key_file.read_text(encoding="utf-8")},
+        )
+        with self._opener.open(request, timeout=_CONTROL_TIMEOUT_S) as reply:
+            state: dict[str, Any] = json.loads(reply.read())
+        return state
+
+    def set(self, **conditions: Any) -> None:
+        """Change conditions by name (see `sandbox.moodle.conditions.Conditions`) until they are changed
+        again."""
+        self.control(set=conditions)
+
+    def fault(self, kind: FaultKind, *, calls: int = 1, **details: Any) -> None:
+        """Let the next `calls` calls meet a fault; details: `wsfunction`, `retry_after_s`, `delay_s`."""
+        self.control(faults=[{"kind": kind.value, "calls": calls, **details}])
+
+    def reset(self) -> None:
+        """Go back to the conditions of the start, with a valid token and a service user that is not
+        suspended."""
+        self.control(reset=True, token={"restore": True}, service_user_suspended=False)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _arguments(self, options: dict[str, object]) -> list[str]:
+        arguments = ["--port", str(self.port), "--data", str(self.data_file)]
+        arguments += ["--token-file", str(self.token_file), "--control-key-file", str(self._control_key_file)]
+        for name, value in options.items():
+            option = f"--{name.replace('_', '-')}"
+            if value is not False:
+                arguments += [option] if value is True else [option, str(value)]
+        return arguments
+
+
+def _secret_file(path: Path) -> Path:
+    """Return the file, with a fresh secret in it (readable by its owner only) unless it exists."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_hex(16))
+    return path
