@@ -1,0 +1,30 @@
+"""The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
+
+from sesame.settings.base import SecretUnreadable, Section, SettingsError
+from sesame.settings.load import find_file, load
+from sesame.settings.model import Settings
+from sesame.settings.registry import MembershipTemplate, RegistrySettings
+from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
+from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
+from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
+
+__all__ = [
+    "DirectorySettings",
+    "EngineSettings",
+    "HttpSettings",
+    "LogSettings",
+    "MailboxSettings",
+    "MembershipTemplate",
+    "MoodleSettings",
+    "ObservabilitySettings",
+    "PropagationSettings",
+    "RegistrySettings",
+    "SecretUnreadable",
+    "Section",
+    "Settings",
+    "SettingsError",
+    "StoreSettings",
+    "VaultSettings",
+    "find_file",
+    "load",
+]

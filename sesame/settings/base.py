@@ -1,0 +1,107 @@
+"""What every section of the settings shares: it is immutable, and reads its secrets from files."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+
+from pipeline.errors import SesameError
+
+FILE_SUFFIX = "_file"
+"""A secret `x` may be given as the setting `x`, or as `x_file`: the path of a file that holds it alone."""
+
+_SECRET_BYTES_MAX = 65_536
+
+
+class SettingsError(SesameError):
+    """The settings cannot be used. The lines below say which one, where it was read, and what it may be."""
+
+    exit_code = 2
+    remedy = "docs/reference/settings.md lists every setting; `sesame settings check` reads them all again."
+
+
+class SecretUnreadable(SettingsError):
+    """A secret is missing, or its file cannot be read or can be read by everybody. Create it with mode 0600,
+    owned by the user that runs Sésame."""
+
+
+class Section(BaseModel):
+    """One section of the settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+    place: ClassVar[str] = ""
+
+    @classmethod
+    def secrets(cls) -> tuple[str, ...]:
+        """The names of the fields that are secrets."""
+        return tuple(name for name, field in cls.model_fields.items() if _is_secret(field.annotation))
+
+    @model_validator(mode="after")
+    def _secret_given_once(self) -> Section:
+        for name in self.secrets():
+            if getattr(self, name) is not None and getattr(self, name + FILE_SUFFIX) is not None:
+                raise ValueError(f"{name} and {name}{FILE_SUFFIX} are both set: keep one of them")
+        return self
+
+    def has_secret(self, name: str) -> bool:
+        """Whether the secret `name` is set, by itself or by a file (which may not exist)."""
+        return getattr(self, name) is not None or getattr(self, name + FILE_SUFFIX) is not None
+
+    def secret(self, name: str) -> SecretStr:
+        """The secret `name`, read now from its file if it is set by one; final line breaks are left out.
+
+        Raises:
+            SecretUnreadable: it is not set, or its file is missing, unreadable, empty, or open to everybody.
+        """
+        value: SecretStr | None = getattr(self, name)
+        path: Path | None = getattr(self, name + FILE_SUFFIX)
+        key = f"{self.place}.{name}".lstrip(".")
+        if value is not None:
+            return value
+        if path is None:
+            variable = "SESAME_" + key.upper().replace(".", "__") + FILE_SUFFIX.upper()
+            raise SecretUnreadable(
+                f"{key} is not set",
+                remedy=f"Write it into a file of mode 0600, named by {key}{FILE_SUFFIX} or {variable}.",
+            )
+        return SecretStr(read_secret(path, f"{key}{FILE_SUFFIX}"))
+
+
+def read_secret(path: Path, key: str) -> str:
+    """The content of a secret's file, without its final line break. `key` is the setting that names the file.
+
+    Raises:
+        SecretUnreadable: missing, unreadable, empty, too large, or its mode lets everybody read it.
+    """
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            content = file.read(_SECRET_BYTES_MAX + 1)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise SecretUnreadable(
+            f"{key}: {path} cannot be read: {reason}",
+            remedy="Create it with mode 0600, owned by the user that runs Sésame.",
+        ) from error
+    if mode & stat.S_IRWXO:
+        raise SecretUnreadable(
+            f"{key}: {path} is open to every user of this machine (mode {mode:04o})",
+            remedy=f"chmod 0600 {path}, and change the secret if others may have read it.",
+        )
+    try:
+        text = content.decode().rstrip("\r\n")
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(content) > _SECRET_BYTES_MAX:
+        raise SecretUnreadable(
+            f"{key}: {path} is empty, not text, or too large for a secret",
+            remedy="The file holds the secret and nothing else.",
+        )
+    return text
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in get_args(annotation)

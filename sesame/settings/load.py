@@ -1,0 +1,122 @@
+"""Find the file, read it and the environment, and check both as one."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError as SourceError
+
+from sesame.settings.base import SettingsError
+from sesame.settings.explain import Sources, explain, unknown_key
+from sesame.settings.model import ENV_NESTED, ENV_PREFIX, Settings
+
+CONFIG_VARIABLE = "SESAME_CONFIG"
+RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "SESAME_DEBUG"})
+"""Variables of the prefix that are not settings."""
+
+USUAL_FILES = (Path("sesame.toml"), Path("/etc/sesame/sesame.toml"))
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path | None = None
+    text: str = ""
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+def find_file(config: Path | None = None) -> Path | None:
+    """The settings file: the one named, else `SESAME_CONFIG`'s, else the first usual one there is, or none.
+
+    Raises:
+        SettingsError: the file named does not exist.
+    """
+    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    if named is not None:
+        if not named.is_file():
+            raise SettingsError(
+                f"the settings file {named} does not exist",
+                remedy=f"Name another one by --config or {CONFIG_VARIABLE}; examples/sesame.toml is a start.",
+            )
+        return named
+    return next((path for path in USUAL_FILES if path.is_file()), None)
+
+
+def load(config: Path | None = None) -> Settings:
+    """All settings: the environment's over the file's over the defaults.
+
+    A relative path in the file is relative to the file's folder; one in the environment, to the working
+    directory.
+
+    Raises:
+        SettingsError: with a line for each fault: where it is, what it is, and what would be right.
+    """
+    file = _read(find_file(config))
+    sources = Sources(file.path, file.text, file.content, _environment())
+    faults = [
+        f"environment, {name}: unknown{unknown_key(Settings, sources.path_of(name))}"
+        for name in sorted(sources.environment)
+        if name not in RESERVED_VARIABLES and not _is_setting(name)
+    ]
+    try:
+        settings = Settings(**_absolute(Settings, file.content, file.path))
+    except ValidationError as error:
+        raise _refused(faults + explain(error, Settings, sources)) from None
+    except SourceError as error:
+        raise _refused([*faults, f"environment: {error}: it must be JSON"]) from None
+    if faults:
+        raise _refused(faults)
+    return settings
+
+
+def _refused(faults: list[str]) -> SettingsError:
+    return SettingsError("\n".join(["the settings cannot be used:", *(f"  {fault}" for fault in faults)]))
+
+
+def _read(path: Path | None) -> _File:
+    if path is None:
+        return _File()
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _File(path, text, tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path} is not TOML: {error}", remedy="See https://toml.io for the syntax."
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
+
+
+def _environment() -> dict[str, str]:
+    return {name.upper(): value for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
+
+
+def _is_setting(name: str) -> bool:
+    """Whether the variable's first part is a setting or a section: the rest is checked with the file."""
+    first = name.removeprefix(ENV_PREFIX).split(ENV_NESTED, maxsplit=1)[0]
+    return first.lower() in Settings.model_fields
+
+
+def _absolute(model: type[BaseModel], content: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """`content` with the relative paths in it made relative to the folder of the file `path`."""
+    if path is None:
+        return dict(content)
+    result = dict(content)
+    for name, value in content.items():
+        known = model.model_fields.get(name)
+        if known is None:
+            continue
+        if (
+            isinstance(value, dict)
+            and isinstance(known.annotation, type)
+            and issubclass(known.annotation, BaseModel)
+        ):
+            result[name] = _absolute(known.annotation, value, path)
+        elif isinstance(value, str) and (known.annotation is Path or Path in get_args(known.annotation)):
+            result[name] = str(path.absolute().parent / Path(value).expanduser())
+    return result

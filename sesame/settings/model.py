@@ -1,0 +1,98 @@
+"""All settings as one immutable value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from sesame.settings.base import Section
+from sesame.settings.registry import RegistrySettings
+from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
+from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
+from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
+
+Target = Literal["directory", "mailbox", "moodle"]
+
+ENV_PREFIX = "SESAME_"
+ENV_NESTED = "__"
+
+
+class Settings(BaseSettings):
+    """Everything that a site may set. Made by `sesame.settings.load`, which explains what is wrong."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_NESTED,
+    )
+
+    data_dir: Path = Field(
+        Path("/var/lib/sesame"),
+        description="Folder of the embedded database, the embedded log and the vault's key, unless they are "
+        "set by themselves. On a local disk.",
+    )
+    targets: tuple[Target, ...] = Field(
+        ("directory", "mailbox", "moodle"),
+        min_length=1,
+        description="The targets that are provisioned. An account is complete when all of these have it.",
+    )
+
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    directory: DirectorySettings = Field(default_factory=DirectorySettings)
+    mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
+    moodle: MoodleSettings = Field(default_factory=MoodleSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    propagation: PropagationSettings = Field(default_factory=PropagationSettings)
+    http: HttpSettings = Field(default_factory=HttpSettings)
+    observability: ObservabilitySettings = Field(default_factory=ObservabilitySettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (the library's signature)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then what `load` read from the file. Nothing else is looked at."""
+        return (env_settings, init_settings)
+
+    @property
+    def store_url(self) -> SecretStr:
+        """The database's URL.
+
+        Raises:
+            SecretUnreadable: it is in a file that cannot be read.
+        """
+        if self.store.has_secret("url"):
+            return self.store.secret("url")
+        return SecretStr(f"sqlite:///{self.data_dir.absolute() / 'sesame.db'}")
+
+    @property
+    def log_path(self) -> Path:
+        """The embedded log's file."""
+        return self.log.path or self.data_dir / "events.db"
+
+    @property
+    def vault_key_file(self) -> Path:
+        """The file of the vault's keys."""
+        return self.vault.key_file or self.data_dir / "vault.key"
+
+    @classmethod
+    def sections(cls) -> dict[str, type[Section]]:
+        """The sections, by name, in the order in which they are documented."""
+        return {
+            name: field.annotation
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        }

@@ -1,0 +1,116 @@
+"""How the application runs: the engine's bounds, the propagation objectives, metrics and logs."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sesame.settings.base import Section
+
+
+class EngineSettings(Section):
+    """The bounds of every target consumer. At a bound it pauses; it never drops."""
+
+    place: ClassVar[str] = "engine"
+
+    linger_s: float = Field(0.02, ge=0, le=10, description="How long a batch may wait to become full.")
+    slots: int = Field(4, ge=1, le=64, description="Calls to one target at once.")
+    slots_personal: int = Field(
+        1, ge=0, le=63, description="Of these, how many never serve bulk work. At least one is left to it."
+    )
+    bulk_every: int = Field(
+        5, ge=1, le=1000, description="While both lanes have work, at least every n-th batch is a bulk one."
+    )
+    in_hand_max: int = Field(
+        1000, ge=1, le=100_000, description="Records of one lane that are read and not settled."
+    )
+    gap_max: int = Field(
+        20_000, ge=1, le=1_000_000, description="How far a partition is read ahead of what can be committed."
+    )
+    attempts_max: int = Field(12, ge=1, le=1000, description="Attempts before work goes to the dead letters.")
+    age_s_max: float = Field(
+        4 * 3600.0,
+        ge=1,
+        le=30 * 86_400,
+        description="Seconds of failing, counted while the target is up, before it goes to the dead letters.",
+    )
+    retry_delay_s_min: float = Field(
+        5.0, gt=0, le=3600, description="Delay before the first retry of parked work; it doubles each time."
+    )
+    retry_delay_s_max: float = Field(
+        1200.0, gt=0, le=86_400, description="The longest delay between retries."
+    )
+    recheck_s: float = Field(
+        900.0,
+        ge=1,
+        le=86_400,
+        description="How often a student who waits for a precondition is looked at again.",
+    )
+    lease_margin_s: float = Field(
+        30.0,
+        ge=1,
+        le=3600,
+        description="How much longer a lease lasts than the longest call and the target's own longest execution.",
+    )
+    probe_delay_s_min: float = Field(
+        1.0, gt=0, le=600, description="First delay between probes of a target that is down."
+    )
+    probe_delay_s_max: float = Field(15.0, gt=0, le=3600, description="Longest delay between these probes.")
+    misconfigured_delay_s: float = Field(
+        30.0, gt=0, le=3600, description="Delay between probes of a target that refuses the consumer itself."
+    )
+    shutdown_s_max: float = Field(
+        20.0, ge=0, le=600, description="How long a stop waits for calls that are under way."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.slots_personal >= self.slots:
+            raise ValueError("slots_personal must be less than slots, so that bulk work keeps one")
+        if self.retry_delay_s_min > self.retry_delay_s_max:
+            raise ValueError("retry_delay_s_min must not be above retry_delay_s_max")
+        if self.probe_delay_s_min > self.probe_delay_s_max:
+            raise ValueError("probe_delay_s_min must not be above probe_delay_s_max")
+        return self
+
+
+class PropagationSettings(Section):
+    """When an account that is not everywhere yet is announced as late, then as a breach."""
+
+    place: ClassVar[str] = "propagation"
+
+    late_s: float = Field(900.0, gt=0, le=86_400, description="Seconds after which a person's act is late.")
+    breach_s: float = Field(
+        3600.0, gt=0, le=7 * 86_400, description="Seconds after which the promise to the person is broken."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.late_s >= self.breach_s:
+            raise ValueError("late_s must be less than breach_s")
+        return self
+
+
+class HttpSettings(Section):
+    """The port for metrics and health checks. It has no authentication: keep it on loopback or behind one."""
+
+    place: ClassVar[str] = "http"
+
+    enabled: bool = Field(True, description="Whether `sesame run` serves /metrics, /livez and /readyz.")
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
+    port: int = Field(9464, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+
+
+class ObservabilitySettings(Section):
+    """Logs, on standard error."""
+
+    place: ClassVar[str] = "observability"
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least serious lines that are written."
+    )
+    log_format: Literal["json", "console", "auto"] = Field(
+        "auto",
+        description="`json`: one object a line; `console`: for people; `auto`: for people on a terminal.",
+    )
