@@ -51,7 +51,7 @@ class EngineSettings(Section):
         30.0,
         ge=1,
         le=3600,
-        description="How much longer a lease lasts than the longest call and the target's own longest execution.",
+        description="How much longer a lease lasts than the longest call with all that it may leave running.",
     )
     probe_delay_s_min: float = Field(
         1.0, gt=0, le=600, description="First delay between probes of a target that is down."

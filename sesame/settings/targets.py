@@ -106,7 +106,7 @@ class MoodleSettings(Section):
         1000,
         ge=50,
         le=100_000,
-        description="The site's PHP `max_input_vars`. Never give more than it has: PHP drops the rest unsaid.",
+        description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
     )
     timeout_s: float = Field(30.0, ge=1, le=600, description="Longest wait for an answer.")
     execution_s_max: float = Field(

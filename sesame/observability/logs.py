@@ -1,0 +1,206 @@
+"""Structured logs on standard error: one event a line, whose fields are on a list.
+
+A field that is not on the list is dropped and counted, whoever logged it, so that no person's data can slip
+into a log line. Messages of libraries are written without their text (which may quote a request), except for
+those that are known to speak of themselves only. Of an exception its class and its place are written; its
+message only if it is one of our own, which carry no personal data.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from pipeline.errors import SesameError
+
+LOG_FIELDS: Final[frozenset[str]] = frozenset(
+    {
+        # the line itself
+        "event",
+        "level",
+        "timestamp",
+        "logger",
+        "process_id",
+        "fields_dropped",
+        # whom and what: a student is a number here, and nothing else
+        "student_number",
+        "version",
+        "stage",
+        "lane",
+        "event_id",
+        "event_type",
+        "caused_by",
+        "replay_id",
+        "dead_letter_id",
+        # where
+        "consumer",
+        "target",
+        "member",
+        "topic",
+        "topics",
+        "partition",
+        "partitions",
+        "offset",
+        "epoch",
+        "command",
+        "check",
+        "host",
+        "port",
+        "line",
+        # how it went
+        "outcome",
+        "reason",
+        "cause",
+        "state",
+        "changed",
+        "attempt",
+        "attempts",
+        "status",
+        "window",
+        "signal",
+        # how much and how long
+        "batch",
+        "count",
+        "rows",
+        "rejected",
+        "lag",
+        "parked",
+        "due_s",
+        "elapsed_s",
+        "delay_s",
+        "timeout_s",
+        # what broke
+        "error",
+        "error_message",
+        "error_at",
+        "remedy",
+    }
+)
+"""Every field that a log line may have. Add one only if no value of it can ever describe a person."""
+
+LIBRARIES_QUOTED: Final = ("uvicorn.error", "alembic")
+"""Loggers of libraries whose messages speak of the program alone."""
+
+_TEXT_MAX = 500
+_ITEMS_MAX = 32
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+EventDict = MutableMapping[str, Any]
+OnDropped = Callable[[int], None]
+
+
+def configure_logs(
+    *,
+    level: str = "info",
+    form: str = "json",
+    stream: TextIO | None = None,
+    on_dropped: OnDropped | None = None,
+) -> None:
+    """Send every log line of this process to `stream`, in the form of `observability.log_format`.
+
+    Args:
+        level: the least serious level written: debug, info, warning or error.
+        form: `json`, `console`, or `auto` (console on a terminal).
+        stream: where to, default standard error as it is now.
+        on_dropped: told how many fields of a line were not on the list.
+    """
+    out = stream or sys.stderr
+    shared = _shared_processors(on_dropped)
+    console = form == "console" or (form == "auto" and out.isatty())
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty() and "NO_COLOR" not in os.environ)
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=out),
+        cache_logger_on_first_use=False,  # a reconfiguration counts for everybody
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[_library_line, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(max(_LEVELS[level], logging.WARNING))
+
+
+def _shared_processors(on_dropped: OnDropped | None) -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_exception_text,
+        _Allowed(on_dropped),
+    ]
+
+
+class _Allowed:
+    """Keeps the fields of `LOG_FIELDS` with plain, bounded values; says how many it left out."""
+
+    def __init__(self, on_dropped: OnDropped | None) -> None:
+        self._on_dropped = on_dropped
+
+    def __call__(self, _logger: object, _method: str, event_dict: EventDict) -> EventDict:
+        meta = {name: event_dict[name] for name in ("_record", "_from_structlog") if name in event_dict}
+        kept = {name: _plain(value) for name, value in event_dict.items() if name in LOG_FIELDS}
+        dropped = len(event_dict) - len(meta) - len(kept)
+        if dropped:
+            kept["fields_dropped"] = dropped
+            if self._on_dropped is not None:
+                self._on_dropped(dropped)
+        return {**kept, **meta}
+
+
+def _plain(value: object) -> object:
+    """A value that can only say what its type says: texts are cut, and objects are named by their class."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        text = str(value)
+        return text if len(text) <= _TEXT_MAX else text[: _TEXT_MAX - 1] + "…"
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in list(value)[:_ITEMS_MAX]]
+    return type(value).__name__
+
+
+def _without_exception_text(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+    """Replace `exc_info` by the exception's class, its place, and its message if it is one of ours."""
+    given = event_dict.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event_dict["error"] = type(error).__name__
+        event_dict["error_at"] = _places(error.__traceback__)
+        if isinstance(error, SesameError):
+            event_dict["error_message"] = str(error)
+            if error.remedy:
+                event_dict["remedy"] = error.remedy
+    return event_dict
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    """The last calls before the exception, as `file:line function`."""
+    frames = traceback.extract_tb(trace)[-8:]
+    return [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames]  # noqa: PTH119
+
+
+def _library_line(_logger: object, _method: str, event_dict: EventDict) -> EventDict:
+    """Name the library that logs, and leave out its message unless it is known to be harmless."""
+    record: logging.LogRecord = event_dict["_record"]
+    event_dict["logger"] = record.name
+    if not record.name.startswith(LIBRARIES_QUOTED):
+        event_dict["event"] = "library_message"
+    return event_dict

@@ -1,0 +1,203 @@
+"""Every metric, defined once. Names begin with `sesame_`, units are base units, counters end in `_total`.
+
+A label never identifies a student: the labels are on a list, and each has few values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+PREFIX: Final = "sesame_"
+LABELS: Final[dict[str, str]] = {
+    "target": "`directory`, `mailbox`, `moodle`, …; `all` for the whole account",
+    "consumer": "`registry`, `propagation`, or a target",
+    "lane": "`personal` or `bulk`",
+    "window": "`within_15_min`, `within_60_min`, `beyond` or `bulk`",
+    "outcome": "`done`, `waiting`, `retry` or `dead`",
+    "result": "a fixed word, listed in the metric's text",
+    "reason": "the token of a business precondition, e.g. `pedagogical_enrolment_pending`",
+    "cause": "the token of a failure, e.g. `identity_collision`",
+    "kind": "a fixed word, listed in the metric's text",
+    "topic": "a topic of the log",
+    "version": "the version of the program",
+}
+"""Every label that a metric may have, and its values. None may identify a person."""
+
+_PROPAGATION_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400)
+"""900 and 3600 are the objectives: the share inside each is read off exactly."""
+_CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What the documentation says of a metric."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+
+
+class Metrics:
+    """The metrics of one process, in a registry of their own.
+
+    Gauges that are read from the store or the log are refreshed when somebody looks: see `refresh_with`.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.definitions: list[Definition] = []
+        self._refreshers: list[Callable[[], None]] = []
+        self._define_promises()
+        self._define_work()
+        self._define_backlogs()
+        self._define_process()
+
+    def _define_promises(self) -> None:
+        self.propagation_seconds = self._histogram(
+            "propagation_seconds",
+            "Time from a person's act to the read-back of its result, waiting for preconditions left out.",
+            ("target", "lane"),
+            _PROPAGATION_BUCKETS,
+        )
+        self.propagation_in_window = self._counter(
+            "propagation_in_window_total",
+            "Completed propagations by the window that they ended in.",
+            ("window",),
+        )
+        self.propagation_overdue = self._counter(
+            "propagation_overdue_total",
+            "Announcements of lateness; result: `late` or `breached`.",
+            ("result",),
+        )
+        self.propagation_open = self._gauge(
+            "propagation_open",
+            "Accounts that some target does not have yet, waiting ones left out.",
+            ("lane",),
+        )
+
+    def _define_work(self) -> None:
+        self.outcomes = self._counter(
+            "outcomes_total", "Outcomes published, by target.", ("target", "outcome", "lane")
+        )
+        self.attempts = self._counter(
+            "attempts_total",
+            "Students' turns at a target; result: `done`, `waiting`, `retry`, `dead`, `target_down`, "
+            "`throttled` or `misconfigured`.",
+            ("consumer", "result"),
+        )
+        self.changes = self._counter(
+            "target_changes_total",
+            "Turns that ended with the target at the account's state; result: `written` or `unchanged`.",
+            ("target", "result"),
+        )
+        self.call_seconds = self._histogram(
+            "target_call_seconds",
+            "Duration of a call to a target, retries within included.",
+            ("target",),
+            _CALL_BUCKETS,
+        )
+        self.batch_students = self._histogram(
+            "target_batch_students", "Students in one call to a target.", ("target",), _BATCH_BUCKETS
+        )
+        self.events = self._counter(
+            "events_total",
+            "Records read from the log; result: `handled`, `duplicate`, `superseded` or `unreadable`.",
+            ("consumer", "topic", "result"),
+        )
+        self.imports_rows = self._counter(
+            "imports_rows_total",
+            "Rows of registrar's files; result: `new`, `changed`, `unchanged`, `cancelled` or `rejected`.",
+            ("result",),
+        )
+        self.accounts_minted = self._counter(
+            "account_versions_total", "Versions of accounts minted, by cause.", ("cause", "lane")
+        )
+
+    def _define_backlogs(self) -> None:
+        self.lag_records = self._gauge(
+            "lag_records", "Records above the committed offsets, i.e. not settled.", ("consumer", "topic")
+        )
+        self.in_hand = self._gauge(
+            "in_hand", "Students read from the log and not settled.", ("consumer", "lane")
+        )
+        self.parked = self._gauge(
+            "parked", "Parked students; kind: `retry`, `waiting` or `lease`.", ("consumer", "kind")
+        )
+        self.parked_age_seconds = self._gauge(
+            "parked_oldest_seconds", "Age of the oldest parked retry.", ("consumer",)
+        )
+        self.waiting = self._gauge(
+            "waiting", "Students who wait for a business precondition.", ("target", "reason")
+        )
+        self.dead_letters = self._gauge("dead_letters", "Unresolved dead letters.", ("consumer", "cause"))
+        self.outbox_rows = self._gauge("outbox_rows", "Rows of the outbox that are not on the log yet.", ())
+        self.outbox_oldest_seconds = self._gauge(
+            "outbox_oldest_seconds", "Age of the oldest row of the outbox.", ()
+        )
+
+    def _define_process(self) -> None:
+        self.consumer_up = self._gauge(
+            "consumer_up", "1 while the consumer's loop runs in this process, else 0.", ("consumer",)
+        )
+        self.circuit_state = self._gauge(
+            "circuit_state", "0: closed; 1: half open; 2: open, the target is down.", ("consumer",)
+        )
+        self.quarantine = self._gauge(
+            "quarantine",
+            "1 while the consumer is stopped by too many permanent failures, else 0.",
+            ("consumer",),
+        )
+        self.last_progress = self._gauge(
+            "last_progress_timestamp_seconds",
+            "When the consumer last settled something (Unix time).",
+            ("consumer",),
+        )
+        self.log_fields_dropped = self._counter(
+            "log_fields_dropped_total", "Fields of log lines that were not on the list of allowed ones.", ()
+        )
+        self.scrape_errors = self._counter(
+            "scrape_errors_total", "Gauges that could not be read when somebody looked.", ()
+        )
+        self.build_info = self._gauge(
+            "build_info", "Always 1; the label says which version runs.", ("version",)
+        )
+
+    def refresh_with(self, refresher: Callable[[], None]) -> None:
+        """Call `refresher`, which is quick, before each exposition: it sets gauges from the store or the log."""
+        self._refreshers.append(refresher)
+
+    def exposition(self) -> bytes:
+        """All metrics in Prometheus's text format. A refresher that fails is counted; its gauges stay stale."""
+        for refresher in self._refreshers:
+            try:
+                refresher()
+            except Exception:  # noqa: BLE001 (a fault here must not hide the other metrics)
+                self.scrape_errors.inc()
+                structlog.get_logger().warning("metrics_not_refreshed", exc_info=True)
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(self._defined(name, "counter", text, labels), text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Gauge:
+        return Gauge(self._defined(name, "gauge", text, labels), text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: tuple[str, ...], buckets: Sequence[float]
+    ) -> Histogram:
+        full = self._defined(name, "histogram", text, labels)
+        return Histogram(full, text, labels, registry=self.registry, buckets=buckets)
+
+    def _defined(self, name: str, kind: str, text: str, labels: tuple[str, ...]) -> str:
+        unlisted = set(labels) - set(LABELS)
+        if unlisted:
+            raise ValueError(f"labels that are not on the list: {sorted(unlisted)}")
+        self.definitions.append(Definition(PREFIX + name, kind, text, labels))
+        return PREFIX + name
