@@ -1,0 +1,183 @@
+"""What an LDAP answer (RFC 4511, section 4.1.9) means for one student's entry, or for the whole consumer.
+
+Diagnostic messages may quote values, which are personal: only names of attributes and classes are taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from consumers.directory.port import Refused
+from pipeline.errors import Misconfigured, SesameError, TargetDown
+
+
+class Code(IntEnum):
+    """The result codes that are told apart (RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED)."""
+
+    SUCCESS = 0
+    OPERATIONS_ERROR = 1
+    PROTOCOL_ERROR = 2
+    TIME_LIMIT = 3
+    SIZE_LIMIT = 4
+    STRONGER_AUTH_REQUIRED = 8
+    REFERRAL = 10
+    ADMIN_LIMIT = 11
+    CRITICAL_EXTENSION = 12
+    CONFIDENTIALITY_REQUIRED = 13
+    NO_SUCH_ATTRIBUTE = 16
+    UNDEFINED_TYPE = 17
+    CONSTRAINT = 19
+    VALUE_EXISTS = 20
+    INVALID_SYNTAX = 21
+    NO_SUCH_OBJECT = 32
+    INAPPROPRIATE_AUTH = 48
+    INVALID_CREDENTIALS = 49
+    INSUFFICIENT_ACCESS = 50
+    BUSY = 51
+    UNAVAILABLE = 52
+    UNWILLING = 53
+    NAMING_VIOLATION = 64
+    OBJECT_CLASS_VIOLATION = 65
+    ENTRY_EXISTS = 68
+    CLASS_MODS_PROHIBITED = 69
+    OTHER = 80
+    ASSERTION_FAILED = 122
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A result code, and the server's remark, which never leaves this consumer."""
+
+    code: int
+    diagnostic: str = ""
+
+
+class Busy(SesameError):
+    """The directory answers that it cannot do this now (busy, a time limit, an internal error)."""
+
+
+class Lost(SesameError):
+    """The connection broke, or no answer came in time: what was asked may have been done, or may yet be."""
+
+
+_BUSY = {
+    Code.OPERATIONS_ERROR,
+    Code.TIME_LIMIT,
+    Code.ADMIN_LIMIT,
+    Code.NO_SUCH_ATTRIBUTE,  # the entry changed between our reading and a write without an assertion
+    Code.VALUE_EXISTS,  # likewise
+    Code.BUSY,
+    Code.UNAVAILABLE,
+    Code.OTHER,
+}
+
+_MISCONFIGURED: dict[int, tuple[str, str]] = {
+    Code.STRONGER_AUTH_REQUIRED: ("the directory wants a stronger bind", "use StartTLS or ldaps"),
+    Code.CONFIDENTIALITY_REQUIRED: ("the directory wants TLS before the bind", "use StartTLS or ldaps"),
+    Code.REFERRAL: ("the directory refers writes to another server", "set the URI of the writable server"),
+    Code.INAPPROPRIATE_AUTH: ("the provisioner's account has no password", "set it with ldappasswd"),
+    Code.INVALID_CREDENTIALS: (
+        "the directory refuses the provisioner's name or password",
+        "compare the bind DN and the password file with the server's entry",
+    ),
+    Code.INSUFFICIENT_ACCESS: (
+        "the provisioner lacks rights on people or groups",
+        "load the access rules of ops/ldap/slapd.conf above the server's own",
+    ),
+    Code.SIZE_LIMIT: (
+        "the directory limits how many entries the provisioner may read",
+        "add the limits line of ops/ldap/slapd.conf",
+    ),
+    Code.NO_SUCH_OBJECT: (
+        "the branch of people, or of groups, does not exist in the directory",
+        "create it (ops/ldap/tree.ldif) or correct the base DN in the settings",
+    ),
+    Code.UNWILLING: (
+        "the directory does not serve this branch, or is read-only",
+        "check the base DN, and that the URI is the writable server's",
+    ),
+    Code.UNDEFINED_TYPE: (
+        "the directory does not know an attribute: {names}",
+        "load supann, eduperson and sesame schemas and the ppolicy overlay (ops/ldap)",
+    ),
+    Code.CRITICAL_EXTENSION: (
+        "the directory does not support assertions (RFC 4528)",
+        "use OpenLDAP 2.5 or later, or another server that does",
+    ),
+}
+
+_TAKEN = {
+    "uid": ("identity_collision", "the login is held by another entry"),
+    "mail": ("mail_taken", "the mail address is held by another entry"),
+    "supannAutreMail": ("mail_taken", "an alias is held by another entry"),
+    "supannEtuId": ("student_number_taken", "another entry carries this student number"),
+    "eduPersonPrincipalName": ("principal_taken", "the principal name is held by another entry"),
+}
+
+_NON_UNIQUE = "non-unique attributes"
+_NAME = r"[A-Za-z][A-Za-z0-9-]*"
+
+
+def judge(answer: Answer) -> Refused:
+    """Return why this entry, and no other, is refused for good.
+
+    Raises:
+        Busy: it may work later.
+        Misconfigured: the consumer is refused, whoever the student is.
+    """
+    if answer.code in _BUSY:
+        raise Busy(f"the directory answered {_name(answer.code)} ({answer.code})")
+    unknown_class = answer.code == Code.INVALID_SYNTAX and answer.diagnostic.startswith("objectClass:")
+    if answer.code in _MISCONFIGURED or unknown_class:
+        raise misconfigured(Code.UNDEFINED_TYPE if unknown_class else answer.code, answer.diagnostic)
+    if answer.code == Code.CONSTRAINT and _NON_UNIQUE in answer.diagnostic:
+        return _taken(re.findall(rf"\(({_NAME})=", answer.diagnostic))
+    names = _names(answer.diagnostic)
+    about = f" about {names}" if names else ""
+    return Refused(
+        "schema_violation",
+        f"the directory answered {_name(answer.code)} ({answer.code}){about}: correct the student's data at "
+        "the registrar, or the server's schema, then replay",
+    )
+
+
+def misconfigured(code: int, diagnostic: str = "") -> Misconfigured:
+    """The error for a code that concerns the consumer itself, with its remedy."""
+    what, remedy = _MISCONFIGURED.get(
+        code, ("the directory refuses the consumer", "see the directory's log for the reason")
+    )
+    what = what.format(names=_names(diagnostic) or "(not named)")
+    return Misconfigured(f"{what} (LDAP result {code}); {remedy}", remedy=remedy)
+
+
+def bind_refused(answer: Answer) -> SesameError:
+    """The error for a bind that did not succeed."""
+    if answer.code in _BUSY:
+        return TargetDown(f"the directory cannot take a bind now: {_name(answer.code)} ({answer.code})")
+    return misconfigured(answer.code, answer.diagnostic)
+
+
+def _taken(names: list[str]) -> Refused:
+    for name in names:
+        if name in _TAKEN:
+            cause, what = _TAKEN[name]
+            return Refused(
+                cause, f"{what} ({name}): find out whose it is, correct one of the two, then replay"
+            )
+    return Refused("value_taken", f"another entry has the same value of {', '.join(names)}, which is unique")
+
+
+def _names(diagnostic: str) -> str:
+    """Attribute and class names in slapd's remarks: `sn: value #0 …`, `… requires attribute 'sn'`."""
+    prefix = re.match(rf"({_NAME}): ", diagnostic)
+    found = [prefix.group(1)] if prefix else re.findall(rf"'({_NAME})'", diagnostic)
+    return ", ".join(dict.fromkeys(found))
+
+
+def _name(code: int) -> str:
+    try:
+        return Code(code).name.lower()
+    except ValueError:
+        return "an unexpected result"

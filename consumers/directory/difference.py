@@ -1,0 +1,115 @@
+"""What to write: the difference between an entry as desired and as observed. Pure, without IO.
+
+Also the one place that translates between LDAP's attributes and the port's words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from consumers.directory.entry import OWNED, missing_classes
+from consumers.directory.port import ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+
+Raw = Mapping[str, Sequence[bytes]]
+"""An entry's attributes as the server sent them."""
+
+Change = tuple[Literal["add", "delete", "replace"], str, tuple[str, ...]]
+"""One modification: what, of which attribute, with which values."""
+
+LOCKED_FOR_GOOD = "000001010000Z"
+"""The value of pwdAccountLockedTime that only an administrator's act lifts (slapo-ppolicy(5))."""
+
+
+def forbidden(desired: DesiredEntry, current: ObservedEntry) -> ApplyResult | None:
+    """Why this entry must not be changed, or None."""
+    if desired.student_number not in current.student_numbers:
+        return Refused(
+            "identity_collision",
+            "the login is held by an entry that does not carry this student number: if it is the same "
+            "person, add supannEtuId to that entry, else give this student another login; then replay",
+        )
+    if desired.login.lower() not in (login.lower() for login in current.logins):
+        return Refused(
+            "login_mismatch",
+            "this student's entry has another login than the registry gave: rename one, then replay",
+        )
+    if current.version > desired.version:
+        return Unsettled("superseded", "the entry shows a newer version of the account")
+    return None
+
+
+def new_attributes(desired: DesiredEntry) -> dict[str, tuple[str, ...]]:
+    """Everything but the object classes for an entry that does not exist yet."""
+    attributes = {
+        **desired.attributes,
+        "uid": (desired.login,),
+        "supannEtuId": (desired.student_number,),
+        "sesameVersion": (str(desired.version),),
+        "pwdAccountLockedTime": (LOCKED_FOR_GOOD,) if desired.locked else (),
+    }
+    return attributes | {name: values for _, name, values in _credential_changes(desired, None)}
+
+
+def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Change]:
+    """The modifications that make `current` as desired; empty when it is."""
+    changes: list[Change] = []
+    missing = missing_classes(desired.classes, current.classes)
+    if missing:
+        changes.append(("add", "objectClass", missing))
+    for name, values in desired.attributes.items():
+        if set(values) != set(current.attributes.get(name, ())):
+            changes.append(("replace", name, values))
+    if desired.version != current.version:
+        changes.append(("replace", "sesameVersion", (str(desired.version),)))
+    if desired.locked and not current.locked:
+        changes.append(("replace", "pwdAccountLockedTime", (LOCKED_FOR_GOOD,)))
+    if current.locked and not desired.locked:
+        # A plain delete: with a new password in the same modify, ppolicy trips over a replace by nothing.
+        changes.append(("delete", "pwdAccountLockedTime", ()))
+    return changes + _credential_changes(desired, current.credential_ref)
+
+
+def _credential_changes(desired: DesiredEntry, shown_ref: str | None) -> list[Change]:
+    """The hash and its reference, always together; nothing if it is there, or if the vault has it no more."""
+    credential = desired.credential
+    if credential is None or credential.ref == shown_ref:
+        return []
+    value = credential.user_password()
+    if value is None:
+        return []
+    return [("replace", "userPassword", (value,)), ("replace", "sesameCredentialRef", (credential.ref,))]
+
+
+def shutting(observed: ObservedEntry) -> list[Change]:
+    """The modifications that shut access and leave the rest."""
+    missing = missing_classes(["sesameAccount"], observed.classes)
+    changes: list[Change] = [("add", "objectClass", missing)] if missing else []
+    return [
+        *changes,
+        ("replace", "pwdAccountLockedTime", (LOCKED_FOR_GOOD,)),
+        ("replace", "sesameMailEnabled", ("FALSE",)),
+    ]
+
+
+def observed(dn: str, raw: Raw) -> ObservedEntry:
+    """The port's view of an entry as the server sent it."""
+    owned = {name: tuple(sorted(texts(raw, name))) for name in OWNED}
+    version = texts(raw, "sesameVersion")
+    reference = texts(raw, "sesameCredentialRef")
+    return ObservedEntry(
+        dn=dn,
+        logins=texts(raw, "uid"),
+        student_numbers=texts(raw, "supannEtuId"),
+        version=int(version[0]) if version else 0,
+        revision="".join(texts(raw, "entryCSN")),
+        classes=texts(raw, "objectClass"),
+        attributes={name: values for name, values in owned.items() if values},
+        locked=LOCKED_FOR_GOOD in texts(raw, "pwdAccountLockedTime"),
+        credential_ref=reference[0] if reference else None,
+    )
+
+
+def texts(raw: Raw, name: str) -> tuple[str, ...]:
+    """An attribute's values as text (RFC 4517: directory strings are UTF-8)."""
+    return tuple(value.decode("utf-8", errors="replace") for value in raw.get(name, ()))

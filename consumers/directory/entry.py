@@ -1,0 +1,262 @@
+"""From an account to its directory entry: pure; the one place that knows SupAnn's and eduPerson's formats.
+
+Sources: SupAnn 2018 rev. 2 (attributes, `supannEtuInscription`, `supannRessourceEtatDate`), eduPerson
+(affiliations, scoped values), RFC 2798 (inetOrgPerson).
+
+What the entry does *not* have is as deliberate: birth date, INE and personal mail stay with the registry, and
+so do the birth name and the civil given names, which would expose whoever uses other names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from anyascii import anyascii
+
+from consumers.directory.port import Attributes, Credential, DesiredEntry, ObservedEntry
+from schemas.account import Account, Enrolment, Hold, Stage
+
+CLASSES = ("inetOrgPerson", "eduPerson", "supannPerson", "sesameAccount")
+
+OWNED = (
+    "cn",
+    "sn",
+    "givenName",
+    "displayName",
+    "mail",
+    "supannAutreMail",
+    "preferredLanguage",
+    "eduPersonAffiliation",
+    "eduPersonPrimaryAffiliation",
+    "eduPersonScopedAffiliation",
+    "eduPersonPrincipalName",
+    "eduPersonOrgDN",
+    "supannAliasLogin",
+    "supannRefId",
+    "supannEtablissement",
+    "supannEntiteAffectation",
+    "supannEntiteAffectationPrincipale",
+    "supannEtuInscription",
+    "supannEtuAnneeInscription",
+    "supannEtuEtape",
+    "supannEtuCursusAnnee",
+    "supannEtuDateFin",
+    "supannRessourceEtat",
+    "supannRessourceEtatDate",
+    "sesameStage",
+    "sesameHold",
+    "sesameGroup",
+    "sesameMailEnabled",
+    "sesameMailQuota",
+)
+"""The attributes whose values the pipeline decides alone. `supannEtuId` and `uid` are written once, with the
+entry; `userPassword` only together with `sesameCredentialRef`; everything else on the entry is others'."""
+
+_HOLDS = (
+    (Hold.TECHNICAL, "VerrouTechnique"),
+    (Hold.ADMINISTRATIVE, "VerrouAdministratif"),
+    (Hold.SUSPENDED, "SupannVerrouille"),
+)
+"""SupAnn's sub-state of a locked resource; a resource shows one, the first that applies."""
+
+_STAGES = {
+    Stage.PRECREATED: "I:SupannPrecree",
+    Stage.ACTIVE: "A:SupannActif",
+    Stage.GRACE: "A:SupannSursis",
+    Stage.EXPIRED: "I:SupannExpire",
+    Stage.ERASED: "I:SupannSupprDonnees",
+}
+
+_RESOURCES = ("COMPTE", "MAIL")
+"""The resources whose state an entry declares: they open and close together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What an establishment decides once about its entries.
+
+    Attributes:
+        uai: the establishment's national code (répertoire UAI), e.g. `0751717J`.
+        scope: the domain of scoped values and principal names, e.g. `univ-exemple.fr`.
+        registrar: label of the student number's source in supannRefId, e.g. `APOGEE`.
+        organisation_dn: entry of the establishment, for eduPersonOrgDN; None leaves the attribute out.
+        mail_quota_bytes: size limit of a mailbox; None leaves it to the mail server.
+        step_format: an enrolled step's code, from `{step}` and `{version}`; in Apogée both identify a step.
+        cursus_pattern: finds the cursus year (SupAnn's `L1` … `D3`) as first group of a step's code; no match
+            leaves supannEtuCursusAnnee out of that enrolment.
+    """
+
+    uai: str
+    scope: str
+    registrar: str = "APOGEE"
+    organisation_dn: str | None = None
+    mail_quota_bytes: int | None = None
+    step_format: str = "{step}-{version}"
+    cursus_pattern: str = r"^([LMDXB][0-9])(?![0-9])"
+
+
+def desired_entry(account: Account, profile: Profile, credential: Credential | None = None) -> DesiredEntry:
+    """What the directory must show for this account.
+
+    A closed account keeps the password it has: a password written to a locked entry would unlock it (ppolicy
+    takes a new password for an administrator's reset). It is written when access opens again.
+    """
+    closed = not account.access_open
+    erased = account.stage is Stage.ERASED
+    attributes = _erased(account) if erased else _attributes(account, profile)
+    met = {} if erased else {g.key: g.name for g in account.groups if g.met}
+    return DesiredEntry(
+        student_number=account.student_number,
+        login=account.login,
+        version=account.version,
+        classes=CLASSES,
+        attributes={name: attributes.get(name, ()) for name in OWNED},
+        locked=closed,
+        credential=None if closed else credential,
+        groups=met,
+    )
+
+
+def differences(desired: DesiredEntry, observed: ObservedEntry) -> tuple[str, ...]:
+    """Names of what the entry does not show as desired, sorted; empty when it is as it should be."""
+    names = {
+        name
+        for name, values in desired.attributes.items()
+        if set(values) != set(observed.attributes.get(name, ()))
+    }
+    if missing_classes(desired.classes, observed.classes):
+        names.add("objectClass")
+    if desired.locked != observed.locked:
+        names.add("pwdAccountLockedTime")
+    if desired.version != observed.version:
+        names.add("sesameVersion")
+    if desired.credential is not None and desired.credential.ref != observed.credential_ref:
+        names.add("sesameCredentialRef")
+    return tuple(sorted(names))
+
+
+def missing_classes(wanted: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
+    """Object classes to add; their names compare without case (RFC 4512)."""
+    have = {name.lower() for name in present}
+    return tuple(name for name in wanted if name.lower() not in have)
+
+
+def canonical(observed: ObservedEntry) -> dict[str, object]:
+    """What was read back, in the form whose digest announces it.
+
+    The version and the server's own bookkeeping are left out: equal states are equal, whatever wrote them.
+    """
+    return {
+        "dn": observed.dn.lower(),
+        "student_numbers": sorted(observed.student_numbers),
+        "attributes": {name: sorted(observed.attributes.get(name, ())) for name in OWNED},
+        "locked": observed.locked,
+        "credential": observed.credential_ref,
+    }
+
+
+def user_password(hashed: str) -> str:
+    """The userPassword value for a hash of the vault: bare argon2 gets slapd's scheme (slappw-argon2)."""
+    return f"{{ARGON2}}{hashed}" if hashed.startswith("$argon2") else hashed
+
+
+def _attributes(account: Account, profile: Profile) -> Attributes:
+    person = account.person
+    in_force = [e for e in account.enrolments if e.in_force]
+    affiliations = _affiliations(account)
+    values: dict[str, Iterable[str]] = {
+        "cn": [_plain(f"{person.family_name} {person.shown_given_name}") or account.login],
+        "sn": [person.family_name or account.login],
+        "givenName": [person.shown_given_name],
+        "displayName": [person.display_name],
+        "mail": [account.mail],
+        "supannAutreMail": [alias for alias in account.aliases if alias != account.mail],
+        "preferredLanguage": [person.language],
+        "eduPersonAffiliation": affiliations,
+        "eduPersonPrimaryAffiliation": affiliations[:1],
+        "eduPersonScopedAffiliation": [f"{a}@{profile.scope}" for a in affiliations],
+        "eduPersonPrincipalName": [account.principal],
+        "eduPersonOrgDN": [profile.organisation_dn or ""],
+        "supannAliasLogin": [account.login],
+        "supannRefId": [f"{{{profile.registrar}}}{account.student_number}"],
+        "supannEtablissement": [f"{{UAI}}{profile.uai}"],
+        "supannEntiteAffectation": account.entities,
+        "supannEntiteAffectationPrincipale": account.entities[:1],
+        "supannEtuInscription": [_inscription(e, profile) for e in in_force],
+        "supannEtuAnneeInscription": [str(e.year) for e in in_force],
+        "supannEtuEtape": [_step(e, profile) for e in in_force],
+        "supannEtuCursusAnnee": [_cursus(e, profile) for e in in_force],
+        "supannEtuDateFin": [account.valid_until.strftime("%Y%m%d235959Z")] if account.valid_until else [],
+        "sesameGroup": [g.key for g in account.groups if g.met],
+        "sesameMailQuota": [str(profile.mail_quota_bytes or "")],
+    }
+    return _clean(values) | _state(account)
+
+
+def _erased(account: Account) -> Attributes:
+    """The entry of an erased person: the login stays taken for ever, the names go (cn and sn are MUST)."""
+    return _clean({"cn": [account.login], "sn": [account.login]}) | _state(account)
+
+
+def _state(account: Account) -> dict[str, tuple[str, ...]]:
+    state = _account_state(account)
+    until = account.valid_until.strftime("%Y%m%d") if account.valid_until else ""
+    return _clean(
+        {
+            "supannRessourceEtat": [f"{{{name}}}{state}" for name in _RESOURCES],
+            "supannRessourceEtatDate": [f"{{{name}}}{state}::{until}" for name in _RESOURCES],
+            "sesameStage": [account.stage.value],
+            "sesameHold": [hold.value for hold in account.holds],
+            "sesameMailEnabled": ["TRUE" if account.access_open else "FALSE"],
+        }
+    )
+
+
+def _account_state(account: Account) -> str:
+    """SupAnn's letter (A active, I inactive, S suspended) and sub-state, e.g. `A:SupannActif`."""
+    for hold, sub_state in _HOLDS:
+        if hold in account.holds:
+            return f"S:{sub_state}"
+    return _STAGES[account.stage]
+
+
+def _affiliations(account: Account) -> list[str]:
+    """The affiliations, the primary one first; eduPerson: a student is a member."""
+    given = list(dict.fromkeys(account.affiliations))
+    if "student" in given and "member" not in given:
+        given.append("member")
+    return given
+
+
+def _inscription(enrolment: Enrolment, profile: Profile) -> str:
+    """supannEtuInscription: `[key=value]` in SupAnn's order; a key that is not known is left out."""
+    parts = (
+        ("etab", f"{{UAI}}{profile.uai}"),
+        ("anneeinsc", str(enrolment.year)),
+        ("cursusann", _cursus(enrolment, profile)),
+        ("affect", enrolment.component),
+        ("etape", _step(enrolment, profile)),
+    )
+    return "".join(f"[{key}={value}]" for key, value in parts if value)
+
+
+def _step(enrolment: Enrolment, profile: Profile) -> str:
+    code = profile.step_format.format(step=enrolment.step, version=enrolment.step_version)
+    return f"{{UAI:{profile.uai}}}{code}"
+
+
+def _cursus(enrolment: Enrolment, profile: Profile) -> str:
+    found = re.search(profile.cursus_pattern, enrolment.step)
+    return f"{{SUPANN}}{found.group(1)}" if found else ""
+
+
+def _plain(text: str) -> str:
+    """The text in ASCII, as SupAnn wants cn; blanks are collapsed."""
+    return " ".join(anyascii(text).split())
+
+
+def _clean(values: dict[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Drop empty values (LDAP has none) and repetitions, and sort: values of an attribute have no order."""
+    return {name: tuple(sorted({v.strip() for v in some if v.strip()})) for name, some in values.items()}

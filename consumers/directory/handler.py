@@ -1,0 +1,187 @@
+"""The directory's target handler: accounts in, entries written and read back, outcomes out.
+
+It goes first of all targets: the mail server looks its users up in the directory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from consumers.directory.entry import OWNED, Profile, canonical, desired_entry, differences, user_password
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    Credential,
+    DesiredEntry,
+    Directory,
+    ObservedEntry,
+    Refused,
+    Unsettled,
+)
+from pipeline.digest import digest_of
+from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.vault import SealBroken
+from schemas.account import Account
+
+CREDENTIAL_GONE = "credential_needed"
+"""Reason of waiting: the entry lacks the password, and the vault has it no more. A new one lifts it."""
+
+
+class Secrets(Protocol):
+    """The vault, as far as this consumer needs it."""
+
+    def open(self, ref: str) -> str | None:
+        """The hash behind a reference; None when it was consumed. Raises SealBroken."""
+
+    def consume(self, refs: Sequence[str]) -> None:
+        """Erase these: the directory has them."""
+
+
+class DirectoryHandler:
+    """Brings the directory to each account's state; see `pipeline.target.Handler`.
+
+    Args:
+        directory: the port; closed with the handler.
+        secrets: where password hashes wait.
+        profile: the establishment's own choices.
+        system: technology and address, for operators.
+        batch_size: students in one call.
+        work_s_max: no further student is begun after this; the rest is tried again.
+        student_s_max: the longest that one student can take, time-outs and attempts included.
+        monotonic: seconds, for the limit above.
+    """
+
+    name = "directory"
+
+    def __init__(
+        self,
+        directory: Directory,
+        secrets: Secrets,
+        profile: Profile,
+        *,
+        system: str,
+        batch_size: int = 20,
+        work_s_max: float = 30.0,
+        student_s_max: float = 120.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._secrets = secrets
+        self._profile = profile
+        self._system = system
+        self.batch_size = batch_size
+        self._work_s_max = work_s_max
+        self.call_s_max = work_s_max + student_s_max
+        self._monotonic = monotonic
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """Close what must be closed, write what differs, read everything back."""
+        accounts = {task.account.student_number: task.account for task in tasks}
+        shut = [number for number, account in accounts.items() if not account.access_open]
+        closed = self._directory.close(shut) if shut else {}
+        unreadable: set[str] = set()
+        desired = {n: self._desired(account, unreadable) for n, account in accounts.items()}
+        results = self._apply_in_time(list(desired.values()))
+        observed = self._directory.read([n for n, result in results.items() if isinstance(result, Applied)])
+        outcomes = {
+            number: self._outcome(
+                desired[number], _both(closed.get(number), result), observed.get(number, ())
+            )
+            for number, result in results.items()
+        }
+        for number in unreadable:
+            outcomes[number] = Dead(
+                "seal_broken",
+                "the vault's key does not open this password: put the former key back, then replay",
+            )
+        self._secrets.consume(list(_references_shown(observed.values(), accounts.values())))
+        return outcomes
+
+    def probe(self) -> None:
+        """Write and read back the pipeline's own entry."""
+        self._directory.probe()
+
+    def describe(self) -> Description:
+        """What the pipeline owns on an entry."""
+        owns = (*OWNED, "userPassword", "sesameCredentialRef", "sesameVersion", "pwdAccountLockedTime")
+        return Description(name=self.name, system=self._system, owns=owns)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._directory.disconnect()
+
+    def _desired(self, account: Account, unreadable: set[str]) -> DesiredEntry:
+        ref = account.credential_ref
+        if ref is None:
+            return desired_entry(account, self._profile)
+
+        def value() -> str | None:
+            try:
+                hashed = self._secrets.open(ref)
+            except SealBroken:
+                unreadable.add(account.student_number)
+                return None
+            return None if hashed is None else user_password(hashed)
+
+        return desired_entry(account, self._profile, Credential(ref, value))
+
+    def _apply_in_time(self, desired: Sequence[DesiredEntry]) -> dict[str, ApplyResult]:
+        """Apply slice by slice, and leave the rest for another turn when the time is used up."""
+        deadline = self._monotonic() + self._work_s_max
+        results: dict[str, ApplyResult] = {}
+        for start in range(0, len(desired), _SLICE):
+            part = desired[start : start + _SLICE]
+            if self._monotonic() >= deadline:
+                late = Unsettled("directory_slow", "the call's time was used up before this student's turn")
+                results.update({d.student_number: late for d in part})
+            else:
+                results.update(self._directory.apply(part))
+        return results
+
+    def _outcome(
+        self, desired: DesiredEntry, result: ApplyResult, shown: tuple[ObservedEntry, ...]
+    ) -> HandlerOutcome:
+        match result:
+            case Refused(cause, message):
+                return Dead(cause, message)
+            case Unsettled(cause, message, unknown):
+                return Retry(cause, message, unknown=unknown)
+            case Applied(changed):
+                return self._read_back(desired, shown, changed=changed)
+
+    def _read_back(
+        self, desired: DesiredEntry, shown: tuple[ObservedEntry, ...], *, changed: bool
+    ) -> HandlerOutcome:
+        if len(shown) != 1:
+            return Retry(
+                "read_back_missing",
+                f"{len(shown)} entries were found when the entry was read back",
+                unknown=True,
+            )
+        different = differences(desired, shown[0])
+        if different == ("sesameCredentialRef",):
+            return Waiting(CREDENTIAL_GONE)
+        if different:
+            return Retry("read_back_differs", f"read back otherwise than written: {', '.join(different)}")
+        return Done(digest=digest_of(canonical(shown[0])), changed=changed)
+
+
+_SLICE = 10
+"""Students between two looks at the clock; also one search's worth."""
+
+
+def _both(closing: ApplyResult | None, applying: ApplyResult) -> ApplyResult:
+    """The outcome of both writes: the second repeats the first, so only what changed is added up."""
+    if isinstance(closing, Applied) and isinstance(applying, Applied):
+        return Applied(closing.changed or applying.changed)
+    return applying
+
+
+def _references_shown(
+    observed: Iterable[tuple[ObservedEntry, ...]], accounts: Iterable[Account]
+) -> Iterable[str]:
+    """The references that the directory was seen to have."""
+    wanted = {account.credential_ref for account in accounts if account.credential_ref}
+    return sorted({e.credential_ref for several in observed for e in several if e.credential_ref} & wanted)

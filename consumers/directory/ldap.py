@@ -1,0 +1,283 @@
+"""LDAP as this consumer speaks it (RFC 4511), over ldap3 2.9.1: the only file that imports ldap3.
+
+ldap3 leaves everything dangerous open by default; here it is decided: TLS verified by the standard library
+before any bind, time-outs on connecting and on every answer, no referrals, nothing read from the server's
+schema, one connection per thread (ldap3's SAFE_SYNC never reconnects: a broken one is dropped and replaced).
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from ldap3 import (
+    AUTO_BIND_NONE,
+    BASE,
+    MODIFY_ADD,
+    MODIFY_DELETE,
+    MODIFY_REPLACE,
+    NONE,
+    SAFE_SYNC,
+    SUBTREE,
+    Connection,
+    Server,
+    Tls,
+)
+from ldap3.core.exceptions import LDAPException
+from ldap3.utils.conv import escape_filter_chars
+from ldap3.utils.dn import escape_rdn
+
+from consumers.directory.answers import Answer, Code, Lost, bind_refused, judge
+from consumers.directory.difference import Change, Raw
+from pipeline.errors import Misconfigured, TargetDown
+
+_Scope = Literal["BASE", "LEVEL", "SUBTREE"]
+
+_OPERATIONS = {"add": MODIFY_ADD, "delete": MODIFY_DELETE, "replace": MODIFY_REPLACE}
+_ASSERTION = "1.3.6.1.1.12"  # RFC 4528
+_PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the directory is and who we are there.
+
+    Attributes:
+        uri: `ldap://host:port` (StartTLS before the bind) or `ldaps://host:port`.
+        bind_dn: the provisioner's account.
+        password: gives its password; asked at each connection, so that a changed file is picked up.
+        ca_file: PEM of the authority that signs the server's certificate; None: the system's authorities.
+        connect_timeout_s: for the TCP connection.
+        receive_timeout_s: for each answer; whole seconds, ldap3 takes nothing else.
+    """
+
+    uri: str
+    bind_dn: str
+    password: Callable[[], str] = field(repr=False)
+    ca_file: Path | None = None
+    connect_timeout_s: int = 5
+    receive_timeout_s: int = 10
+
+
+class LdapClient:
+    """The few operations that the directory consumer needs. Thread-safe: one connection per thread.
+
+    Every method raises Lost when the connection breaks or no answer comes in time, TargetDown when no
+    connection can be made, Misconfigured when the server's certificate or our credentials are refused.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._open: set[Connection] = set()
+
+    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> Answer:
+        """Create an entry. Attributes without values are left out (the protocol has no empty list)."""
+        present = {name: list(values) for name, values in attributes.items() if values}
+        return self._run(lambda c: c.add(dn, list(classes), present))[0]  # type: ignore[no-untyped-call]
+
+    def modify(self, dn: str, changes: Sequence[Change], *, revision: str | None) -> Answer:
+        """Change an entry, all or nothing; with `revision`, only if its entryCSN is still that."""
+        by_name: dict[str, list[tuple[str, list[str]]]] = {}
+        for operation, name, values in changes:
+            by_name.setdefault(name, []).append((_OPERATIONS[operation], list(values)))
+        controls = [(_ASSERTION, True, _equality("entryCSN", revision))] if revision else None
+        return self._run(lambda c: c.modify(dn, by_name, controls=controls))[0]  # type: ignore[no-untyped-call]
+
+    def entry(self, dn: str, attributes: Sequence[str]) -> Raw | None:
+        """One entry by its name; None if there is none (or none that we may see)."""
+        answer, found, _ = self._search(dn, "(objectClass=*)", BASE, attributes)
+        if answer.code == Code.NO_SUCH_OBJECT:
+            return None
+        if answer.code != Code.SUCCESS:
+            judge(answer)  # raises whatever is not about the entry
+        return found[0][1] if found else None
+
+    def search(
+        self, base: str, criterion: str, attributes: Sequence[str]
+    ) -> tuple[Answer, list[tuple[str, Raw]]]:
+        """The entries below `base` that meet a filter made by `any_of`."""
+        answer, found, _ = self._search(base, criterion, SUBTREE, attributes)
+        return answer, found
+
+    def pages(
+        self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
+    ) -> Iterator[tuple[Answer, list[tuple[str, Raw]]]]:
+        """As `search`, a page at a time (RFC 2696), over one connection."""
+        cookie: bytes | None = None
+        while cookie != b"":
+            answer, found, cookie = self._search(
+                base, criterion, SUBTREE, attributes, page_size=page_size, cookie=cookie
+            )
+            yield answer, found
+
+    def disconnect(self) -> None:
+        """Close every thread's connection."""
+        with self._lock:
+            connections, self._open = self._open, set()
+        for connection in connections:
+            _unbind(connection)
+
+    # --- one thread's connection ----------------------------------------------------------------------
+
+    def _search(
+        self,
+        base: str,
+        criterion: str,
+        scope: _Scope,
+        attributes: Sequence[str],
+        *,
+        page_size: int | None = None,
+        cookie: bytes | None = None,
+    ) -> tuple[Answer, list[tuple[str, Raw]], bytes]:
+        answer, response, controls = self._run(
+            lambda c: c.search(
+                base, criterion, scope, attributes=list(attributes), paged_size=page_size, paged_cookie=cookie
+            )
+        )
+        found = [
+            (str(item["dn"]), item["raw_attributes"])
+            for item in response or ()
+            if item["type"] == "searchResEntry"
+        ]
+        page = controls.get(_PAGED_RESULTS, {}).get("value", {})
+        return answer, found, page.get("cookie") or b""
+
+    def _run(self, operation: Callable[[Connection], Any]) -> tuple[Answer, Any, Mapping[str, Any]]:
+        connection = self._connection()
+        try:
+            _, result, response, _ = operation(connection)
+        except (LDAPException, OSError) as error:
+            self._drop(connection)
+            raise Lost(f"no answer from {self.endpoint.uri}: {type(error).__name__}") from error
+        if result["result"] == Code.UNAVAILABLE:
+            self._drop(connection)  # the server is on its way down: start afresh
+        return _answer(result), response, result.get("controls") or {}
+
+    def _connection(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None or connection.closed:
+            if connection is not None:
+                self._drop(connection)
+            connection = self._connect()
+            self._local.connection = connection
+            with self._lock:
+                self._open.add(connection)
+        return connection
+
+    def _connect(self) -> Connection:
+        endpoint = self.endpoint
+        connection = _new_connection(endpoint)
+        try:
+            connection.open(read_server_info=False)
+            if urlsplit(endpoint.uri).scheme == "ldap":
+                connection.start_tls(read_server_info=False)
+            _, result, _, _ = connection.bind(read_server_info=False)
+        except (LDAPException, OSError) as error:
+            _unbind(connection)
+            if "certificate" in str(error).lower() or "startTLS failed" in str(error):
+                raise Misconfigured(
+                    f"TLS with {endpoint.uri} failed: {_without_certificate(error)}",
+                    remedy="name the server as its certificate does, and give the file of its authority",
+                ) from error
+            raise TargetDown(f"{endpoint.uri} cannot be reached: {type(error).__name__}") from error
+        if result["result"] != Code.SUCCESS:
+            _unbind(connection)
+            raise bind_refused(_answer(result))
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        self._local.connection = None
+        with self._lock:
+            self._open.discard(connection)
+        _unbind(connection)
+
+
+class _VerifiedTls(Tls):
+    """TLS by the standard library's own rules: chain and host name, IP addresses included.
+
+    ldap3's own check of the name refuses IP addresses from Python 3.12 on, and none happens by default.
+    """
+
+    def __init__(self, ca_file: Path | None) -> None:
+        super().__init__(validate=ssl.CERT_REQUIRED)
+        self._context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._context.check_hostname = True
+
+    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+        """Replace the connection's socket by a verified one (ldap3 calls this)."""
+        connection.socket = self._context.wrap_socket(
+            connection.socket, server_hostname=connection.server.host, do_handshake_on_connect=True
+        )
+
+
+def name_dn(attribute: str, value: str, parent: str) -> str:
+    """A distinguished name with the value escaped (RFC 4514)."""
+    return f"{attribute}={escape_rdn(value)},{parent}"
+
+
+def any_of(attribute: str, values: Sequence[str]) -> str:
+    """A filter for entries with any of the values, escaped (RFC 4515)."""
+    return "(|" + "".join(f"({attribute}={escape_filter_chars(value)})" for value in values) + ")"
+
+
+def _new_connection(endpoint: Endpoint) -> Connection:
+    try:
+        tls = _VerifiedTls(endpoint.ca_file)
+    except OSError as error:
+        raise Misconfigured(
+            f"the authority's file {endpoint.ca_file} cannot be used: {error}",
+            remedy="give the PEM file of the authority that signed the directory's certificate",
+        ) from error
+    server = Server(
+        endpoint.uri,
+        tls=tls,
+        get_info=NONE,
+        connect_timeout=endpoint.connect_timeout_s,
+        allowed_referral_hosts=[],
+    )
+    return Connection(
+        server,
+        user=endpoint.bind_dn,
+        password=endpoint.password(),
+        auto_bind=AUTO_BIND_NONE,
+        client_strategy=SAFE_SYNC,
+        receive_timeout=endpoint.receive_timeout_s,
+        auto_referrals=False,
+        check_names=False,  # no schema is read; the server checks
+        raise_exceptions=False,
+    )
+
+
+def _equality(attribute: str, value: str) -> bytes:
+    """BER of the filter `(attribute=value)` (RFC 4511, section 4.5.1): short ASCII strings only."""
+    parts = [
+        b"\x04" + bytes([len(text)]) + text for text in (attribute.encode("ascii"), value.encode("ascii"))
+    ]
+    content = b"".join(parts)
+    if len(content) > 127:  # noqa: PLR2004 - the longest length that one byte can say
+        raise ValueError("too long for BER's short form")
+    return b"\xa3" + bytes([len(content)]) + content
+
+
+def _answer(result: Mapping[str, Any]) -> Answer:
+    return Answer(int(result["result"]), str(result.get("message") or ""))
+
+
+def _unbind(connection: Connection) -> None:
+    try:
+        connection.unbind()
+    except (LDAPException, OSError):
+        return  # it is gone already, which is what we want
+
+
+def _without_certificate(error: Exception) -> str:
+    """The reason only: ldap3 and OpenSSL may append the whole certificate."""
+    return str(error).split("{", 1)[0][:200]

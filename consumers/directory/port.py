@@ -1,0 +1,152 @@
+"""The directory, as this consumer needs it: five verbs over entries of students.
+
+An adapter owns the technology and nothing else: what an entry should look like is decided in `entry.py`,
+what an answer means for the pipeline in `handler.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+Attributes = Mapping[str, tuple[str, ...]]
+"""Attribute values by name, as in the schema; an empty tuple means that the attribute must be absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The password that an entry must have.
+
+    Attributes:
+        ref: names it; written beside the hash, because a hash cannot be read back.
+        user_password: gives the value for userPassword (RFC 4519 and the server's scheme, `{ARGON2}…`), or
+            None when the vault no longer has it. Asked only if the entry does not show `ref` yet.
+    """
+
+    ref: str
+    user_password: Callable[[], str | None] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredEntry:
+    """What one student's entry must look like, in the attributes that the pipeline owns.
+
+    Attributes:
+        student_number: the key: only an entry that carries it may be changed.
+        login: value of uid, which names the entry; given to nobody else, ever.
+        version: the account's; an entry that shows a higher one is left alone.
+        classes: object classes that must be among the entry's; others are left there.
+        attributes: every owned attribute.
+        locked: whether nobody may log in as this entry.
+        credential: None leaves the password as it is.
+        groups: names by cn of the groups that must exist, because the entry refers to them.
+    """
+
+    student_number: str
+    login: str
+    version: int
+    classes: tuple[str, ...]
+    attributes: Attributes
+    locked: bool
+    credential: Credential | None = None
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedEntry:
+    """An entry as the server shows it, reduced to what concerns the pipeline.
+
+    Attributes:
+        dn: distinguished name (RFC 4514).
+        logins: values of uid.
+        student_numbers: values of supannEtuId; empty for people who are not students.
+        version: the account version that it shows; 0 if none.
+        revision: entryCSN: changes with every write, whoever wrote.
+        classes: object classes.
+        attributes: owned attributes that are present, values sorted.
+        locked: whether it is closed for good (a lock that the server lifts by itself does not count).
+        credential_ref: which credential its password was made from.
+    """
+
+    dn: str
+    logins: tuple[str, ...]
+    student_numbers: tuple[str, ...]
+    version: int
+    revision: str
+    classes: tuple[str, ...]
+    attributes: Attributes
+    locked: bool
+    credential_ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The server took what differed (`changed`), or nothing differed. Read it back before announcing it."""
+
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server, or the rules of identity, refuse this entry for good.
+
+    Attributes:
+        cause: a token, e.g. `identity_collision`.
+        message: names the attribute and the remedy; no values, since those are personal.
+    """
+
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """It could not be settled now.
+
+    Attributes:
+        cause: a token, e.g. `directory_busy`.
+        message: for operators; no values.
+        unknown: a write may still land.
+    """
+
+    cause: str
+    message: str
+    unknown: bool = False
+
+
+ApplyResult = Applied | Refused | Unsettled
+
+
+class Directory(Protocol):
+    """A directory of people. Thread-safe: each thread works over a connection of its own.
+
+    Every verb raises TargetDown when the server cannot be reached or does not answer, and Misconfigured (with
+    the remedy) when it refuses the consumer's account, its rights, its base or its schema. Nothing is lost by
+    calling a verb again: each writes only what differs.
+    """
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        """Bring each entry to what is desired and touch nothing else; one result per student number.
+
+        An entry is created when its name is free. One that exists is changed only if it carries the student
+        number, and only if nobody changed it since it was read (else it is read again).
+        """
+
+    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+        """Shut these students' access at once, in one small write each; nothing else changes.
+
+        A student without an entry has no access to shut: `Applied(changed=False)`.
+        """
+
+    def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        """The entries that carry each of these numbers: none, one, or, if somebody meddled, several."""
+
+    def dump(self) -> Iterator[ObservedEntry]:
+        """Everybody in the branch, students or not, in pages: memory stays bounded."""
+
+    def probe(self) -> None:
+        """Write and read back an entry of the pipeline's own; return only if that works."""
+
+    def disconnect(self) -> None:
+        """Give all connections back. Nothing may be called afterwards."""

@@ -1,0 +1,268 @@
+"""The directory port over LDAP: create or change one entry at a time, so that a repetition writes nothing.
+
+The upsert that holds under concurrent writers (docs: ops/ldap/README.md): read by student number; add when
+there is none; when the name is taken (68), read that entry; write only the attributes that differ, with an
+assertion (RFC 4528) that nobody changed the entry since; when somebody did (122), read again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+from urllib.parse import quote
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from consumers.directory import difference
+from consumers.directory.answers import Answer, Busy, Code, Lost, judge, misconfigured
+from consumers.directory.difference import Change
+from consumers.directory.entry import OWNED
+from consumers.directory.ldap import LdapClient, any_of, name_dn
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    DesiredEntry,
+    ObservedEntry,
+    Refused,
+    Unsettled,
+)
+from pipeline.errors import Misconfigured, TargetDown
+
+T = TypeVar("T")
+
+ATTEMPTS_MAX = 3
+"""How often one student's work is tried within a call when the directory is busy or hangs up."""
+
+_CONFLICTS_MAX = 8
+_NUMBERS_PER_SEARCH = 100
+_PAGE_SIZE = 500
+_PROBE_READS_MAX = 3
+
+_READ = (
+    "uid",
+    "objectClass",
+    "supannEtuId",
+    "sesameVersion",
+    "sesameCredentialRef",
+    "pwdAccountLockedTime",
+    "entryCSN",
+    *OWNED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Where in the tree things are.
+
+    Attributes:
+        people: the branch whose entries are written.
+        groups: the branch of dynamic groups; None: no group is created.
+        probe: the entry that probes write.
+    """
+
+    people: str
+    groups: str | None
+    probe: str
+
+
+class LdapDirectory:
+    """`port.Directory` over LDAP.
+
+    Args:
+        client: the connections; closed by `disconnect`.
+        branches: where entries are.
+        sleep: waits between the attempts within a call, in seconds.
+        clock_ns: nanoseconds since the epoch, for the probe's mark.
+    """
+
+    def __init__(
+        self,
+        client: LdapClient,
+        branches: Branches,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._client = client
+        self._branches = branches
+        self._sleep = sleep
+        self._clock_ns = clock_ns
+        self._known_groups: set[str] = set()
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        """See `port.Directory.apply`."""
+        found = self.read([desired.student_number for desired in batch])
+        return {d.student_number: self._settle(d, found[d.student_number]) for d in batch}
+
+    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+        """See `port.Directory.close`."""
+        found = self.read(batch)
+        return {number: self._shut(found[number]) for number in batch}
+
+    def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        """See `port.Directory.read`."""
+        found: dict[str, list[ObservedEntry]] = {number: [] for number in student_numbers}
+        for start in range(0, len(student_numbers), _NUMBERS_PER_SEARCH):
+            criterion = any_of("supannEtuId", student_numbers[start : start + _NUMBERS_PER_SEARCH])
+            answer, rows = self._readable(
+                partial(self._client.search, self._branches.people, criterion, _READ)
+            )
+            _expect_success(answer)
+            for observed in (difference.observed(dn, raw) for dn, raw in rows):
+                for number in observed.student_numbers:
+                    if number in found:
+                        found[number].append(observed)
+        return {number: tuple(several) for number, several in found.items()}
+
+    def dump(self) -> Iterator[ObservedEntry]:
+        """See `port.Directory.dump`."""
+        try:
+            for answer, rows in self._client.pages(
+                self._branches.people, "(uid=*)", _READ, page_size=_PAGE_SIZE
+            ):
+                _expect_success(answer)
+                yield from (difference.observed(dn, raw) for dn, raw in rows)
+        except Lost as error:
+            raise TargetDown(str(error)) from error
+
+    def probe(self) -> None:
+        """See `port.Directory.probe`. Several processes may probe at once: a later mark will do too."""
+        dn = self._branches.probe
+        mark = f"probe {self._clock_ns():020d} {secrets.token_hex(8)}"
+        answer = self._readable(
+            lambda: self._client.modify(dn, [("replace", "description", (mark,))], revision=None)
+        )
+        if answer.code == Code.NO_SUCH_OBJECT:
+            raise Misconfigured(
+                "the directory has no entry for probes",
+                remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
+            )
+        _expect_success(answer)
+        for _ in range(_PROBE_READS_MAX):
+            raw = self._readable(lambda: self._client.entry(dn, ["description"])) or {}
+            if any(value >= mark for value in difference.texts(raw, "description")):
+                return
+        raise TargetDown("the directory accepted the probe's write and does not show it")
+
+    def disconnect(self) -> None:
+        """See `port.Directory.disconnect`."""
+        self._client.disconnect()
+
+    # --- one student's entry --------------------------------------------------------------------------
+
+    def _settle(self, desired: DesiredEntry, found: tuple[ObservedEntry, ...]) -> ApplyResult:
+        known: list[tuple[ObservedEntry, ...]] = [found]
+
+        def attempt() -> ApplyResult:
+            # What was read before a failed attempt is stale: that attempt may have been carried out.
+            current = known.pop() if known else self.read([desired.student_number])[desired.student_number]
+            refused = self._ensure_groups(desired.groups)
+            return refused or self._upsert(desired, current)
+
+        return self._patiently(attempt)
+
+    def _shut(self, found: tuple[ObservedEntry, ...]) -> ApplyResult:
+        changed = False
+        for observed in found:
+            if observed.locked and observed.attributes.get("sesameMailEnabled") == ("FALSE",):
+                continue
+            write = partial(self._write, observed.dn, difference.shutting(observed))
+            result = self._patiently(write)
+            if not isinstance(result, Applied):
+                return result
+            changed = True
+        return Applied(changed)
+
+    def _upsert(self, desired: DesiredEntry, found: tuple[ObservedEntry, ...]) -> ApplyResult:
+        if len(found) > 1:
+            return Refused(
+                "student_number_ambiguous",
+                "several entries carry this student number: remove it from those that are not theirs",
+            )
+        current = found[0] if found else None
+        dn = name_dn("uid", desired.login, self._branches.people)
+        for _ in range(_CONFLICTS_MAX):
+            if current is None:
+                answer = self._client.add(dn, desired.classes, difference.new_attributes(desired))
+                if answer.code != Code.ENTRY_EXISTS:
+                    return self._changed(answer)
+                current = self._by_dn(dn)
+                continue
+            forbidden = difference.forbidden(desired, current)
+            if forbidden is not None:
+                return forbidden
+            changes = difference.changes(desired, current)
+            if not changes:
+                return Applied(changed=False)
+            answer = self._client.modify(current.dn, changes, revision=current.revision)
+            if answer.code not in (Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT):
+                return self._changed(answer)
+            current = self._by_dn(current.dn)
+        return Unsettled("directory_conflict", "somebody else kept changing the entry")
+
+    def _write(self, dn: str, changes: Sequence[Change]) -> ApplyResult:
+        return self._changed(self._client.modify(dn, changes, revision=None))
+
+    def _by_dn(self, dn: str) -> ObservedEntry | None:
+        raw = self._client.entry(dn, _READ)
+        return None if raw is None else difference.observed(dn, raw)
+
+    def _ensure_groups(self, groups: Mapping[str, str]) -> Refused | None:
+        """Create the dynamic groups that do not exist yet: searches on sesameGroup (ops/ldap/slapd.conf)."""
+        if self._branches.groups is None:
+            return None
+        for key in groups.keys() - self._known_groups:
+            criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
+            attributes = {
+                "description": (groups[key],) if groups[key] else (),
+                "memberURL": (f"ldap:///{quote(self._branches.people, safe='=,')}??sub?{criterion}",),
+            }
+            answer = self._client.add(name_dn("cn", key, self._branches.groups), ["groupOfURLs"], attributes)
+            if answer.code not in (Code.SUCCESS, Code.ENTRY_EXISTS):
+                return judge(answer)
+            self._known_groups.add(key)
+        return None
+
+    def _changed(self, answer: Answer) -> ApplyResult:
+        return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
+
+    # --- patience -------------------------------------------------------------------------------------
+
+    def _patiently(self, work: Callable[[], ApplyResult]) -> ApplyResult:
+        """Try a few times within the call; what stays unsettled is this student's, not the directory's."""
+        try:
+            return self._retrying(work)
+        except Busy as busy:
+            return Unsettled("directory_busy", str(busy))
+        except Lost as lost:
+            return Unsettled("outcome_unknown", str(lost), unknown=True)
+
+    def _readable(self, work: Callable[[], T]) -> T:
+        """As `_patiently`, for what does not depend on a student: a directory that cannot do it is down."""
+        try:
+            return self._retrying(work)
+        except (Busy, Lost) as error:
+            raise TargetDown(str(error)) from error
+
+    def _retrying(self, work: Callable[[], T]) -> T:
+        return Retrying(
+            stop=stop_after_attempt(ATTEMPTS_MAX),
+            wait=wait_random_exponential(multiplier=0.1, max=1.0),
+            retry=retry_if_exception_type((Busy, Lost)),
+            sleep=self._sleep,
+            reraise=True,
+        )(work)
+
+
+def _expect_success(answer: Answer) -> None:
+    """Raise for a search that failed: it concerns the branch and our rights, never a student."""
+    if answer.code != Code.SUCCESS:
+        try:
+            judge(answer)
+        except Busy as busy:
+            raise TargetDown(str(busy)) from busy
+        raise misconfigured(answer.code)
