@@ -1,0 +1,166 @@
+"""The merge: a person, their enrolments, the settings and the day make one account. Pure.
+
+**Enrolments.** Cancelled ones are left out, and so are those whose academic year has ended by the settings'
+rule; both take their cohorts and groups with them.
+
+**Stage.** Precreated until the student has activated *and* an enrolment is in force; an activation that
+comes first is kept (`activated_at`), and the targets show it waiting for the administrative enrolment. When
+nothing is in force any more an active account is in grace for `grace_days`, then expired. An enrolment that
+comes into force makes it active again. Days are UTC's.
+
+**Cohorts and groups.** One per enrolment and template; several enrolments that give one key (a step in two
+versions) give one membership. It is met when the requirement of its template is: the administrative one by an
+enrolment in force, the pedagogical one by an enrolment in force whose pedagogical state is validated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from consumers.registry.identity import Names
+from consumers.registry.settings import MembershipTemplate, RegistrySettings
+from pipeline.store.people import KnownPerson
+from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that an account is made of.
+
+    Attributes:
+        mails: every address that is the student's, the account's own included.
+        previous: the newest account so far.
+    """
+
+    person: KnownPerson
+    names: Names
+    mails: tuple[str, ...]
+    enrolments: tuple[Enrolment, ...]
+    previous: Account | None = None
+
+
+def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
+    """The account as it should be today, under the next version number. Lane and window are not settled."""
+    person, previous = known.person, known.previous
+    current = current_enrolments(known.enrolments, settings, today)
+    in_force = [enrolment for enrolment in current if enrolment.in_force]
+    stage, valid_until = _life(person, in_force, previous, settings, today)
+    return Account(
+        student_number=person.student_number,
+        version=1 if previous is None else previous.version + 1,
+        stage=stage,
+        holds=person.holds,
+        login=known.names.login,
+        mail=known.names.mail,
+        principal=known.names.principal,
+        aliases=tuple(mail for mail in known.mails if mail != known.names.mail),
+        mail_redirect=person.mail_redirect,
+        person=shown_person(person, settings),
+        affiliations=_affiliations(stage, settings),
+        entities=tuple(dict.fromkeys(enrolment.component for enrolment in in_force)),
+        enrolments=tuple(current),
+        groups=memberships(settings.groups, current),
+        cohorts=memberships(settings.cohorts, current),
+        valid_until=valid_until,
+        credential_ref=person.credential_ref,
+        activated_at=None
+        if person.activated_at is None
+        else datetime.fromtimestamp(person.activated_at, UTC),
+    )
+
+
+def shown_person(person: KnownPerson, settings: RegistrySettings) -> Person:
+    """What targets see of a person. The student's own choices win over the registrar's."""
+    identity = person.identity
+    return Person(
+        birth_name=identity.birth_name,
+        usage_name=identity.usage_name,
+        given_name=identity.given_name,
+        preferred_given_name=person.preferred_given_name or identity.preferred_given_name,
+        language=person.language or identity.language or settings.language,
+    )
+
+
+def current_enrolments(
+    enrolments: Iterable[Enrolment], settings: RegistrySettings, today: date
+) -> list[Enrolment]:
+    """Those whose year has not ended, the main one first: in force, primary, newest year, then by step."""
+
+    def rank(enrolment: Enrolment) -> tuple[bool, bool, int, str, str]:
+        return (
+            not enrolment.in_force,
+            not enrolment.primary,
+            -enrolment.year,
+            enrolment.step,
+            enrolment.step_version,
+        )
+
+    current = (enrolment for enrolment in enrolments if settings.year_ends_on(enrolment.year) >= today)
+    return sorted(current, key=rank)
+
+
+def memberships(
+    templates: Sequence[MembershipTemplate], enrolments: Iterable[Enrolment]
+) -> tuple[Membership, ...]:
+    """Cohorts or groups, by key. Of several enrolments that give one key, the first one gives the name."""
+    found: dict[str, Membership] = {}
+    for enrolment in enrolments:
+        fields = enrolment.model_dump(include={"step", "step_version", "year", "component", "step_label"})
+        for template in templates:
+            key = template.key.format(**fields)
+            met = enrolment.in_force and (
+                template.requires is Requirement.ADMINISTRATIVE
+                or enrolment.pedagogical is Pedagogical.VALIDATED
+            )
+            known = found.get(key)
+            if known is None:
+                name = template.name.format(**fields)
+                found[key] = Membership(key=key, name=name, requires=template.requires, met=met)
+            elif met and not known.met:
+                found[key] = known.model_copy(update={"met": True, "requires": template.requires})
+    return tuple(found[key] for key in sorted(found))
+
+
+def changes_after(account: Account, settings: RegistrySettings) -> date | None:
+    """The last day on which the account stays as it is if nothing happens; None if time does not change it.
+
+    An account that nobody asked for touches no target, and waits for its next fact.
+    """
+    if account.activated_at is None or account.stage in (Stage.EXPIRED, Stage.ERASED):
+        return None
+    days = [settings.year_ends_on(enrolment.year) for enrolment in account.enrolments]
+    if account.stage is Stage.GRACE and account.valid_until is not None:
+        days.append(account.valid_until)
+    return min(days, default=None)
+
+
+def _life(
+    person: KnownPerson,
+    in_force: Sequence[Enrolment],
+    previous: Account | None,
+    settings: RegistrySettings,
+    today: date,
+) -> tuple[Stage, date | None]:
+    """The stage, and the last day of access as far as it is known."""
+    before = Stage.PRECREATED if previous is None else previous.stage
+    until = previous.valid_until if previous is not None else None
+    if before is Stage.ERASED:
+        return before, until
+    if in_force:
+        ends_on = max(settings.year_ends_on(enrolment.year) for enrolment in in_force)
+        return (Stage.PRECREATED if person.activated_at is None else Stage.ACTIVE), ends_on
+    if before is Stage.ACTIVE:
+        return Stage.GRACE, today + timedelta(days=settings.grace_days)
+    if before is Stage.GRACE and until is not None and until < today:
+        return Stage.EXPIRED, until
+    if before is Stage.PRECREATED:
+        return before, None
+    return before, until
+
+
+def _affiliations(stage: Stage, settings: RegistrySettings) -> tuple[str, ...]:
+    if stage in (Stage.PRECREATED, Stage.ACTIVE):
+        return settings.affiliations
+    return settings.grace_affiliations if stage is Stage.GRACE else ()

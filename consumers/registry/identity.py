@@ -1,0 +1,211 @@
+"""Minting names: from what the registrar calls a person to a login, a mail address and a principal name.
+
+The rules, in the order in which they apply to a name:
+
+1. An apostrophe of any kind disappears with the blanks around it (d'Arc: darc, O' Connor: oconnor). Then
+   Unicode NFKC: a hyphen or dash of any kind is a hyphen, other punctuation is a blank, symbols disappear.
+2. Transliteration to ASCII from any script (anyascii: ß gives ss, œ oe, đ d), lower case, and nothing kept
+   but a-z, 0-9, blank and hyphen.
+3. In a family name, particles are glued to the word that follows (de la Tour: delatour, Ben Ali: benali);
+   one that ends the name stands for itself. Hyphens stay as the registrar wrote them (Ben-Ali: ben-ali).
+4. Remaining blanks are hyphens (Martin Dupont: martin-dupont).
+
+The family name is the usage name if there is one, the given name the preferred one if there is one. A
+change of name keeps the login: the ledger already holds one for this student number. A name of which nothing
+is left (emoji) is left out; when nothing remains at all, the student number is the login. The first of
+several homonyms gets the plain name, the next ones a counter from 2 on (after a hyphen if the name ends in a
+digit). A login that is too long loses the last parts of its longest name, then its last letters.
+
+The alphabet (a-z 0-9 . _ -, first and last alphanumeric) is what Moodle's usernames, POSIX, LDAP's uid and a
+mail's dot-string (RFC 5321, 4.1.2) all take.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from anyascii import anyascii
+
+from consumers.registry.settings import RegistrySettings, template_fields
+from pipeline.errors import SesameError
+from schemas.account import Person
+
+LOGIN, MAIL, PRINCIPAL = "login", "mail", "principal"
+LOCAL_PART_MAX = 64  # RFC 5321, 4.5.3.1.1
+
+_APOSTROPHES = (
+    "'`"
+    "\u00b4\u2018\u2019\u201b"  # acute accent, single quotation marks
+    "\u02b9\u02bb\u02bc\u02bd\u02be\u02bf"  # modifier letters: prime, okina, apostrophe, hamza, ayn
+    "\u2032\uff07\u055a\ua78c"  # prime, full-width, Armenian, saltillo
+)
+_APOSTROPHE = re.compile(rf"\s*[{_APOSTROPHES}]\s*")
+_NOT_OURS = re.compile(r"[^a-z0-9 -]")
+_SEPARATORS = re.compile(r"[._-]{2,}")
+_SHORTENED = ("given", "family", "birth_family")
+
+
+class NamesExhausted(SesameError):
+    """Every login or address up to the highest counter is taken. Raise `homonyms_max`, or choose a template
+    that tells homonyms apart better; then replay."""
+
+
+class Names(NamedTuple):
+    """What a student is known by, for ever."""
+
+    login: str
+    mail: str
+    principal: str
+
+
+class Ledger(Protocol):
+    """Who holds which name, for ever. Bound to the caller's transaction."""
+
+    def held_by(self, student_number: str) -> Mapping[str, str]:
+        """Kind to value: the first name of each kind that this student was given."""
+
+    def claim(self, names: Mapping[str, str], student_number: str) -> bool:
+        """Take all of these (kind to value) for this student, or none if one is held by anybody else."""
+
+
+def mint(person: Person, student_number: str, settings: RegistrySettings, ledger: Ledger) -> Names:
+    """This student's names: those that the ledger already holds, and new ones for what is missing.
+
+    A mail or principal template that contains {login} shares the login's counter, so that they agree.
+
+    Raises:
+        NamesExhausted: no counter up to `homonyms_max` is free.
+    """
+    template = Templates(person, student_number, settings)
+    held = dict(ledger.held_by(student_number))
+
+    def claim_first(kinds: tuple[str, ...]) -> None:
+        for counter in range(1, settings.homonyms_max + 1):
+            login = held.get(LOGIN) or template.login(counter)
+            # Beside a new login the addresses take its counter; alone they have their own.
+            own = counter if LOGIN not in kinds else 1
+            names = {kind: login if kind == LOGIN else template.address(kind, login, own) for kind in kinds}
+            if not _reserved(names.values(), settings) and ledger.claim(names, student_number):
+                held.update(names)
+                return
+        raise NamesExhausted
+
+    if LOGIN not in held:
+        claim_first((LOGIN, *(kind for kind in template.made_of_login() if kind not in held)))
+    for kind in (MAIL, PRINCIPAL):
+        if kind not in held:
+            claim_first((kind,))
+    return Names(held[LOGIN], held[MAIL], held[PRINCIPAL])
+
+
+class Templates:
+    """One person's names as the templates make them, whoever else may hold them. Pure.
+
+    `counter` is 1 for the first person of that name, 2 for the next one, and so on.
+    """
+
+    def __init__(self, person: Person, student_number: str, settings: RegistrySettings) -> None:
+        self._settings = settings
+        self._fields = name_fields(person, student_number, settings.particles)
+        self._addresses = {MAIL: settings.mail_template, PRINCIPAL: settings.principal_template}
+
+    def made_of_login(self) -> tuple[str, ...]:
+        """The kinds of address whose template contains the login."""
+        return tuple(kind for kind, text in self._addresses.items() if LOGIN in template_fields(text))
+
+    def login(self, counter: int = 1) -> str:
+        """The login."""
+        settings = self._settings
+        return _numbered(settings.login_template, self._fields, settings.login_length_max, counter)
+
+    def address(self, kind: str, login: str, counter: int = 1) -> str:
+        """The mail address (`kind` is MAIL) or the principal name (PRINCIPAL) beside this login."""
+        local, _, domain = self._addresses[kind].partition("@")
+        name = _numbered(local, {**self._fields, LOGIN: login}, LOCAL_PART_MAX, counter)
+        settings = self._settings
+        return f"{name}@{domain.format(domain=settings.mail_domain, scope=settings.principal_scope)}"
+
+
+def name_fields(person: Person, student_number: str, particles: frozenset[str]) -> dict[str, str]:
+    """What templates may name, in the login's alphabet."""
+    given = ascii_word(person.shown_given_name)
+    family = ascii_word(person.family_name, particles)
+    return {
+        "given": given,
+        "family": family,
+        "birth_family": ascii_word(person.birth_name, particles),
+        "given_initial": given[:1],
+        "given_initials": "".join(part[0] for part in given.split("-") if part),
+        "family_initial": family[:1],
+        "student_number": student_number.lower().strip("._-"),
+    }
+
+
+def ascii_word(name: str, particles: frozenset[str] = frozenset()) -> str:
+    """A name in a-z, 0-9 and single inner hyphens; empty if nothing is left of it.
+
+    Args:
+        name: as the registrar wrote it, in any script.
+        particles: words that are glued to the next one.
+    """
+    text = unicodedata.normalize("NFKC", _APOSTROPHE.sub("", name))
+    text = anyascii("".join(map(_kept, text))).lower()
+    words: list[str] = []
+    glued = ""
+    for raw in _NOT_OURS.sub("", text).split():
+        word = re.sub("-{2,}", "-", raw).strip("-")
+        if word in particles:
+            glued += word
+        elif word:
+            words.append(glued + word)
+            glued = ""
+    return "-".join([*words, glued] if glued else words)
+
+
+def _kept(char: str) -> str:
+    """What stands for a character before transliteration, which would spell out symbols (':grinning:')."""
+    category = unicodedata.category(char)
+    if category == "Pd" or char == "\N{MINUS SIGN}":
+        return "-"
+    if category[0] in "LMN":
+        return char
+    return "" if category[0] == "S" or category == "Cf" or char == "\N{MIDDLE DOT}" else " "
+
+
+def _reserved(values: Iterable[str], settings: RegistrySettings) -> bool:
+    return any(value.partition("@")[0] in settings.reserved_names for value in values)
+
+
+def _numbered(template: str, fields: Mapping[str, str], length_max: int, counter: int) -> str:
+    """The rendered template with its counter, within the limit."""
+    base = _fitted(template, fields, length_max)
+    if counter == 1:
+        return base
+    if len(base) + len(f"-{counter}") > length_max:
+        base = _fitted(template, fields, length_max - len(f"-{counter}"))
+    return f"{base}-{counter}" if base[-1].isdigit() else f"{base}{counter}"
+
+
+def _fitted(template: str, fields: Mapping[str, str], length_max: int) -> str:
+    """The rendered template, shortened where it hurts least."""
+    shortened = dict(fields)
+    used = [name for name in _SHORTENED if name in template_fields(template)]
+    text = _rendered(template, shortened)
+    while len(text) > length_max and any(len(shortened[name]) > 1 for name in used):
+        longest = max(used, key=lambda name: len(shortened[name]))
+        whole = shortened[longest]
+        shortened[longest] = whole.rpartition("-")[0] or whole[:-1]
+        text = _rendered(template, shortened)
+    return text[:length_max].rstrip("._-")
+
+
+def _rendered(template: str, fields: Mapping[str, str]) -> str:
+    """The template filled in; the student number if the names leave nothing. Separators never stand together
+    or at an end, so that a missing given name leaves no dot behind."""
+    names = template_fields(template)
+    filled = {name: fields[name] for name in names}
+    text = template.format(**filled) if any(filled.values()) else fields["student_number"]
+    return _SEPARATORS.sub(lambda run: "." if "." in run[0] else run[0][0], text).strip("._-")

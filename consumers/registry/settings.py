@@ -1,0 +1,219 @@
+"""The registry's settings: how names are minted, what an account contains, and how long it lasts."""
+
+from __future__ import annotations
+
+import re
+import string
+from datetime import date
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from schemas.account import Requirement
+
+NAME_FIELDS = frozenset(
+    {"given", "family", "birth_family", "given_initial", "given_initials", "family_initial", "student_number"}
+)
+"""What a login, mail or principal template may name. See `consumers.registry.identity`."""
+
+COHORT_FIELDS = frozenset({"step", "step_version", "year", "component", "step_label"})
+"""What a cohort's or a group's template may name."""
+
+RESERVED_NAMES = (
+    # RFC 2142: mailbox names that belong to the institution
+    *("abuse", "hostmaster", "info", "marketing", "news", "noc", "postmaster", "sales", "security"),
+    *("support", "usenet", "uucp", "webmaster", "www", "ftp"),
+    # RFC 5321 and common mail software
+    *("mailer-daemon", "majordomo", "no-reply", "noreply", "listserv"),
+    # names that certification authorities write to (CA/Browser Forum baseline requirements 3.2.2.4.4)
+    *("admin", "administrator"),
+    # accounts of operating systems, directories and Moodle
+    *("adm", "anonymous", "backup", "bin", "cyrus", "daemon", "dovecot", "guest", "ldap", "mail", "manager"),
+    *("nobody", "openldap", "operator", "root", "sync", "sys", "system", "test", "user"),
+    # French addresses that look official
+    *("accueil", "assistance", "contact", "dsi", "presidence", "president", "scolarite", "securite"),
+)
+
+PARTICLES = (
+    *("d", "de", "des", "du", "l", "la", "le", "les"),  # French
+    *("da", "das", "del", "della", "dei", "di", "do", "dos", "lo"),  # Italian, Portuguese, Spanish
+    *("den", "der", "dem", "ten", "ter", "van", "von", "zu", "zum", "zur", "af", "av"),  # Germanic
+    *("mac", "mc", "o"),  # Gaelic
+    *("abou", "abu", "ait", "al", "bel", "ben", "bin", "bint", "el", "ibn", "ould"),  # Arabic, Berber
+)
+
+_DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])")
+_LITERAL = re.compile(r"[a-z0-9._-]*\Z")  # what both Moodle's usernames and a mail's local part take
+
+
+def template_fields(template: str) -> frozenset[str]:
+    """The fields that a template names.
+
+    Raises:
+        ValueError: braces that do not match, or a conversion or format, which templates do not have.
+    """
+    fields = set()
+    for _literal, name, form, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if form or conversion:
+            raise ValueError(f"{{{name}}} takes neither a conversion nor a format")
+        fields.add(name)
+    return frozenset(fields)
+
+
+def _check_fields(template: str, allowed: frozenset[str]) -> None:
+    unknown = sorted(template_fields(template) - allowed)
+    if unknown:
+        raise ValueError(f"unknown field {{{unknown[0]}}}; known are {', '.join(sorted(allowed))}")
+
+
+def _check_local_part(template: str, allowed: frozenset[str]) -> None:
+    _check_fields(template, allowed)
+    if not template_fields(template):
+        raise ValueError("a template without any field gives everybody the same name")
+    for literal, _name, _form, _conversion in string.Formatter().parse(template):
+        if not _LITERAL.match(literal):
+            raise ValueError(f"{literal!r}: between fields, only a-z, 0-9, dot, underscore and hyphen")
+
+
+class Section(BaseModel):
+    """Base of these settings: immutable, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class MembershipTemplate(Section):
+    """One cohort or group per enrolment. Fields: {step} {step_version} {year} {component} {step_label}."""
+
+    key: str = Field(min_length=1, description="Moodle's cohort idnumber, or the LDAP group's cn.")
+    name: str = Field(min_length=1, description="What people read.")
+    requires: Requirement = Field(
+        default=Requirement.ADMINISTRATIVE,
+        description="Which enrolment must be valid before the student is a member.",
+    )
+
+    @field_validator("key", "name")
+    @classmethod
+    def _known_fields(cls, template: str) -> str:
+        _check_fields(template, COHORT_FIELDS)
+        return template
+
+
+class RegistrySettings(Section):
+    """How identities are minted and accounts made."""
+
+    mail_domain: str = Field(
+        default="etu.univ.example", description="Domain of the students' mail addresses: {domain}."
+    )
+    scope: str | None = Field(
+        default=None, description="Scope of eduPersonPrincipalName: {scope}. Unset: the mail domain."
+    )
+    login_template: str = Field(
+        default="{given}.{family}",
+        description="How a login is made. Fields: {given} {family} {birth_family} {given_initial} "
+        "{given_initials} {family_initial} {student_number}. A login never changes once minted.",
+    )
+    mail_template: str = Field(
+        default="{login}@{domain}", description="How the mail address is made: the login's fields, {login}."
+    )
+    principal_template: str = Field(
+        default="{login}@{scope}",
+        description="How eduPersonPrincipalName is made: the login's fields, {login}.",
+    )
+    login_length_max: int = Field(
+        default=32,
+        ge=8,
+        le=64,
+        description="Longest login, its counter included. 32 is what Linux takes, 64 a mail's local part.",
+    )
+    homonyms_max: int = Field(default=1000, ge=1, le=9999, description="Highest counter that is tried.")
+    reserved_names: frozenset[str] = Field(
+        default=frozenset(RESERVED_NAMES), description="Logins and local parts that nobody is given."
+    )
+    particles: frozenset[str] = Field(
+        default=frozenset(PARTICLES),
+        description="Words of a family name that are glued to the next one: 'de la Tour' gives delatour.",
+    )
+    language: Literal["fr", "en"] = Field(default="fr", description="Language of those who chose none.")
+    affiliations: tuple[str, ...] = Field(
+        default=("student", "member"), min_length=1, description="eduPersonAffiliation; the first is primary."
+    )
+    grace_affiliations: tuple[str, ...] = Field(
+        default=("affiliate",), description="The same while in grace: no longer a student, not yet gone."
+    )
+    cohorts: tuple[MembershipTemplate, ...] = Field(
+        default=(MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),),
+        description="Cohorts in Moodle, one per enrolment and template.",
+    )
+    groups: tuple[MembershipTemplate, ...] = Field(
+        default=(), description="Groups in the directory, one per enrolment and template."
+    )
+    year_end: str = Field(
+        default="10-31",
+        description="Month and day, in the calendar year after it began, on which an academic year's "
+        "enrolments stop to hold. Leave time for resits and late enrolments.",
+    )
+    grace_days: int = Field(
+        default=60,
+        ge=0,
+        le=730,
+        description="How long access stays when no enrolment is in force any more, in days.",
+    )
+    pending_age_max_s: Annotated[float, Field(gt=0)] = Field(
+        default=14 * 86_400.0,
+        description="How long a fact about an unknown student number waits for the enrolment, in seconds.",
+    )
+
+    @property
+    def principal_scope(self) -> str:
+        """The scope of principal names."""
+        return self.scope or self.mail_domain
+
+    def year_ends_on(self, year: int) -> date:
+        """The last day on which an enrolment of academic `year` (2026: 2026-2027) holds."""
+        month, day = map(int, self.year_end.split("-"))
+        return date(year + 1, month, day)
+
+    @field_validator("mail_domain", "scope")
+    @classmethod
+    def _a_domain(cls, domain: str | None) -> str | None:
+        if domain is not None and not _DOMAIN.match(domain):
+            raise ValueError(f"{domain!r} is not a domain name in lower case, like etu.univ.example")
+        return domain
+
+    @field_validator("login_template")
+    @classmethod
+    def _a_login(cls, template: str) -> str:
+        _check_local_part(template, NAME_FIELDS)
+        return template
+
+    @field_validator("mail_template", "principal_template")
+    @classmethod
+    def _an_address(cls, template: str) -> str:
+        local, at, domain = template.partition("@")
+        if not at or (domain not in ("{domain}", "{scope}") and not _DOMAIN.match(domain)):
+            raise ValueError("an address template ends in @{domain}, @{scope} or @ and a domain name")
+        _check_local_part(local, NAME_FIELDS | {"login"})
+        return template
+
+    @field_validator("reserved_names", "particles")
+    @classmethod
+    def _lower(cls, names: frozenset[str]) -> frozenset[str]:
+        return frozenset(name.lower() for name in names)
+
+    @field_validator("year_end")
+    @classmethod
+    def _a_day(cls, text: str) -> str:
+        if not re.fullmatch(r"\d\d-\d\d", text):
+            raise ValueError("a month and a day, like 10-31")
+        date.fromisoformat(f"2001-{text}")  # no leap year: 02-29 would not exist three years out of four
+        return text
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> Self:
+        for kind in (self.cohorts, self.groups):
+            keys = [template.key for template in kind]
+            if len(set(keys)) != len(keys):
+                raise ValueError("two templates of one kind have the same key")
+        return self

@@ -1,0 +1,260 @@
+"""What the registry knows of people: names, enrolments, choices, and the accounts made of them.
+
+Every method takes the caller's transaction. The one who merges locks the person's row first (`locked`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from pydantic import Field
+from sqlalchemy import Connection, Row, insert, select, update
+
+from pipeline.store.database import Database
+from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
+from schemas.account import Account, Enrolment, Hold, Model
+
+STUDENTS_PER_PAGE = 1_000
+
+
+class Identity(Model):
+    """Who a person is, as the registrar last said. Never leaves the registry as a whole."""
+
+    birth_name: str
+    usage_name: str | None = None
+    given_name: str
+    preferred_given_name: str | None = None
+    birth_date: date
+    language: str | None = Field(default=None, description="the registrar's; the student's own choice wins")
+
+
+@dataclass(frozen=True)
+class KnownPerson:
+    """A person's row.
+
+    Attributes:
+        identity_sequence: source sequence of the fact that gave `identity`.
+        language, preferred_given_name, mail_redirect: settled by the student; None: nothing was chosen.
+        activated_at: seconds since the epoch; None: the student has not asked for the account.
+        credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
+    """
+
+    student_number: str
+    identity: Identity
+    identity_sequence: int
+    ine: str | None = None
+    personal_mail: str | None = None
+    language: str | None = None
+    preferred_given_name: str | None = None
+    mail_redirect: str | None = None
+    activated_at: float | None = None
+    credential_ref: str | None = None
+    credential_sequence: int = 0
+    holds: frozenset[Hold] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the propagation of a student's account has come, as last recorded."""
+
+    version: int
+    state: str  # in_progress | waiting | completed | failed
+    completed_version: int
+
+
+class People:
+    """The registry's tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- persons ---
+
+    def locked(self, connection: Connection, student_number: str) -> KnownPerson | None:
+        """The person, locked until the transaction ends: nobody else mints a version meanwhile."""
+        query = select(people).where(people.c.student_number == student_number)
+        row = connection.execute(self._database.locking(query)).one_or_none()
+        return None if row is None else _person(row)
+
+    def add(self, connection: Connection, person: KnownPerson) -> bool:
+        """Record a person who was not known; False if somebody else just did."""
+        statement = self._database.insert(people).values(**_columns(person.__dict__))
+        done = connection.execute(statement.on_conflict_do_nothing(index_elements=[people.c.student_number]))
+        return bool(done.rowcount)
+
+    def change(self, connection: Connection, student_number: str, **values: Any) -> None:
+        """Set some of a known person's attributes (named as in `KnownPerson`)."""
+        connection.execute(
+            update(people).where(people.c.student_number == student_number).values(**_columns(values))
+        )
+
+    # --- enrolments ---
+
+    def record_enrolment(
+        self,
+        connection: Connection,
+        student_number: str,
+        key: tuple[int, str, str],
+        source_sequence: int,
+        enrolment: Enrolment | None,
+    ) -> bool:
+        """Keep what the registrar says of one step, if it is newer than what is kept.
+
+        Args:
+            connection: the caller's transaction.
+            student_number: whose.
+            key: year, step, step version.
+            source_sequence: the highest one wins.
+            enrolment: None: cancelled.
+
+        Returns:
+            Whether it was newer.
+        """
+        year, step, step_version = key
+        values = {
+            "source_sequence": source_sequence,
+            "cancelled": enrolment is None,
+            "document": None if enrolment is None else enrolment.model_dump_json(),
+        }
+        statement = self._database.insert(enrolments).values(
+            student_number=student_number, year=year, step=step, step_version=step_version, **values
+        )
+        done = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(enrolments.primary_key.columns),
+                set_=values,
+                where=enrolments.c.source_sequence < source_sequence,
+            )
+        )
+        return bool(done.rowcount)
+
+    def enrolments(self, connection: Connection, student_number: str) -> list[Enrolment]:
+        """The enrolments that were not cancelled, of all years."""
+        rows = connection.execute(
+            select(enrolments.c.document).where(
+                enrolments.c.student_number == student_number, enrolments.c.cancelled.is_(False)
+            )
+        )
+        return [Enrolment.model_validate_json(row.document) for row in rows]
+
+    # --- identity ---
+
+    def claim_fingerprints(
+        self, connection: Connection, student_number: str, prints: Mapping[str, str]
+    ) -> list[str]:
+        """Take these fingerprints (kind to value) for a student.
+
+        Returns:
+            The student numbers that already hold one of them, other than this one: candidates for being
+            the same person.
+        """
+        others = set()
+        for kind, value in prints.items():
+            statement = self._database.insert(fingerprints).values(
+                kind=kind, value=value, student_number=student_number
+            )
+            connection.execute(
+                statement.on_conflict_do_nothing(index_elements=[fingerprints.c.kind, fingerprints.c.value])
+            )
+            holder = connection.execute(
+                select(fingerprints.c.student_number).where(
+                    fingerprints.c.kind == kind, fingerprints.c.value == value
+                )
+            ).scalar_one()
+            if holder != student_number:
+                others.add(holder)
+        return sorted(others)
+
+    def credential_sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
+        """The vault's sequence of a reference that was sealed for this very student; None: there is none."""
+        return connection.execute(
+            select(vault.c.sequence).where(vault.c.ref == ref, vault.c.student_number == student_number)
+        ).scalar_one_or_none()
+
+    # --- accounts ---
+
+    def account(self, connection: Connection, student_number: str) -> Account | None:
+        """The newest account."""
+        text = connection.execute(
+            select(accounts.c.document).where(accounts.c.student_number == student_number)
+        ).scalar_one_or_none()
+        return None if text is None else Account.model_validate_json(text)
+
+    def save_account(self, connection: Connection, account: Account, changed_at: float) -> None:
+        """Put a new version in the place of the one before it. Call it under the person's lock."""
+        values = {
+            "version": account.version,
+            "stage": account.stage.value,
+            "login": account.login,
+            "activated_at": account.activated_at.timestamp() if account.activated_at else None,
+            "changed_at": changed_at,
+            "document": account.model_dump_json(),
+        }
+        if account.version == 1:
+            connection.execute(insert(accounts).values(student_number=account.student_number, **values))
+            return
+        done = connection.execute(
+            update(accounts)
+            .where(
+                accounts.c.student_number == account.student_number, accounts.c.version == account.version - 1
+            )
+            .values(**values)
+        )
+        if done.rowcount != 1:
+            raise AssertionError(f"version {account.version} was minted without the person's lock")
+
+    def standing(self, connection: Connection, student_number: str) -> Standing | None:
+        """How far the account's propagation has come; None: nothing is recorded yet."""
+        row = connection.execute(
+            select(propagation.c.version, propagation.c.state, propagation.c.completed_version).where(
+                propagation.c.student_number == student_number
+            )
+        ).one_or_none()
+        return None if row is None else Standing(*row)
+
+    # --- looks for producers ---
+
+    def activation_of(self, connection: Connection, students: Iterable[str]) -> dict[str, float | None]:
+        """Of these students those who are known, with when they asked for the account (epoch seconds)."""
+        rows = connection.execute(
+            select(people.c.student_number, people.c.activated_at).where(
+                people.c.student_number.in_(list(students))
+            )
+        )
+        return {row.student_number: row.activated_at for row in rows}
+
+    def never_activated(self) -> Iterator[str]:
+        """Every known student who has not asked for the account, by number, a page per transaction."""
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                page = connection.scalars(
+                    select(people.c.student_number)
+                    .where(people.c.activated_at.is_(None), people.c.student_number > after)
+                    .order_by(people.c.student_number)
+                    .limit(STUDENTS_PER_PAGE)
+                ).all()
+            yield from page
+            if len(page) < STUDENTS_PER_PAGE:
+                return
+            after = page[-1]
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    columns = dict(values)
+    if "identity" in columns:
+        columns["identity"] = columns["identity"].model_dump_json()
+    if "holds" in columns:
+        columns["holds"] = json.dumps(sorted(columns["holds"]))
+    return columns
+
+
+def _person(row: Row[Any]) -> KnownPerson:
+    values = dict(zip(row._fields, row, strict=True))
+    values["identity"] = Identity.model_validate_json(values["identity"])
+    values["holds"] = frozenset(map(Hold, json.loads(values["holds"])))
+    return KnownPerson(**values)
