@@ -73,13 +73,12 @@ class Published(NamedTuple):
 
 
 class Intended(NamedTuple):
-    """A fact that is about to be appended. `known`: the enrolment already has a row."""
+    """A fact that is about to be appended."""
 
     key: StepKey
     fingerprint: str
     sequence: int
     base: int
-    known: bool
 
 
 class SqlFeedMemory:
@@ -158,22 +157,17 @@ class SqlFeedMemory:
             ImportSuperseded: nothing was written, and nothing may be appended.
             StoreUnavailable: the outcome is unknown; nothing may be appended.
         """
-        new = [self._values(import_id, source, row) for row in rows if not row.known]
-        changed = [self._values(import_id, source, row) for row in rows if row.known]
+        if not rows:
+            return
+        insert = self._database.insert(feed_rows)
+        replaced = ("fingerprint", "sequence", "base", "import_id")
+        statement = insert.on_conflict_do_update(
+            index_elements=list(feed_rows.primary_key.columns),
+            set_={name: insert.excluded[name] for name in replaced},
+        )
         with self._database.write() as connection:
             self._hold(connection, import_id)
-            if new:
-                connection.execute(feed_rows.insert(), new)
-            if changed:
-                statement = self._database.insert(feed_rows)
-                taken = statement.excluded
-                connection.execute(
-                    statement.on_conflict_do_update(
-                        index_elements=list(feed_rows.primary_key.columns),
-                        set_={name: taken[name] for name in ("fingerprint", "sequence", "base", "import_id")},
-                    ),
-                    changed,
-                )
+            connection.execute(statement, [self._values(import_id, source, row) for row in rows])
 
     @staticmethod
     def _values(import_id: int, source: str, row: Intended) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Examples: a registrar's export, and the program that made it."""

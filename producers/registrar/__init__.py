@@ -1,0 +1,24 @@
+"""The registrar's feed: an export comes in, enrolments recorded and cancelled go out on the log.
+
+`import_file` is the whole interface; profiles say how each registrar writes its exports.
+"""
+
+from producers.registrar.faults import REMEDIES, Fault, UnusableFile
+from producers.registrar.feed import FeedMemory
+from producers.registrar.importing import import_file
+from producers.registrar.profile import PROFILES, Profile, apogee
+from producers.registrar.report import ImportReport
+from producers.registrar.spool import SpoolFailed
+
+__all__ = [
+    "PROFILES",
+    "REMEDIES",
+    "Fault",
+    "FeedMemory",
+    "ImportReport",
+    "Profile",
+    "SpoolFailed",
+    "UnusableFile",
+    "apogee",
+    "import_file",
+]

@@ -1,0 +1,209 @@
+"""One line's fields, validated, or the faults that keep it from being a fact.
+
+Text is kept as the registrar gave it, in Unicode NFC (UAX #15). Bidirectional control marks, which change
+how a name is shown but not what it is, are left out; other control characters are refused.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+from producers.registrar.faults import Fault, Rejection
+from producers.registrar.profile import Problem, Profile
+from producers.registrar.reader import Line
+from schemas.account import Administrative, Pedagogical, StudentNumber
+from schemas.events import Code
+
+NAME_CHARACTERS_MAX = 200
+LABEL_CHARACTERS_MAX = 512
+MAIL_CHARACTERS_MAX = 254  # RFC 5321: a path of 256 octets, less the angle brackets
+BIRTH_YEAR_MIN = 1900
+AGE_YEARS_MIN = 10  # the youngest students of France were eleven
+
+_BIDI_MARKS = dict.fromkeys(
+    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+)
+_MAIL = re.compile(
+    r"[^@\s<>()\[\],;:\\\"]+@[^@\s<>()\[\],;:\\\"._-][^@\s<>()\[\],;:\\\"]*\.[^@\s<>()\[\],;:\\\".]{2,}"
+)
+_DATES = (
+    re.compile(r"(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4})"),
+    re.compile(r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"),
+)
+
+
+def _refuse(fault: Fault, detail: str) -> PydanticCustomError:
+    return PydanticCustomError("fault", "{detail}", {"fault": fault, "detail": detail})
+
+
+def _date(text: str) -> date:
+    for pattern in _DATES:
+        if found := pattern.fullmatch(text):
+            year, month, day = (int(found[part]) for part in ("year", "month", "day"))
+            try:
+                return date(year, month, day)
+            except ValueError:
+                raise _refuse(Fault.BAD_DATE, "no such day in the calendar") from None
+    raise _refuse(Fault.BAD_DATE, "neither dd/mm/yyyy nor yyyy-mm-dd")
+
+
+def _year(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{4}", text) or not 1990 <= int(text) <= 2100:  # noqa: PLR2004 -- events.Year
+        raise _refuse(Fault.BAD_YEAR, "not a year between 1990 and 2100")
+    return int(text)
+
+
+def _ine(text: str) -> str:
+    ine = text.replace(" ", "").upper()
+    if not re.fullmatch(r"[0-9A-Z]{11}", ine):
+        raise _refuse(Fault.BAD_INE, "not 11 letters and digits")
+    return ine
+
+
+def _mail(text: str) -> str:
+    if len(text) > MAIL_CHARACTERS_MAX:
+        raise _refuse(Fault.TOO_LONG, f"longer than {MAIL_CHARACTERS_MAX} characters")
+    if not _MAIL.fullmatch(text) or ".." in text:
+        raise _refuse(Fault.BAD_MAIL, "not a mail address")
+    return text
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+
+
+class StepRow(BaseModel):
+    """What names an enrolment, and its state: all that a cancellation needs."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    student_number: StudentNumber
+    year: Annotated[int, BeforeValidator(_year)]
+    step: Code
+    step_version: Code
+    state: Literal["pending", "in_force", "cancelled", "terminated"]
+
+
+class EnrolmentRow(StepRow):
+    """An enrolment that the registrar holds, with the person's identity."""
+
+    step_label: Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARACTERS_MAX)]
+    component: Code
+    primary: bool
+    payment: Literal["awaiting", "paid"] | None = None
+    pedagogical: Pedagogical
+    birth_name: Name
+    usage_name: Name | None = None
+    given_name: Name
+    preferred_given_name: Name | None = None
+    birth_date: Annotated[date, BeforeValidator(_date)]
+    ine: Annotated[str, BeforeValidator(_ine)] | None = None
+    personal_mail: Annotated[str, BeforeValidator(_mail)] | None = None
+
+
+PERSON_FIELDS = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date")
+"""What must agree on all lines of one student."""
+
+_ENDED = ("cancelled", "terminated")
+_BY_FIELD = {
+    "student_number": Fault.BAD_STUDENT_NUMBER,
+    "step": Fault.BAD_CODE,
+    "step_version": Fault.BAD_CODE,
+    "component": Fault.BAD_CODE,
+}
+Fact = dict[str, Any]
+"""An event's data without its source and source sequence, in JSON's types; `reason` marks a cancellation."""
+
+
+def parse(line: Line, profile: Profile) -> Fact | list[Rejection]:
+    """The fact that a line states, or all its faults."""
+    if line.fault is not None:
+        return [Rejection(line.number, "", "", line.fault, line.raw, line.detail)]
+    cells, problems = clean(line.cells, profile)
+    fields, unknown = profile.take(cells)
+    problems += unknown
+    row: StepRow | None = None
+    if not problems:
+        try:
+            ended = fields.get("state") in _ENDED
+            row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
+        except ValidationError as error:
+            problems = list(_problems(error, fields))
+        else:
+            problems = list(_implausible(row, fields, profile))
+    if row is None or problems:
+        student = fields.get("student_number", "")
+        return [
+            Rejection(line.number, student, profile.column_of(field), fault, value, detail)
+            for field, fault, value, detail in problems
+        ]
+    return _fact(row, profile)
+
+
+def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[Problem]]:
+    """The cells in NFC without bidirectional marks, and those that hold what no text should."""
+    together = "".join(cells)
+    if together.isascii() and together.isprintable():  # the usual line
+        return cells, []
+    kept: list[str] = []
+    problems: list[Problem] = []
+    for column, cell in zip(profile.columns, cells, strict=True):
+        text = unicodedata.normalize("NFC", cell.translate(_BIDI_MARKS)).strip()
+        kept.append(text)
+        if text.isprintable():
+            continue
+        categories = {unicodedata.category(character) for character in text}
+        if "Cs" in categories:
+            problems.append((column.field, Fault.UNDECODABLE, cell, "bytes that are wrong in this encoding"))
+        elif categories & {"Cc", "Zl", "Zp"}:
+            problems.append((column.field, Fault.CONTROL_CHARACTER, cell, "a control character"))
+    return kept, problems
+
+
+def _problems(error: ValidationError, fields: dict[str, str]) -> Iterable[Problem]:
+    for each in error.errors(include_url=False):
+        field = str(each["loc"][0])
+        value = fields.get(field, "")
+        if each["type"] == "missing":
+            yield field, Fault.MISSING_VALUE, "", "the value is missing"
+        elif each["type"] == "fault":
+            yield field, Fault(each["ctx"]["fault"]), value, each["msg"]
+        elif field in _BY_FIELD:
+            yield field, _BY_FIELD[field], value, each["msg"]
+        elif each["type"] == "string_too_long":
+            yield field, Fault.TOO_LONG, value, f"longer than {each['ctx']['max_length']} characters"
+        else:
+            yield field, Fault.UNKNOWN_VALUE, value, each["msg"]
+
+
+def _implausible(row: StepRow, fields: dict[str, str], profile: Profile) -> Iterable[Problem]:
+    """What each field allows, and all of them together do not."""
+    if not isinstance(row, EnrolmentRow):
+        return
+    if not BIRTH_YEAR_MIN <= row.birth_date.year <= row.year - AGE_YEARS_MIN:
+        detail = f"not between {BIRTH_YEAR_MIN} and {row.year - AGE_YEARS_MIN}"
+        yield "birth_date", Fault.IMPLAUSIBLE_DATE, fields["birth_date"], detail
+    if profile.payment_required and row.state == "in_force" and row.payment is None:
+        yield "payment", Fault.MISSING_VALUE, "", "required for an enrolment in force"
+
+
+def _fact(row: StepRow, profile: Profile) -> Fact:
+    if not isinstance(row, EnrolmentRow):
+        fact = row.model_dump(exclude={"state"})
+        return {**fact, "reason": row.state}
+    fact = row.model_dump(mode="json", exclude={"state", "payment"}, exclude_none=True)
+    return {**fact, "administrative": _administrative(row, profile).value}
+
+
+def _administrative(row: EnrolmentRow, profile: Profile) -> Administrative:
+    if row.state == "pending":
+        return Administrative.PENDING
+    if profile.payment_required and row.payment == "awaiting":
+        return Administrative.AWAITING_PAYMENT
+    return Administrative.IN_FORCE
