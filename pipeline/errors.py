@@ -18,7 +18,14 @@ class SesameError(Exception):
 
 class TargetDown(SesameError):
     """The target cannot be reached, or answers that it is out of order. Nobody's attempts are charged;
-    the consumer stops, probes, and goes on from the backlog when the target is back."""
+    the consumer stops, probes, and goes on from the backlog when the target is back.
+
+    `unknown` says whether something may have been written all the same (a time-out, a hang-up): the students
+    of that call are then left alone until the call can no longer have an effect, and compared first."""
+
+    def __init__(self, message: str = "", *, remedy: str = "", unknown: bool = True) -> None:
+        super().__init__(message, remedy=remedy)
+        self.unknown = unknown
 
 
 class Throttled(SesameError):

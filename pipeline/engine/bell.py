@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.account import Lane
@@ -43,29 +42,6 @@ class Bell:
     event_id: str
     replay: bool = False
     place: Place | None = None
-
-    def to_json(self) -> str:
-        """The text that `from_json` reads."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Bell:
-        """The bell that `to_json` wrote, without its place: that offset was passed long ago.
-
-        Raises:
-            ValueError: somebody edited the text by hand.
-        """
-        try:
-            raw = json.loads(text)
-            return cls(
-                student_number=str(raw["student_number"]),
-                version=int(raw["version"]),
-                lane=Lane(raw["lane"]),
-                event_id=str(raw["event_id"]),
-                replay=bool(raw["replay"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"a parked bell cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)

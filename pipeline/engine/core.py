@@ -53,7 +53,7 @@ class Engine:
         self._since_bulk = 0
         self._accused: Turn | None = None
 
-    # --- reading ---------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------
 
     def offer(self, bell: Bell, now: float) -> None:
         """A bell was read from the log, or came out of the parking lot."""
@@ -86,7 +86,7 @@ class Engine:
         for partition in partitions:
             self._offsets.pop(partition, None)
 
-    # --- working ---------------------------------------------------------------------------------------------
+    # --- working ----------------------------------------------------------------------------------
 
     def take(self, now: float) -> Batch | None:
         """The next batch that may start now, or None."""
@@ -101,18 +101,22 @@ class Engine:
                 return self._start(lane, turns)
         return None
 
-    def settled(self, batch: Batch, now: float) -> None:
-        """Every student of the batch has an outcome that is recorded durably."""
+    def settled(self, batch: Batch, now: float, *, answered: bool) -> None:
+        """Every student of the batch has an outcome that is recorded durably.
+
+        `answered`: the target was called and answered, which is evidence that it is well.
+        """
         del self._running[batch.number]
         for turn in batch.turns:
             self._finish(turn, now)
-        self._accused = None
-        if self.circuit.state is CircuitState.HALF_OPEN:
+        if answered:
+            self._accused = None
+        if answered and self.circuit.state is CircuitState.HALF_OPEN:
             self.circuit.close()
 
-    def repeat(self, batch: Batch, now: float) -> None:
+    def repeat(self, batch: Batch, now: float, *, alone: bool) -> None:
         """Nothing is known to have happened (the store or the log failed): the same bells ring again."""
-        self._give_back(batch, now)
+        self._give_back(batch, now, alone=alone)
 
     def tripped(self, batch: Batch, now: float, reason: str) -> None:
         """The target as a whole failed during this batch: nobody is charged, and each comes again alone."""
@@ -146,7 +150,7 @@ class Engine:
         student.waiting = []
         return self._start(turn.lane, [turn])
 
-    # --- committing ------------------------------------------------------------------------------------------
+    # --- committing -------------------------------------------------------------------------------
 
     def to_commit(self) -> dict[Partition, int]:
         """Per partition, the next offset to read, where it moved."""
@@ -159,7 +163,7 @@ class Engine:
             if partition in self._offsets:
                 self._offsets[partition].committed(offset)
 
-    # --- looking ---------------------------------------------------------------------------------------------
+    # --- looking ----------------------------------------------------------------------------------
 
     @property
     def running(self) -> int:
@@ -188,7 +192,7 @@ class Engine:
             moments.append(probe_at)
         return max(0.0, min(moments) - now) if moments else None
 
-    # --- inside ----------------------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
 
     def _tracker(self, place: Place) -> OffsetTracker:
         return self._offsets.setdefault((place.topic, place.partition), OffsetTracker())

@@ -1,10 +1,10 @@
-"""The dead letters: work that is not tried again by itself, with its cause. Rows are kept after resolution."""
+"""The dead letters: work that is not tried again by itself, with its cause. Resolved rows are kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, RowMapping, func, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import dead_letters as d
@@ -54,12 +54,12 @@ def unresolved(
     ):
         if wanted is not None:
             query = query.where(column == wanted)
-    return [_letter(row) for row in connection.execute(query)]
+    return [_letter(row) for row in connection.execute(query).mappings()]
 
 
 def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
     """The dead letters whose id starts with `prefix`, resolved ones included."""
-    rows = connection.execute(select(d).where(d.c.id.startswith(prefix, autoescape=True)).limit(10))
+    rows = connection.execute(select(d).where(d.c.id.startswith(prefix, autoescape=True)).limit(10)).mappings()
     return [_letter(row) for row in rows]
 
 
@@ -89,5 +89,5 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:
-    return DeadLetter(**row._mapping)  # type: ignore[arg-type]  # the columns are the fields
+def _letter(row: RowMapping) -> DeadLetter:
+    return DeadLetter(**row)

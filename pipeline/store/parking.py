@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, delete, func, select, update
 
-from pipeline.engine.bell import Bell
 from pipeline.store.database import Database
 from pipeline.store.tables import parked as p
 from schemas.account import Lane
@@ -33,7 +33,7 @@ class Parked:
     Attributes:
         due_at: when to look again (database time, epoch seconds); None: only an event wakes it.
         attempts, age_s: failures so far, and for how long, counted only while the target was up.
-        bell: the bell to ring when it is due.
+        lane, event_id, replay: of the bell to ring when it is due.
     """
 
     student_number: str
@@ -47,28 +47,30 @@ class Parked:
     counted_at: float
     cause: str
     message: str
-    bell: Bell
+    lane: Lane
+    event_id: str
+    replay: bool
 
 
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
     """The parked ones among these students."""
     rows = connection.execute(
         select(p).where(p.c.consumer == consumer, p.c.student_number.in_(student_numbers))
-    ).all()
-    return {row.student_number: _parked(row) for row in rows}
+    ).mappings()
+    return {row["student_number"]: _parked(row) for row in rows}
 
 
 def all_parked_of(connection: Connection, student_number: str) -> dict[str, Parked]:
     """One student's parked work, by consumer."""
-    rows = connection.execute(select(p).where(p.c.student_number == student_number)).all()
-    return {row.consumer: _parked(row) for row in rows}
+    rows = connection.execute(select(p).where(p.c.student_number == student_number)).mappings()
+    return {row["consumer"]: _parked(row) for row in rows}
 
 
 def due(connection: Connection, consumer: str, now: float, *, limit: int) -> list[Parked]:
     """The rows that are due, the longest due first, a bounded page."""
     rows = connection.execute(
         select(p).where(p.c.consumer == consumer, p.c.due_at <= now).order_by(p.c.due_at).limit(limit)
-    ).all()
+    ).mappings()
     return [_parked(row) for row in rows]
 
 
@@ -85,8 +87,9 @@ def park(connection: Connection, database: Database, consumer: str, row: Parked)
         "counted_at": row.counted_at,
         "cause": row.cause,
         "message": row.message,
-        "lane": row.bell.lane,
-        "bell": row.bell.to_json(),
+        "lane": row.lane,
+        "event_id": row.event_id,
+        "replay": row.replay,
     }
     statement = database.insert(p).values(consumer=consumer, student_number=row.student_number, **values)
     connection.execute(
@@ -129,14 +132,9 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in rows}
 
 
-def _parked(row: Row[tuple[object, ...]]) -> Parked:
-    fields = dict(row._mapping)
+def _parked(row: RowMapping) -> Parked:
+    fields: dict[str, Any] = dict(row)
     del fields["consumer"]
-    lane = Lane(fields.pop("lane"))
     fields["kind"] = Kind(fields["kind"])
-    try:
-        fields["bell"] = Bell.from_json(fields["bell"])
-    except ValueError:
-        # Edited by hand: the row still says whom to look at, which is all that a bell has to say.
-        fields["bell"] = Bell(fields["student_number"], fields["version"], lane, "parked-by-hand")
+    fields["lane"] = Lane(fields["lane"])
     return Parked(**fields)

@@ -43,5 +43,5 @@ def forget_others(connection: Connection, consumer: str, *, seen_before: float) 
 
 def statuses(connection: Connection) -> list[ConsumerStatus]:
     """Every consumer of every process."""
-    rows = connection.execute(select(s).order_by(s.c.consumer, s.c.seen_at.desc()))
-    return [ConsumerStatus(**row._mapping) for row in rows]
+    rows = connection.execute(select(s).order_by(s.c.consumer, s.c.seen_at.desc())).mappings()
+    return [ConsumerStatus(**row) for row in rows]

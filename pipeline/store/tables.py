@@ -32,7 +32,7 @@ metadata = MetaData(
     }
 )
 
-# --- the registry's own: what is known of a person, and the desired state made of it ---------------------------
+# --- the registry's own: what is known of a person, and the desired state made of it --------------
 
 people = Table(
     "people",
@@ -105,7 +105,7 @@ accounts = Table(
     Column("document", Text, nullable=False),  # schemas.account.Account as JSON
 )
 
-# --- what waits to be said, and secrets on their way ------------------------------------------------------------
+# --- what waits to be said, and secrets on their way ----------------------------------------------
 
 outbox = Table(
     "outbox",
@@ -133,7 +133,7 @@ vault = Table(
     sqlite_autoincrement=True,
 )
 
-# --- the engine's memory -------------------------------------------------------------------------------------
+# --- the engine's memory --------------------------------------------------------------------------
 
 target_states = Table(
     "target_states",
@@ -176,7 +176,8 @@ parked = Table(
     Column("cause", String(64), nullable=False),
     Column("message", Text, nullable=False, default=""),
     Column("lane", String(16), nullable=False),
-    Column("bell", Text, nullable=False),  # the bell that rang last, as JSON (pipeline.engine.bell)
+    Column("event_id", String(64), nullable=False),  # of the bell that rang last
+    Column("replay", Boolean, nullable=False, default=False),
     Index("ix_parked_consumer_due_at", "consumer", "due_at"),
 )
 
@@ -232,7 +233,7 @@ welcome_messages = Table(
     CheckConstraint("state in ('intended', 'sent', 'undecided')", name="state"),
 )
 
-# --- propagation -----------------------------------------------------------------------------------------------
+# --- propagation ----------------------------------------------------------------------------------
 
 propagation = Table(
     "propagation",

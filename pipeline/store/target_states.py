@@ -1,4 +1,4 @@
-"""One row per target and student: the version that was observed there, and the lease under which it is written.
+"""One row per target and student: the version that was observed there, and the lease for writing it.
 
 A lease belongs to one process life. It is taken for longer than the call can last, by database time, and
 nobody enters earlier: not even the process that was killed and started again. A lease that was not given
@@ -11,8 +11,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import target_states as t
@@ -54,9 +55,10 @@ class TargetState:
     pending: tuple[str, ...]
     since: float | None
 
-    def leased_to_another(self, owner: str, now: float) -> bool:
-        """Whether somebody else may be writing at this moment."""
-        return self.lease_owner is not None and self.lease_owner != owner and now < self.lease_until
+    def blocked(self, owner: str, now: float) -> bool:
+        """Whether a call may still have an effect: somebody else's, or an own one of unknown outcome."""
+        held = self.lease_owner is not None and now < self.lease_until
+        return held and (self.lease_owner != owner or self.suspect)
 
     @property
     def abandoned(self) -> bool:
@@ -70,6 +72,7 @@ class Conclusion:
 
     Attributes:
         applied_version: raise it to this; None: leave it.
+        suspect: the outcome is unknown; the lease is kept until it runs out.
         replayed_event_id: the replay that was carried out; None: none was.
     """
 
@@ -90,18 +93,18 @@ def states_of(connection: Connection, target: str, student_numbers: Sequence[str
     """What is known of these students in one target."""
     rows = connection.execute(
         select(t).where(t.c.target == target, t.c.student_number.in_(student_numbers))
-    ).all()
-    return {row.student_number: _state(row) for row in rows}
+    ).mappings()
+    return {row["student_number"]: _state(row) for row in rows}
 
 
 def all_states_of(connection: Connection, student_number: str) -> dict[str, TargetState]:
     """What is known of one student, by target."""
-    rows = connection.execute(select(t).where(t.c.student_number == student_number)).all()
-    return {row.target: _state(row) for row in rows}
+    rows = connection.execute(select(t).where(t.c.student_number == student_number)).mappings()
+    return {row["target"]: _state(row) for row in rows}
 
 
 def lease(
-    connection: Connection, database: Database, target: str, epochs: dict[str, int], owner: str, until: float
+    connection: Connection, database: Database, target: str, epochs: dict[str, int], *, owner: str, until: float
 ) -> None:
     """Take the lease of these students, at these new epochs. The caller has seen that it is free."""
     statement = database.insert(t)
@@ -143,7 +146,7 @@ def conclude(connection: Connection, target: str, ended: Conclusion, now: float)
         return False
     same = (row.state, row.state_version, row.reason) == (ended.state, ended.state_version, ended.reason)
     values: dict[str, object] = {
-        "lease_owner": None,
+        "lease_owner": row.lease_owner if ended.suspect else None,
         "state": ended.state,
         "state_version": ended.state_version,
         "sequence": ended.sequence,
@@ -176,11 +179,12 @@ def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[
 
 
 def give_back(connection: Connection, target: str, epochs: dict[str, int], *, suspect: bool) -> None:
-    """End these leases without an outcome (the target was down); `suspect` if something may be written."""
+    """End these leases without an outcome (the target was down).
+
+    `suspect`: something may still be written; the leases then run out by themselves.
+    """
+    values: dict[str, object] = {"suspect": True} if suspect else {"lease_owner": None}
     for number, epoch in epochs.items():
-        values: dict[str, object] = {"lease_owner": None}
-        if suspect:
-            values["suspect"] = True
         connection.execute(
             update(t)
             .where(t.c.target == target, t.c.student_number == number, t.c.lease_epoch == epoch)
@@ -188,8 +192,8 @@ def give_back(connection: Connection, target: str, epochs: dict[str, int], *, su
         )
 
 
-def _state(row: Row[tuple[object, ...]]) -> TargetState:
-    fields = dict(row._mapping)
+def _state(row: RowMapping) -> TargetState:
+    fields: dict[str, Any] = dict(row)
     fields.pop("applied_at")
     fields["state"] = State(fields["state"])
     fields["pending"] = tuple(json.loads(fields["pending"] or "[]"))

@@ -1,0 +1,234 @@
+"""Reads bells and outcomes, one by one, and says when a version has reached every target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from consumers.propagation import rows
+from consumers.propagation.window import Objectives, Progress, Seen, State, judge, window_of
+from pipeline import outbox, timers
+from pipeline.eventlog.port import Record
+from pipeline.store import accounts
+from pipeline.store.database import Database
+from schemas import catalogue
+from schemas.account import Account, Lane
+from schemas.envelope import SOURCE_PREFIX, Message, event_id
+from schemas.events import (
+    AccountChanged,
+    Event,
+    Outcome,
+    PropagationBreached,
+    PropagationCompleted,
+    PropagationLate,
+    TargetFailed,
+    TargetProvisioned,
+    TargetWaiting,
+)
+
+LATE, BREACHED = "propagation_late", "propagation_breached"
+
+
+class Propagation:
+    """The propagation consumer. Touches nothing but the store; its events leave through the outbox.
+
+    Args:
+        targets: every target that a version must reach.
+        follows: targets that act only after another one, by name.
+        on_completed: told of every completion (lane, elapsed per target and in all), for metrics.
+    """
+
+    name = "propagation"
+    topics = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.OUTCOMES))
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        targets: tuple[str, ...],
+        follows: Mapping[str, str],
+        objectives: Objectives,
+        on_completed: Callable[[PropagationCompleted], None] = lambda _event: None,
+    ) -> None:
+        self._database = database
+        self._targets = targets
+        self._follows = follows
+        self._objectives = objectives
+        self._on_completed = on_completed
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def handle(self, connection: Connection, _record: Record, message: Message) -> None:
+        """Apply one bell or one outcome."""
+        event = message.event
+        if isinstance(event, AccountChanged):
+            self._open(connection, event.student_number, message)
+        elif isinstance(event, Outcome) and event.target in self._targets:
+            self._outcome(connection, event, message)
+
+    def _open(self, connection: Connection, student_number: str, message: Message) -> Progress | None:
+        """Follow the newest version; None if nobody has asked for this account yet."""
+        account = accounts.newest(connection, [student_number]).get(student_number)
+        progress = rows.progress_of(connection, student_number)
+        if account is None or account.activated_at is None:
+            return progress
+        if progress is not None and progress.version >= account.version:
+            return progress
+        opened = self._progress(progress, account, message)
+        rows.save(connection, self._database, opened)
+        self._arm(connection, opened)
+        return self._judge(connection, opened, message)
+
+    def _progress(self, before: Progress | None, account: Account, message: Message) -> Progress:
+        opened_at = (account.opened_at or message.time).timestamp()
+        if before is None:
+            return Progress(account.student_number, account.version, account.lane, opened_at)
+        return before.at_version(account.version, account.lane, opened_at)
+
+    def _outcome(self, connection: Connection, event: Outcome, message: Message) -> None:
+        progress = self._open(connection, event.student_number, message)
+        if progress is None:
+            return
+        seen = Seen(
+            target=event.target,
+            version=event.version,
+            lease_epoch=event.lease_epoch,
+            sequence=event.sequence,
+            state=_state_of(event),
+            reason=_reason_of(event),
+            finished_at=event.finished_at.timestamp(),
+        )
+        before = rows.seen_of(connection, event.student_number).get(event.target)
+        if before is not None and before.rank >= seen.rank:
+            return
+        pending = event.pending if isinstance(event, TargetWaiting) else ()
+        rows.save_seen(connection, self._database, event.student_number, seen, pending)
+        self._judge(connection, progress, message)
+
+    # --- judging ----------------------------------------------------------------------------------
+
+    def _judge(self, connection: Connection, progress: Progress, message: Message) -> Progress:
+        """Bring the student's state up to date with what was seen, and announce a completion once."""
+        if progress.completed_version >= progress.version:
+            return progress
+        seen = rows.seen_of(connection, progress.student_number)
+        state, _ = judge(progress.version, seen, self._targets, self._follows)
+        moment = message.time.timestamp()
+        if state is State.WAITING:
+            after = progress.paused(moment)
+            timers.disarm(connection, (LATE, BREACHED), progress.student_number)
+        else:
+            after = replace(progress.resumed(moment), state=state)
+            if progress.paused_since is not None:
+                self._arm(connection, after)
+        if state is State.COMPLETED:
+            after = self._complete(connection, after, seen, message)
+        rows.save(connection, self._database, after)
+        return after
+
+    def _complete(
+        self, connection: Connection, progress: Progress, seen: Mapping[str, Seen], message: Message
+    ) -> Progress:
+        completed_at = max(seen[target].finished_at for target in self._targets)
+        progress = replace(
+            progress,
+            completed_version=progress.version,
+            completed_at=completed_at,
+            elapsed_s=progress.elapsed_at(completed_at),
+        )
+        timers.disarm(connection, (LATE, BREACHED), progress.student_number)
+        elapsed_s = progress.elapsed_s or 0.0
+        event = PropagationCompleted(
+            student_number=progress.student_number,
+            version=progress.version,
+            lane=progress.lane,
+            window=window_of(progress.lane, elapsed_s, self._objectives),
+            opened_at=_utc(progress.opened_at),
+            completed_at=_utc(completed_at),
+            elapsed_s=round(elapsed_s, 6),
+            waited_s=round(progress.waited_s, 6),
+            targets_s={
+                target: round(progress.target_elapsed(seen[target].finished_at), 6)
+                for target in self._targets
+            },
+        )
+        self._say(connection, event, progress, message.time, message.id)
+        self._on_completed(event)
+        return progress
+
+    # --- timers -----------------------------------------------------------------------------------
+
+    def on_late(self, connection: Connection, student_number: str, now: float) -> None:
+        """The 15 minute timer is due."""
+        progress = rows.progress_of(connection, student_number)
+        if progress is None or not self._running(progress) or progress.late_at is not None:
+            return
+        self._edge(connection, replace(progress, late_at=now), PropagationLate, now)
+
+    def on_breached(self, connection: Connection, student_number: str, now: float) -> None:
+        """The 60 minute timer is due."""
+        progress = rows.progress_of(connection, student_number)
+        if progress is None or not self._running(progress) or progress.breached_at is not None:
+            return
+        self._edge(connection, replace(progress, breached_at=now), PropagationBreached, now)
+
+    def _edge(
+        self,
+        connection: Connection,
+        progress: Progress,
+        kind: type[PropagationLate | PropagationBreached],
+        now: float,
+    ) -> None:
+        seen = rows.seen_of(connection, progress.student_number)
+        _, outstanding = judge(progress.version, seen, self._targets, self._follows)
+        event = kind(
+            student_number=progress.student_number,
+            version=progress.version,
+            opened_at=_utc(progress.opened_at),
+            elapsed_s=round(progress.elapsed_at(now), 6),
+            outstanding=outstanding,
+        )
+        rows.save(connection, self._database, progress)
+        self._say(connection, event, progress, _utc(now), None)
+
+    def _running(self, progress: Progress) -> bool:
+        return progress.state in (State.IN_PROGRESS, State.FAILED)
+
+    def _arm(self, connection: Connection, progress: Progress) -> None:
+        """Set the timers of a person's window; bulk work has an objective of its own."""
+        if progress.lane is not Lane.PERSONAL:
+            timers.disarm(connection, (LATE, BREACHED), progress.student_number)
+            return
+        for kind, edge_s, passed in (
+            (LATE, self._objectives.late_s, progress.late_at),
+            (BREACHED, self._objectives.breach_s, progress.breached_at),
+        ):
+            if passed is None:
+                due_at = progress.due_at(edge_s)
+                timers.arm(connection, self._database, kind, progress.student_number, due_at)
+
+    def _say(
+        self, connection: Connection, event: Event, progress: Progress, time: datetime, caused_by: str | None
+    ) -> None:
+        identity = event_id(event.type, self.name, progress.student_number, progress.version)
+        message = Message(identity, SOURCE_PREFIX + self.name, time, event, caused_by)
+        outbox.enqueue(connection, message, catalogue.PROPAGATION, progress.lane)
+
+
+def _state_of(event: Outcome) -> str:
+    if isinstance(event, TargetProvisioned):
+        return "provisioned"
+    return "waiting" if isinstance(event, TargetWaiting) else "failed"
+
+
+def _reason_of(event: Outcome) -> str | None:
+    if isinstance(event, TargetWaiting):
+        return event.reason
+    return event.cause if isinstance(event, TargetFailed) else None
+
+
+def _utc(epoch_s: float) -> datetime:
+    return datetime.fromtimestamp(epoch_s, UTC)

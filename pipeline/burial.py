@@ -1,0 +1,77 @@
+"""Dead letters as they are recorded, announced and resolved: the row and its event in one transaction."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from pipeline import outbox
+from pipeline.store import dead_letters
+from pipeline.store.database import Database
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import SOURCE_PREFIX, Message, event_id
+from schemas.events import DeadLetterRecorded, DeadLetterResolved
+
+
+def bury(connection: Connection, database: Database, letter: dead_letters.DeadLetter) -> None:
+    """Record a dead letter and announce it, with the headers that Spring's and Connect's tools know.
+
+    A letter without a student number (the record could not be read) is a row only: events are keyed by it.
+    """
+    if not dead_letters.record(connection, database, letter) or letter.student_number is None:
+        return
+    event = DeadLetterRecorded(
+        student_number=letter.student_number,
+        dead_letter_id=letter.id,
+        consumer=letter.consumer,
+        version=letter.version,
+        cause=letter.cause,
+        attempts=letter.attempts,
+    )
+    message = Message(
+        event_id(event.type, letter.consumer, letter.id),
+        SOURCE_PREFIX + letter.consumer,
+        datetime.fromtimestamp(letter.recorded_at, UTC),
+        event,
+        caused_by=letter.event_id,
+    )
+    extra = {
+        "kafka_dlt-exception-fqcn": letter.cause,
+        "kafka_dlt-exception-message": letter.message,
+        "__connect.errors.exception.class.name": letter.cause,
+    }
+    if letter.topic is not None:
+        extra |= {
+            "kafka_dlt-original-topic": letter.topic,
+            "kafka_dlt-original-partition": str(letter.partition),
+            "kafka_dlt-original-offset": str(letter.offset),
+            "__connect.errors.topic": letter.topic,
+            "__connect.errors.partition": str(letter.partition),
+            "__connect.errors.offset": str(letter.offset),
+        }
+    headers = tuple((name, text.encode()) for name, text in extra.items())
+    outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.PERSONAL, headers)
+
+
+def resolve(
+    connection: Connection,
+    consumer: str,
+    student_number: str,
+    *,
+    up_to_version: int,
+    how: Literal["newer_success", "replayed", "dismissed"],
+    now: float,
+) -> None:
+    """Resolve a student's dead letters up to this account version, and announce it."""
+    for letter in dead_letters.resolve(
+        connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now
+    ):
+        event = DeadLetterResolved(
+            student_number=student_number, dead_letter_id=letter, consumer=consumer, resolution=how
+        )
+        identity = event_id(event.type, consumer, letter)
+        message = Message(identity, SOURCE_PREFIX + consumer, datetime.fromtimestamp(now, UTC), event)
+        outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.PERSONAL)
