@@ -57,6 +57,8 @@ def share(available: Mapping[TopicPartition, int], wanted: int) -> dict[TopicPar
 
     What cannot be split evenly goes to the partitions that come first in `available`.
     """
+    if wanted < len(available):
+        return dict.fromkeys(list(available)[:wanted], 1)
     taken: dict[TopicPartition, int] = {}
     left = wanted
     for waiting, tp in zip(

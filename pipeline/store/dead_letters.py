@@ -59,7 +59,9 @@ def unresolved(
 
 def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
     """The dead letters whose id starts with `prefix`, resolved ones included."""
-    rows = connection.execute(select(d).where(d.c.id.startswith(prefix, autoescape=True)).limit(10)).mappings()
+    rows = connection.execute(
+        select(d).where(d.c.id.startswith(prefix, autoescape=True)).limit(10)
+    ).mappings()
     return [_letter(row) for row in rows]
 
 

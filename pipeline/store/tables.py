@@ -7,6 +7,7 @@ JSON text. Nothing here holds a secret in the clear: passwords' hashes are seale
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -39,7 +40,7 @@ people = Table(
     metadata,
     Column("student_number", String(32), primary_key=True),
     Column("identity", Text, nullable=False),  # names and birth date as last given by the registrar (JSON)
-    Column("identity_sequence", Integer, nullable=False),  # source sequence of the fact that gave them
+    Column("identity_sequence", BigInteger, nullable=False),  # source sequence of the fact that gave them
     Column("ine", String(11)),
     Column("personal_mail", Text),
     Column("language", String(8)),
@@ -58,7 +59,7 @@ enrolments = Table(
     Column("year", Integer, primary_key=True),
     Column("step", String(64), primary_key=True),
     Column("step_version", String(64), primary_key=True),
-    Column("source_sequence", Integer, nullable=False),  # the highest wins, cancellations included
+    Column("source_sequence", BigInteger, nullable=False),  # the highest wins, cancellations included
     Column("cancelled", Boolean, nullable=False),
     Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
 )
@@ -193,7 +194,7 @@ dead_letters = Table(
     Column("attempts", Integer, nullable=False),
     Column("topic", String(64)),
     Column("partition", Integer),
-    Column("offset", Integer),
+    Column("offset", BigInteger),
     Column("event_id", String(64)),
     Column("recorded_at", Float, nullable=False),
     Column("resolved_at", Float),

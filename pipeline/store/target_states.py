@@ -104,7 +104,13 @@ def all_states_of(connection: Connection, student_number: str) -> dict[str, Targ
 
 
 def lease(
-    connection: Connection, database: Database, target: str, epochs: dict[str, int], *, owner: str, until: float
+    connection: Connection,
+    database: Database,
+    target: str,
+    epochs: dict[str, int],
+    *,
+    owner: str,
+    until: float,
 ) -> None:
     """Take the lease of these students, at these new epochs. The caller has seen that it is free."""
     statement = database.insert(t)

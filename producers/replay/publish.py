@@ -1,0 +1,63 @@
+"""Publishes `replay.requested`, and nothing else."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from pipeline.eventlog.port import NewRecord, Producer
+from pipeline.store import audit
+from pipeline.store.database import Database
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
+from schemas.events import ReplayRequested
+
+EMITTER = "replay"
+RECORDS_PER_APPEND = 500
+
+
+@dataclass(frozen=True)
+class ReplayReport:
+    """What was asked for. `replay_id` is in every event and in the audit."""
+
+    replay_id: str
+    consumer: str
+    students: int
+
+
+def replay(
+    students: Sequence[str],
+    *,
+    consumer: str,
+    reason: str,
+    actor: str,
+    lane: Lane,
+    producer: Producer,
+    database: Database,
+    clock: Callable[[], datetime],
+) -> ReplayReport:
+    """Ask `consumer` to compare these students with its target and write the difference.
+
+    Raises:
+        LogUnavailable: some may have been asked for already; replaying again is harmless.
+    """
+    replay_id = secrets.token_urlsafe(9)
+    with database.write() as connection:
+        detail = {"consumer": consumer, "reason": reason, "replay_id": replay_id, "students": len(students)}
+        audit.note(connection, database, actor=actor, action="replay", detail=detail)
+    topic = catalogue.by_lane(catalogue.ACTIVATIONS, lane)
+    numbers = iter(students)
+    while page := list(islice(numbers, RECORDS_PER_APPEND)):
+        producer.append([_record(number, topic, consumer, replay_id, reason, clock()) for number in page])
+    return ReplayReport(replay_id, consumer, len(students))
+
+
+def _record(number: str, topic: str, consumer: str, replay_id: str, reason: str, time: datetime) -> NewRecord:
+    event = ReplayRequested(student_number=number, consumer=consumer, replay_id=replay_id, reason=reason)
+    identity = event_id(event.type, EMITTER, consumer, replay_id, number)
+    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, time, event))
+    return NewRecord(topic, number, value, headers)
