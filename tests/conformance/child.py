@@ -1,0 +1,82 @@
+"""A process beside the tests': `python -m tests.conformance.child VERB URL ARGUMENTS`, which may be killed.
+
+It reports in lines of JSON on stdout, each written whole and at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.eventlog.port import NewRecord, Record
+from tests.conformance.adapters import open_log
+
+
+def report(said: Any) -> None:
+    """Tell the parent, past every buffer."""
+    os.write(1, json.dumps(said).encode() + b"\n")
+
+
+def append(url: str, topic: str, start: int, seed: int) -> None:
+    """Append for ever, in batches; after each is acknowledged, report the number of the next record."""
+    chance = random.Random(seed)  # noqa: S311 - a story that can be told again
+    producer = open_log(url).producer()
+    number = start
+    while True:
+        size = chance.randint(1, 40)
+        batch = [
+            NewRecord(topic, f"key-{n % 7}", str(n).encode() + b" " * chance.randint(0, 2_000))
+            for n in range(number, number + size)
+        ]
+        producer.append(batch)
+        number += size
+        report(number)
+
+
+def append_some(url: str, topic: str, key: str, count: int, batch: int) -> None:
+    """Wait for a line, then append `count` numbered records of one key in batches, and end."""
+    log = open_log(url)
+    producer = log.producer()
+    report("ready")
+    sys.stdin.readline()
+    for first in range(0, count, batch):
+        producer.append([NewRecord(topic, key, str(n).encode()) for n in range(first, first + batch)])
+    producer.close()
+    log.close()
+
+
+def consume(url: str, *, topic: str, group: str, member: str, commit: int, beyond: int) -> None:
+    """Read `commit` records and commit them, read `beyond` more, report all, then hang until killed."""
+    consumer = open_log(url).consumer(group, [topic], member=member)
+    records: list[Record] = []
+    while len(records) < commit:
+        records += consumer.poll(commit - len(records), 0.1)
+    consumer.commit({record.tp: record.offset + 1 for record in records})
+    while len(records) < commit + beyond:
+        records += consumer.poll(commit + beyond - len(records), 0.1)
+    report([record.value.decode() for record in records])
+    sys.stdin.readline()
+
+
+def create(url: str, topics: dict[str, int]) -> None:
+    """Wait for a line, then open the log and create topics."""
+    report("ready")
+    sys.stdin.readline()
+    log = open_log(url)
+    log.ensure_topics(topics)
+    log.close()
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "append": append,
+    "append-some": append_some,
+    "consume": consume,
+    "create": create,
+}
+
+if __name__ == "__main__":
+    VERBS[sys.argv[1]](sys.argv[2], **json.loads(sys.argv[3]))

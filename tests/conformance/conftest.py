@@ -1,0 +1,62 @@
+"""Fixtures of the event log's conformance suite: each test runs once per adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from pipeline.eventlog.port import Consumer, EventLog, Producer
+from tests.conformance.adapters import ADAPTERS, Adapter, open_log
+
+NewTopic = Callable[..., str]
+Join = Callable[..., Consumer]
+
+
+@pytest.fixture(params=sorted(ADAPTERS))
+def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]:
+    ready = ADAPTERS[request.param](tmp_path)
+    yield ready
+    ready.stop()
+
+
+@pytest.fixture
+def log(adapter: Adapter) -> Iterator[EventLog]:
+    opened = open_log(adapter.url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def producer(log: EventLog) -> Iterator[Producer]:
+    made = log.producer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def new_topic(log: EventLog) -> NewTopic:
+    """Creates a topic with a name of its own."""
+
+    def create(partitions: int = 1) -> str:
+        name = f"t-{uuid4().hex[:12]}"
+        log.ensure_topics({name: partitions})
+        return name
+
+    return create
+
+
+@pytest.fixture
+def join(log: EventLog) -> Iterator[Join]:
+    """Joins a consumer group; everybody leaves at the end of the test."""
+    with ExitStack() as leaving:
+
+        def consumer(*topics: str, group: str = "directory", member: str = "one") -> Consumer:
+            joined = log.consumer(group, topics, member=member)
+            leaving.callback(joined.close)
+            return joined
+
+        yield consumer

@@ -1,0 +1,378 @@
+"""What is the embedded log's own, beside the conformance suite: its file, its errors, its pruning."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SesameError
+from pipeline.eventlog.port import (
+    LogUnavailable,
+    NewRecord,
+    NotAssigned,
+    OffsetOutOfRange,
+    Producer,
+    TopicPartition,
+)
+from pipeline.eventlog.sqlite import SqliteEventLog, partition_of
+from pipeline.eventlog.sqlite_consumer import share
+from pipeline.eventlog.sqlite_file import (
+    MIGRATIONS,
+    DamagedLog,
+    ForeignFile,
+    LogFile,
+    NewerFile,
+    offset_of,
+    record_id,
+)
+from tests.conformance.helpers import Child, run_at_once
+
+RENTREE = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
+TOPIC = "sesame.enrolments"
+TP = TopicPartition(TOPIC, 0)
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.now = RENTREE
+
+    def __call__(self) -> float:
+        return self.now.timestamp()
+
+    def pass_(self, **duration: float) -> None:
+        self.now += timedelta(**duration)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log é.db"
+
+
+@contextmanager
+def opened(path: Path, clock: Clock | None = None, *, busy_timeout_s: float = 5) -> Iterator[SqliteEventLog]:
+    log = SqliteEventLog(
+        path,
+        clock=clock or Clock(),
+        session_timeout_s=10,
+        busy_timeout_s=busy_timeout_s,
+        retention_s={TOPIC: 14 * 86_400},
+    )
+    with closing(log):
+        yield log
+
+
+# --- the file --------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_its_owner_s_alone(path: Path) -> None:
+    with opened(path):
+        modes = {stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    assert modes == {0o600}
+
+
+def test_every_connection_flushes_at_each_commit_in_wal_mode(path: Path) -> None:
+    with opened(path), closing(LogFile(path, busy_timeout_s=1).connect()) as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_processes_that_open_a_new_file_at_once_agree_on_it(path: Path) -> None:
+    run_at_once([Child("create", f"sqlite:{path}", topics={f"t-{n}": 2, "common": 3}) for n in range(4)])
+    with opened(path) as log:
+        assert [len(log.end_offsets(f"t-{n}")) for n in range(4)] == [2] * 4
+        assert len(log.end_offsets("common")) == 3
+
+
+def test_a_file_of_the_future_is_refused_and_left_alone(path: Path) -> None:
+    with opened(path) as log:
+        log.ensure_topics({TOPIC: 1})
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with (
+        pytest.raises(NewerFile, match=rf"version {len(MIGRATIONS) + 1}.*up to {len(MIGRATIONS)}"),
+        opened(path),
+    ):
+        pass
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS) + 1,)
+
+
+def test_an_older_file_is_migrated_once_and_keeps_its_records(path: Path) -> None:
+    with opened(path) as log:
+        log.ensure_topics({TOPIC: 1})
+        with closing(log.producer()) as producer:
+            producer.append([NewRecord(TOPIC, "22604711", b"x")])
+    newer = (*MIGRATIONS, ("ALTER TABLE partitions ADD COLUMN note TEXT",))
+    LogFile(path, busy_timeout_s=1, migrations=newer)
+    file = LogFile(path, busy_timeout_s=1, migrations=newer)
+    with closing(file.connect()) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(newer),)
+        assert connection.execute("SELECT note, next_offset FROM partitions").fetchall() == [(None, 1)]
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
+    with opened(path):
+        pass
+    broken = (*MIGRATIONS, ("CREATE TABLE new (x)", "CREATE TABLE partitions (x)"))
+    with pytest.raises(LogUnavailable, match="already exists"):
+        LogFile(path, busy_timeout_s=1, migrations=broken)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
+        assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'new'").fetchone() == (0,)
+
+
+def test_another_program_s_database_is_refused(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE accounts (student_number TEXT)")
+    with pytest.raises(ForeignFile, match="not an event log"), opened(path):
+        pass
+
+
+def test_a_file_that_is_no_database_is_called_damaged(path: Path) -> None:
+    path.write_bytes(b"COD_ETU;COD_NNE_IND\n" * 1_000)
+    with pytest.raises(DamagedLog, match="not a database"), opened(path):
+        pass
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere" / "log.db"
+    with pytest.raises(LogUnavailable, match=str(missing)) as caught, opened(missing):
+        pass
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+# --- trouble ---------------------------------------------------------------------------------------------
+
+
+def test_a_file_locked_for_too_long_is_unavailable_then_works_again(path: Path) -> None:
+    with opened(path, busy_timeout_s=0.1) as log, closing(log.producer()) as producer:
+        log.ensure_topics({TOPIC: 1})
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(LogUnavailable, match="locked for too long") as caught:
+                producer.append([NewRecord(TOPIC, "22604711", b"x")])
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        assert producer.append([NewRecord(TOPIC, "22604711", b"x")]) == [(TP, 0)]
+
+
+@contextmanager
+def disk_that_is_full(path: Path) -> Iterator[None]:
+    """No file of this process may grow beyond the size of the log's largest."""
+    size = max(each.stat().st_size for each in path.parent.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def append_until_refused(producer: Producer, batch: list[NewRecord]) -> None:
+    for _ in range(100):
+        producer.append(batch)
+
+
+def test_a_full_disk_refuses_an_append_whole_and_nothing_acknowledged_is_lost(path: Path) -> None:
+    batch = [NewRecord(TOPIC, f"2260{n:04}", b"x" * 20_000) for n in range(20)]
+    with opened(path) as log, closing(log.producer()) as producer:
+        log.ensure_topics({TOPIC: 1})
+        producer.append(batch)
+        with disk_that_is_full(path), pytest.raises(LogUnavailable) as caught:
+            append_until_refused(producer, batch)
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+        held = log.end_offsets(TOPIC)[TP]
+        assert held % len(batch) == 0
+        assert producer.append(batch)[0] == (TP, held)
+        with closing(log.consumer("registry", [TOPIC], member="one")) as consumer:
+            read = [record.key for _ in range(held) for record in consumer.poll(500, 0)]
+        assert read == [record.key for record in batch] * (held // len(batch) + 1)
+
+
+def test_a_log_that_was_closed_says_so_in_the_log_s_own_words(path: Path) -> None:
+    with opened(path) as log:
+        log.ensure_topics({TOPIC: 1})
+        producer, consumer = log.producer(), log.consumer("registry", [TOPIC], member="one")
+        for closed in (producer, consumer):
+            closed.close()
+            closed.close()
+        with pytest.raises(LogUnavailable, match="closed"):
+            producer.append([NewRecord(TOPIC, "22604711", b"x")])
+        with pytest.raises(LogUnavailable, match="closed"):
+            consumer.poll(1, 0)
+
+
+def test_a_damaged_page_is_reported_and_never_read_as_records(path: Path) -> None:
+    with opened(path) as log:
+        log.ensure_topics({TOPIC: 1})
+        with closing(log.producer()) as producer:
+            producer.append([NewRecord(TOPIC, "22604711", b"x" * 50_000)])
+    content = bytearray(path.read_bytes())
+    content[4_096 * 2 :] = b"\xff" * (len(content) - 4_096 * 2)
+    path.write_bytes(content)
+    with pytest.raises(DamagedLog), opened(path) as log, closing(log.producer()) as producer:
+        producer.append([NewRecord(TOPIC, "22604711", b"x")])
+
+
+def test_every_error_of_the_log_is_sesame_s() -> None:
+    assert all(issubclass(error, SesameError) for error in (DamagedLog, ForeignFile, NewerFile))
+
+
+# --- sessions ---------------------------------------------------------------------------------------------
+
+
+def test_a_session_expires_by_the_clock_and_not_before(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        first = log.consumer("registry", [TOPIC], member="one")
+        second = log.consumer("registry", [TOPIC], member="two")
+        clock.pass_(seconds=9)
+        first.poll(1, 0)
+        clock.pass_(seconds=10)
+        second.poll(1, 0)
+        assert second.assignment() == frozenset()
+        clock.pass_(seconds=0.5)
+        second.poll(1, 0)
+        assert second.assignment() == {TP}
+        with pytest.raises(NotAssigned):
+            first.commit({TP: 0})
+        first.close()
+        second.close()
+
+
+def test_an_owner_that_nobody_replaced_keeps_its_group_after_its_session(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        with closing(log.consumer("registry", [TOPIC], member="one")) as only:
+            clock.pass_(minutes=5)
+            only.commit({TP: 0})
+            assert only.committed(TP) == 0
+
+
+def test_a_clock_set_back_by_a_day_does_not_lock_a_group_for_a_day(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        first = log.consumer("registry", [TOPIC], member="one")
+        clock.pass_(days=-1)
+        second = log.consumer("registry", [TOPIC], member="two")
+        assert second.assignment() == {TP}
+        first.close()
+        assert second.poll(1, 0) == []
+        assert second.assignment() == {TP}
+        second.close()
+
+
+# --- retention --------------------------------------------------------------------------------------------
+
+
+def append(log: SqliteEventLog, topic: str, count: int) -> None:
+    with closing(log.producer()) as producer:
+        producer.append([NewRecord(topic, "22604711", b"Lef\xc3\xa8vre, Zo\xc3\xa9") for _ in range(count)])
+
+
+def test_pruning_removes_what_is_older_than_its_topic_s_retention_and_no_more(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1, "sesame.accounts": 1})
+        append(log, TOPIC, 4_500)  # more than a page
+        append(log, "sesame.accounts", 3)
+        clock.pass_(days=10)
+        append(log, TOPIC, 2)
+        assert log.prune(clock.now + timedelta(days=3)) == 0
+        assert log.prune(clock.now + timedelta(days=5)) == 4_500
+        assert log.prune(clock.now + timedelta(days=5)) == 0
+        assert log.end_offsets(TOPIC) == {TP: 4_502}
+        with closing(log.consumer("registry", [TOPIC, "sesame.accounts"], member="one")) as consumer:
+            offsets = [(record.topic, record.offset) for record in consumer.poll(10, 0)]
+            assert consumer.lag() == {TP: 2, TopicPartition("sesame.accounts", 0): 3}
+        assert sorted(offsets) == [
+            *(("sesame.accounts", n) for n in range(3)),
+            (TOPIC, 4_500),
+            (TOPIC, 4_501),
+        ]
+
+
+def test_a_group_whose_offset_was_pruned_is_told_and_never_jumps(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        append(log, TOPIC, 5)
+        with closing(log.consumer("registry", [TOPIC], member="one")) as consumer:
+            consumer.commit({TP: 2})
+        clock.pass_(days=15)
+        assert log.prune(clock.now) == 5
+        append(log, TOPIC, 1)
+        with closing(log.consumer("registry", [TOPIC], member="one")) as consumer:
+            for _ in range(2):
+                with pytest.raises(OffsetOutOfRange, match=r"offset 2 .*starts at 5"):
+                    consumer.poll(10, 0)
+            assert consumer.committed(TP) == 2
+            consumer.seek(TP, 5)
+            assert [record.offset for record in consumer.poll(10, 0)] == [5]
+
+
+def test_a_running_reader_that_was_overtaken_by_pruning_is_told(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        append(log, TOPIC, 5)
+        with closing(log.consumer("registry", [TOPIC], member="one")) as consumer:
+            assert len(consumer.poll(2, 0)) == 2
+            log.prune(clock.now + timedelta(days=15))
+            with pytest.raises(OffsetOutOfRange, match="offset 2"):
+                consumer.poll(10, 0)
+
+
+def test_a_fully_pruned_partition_goes_on_at_the_next_offset(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        append(log, TOPIC, 3)
+        log.prune(clock.now + timedelta(days=15))
+        append(log, TOPIC, 1)
+        with closing(log.consumer("new", [TOPIC], member="one")) as consumer:
+            assert [record.offset for record in consumer.poll(10, 0)] == [3]
+
+
+def test_what_was_pruned_is_gone_from_the_disk(path: Path) -> None:
+    clock = Clock()
+    with opened(path, clock) as log:
+        log.ensure_topics({TOPIC: 1})
+        append(log, TOPIC, 200)
+        log.prune(clock.now + timedelta(days=15))
+        content = b"".join(each.read_bytes() for each in path.parent.iterdir())
+    assert "Lefèvre".encode() not in content
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------
+
+
+def test_a_key_s_partition_is_the_same_for_ever() -> None:
+    check_value = 0xCBF43926  # of CRC-32, for the digits 1 to 9
+    assert [partition_of("123456789", n) for n in (1, 6, 12)] == [check_value % n for n in (1, 6, 12)]
+
+
+def test_record_numbers_hold_partition_and_offset() -> None:
+    largest = record_id(2**23 - 1, 2**40 - 1)
+    assert largest == 2**63 - 1
+    assert offset_of(largest) == 2**40 - 1
+    assert record_id(3, 0) > record_id(2, 2**40 - 1)
+
+
+def test_a_poll_is_shared_among_partitions_and_filled() -> None:
+    a, b, c = (TopicPartition(TOPIC, n) for n in range(3))
+    assert share({a: 1_000, b: 1, c: 1_000}, 101) == {a: 50, b: 1, c: 50}
+    assert share({b: 1, a: 1_000, c: 1_000}, 2) == {b: 1, a: 1}
+    assert share({a: 3, b: 4}, 100) == {a: 3, b: 4}
+    assert share({}, 100) == {}
