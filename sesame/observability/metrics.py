@@ -170,11 +170,11 @@ class Metrics:
         )
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
-        """Call `refresher`, which is quick, before each exposition: it sets gauges from the store or the log."""
+        """Call `refresher`, which is quick, before each exposition: it sets gauges from the store or log."""
         self._refreshers.append(refresher)
 
     def exposition(self) -> bytes:
-        """All metrics in Prometheus's text format. A refresher that fails is counted; its gauges stay stale."""
+        """All metrics in Prometheus's text format. A refresher that fails is counted; its gauges stay."""
         for refresher in self._refreshers:
             try:
                 refresher()

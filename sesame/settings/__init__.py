@@ -3,8 +3,8 @@
 from sesame.settings.base import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
 from sesame.settings.model import Settings
-from sesame.settings.registry import MembershipTemplate, RegistrySettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
+from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 
@@ -14,11 +14,10 @@ __all__ = [
     "HttpSettings",
     "LogSettings",
     "MailboxSettings",
-    "MembershipTemplate",
     "MoodleSettings",
     "ObservabilitySettings",
     "PropagationSettings",
-    "RegistrySettings",
+    "RegistrarSettings",
     "SecretUnreadable",
     "Section",
     "Settings",

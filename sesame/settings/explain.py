@@ -119,7 +119,7 @@ def dotted(loc: Loc) -> str:
 
 def _is_section(model: type[BaseModel], name: str) -> bool:
     annotation = model.model_fields[name].annotation
-    return isinstance(annotation, type) and issubclass(annotation, Section)
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 _WORDS: dict[str, str] = {

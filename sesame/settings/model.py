@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from sesame.settings.base import Section
-from sesame.settings.registry import RegistrySettings
+from consumers.registry.settings import RegistrySettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
+from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 
@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     vault: VaultSettings = Field(default_factory=VaultSettings)
+    registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
@@ -89,10 +90,10 @@ class Settings(BaseSettings):
         return self.vault.key_file or self.data_dir / "vault.key"
 
     @classmethod
-    def sections(cls) -> dict[str, type[Section]]:
+    def sections(cls) -> dict[str, type[BaseModel]]:
         """The sections, by name, in the order in which they are documented."""
         return {
             name: field.annotation
             for name, field in cls.model_fields.items()
-            if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
         }

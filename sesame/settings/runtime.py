@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.engine import Backoff, Limits
 from sesame.settings.base import Section
 
 
@@ -73,6 +74,30 @@ class EngineSettings(Section):
         if self.probe_delay_s_min > self.probe_delay_s_max:
             raise ValueError("probe_delay_s_min must not be above probe_delay_s_max")
         return self
+
+    def limits(self, *, batch_size: int) -> Limits:
+        """The engine's bounds for a target that takes `batch_size` students in one call."""
+        return Limits(
+            batch_size=batch_size,
+            linger_s=self.linger_s,
+            slots=self.slots,
+            slots_personal=self.slots_personal,
+            bulk_every=self.bulk_every,
+            in_hand_max=self.in_hand_max,
+            gap_max=self.gap_max,
+            probe_delay_s_min=self.probe_delay_s_min,
+            probe_delay_s_max=self.probe_delay_s_max,
+            misconfigured_delay_s=self.misconfigured_delay_s,
+        )
+
+    def backoff(self) -> Backoff:
+        """When parked work is tried again, and when it is given up."""
+        return Backoff(
+            delay_s_min=self.retry_delay_s_min,
+            delay_s_max=self.retry_delay_s_max,
+            attempts_max=self.attempts_max,
+            age_s_max=self.age_s_max,
+        )
 
 
 class PropagationSettings(Section):

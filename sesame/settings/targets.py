@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from consumers.moodle import settings as moodle
 from sesame.settings.base import Section
 
 CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."
@@ -15,6 +18,7 @@ HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]
 LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
 Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
 Quota = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[MG]$")]
 LOOPBACK = ("http://127.", "http://localhost:", "http://localhost/", "http://[::1]")
 
@@ -41,13 +45,51 @@ class DirectorySettings(Section):
         "uid=sesame-probe,ou=system,dc=univ-exemple,dc=fr",
         description="The entry that the probe writes and reads; nobody's.",
     )
-    establishment_uai: Annotated[str, StringConstraints(pattern=r"^[0-9]{7}[A-Z]$")] = Field(
-        "0751717J", description="The establishment's UAI code, for the SupAnn attributes."
+    uai: Annotated[str, StringConstraints(pattern=r"^[0-9]{7}[A-Z]$")] = Field(
+        "0751717J", description="The establishment's national code (UAI), for the SupAnn attributes."
     )
-    mail_quota: Quota = Field("1G", description="Quota of a mailbox, e.g. `500M` or `1G`.")
+    registrar: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,31}$")] = Field(
+        "APOGEE", description="Label of the student number's source in supannRefId."
+    )
+    organisation_dn: Dn | None = Field(
+        None,
+        description="The establishment's entry, for eduPersonOrgDN. Without it: the attribute is left out.",
+    )
+    step_format: str = Field(
+        "{step}-{version}",
+        min_length=1,
+        max_length=64,
+        description="A step's code in SupAnn attributes, of `{step}` and `{version}`.",
+    )
+    cursus_pattern: str = Field(
+        "^([LMDXB][0-9])(?![0-9])",
+        max_length=200,
+        description="Regular expression whose first group is SupAnn's cursus year in a step's code.",
+    )
+    mail_quota: Quota | None = Field(
+        "1G", description="Quota of a mailbox, e.g. `500M` or `1G`. Empty: the mail server's own."
+    )
     connect_timeout_s: int = Field(5, ge=1, le=120, description="Longest wait for a connection.")
-    receive_timeout_s: int = Field(10, ge=1, le=600, description="Longest wait for an answer.")
-    batch_size: int = Field(10, ge=1, le=500, description="Students in one call.")
+    receive_timeout_s: int = Field(10, ge=1, le=600, description="Longest wait for one answer.")
+    batch_size: int = Field(20, ge=1, le=500, description="Students in one call.")
+
+    @property
+    def mail_quota_bytes(self) -> int | None:
+        """The quota in bytes; None leaves it to the mail server."""
+        if self.mail_quota is None:
+            return None
+        return int(self.mail_quota[:-1]) * (2**30 if self.mail_quota.endswith("G") else 2**20)
+
+    @field_validator("cursus_pattern")
+    @classmethod
+    def _one_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"is not a regular expression: {error}") from error
+        if groups < 1:
+            raise ValueError("has no group: put the part that is the cursus year in parentheses")
+        return pattern
 
 
 class MailboxSettings(Section):
@@ -108,19 +150,53 @@ class MoodleSettings(Section):
         le=100_000,
         description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
     )
-    timeout_s: float = Field(30.0, ge=1, le=600, description="Longest wait for an answer.")
-    execution_s_max: float = Field(
-        120.0, ge=1, le=3600, description="The longest that the site works on after a client has hung up."
+    user_batch: int = Field(50, ge=1, le=500, description="Users in one call.")
+    member_batch: int = Field(200, ge=1, le=1000, description="Cohort memberships in one call.")
+    max_in_flight: int = Field(
+        4, ge=1, le=64, description="Calls at once; the number of the site's cores is a good value."
     )
-    auth: Literal["cas", "ldap", "manual", "oauth2", "shibboleth"] = Field(
-        "cas", description="Authentication method of the users created."
+    connect_timeout_s: Seconds = Field(5.0, description="Longest wait for a connection.")
+    write_timeout_s: Seconds = Field(10.0, description="Longest time to send a request.")
+    read_timeout_s: Seconds = Field(30.0, description="Longest wait for an answer.")
+    call_s_max: Seconds = Field(120.0, description="Longest time for one batch in all; the rest is retried.")
+    read_attempts: int = Field(3, ge=1, le=10, description="Attempts to read before the site is called down.")
+    write_attempts: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Attempts to write while the site's database refuses, before the batch is split.",
     )
-    batch_size: int = Field(50, ge=1, le=500, description="Students in one call.")
+    retry_wait_s_max: Seconds = Field(2.0, description="Longest pause between two of these attempts.")
+    auth: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")] = Field(
+        "cas", description="Authentication plugin of the users created."
+    )
+    languages: Mapping[str, str] = Field(
+        default_factory=dict,
+        description='A person\'s language to a language pack installed on the site, e.g. `{fr = "fr"}`. '
+        "Without it the language is left to Moodle.",
+    )
+    operator_recheck_s: Seconds = Field(
+        3600.0, description="How often to look again at what waits for an operator."
+    )
+    membership_age_s_max: Seconds = Field(
+        60.0, description="Oldest picture of the managed cohorts' members by which stale ones are removed."
+    )
 
     @model_validator(mode="after")
     def _token_under_tls(self) -> Self:
         _tls("base_url", self.base_url)
         return self
+
+    def site(self) -> moodle.MoodleSettings:
+        """These settings as the consumer takes them, the token read.
+
+        Raises:
+            SecretUnreadable: the token is not set or cannot be read.
+        """
+        given = {name: getattr(self, name) for name in type(self).model_fields}
+        given |= {"token": self.secret("token"), "base_url": self.base_url.rstrip("/")}
+        del given["token_file"]
+        return moodle.MoodleSettings.model_validate(given)
 
 
 def _tls(name: str, url: str) -> None:

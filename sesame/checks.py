@@ -1,0 +1,154 @@
+"""The checks of `sesame doctor`: what each dependency must be able to do, and the remedy when it is not.
+
+A check is a name and a callable that returns a `Finding`, or raises: a `SesameError` becomes a failed finding
+with its message and remedy. Checks use what the application would use, and change nothing that it reads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pipeline.errors import DependencyDown, SesameError, TargetDown, Throttled
+from pipeline.eventlog.port import LogUnavailable
+from sesame.settings import Settings
+
+_FREE_BYTES_MIN = 500_000_000
+
+
+class State(StrEnum):
+    """How a dependency is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        text: one line, in plain words.
+        remedy: what to do, when something is wrong.
+        down: a failure that is the dependency's, not the settings': it is away.
+    """
+
+    state: State
+    text: str
+    remedy: str = ""
+    down: bool = False
+
+    def document(self) -> dict[str, str]:
+        """The finding as `--json` shows it."""
+        return {"state": self.state.value, "text": self.text, "remedy": self.remedy}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One dependency. `run` takes seconds at most: its time-outs are those of the settings."""
+
+    name: str
+    run: Callable[[], Finding]
+
+
+def ok(text: str) -> Finding:
+    """All is well; `text` says with what."""
+    return Finding(State.OK, text)
+
+
+def warn(text: str, remedy: str) -> Finding:
+    """It works, and somebody should look at it."""
+    return Finding(State.WARN, text, remedy)
+
+
+def fail(text: str, remedy: str, *, down: bool = False) -> Finding:
+    """It does not work."""
+    return Finding(State.FAIL, text, remedy, down)
+
+
+def examine(check: Check) -> Finding:
+    """Run one check. Whatever it raises becomes a finding."""
+    try:
+        return check.run()
+    except SesameError as error:
+        away = isinstance(error, DependencyDown | LogUnavailable | TargetDown | Throttled)
+        return fail(str(error), error.remedy, down=away)
+    except Exception as error:  # noqa: BLE001 (the doctor examines the others all the same)
+        text = f"internal error, {type(error).__name__}: {error}"
+        return fail(text, "Run it again with SESAME_DEBUG=1, and report what it prints.")
+
+
+def checks_for(settings: Settings) -> list[Check]:
+    """Every check, in the order in which their dependencies build on one another."""
+    return [
+        Check("disk", lambda: _disk(settings)),
+        Check("vault", lambda: _vault(settings)),
+        Check("store", lambda: _store(settings)),
+        Check("log", lambda: _log(settings)),
+    ]
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    if not folder.is_dir():
+        return fail(
+            f"the folder {folder} does not exist",
+            f"Create it for the user that runs Sésame: install -d -m 0700 -o sesame {folder}",
+        )
+    if not os.access(folder, os.W_OK):
+        return fail(
+            f"the folder {folder} is not writable", f"chown it to the user that runs Sésame: {folder}"
+        )
+    free = shutil.disk_usage(folder).free
+    if free < _FREE_BYTES_MIN:
+        return warn(f"{folder} has {free // 10**6} MB free", "Make room before the disk is full.")
+    return ok(f"{folder} is writable, {free // 10**9} GB free")
+
+
+def _vault(settings: Settings) -> Finding:
+    from pipeline.vault import read_keys
+
+    keys = read_keys(settings.vault_key_file)
+    return ok(f"{settings.vault_key_file} holds {len(keys)} key{'s' if len(keys) > 1 else ''}")
+
+
+def _store(settings: Settings) -> Finding:
+    from pipeline.store import migrate
+    from pipeline.store.database import Database
+
+    url = settings.store_url.get_secret_value()
+    path = _sqlite_path(url)
+    if path is not None and not path.exists():
+        # Connecting would create it: the doctor changes nothing.
+        return fail(f"the database {path} does not exist", "Run `sesame migrate` once.")
+    database = Database(url)
+    try:
+        migrate.check(database)
+    finally:
+        database.close()
+    return ok(f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}")
+
+
+def _log(settings: Settings) -> Finding:
+    path = settings.log_path
+    if not path.exists():
+        folder = path.parent
+        if not os.access(folder, os.W_OK):
+            return fail(f"the folder {folder} of the event log is not writable", "chown it to Sésame's user.")
+        return ok(f"{path} will be created by `sesame run`")
+    if not os.access(path, os.W_OK):
+        return fail(f"the event log {path} is not writable", f"chown it to Sésame's user: {path}")
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
+        pass  # SQLite writes files of its own beside the log
+    return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
+
+
+def _sqlite_path(url: str) -> Path | None:
+    prefix = "sqlite:///"
+    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None

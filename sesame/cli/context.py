@@ -1,0 +1,64 @@
+"""What every command is handed: the settings, loaded once, and the application, built when it is first used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sesame.settings import Settings, load
+
+if TYPE_CHECKING:
+    from sesame.wiring import Application
+
+
+class Context:
+    """One run of one command.
+
+    Args:
+        config: the settings file that `--config` names.
+    """
+
+    def __init__(self, *, config: Path | None = None) -> None:
+        self.config = config
+        self._built: Application | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        return load(self.config)
+
+    @property
+    def application(self) -> Application:
+        """Everything connected as the settings say; built at the first use, closed with the command."""
+        if self._built is None:
+            from sesame.wiring import build
+
+            self.quiet_logs()
+            self._built = build(self.settings)
+        return self._built
+
+    def quiet_logs(self) -> None:
+        """Keep log lines below a warning from a command's standard error: it has words of its own."""
+        from sesame.observability.logs import configure_logs
+
+        level = self.settings.observability.log_level
+        configure_logs(
+            level="warning" if level == "info" else level, form=self.settings.observability.log_format
+        )
+
+    def close(self) -> None:
+        """Give back what the application holds."""
+        if self._built is not None:
+            self._built.close()
+            self._built = None
+
+
+pass_context = click.make_pass_decorator(Context)
+"""Decorates a command that takes the `Context` as its first argument."""

@@ -1,0 +1,62 @@
+"""`sesame doctor`: is everything that Sésame needs there, and what to do if not."""
+
+from __future__ import annotations
+
+import click
+from rich.text import Text
+
+from sesame.checks import Check, Finding, State, checks_for, examine
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.options import json_option
+from sesame.cli.output import data_console, write_json
+
+_COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red bold"}
+
+
+@click.command()
+@json_option
+@click.option(
+    "--only", "only", metavar="NAME", multiple=True, help="Check this alone; may be given several times."
+)
+@pass_context
+def doctor(context: Context, *, as_json: bool, only: tuple[str, ...]) -> None:
+    """Check each dependency: one line each, with the remedy when something is wrong.
+
+    Exit code 4 when a dependency is down, 1 when something else is wrong, 0 when all is well or only
+    warned about.
+    """
+    context.quiet_logs()
+    checks = _chosen(checks_for(context.settings), only)
+    found: list[tuple[str, Finding]] = []
+    console = data_console()
+    for check in checks:
+        finding = examine(check)
+        found.append((check.name, finding))
+        if not as_json:
+            console.print(_line(check.name, finding))
+    if as_json:
+        write_json([{"check": name, **finding.document()} for name, finding in found])
+    raise click.exceptions.Exit(int(_verdict([finding for _, finding in found])))
+
+
+def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
+    unknown = set(only) - {check.name for check in checks}
+    if unknown:
+        names = ", ".join(check.name for check in checks)
+        raise click.BadParameter(f"unknown: {', '.join(sorted(unknown))}; the checks are {names}")
+    return [check for check in checks if not only or check.name in only]
+
+
+def _line(name: str, finding: Finding) -> Text:
+    line = Text.assemble((f"{finding.state:<5}", _COLOURS[finding.state]), f" {name:<12} {finding.text}")
+    if finding.remedy:
+        line.append(f"\n{'':19}{finding.remedy}")
+    return line
+
+
+def _verdict(findings: list[Finding]) -> ExitCode:
+    failed = [finding for finding in findings if finding.state is State.FAIL]
+    if any(finding.down for finding in failed):
+        return ExitCode.DEPENDENCY_DOWN
+    return ExitCode.FAILED if failed else ExitCode.DONE

@@ -1,0 +1,52 @@
+"""From an exception to what the operator reads and what the shell sees."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from enum import IntEnum
+
+import click
+
+from pipeline.errors import DependencyDown, SesameError, TargetDown, Throttled
+from pipeline.eventlog.port import LogUnavailable
+
+DEBUG_VARIABLE = "SESAME_DEBUG"
+
+
+class ExitCode(IntEnum):
+    """What a command's end means to the shell."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2  # wrong usage or settings: nothing was tried
+    PARTLY = 3
+    DEPENDENCY_DOWN = 4
+    HELD = 5  # held for approval
+    INTERRUPTED = 130
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """The exit code that an exception ends a command with."""
+    if isinstance(error, DependencyDown | LogUnavailable | TargetDown | Throttled):
+        return ExitCode.DEPENDENCY_DOWN
+    return ExitCode(getattr(error, "exit_code", ExitCode.FAILED))
+
+
+def report(error: Exception) -> ExitCode:
+    """Write the error's message and remedy on standard error; return the exit code.
+
+    With SESAME_DEBUG set, the traceback follows.
+    """
+    if isinstance(error, SesameError):
+        click.echo(f"sesame: {error}", err=True)
+        if error.remedy:
+            click.echo(error.remedy, err=True)
+    else:
+        place = traceback.extract_tb(error.__traceback__)[-1:]
+        where = f" at {place[0].filename}:{place[0].lineno}" if place else ""
+        click.echo(f"sesame: internal error, {type(error).__name__}{where}: {error}", err=True)
+        click.echo(f"Run it again with {DEBUG_VARIABLE}=1, and report what it prints.", err=True)
+    if os.environ.get(DEBUG_VARIABLE):
+        click.echo("".join(traceback.format_exception(error)), err=True)
+    return exit_code_of(error)

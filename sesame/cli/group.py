@@ -1,0 +1,53 @@
+"""Groups whose commands are imported when they are asked for, and the one place that handles errors."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import click
+
+from sesame.cli.errors import ExitCode, report
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands as `module:attribute`, so that starting one does not import the others."""
+
+    def __init__(self, *args: Any, lazy_commands: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = dict(lazy_commands or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self._lazy[cmd_name]} is not a click command")
+        return command
+
+
+class RootGroup(LazyGroup):
+    """The group of all commands: whatever goes wrong in one of them ends here, in a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn an exception into its message, its remedy and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise  # click shows these as they should be
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            _leave(ctx, ExitCode.INTERRUPTED)
+        except Exception as error:  # noqa: BLE001 (an operator reads a sentence, never a traceback)
+            _leave(ctx, report(error))
+
+
+def _leave(ctx: click.Context, code: ExitCode) -> NoReturn:
+    ctx.exit(int(code))
