@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from pipeline.errors import DependencyDown, SesameError, TargetDown, Throttled
-from pipeline.eventlog.port import LogUnavailable
+from pipeline.errors import SesameError
+from sesame.remedies import is_away, remedy_of
 from sesame.settings import Settings
 
 _FREE_BYTES_MIN = 500_000_000
@@ -77,8 +77,7 @@ def examine(check: Check) -> Finding:
     try:
         return check.run()
     except SesameError as error:
-        away = isinstance(error, DependencyDown | LogUnavailable | TargetDown | Throttled)
-        return fail(str(error), error.remedy, down=away)
+        return fail(str(error), remedy_of(error), down=is_away(error))
     except Exception as error:  # noqa: BLE001 (the doctor examines the others all the same)
         text = f"internal error, {type(error).__name__}: {error}"
         return fail(text, "Run it again with SESAME_DEBUG=1, and report what it prints.")

@@ -9,7 +9,7 @@ from pipeline.eventlog.port import LogUnavailable
 
 
 def remedy_of(error: SesameError) -> str:
-    """The error's remedy; without one, what its class's docstring says, unless that is its message already."""
+    """The error's remedy; without one, what its class's docstring says unless that is its message."""
     if error.remedy:
         return error.remedy
     explanation = " ".join(inspect.cleandoc(type(error).__doc__ or "").split())

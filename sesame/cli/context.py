@@ -1,4 +1,4 @@
-"""What every command is handed: the settings, loaded once, and the application, built when it is first used."""
+"""What every command is handed: the settings, loaded once, and the application, built at its first use."""
 
 from __future__ import annotations
 

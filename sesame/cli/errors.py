@@ -8,8 +8,8 @@ from enum import IntEnum
 
 import click
 
-from pipeline.errors import DependencyDown, SesameError, TargetDown, Throttled
-from pipeline.eventlog.port import LogUnavailable
+from pipeline.errors import SesameError
+from sesame.remedies import is_away, remedy_of
 
 DEBUG_VARIABLE = "SESAME_DEBUG"
 
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 def exit_code_of(error: Exception) -> ExitCode:
     """The exit code that an exception ends a command with."""
-    if isinstance(error, DependencyDown | LogUnavailable | TargetDown | Throttled):
+    if is_away(error):
         return ExitCode.DEPENDENCY_DOWN
     return ExitCode(getattr(error, "exit_code", ExitCode.FAILED))
 
@@ -40,8 +40,8 @@ def report(error: Exception) -> ExitCode:
     """
     if isinstance(error, SesameError):
         click.echo(f"sesame: {error}", err=True)
-        if error.remedy:
-            click.echo(error.remedy, err=True)
+        if remedy := remedy_of(error):
+            click.echo(remedy, err=True)
     else:
         place = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {place[0].filename}:{place[0].lineno}" if place else ""

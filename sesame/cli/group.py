@@ -12,7 +12,7 @@ from sesame.cli.errors import ExitCode, report
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands as `module:attribute`, so that starting one does not import the others."""
+    """A group that knows its commands as `module:attribute`: starting one does not import the others."""
 
     def __init__(self, *args: Any, lazy_commands: Mapping[str, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -34,7 +34,7 @@ class LazyGroup(click.Group):
 
 
 class RootGroup(LazyGroup):
-    """The group of all commands: whatever goes wrong in one of them ends here, in a sentence and an exit code."""
+    """The group of all commands: whatever goes wrong in one ends here, in a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an exception into its message, its remedy and its exit code."""

@@ -10,7 +10,7 @@ from sesame.cli.context import Context, pass_context
 @click.command()
 @pass_context
 def migrate(context: Context) -> None:
-    """Bring the database to the form that this version wants; create it if need be. Harmless when repeated."""
+    """Create the database, or bring it to this version's form. Harmless when repeated."""
     from pipeline.store.database import Database
     from pipeline.store.migrate import upgrade
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
 import click
@@ -15,8 +16,16 @@ from sesame.cli.output import write_json
 @json_option
 def version(*, as_json: bool) -> None:
     """Show the version of the program and of Python."""
-    sesame, python = version_of("sesame"), platform.python_version()
+    sesame, python = installed_version(), platform.python_version()
     if as_json:
         write_json({"sesame": sesame, "python": python})
     else:
         click.echo(f"sesame {sesame} (Python {python})")
+
+
+def installed_version() -> str:
+    """The version that is installed; `unknown` when the program runs from files that are not."""
+    try:
+        return version_of("sesame")
+    except PackageNotFoundError:
+        return "unknown"
