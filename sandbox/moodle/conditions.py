@@ -62,6 +62,7 @@ class FaultKind(Enum):
     SERVER_ERROR = "server_error"  # 500 without a body: PHP ran out of memory, nothing is kept
     EMPTY_BODY = "empty_body"  # 200 text/html without a body: the same with display_errors on
     HANG_UP = "hang_up"  # the connection is closed, not executed
+    DELAY = "delay"  # nothing but `delay_s`: another session holds a lock for so long
     DEADLOCK = "deadlock"  # dmlwriteexception, nothing is kept
     GATEWAY_TIMEOUT_AFTER_COMMIT = "gateway_timeout_after_commit"  # 504
     HANG_UP_AFTER_COMMIT = "hang_up_after_commit"
