@@ -40,8 +40,11 @@ RECORDS_PER_POLL = 500
 class Observer(Protocol):
     """Told what happens, for metrics, logs and the consumer's status. Must not raise."""
 
-    def outcome(self, target: str, outcome: HandlerOutcome, seconds: float) -> None:
-        """A student's turn ended after so many seconds of the batch's work."""
+    def batch(self, target: str, students: int, seconds: float) -> None:
+        """The target was called for so many students, and took so long."""
+
+    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+        """A student's turn ended, and everything about it is recorded."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         """The consumer's state is this now; called from time to time even when it did not change."""
@@ -277,21 +280,21 @@ class TargetWorker:
             self._results.put(_Result(batch, answered=answered))
 
     def _turns(self, turns: tuple[Turn, ...]) -> bool:
-        started = self._clock()
         entry = self._effects.enter(turns)
         outcomes: dict[str, HandlerOutcome] = dict(entry.decided)
         tasks = entry.tasks
         if tasks:
             outcomes |= self._handle(entry)
         self._finish(entry, outcomes)
-        for outcome in outcomes.values():
-            self._observer.outcome(self.name, outcome, self._clock() - started)
+        for number, outcome in outcomes.items():
+            self._observer.outcome(self.name, outcome, entry.work[number].turn.lane)
         return bool(tasks)
 
     def _handle(self, entry: Entry) -> dict[str, HandlerOutcome]:
-        tasks = entry.tasks
+        tasks, started = entry.tasks, self._clock()
         try:
             outcomes = dict(self._handler.handle(tasks))
+            self._observer.batch(self.name, len(tasks), self._clock() - started)
         except (TargetDown, Throttled, Misconfigured) as error:
             self._effects.give_back(entry, suspect=getattr(error, "unknown", True))
             raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import pending_facts as p
@@ -56,3 +57,22 @@ def waiting(connection: Connection, student_numbers: list[str]) -> dict[str, lis
     for row in connection.execute(query):
         found.setdefault(row.student_number, []).append(_fact(row))
     return found
+
+
+def _take(connection: Connection, these: ColumnElement[bool]) -> list[PendingFact]:
+    query = select(p).where(these).order_by(p.c.received_at, p.c.event_id).limit(FACTS_PER_PAGE)
+    facts = [_fact(row) for row in connection.execute(query)]
+    if facts:
+        connection.execute(delete(p).where(p.c.event_id.in_([fact.event_id for fact in facts])))
+    return facts
+
+
+def _fact(row: Row[Any]) -> PendingFact:
+    return PendingFact(
+        event_id=row.event_id,
+        student_number=row.student_number,
+        received_at=row.received_at,
+        topic=row.topic,
+        headers=tuple((name, text.encode()) for name, text in json.loads(row.headers)),
+        value=row.value,
+    )

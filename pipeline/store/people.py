@@ -41,6 +41,7 @@ class KnownPerson:
         language, preferred_given_name, mail_redirect: settled by the student; None: nothing was chosen.
         activated_at: seconds since the epoch; None: the student has not asked for the account.
         credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
+        recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
     """
 
     student_number: str
@@ -55,6 +56,7 @@ class KnownPerson:
     credential_ref: str | None = None
     credential_sequence: int = 0
     holds: frozenset[Hold] = field(default_factory=frozenset)
+    recent_facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,9 @@ class People:
             statement = self._database.insert(fingerprints).values(
                 kind=kind, value=value, student_number=student_number
             )
-            connection.execute(
-                statement.on_conflict_do_nothing(index_elements=[fingerprints.c.kind, fingerprints.c.value])
-            )
+            statement = statement.on_conflict_do_nothing(index_elements=[fingerprints.c.kind, fingerprints.c.value])
+            if connection.execute(statement).rowcount:
+                continue
             holder = connection.execute(
                 select(fingerprints.c.student_number).where(
                     fingerprints.c.kind == kind, fingerprints.c.value == value
@@ -250,6 +252,8 @@ def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
         columns["identity"] = columns["identity"].model_dump_json()
     if "holds" in columns:
         columns["holds"] = json.dumps(sorted(columns["holds"]))
+    if "recent_facts" in columns:
+        columns["recent_facts"] = json.dumps(columns["recent_facts"])
     return columns
 
 
@@ -257,4 +261,5 @@ def _person(row: Row[Any]) -> KnownPerson:
     values = dict(zip(row._fields, row, strict=True))
     values["identity"] = Identity.model_validate_json(values["identity"])
     values["holds"] = frozenset(map(Hold, json.loads(values["holds"])))
+    values["recent_facts"] = tuple(json.loads(values["recent_facts"]))
     return KnownPerson(**values)

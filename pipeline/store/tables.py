@@ -50,6 +50,7 @@ people = Table(
     Column("credential_ref", String(64)),
     Column("credential_sequence", Integer, nullable=False, default=0),
     Column("holds", Text, nullable=False, default="[]"),  # JSON list
+    Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
 )
 
 enrolments = Table(

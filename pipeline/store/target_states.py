@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import target_states as t
@@ -204,3 +204,13 @@ def _state(row: RowMapping) -> TargetState:
     fields["state"] = State(fields["state"])
     fields["pending"] = tuple(json.loads(fields["pending"] or "[]"))
     return TargetState(**fields)
+
+
+def waiting_counts(connection: Connection) -> dict[tuple[str, str], int]:
+    """How many students wait for a business precondition, by target and reason."""
+    rows = connection.execute(
+        select(t.c.target, t.c.reason, func.count())
+        .where(t.c.state == State.WAITING)
+        .group_by(t.c.target, t.c.reason)
+    )
+    return {(row[0], row[1] or ""): row[2] for row in rows}

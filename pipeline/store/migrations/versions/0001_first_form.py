@@ -202,6 +202,7 @@ def upgrade() -> None:
         sa.Column("credential_ref", sa.String(length=64), nullable=True),
         sa.Column("credential_sequence", sa.Integer(), nullable=False),
         sa.Column("holds", sa.Text(), nullable=False),
+        sa.Column("recent_facts", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("student_number", name=op.f("pk_people")),
     )
     op.create_table(

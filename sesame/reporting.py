@@ -1,0 +1,136 @@
+"""What the loops say of themselves: metrics, log lines, and rows that other processes can read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from pipeline.engine import CircuitState
+from pipeline.errors import DependencyDown
+from pipeline.eventlog.port import TopicPartition
+from pipeline.outbox import OutboxRelay
+from pipeline.store import dead_letters, parking, status, target_states
+from pipeline.store.database import Database
+from pipeline.store.status import ConsumerStatus
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from schemas.account import Lane
+from schemas.events import PropagationCompleted
+from sesame.observability.metrics import Metrics
+
+REPORT_EVERY_S = 5.0
+FORGET_AFTER_S = 86_400.0
+_OUTCOMES: dict[type, str] = {Done: "done", Waiting: "waiting", Retry: "retry", Dead: "dead"}
+_CIRCUIT = {CircuitState.CLOSED: 0.0, "running": 0.0, CircuitState.HALF_OPEN: 1.0}
+
+
+@dataclass
+class _Said:
+    state: str
+    reason: str
+    since: float
+    at: float
+
+
+class Reporter:
+    """Told by every loop what happens; see `pipeline.worker.Observer` and `pipeline.facts.FactObserver`.
+
+    Args:
+        process: this process life's name.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        database: Database,
+        *,
+        process: str,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._metrics = metrics
+        self._database = database
+        self._process = process
+        self._clock = clock
+        self._said: dict[str, _Said] = {}
+        self._log = structlog.get_logger()
+
+    # --- the loops' observers ---------------------------------------------------------------------
+
+    def batch(self, target: str, students: int, seconds: float) -> None:
+        """A call to a target ended."""
+        self._metrics.call_seconds.labels(target).observe(seconds)
+        self._metrics.batch_students.labels(target).observe(students)
+
+    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+        """A student's turn ended."""
+        kind = _OUTCOMES[type(outcome)]
+        self._metrics.attempts.labels(target, kind).inc()
+        self._metrics.outcomes.labels(target, kind, lane).inc()
+        self._metrics.last_progress.labels(target).set(self._clock())
+        if isinstance(outcome, Done):
+            self._metrics.changes.labels(target, "written" if outcome.changed else "unchanged").inc()
+        elif isinstance(outcome, Retry | Dead):
+            self._log.warning("turn_failed", target=target, outcome=kind, cause=outcome.cause)
+
+    def state(self, consumer: str, state: str, reason: str) -> None:
+        """A consumer's state; written for other processes when it changes, and now and then."""
+        now, said = self._clock(), self._said.get(consumer)
+        changed = said is None or (said.state, said.reason) != (state, reason)
+        if not changed and said is not None and now - said.at < REPORT_EVERY_S:
+            return
+        since = said.since if said is not None and said.state == state else now
+        self._said[consumer] = _Said(state, reason, since, now)
+        self._metrics.consumer_up.labels(consumer).set(0 if state == "stopped" else 1)
+        self._metrics.circuit_state.labels(consumer).set(_CIRCUIT.get(state, 2.0))
+        if said is not None and changed:
+            self._log.info("consumer_state", consumer=consumer, state=state, reason=reason)
+        try:
+            with self._database.write() as connection:
+                row = ConsumerStatus(consumer, self._process, state, reason, since, now)
+                status.report(connection, self._database, row)
+                status.forget_others(connection, consumer, seen_before=now - FORGET_AFTER_S)
+        except DependencyDown:
+            self._log.warning("status_not_written", consumer=consumer)
+
+    def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
+        """Records that are not settled."""
+        by_topic: dict[str, int] = {}
+        for tp, records in lag.items():
+            by_topic[tp.topic] = by_topic.get(tp.topic, 0) + records
+        for topic, records in by_topic.items():
+            self._metrics.lag_records.labels(consumer, topic).set(records)
+
+    def trouble(self, consumer: str, what: str) -> None:
+        """Something went wrong that will be tried again, or went to the dead letters."""
+        self._log.warning("trouble", consumer=consumer, error_message=what)
+
+    # --- propagation and backlogs -----------------------------------------------------------------
+
+    def completed(self, event: PropagationCompleted) -> None:
+        """An account is everywhere."""
+        self._metrics.propagation_in_window.labels(event.window).inc()
+        self._metrics.propagation_seconds.labels("all", event.lane).observe(event.elapsed_s)
+        for target, seconds in event.targets_s.items():
+            self._metrics.propagation_seconds.labels(target, event.lane).observe(seconds)
+
+    def refresh_from(self, outbox: OutboxRelay) -> Callable[[], None]:
+        """A refresher of the gauges that are read from the store when somebody looks."""
+
+        def refresh() -> None:
+            with self._database.read() as connection:
+                parked = parking.counts(connection)
+                letters = dead_letters.counts(connection)
+                waiting = target_states.waiting_counts(connection)
+            for gauge, counts in (
+                (self._metrics.parked, parked),
+                (self._metrics.dead_letters, letters),
+                (self._metrics.waiting, waiting),
+            ):
+                gauge.clear()
+                for labels, count in counts.items():
+                    gauge.labels(*labels).set(count)
+            self._metrics.outbox_rows.set(outbox.waiting())
+
+        return refresh

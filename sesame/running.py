@@ -1,0 +1,155 @@
+"""`sesame run`: every consumer, the outbox and the timers in one process, each in a thread of its own.
+
+A loop that ends by an error says so in its state and in the log, and is started again after a pause: no
+consumer is silent, and one that cannot go on does not take the others with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from consumers.propagation import BREACHED, LATE
+from consumers.registry import GRACE_ENDS
+from pipeline import timers
+from pipeline.errors import DependencyDown, SesameError
+from pipeline.timers import OnDue
+from sesame.observability.http import HttpServer
+from sesame.observability.metrics import Metrics
+from sesame.reporting import Reporter
+from sesame.wiring import Application
+
+RESTART_AFTER_S = 5.0
+OUTBOX_LOOK_EVERY_S = 0.5
+TIMERS_EVERY_S = 1.0
+HOUSEKEEPING_EVERY_S = 60.0
+JOIN_S_MAX = 30.0
+
+
+@dataclass(frozen=True)
+class _Loop:
+    name: str
+    run: Callable[[threading.Event], None]
+
+
+class Runner:
+    """Runs consumers until told to stop.
+
+    Args:
+        consumers: names: `registry`, `propagation`, and targets.
+    """
+
+    def __init__(self, application: Application, metrics: Metrics) -> None:
+        self._application = application
+        self._metrics = metrics
+        self._reporter = Reporter(metrics, application.database, process=application.life.owner)
+        self._log = structlog.get_logger()
+        self._alive: dict[str, bool] = {}
+        metrics.refresh_with(self._reporter.refresh_from(application.outbox))
+
+    def run(self, stopping: threading.Event) -> None:
+        """Run everything; return once all have stopped.
+
+        Raises:
+            SesameError: something that is needed from the start is missing.
+        """
+        loops = self._loops()
+        http = self._http()
+        threads = [
+            threading.Thread(target=self._keep, args=(loop, stopping), name=loop.name) for loop in loops
+        ]
+        try:
+            if http is not None:
+                http.start()
+            for thread in threads:
+                thread.start()
+            self._log.info("running", count=len(threads))
+            while not stopping.wait(1.0):
+                pass
+        finally:
+            stopping.set()
+            self._application.outbox.ring()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(JOIN_S_MAX)
+            if http is not None:
+                http.stop()
+            self._log.info("stopped")
+
+    def _loops(self) -> list[_Loop]:
+        app, reporter = self._application, self._reporter
+        registry = app.registry
+        propagation = app.propagation(reporter.completed)
+        due: Mapping[str, OnDue] = {
+            LATE: propagation.on_late,
+            BREACHED: propagation.on_breached,
+            GRACE_ENDS: registry.due,
+        }
+        loops = [
+            _Loop("registry", lambda stop: app.fact_loop(registry, reporter).run(stop)),
+            _Loop("propagation", lambda stop: app.fact_loop(propagation, reporter).run(stop)),
+            _Loop("outbox", self._outbox),
+            _Loop("timers", lambda stop: self._timers(stop, due)),
+        ]
+        for target in app.settings.targets:
+            app.handler(target).close()  # settings that cannot work are met now, not in a thread
+            loops.append(_Loop(target, lambda stop, name=target: app.worker(name, reporter).run(stop)))  # type: ignore[misc]
+        return loops
+
+    def _keep(self, loop: _Loop, stopping: threading.Event) -> None:
+        while not stopping.is_set():
+            self._alive[loop.name] = True
+            try:
+                loop.run(stopping)
+            except Exception as error:  # noqa: BLE001  # no loop may end in silence
+                remedy = error.remedy if isinstance(error, SesameError) else ""
+                self._alive[loop.name] = False
+                self._log.exception("loop_failed", consumer=loop.name, remedy=remedy)
+                self._reporter.state(loop.name, "stopped", f"{type(error).__name__}: {error}")
+                stopping.wait(RESTART_AFTER_S)
+
+    def _outbox(self, stopping: threading.Event) -> None:
+        self._application.outbox.run(
+            stopping,
+            look_every_s=OUTBOX_LOOK_EVERY_S,
+            on_trouble=lambda what: self._reporter.trouble("outbox", what),
+        )
+
+    def _timers(self, stopping: threading.Event, due: Mapping[str, OnDue]) -> None:
+        app = self._application
+        next_housekeeping = 0.0
+        while not stopping.wait(TIMERS_EVERY_S):
+            try:
+                while timers.run_due(app.database, due) == timers.TIMERS_PER_TRANSACTION:
+                    pass
+                if time.monotonic() >= next_housekeeping:
+                    next_housekeeping = time.monotonic() + HOUSEKEEPING_EVERY_S
+                    with app.database.write() as connection:
+                        app.registry.expire_pending(connection, app.database.now(connection))
+                app.outbox.ring()
+            except DependencyDown as error:
+                self._reporter.trouble("timers", str(error))
+
+    def _http(self) -> HttpServer | None:
+        wanted = self._application.settings.http
+        if not wanted.enabled:
+            return None
+        return HttpServer(
+            self._metrics,
+            live={"loops": self._dead_loops},
+            ready={"loops": self._dead_loops, "store": self._store_fault},
+            host=wanted.host,
+            port=wanted.port,
+        )
+
+    def _dead_loops(self) -> str | None:
+        dead = sorted(name for name, alive in self._alive.items() if not alive)
+        return f"not running: {', '.join(dead)}" if dead else None
+
+    def _store_fault(self) -> str | None:
+        with self._application.database.read():
+            return None

@@ -1,0 +1,204 @@
+"""The one place where adapters meet ports. Nothing else constructs an adapter or reads the settings for one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from consumers.propagation import Objectives, Propagation
+from consumers.registry import Registry
+from pipeline.effects import Effects
+from pipeline.engine import Engine
+from pipeline.eventlog.port import Consumer, EventLog, Producer
+from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.facts import FactHandler, FactLoop, FactObserver
+from pipeline.outbox import OutboxRelay
+from pipeline.store import migrate
+from pipeline.store.database import Database
+from pipeline.target import Handler
+from pipeline.vault import Vault, read_keys
+from pipeline.worker import Observer, TargetWorker, topics_for
+from schemas import catalogue
+from sesame import targets
+from sesame.settings import Settings
+
+FOLLOWS = {"mailbox": "directory"}
+"""Targets that act only on what another one has: the mail server looks its users up in the directory."""
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life of one process.
+
+    Attributes:
+        member: its name in consumer groups; the same after a restart.
+        owner: its name on leases; never the same twice.
+    """
+
+    member: str
+    owner: str
+
+    @classmethod
+    def begin(cls) -> Life:
+        """The life of this process, from now on."""
+        host = socket.gethostname()[:30]
+        return cls(member=host, owner=f"{host}:{os.getpid()}:{secrets.token_hex(4)}")
+
+
+class Application:
+    """Everything that the settings describe, connected when it is first used.
+
+    Args:
+        settings: of the whole application.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.life = Life.begin()
+
+    # --- what is shared ---------------------------------------------------------------------------
+
+    @cached_property
+    def database(self) -> Database:
+        """The store, in the form that this version wants; an embedded one is made, or migrated, now.
+
+        Raises:
+            StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: it cannot be used.
+        """
+        database = self.database_as_it_is
+        if database.is_sqlite:
+            migrate.upgrade(database)
+        else:
+            migrate.check(database)
+        return database
+
+    @cached_property
+    def database_as_it_is(self) -> Database:
+        """The store, in whatever form it is: for migrations and checks."""
+        if not self.settings.store.has_secret("url"):
+            self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        return Database(self.settings.store_url.get_secret_value())
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The event log, with its topics.
+
+        Raises:
+            LogError: it cannot be used, or has other partitions than the settings say.
+        """
+        self.settings.log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        log = SqliteEventLog(self.settings.log_path)
+        log.ensure_topics(dict.fromkeys(catalogue.TOPICS, self.settings.log.partitions))
+        return log
+
+    @cached_property
+    def producer(self) -> Producer:
+        """Appends to the log."""
+        return self.log.producer()
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The vault.
+
+        Raises:
+            VaultKeyError: its key cannot be used.
+        """
+        return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
+
+    @cached_property
+    def outbox(self) -> OutboxRelay:
+        """Sends what the database has to say."""
+        return OutboxRelay(self.database, self.producer)
+
+    # --- consumers --------------------------------------------------------------------------------
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry's handler of facts."""
+        return Registry(self.database, self.vault, self.settings.registry, clock=utc_now)
+
+    def propagation(self, on_completed: targets.OnCompleted = lambda _event: None) -> Propagation:
+        """The propagation consumer's handler of facts."""
+        objectives = Objectives(
+            late_s=self.settings.propagation.late_s, breach_s=self.settings.propagation.breach_s
+        )
+        return Propagation(
+            self.database,
+            targets=self.settings.targets,
+            follows=self.follows,
+            objectives=objectives,
+            on_completed=on_completed,
+        )
+
+    @property
+    def follows(self) -> dict[str, str]:
+        """Which of the configured targets follows which."""
+        wanted = self.settings.targets
+        return {target: leader for target, leader in FOLLOWS.items() if target in wanted and leader in wanted}
+
+    def handler(self, target: str) -> Handler:
+        """The target's handler, connected to its server.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.handler(target, self.settings, self.database, self.vault)
+
+    def fact_loop(self, handler: FactHandler, observer: FactObserver) -> FactLoop:
+        """The loop that feeds a handler of facts."""
+        return FactLoop(
+            handler=handler,
+            consumer=self._consumer(handler.name, handler.topics),
+            database=self.database,
+            observer=observer,
+            after=self.outbox.ring,
+            clock=time.monotonic,
+        )
+
+    def worker(self, target: str, observer: Observer) -> TargetWorker:
+        """The loop that works for a target."""
+        handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
+        effects = Effects(
+            target=target,
+            owner=self.life.owner,
+            database=self.database,
+            producer=self.producer,
+            backoff=engine.backoff(),
+            lease_s=handler.call_s_max + engine.lease_margin_s,
+            recheck_s=engine.recheck_s,
+            follows=follows,
+        )
+        return TargetWorker(
+            handler=handler,
+            engine=Engine(engine.limits(batch_size=handler.batch_size)),
+            effects=effects,
+            consumer=self._consumer(target, topics_for(follows)),
+            database=self.database,
+            observer=observer,
+            follows=follows,
+            grace_s=engine.shutdown_s_max,
+        )
+
+    def _consumer(self, group: str, topics: tuple[str, ...]) -> Consumer:
+        return self.log.consumer(group, topics, member=self.life.member)
+
+    def close(self) -> None:
+        """Give back what was connected."""
+        for name, value in list(self.__dict__.items()):
+            if name in ("producer", "log", "database_as_it_is"):
+                value.close()
+
+
+def build(settings: Settings) -> Application:
+    """The application that these settings describe. Nothing is connected yet."""
+    return Application(settings)
