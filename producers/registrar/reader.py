@@ -17,7 +17,7 @@ from producers.registrar.faults import Fault, UnusableFile
 
 LINE_BYTES_MAX = 65_536
 LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
 _SEPARATORS = (";", ",", "\t")
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

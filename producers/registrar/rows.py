@@ -34,8 +34,8 @@ _MAIL = re.compile(
     r"[^@\s<>()\[\],;:\\\"]+@[^@\s<>()\[\],;:\\\"._-][^@\s<>()\[\],;:\\\"]*\.[^@\s<>()\[\],;:\\\".]{2,}"
 )
 _DATES = (
-    re.compile(r"(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4})"),
-    re.compile(r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"),
+    re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})"),
+    re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"),
 )
 
 
@@ -129,14 +129,15 @@ def parse(line: Line, profile: Profile) -> Fact | list[Rejection]:
     fields, unknown = profile.take(cells)
     problems += unknown
     row: StepRow | None = None
-    if not problems:
-        try:
-            ended = fields.get("state") in _ENDED
-            row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
-        except ValidationError as error:
-            problems = list(_problems(error, fields))
-        else:
-            problems = list(_implausible(row, fields, profile))
+    try:
+        ended = fields.get("state") in _ENDED
+        row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
+    except ValidationError as error:
+        found = _problems(error, fields)
+    else:
+        found = _implausible(row, fields, profile)
+    told = {problem[0] for problem in problems}
+    problems += [problem for problem in found if problem[0] not in told]
     if row is None or problems:
         student = fields.get("student_number", "")
         return [

@@ -1,0 +1,136 @@
+"""What the registrar's tests share: a registrar who writes exports, and a log that can be out of order."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
+from pipeline.store.database import Database
+from pipeline.store.feeds import SqlFeedMemory
+from pipeline.store.tables import metadata
+from producers.registrar import ImportReport, Profile, apogee, import_file
+from producers.registrar.feed import FeedMemory
+from schemas.envelope import Message, from_record
+
+COLUMNS = apogee().column_names
+NOW = datetime(2026, 9, 1, 8, 30, tzinfo=UTC)
+
+ZOE = {
+    "COD_ETU": "22600017",
+    "COD_NNE_IND": "060904317KT",
+    "LIB_NOM_PAT_IND": "Lefèvre d'Ormesson",
+    "LIB_NOM_USU_IND": "",
+    "LIB_PR1_IND": "Zoé",
+    "DATE_NAI_IND": "07/03/2008",
+    "MAIL_PERSO": "zoe.lefevre@example.org",
+    "COD_ANU": "2026",
+    "COD_ETP": "L1INFO",
+    "COD_VRS_VET": "261",
+    "COD_CMP": "SCI",
+    "LIB_ETP": "Licence 1 Informatique",
+    "TEM_IAE_PRM": "O",
+    "ETA_IAE": "E",
+    "ETA_PMT_IAE": "P",
+    "IP_VALIDE": "O",
+}
+"""A student's line with nothing wrong."""
+
+MAMADOU = ZOE | {
+    "COD_ETU": "22600018",
+    "COD_NNE_IND": "060904318BC",
+    "LIB_NOM_PAT_IND": "N'Diaye",
+    "LIB_PR1_IND": "Mamadou",
+    "DATE_NAI_IND": "2007-11-30",
+    "MAIL_PERSO": "",
+}
+
+Row = dict[str, str]
+
+
+class RecordedLog:
+    """A producer that keeps what it is given.
+
+    Attributes:
+        refuses: how many of the next appends raise, each after having taken its records.
+    """
+
+    def __init__(self) -> None:
+        self.records: list[NewRecord] = []
+        self.refuses = 0
+
+    def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
+        self.records += records
+        if self.refuses:
+            self.refuses -= 1
+            raise LogUnavailable("the disk is slow today")
+        return [(TopicPartition(record.topic, 0), offset) for offset, record in enumerate(records)]
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    @property
+    def messages(self) -> list[Message]:
+        return [from_record(record.key, record.headers, record.value) for record in self.records]
+
+    def take(self) -> list[Message]:
+        """What came since the last look."""
+        messages = self.messages
+        self.records = []
+        return messages
+
+
+class Registrar:
+    """Writes exports into a folder and imports them, with a database and a log of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.database = Database(f"sqlite:///{folder / 'store.db'}")
+        metadata.create_all(self.database.engine)
+        self.memory: FeedMemory = SqlFeedMemory(self.database)
+        self.log = RecordedLog()
+        self.export = folder / "export.csv"
+        self.rejects = folder / "rejects.csv"
+        self.slept_s: list[float] = []
+
+    def write(self, rows: Iterable[Row], *, separator: str = ";", encoding: str = "utf-8") -> Path:
+        with self.export.open("w", encoding=encoding, newline="") as file:
+            writer = csv.writer(file, delimiter=separator, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            writer.writerows([row[column] for column in COLUMNS] for row in rows)
+        return self.export
+
+    def import_rows(self, *rows: Row, dry_run: bool = False, republish: bool = False) -> ImportReport:
+        return self.import_(self.write(rows), dry_run=dry_run, republish=republish)
+
+    def import_(
+        self,
+        path: Path,
+        *,
+        profile: Profile | None = None,
+        dry_run: bool = False,
+        republish: bool = False,
+        progress: Callable[[int, int | None], None] = lambda _done, _in_all: None,
+    ) -> ImportReport:
+        return import_file(
+            path,
+            profile=profile or apogee(),
+            feed=self.memory,
+            producer=self.log,
+            clock=lambda: NOW,
+            dry_run=dry_run,
+            rejects_path=self.rejects,
+            progress=progress,
+            republish=republish,
+            sleep=self.slept_s.append,
+        )
+
+    def rejected(self) -> list[dict[str, str]]:
+        """The rejects file, as a spreadsheet reads it."""
+        with self.rejects.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file, delimiter=";"))
+
+    def close(self) -> None:
+        self.database.close()
