@@ -58,7 +58,7 @@ def find_program(name: str, package: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a TCP port that is free on 127.0.0.1 now; it is picked at random so that processes rarely meet."""
+    """Return a TCP port that is free on 127.0.0.1 now, picked at random so that processes rarely meet."""
     return free_ports(1)[0]
 
 
@@ -78,7 +78,7 @@ def free_ports(count: int) -> tuple[int, ...]:
 
 
 def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:
-    """Say whether something listens on the port: a probe for servers that accept only when they can answer."""
+    """Say whether something listens on the port: a probe for servers that accept only once they serve."""
     with contextlib.suppress(OSError), socket.create_connection((host, port), timeout=1.0):
         return True
     return False
@@ -186,7 +186,7 @@ class ManagedProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End the server and its children at once (SIGKILL), as a crash would; does nothing when it has ended."""
+        """End the server and its children at once (SIGKILL), as a crash would; nothing if it has ended."""
         process = self._process
         if process is None:
             return
@@ -197,7 +197,7 @@ class ManagedProcess:
         atexit.unregister(self.kill)
 
     def pause(self) -> None:
-        """Freeze the server (SIGSTOP): it keeps its connections and answers nothing, as an overloaded one does."""
+        """Freeze the server (SIGSTOP): it keeps its connections and answers nothing."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGSTOP)
 

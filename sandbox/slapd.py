@@ -7,9 +7,9 @@
         slapd.provisioner_dn, slapd.provisioner_password_file
 
 It is durable: everything, ports included, is in one folder, and a new `Slapd` on the same folder is the same
-directory. `stop`, `kill` (as a crash) and `start` or `restart` keep the data; only `close` removes it, when the
-folder was a temporary one. Started by root, slapd runs as an unprivileged user whenever that user can reach
-the folder. Configuration and schemas are copied into the folder, because that user cannot read everything.
+directory. `stop`, `kill` (as a crash) and `start` or `restart` keep the data; only `close` removes it, when
+the folder was a temporary one. Started by root, slapd runs as an unprivileged user whenever that user can
+reach the folder. Configuration and schemas are copied into the folder: that user cannot read everything.
 """
 
 from __future__ import annotations
@@ -262,8 +262,8 @@ class Slapd:
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "secrets").chmod(0o700)
         if not self.ca_file.exists():
-            certificate = ThrowawayCA(self.ca_file.parent).issue("server")
-            self._give(certificate.key_file)
+            ThrowawayCA(self.ca_file.parent).issue("server")
+        self._give(self.ca_file.parent / "server.key")
         for schema in _OPS.glob("*.schema"):
             shutil.copy(schema, self.folder / "conf")
         conf = self.folder / "conf" / "slapd.conf"

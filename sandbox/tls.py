@@ -25,7 +25,7 @@ _CLOCK_SKEW = dt.timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A server's files, in PEM: `cert_file`, its private `key_file` (mode 0600) and the `ca_file` to verify it."""
+    """A server's files in PEM: `cert_file`, private `key_file` (mode 0600), and `ca_file` to verify it."""
 
     cert_file: Path
     key_file: Path
@@ -54,7 +54,7 @@ class ThrowawayCA:
         self.ca_file.chmod(0o644)
 
     def issue(self, stem: str, *, hosts: Sequence[str] | None = None) -> Certificate:
-        """Write `{stem}.pem` and `{stem}.key` for the given host names and addresses (default: loopback's)."""
+        """Write `{stem}.pem` and `{stem}.key` for these host names and addresses (default: loopback's)."""
         names = list(hosts) if hosts is not None else loopback_names()
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])

@@ -20,6 +20,11 @@ Change = tuple[Literal["add", "delete", "replace"], str, tuple[str, ...]]
 LOCKED_FOR_GOOD = "000001010000Z"
 """The value of pwdAccountLockedTime that only an administrator's act lifts (slapo-ppolicy(5))."""
 
+UNIQUE = frozenset({"uid", "mail", "supannAutreMail", "supannEtuId", "eduPersonPrincipalName"})
+"""Attributes under slapd's uniqueness (ops/ldap/slapd.conf). Its own search inherits the assertion of the
+modify that triggered it, and fails (122 `unique_search failed`, slapd 2.5.13): such a modify must guard
+itself by values instead."""
+
 
 def forbidden(desired: DesiredEntry, current: ObservedEntry) -> ApplyResult | None:
     """Why this entry must not be changed, or None."""
@@ -68,6 +73,35 @@ def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Change]:
         # A plain delete: with a new password in the same modify, ppolicy trips over a replace by nothing.
         changes.append(("delete", "pwdAccountLockedTime", ()))
     return changes + _credential_changes(desired, current.credential_ref)
+
+
+def guarded_by_values(changed: list[Change], current: ObservedEntry) -> list[Change]:
+    """The same modifications, such that the server refuses all of them if what we read is no longer there.
+
+    Instead of a replacement: delete the values that were read, add the new ones (16 or 20 when somebody was
+    faster; RFC 4511, section 4.6). The account version takes part in every one, so that two writers of the
+    pipeline always exclude each other.
+    """
+    shown = {**current.attributes, "sesameVersion": (str(current.version),) if current.version else ()}
+    if current.credential_ref is not None:
+        shown["sesameCredentialRef"] = (current.credential_ref,)
+    guarded: list[Change] = []
+    if not any(name == "sesameVersion" for _, name, _ in changed):
+        same = (str(current.version),)
+        guarded += [("delete", "sesameVersion", same), ("add", "sesameVersion", same)]
+    for operation, name, values in changed:
+        if operation != "replace" or name in _NOT_GUARDED:
+            guarded.append((operation, name, values))
+            continue
+        gone = tuple(v for v in shown.get(name, ()) if v not in values)
+        new = tuple(v for v in values if v not in shown.get(name, ()))
+        guarded += [("delete", name, gone)] if gone else []
+        guarded += [("add", name, new)] if new else []
+    return guarded
+
+
+_NOT_GUARDED = frozenset({"userPassword", "pwdAccountLockedTime"})
+"""A hash cannot be read; a lock may hold the server's own, temporary value."""
 
 
 def _credential_changes(desired: DesiredEntry, shown_ref: str | None) -> list[Change]:

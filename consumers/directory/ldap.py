@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -272,10 +273,11 @@ def _answer(result: Mapping[str, Any]) -> Answer:
 
 
 def _unbind(connection: Connection) -> None:
-    try:
+    with suppress(LDAPException, OSError):  # it may be gone already, which is what we want
         connection.unbind()
-    except (LDAPException, OSError):
-        return  # it is gone already, which is what we want
+    if connection.socket is not None:  # ldap3 leaves it open when opening or binding failed
+        with suppress(OSError):
+            connection.socket.close()
 
 
 def _without_certificate(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 The upsert that holds under concurrent writers (docs: ops/ldap/README.md): read by student number; add when
 there is none; when the name is taken (68), read that entry; write only the attributes that differ, with an
-assertion (RFC 4528) that nobody changed the entry since; when somebody did (122), read again.
+assertion (RFC 4528) that nobody changed the entry since; when somebody did (122), read again. A change of
+unique attributes guards itself by values instead of an assertion (see `difference.UNIQUE`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ T = TypeVar("T")
 ATTEMPTS_MAX = 3
 """How often one student's work is tried within a call when the directory is busy or hangs up."""
 
-_CONFLICTS_MAX = 8
+_CONFLICTS_MAX = 16
+_CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
 _NUMBERS_PER_SEARCH = 100
 _PAGE_SIZE = 500
 _PROBE_READS_MAX = 3
@@ -185,6 +187,7 @@ class LdapDirectory:
             )
         current = found[0] if found else None
         dn = name_dn("uid", desired.login, self._branches.people)
+        by_values = False
         for _ in range(_CONFLICTS_MAX):
             if current is None:
                 answer = self._client.add(dn, desired.classes, difference.new_attributes(desired))
@@ -198,11 +201,20 @@ class LdapDirectory:
             changes = difference.changes(desired, current)
             if not changes:
                 return Applied(changed=False)
-            answer = self._client.modify(current.dn, changes, revision=current.revision)
-            if answer.code not in (Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT):
+            by_values = by_values or any(name in difference.UNIQUE for _, name, _ in changes)
+            answer = self._modify(current, changes, by_values=by_values)
+            if not _conflicts(answer):
                 return self._changed(answer)
-            current = self._by_dn(current.dn)
+            before, current = current, self._by_dn(current.dn)
+            # Nobody changed it and the assertion failed all the same: this server cannot tell (see UNIQUE).
+            by_values = by_values or (current is not None and current.revision == before.revision)
         return Unsettled("directory_conflict", "somebody else kept changing the entry")
+
+    def _modify(self, current: ObservedEntry, changes: list[Change], *, by_values: bool) -> Answer:
+        if by_values:
+            guarded = difference.guarded_by_values(changes, current)
+            return self._client.modify(current.dn, guarded, revision=None)
+        return self._client.modify(current.dn, changes, revision=current.revision)
 
     def _write(self, dn: str, changes: Sequence[Change]) -> ApplyResult:
         return self._changed(self._client.modify(dn, changes, revision=None))
@@ -256,6 +268,12 @@ class LdapDirectory:
             sleep=self._sleep,
             reraise=True,
         )(work)
+
+
+def _conflicts(answer: Answer) -> bool:
+    """Whether somebody changed, or removed, the entry after we read it."""
+    taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
+    return taken or answer.code in _CONFLICTS
 
 
 def _expect_success(answer: Answer) -> None:

@@ -1,0 +1,38 @@
+"""What every test may use: real servers on loopback, started once per worker and ended with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from sandbox.process import MissingServer
+from sandbox.slapd import Slapd
+
+T = TypeVar("T")
+
+
+def require_service(make: Callable[[], T]) -> T:
+    """Make a server of the sandbox. Where its programs are missing: skip on a laptop, fail when CI=true."""
+    try:
+        return make()
+    except MissingServer as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def slapd() -> Iterator[Slapd]:
+    """A directory shared by the tests of one worker: use a student of your own, and do not stop it."""
+    with require_service(lambda: Slapd(fsync=False)) as server:
+        yield server
+
+
+@pytest.fixture
+def own_slapd() -> Iterator[Slapd]:
+    """A directory for one test, which may freeze, kill and restart it."""
+    with require_service(Slapd) as server:
+        yield server

@@ -1,0 +1,178 @@
+"""The directory away, frozen, killed, mistrusted, or refusing us: what the consumer says, what is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from consumers.directory import LdapClient
+from consumers.directory.answers import Answer
+from consumers.directory.entry import differences
+from consumers.directory.port import Applied, DesiredEntry
+from pipeline.errors import Misconfigured, TargetDown
+from sandbox.process import free_port
+from sandbox.slapd import Slapd
+from sandbox.tls import ThrowawayCA
+from tests.conftest import require_service
+from tests.integration.directory_kit import client_of, desired, directory_of
+from tests.integration.ldap_tools import search
+
+
+def test_a_server_that_is_not_there_is_down(slapd: Slapd) -> None:
+    directory = directory_of(slapd, client_of(slapd, uri=f"ldap://127.0.0.1:{free_port()}"))
+    for verb in (lambda: directory.apply([desired()]), directory.probe, lambda: list(directory.dump())):
+        with pytest.raises(TargetDown):
+            verb()
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused(slapd: Slapd, tmp_path: Path) -> None:
+    stranger = ThrowawayCA(tmp_path, name="Autre CA").ca_file
+    for uri in (slapd.ldap_uri, slapd.ldaps_uri):
+        directory = directory_of(slapd, client_of(slapd, ca_file=stranger, uri=uri))
+        with pytest.raises(Misconfigured, match="certificate"):
+            directory.probe()
+
+
+def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tls").mkdir()
+    ThrowawayCA(tmp_path / "tls").issue("server", hosts=["annuaire.univ-exemple.fr"])
+    with require_service(lambda: Slapd(tmp_path, fsync=False)) as elsewhere:
+        directory = directory_of(elsewhere)
+        with pytest.raises(Misconfigured, match=r"127\.0\.0\.1"):
+            directory.probe()
+
+
+def test_ldaps_works_as_starttls_does(slapd: Slapd) -> None:
+    directory = directory_of(slapd, client_of(slapd, uri=slapd.ldaps_uri))
+    directory.probe()
+    wanted = desired()
+    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=True)}
+    directory.disconnect()
+
+
+def test_a_missing_authority_file_is_named(slapd: Slapd, tmp_path: Path) -> None:
+    directory = directory_of(slapd, client_of(slapd, ca_file=tmp_path / "absente.pem"))
+    with pytest.raises(Misconfigured, match=r"absente\.pem"):
+        directory.probe()
+
+
+def test_a_wrong_password_stops_the_consumer_and_is_not_shown(slapd: Slapd) -> None:
+    directory = directory_of(slapd, client_of(slapd, password=lambda: "Pas-le-bon-2026"))
+    with pytest.raises(Misconfigured, match="password") as stopped:
+        directory.apply([desired()])
+    assert "Pas-le-bon" not in f"{stopped.value}{stopped.value.remedy}"
+
+
+def test_an_account_without_rights_stops_the_consumer(slapd: Slapd) -> None:
+    reader = client_of(slapd, bind_dn=slapd.cas_dn, password=slapd.cas_password_file.read_text)
+    directory = directory_of(slapd, reader)
+    with pytest.raises(Misconfigured, match="rights"):
+        directory.apply([desired()])
+    with pytest.raises(Misconfigured, match="rights"):
+        directory.probe()
+    directory.disconnect()
+
+
+def test_the_probe_writes_its_own_entry_and_no_students(slapd: Slapd) -> None:
+    directory = directory_of(slapd)
+    directory.probe()
+    (first,) = search(slapd, slapd.probe_dn, "(uid=*)", "description").values()
+    directory.probe()
+    (second,) = search(slapd, slapd.probe_dn, "(uid=*)", "description", "supannEtuId").values()
+    directory.disconnect()
+    assert first["description"] < second["description"]
+    assert "supannEtuId" not in second
+
+
+def test_a_missing_probe_entry_says_which_to_add(slapd: Slapd) -> None:
+    directory = directory_of(slapd, probe=f"uid=absente,{slapd.people_dn}")
+    with pytest.raises(Misconfigured, match="probes") as stopped:
+        directory.probe()
+    assert "tree.ldif" in stopped.value.remedy
+    directory.disconnect()
+
+
+def test_a_server_restarted_between_two_calls_is_met_again(own_slapd: Slapd) -> None:
+    directory = directory_of(own_slapd)
+    first, second = desired(), desired()
+    directory.apply([first])
+    own_slapd.restart()
+    assert directory.apply([second]) == {second.student_number: Applied(changed=True)}
+    directory.disconnect()
+
+
+def test_a_frozen_server_is_down_and_answers_again_when_it_thaws(own_slapd: Slapd) -> None:
+    directory = directory_of(own_slapd, client_of(own_slapd, receive_timeout_s=1))
+    wanted = desired()
+    directory.probe()
+    own_slapd.pause()
+    with pytest.raises(TargetDown):
+        directory.apply([wanted])
+    own_slapd.resume()
+    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=True)}
+    directory.disconnect()
+
+
+class _FreezesOnce(LdapClient):
+    """Freezes the server before the first add: no answer comes in time, but the add may still land."""
+
+    slapd: Slapd
+
+    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> Answer:
+        if dn.startswith("uid=") and not self.frozen:
+            self.frozen = True
+            self.slapd.pause()
+        return super().add(dn, classes, attributes)
+
+    frozen = False
+
+
+def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd: Slapd) -> None:
+    client = _FreezesOnce(client_of(own_slapd, receive_timeout_s=1).endpoint)
+    client.slapd = own_slapd
+    pauses: list[float] = []
+
+    def thaw(seconds: float) -> None:
+        pauses.append(seconds)
+        own_slapd.resume()
+
+    directory = directory_of(own_slapd, client, sleep=thaw)
+    wanted = desired()
+    result = directory.apply([wanted])[wanted.student_number]
+    assert isinstance(result, Applied)
+    assert (client.frozen, len(pauses)) == (True, 1)
+    (shown,) = directory.read([wanted.student_number])[wanted.student_number]
+    assert differences(wanted, shown) == ()
+    directory.disconnect()
+
+
+def test_a_server_killed_in_the_middle_loses_nobody(own_slapd: Slapd) -> None:
+    directory = directory_of(own_slapd)
+    students = [desired() for _ in range(120)]
+    batches = [students[start : start + 10] for start in range(0, len(students), 10)]
+    acknowledged: list[DesiredEntry] = []
+
+    def bring(batch: list[DesiredEntry]) -> bool:
+        if len(acknowledged) >= 40 and own_slapd.running:
+            own_slapd.kill()
+        try:
+            results = directory.apply(batch)
+        except TargetDown:
+            return False
+        acknowledged.extend(one for one in batch if isinstance(results[one.student_number], Applied))
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(bring, batches))
+    assert not all(outcomes), "the server was killed while batches were under way"
+    own_slapd.start()
+    kept = directory.read([one.student_number for one in acknowledged])
+    assert all(len(entries) == 1 for entries in kept.values())
+    again = directory.apply(students)
+    assert all(isinstance(result, Applied) for result in again.values())
+    for number, entries in directory.read([one.student_number for one in students]).items():
+        assert len(entries) == 1, number
+    directory.disconnect()
