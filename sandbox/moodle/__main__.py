@@ -16,11 +16,11 @@ from sandbox.moodle.service import RestServer
 from sandbox.moodle.storage import Storage
 from sandbox.moodle.web import HttpServer
 
-_GRACE_S: Final = 10.0
+_GRACE_S: Final = 4.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until told to stop; running calls finish first, for at most ten seconds."""
+    """Serve until told to stop; running calls finish first, for a few seconds at most."""
     options = _parser().parse_args(arguments)
     token = options.token_file.read_text(encoding="utf-8").strip()
     control_key = options.control_key_file.read_text(encoding="utf-8").strip()

@@ -57,9 +57,7 @@ class Call:
             time.sleep(seconds)
         if not writing:
             return
-        rendezvous = self.state.rendezvous
-        if rendezvous is not None:
-            rendezvous.meet(_RENDEZVOUS_S)
+        self.state.meet(_RENDEZVOUS_S)
         if conditions.rows_locked:
             raise write_error("Lock wait timeout exceeded; try restarting transaction")
         if self.fault is not None and self.fault.kind is FaultKind.DEADLOCK:

@@ -6,6 +6,7 @@ in memory: a restarted stand-in begins with the conditions of its command line.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -99,10 +100,14 @@ class Rendezvous:
             if self._left == 0:
                 return
             self._left -= 1
-        try:
+        with contextlib.suppress(threading.BrokenBarrierError):
             self._barrier.wait(timeout_s)
-        except threading.BrokenBarrierError:
-            return
+
+    def cancel(self) -> None:
+        """Let those who wait go on, and expect nobody any more."""
+        with self._lock:
+            self._left = 0
+        self._barrier.abort()
 
 
 class SiteState:
@@ -112,7 +117,7 @@ class SiteState:
         self._lock = threading.Lock()
         self._initial = conditions
         self.conditions = conditions
-        self.rendezvous: Rendezvous | None = None
+        self._rendezvous: Rendezvous | None = None
         self.theme_revision = int(time.time())  # part of picture addresses; changes when caches are purged
         self._faults: list[Fault] = []
         self._calls: Counter[str] = Counter()
@@ -138,7 +143,20 @@ class SiteState:
         with self._lock:
             self.conditions = self._initial
             self._faults.clear()
-            self.rendezvous = None
+        self.expect(0)
+
+    def expect(self, parties: int) -> None:
+        """Let the next `parties` writing calls meet; 0 ends the waiting."""
+        with self._lock:
+            old, self._rendezvous = self._rendezvous, Rendezvous(parties) if parties else None
+        if old is not None:
+            old.cancel()
+
+    def meet(self, timeout_s: float) -> None:
+        """Wait for the other writing calls, if a test has arranged for them to meet."""
+        rendezvous = self._rendezvous
+        if rendezvous is not None:
+            rendezvous.meet(timeout_s)
 
     def add_fault(self, fault: Fault) -> None:
         """Queue a fault behind those that are pending."""

@@ -19,7 +19,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sandbox.moodle.conditions import Fault, Rendezvous, SiteState
+from sandbox.moodle.conditions import Fault, SiteState
 from sandbox.moodle.storage import SERVICE_USER_ID, Storage, grant_token, token_digest, update_user
 from sandbox.moodle.web import Reply, Request
 
@@ -66,8 +66,7 @@ class ControlEndpoint:
         for fault in faults:
             self._state.add_fault(fault)
         if "rendezvous" in wish:
-            parties = int(wish["rendezvous"])
-            self._state.rendezvous = Rendezvous(parties) if parties else None
+            self._state.expect(int(wish["rendezvous"]))
 
     def _change_token(self, wish: Mapping[str, Any]) -> None:
         columns = {"valid_until": "validuntil", "ip_restriction": "iprestriction"}

@@ -7,6 +7,7 @@ import os
 import secrets
 import sys
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -14,7 +15,7 @@ from typing import Any, Final, Self
 from sandbox.moodle.conditions import FaultKind
 from sandbox.moodle.control import CONTROL_PATH
 from sandbox.moodle.gateway import ENDPOINT_PATH
-from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.process import ManagedProcess, free_port
 
 _CONTROL_TIMEOUT_S: Final = 15.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ class MoodleStandIn:
             "the Moodle stand-in",
             [sys.executable, "-m", "sandbox.moodle", *self._arguments(options)],
             log_file=folder / "moodle.log",
-            ready=lambda: accepts_tcp(self.port),
+            ready=self._is_ready,
             cwd=_ROOT,
             outlives_parent=outlives_parent,
         )
@@ -68,7 +69,7 @@ class MoodleStandIn:
         return self._process.pid
 
     def start(self) -> Self:
-        """Start, and return once the port answers; raises `sandbox.process.StartFailed`."""
+        """Start, and return once the site answers; raises `sandbox.process.StartFailed`."""
         self._process.start()
         return self
 
@@ -113,6 +114,14 @@ class MoodleStandIn:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _is_ready(self) -> bool:
+        """Ask for the state, with this site's own key: another server on the port would refuse it."""
+        request = urllib.request.Request(  # noqa: S310  (the address is ours)
+            self.url + CONTROL_PATH, headers={"X-Control-Key": self._control_key_file.read_text("utf-8")}
+        )
+        with self._opener.open(request, timeout=_CONTROL_TIMEOUT_S) as reply:
+            return bool(reply.status == HTTPStatus.OK)
 
     def _arguments(self, options: dict[str, object]) -> list[str]:
         arguments = ["--port", str(self.port), "--data", str(self.data_file)]

@@ -133,7 +133,10 @@ class Storage:
     def write(self, db: sqlite3.Connection) -> Iterator[None]:
         """Commit everything or nothing; a broken unique index is Moodle's `dmlwriteexception`."""
         with self._writer:  # cheaper than SQLite's own polling between threads
-            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:  # somebody else has the file
+                raise write_error(f"Lock wait timeout exceeded: {error}") from error
             try:
                 yield
                 db.execute("COMMIT")

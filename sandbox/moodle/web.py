@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import socketserver
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -95,7 +97,7 @@ class _Connection(socketserver.StreamRequestHandler):
         if request is None:
             return False
         with server.in_flight():
-            reply = server.answer(request)
+            reply = _answered(server.answer, request)
             if reply.hang_up:
                 return False
             keep_alive = request.headers.get("connection", "").lower() != "close"
@@ -127,6 +129,15 @@ class _Connection(socketserver.StreamRequestHandler):
             name, _, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
         raise _BadRequest(HTTPStatus.BAD_REQUEST)
+
+
+def _answered(answer: Answer, request: Request) -> Reply:
+    """Return the reply, or nginx's page for a fault of the stand-in itself, which its log then explains."""
+    try:
+        return answer(request)
+    except Exception:  # noqa: BLE001  (whatever it is, the client gets an answer and the others go on)
+        traceback.print_exc(file=sys.stderr)
+        return error_page(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
 def _read_body(stream: BufferedIOBase, headers: Mapping[str, str]) -> bytes:
