@@ -1,0 +1,169 @@
+"""What an answer of Moodle's REST server means.
+
+Almost every error is HTTP 200 with an object that has an `exception` key; the rest comes from PHP, from the
+web server before it, or from Moodle's maintenance page. This file knows them all and does no IO.
+
+Source: recorded exchanges with Moodle 4.5 (tests/contract), and `webservice/rest` of Moodle's documentation.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, WriteRefused
+from pipeline.errors import Misconfigured, TargetDown, Throttled
+
+_PAUSE_S: Final = 30.0  # when the site throttles without saying for how long
+_PAUSE_S_MAX: Final = 3600.0
+
+_RENEW: Final = (
+    "issue a new token for the service user (Site administration > Server > Web services > Manage tokens) "
+    "and put it in the secret file; an expired token is deleted by Moodle"
+)
+_REMEDY_ACCESS: Final = (
+    "check that web services, the REST protocol and the service are enabled, that it contains every "
+    "function that `sesame doctor` lists, that the token has neither expired nor an IP restriction leaving "
+    "this host out, and that the service user may use webservice/rest:use"
+)
+_REMEDY_RIGHTS: Final = (
+    "give the service user's role, at system level: moodle/user:create, moodle/user:update, "
+    "moodle/user:viewdetails, moodle/user:viewalldetails, moodle/site:viewuseridentity, moodle/cohort:view, "
+    "moodle/cohort:manage, moodle/cohort:assign, webservice/rest:use"
+)
+_REMEDY_ENABLE: Final = (
+    "enable web services and the REST protocol (Site administration > Server > Web services)"
+)
+_REMEDY_URL: Final = (
+    "check moodle.base_url: it must be the site's own address ($CFG->wwwroot), without a redirection"
+)
+_REMEDY_SIZE: Final = (
+    "raise post_max_size of the site's PHP, or lower moodle.user_batch and moodle.member_batch"
+)
+
+_MISCONFIGURED: Final = {
+    "invalidtoken": _RENEW,
+    "invalidtimedtoken": _RENEW,
+    "accessexception": _REMEDY_ACCESS,
+    "servicenotavailable": _REMEDY_ACCESS,
+    "enablewsdescription": _REMEDY_ENABLE,
+    "nopermissions": _REMEDY_RIGHTS,
+    "missingrequiredcapability": _REMEDY_RIGHTS,
+    "wsaccessusersuspended": "lift the suspension of the service user in Moodle",
+    "wsaccessuserdeleted": "create the service user again, and a token for it",
+    "wsaccessuserunconfirmed": "confirm the service user in Moodle",
+    "wsaccessuserexpired": "renew the service user's password in Moodle",
+    "wsaccessusernologin": "give the service user an authentication method that may log in, e.g. webservice",
+    "sitepolicynotagreed": "agree to the site policy as the service user",
+    "forcepasswordchangenotice": "change the service user's password once in the browser",
+}
+_DOWN: Final = frozenset({"sitemaintenance", "upgraderunning", "dbconnectionfailed"})
+_DML_WRITE: Final = frozenset({"dml_write_exception", "dml_transaction_exception"})
+_ERRORCODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_/:-]{0,59}")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, without the library that fetched it."""
+
+    status: int
+    content_type: str
+    body: bytes
+    retry_after: str | None = None
+
+
+def result_of(answer: Answer) -> Any:
+    """The JSON value that Moodle returned (None for `null`).
+
+    Raises:
+        Refused, WriteRefused: Moodle says no to these parameters.
+        Broken: PHP died, or what came is not the protocol.
+        OutcomeUnknown: a gateway gave up; PHP may be carrying on.
+        TargetDown, Throttled, Misconfigured: as the port says.
+    """
+    if answer.status != HTTPStatus.OK:
+        raise _status_error(answer)
+    if not answer.content_type.lower().startswith("application/json"):
+        raise _not_json(answer)
+    if not answer.body.strip():
+        raise Broken("Moodle answered an empty body: PHP ran out of memory or crashed")
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        raise Broken("Moodle's answer is not JSON") from None
+    if isinstance(value, dict) and "exception" in value:
+        raise _exception(value)
+    return value
+
+
+def _status_error(answer: Answer) -> Exception:
+    status = answer.status
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Throttled("the site asked for fewer calls (429)", retry_after_s=_seconds(answer.retry_after))
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        # Moodle's own maintenance page says Retry-After as well, yet a probe finds out sooner than it
+        # promises.
+        if answer.retry_after is not None and not _is_maintenance(answer.body):
+            return Throttled(
+                "the site asked to be called later (503)", retry_after_s=_seconds(answer.retry_after)
+            )
+        return TargetDown("Moodle is in maintenance or overloaded (503)")
+    if status == HTTPStatus.BAD_GATEWAY:
+        return TargetDown("the web server cannot reach PHP (502)")
+    if status in (408, 504):
+        return OutcomeUnknown(f"a gateway gave up waiting ({status}): PHP may still be working")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Broken(f"PHP failed ({status})")
+    if status in (401, 403):
+        return Misconfigured(f"the site refuses web-service calls ({status})", remedy=_REMEDY_ENABLE)
+    if status in (413, 414, 431):
+        return Misconfigured(f"the site refuses calls of this size ({status})", remedy=_REMEDY_SIZE)
+    return Misconfigured(f"there is no REST server at this address ({status})", remedy=_REMEDY_URL)
+
+
+def _not_json(answer: Answer) -> Exception:
+    if not answer.body.strip():
+        return Broken("Moodle answered an empty body: PHP ran out of memory or crashed")
+    if "xml" in answer.content_type.lower():
+        # The form is the first thing in the body: an answer in XML means that PHP read none of it.
+        return Misconfigured("PHP dropped the body of the call", remedy=_REMEDY_SIZE)
+    if _is_maintenance(answer.body):
+        return TargetDown("Moodle is in maintenance")
+    return Broken("the site answered a page instead of JSON")
+
+
+def _exception(value: dict[str, Any]) -> Exception:
+    kind = str(value.get("exception", "")).rsplit("\\", 1)[-1]
+    code = str(value.get("errorcode", ""))
+    if not _ERRORCODE.fullmatch(code):
+        code = "unclassified"  # some plugins put sentences there
+    if code in _DOWN or kind == "dml_connection_exception":
+        return TargetDown(f"Moodle is out of order: {code}")
+    if code in _MISCONFIGURED:
+        return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_MISCONFIGURED[code])
+    if kind in ("webservice_access_exception", "required_capability_exception"):
+        return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_REMEDY_ACCESS)
+    if code == "invalidrecord" and "external_functions" in str(value.get("message", "")):
+        return Misconfigured("the site does not know a function that is needed", remedy=_REMEDY_ACCESS)
+    if kind in _DML_WRITE or code == "dmlwriteexception":
+        return WriteRefused(code)
+    if kind == "dml_read_exception":
+        return Broken("the site's database could not be read")
+    return Refused(code)
+
+
+def _is_maintenance(body: bytes) -> bool:
+    return b"maintenance" in body[:4096].lower()
+
+
+def _seconds(retry_after: str | None) -> float:
+    """RFC 9110, 10.2.3. The form with a date is rare and needs a clock: it counts as unsaid."""
+    try:
+        seconds = float(retry_after or "")
+    except ValueError:
+        return _PAUSE_S
+    return min(max(seconds, 1.0), _PAUSE_S_MAX) if math.isfinite(seconds) else _PAUSE_S

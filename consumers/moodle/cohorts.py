@@ -1,0 +1,149 @@
+"""Cohorts by their exact idnumber: found, or created once for the whole site.
+
+Moodle refuses a second cohort with the same idnumber, but only when asked politely: eight creations at once
+made five. So creation is serialised over every process of the pipeline, looks first, and looks again
+afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from consumers.moodle.bulk import carry
+from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.port import Cohort, SiteLock
+
+CREATION_LOCK: Final = "moodle.cohort-creation"
+
+_IDNUMBER_CHARS_MAX: Final = 100  # mdl_cohort.idnumber
+_NAME_CHARS_MAX: Final = 254  # mdl_cohort.name
+_FIELDS: Final = 4  # categorytype (type, value), name, idnumber
+_CREATED_PER_CALL: Final = 50
+_SEARCHED_ONE_BY_ONE: Final = 3  # above that, one listing of all cohorts is cheaper
+
+
+class CohortCatalogue:
+    """What cohorts the site has, as last seen; ids are remembered until something disagrees with them."""
+
+    def __init__(self, functions: MoodleFunctions, lock: SiteLock) -> None:
+        self._functions = functions
+        self._site_lock = lock
+        self._lock = threading.Lock()
+        self._cohorts: dict[int, Cohort] | None = None
+
+    def load(self, deadline: Deadline) -> list[Cohort]:
+        """Read every cohort of the site, and remember them."""
+        cohorts = self._functions.all_cohorts(deadline)
+        with self._lock:
+            self._cohorts = {cohort.id: cohort for cohort in cohorts}
+        return cohorts
+
+    def forget(self) -> None:
+        """An id turned out to be gone: read everything again before the next use."""
+        with self._lock:
+            self._cohorts = None
+
+    def with_idnumber(self, idnumber: str) -> tuple[Cohort, ...]:
+        """The remembered cohorts of exactly this idnumber; more than one is a fault of the site's."""
+        return tuple(cohort for cohort in self._remembered() if cohort.idnumber == idnumber)
+
+    def idnumber_of(self, cohort_id: int) -> str:
+        """The idnumber of a remembered cohort; empty when it is not known."""
+        with self._lock:
+            cohort = (self._cohorts or {}).get(cohort_id)
+        return cohort.idnumber if cohort else ""
+
+    def ensure_loaded(self, deadline: Deadline) -> None:
+        """Read every cohort unless they are remembered."""
+        with self._lock:
+            loaded = self._cohorts is not None
+        if not loaded:
+            self.load(deadline)
+
+    def ensure(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
+        """Have one cohort for each idnumber: find it or create it.
+
+        Args:
+            wanted: idnumber to the name that a new cohort gets. The name of an existing one is the site's
+                own.
+            deadline: of the batch.
+
+        Returns:
+            What stands in the way, by idnumber.
+        """
+        self.ensure_loaded(deadline)
+        missing = {key: name for key, name in wanted.items() if len(self.with_idnumber(key)) != 1}
+        if not missing:
+            return {}
+        faults = {
+            key: Fault(Cause.COHORT_REFUSED, key) for key, name in missing.items() if not _valid(key, name)
+        }
+        missing = {key: name for key, name in missing.items() if key not in faults}
+        if missing:
+            with self._site_lock.hold(CREATION_LOCK):
+                faults |= self._find_or_create(missing, deadline)
+        return faults
+
+    def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
+        self._look_up(wanted, deadline)
+        absent = [key for key in wanted if not self.with_idnumber(key)]
+        errors: dict[str, CallFailed] = {}
+        if absent:
+            rows = [(key, wanted[key][:_NAME_CHARS_MAX]) for key in absent]
+            report = carry(
+                rows,
+                self._functions.rows(_FIELDS, _CREATED_PER_CALL),
+                lambda some: self._functions.create_cohorts(some, deadline),
+            )
+            errors = {failure.row[0]: failure.error for failure in report.failed}
+            self._look_up(absent, deadline)  # what is there now is what counts, whoever made it
+        return {key: fault for key in wanted if (fault := self._fault(key, errors.get(key)))}
+
+    def _look_up(self, idnumbers: Iterable[str], deadline: Deadline) -> None:
+        keys = list(idnumbers)
+        if len(keys) > _SEARCHED_ONE_BY_ONE:
+            self.load(deadline)
+            return
+        for key in keys:
+            found = self._functions.search_cohorts(key, deadline)
+            with self._lock:
+                known = {} if self._cohorts is None else self._cohorts
+                gone = [each.id for each in known.values() if each.idnumber == key]
+                self._cohorts = {id_: each for id_, each in known.items() if id_ not in gone}
+                self._cohorts |= {cohort.id: cohort for cohort in found}
+
+    def _fault(self, key: str, error: CallFailed | None) -> Fault | None:
+        found = self.with_idnumber(key)
+        if len(found) == 1:
+            return None
+        if found:
+            return Fault(Cause.DUPLICATE_COHORT, key)
+        if any(_folded(cohort.idnumber) == _folded(key) for cohort in self._remembered()):
+            return Fault(Cause.COHORT_CONFLICT, key)
+        if isinstance(error, OutcomeUnknown):
+            return Fault(Cause.OUTCOME_UNKNOWN, key)
+        if isinstance(error, OutOfTime):
+            return Fault(Cause.OUT_OF_TIME, key)
+        if isinstance(error, Refused) and not isinstance(error, WriteRefused):
+            return Fault(Cause.COHORT_REFUSED, key)
+        return Fault(Cause.BUSY if isinstance(error, WriteRefused) else Cause.BROKEN, key)
+
+    def _remembered(self) -> Sequence[Cohort]:
+        with self._lock:
+            return list((self._cohorts or {}).values())
+
+
+def _valid(idnumber: str, name: str) -> bool:
+    return bool(idnumber.strip()) and bool(name.strip()) and len(idnumber) <= _IDNUMBER_CHARS_MAX
+
+
+def _folded(text: str) -> str:
+    """What the usual collations take for equal: no case, no accents, no trailing blanks."""
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char)).rstrip()

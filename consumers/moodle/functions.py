@@ -1,0 +1,205 @@
+"""The web-service functions of Moodle that the pipeline uses, with types; nothing else of the service is
+needed.
+
+Each of them is one call, or as many as `max_input_vars` makes necessary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from consumers.moodle.bulk import chunks, rows_per_call
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.jsonstream import members
+from consumers.moodle.port import Cohort, User
+from consumers.moodle.rest import RestClient
+from consumers.moodle.settings import MoodleSettings
+from pipeline.errors import Misconfigured
+
+SITE_INFO: Final = "core_webservice_get_site_info"
+USERS_BY_FIELD: Final = "core_user_get_users_by_field"
+GET_USERS: Final = "core_user_get_users"
+CREATE_USERS: Final = "core_user_create_users"
+UPDATE_USERS: Final = "core_user_update_users"
+GET_COHORTS: Final = "core_cohort_get_cohorts"
+SEARCH_COHORTS: Final = "core_cohort_search_cohorts"
+CREATE_COHORTS: Final = "core_cohort_create_cohorts"
+ADD_MEMBERS: Final = "core_cohort_add_cohort_members"
+DELETE_MEMBERS: Final = "core_cohort_delete_cohort_members"
+GET_MEMBERS: Final = "core_cohort_get_cohort_members"
+
+NEEDED: Final = frozenset(
+    {
+        SITE_INFO, USERS_BY_FIELD, GET_USERS, CREATE_USERS, UPDATE_USERS, GET_COHORTS, SEARCH_COHORTS,
+        CREATE_COHORTS, ADD_MEMBERS, DELETE_MEMBERS, GET_MEMBERS,
+    }
+)  # fmt: skip
+"""What the service must contain; verified before anything is written."""
+
+_VALUES_PER_READ: Final = 100  # a user is about 1 kB of JSON
+_COHORTS_PER_SEARCH: Final = 100
+_REMEDY_SEE: Final = (
+    "give the service user's role, at system level, moodle/user:viewdetails, moodle/user:viewalldetails and "
+    "moodle/site:viewuseridentity, and keep `email` among the site's showuseridentity"
+)
+
+
+@dataclass(frozen=True)
+class SiteInfo:
+    """Who the token belongs to, and what its service contains."""
+
+    userid: int
+    username: str
+    functions: frozenset[str]
+
+
+class MoodleFunctions:
+    """Typed calls on one site. Errors are those of `RestClient`."""
+
+    def __init__(self, rest: RestClient, settings: MoodleSettings) -> None:
+        self._rest = rest
+        self._settings = settings
+
+    def rows(self, fields: int, at_most: int) -> int:
+        """How many rows of `fields` variables fit one call to this site."""
+        return rows_per_call(fields, max_input_vars=self._settings.max_input_vars, at_most=at_most)
+
+    def site_info(self, deadline: Deadline) -> SiteInfo:
+        """`core_webservice_get_site_info`."""
+        info = self._rest.read(SITE_INFO, {}, deadline)
+        names = frozenset(str(function["name"]) for function in info["functions"])
+        return SiteInfo(int(info["userid"]), str(info["username"]), names)
+
+    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
+        """`core_user_get_users_by_field`: absent values give no row, and a value may give several.
+
+        The database ignores case and trailing blanks: compare exactly. One malformed value (of `username`,
+        `email`) refuses the whole call.
+        """
+        size = rows_per_call(
+            1, max_input_vars=self._settings.max_input_vars, at_most=_VALUES_PER_READ, others=1
+        )
+        found: list[User] = []
+        for some in chunks(list(dict.fromkeys(values)), size):
+            rows = self._rest.read(USERS_BY_FIELD, {"field": field, "values": some}, deadline)
+            found += [_user(row) for row in rows]
+        return found
+
+    def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
+        """`core_user_get_users` by mail address, whatever its case: `_` and `%` are wildcards there."""
+        criteria = {"criteria": [{"key": "email", "value": address}]}
+        return [_user(row) for row in self._rest.read(GET_USERS, criteria, deadline)["users"]]
+
+    def users_with_auth(self, auth: str) -> Iterator[User]:
+        """`core_user_get_users` by authentication method, parsed while it arrives."""
+        criteria = {"criteria": [{"key": "auth", "value": auth}]}
+        with self._rest.stream(GET_USERS, criteria) as pieces:
+            for row in members(pieces, "users"):
+                yield _user(row)
+
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
+        """`core_user_create_users`: all or nothing; returns their ids, in order.
+
+        Raises:
+            Misconfigured: PHP cut the call: fewer users were created than sent.
+        """
+        created = self._rest.write(CREATE_USERS, {"users": list(rows)}, deadline)
+        if [user["username"] for user in created] != [row["username"] for row in rows]:
+            raise Misconfigured(
+                f"Moodle created {len(created)} users of the {len(rows)} sent: PHP cut the call",
+                remedy="set moodle.max_input_vars to the site's max_input_vars (PHP, default 1000), or less",
+            )
+        return [int(user["id"]) for user in created]
+
+    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
+        """`core_user_update_users`: user by user; returns the warning code of each id that was not
+        updated."""
+        answer = self._rest.write(UPDATE_USERS, {"users": list(rows)}, deadline)
+        return {
+            int(warning["itemid"]): str(warning["warningcode"])
+            for warning in (answer or {}).get("warnings", ())
+            if "itemid" in warning
+        }
+
+    def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
+        """`core_cohort_get_cohorts` without ids: those of the site and of every category."""
+        return [_cohort(row) for row in self._rest.read(GET_COHORTS, {}, deadline)]
+
+    def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
+        """`core_cohort_search_cohorts`, all contexts, every page: a *substring* of name, idnumber or
+        description."""
+        found: list[Cohort] = []
+        while True:
+            params = {
+                "query": query,
+                "context": {"contextlevel": "system", "instanceid": 0},
+                "includes": "all",
+                "limitfrom": len(found),
+                "limitnum": _COHORTS_PER_SEARCH,
+            }
+            page = self._rest.read(SEARCH_COHORTS, params, deadline)["cohorts"]
+            found += [_cohort(row) for row in page]
+            if len(page) < _COHORTS_PER_SEARCH:
+                return found
+
+    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
+        """`core_cohort_create_cohorts` of (idnumber, name) in the system context: all or nothing."""
+        cohorts = [
+            {"categorytype": {"type": "system", "value": ""}, "name": name, "idnumber": idnumber}
+            for idnumber, name in rows
+        ]
+        return [_cohort(row) for row in self._rest.write(CREATE_COHORTS, {"cohorts": cohorts}, deadline)]
+
+    def add_members(self, rows: Sequence[tuple[str, int]], deadline: Deadline) -> None:
+        """`core_cohort_add_cohort_members` of (cohort's idnumber, user's id).
+
+        Its warnings carry no index and quote names, and those who are members already are among them: read
+        the members back instead.
+        """
+        added = [
+            {
+                "cohorttype": {"type": "idnumber", "value": idnumber},
+                "usertype": {"type": "id", "value": userid},
+            }
+            for idnumber, userid in rows
+        ]
+        self._rest.write(ADD_MEMBERS, {"members": added}, deadline)
+
+    def remove_members(self, rows: Sequence[tuple[int, int]], deadline: Deadline) -> None:
+        """`core_cohort_delete_cohort_members` of (cohort's id, user's id); who is no member is passed
+        over."""
+        removed = [{"cohortid": cohort, "userid": user} for cohort, user in rows]
+        self._rest.write(DELETE_MEMBERS, {"members": removed}, deadline)
+
+    def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+        """`core_cohort_get_cohort_members`: user ids by cohort id. One id that is gone refuses the whole
+        call."""
+        size = self.rows(1, _VALUES_PER_READ)
+        found: dict[int, frozenset[int]] = {}
+        for some in chunks(cohorts, size):
+            for row in self._rest.read(GET_MEMBERS, {"cohortids": list(some)}, deadline):
+                found[int(row["cohortid"])] = frozenset(map(int, row["userids"]))
+        return found
+
+
+def _user(row: Mapping[str, Any]) -> User:
+    hidden = [name for name in ("username", "auth", "email", "suspended") if name not in row]
+    if hidden:
+        raise Misconfigured(f"the service user may not see {', '.join(hidden)} of users", remedy=_REMEDY_SEE)
+    return User(
+        id=int(row["id"]),
+        username=str(row["username"]),
+        auth=str(row["auth"]),
+        idnumber=str(row.get("idnumber", "")),
+        firstname=str(row.get("firstname", "")),
+        lastname=str(row.get("lastname", "")),
+        email=str(row["email"]),
+        suspended=bool(row["suspended"]),
+        lang=str(row.get("lang", "")),
+    )
+
+
+def _cohort(row: Mapping[str, Any]) -> Cohort:
+    return Cohort(int(row["id"]), str(row.get("idnumber") or ""), str(row.get("name", "")))

@@ -1,0 +1,129 @@
+"""The Moodle target: accounts in, outcomes out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from consumers.moodle.causes import Cause, Fault, Kind
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
+from consumers.moodle.port import MoodlePort, Result, SiteLock, Wanted
+from consumers.moodle.rest import RestClient
+from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.site import MoodleSite
+from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+
+_UNKNOWN: Final = frozenset({Cause.OUTCOME_UNKNOWN, Cause.OUT_OF_TIME})
+
+
+class MoodleHandler:
+    """`pipeline.target.Handler` for Moodle."""
+
+    name = "moodle"
+
+    def __init__(
+        self,
+        port: MoodlePort,
+        settings: MoodleSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Call nothing yet.
+
+        Args:
+            port: the site.
+            settings: limits, and which fields are owned.
+            clock: monotonic seconds.
+        """
+        self._port = port
+        self._settings = settings
+        self._clock = clock
+        self._owned = owned_fields(settings)
+        self.batch_size = settings.user_batch
+        # The last call may begin just before the deadline.
+        self.call_s_max = settings.call_s_max + 2 * settings.connect_timeout_s + settings.write_timeout_s
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """See `Handler.handle`."""
+        deadline = Deadline.after(self._settings.call_s_max, self._clock)
+        shut = self._close([task for task in tasks if not task.account.access_open], deadline)
+        faults: dict[str, Fault] = {}
+        wanted: list[Wanted] = []
+        for task in tasks:
+            intent = wanted_of(task.account, self._settings, compare=task.compare)
+            if isinstance(intent, Fault):
+                faults[task.account.student_number] = intent
+            else:
+                wanted.append(intent)
+        results = self._port.apply(wanted, deadline) if wanted else {}
+        outcomes: dict[str, HandlerOutcome] = {}
+        for task in tasks:
+            number = task.account.student_number
+            if number in faults:
+                outcomes[number] = Dead(faults[number].cause, faults[number].message)
+            else:
+                outcomes[number] = self._outcome(task, results[number], shut_now=number in shut)
+        return outcomes
+
+    def probe(self) -> None:
+        """See `Handler.probe`: the site's information and the service user, by the calls that students
+        need."""
+        self._port.probe(Deadline.after(self._settings.call_s_max, self._clock))
+
+    def describe(self) -> Description:
+        """See `Handler.describe`."""
+        users = tuple(f"user.{field}" for field in ("idnumber", *self._owned, "suspended"))
+        return Description(
+            name=self.name,
+            system=f"Moodle {self._settings.base_url}",
+            owns=(
+                *users,
+                "cohort (created by idnumber; its name is the site's afterwards)",
+                "cohort members",
+            ),
+        )
+
+    def close(self) -> None:
+        """See `Handler.close`."""
+        self._port.shut()
+
+    def _close(self, tasks: Sequence[Task], deadline: Deadline) -> frozenset[str]:
+        if not tasks:
+            return frozenset()
+        return self._port.close([task.account.student_number for task in tasks], deadline)
+
+    def _outcome(self, task: Task, result: Result, *, shut_now: bool) -> HandlerOutcome:
+        if result.faults:
+            fault = result.faults[0]
+            if fault.cause.kind is Kind.DEAD:
+                return Dead(fault.cause, fault.message)
+            if fault.cause.kind is Kind.RETRY:
+                return Retry(fault.cause, fault.message, unknown=fault.cause in _UNKNOWN)
+            return Waiting(fault.cause, recheck_after_s=self._settings.operator_recheck_s)
+        if pending := pending_of(task.account):
+            reason, names = pending
+            return Waiting(reason, pending=names)
+        return Done(
+            digest=result.seen.digest(self._owned),
+            changed=result.changed or shut_now,
+            note=NOTE_SHORTENED if is_shortened(task.account) else "",
+        )
+
+
+def moodle_handler(
+    settings: MoodleSettings, *, lock: SiteLock, is_managed: Callable[[str], bool]
+) -> MoodleHandler:
+    """The handler with its REST adapter; connects to nothing until it is used.
+
+    Args:
+        settings: of the site.
+        lock: serialises the creation of cohorts over every process of the pipeline.
+        is_managed: whether the settings' cohort templates can produce this idnumber.
+
+    Raises:
+        Misconfigured: the file of certificate authorities cannot be read.
+    """
+    site = MoodleSite(RestClient(settings), settings, lock=lock, is_managed=is_managed)
+    return MoodleHandler(site, settings)

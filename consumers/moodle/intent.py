@@ -1,0 +1,96 @@
+"""From an account to what Moodle should hold of it; no IO.
+
+What the pipeline owns of a user: username, auth, firstname, lastname, email, idnumber, suspended, and lang
+when the settings name the site's language packs. Everything else (picture, city, preferences …) is the
+student's.
+
+A name above Moodle's 100 characters is shortened, at a word where possible, and ends with an ellipsis. It
+is never cut silently: the outcome carries a note. It is not a dead letter, because a name is for display
+only: identity rests on the student number, and nobody should be kept out of their courses by a long name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.port import Wanted
+from consumers.moodle.settings import MoodleSettings
+from schemas.account import Account, Requirement, Stage
+
+_COLUMN_CHARS_MAX: Final = 100  # mdl_user: username, firstname, lastname, email
+_USERNAME: Final = re.compile(r"[a-z0-9._@-]+")
+_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+NOTE_SHORTENED: Final = "name shortened to Moodle's 100 characters"
+
+
+def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
+    """The fields of a user that the pipeline writes, by Moodle's names, besides `idnumber` and
+    `suspended`."""
+    fields = ("username", "auth", "firstname", "lastname", "email")
+    return (*fields, "lang") if settings.languages else fields
+
+
+def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = False) -> Wanted | Fault:
+    """What Moodle should hold, or why it cannot."""
+    cohorts = {membership.key: membership.name for membership in account.cohorts if membership.met}
+    if account.stage is Stage.ERASED:
+        # The person's names are gone from the account: access stays shut, cohorts are left, no field is
+        # touched.
+        return Wanted(account.student_number, {}, suspended=True, cohorts={}, create=False, compare=compare)
+    first, last = shortened(account.person.shown_given_name), shortened(account.person.family_name)
+    if not first or not last:
+        return Fault(Cause.NAME_MISSING)
+    if not _USERNAME.fullmatch(account.login) or len(account.login) > _COLUMN_CHARS_MAX:
+        return Fault(Cause.LOGIN_INVALID)
+    if not _EMAIL.fullmatch(account.mail) or len(account.mail) > _COLUMN_CHARS_MAX:
+        return Fault(Cause.EMAIL_INVALID)
+    fields = {
+        "username": account.login,
+        "auth": settings.auth,
+        "firstname": first,
+        "lastname": last,
+        "email": account.mail,
+    }
+    if pack := settings.languages.get(account.person.language):
+        fields["lang"] = pack
+    return Wanted(
+        idnumber=account.student_number,
+        fields=fields,
+        suspended=not account.access_open,
+        cohorts=cohorts,
+        create=account.access_open,
+        compare=compare,
+    )
+
+
+def shortened(name: str) -> str:
+    """The name with single blanks, in at most 100 characters: whole words where possible, then an
+    ellipsis."""
+    tidy = " ".join(name.split())
+    if len(tidy) <= _COLUMN_CHARS_MAX:
+        return tidy
+    room = tidy[: _COLUMN_CHARS_MAX - 1]
+    words, blank, _ = room.rpartition(" ")
+    return (words if blank and len(words) > _COLUMN_CHARS_MAX // 2 else room).rstrip() + "…"
+
+
+def is_shortened(account: Account) -> bool:
+    """Whether Moodle gets a shorter name than the account has."""
+    names = (account.person.shown_given_name, account.person.family_name)
+    return any(len(" ".join(name.split())) > _COLUMN_CHARS_MAX for name in names)
+
+
+def pending_of(account: Account) -> tuple[str, tuple[str, ...]] | None:
+    """Reason and names of the cohorts that are not given yet; None when there is none, or nobody may enter.
+
+    The administrative enrolment comes first: without it the pedagogical one cannot be made.
+    """
+    unmet = [membership for membership in account.cohorts if not membership.met]
+    if not unmet or not account.access_open:
+        return None
+    administrative = any(membership.requires is Requirement.ADMINISTRATIVE for membership in unmet)
+    reason = "administrative_enrolment_pending" if administrative else "pedagogical_enrolment_pending"
+    return reason, tuple(membership.name for membership in unmet)

@@ -1,0 +1,147 @@
+"""Who is in which managed cohort: the only way to find memberships that a student no longer should have.
+
+Moodle has no call "cohorts of a user", and an account carries only the cohorts of the present, so what was
+given before has to be found on the site. Three ways were weighed:
+
+- *Remember what was given* (a table of the pipeline's): blind to what a person or another tool did, wrong
+  after a restore of either side, and one more thing to keep in step.
+- *Read every managed cohort for every batch*: right, but 1,600 batches of 50 students times 160,000
+  memberships when 80,000 students are gone through.
+- *A picture of all managed cohorts, kept in memory* — the choice. It is read from the site, hence true
+  after a restart and whoever wrote. It only says which cohorts to look at: each of these is then read live,
+  in one call, together with those that are wanted, before anything is removed and before anything is said
+  to be done.
+
+The picture costs at most a twentieth of the time, whatever the size of the site: it may be used for twenty
+times as long as it took to read, which is an instant on a small site, and never beyond
+`membership_age_s_max`. It is read anew when a batch must compare: when a worker takes a student over from
+another process, whose writes the picture may have missed. A user created by this very batch needs no
+picture. What this process writes is in it at once, since every write is followed by a live read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from consumers.moodle.cohorts import CohortCatalogue
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.errors import Refused
+from consumers.moodle.functions import MoodleFunctions
+from pipeline.errors import TargetDown
+
+_SHARE: Final = 20.0  # the picture may be used this many times as long as it took to read
+
+
+class Memberships:
+    """Members of managed cohorts, by user id. Safe to share between threads."""
+
+    def __init__(
+        self,
+        functions: MoodleFunctions,
+        catalogue: CohortCatalogue,
+        is_managed: Callable[[str], bool],
+        *,
+        age_s_max: float,
+        clock: Callable[[], float],
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            functions: the site.
+            catalogue: its cohorts.
+            is_managed: whether the settings' templates can produce this idnumber.
+            age_s_max: the oldest picture to use, in seconds.
+            clock: monotonic seconds.
+        """
+        self._functions = functions
+        self._catalogue = catalogue
+        self._is_managed = is_managed
+        self._age_s_max = age_s_max
+        self._clock = clock
+        self._loading = threading.Lock()
+        self._lock = threading.Lock()
+        self._members: dict[int, tuple[float, frozenset[int]]] = {}  # cohort id: read at, user ids
+        self._read_at: float | None = None
+        self._usable_s = 0.0
+
+    def refresh(self, deadline: Deadline, *, anew: bool) -> None:
+        """Have a picture that is recent enough.
+
+        Args:
+            deadline: of the batch.
+            anew: only one that was begun after this call will do. Several callers share one reading.
+        """
+        asked_at = self._clock()
+        with self._loading:
+            now = self._clock()
+            if self._read_at is not None:
+                recent = now - self._read_at <= min(self._usable_s, self._age_s_max)
+                if self._read_at >= asked_at or (recent and not anew):
+                    return
+            managed = [
+                cohort.id for cohort in self._catalogue.load(deadline) if self._is_managed(cohort.idnumber)
+            ]
+            members = self._functions.members_of(managed, deadline)
+            with self._lock:
+                later = {cohort: entry for cohort, entry in self._members.items() if entry[0] > now}
+                self._members = {cohort: (now, users) for cohort, users in members.items()} | later
+            self._usable_s = _SHARE * (self._clock() - now)
+            self._read_at = now
+
+    def forget(self) -> None:
+        """A cohort turned out to be gone: read the picture again before its next use."""
+        with self._loading:
+            self._read_at = None
+        with self._lock:
+            self._members = {}
+
+    def remembered(self, user: int) -> set[int]:
+        """Ids of the managed cohorts that the user was in, by the picture."""
+        with self._lock:
+            found = {cohort for cohort, (_, users) in self._members.items() if user in users}
+        # Cohorts that were merely wanted once are remembered too; nobody is taken out of those.
+        return {cohort for cohort in found if self._is_managed(self._catalogue.idnumber_of(cohort))}
+
+    def live(self, cohorts: Iterable[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+        """Members of these cohorts, read now. A cohort that is gone meanwhile is left out.
+
+        Raises:
+            TargetDown: cohorts vanish faster than they can be read.
+        """
+        ids = sorted(set(cohorts))
+        if not ids:
+            return {}
+        try:
+            return self._read(ids, deadline)
+        except Refused:
+            # One of them was deleted behind our back, and Moodle does not say which: ask what there is.
+            self.forget()
+            left = {cohort.id for cohort in self._catalogue.load(deadline)}
+        try:
+            return self._read([cohort for cohort in ids if cohort in left], deadline)
+        except Refused as error:
+            raise TargetDown(f"the members of the cohorts cannot be read: {error}") from error
+
+    def everybody(self) -> dict[int, set[int]]:
+        """Cohort ids by user id, by the picture."""
+        cohorts_of: dict[int, set[int]] = {}
+        with self._lock:
+            entries = list(self._members.items())
+        for cohort, (_, users) in entries:
+            for user in users:
+                cohorts_of.setdefault(user, set()).add(cohort)
+        return cohorts_of
+
+    def _read(self, cohorts: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+        begun = self._clock()
+        members = self._functions.members_of(cohorts, deadline)
+        if set(members) != set(cohorts):
+            raise TargetDown("Moodle left cohorts out of its answer")
+        with self._lock:
+            for cohort, users in members.items():
+                # A slower reading that began earlier must not overwrite what was read after a write.
+                if cohort not in self._members or self._members[cohort][0] <= begun:
+                    self._members[cohort] = (begun, users)
+        return members

@@ -1,0 +1,222 @@
+"""The Moodle port over web services: observe, write what differs, observe again.
+
+One batch is at most three observations with two rounds of writes between them. The first observation of a
+student who is as wanted is the read-back. After a write whose outcome is unknown nothing more is written in
+that batch: PHP may still be at it, so the student is compared again on another turn.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from consumers.moodle.bulk import Failure, carry
+from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.cohorts import CohortCatalogue
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime, Refused
+from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.members import Memberships
+from consumers.moodle.port import Result, Seen, SiteLock, User, Wanted
+from consumers.moodle.rest import RestClient
+from consumers.moodle.rights import Rights
+from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.users import Users, note_lost
+from consumers.moodle.work import Work
+from pipeline.errors import Misconfigured, TargetDown
+
+_WRITING_ROUNDS: Final = 2
+
+
+class MoodleSite:
+    """`MoodlePort` on one site. Safe to share between threads."""
+
+    def __init__(
+        self,
+        rest: RestClient,
+        settings: MoodleSettings,
+        *,
+        lock: SiteLock,
+        is_managed: Callable[[str], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Call nothing yet.
+
+        Args:
+            rest: the connection.
+            settings: limits.
+            lock: serialises the creation of cohorts, site-wide.
+            is_managed: whether the settings' cohort templates can produce this idnumber.
+            clock: monotonic seconds.
+        """
+        self._rest = rest
+        self._settings = settings
+        self._is_managed = is_managed
+        self._functions = MoodleFunctions(rest, settings)
+        self._rights = Rights(self._functions)
+        self._users = Users(self._functions, settings)
+        self._catalogue = CohortCatalogue(self._functions, lock)
+        self._members = Memberships(
+            self._functions, self._catalogue, is_managed, age_s_max=settings.membership_age_s_max, clock=clock
+        )
+
+    def apply(self, batch: Sequence[Wanted], deadline: Deadline) -> Mapping[str, Result]:
+        """See `MoodlePort.apply`."""
+        works = [Work(wanted) for wanted in batch]
+        todo = works
+        with self._doubting():
+            try:
+                self._rights.ensure(deadline)
+                self._observe(works, deadline, anew=any(work.wanted.compare for work in works))
+                for _ in range(_WRITING_ROUNDS):
+                    todo = [work for work in todo if work.open() and not work.unknown]
+                    if not todo:
+                        break
+                    self._write(todo, deadline)
+                    self._observe(todo, deadline, anew=False)
+            except OutOfTime:
+                for work in todo:
+                    work.lately = Fault(Cause.OUT_OF_TIME)
+                # These may have been written since they were observed: only the next turn can say.
+                return {
+                    work.wanted.idnumber: _result(work, finished=work not in todo and not work.open())
+                    for work in works
+                }
+        return {work.wanted.idnumber: _result(work, finished=not work.open()) for work in works}
+
+    def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
+        """See `MoodlePort.close`. A user who cannot be suspended is for `apply` to report."""
+        with self._doubting():
+            self._rights.ensure(deadline)
+            found = self._users.read(idnumbers, deadline)
+            open_ = [user for users in found.values() for user in users if not user.suspended]
+            self._users.suspend(open_, deadline)
+        return frozenset(user.idnumber for user in open_)
+
+    def read(self, idnumbers: Sequence[str], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `MoodlePort.read`. Memberships are those of managed cohorts."""
+        works = [Work(Wanted(each, {}, suspended=False, cohorts={}, create=False)) for each in idnumbers]
+        with self._doubting():
+            self._rights.ensure(deadline)
+            self._observe(works, deadline, anew=True)
+        return {work.wanted.idnumber: _seen(work) for work in works}
+
+    def dump(self) -> Iterator[Seen]:
+        """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
+        with self._doubting():
+            deadline = Deadline.after(self._settings.call_s_max)
+            self._rights.ensure(deadline)
+            self._members.refresh(deadline, anew=True)
+            cohorts_of = self._members.everybody()
+            for user in self._functions.users_with_auth(self._settings.auth):
+                if user.idnumber:
+                    keys = map(self._catalogue.idnumber_of, cohorts_of.get(user.id, ()))
+                    yield Seen(
+                        user.idnumber, (user,), tuple(sorted(key for key in keys if self._is_managed(key)))
+                    )
+
+    def probe(self, deadline: Deadline) -> None:
+        """See `MoodlePort.probe`."""
+        try:
+            self._rights.verify(deadline)
+        except CallFailed as error:
+            raise TargetDown(f"the service user cannot be read: {error}") from error
+
+    def shut(self) -> None:
+        """See `MoodlePort.shut`."""
+        self._rest.close()
+
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """When the site refuses the service user, its rights are verified before the next answer is
+        believed."""
+        try:
+            yield
+        except Misconfigured:
+            self._rights.forget()
+            raise
+        except Refused as error:
+            # Every write keeps its own faults: what is left is a plain read that the site does not take.
+            raise TargetDown(f"Moodle refuses a read: {error.errorcode}") from error
+
+    def _observe(self, works: Sequence[Work], deadline: Deadline, *, anew: bool) -> None:
+        self._users.observe(works, deadline)
+        present = [(work, work.user) for work in works if work.user is not None]
+        if present:
+            self._observe_members(present, deadline, anew=anew)
+        for work in works:
+            work.observed()
+
+    def _observe_members(
+        self, present: Sequence[tuple[Work, User]], deadline: Deadline, *, anew: bool
+    ) -> None:
+        self._catalogue.ensure_loaded(deadline)
+        if anew or any(not work.changed for work, _ in present):
+            self._members.refresh(deadline, anew=anew)
+        look_at = {
+            user.id: self._members.remembered(user.id)
+            | {cohort.id for key in work.wanted.cohorts for cohort in self._catalogue.with_idnumber(key)}
+            | set(work.cohorts)
+            for work, user in present
+        }
+        live = self._members.live({cohort for cohorts in look_at.values() for cohort in cohorts}, deadline)
+        for work, user in present:
+            inside = {
+                id_: self._catalogue.idnumber_of(id_) for id_, users in live.items() if user.id in users
+            }
+            work.cohorts = {
+                id_: key for id_, key in inside.items() if key in work.wanted.cohorts or self._is_managed(key)
+            }
+
+    def _write(self, works: Sequence[Work], deadline: Deadline) -> None:
+        self._users.write(works, deadline)
+        wanted = {key: name for work in works for key, name in work.wanted.cohorts.items()}
+        faults = self._catalogue.ensure(wanted, deadline)
+        for work in works:
+            work.cohort_faults = {key: faults[key] for key in work.wanted.cohorts if key in faults}
+        self._join(works, deadline)
+        self._leave(works, deadline)
+
+    def _join(self, works: Sequence[Work], deadline: Deadline) -> None:
+        rows = [(work, work.users[0], key) for work in works if not work.unknown for key in work.to_join()]
+
+        def call(some: Sequence[tuple[Work, User, str]]) -> list[None]:
+            self._functions.add_members([(key, user.id) for _, user, key in some], deadline)
+            return [None] * len(some)
+
+        report = carry(rows, self._functions.rows(4, self._settings.member_batch), call)
+        self._settle([row[0] for row, _ in report.accepted], report.failed)
+
+    def _leave(self, works: Sequence[Work], deadline: Deadline) -> None:
+        rows = [(work, work.users[0], id_) for work in works if not work.unknown for id_ in work.to_leave()]
+
+        def call(some: Sequence[tuple[Work, User, int]]) -> list[None]:
+            self._functions.remove_members([(cohort, user.id) for _, user, cohort in some], deadline)
+            return [None] * len(some)
+
+        report = carry(rows, self._functions.rows(2, self._settings.member_batch), call)
+        self._settle([row[0] for row, _ in report.accepted], report.failed)
+
+    @staticmethod
+    def _settle(
+        accepted: Sequence[Work],
+        failed: Sequence[Failure[tuple[Work, User, str]]] | Sequence[Failure[tuple[Work, User, int]]],
+    ) -> None:
+        """Memberships refused are tried once more after the next observation: another writer may have been
+        faster."""
+        for work in accepted:
+            work.changed = True
+        for failure in failed:
+            work = failure.row[0]
+            work.members_unknown = work.members_unknown or isinstance(failure.error, OutcomeUnknown)
+            note_lost(work, failure.error)
+
+
+def _seen(work: Work) -> Seen:
+    return Seen(work.wanted.idnumber, work.users, tuple(sorted(set(work.cohorts.values()))))
+
+
+def _result(work: Work, *, finished: bool) -> Result:
+    return Result(seen=_seen(work), changed=work.changed, faults=work.faults(finished=finished))

@@ -1,0 +1,279 @@
+"""Moodle users: matched by idnumber, created and updated in bulk, and the cause found when Moodle gives
+none."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from consumers.moodle.bulk import Failure, Report, carry
+from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.errors import Broken, CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.port import User
+from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.work import Work
+from pipeline.errors import Misconfigured
+
+_WARNED: Final = {
+    "useremailduplicate": Cause.EMAIL_TAKEN,
+    "useremailinvalid": Cause.EMAIL_INVALID,
+    "usernotupdatedadmin": Cause.ADMIN_ACCOUNT,
+    "usernotupdatedguest": Cause.ADMIN_ACCOUNT,
+    "cannotupdateuser": Cause.REFUSED_VALUES,
+    "usernotupdatedremote": Cause.REFUSED_VALUES,
+}
+_GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created anew
+
+
+class Users:
+    """Reads and writes users for a batch. Errors for the site as a whole go through; others become faults."""
+
+    def __init__(self, functions: MoodleFunctions, settings: MoodleSettings) -> None:
+        self._functions = functions
+        self._settings = settings
+
+    def read(self, idnumbers: Sequence[str], deadline: Deadline) -> dict[str, tuple[User, ...]]:
+        """Users by their exact idnumber, oldest first; absent ones have an empty tuple."""
+        found: dict[str, list[User]] = {idnumber: [] for idnumber in idnumbers}
+        for user in self._functions.users_by("idnumber", list(found), deadline):
+            if user.idnumber in found:
+                found[user.idnumber].append(user)
+        return {key: tuple(sorted(users, key=lambda user: user.id)) for key, users in found.items()}
+
+    def observe(self, works: Sequence[Work], deadline: Deadline) -> None:
+        """Look at the users of these students."""
+        users = self.read([work.wanted.idnumber for work in works], deadline)
+        for work in works:
+            work.users = users[work.wanted.idnumber]
+            if len(work.users) > 1:
+                work.user_fault = Fault(Cause.DUPLICATE_IDNUMBER)
+
+    def write(self, works: Sequence[Work], deadline: Deadline) -> None:
+        """Create who is absent and update what differs; faults are left in the works."""
+        self._create([work for work in works if work.to_create], deadline)
+        self._update([work for work in works if work.differing()], deadline)
+
+    def suspend(self, users: Sequence[User], deadline: Deadline) -> Report[User, None]:
+        """Suspend these users and do nothing else."""
+
+        def call(rows: Sequence[User]) -> list[None]:
+            self._functions.update_users([{"id": user.id, "suspended": 1} for user in rows], deadline)
+            return [None] * len(rows)
+
+        return carry(users, self._functions.rows(2, self._settings.user_batch), call)
+
+    def _create(self, works: Sequence[Work], deadline: Deadline) -> None:
+        if not works:
+            return
+        suspects: list[Work] = []
+
+        def call(rows: Sequence[Work]) -> list[int]:
+            return self._functions.create_users([_new(work) for work in rows], deadline)
+
+        def sift(rows: Sequence[Work]) -> list[Work]:
+            return self._sift(rows, suspects, deadline)
+
+        size = self._functions.rows(max(len(_new(work)) for work in works), self._settings.user_batch)
+        report = carry(works, size, call, sift=sift)
+        # Whose mail address somebody has may still be welcome: sites can allow that. Each is asked alone.
+        asked = carry(suspects, 1, call)
+        for work, userid in report.accepted + asked.accepted:
+            work.changed = True
+            work.users = (_created(work, userid),)
+        for failure in asked.failed:
+            if type(failure.error) is Refused:
+                failure.row.user_fault = Fault(Cause.EMAIL_TAKEN)
+            else:
+                _note(failure, others_pass=bool(report.accepted))
+        self._explain(report, deadline)
+
+    def _explain(self, report: Report[Work, int], deadline: Deadline) -> None:
+        """What stood in the way of those that were refused alone. Somebody may just have taken the name."""
+        refused = [
+            failure for failure in report.failed if isinstance(failure.error, Refused) and failure.alone
+        ]
+        still_absent = self._sift([failure.row for failure in refused], None, deadline) if refused else []
+        for failure in report.failed:
+            if failure in refused and failure.row not in still_absent:
+                failure.row.lately = Fault(Cause.NOT_APPLIED)  # it exists by now, or its fault is known
+            elif type(failure.error) is Refused and self._address_taken(failure.row, deadline):
+                failure.row.user_fault = Fault(Cause.EMAIL_TAKEN)
+            else:
+                _note(failure, others_pass=bool(report.accepted))
+        unexplained = [
+            failure for failure in refused if failure.row.user_fault == Fault(Cause.REFUSED_VALUES)
+        ]
+        if self._settings.languages and len(unexplained) > 1 and not report.accepted:
+            raise Misconfigured(
+                "Moodle refuses every new user of a batch",
+                remedy="moodle.languages names a language pack that the site lacks, or moodle.auth a plugin "
+                "that it does not have: install it, or correct the setting",
+            )
+
+    def _sift(self, rows: Sequence[Work], suspects: list[Work] | None, deadline: Deadline) -> list[Work]:
+        """Which of these are worth creating (again), judged by who holds their username and their mail
+        address.
+
+        A username that somebody else holds is a fault at once. A user with this very idnumber that exists
+        by now (an earlier call came through after all) is left to the next reading.
+
+        Args:
+            rows: students that could not be created together.
+            suspects: takes those whose address somebody else has; None: leave them among the rest.
+            deadline: of the batch.
+        """
+        holders = self._holders("username", [work.wanted.fields["username"] for work in rows], deadline)
+        addresses: Mapping[str, list[User]] = {}
+        if suspects is not None:
+            addresses = self._holders("email", [work.wanted.fields["email"] for work in rows], deadline)
+        left = []
+        for work in rows:
+            held_by = holders.get(work.wanted.fields["username"].casefold(), [])
+            mine = [user for user in held_by if user.idnumber == work.wanted.idnumber]
+            if held_by:
+                if not mine:
+                    work.user_fault = Fault(Cause.USERNAME_TAKEN)
+            elif suspects is not None and work.wanted.fields["email"].casefold() in addresses:
+                suspects.append(work)
+            else:
+                left.append(work)
+        return left
+
+    def _address_taken(self, work: Work, deadline: Deadline) -> bool:
+        """Whether somebody else has the address in other capitals, which an exact search misses on
+        PostgreSQL."""
+        address = work.wanted.fields["email"]
+        try:
+            found = self._functions.users_like_email(address, deadline)
+        except Refused:
+            return False
+        return any(
+            user.email.casefold() == address.casefold() and user.idnumber != work.wanted.idnumber
+            for user in found
+        )
+
+    def _holders(self, field: str, values: Sequence[str], deadline: Deadline) -> dict[str, list[User]]:
+        """Who has these values, by the value without case, as Moodle compares them."""
+        holders: dict[str, list[User]] = defaultdict(list)
+        try:
+            found = self._functions.users_by(field, values, deadline)
+        except Refused:
+            if len(values) == 1:
+                return {}  # Moodle does not take the value itself; the creation alone will say so again
+            middle = len(values) // 2
+            halves = (values[:middle], values[middle:])
+            return {
+                key: each for half in halves for key, each in self._holders(field, half, deadline).items()
+            }
+        for user in found:
+            holders[str(getattr(user, field)).casefold()].append(user)
+        return holders
+
+    def _update(self, works: Sequence[Work], deadline: Deadline) -> None:
+        if not works:
+            return
+        changes = {work.wanted.idnumber: work.differing() for work in works}
+        ids = {work.wanted.idnumber: work.users[0].id for work in works}
+
+        def call(rows: Sequence[Work]) -> list[str]:
+            sent = [{"id": ids[work.wanted.idnumber], **changes[work.wanted.idnumber]} for work in rows]
+            warned = self._functions.update_users(sent, deadline)
+            return [warned.get(ids[work.wanted.idnumber], "") for work in rows]
+
+        size = self._functions.rows(1 + max(map(len, changes.values())), self._settings.user_batch)
+        report = carry(works, size, call)
+        others_pass = any(code == "" for _, code in report.accepted)
+        renamed = []
+        for work, code in report.accepted:
+            if code == "":
+                work.changed = True
+            elif code == "dmlwriteexception" and "username" in changes[work.wanted.idnumber]:
+                renamed.append(work)
+            else:
+                _warned(work, code, others_pass=others_pass)
+        for failure in report.failed:
+            _note(failure, others_pass=others_pass)
+        self._explain_renamed(renamed, deadline, others_pass=others_pass)
+
+    def _explain_renamed(self, works: Sequence[Work], deadline: Deadline, *, others_pass: bool) -> None:
+        """A new login that the database refuses is somebody's, as a rule."""
+        if not works:
+            return
+        holders = self._holders("username", [work.wanted.fields["username"] for work in works], deadline)
+        for work in works:
+            held_by = holders.get(work.wanted.fields["username"].casefold(), [])
+            if any(user.idnumber != work.wanted.idnumber for user in held_by):
+                work.user_fault = Fault(Cause.USERNAME_TAKEN)
+            else:
+                _warned(work, "dmlwriteexception", others_pass=others_pass)
+
+
+def _new(work: Work) -> dict[str, str]:
+    return {**work.wanted.fields, "idnumber": work.wanted.idnumber}
+
+
+def _created(work: Work, userid: int) -> User:
+    """The user just created, for the memberships that follow; it is observed like any other afterwards."""
+    fields = work.wanted.fields
+    return User(
+        id=userid,
+        username=fields["username"],
+        auth=fields["auth"],
+        idnumber=work.wanted.idnumber,
+        firstname=fields["firstname"],
+        lastname=fields["lastname"],
+        email=fields["email"],
+        suspended=False,
+    )
+
+
+def _warned(work: Work, code: str, *, others_pass: bool) -> None:
+    """A warning about one user, whom Moodle then left as it was."""
+    if code in _GONE:
+        work.lately = Fault(Cause.NOT_APPLIED)
+    elif code == "dmlwriteexception":
+        _refused_by_database(work, others_pass=others_pass)
+    else:
+        work.user_fault = Fault(_WARNED.get(code, Cause.REFUSED_VALUES))
+
+
+def _refused_by_database(work: Work, *, others_pass: bool) -> None:
+    """A deadlock and a value that is too long look the same, so judge by repetition and by the neighbours.
+
+    Refused alone, retried and refused again, while others were taken: it is this row. Refused with everybody
+    else: it is the database, and dead letters by the hundred would only hide that.
+    """
+    if work.singled_out:
+        work.user_fault = Fault(Cause.WRITE_REFUSED)
+    work.singled_out = others_pass
+    work.lately = Fault(Cause.BUSY)
+
+
+def _note(failure: Failure[Work], *, others_pass: bool) -> None:
+    """Leave in the work what its last write met."""
+    work, error = failure.row, failure.error
+    if isinstance(error, WriteRefused):
+        if failure.alone:
+            _refused_by_database(work, others_pass=others_pass)
+        else:
+            work.lately = Fault(Cause.BUSY)
+    elif isinstance(error, Refused):
+        work.user_fault = Fault(Cause.REFUSED_VALUES)
+    else:
+        work.user_unknown = work.user_unknown or isinstance(error, OutcomeUnknown)
+        note_lost(work, error)
+
+
+def note_lost(work: Work, error: CallFailed) -> None:
+    """Leave in the work that its last write was not carried out, or that nobody knows."""
+    if isinstance(error, OutcomeUnknown):
+        work.lately = Fault(Cause.OUTCOME_UNKNOWN)
+    elif isinstance(error, OutOfTime):
+        work.lately = Fault(Cause.OUT_OF_TIME)
+    elif isinstance(error, Broken):
+        work.lately = Fault(Cause.BROKEN)
+    else:
+        work.lately = Fault(Cause.BUSY)

@@ -1,0 +1,102 @@
+"""One student within a batch: what is wanted, what was seen, what is still to be done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from consumers.moodle.causes import Cause, Fault, Kind
+from consumers.moodle.port import User, Wanted
+
+
+@dataclass(eq=False)
+class Work:
+    """Mutable for the time of one batch, in one thread.
+
+    Attributes:
+        wanted: the desired state.
+        users: every user with this idnumber, as last observed.
+        cohorts: idnumber by id of the managed or wanted cohorts that the user is in, as last observed.
+        user_fault: why the user's own fields cannot be as wanted; no further write of them is tried.
+        cohort_faults: the same, by a cohort's idnumber.
+        singled_out: the database refused this row alone, while it took others of the same batch.
+        lately: what the last write met, in case the state is never reached.
+        user_unknown, members_unknown: the outcome of such a write is not known: until it has been observed,
+            nothing more may be written of this student.
+        changed: something was written.
+    """
+
+    wanted: Wanted
+    users: tuple[User, ...] = ()
+    cohorts: dict[int, str] = field(default_factory=dict)
+    user_fault: Fault | None = None
+    cohort_faults: dict[str, Fault] = field(default_factory=dict)
+    singled_out: bool = False
+    lately: Fault | None = None
+    user_unknown: bool = False
+    members_unknown: bool = False
+    changed: bool = False
+
+    @property
+    def user(self) -> User | None:
+        """The user, when there is exactly one."""
+        return self.users[0] if len(self.users) == 1 else None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether PHP may still be writing this student."""
+        return self.user_unknown or self.members_unknown
+
+    def observed(self) -> None:
+        """What was just observed settles a lost answer, if the write turns out to have come through."""
+        if self.user is not None and not self.differing():
+            self.user_unknown = False
+        if self.user is not None and not self.to_join() and not self.to_leave():
+            self.members_unknown = False
+
+    @property
+    def to_create(self) -> bool:
+        """Whether the user has to be created."""
+        return not self.users and self.wanted.create and self.user_fault is None
+
+    def differing(self) -> dict[str, str | int]:
+        """The fields to write of the existing user, by Moodle's names."""
+        if self.user is None or self.user_fault is not None:
+            return {}
+        differing: dict[str, str | int] = {
+            name: value for name, value in self.wanted.fields.items() if getattr(self.user, name) != value
+        }
+        if self.user.suspended != self.wanted.suspended:
+            differing["suspended"] = int(self.wanted.suspended)
+        return differing
+
+    def to_join(self) -> list[str]:
+        """Idnumbers of the cohorts that the existing user is not in yet."""
+        if self.user is None:
+            return []
+        inside = set(self.cohorts.values())
+        return [key for key in self.wanted.cohorts if key not in inside and key not in self.cohort_faults]
+
+    def to_leave(self) -> list[int]:
+        """Ids of the managed cohorts that the existing user should not be in."""
+        if self.user is None:
+            return []
+        return [id_ for id_, key in self.cohorts.items() if key not in self.wanted.cohorts]
+
+    def open(self) -> bool:
+        """Whether anything is left to write."""
+        return bool(self.to_create or self.differing() or self.to_join() or self.to_leave())
+
+    def faults(self, *, finished: bool) -> tuple[Fault, ...]:
+        """Why the student is not as wanted, the gravest first.
+
+        Args:
+            finished: nothing was left to write when the student was observed last.
+        """
+        found = [*self.cohort_faults.values()]
+        if self.user_fault is not None:
+            found.append(self.user_fault)
+        if not finished:
+            unknown = Fault(Cause.OUTCOME_UNKNOWN) if self.unknown else None
+            found.append(unknown or self.lately or Fault(Cause.NOT_APPLIED))
+        gravity = (Kind.DEAD, Kind.RETRY, Kind.WAIT)
+        return tuple(sorted(found, key=lambda fault: gravity.index(fault.cause.kind)))

@@ -1,0 +1,187 @@
+"""What the tests of the Moodle consumer share: accounts, a handler on the stand-in, and other eyes than its own.
+
+Arranging and checking go through an HTTP client of their own (`Operator`), never through the adapter.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import SecretStr
+
+from consumers.moodle import MoodleHandler, MoodleSettings, moodle_handler
+from pipeline.target import HandlerOutcome, Task
+from sandbox.moodle import MoodleStandIn
+from schemas.account import Account, Membership, Person, Requirement, Stage
+
+YEAR = "2026"
+
+
+class ProcessLock:
+    """`SiteLock` within one process."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            yield
+
+
+def is_managed(idnumber: str) -> bool:
+    """The cohorts that the template `{step}-{year}` makes of this establishment's steps."""
+    return idnumber.startswith(("L1", "L2", "L3", "M1", "M2")) and idnumber.endswith(f"-{YEAR}")
+
+
+def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
+    quick = {"retry_wait_s_max": 0.01, "call_s_max": 30.0, "read_timeout_s": 10.0}
+    return MoodleSettings(base_url=moodle.url, token=SecretStr(moodle.token), **{**quick, **changes})
+
+
+def handler_for(moodle: MoodleStandIn, *, lock: ProcessLock | None = None, **changes: Any) -> MoodleHandler:
+    return moodle_handler(settings_for(moodle, **changes), lock=lock or ProcessLock(), is_managed=is_managed)
+
+
+def cohort(step: str, *, met: bool = True, requires: Requirement = Requirement.PEDAGOGICAL) -> Membership:
+    return Membership(key=f"{step}-{YEAR}", name=f"Étape {step}", requires=requires, met=met)
+
+
+def account(number: str = "22600001", *cohorts: Membership, **changes: Any) -> Account:
+    """Élodie, or whoever `changes` makes of her; login and mail follow the number unless given."""
+    values: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": f"elodie.lefevre{number}",
+        "mail": f"elodie.lefevre{number}@etu.univ-exemple.fr",
+        "principal": f"elodie.lefevre{number}@univ-exemple.fr",
+        "person": Person(birth_name="Lefèvre", given_name="Élodie"),
+        "affiliations": ("student", "member"),
+        "cohorts": cohorts,
+    }
+    return Account(**{**values, **changes})
+
+
+def numbers(count: int, first: int = 22600001) -> list[str]:
+    return [str(first + index) for index in range(count)]
+
+
+def handle(handler: MoodleHandler, *accounts: Account, compare: bool = False) -> Mapping[str, HandlerOutcome]:
+    return handler.handle([Task(each, compare=compare) for each in accounts])
+
+
+def handle_one(handler: MoodleHandler, one: Account, *, compare: bool = False) -> HandlerOutcome:
+    return handle(handler, one, compare=compare)[one.student_number]
+
+
+class Operator:
+    """Somebody with the token and a browser's view of the site."""
+
+    def __init__(self, moodle: MoodleStandIn) -> None:
+        self._moodle = moodle
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def call(self, function: str, **form: Any) -> Any:
+        pairs = {"wstoken": self._moodle.token, "wsfunction": function, "moodlewsrestformat": "json", **form}
+        body = urllib.parse.urlencode(pairs).encode()
+        with self._opener.open(self._moodle.endpoint, body, timeout=10) as reply:
+            answer = json.loads(reply.read())
+        if isinstance(answer, dict) and "exception" in answer:
+            raise AssertionError(answer)
+        return answer
+
+    def create_user(self, username: str, **fields: str) -> int:
+        values = {
+            "username": username,
+            "firstname": "Camille",
+            "lastname": "Durand",
+            "email": f"{username}@ailleurs.example",
+            "auth": "cas",
+            **fields,
+        }
+        created = self.call(
+            "core_user_create_users", **{f"users[0][{name}]": value for name, value in values.items()}
+        )
+        return int(created[0]["id"])
+
+    def update_user(self, userid: int, **fields: Any) -> None:
+        values = {f"users[0][{name}]": value for name, value in fields.items()}
+        self.call("core_user_update_users", **{"users[0][id]": userid, **values})
+
+    def users(self, field: str, value: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call(
+            "core_user_get_users_by_field", **{"field": field, "values[0]": value}
+        )
+        return found
+
+    def user(self, number: str) -> dict[str, Any]:
+        (user,) = self.users("idnumber", number)
+        return user
+
+    def cohorts(self) -> dict[str, list[int]]:
+        """Ids by idnumber."""
+        found: dict[str, list[int]] = {}
+        for each in self.call("core_cohort_get_cohorts"):
+            found.setdefault(each["idnumber"], []).append(each["id"])
+        return found
+
+    def create_cohort(self, idnumber: str, name: str = "Cohorte") -> int:
+        form = {
+            "cohorts[0][categorytype][type]": "system",
+            "cohorts[0][categorytype][value]": "",
+            "cohorts[0][name]": name,
+            "cohorts[0][idnumber]": idnumber,
+        }
+        return int(self.call("core_cohort_create_cohorts", **form)[0]["id"])
+
+    def delete_cohort(self, cohort_id: int) -> None:
+        self.call("core_cohort_delete_cohorts", **{"cohortids[0]": cohort_id})
+
+    def join(self, cohort_id: int, userid: int) -> None:
+        form = {
+            "members[0][cohorttype][type]": "id",
+            "members[0][cohorttype][value]": cohort_id,
+            "members[0][usertype][type]": "id",
+            "members[0][usertype][value]": userid,
+        }
+        assert self.call("core_cohort_add_cohort_members", **form) == {"warnings": []}
+
+    def cohorts_of(self, number: str) -> list[str]:
+        userid = self.user(number)["id"]
+        inside = []
+        for idnumber, ids in self.cohorts().items():
+            for id_ in ids:
+                (members,) = self.call("core_cohort_get_cohort_members", **{"cohortids[0]": id_})
+                if userid in members["userids"]:
+                    inside.append(idnumber)
+        return sorted(inside)
+
+
+WRITES = (
+    "core_user_create_users",
+    "core_user_update_users",
+    "core_cohort_create_cohorts",
+    "core_cohort_add_cohort_members",
+    "core_cohort_delete_cohort_members",
+)
+
+
+def calls(moodle: MoodleStandIn) -> dict[str, int]:
+    """Calls that the site has received so far, by function."""
+    received: dict[str, int] = moodle.control()["calls"]
+    return received
+
+
+def writes(moodle: MoodleStandIn) -> dict[str, int]:
+    """Writing calls that the site has received so far, by function."""
+    return {name: count for name, count in calls(moodle).items() if name in WRITES}
