@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import SesameError
@@ -90,6 +91,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("vault", lambda: _vault(settings)),
         Check("store", lambda: _store(settings)),
         Check("log", lambda: _log(settings)),
+        *(Check(target, partial(_target, settings, target)) for target in settings.targets),
     ]
 
 
@@ -146,6 +148,25 @@ def _log(settings: Settings) -> Finding:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
         pass  # SQLite writes files of its own beside the log
     return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
+
+
+def _target(settings: Settings, target: str) -> Finding:
+    """Exercise the whole path to a target, as its consumer does after an outage: on no student's object."""
+    from sesame.wiring import build
+
+    path = _sqlite_path(settings.store_url.get_secret_value())
+    if path is not None and not path.exists():
+        return fail("not checked: its consumer needs the database", "Mend `store` first.")
+    application = build(settings)
+    try:
+        handler = application.handler(target)
+        try:
+            handler.probe()
+            return ok(f"{handler.describe().system}: the whole path works")
+        finally:
+            handler.close()
+    finally:
+        application.close()
 
 
 def _sqlite_path(url: str) -> Path | None:

@@ -5,6 +5,7 @@ A label never identifies a student: the labels are on a list, and each has few v
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 PREFIX: Final = "sesame_"
 LABELS: Final[dict[str, str]] = {
-    "target": "`directory`, `mailbox`, `moodle`, …; `all` for the whole account",
+    "target": "`directory`, `mailbox`, `moodle`; `all` for the whole account",
     "consumer": "`registry`, `propagation`, or a target",
     "lane": "`personal` or `bulk`",
     "window": "`within_15_min`, `within_60_min`, `beyond` or `bulk`",
@@ -24,7 +25,6 @@ LABELS: Final[dict[str, str]] = {
     "cause": "the token of a failure, e.g. `identity_collision`",
     "kind": "a fixed word, listed in the metric's text",
     "topic": "a topic of the log",
-    "version": "the version of the program",
 }
 """Every label that a metric may have, and its values. None may identify a person."""
 
@@ -54,6 +54,7 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         self.definitions: list[Definition] = []
         self._refreshers: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
         self._define_promises()
         self._define_work()
         self._define_backlogs()
@@ -62,111 +63,72 @@ class Metrics:
     def _define_promises(self) -> None:
         self.propagation_seconds = self._histogram(
             "propagation_seconds",
-            "Time from a person's act to the read-back of its result, waiting for preconditions left out.",
+            "Time from an act to the read-back of its result, without what was waited for a precondition.",
             ("target", "lane"),
             _PROPAGATION_BUCKETS,
         )
         self.propagation_in_window = self._counter(
             "propagation_in_window_total",
-            "Completed propagations by the window that they ended in.",
+            "Completed propagations, by the window that they ended in.",
             ("window",),
-        )
-        self.propagation_overdue = self._counter(
-            "propagation_overdue_total",
-            "Announcements of lateness; result: `late` or `breached`.",
-            ("result",),
-        )
-        self.propagation_open = self._gauge(
-            "propagation_open",
-            "Accounts that some target does not have yet, waiting ones left out.",
-            ("lane",),
         )
 
     def _define_work(self) -> None:
-        self.outcomes = self._counter(
-            "outcomes_total", "Outcomes published, by target.", ("target", "outcome", "lane")
-        )
         self.attempts = self._counter(
             "attempts_total",
-            "Students' turns at a target; result: `done`, `waiting`, `retry`, `dead`, `target_down`, "
-            "`throttled` or `misconfigured`.",
+            "Students' turns at a target; result: `done`, `waiting`, `retry` or `dead`.",
             ("consumer", "result"),
+        )
+        self.outcomes = self._counter(
+            "outcomes_total", "How students' turns ended, by lane.", ("target", "outcome", "lane")
         )
         self.changes = self._counter(
             "target_changes_total",
-            "Turns that ended with the target at the account's state; result: `written` or `unchanged`.",
+            "Turns that left the target at the account's state; result: `written` or `unchanged`.",
             ("target", "result"),
         )
         self.call_seconds = self._histogram(
             "target_call_seconds",
-            "Duration of a call to a target, retries within included.",
+            "Duration of one batch at a target, its read-back and retries included.",
             ("target",),
             _CALL_BUCKETS,
         )
         self.batch_students = self._histogram(
-            "target_batch_students", "Students in one call to a target.", ("target",), _BATCH_BUCKETS
-        )
-        self.events = self._counter(
-            "events_total",
-            "Records read from the log; result: `handled`, `duplicate`, `superseded` or `unreadable`.",
-            ("consumer", "topic", "result"),
-        )
-        self.imports_rows = self._counter(
-            "imports_rows_total",
-            "Rows of registrar's files; result: `new`, `changed`, `unchanged`, `cancelled` or `rejected`.",
-            ("result",),
-        )
-        self.accounts_minted = self._counter(
-            "account_versions_total", "Versions of accounts minted, by cause.", ("cause", "lane")
+            "target_batch_students", "Students in one batch.", ("target",), _BATCH_BUCKETS
         )
 
     def _define_backlogs(self) -> None:
         self.lag_records = self._gauge(
-            "lag_records", "Records above the committed offsets, i.e. not settled.", ("consumer", "topic")
-        )
-        self.in_hand = self._gauge(
-            "in_hand", "Students read from the log and not settled.", ("consumer", "lane")
+            "lag_records", "Records above the committed offsets: not settled yet.", ("consumer", "topic")
         )
         self.parked = self._gauge(
-            "parked", "Parked students; kind: `retry`, `waiting` or `lease`.", ("consumer", "kind")
-        )
-        self.parked_age_seconds = self._gauge(
-            "parked_oldest_seconds", "Age of the oldest parked retry.", ("consumer",)
+            "parked", "Parked students; kind: `retry`, `waiting` or `leased`.", ("consumer", "kind")
         )
         self.waiting = self._gauge(
             "waiting", "Students who wait for a business precondition.", ("target", "reason")
         )
         self.dead_letters = self._gauge("dead_letters", "Unresolved dead letters.", ("consumer", "cause"))
         self.outbox_rows = self._gauge("outbox_rows", "Rows of the outbox that are not on the log yet.", ())
-        self.outbox_oldest_seconds = self._gauge(
-            "outbox_oldest_seconds", "Age of the oldest row of the outbox.", ()
-        )
 
     def _define_process(self) -> None:
         self.consumer_up = self._gauge(
             "consumer_up", "1 while the consumer's loop runs in this process, else 0.", ("consumer",)
         )
         self.circuit_state = self._gauge(
-            "circuit_state", "0: closed; 1: half open; 2: open, the target is down.", ("consumer",)
-        )
-        self.quarantine = self._gauge(
-            "quarantine",
-            "1 while the consumer is stopped by too many permanent failures, else 0.",
+            "circuit_state",
+            "0: closed; 1: half open; 2: open, i.e. the target is down, throttles or refuses the consumer.",
             ("consumer",),
         )
         self.last_progress = self._gauge(
             "last_progress_timestamp_seconds",
-            "When the consumer last settled something (Unix time).",
+            "When a student's turn last ended (Unix time).",
             ("consumer",),
         )
         self.log_fields_dropped = self._counter(
             "log_fields_dropped_total", "Fields of log lines that were not on the list of allowed ones.", ()
         )
         self.scrape_errors = self._counter(
-            "scrape_errors_total", "Gauges that could not be read when somebody looked.", ()
-        )
-        self.build_info = self._gauge(
-            "build_info", "Always 1; the label says which version runs.", ("version",)
+            "scrape_errors_total", "Times that gauges could not be read when somebody looked.", ()
         )
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
@@ -175,13 +137,14 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format. A refresher that fails is counted; its gauges stay."""
-        for refresher in self._refreshers:
-            try:
-                refresher()
-            except Exception:  # noqa: BLE001 (a fault here must not hide the other metrics)
-                self.scrape_errors.inc()
-                structlog.get_logger().warning("metrics_not_refreshed", exc_info=True)
-        return generate_latest(self.registry)
+        with self._lock:  # gauges are emptied and filled: nobody may look in between
+            for refresher in self._refreshers:
+                try:
+                    refresher()
+                except Exception:  # noqa: BLE001 (a fault here must not hide the other metrics)
+                    self.scrape_errors.inc()
+                    structlog.get_logger().warning("metrics_not_refreshed", exc_info=True)
+            return generate_latest(self.registry)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(self._defined(name, "counter", text, labels), text, labels, registry=self.registry)

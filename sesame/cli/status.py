@@ -1,0 +1,77 @@
+"""`sesame status`: one person, in one look."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import SesameError
+from sesame.cli.context import Context, pass_context
+from sesame.cli.options import json_option
+from sesame.cli.output import data_console, write_json
+from sesame.diagnosis import PersonStatus, TargetStatus, person_status
+
+_COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
+
+
+class NoSuchStudent(SesameError):
+    """The registry has no account for this student number. Check the number; if it is right, the registrar's
+    file has not been imported, or its line was refused: see the rejects file."""
+
+
+@click.command()
+@click.argument("student")
+@json_option
+@pass_context
+def status(context: Context, *, student: str, as_json: bool) -> None:
+    """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
+    app = context.application
+    found = person_status(app.database, student, targets=app.settings.targets, follows=app.follows)
+    if found is None:
+        raise NoSuchStudent(f"no account for student number {student!r}")
+    if as_json:
+        write_json(found.document())
+    else:
+        _show(found)
+
+
+def _show(person: PersonStatus) -> None:
+    console = data_console()
+    holds = f", held: {', '.join(person.holds)}" if person.holds else ""
+    console.print(
+        f"{person.student_number}  {person.login}  {person.mail}\n"
+        f"{person.state}: version {person.version}, {person.stage}{holds}"
+    )
+    if person.activated_at is not None:
+        console.print(f"activated {_time(person.activated_at)}")
+    if person.completed_at is not None and person.elapsed_s is not None:
+        console.print(
+            f"complete {_time(person.completed_at)}, {person.elapsed_s:.1f} s after it was asked for"
+        )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("target", "state", "since", "version", "cause", "next"):
+        table.add_column(column)
+    for target in person.targets:
+        table.add_row(*_row(target))
+    console.print(table)
+
+
+def _row(target: TargetStatus) -> tuple[Text | str, ...]:
+    cause = target.cause
+    if target.pending:
+        cause += f" Pending: {', '.join(target.pending)}."
+    return (
+        target.target,
+        Text(target.state, style=_COLOURS.get(target.state, "")),
+        _time(target.since) if target.since else "",
+        str(target.version or ""),
+        cause,
+        target.next,
+    )
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")

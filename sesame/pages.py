@@ -1,0 +1,52 @@
+"""Write the generated reference pages, or check that they are current: `python -m sesame.pages [--check]`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sesame.cli.page import cli_page
+from sesame.errors_page import errors_page
+from sesame.observability.page import metrics_page
+from sesame.settings.page import settings_page
+
+FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "metrics.md": metrics_page,
+    "settings.md": settings_page,
+}
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """The names of the pages that are missing or not what they would be now."""
+    return [
+        name
+        for name, page in PAGES.items()
+        if not (folder / name).exists() or (folder / name).read_text(encoding="utf-8") != page()
+    ]
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write every page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` only compare them; the exit code."""
+    if "--check" not in arguments:
+        write()
+        return 0
+    old = stale()
+    if old:
+        sys.stderr.write(f"docs/reference is not current: {', '.join(old)}. Run `make pages`.\n")
+    return 1 if old else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
