@@ -49,7 +49,6 @@ class DirectoryHandler:
         system: technology and address, for operators.
         batch_size: students in one call.
         work_s_max: no further student is begun after this; the rest is tried again.
-        student_s_max: the longest that one student can take, time-outs and attempts included.
         monotonic: seconds, for the limit above.
     """
 
@@ -64,7 +63,6 @@ class DirectoryHandler:
         system: str,
         batch_size: int = 20,
         work_s_max: float = 30.0,
-        student_s_max: float = 120.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -73,7 +71,9 @@ class DirectoryHandler:
         self._system = system
         self.batch_size = batch_size
         self._work_s_max = work_s_max
-        self.call_s_max = work_s_max + student_s_max
+        self.call_s_max = (
+            work_s_max + 3 * directory.verb_s_max
+        )  # to close, to apply the last slice, to read back
         self._monotonic = monotonic
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -72,8 +73,9 @@ class LdapClient:
     connection can be made, Misconfigured when the server's certificate or our credentials are refused.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.endpoint = endpoint
+        self._monotonic = monotonic
         self._local = threading.local()
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
@@ -118,6 +120,20 @@ class LdapClient:
             )
             yield answer, found
 
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Begin no operation of this thread later than `seconds` from now: TargetDown is raised instead."""
+        self._local.deadline = self._monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._local.deadline = None
+
+    @property
+    def operation_s_max(self) -> float:
+        """The longest that one operation takes: a connection, TLS, a bind and the answer."""
+        return self.endpoint.connect_timeout_s + 3.0 * self.endpoint.receive_timeout_s
+
     def disconnect(self) -> None:
         """Close every thread's connection."""
         with self._lock:
@@ -151,6 +167,9 @@ class LdapClient:
         return answer, found, page.get("cookie") or b""
 
     def _run(self, operation: Callable[[Connection], Any]) -> tuple[Answer, Any, Mapping[str, Any]]:
+        deadline: float | None = getattr(self._local, "deadline", None)
+        if deadline is not None and self._monotonic() >= deadline:
+            raise TargetDown(f"{self.endpoint.uri} is too slow: the time for this work is used up")
         connection = self._connection()
         try:
             _, result, response, _ = operation(connection)

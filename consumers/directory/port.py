@@ -124,7 +124,13 @@ class Directory(Protocol):
     Every verb raises TargetDown when the server cannot be reached or does not answer, and Misconfigured (with
     the remedy) when it refuses the consumer's account, its rights, its base or its schema. Nothing is lost by
     calling a verb again: each writes only what differs.
+
+    Attributes:
+        verb_s_max: the longest that a verb takes, time-outs and attempts included; `dump` alone may take
+            longer. One that would take longer raises TargetDown.
     """
+
+    verb_s_max: float
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
         """Bring each entry to what is desired and touch nothing else; one result per student number.

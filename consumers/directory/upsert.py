@@ -38,6 +38,9 @@ T = TypeVar("T")
 ATTEMPTS_MAX = 3
 """How often one student's work is tried within a call when the directory is busy or hangs up."""
 
+VERB_S_MAX = 30.0
+"""No verb but `dump` begins another operation after this many seconds."""
+
 _CONFLICTS_MAX = 16
 _CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
 _NUMBERS_PER_SEARCH = 100
@@ -94,31 +97,24 @@ class LdapDirectory:
         self._sleep = sleep
         self._clock_ns = clock_ns
         self._known_groups: set[str] = set()
+        self.verb_s_max = VERB_S_MAX + client.operation_s_max
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
         """See `port.Directory.apply`."""
-        found = self.read([desired.student_number for desired in batch])
-        return {d.student_number: self._settle(d, found[d.student_number]) for d in batch}
+        with self._client.within(VERB_S_MAX):
+            found = self._read([desired.student_number for desired in batch])
+            return {d.student_number: self._settle(d, found[d.student_number]) for d in batch}
 
     def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
         """See `port.Directory.close`."""
-        found = self.read(batch)
-        return {number: self._shut(found[number]) for number in batch}
+        with self._client.within(VERB_S_MAX):
+            found = self._read(batch)
+            return {number: self._shut(found[number]) for number in batch}
 
     def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `port.Directory.read`."""
-        found: dict[str, list[ObservedEntry]] = {number: [] for number in student_numbers}
-        for start in range(0, len(student_numbers), _NUMBERS_PER_SEARCH):
-            criterion = any_of("supannEtuId", student_numbers[start : start + _NUMBERS_PER_SEARCH])
-            answer, rows = self._readable(
-                partial(self._client.search, self._branches.people, criterion, _READ)
-            )
-            _expect_success(answer)
-            for observed in (difference.observed(dn, raw) for dn, raw in rows):
-                for number in observed.student_numbers:
-                    if number in found:
-                        found[number].append(observed)
-        return {number: tuple(several) for number, several in found.items()}
+        with self._client.within(VERB_S_MAX):
+            return self._read(student_numbers)
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `port.Directory.dump`."""
@@ -133,7 +129,30 @@ class LdapDirectory:
 
     def probe(self) -> None:
         """See `port.Directory.probe`. Several processes may probe at once: a later mark will do too."""
-        dn = self._branches.probe
+        with self._client.within(VERB_S_MAX):
+            self._probe(self._branches.probe)
+
+    def disconnect(self) -> None:
+        """See `port.Directory.disconnect`."""
+        self._client.disconnect()
+
+    # --- the branch -----------------------------------------------------------------------------------
+
+    def _read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        found: dict[str, list[ObservedEntry]] = {number: [] for number in student_numbers}
+        for start in range(0, len(student_numbers), _NUMBERS_PER_SEARCH):
+            criterion = any_of("supannEtuId", student_numbers[start : start + _NUMBERS_PER_SEARCH])
+            answer, rows = self._readable(
+                partial(self._client.search, self._branches.people, criterion, _READ)
+            )
+            _expect_success(answer)
+            for observed in (difference.observed(dn, raw) for dn, raw in rows):
+                for number in observed.student_numbers:
+                    if number in found:
+                        found[number].append(observed)
+        return {number: tuple(several) for number, several in found.items()}
+
+    def _probe(self, dn: str) -> None:
         mark = f"probe {self._clock_ns():020d} {secrets.token_hex(8)}"
         answer = self._readable(
             lambda: self._client.modify(dn, [("replace", "description", (mark,))], revision=None)
@@ -150,10 +169,6 @@ class LdapDirectory:
                 return
         raise TargetDown("the directory accepted the probe's write and does not show it")
 
-    def disconnect(self) -> None:
-        """See `port.Directory.disconnect`."""
-        self._client.disconnect()
-
     # --- one student's entry --------------------------------------------------------------------------
 
     def _settle(self, desired: DesiredEntry, found: tuple[ObservedEntry, ...]) -> ApplyResult:
@@ -161,7 +176,7 @@ class LdapDirectory:
 
         def attempt() -> ApplyResult:
             # What was read before a failed attempt is stale: that attempt may have been carried out.
-            current = known.pop() if known else self.read([desired.student_number])[desired.student_number]
+            current = known.pop() if known else self._read([desired.student_number])[desired.student_number]
             refused = self._ensure_groups(desired.groups)
             return refused or self._upsert(desired, current)
 

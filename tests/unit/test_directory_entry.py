@@ -1,0 +1,217 @@
+"""The SupAnn entry of an account, without any server."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.directory.entry import OWNED, Profile, canonical, desired_entry, differences, user_password
+from consumers.directory.port import Credential, ObservedEntry
+from schemas.account import (
+    Account,
+    Administrative,
+    Enrolment,
+    Hold,
+    Membership,
+    Pedagogical,
+    Person,
+    Requirement,
+    Stage,
+)
+
+PROFILE = Profile(uai="0751717J", scope="univ-exemple.fr", mail_quota_bytes=2**30)
+
+
+def enrolment(step: str = "L2DROIT", **fields: Any) -> Enrolment:
+    state: dict[str, Any] = {
+        "year": 2026,
+        "step": step,
+        "step_version": "110",
+        "step_label": "Licence 2 Droit",
+        "component": "DSP",
+        "administrative": Administrative.IN_FORCE,
+        "pedagogical": Pedagogical.PENDING,
+    }
+    return Enrolment(**(state | fields))
+
+
+def account(**fields: Any) -> Account:
+    state: dict[str, Any] = {
+        "student_number": "22601234",
+        "version": 3,
+        "stage": Stage.ACTIVE,
+        "login": "noemie.d-artagnan",
+        "mail": "noemie.d-artagnan@etu.univ-exemple.fr",
+        "principal": "noemie.d-artagnan@univ-exemple.fr",
+        "person": Person(birth_name="d’Artagnan", given_name="Noémie"),
+        "affiliations": ("student",),
+        "entities": ("DSP", "SCI"),
+        "enrolments": (enrolment(),),
+        "valid_until": date(2027, 12, 31),
+    }
+    return Account(**(state | fields))
+
+
+def attributes(**fields: Any) -> dict[str, tuple[str, ...]]:
+    return dict(desired_entry(account(**fields), PROFILE).attributes)
+
+
+def observed(**fields: Any) -> ObservedEntry:
+    """An entry that shows exactly what is desired of the account."""
+    wanted = desired_entry(account(**fields), PROFILE)
+    return ObservedEntry(
+        dn=f"uid={wanted.login},ou=people,dc=univ-exemple,dc=fr",
+        logins=(wanted.login,),
+        student_numbers=(wanted.student_number,),
+        version=wanted.version,
+        revision="20260901080000.000000Z#000000#000#000000",
+        classes=("top", *wanted.classes),
+        attributes={name: values for name, values in wanted.attributes.items() if values},
+        locked=wanted.locked,
+        credential_ref=None,
+    )
+
+
+def test_names_follow_supann() -> None:
+    shown = attributes(person=Person(birth_name="Çelik", usage_name="Çelik-Öztürk", given_name="Zoé"))
+    assert (shown["cn"], shown["displayName"], shown["sn"]) == (
+        ("Celik-Ozturk Zoe",),
+        ("Zoé Çelik-Öztürk",),
+        ("Çelik-Öztürk",),
+    )
+
+
+def test_the_preferred_given_name_is_the_only_one_shown() -> None:
+    person = Person(birth_name="Martin", given_name="Julien", preferred_given_name="Julie")
+    entry = desired_entry(account(person=person), PROFILE)
+    assert entry.attributes["givenName"] == ("Julie",)
+    assert not any("Julien" in value for values in entry.attributes.values() for value in values)
+
+
+def test_an_enrolment_becomes_a_composite_and_its_atomic_copies() -> None:
+    shown = attributes()
+    assert shown["supannEtuInscription"] == (
+        "[etab={UAI}0751717J][anneeinsc=2026][cursusann={SUPANN}L2][affect=DSP][etape={UAI:0751717J}L2DROIT-110]",
+    )
+    assert shown["supannEtuEtape"] == ("{UAI:0751717J}L2DROIT-110",)
+    assert shown["supannEtuAnneeInscription"] == ("2026",)
+    assert shown["supannEtuCursusAnnee"] == ("{SUPANN}L2",)
+    assert shown["supannEtuDateFin"] == ("20271231235959Z",)
+
+
+def test_only_enrolments_in_force_are_shown() -> None:
+    cancelled = enrolment("L3HIST", administrative=Administrative.CANCELLED)
+    unpaid = enrolment("M1HIST", administrative=Administrative.AWAITING_PAYMENT)
+    assert attributes(enrolments=(enrolment(), cancelled, unpaid)) == attributes()
+
+
+def test_a_step_whose_code_tells_no_cursus_year_leaves_that_key_out() -> None:
+    shown = attributes(enrolments=(enrolment("BUT1GEA"),))
+    assert shown["supannEtuCursusAnnee"] == ()
+    assert "cursusann" not in shown["supannEtuInscription"][0]
+
+
+def test_a_student_is_a_member_and_values_are_scoped() -> None:
+    shown = attributes()
+    assert shown["eduPersonAffiliation"] == ("member", "student")
+    assert shown["eduPersonPrimaryAffiliation"] == ("student",)
+    assert shown["eduPersonScopedAffiliation"] == ("member@univ-exemple.fr", "student@univ-exemple.fr")
+
+
+@pytest.mark.parametrize(
+    ("fields", "state", "enabled"),
+    [
+        ({}, "{COMPTE}A:SupannActif::20271231", "TRUE"),
+        ({"stage": Stage.GRACE}, "{COMPTE}A:SupannSursis::20271231", "TRUE"),
+        ({"stage": Stage.EXPIRED}, "{COMPTE}I:SupannExpire::20271231", "FALSE"),
+        ({"holds": frozenset({Hold.SUSPENDED})}, "{COMPTE}S:SupannVerrouille::20271231", "FALSE"),
+        (
+            {"holds": frozenset({Hold.SUSPENDED, Hold.TECHNICAL})},
+            "{COMPTE}S:VerrouTechnique::20271231",
+            "FALSE",
+        ),
+    ],
+)
+def test_stage_and_holds_decide_the_state_of_the_account(
+    fields: dict[str, Any], state: str, enabled: str
+) -> None:
+    entry = desired_entry(account(**fields), PROFILE)
+    assert state in entry.attributes["supannRessourceEtatDate"]
+    assert entry.attributes["sesameMailEnabled"] == (enabled,)
+    assert entry.locked is (enabled == "FALSE")
+
+
+def test_a_closed_account_is_given_no_password_since_that_would_unlock_it() -> None:
+    credential = Credential("ref-1", lambda: "{ARGON2}…")
+    assert desired_entry(account(), PROFILE, credential).credential is credential
+    held = account(holds=frozenset({Hold.ADMINISTRATIVE}))
+    assert desired_entry(held, PROFILE, credential).credential is None
+
+
+def test_a_group_whose_requirement_is_unmet_is_not_given_yet() -> None:
+    met = Membership(
+        key="L2DROIT-2026", name="Licence 2 Droit", requires=Requirement.ADMINISTRATIVE, met=True
+    )
+    unmet = Membership(key="TD-12", name="TD 12", requires=Requirement.PEDAGOGICAL, met=False)
+    entry = desired_entry(account(groups=(met, unmet)), PROFILE)
+    assert entry.attributes["sesameGroup"] == ("L2DROIT-2026",)
+    assert dict(entry.groups) == {"L2DROIT-2026": "Licence 2 Droit"}
+
+
+def test_an_erased_person_leaves_a_login_and_no_name() -> None:
+    entry = desired_entry(account(stage=Stage.ERASED), PROFILE)
+    values = " ".join(value for several in entry.attributes.values() for value in several)
+    assert "Artagnan" not in values
+    assert entry.attributes["sn"] == ("noemie.d-artagnan",)
+    assert entry.attributes["mail"] == ()
+
+
+@given(family=st.text(min_size=1, max_size=40), given_name=st.text(max_size=40), alias=st.text(max_size=20))
+def test_no_name_makes_an_empty_value_or_a_missing_compulsory_one(
+    family: str, given_name: str, alias: str
+) -> None:
+    shown = attributes(person=Person(birth_name=family, given_name=given_name), aliases=(alias,))
+    assert set(shown) == set(OWNED)
+    assert shown["cn"]
+    assert shown["sn"]
+    assert shown["cn"][0].isascii()
+    assert all(value.strip() for values in shown.values() for value in values)
+
+
+def test_an_entry_as_desired_shows_no_difference_and_each_drift_is_named() -> None:
+    wanted = desired_entry(account(), PROFILE)
+    assert differences(wanted, observed()) == ()
+    assert differences(wanted, observed(version=2)) == ("sesameVersion",)
+    assert differences(wanted, observed(mail="autre@univ-exemple.fr")) == ("mail",)
+    with_password = desired_entry(account(), PROFILE, Credential("ref-1", lambda: None))
+    assert differences(with_password, observed()) == ("sesameCredentialRef",)
+
+
+def test_the_canonical_form_ignores_order_case_of_the_name_and_bookkeeping() -> None:
+    one = observed()
+    other = ObservedEntry(
+        dn=one.dn.replace("uid=", "UID="),
+        logins=one.logins,
+        student_numbers=one.student_numbers,
+        version=one.version + 1,
+        revision="20270101000000.000000Z#000000#000#000000",
+        classes=("top",),
+        attributes={name: values[::-1] for name, values in reversed(list(one.attributes.items()))},
+        locked=one.locked,
+        credential_ref=one.credential_ref,
+    )
+    assert canonical(one) == canonical(other)
+    assert canonical(one) != canonical(observed(mail="autre@univ-exemple.fr"))
+
+
+def test_a_bare_argon2_hash_gets_slapds_scheme_and_others_are_left_alone() -> None:
+    assert user_password("$argon2id$v=19$m=1") == "{ARGON2}$argon2id$v=19$m=1"
+    assert user_password("{SSHA512}abcd") == "{SSHA512}abcd"
+
+
+def test_a_credential_shows_no_secret() -> None:
+    assert "ARGON2" not in repr(Credential("ref-1", lambda: "{ARGON2}$argon2id$…"))

@@ -1,0 +1,213 @@
+"""What the handler makes of the port's results, with a directory that exists in memory only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from consumers.directory.difference import changes, guarded_by_values
+from consumers.directory.entry import Profile
+from consumers.directory.handler import CREDENTIAL_GONE, DirectoryHandler
+from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.vault import SealBroken
+from schemas.account import Account, Hold, Person, Stage
+
+PROFILE = Profile(uai="0751717J", scope="univ-exemple.fr")
+
+
+def account(number: str = "22601234", **fields: Any) -> Account:
+    state: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": f"hugo.roux{number}",
+        "mail": f"hugo.roux{number}@univ-exemple.fr",
+        "principal": f"hugo.roux{number}@univ-exemple.fr",
+        "person": Person(birth_name="Roux", given_name="Hugo"),
+        "affiliations": ("student",),
+    }
+    return Account(**(state | fields))
+
+
+class InMemory:
+    """The port's fake: keeps what it is given, unless told to answer otherwise."""
+
+    verb_s_max = 1.0
+
+    def __init__(self) -> None:
+        self.entries: dict[str, ObservedEntry] = {}
+        self.answers: dict[str, ApplyResult] = {}
+        self.calls: list[tuple[str, int]] = []
+        self.forgets: set[str] = set()
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        self.calls.append(("apply", len(batch)))
+        return {one.student_number: self._apply(one) for one in batch}
+
+    def _apply(self, one: DesiredEntry) -> ApplyResult:
+        if one.student_number in self.answers:
+            return self.answers[one.student_number]
+        secret = one.credential.user_password() if one.credential else None
+        self.entries[one.student_number] = ObservedEntry(
+            dn=f"uid={one.login},ou=people",
+            logins=(one.login,),
+            student_numbers=(one.student_number,),
+            version=one.version,
+            revision="1",
+            classes=one.classes,
+            attributes=one.attributes,
+            locked=one.locked,
+            credential_ref=one.credential.ref if one.credential and secret else None,
+        )
+        return Applied(changed=True)
+
+    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+        self.calls.append(("close", len(batch)))
+        return {number: Applied(changed=False) for number in batch}
+
+    def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        self.calls.append(("read", len(student_numbers)))
+        return {
+            n: (self.entries[n],) if n in self.entries and n not in self.forgets else ()
+            for n in student_numbers
+        }
+
+    def dump(self) -> Iterator[ObservedEntry]:
+        yield from self.entries.values()
+
+    def probe(self) -> None:
+        self.calls.append(("probe", 0))
+
+    def disconnect(self) -> None:
+        self.calls.append(("disconnect", 0))
+
+
+class Secrets:
+    def __init__(self, **hashes: str) -> None:
+        self.hashes: dict[str, str] = hashes
+        self.consumed: list[str] = []
+        self.broken = False
+
+    def open(self, ref: str) -> str | None:
+        if self.broken:
+            raise SealBroken
+        return self.hashes.get(ref)
+
+    def consume(self, refs: Sequence[str]) -> None:
+        self.consumed += refs
+
+
+@pytest.fixture
+def directory() -> InMemory:
+    return InMemory()
+
+
+def handle(directory: InMemory, *accounts: Account, secrets: Secrets | None = None) -> list[HandlerOutcome]:
+    handler = DirectoryHandler(directory, secrets or Secrets(), PROFILE, system="memory")
+    outcomes = handler.handle([Task(one) for one in accounts])
+    return [outcomes[one.student_number] for one in accounts]
+
+
+def test_refusals_are_dead_letters_and_doubts_are_tried_again(directory: InMemory) -> None:
+    directory.answers = {
+        "1": Refused("identity_collision", "held"),
+        "2": Unsettled("outcome_unknown", "no answer", unknown=True),
+    }
+    assert handle(directory, account("1"), account("2")) == [
+        Dead("identity_collision", "held"),
+        Retry("outcome_unknown", "no answer", unknown=True),
+    ]
+
+
+def test_nothing_is_announced_that_was_not_read_back(directory: InMemory) -> None:
+    directory.forgets = {"1"}
+    (outcome,) = handle(directory, account("1"))
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("read_back_missing", True)
+
+
+def test_what_is_read_back_otherwise_than_written_is_no_success(directory: InMemory) -> None:
+    directory.answers = {"1": Applied(changed=True)}
+    handle(directory, account("2"))
+    directory.entries["1"] = directory.entries["2"]
+    (outcome,) = handle(directory, account("1"))
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "read_back_differs"
+    assert "hugo.roux" not in outcome.message
+
+
+def test_access_is_closed_first_and_only_where_it_must_be(directory: InMemory) -> None:
+    handle(directory, account("1"), account("2", holds=frozenset({Hold.SUSPENDED})))
+    assert directory.calls == [("close", 1), ("apply", 2), ("read", 2)]
+
+
+def test_a_hash_is_consumed_only_when_its_reference_was_read_back(directory: InMemory) -> None:
+    secrets = Secrets(**{"ref-a": "$argon2id$a", "ref-b": "$argon2id$b"})
+    directory.answers = {"2": Unsettled("directory_busy", "busy")}
+    handle(
+        directory, account("1", credential_ref="ref-a"), account("2", credential_ref="ref-b"), secrets=secrets
+    )
+    assert secrets.consumed == ["ref-a"]
+
+
+def test_a_password_that_is_gone_waits_for_a_new_one(directory: InMemory) -> None:
+    assert handle(directory, account("1", credential_ref="ref-x")) == [Waiting(CREDENTIAL_GONE)]
+
+
+def test_a_seal_that_does_not_open_is_that_students_dead_letter(directory: InMemory) -> None:
+    secrets = Secrets()
+    secrets.broken = True
+    broken, fine = handle(directory, account("1", credential_ref="ref-x"), account("2"), secrets=secrets)
+    assert isinstance(broken, Dead)
+    assert broken.cause == "seal_broken"
+    assert isinstance(fine, Done)
+
+
+def test_when_the_time_is_used_up_the_rest_is_left_for_another_turn(directory: InMemory) -> None:
+    ticks = iter([0.0, 0.0, 31.0, 31.0])
+    handler = DirectoryHandler(
+        directory, Secrets(), PROFILE, system="memory", work_s_max=30.0, monotonic=lambda: next(ticks)
+    )
+    outcomes = handler.handle([Task(account(str(n))) for n in range(20)])
+    done = [isinstance(outcome, Done) for outcome in outcomes.values()]
+    assert done == [True] * 10 + [False] * 10
+
+
+def test_a_guarded_change_names_what_it_expects_to_find(directory: InMemory) -> None:
+    handle(directory, account("1"))
+    seen = directory.entries["1"]
+    spy = InMemory()
+    spy.answers = {}
+    handle(spy, account("1", version=2, mail="h.roux@univ-exemple.fr"))
+    wanted = spy.entries["1"]
+    moved = DesiredEntry(
+        student_number="1",
+        login=wanted.logins[0],
+        version=2,
+        classes=wanted.classes,
+        attributes=wanted.attributes,
+        locked=False,
+    )
+    guarded = guarded_by_values(changes(moved, seen), seen)
+    assert guarded == [
+        ("delete", "mail", ("hugo.roux1@univ-exemple.fr",)),
+        ("add", "mail", ("h.roux@univ-exemple.fr",)),
+        ("delete", "sesameVersion", ("1",)),
+        ("add", "sesameVersion", ("2",)),
+    ]
+
+
+def test_a_call_takes_no_longer_than_its_work_one_slice_more_and_the_rest() -> None:
+    handler = DirectoryHandler(InMemory(), Secrets(), PROFILE, system="memory", work_s_max=30.0)
+    assert handler.call_s_max == 30.0 + 3 * InMemory.verb_s_max
+
+
+def test_it_says_what_it_owns_and_closes_what_it_opened(directory: InMemory) -> None:
+    handler = DirectoryHandler(directory, Secrets(), PROFILE, system="LDAP ldap://127.0.0.1")
+    handler.probe()
+    handler.close()
+    assert directory.calls == [("probe", 0), ("disconnect", 0)]
+    assert {"userPassword", "mail", "sesameVersion"} <= set(handler.describe().owns)
