@@ -140,7 +140,7 @@ class Runner:
             return None
         return HttpServer(
             self._metrics,
-            live={"loops": self._dead_loops},
+            live={},  # loops start again by themselves: a restart of the process would not help them
             ready={"loops": self._dead_loops, "store": self._store_fault},
             host=wanted.host,
             port=wanted.port,

@@ -11,6 +11,7 @@ from pipeline.store.locks import SiteLocks
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from schemas.events import PropagationCompleted
+from sesame.managed import ManagedCohorts
 from sesame.settings import Settings
 
 OnCompleted = Callable[[PropagationCompleted], None]
@@ -28,21 +29,6 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
         "moodle": lambda: _moodle(settings, database),
     }
     return makers[target]()
-
-
-def managed_cohorts(settings: Settings) -> Callable[[str], bool]:
-    """Whether a cohort's idnumber is one that the settings' templates can produce: such cohorts are ours."""
-    patterns = [re.compile(_pattern(template.key)) for template in settings.registry.cohorts]
-    return lambda idnumber: any(pattern.fullmatch(idnumber) for pattern in patterns)
-
-
-def _pattern(template: str) -> str:
-    """The regular expression of all that a template can produce; a year is four digits."""
-    parts = re.split(r"(\{[a-z_]+\})", template)
-    named = {"{year}": r"[0-9]{4}"}
-    return "".join(
-        named.get(part, r".+") if part.startswith("{") else re.escape(part) for part in parts if part
-    )
 
 
 def _directory(settings: Settings, vault: Vault) -> Handler:
@@ -64,7 +50,7 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
         step_format=wanted.step_format,
         cursus_pattern=wanted.cursus_pattern,
         mail_quota_bytes=wanted.mail_quota_bytes,
-        scope=settings.registry.scope,
+        scope=settings.registry.principal_scope,
     )
     return directory.DirectoryHandler(
         directory.LdapDirectory(directory.LdapClient(endpoint), branches),
@@ -80,5 +66,5 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:
-    site = settings.moodle.site()
-    return moodle.MoodleHandler(site, lock=SiteLocks(database), is_managed=managed_cohorts(settings))
+    managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
+    return moodle.moodle_handler(settings.moodle.site(), lock=SiteLocks(database), is_managed=managed)

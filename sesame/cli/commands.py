@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 COMMANDS: Final[dict[str, str]] = {
+    "activate": "sesame.cli.activate:activate",
+    "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "doctor": "sesame.cli.doctor:doctor",
+    "import": "sesame.cli.imports:import_command",
+    "migrate": "sesame.cli.migrate:migrate",
+    "overview": "sesame.cli.overview:overview",
+    "replay": "sesame.cli.replay:replay",
+    "run": "sesame.cli.run:run",
     "migrate": "sesame.cli.migrate:migrate",
     "settings": "sesame.cli.settings:settings",
+    "status": "sesame.cli.status:status",
     "vault": "sesame.cli.vault:vault",
     "version": "sesame.cli.version:version",
 }

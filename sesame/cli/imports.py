@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from producers.registrar import PROFILES, ImportReport, import_file
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option
@@ -30,8 +31,7 @@ def import_command(
 
     Exit code 3 when some lines were refused: the rejects file names line, column, fault and remedy.
     """
-    from pipeline.store.feeds import StoredFeed
-    from producers.registrar import PROFILES, import_file
+    from pipeline.store.feeds import SqlFeedMemory
     from sesame.wiring import utc_now
 
     app = context.application
@@ -44,7 +44,7 @@ def import_command(
         report = import_file(
             file,
             profile=profile,
-            feed=StoredFeed(app.database),
+            feed=SqlFeedMemory(app.database),
             producer=app.producer,
             clock=utc_now,
             dry_run=dry_run,
@@ -53,9 +53,19 @@ def import_command(
             republish=republish,
         )
     if as_json:
-        write_json(report.document())
+        write_json(report.to_json())
     else:
-        click.echo(report.text())
+        click.echo(_text(report))
     if report.rejected:
         click.echo(f"{report.rejected} lines were refused: see {rejects_path}", err=True)
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+
+def _text(report: ImportReport) -> str:
+    """The report in one line."""
+    verb = "would be published" if report.dry_run else "published"
+    return (
+        f"{report.lines} lines ({report.encoding}), {report.students} students: "
+        f"{report.recorded} enrolments and {report.cancelled} cancellations {verb}, "
+        f"{report.unchanged} unchanged, {report.duplicates} repeated, {report.rejected} refused"
+    )

@@ -1,0 +1,6 @@
+"""What is known of one person, from the pipeline's own records: where each target stands, why, and what next."""
+
+from sesame.diagnosis.person import PersonStatus, TargetStatus, person_status
+from sesame.diagnosis.reasons import Explanation, explain
+
+__all__ = ["Explanation", "PersonStatus", "TargetStatus", "explain", "person_status"]
