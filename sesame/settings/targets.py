@@ -42,7 +42,7 @@ class DirectorySettings(Section):
     )
     groups_dn: Dn = Field("ou=groups,dc=univ-exemple,dc=fr", description="The branch of the groups.")
     probe_dn: Dn = Field(
-        "uid=sesame-probe,ou=system,dc=univ-exemple,dc=fr",
+        "uid=sesame-probe,ou=people,dc=univ-exemple,dc=fr",
         description="The entry that the probe writes and reads; nobody's.",
     )
     uai: Annotated[str, StringConstraints(pattern=r"^[0-9]{7}[A-Z]$")] = Field(
