@@ -1,4 +1,4 @@
-"""What the tests of the Moodle consumer share: accounts, a handler on the stand-in, and other eyes than its own.
+"""What the tests of the Moodle consumer share: accounts, a handler on the stand-in, and another pair of eyes.
 
 Arranging and checking go through an HTTP client of their own (`Operator`), never through the adapter.
 """

@@ -1,0 +1,101 @@
+"""Calls below PHP's limit, and a bad row found by halving."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.moodle.bulk import carry, chunks, rows_per_call
+from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, WriteRefused
+
+
+@given(
+    fields=st.integers(1, 12),
+    limit=st.integers(50, 10_000),
+    at_most=st.integers(1, 1000),
+    others=st.integers(0, 3),
+)
+def test_a_call_stays_below_the_sites_limit(fields: int, limit: int, at_most: int, others: int) -> None:
+    rows = rows_per_call(fields, max_input_vars=limit, at_most=at_most, others=others)
+    assert 1 <= rows <= at_most
+    assert 3 + others + rows * fields < limit
+
+
+def test_the_measured_batches_fit_phps_default() -> None:
+    assert rows_per_call(6, max_input_vars=1000, at_most=50) == 50
+    assert rows_per_call(4, max_input_vars=1000, at_most=240) == 240
+    assert rows_per_call(4, max_input_vars=1000, at_most=1000) == 249
+
+
+class Site:
+    """Takes rows all or nothing, and refuses a call that holds a bad one."""
+
+    def __init__(self, bad: set[int], error: Exception) -> None:
+        self.bad = bad
+        self.error = error
+        self.taken: list[int] = []
+        self.calls: list[tuple[int, ...]] = []
+
+    def __call__(self, rows: Sequence[int]) -> list[str]:
+        self.calls.append(tuple(rows))
+        if self.bad & set(rows):
+            raise self.error
+        self.taken += rows
+        return [f"id{row}" for row in rows]
+
+
+@given(
+    rows=st.lists(st.integers(0, 500), unique=True, max_size=120),
+    bad=st.sets(st.integers(0, 500), max_size=8),
+    size=st.integers(1, 60),
+)
+def test_halving_finds_exactly_the_bad_rows_and_every_other_is_taken_once(
+    rows: list[int], bad: set[int], size: int
+) -> None:
+    site = Site(bad, Refused("invalidparameter"))
+    report = carry(rows, size, site)
+    assert {failure.row for failure in report.failed} == bad & set(rows)
+    assert all(failure.alone for failure in report.failed)
+    assert report.accepted == [(row, f"id{row}") for row in rows if row not in bad]
+    assert site.taken == [row for row in rows if row not in bad]
+
+
+def test_one_bad_row_of_fifty_costs_few_calls() -> None:
+    site = Site({37}, Refused("invalidparameter"))
+    carry(range(50), 50, site)
+    assert len(site.calls) <= 1 + 2 * 6
+
+
+@pytest.mark.parametrize("error", [WriteRefused("dmlwriteexception"), Broken("PHP died")])
+def test_one_row_that_breaks_the_site_is_found_as_well(error: Exception) -> None:
+    report = carry(range(50), 50, Site({13}, error))
+    assert [(failure.row, failure.alone) for failure in report.failed] == [(13, True)]
+
+
+@pytest.mark.parametrize("error", [WriteRefused("dmlwriteexception"), Broken("PHP died")])
+def test_a_site_that_refuses_everybody_is_not_asked_row_by_row(error: Exception) -> None:
+    site = Site(set(range(50)), error)
+    report = carry(range(50), 50, site)
+    assert sorted(failure.row for failure in report.failed) == list(range(50))
+    assert len(site.calls) < 50
+
+
+def test_a_call_whose_outcome_is_unknown_is_never_repeated() -> None:
+    site = Site({3}, OutcomeUnknown("hang-up"))
+    report = carry(range(10), 5, site)
+    assert [failure.row for failure in report.failed] == [0, 1, 2, 3, 4]
+    assert site.calls == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
+
+
+def test_rows_explained_by_reading_are_left_out_before_anything_is_halved() -> None:
+    site = Site({1, 2}, Refused("invalidparameter"))
+    report = carry(range(8), 8, site, sift=lambda rows: [row for row in rows if row not in (1, 2)])
+    assert report.failed == []
+    assert site.calls == [tuple(range(8)), (0, 3, 4, 5, 6, 7)]
+
+
+def test_chunks_keep_the_order() -> None:
+    assert [list(chunk) for chunk in chunks([1, 2, 3, 4, 5], 2)] == [[1, 2], [3, 4], [5]]

@@ -1,0 +1,170 @@
+"""From an account to what Moodle should hold of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from consumers.moodle import Cause, Fault, MoodleSettings, Wanted
+from consumers.moodle.intent import is_shortened, pending_of, shortened, wanted_of
+from consumers.moodle.port import Seen, User
+from schemas.account import Account, Hold, Person, Requirement, Stage
+from tests.integration.moodle_kit import account, cohort
+
+SETTINGS = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("jeton-d-essai"))
+
+
+def wanted(one: Account, settings: MoodleSettings = SETTINGS) -> Wanted:
+    intent = wanted_of(one, settings)
+    assert isinstance(intent, Wanted)
+    return intent
+
+
+def test_the_names_shown_are_the_usage_name_and_the_preferred_given_name() -> None:
+    person = Person(
+        birth_name="Lefèvre", usage_name="Lefèvre-N’Guyen", given_name="Élodie", preferred_given_name="Éli"
+    )
+    fields = wanted(account(person=person)).fields
+    assert fields["firstname"] == "Éli"
+    assert fields["lastname"] == "Lefèvre-N’Guyen"
+    assert fields["auth"] == "cas"
+
+
+def test_the_language_is_sent_only_when_its_pack_is_named_as_installed() -> None:
+    assert "lang" not in wanted(account()).fields
+    french = SETTINGS.model_copy(update={"languages": {"fr": "fr"}})
+    assert wanted(account(), french).fields["lang"] == "fr"
+    english = Person(birth_name="Okafor", given_name="Ada", language="en")
+    assert "lang" not in wanted(account(person=english), french).fields
+
+
+def test_a_cohort_whose_requirement_is_unmet_is_not_wanted_yet() -> None:
+    one = account("22600001", cohort("L1INFO"), cohort("L1MATH", met=False))
+    assert wanted(one).cohorts == {"L1INFO-2026": "Étape L1INFO"}
+    assert pending_of(one) == ("pedagogical_enrolment_pending", ("Étape L1MATH",))
+
+
+def test_the_administrative_enrolment_is_named_first_when_both_are_missing() -> None:
+    one = account(
+        "22600001",
+        cohort("L1INFO", met=False),
+        cohort("L1MATH", met=False, requires=Requirement.ADMINISTRATIVE),
+    )
+    assert pending_of(one) == ("administrative_enrolment_pending", ("Étape L1INFO", "Étape L1MATH"))
+
+
+def test_nothing_is_pending_for_somebody_who_may_not_enter() -> None:
+    held = account("22600001", cohort("L1INFO", met=False), holds=frozenset({Hold.TECHNICAL}))
+    assert pending_of(held) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "suspended"),
+    [
+        ({"stage": Stage.ACTIVE}, False),
+        ({"stage": Stage.GRACE}, False),
+        ({"stage": Stage.EXPIRED}, True),
+        ({"holds": frozenset({Hold.ADMINISTRATIVE})}, True),
+    ],
+)
+def test_access_decides_on_suspension_and_on_creation(changes: dict[str, Any], suspended: bool) -> None:
+    intent = wanted(account(**changes))
+    assert (intent.suspended, intent.create) == (suspended, not suspended)
+
+
+def test_an_erased_account_is_shut_and_leaves_its_cohorts_without_a_field_being_touched() -> None:
+    nobody = Person(birth_name="", given_name="")
+    intent = wanted(account("22600001", cohort("L1INFO"), stage=Stage.ERASED, person=nobody))
+    assert (intent.suspended, intent.create, dict(intent.fields), dict(intent.cohorts)) == (
+        True,
+        False,
+        {},
+        {},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"login": "Élodie.Lefevre"}, Cause.LOGIN_INVALID),
+        ({"login": "elodie+lefevre"}, Cause.LOGIN_INVALID),
+        ({"login": "e" * 101}, Cause.LOGIN_INVALID),
+        ({"mail": "elodie.lefevre"}, Cause.EMAIL_INVALID),
+        ({"mail": "élodie@etu.univ-exemple.fr"}, Cause.EMAIL_INVALID),
+        ({"mail": "e" * 90 + "@etu.univ-exemple.fr"}, Cause.EMAIL_INVALID),
+        ({"person": Person(birth_name="  ", given_name="Élodie")}, Cause.NAME_MISSING),
+        ({"person": Person(birth_name="Lefèvre", given_name="")}, Cause.NAME_MISSING),
+    ],
+)
+def test_what_moodle_would_refuse_or_wipe_is_not_sent(changes: dict[str, Any], cause: Cause) -> None:
+    assert wanted_of(account(**changes), SETTINGS) == Fault(cause)
+
+
+def test_a_long_name_is_shortened_at_a_word_and_says_so() -> None:
+    name = "Maria Aparecida " * 8
+    person = Person(birth_name="Silva", given_name=name)
+    short = wanted(account(person=person)).fields["firstname"]
+    assert short == ("Maria Aparecida " * 6).rstrip() + "…"
+    assert is_shortened(account(person=person))
+    assert not is_shortened(account())
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300))
+def test_no_name_is_longer_than_moodles_column_and_a_short_one_is_kept(name: str) -> None:
+    short = shortened(name)
+    tidy = " ".join(name.split())
+    assert len(short) <= 100
+    assert (short == tidy) if len(tidy) <= 100 else short.endswith("…")
+
+
+def test_every_cause_explains_itself() -> None:
+    for cause in Cause:
+        assert cause.explanation
+        assert cause.value.startswith("moodle_")
+        assert Fault(cause, "L1INFO-2026").message.endswith("[L1INFO-2026]")
+
+
+def test_equal_states_have_equal_digests_whatever_their_ids() -> None:
+    def seen(id_: int, **changes: object) -> Seen:
+        values = {
+            "username": "elodie.lefevre",
+            "auth": "cas",
+            "idnumber": "22600001",
+            "firstname": "Élodie",
+            "lastname": "Lefèvre",
+            "email": "elodie.lefevre@etu.univ-exemple.fr",
+            "suspended": False,
+            "lang": "en",
+        }
+        return Seen("22600001", (User(id=id_, **{**values, **changes}),), ("L1INFO-2026",))  # type: ignore[arg-type]
+
+    owned = ("username", "auth", "firstname", "lastname", "email")
+    first = seen(4).digest(owned)
+    assert seen(97).digest(owned) == first
+    assert seen(4, lang="fr").digest(owned) == first  # not owned
+    assert seen(4, suspended=True).digest(owned) != first
+    assert seen(4, lastname="Martin").digest(owned) != first
+    assert Seen("22600001").digest(owned) != first
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://moodle.univ-exemple.fr",
+        "ftp://moodle.univ-exemple.fr",
+        "https://jeton@moodle.univ-exemple.fr",
+        "https://moodle.univ-exemple.fr/?a=1",
+        "moodle.univ-exemple.fr",
+    ],
+)
+def test_an_address_that_would_leak_the_token_is_refused(base_url: str) -> None:
+    with pytest.raises(ValidationError):
+        MoodleSettings(base_url=base_url, token=SecretStr("jeton-d-essai"))
+
+
+def test_the_token_is_never_shown() -> None:
+    assert "jeton-d-essai" not in f"{SETTINGS!r} {SETTINGS}"
