@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from sandbox.process import StartFailed
+from sandbox.process import StartFailed, find_program
 from sandbox.slapd import Layout, Slapd
 from tests.conftest import require_service
 from tests.integration.ldap_tools import as_provisioner, can_log_in, ldap_tool, parse_ldif, search
@@ -152,3 +153,19 @@ def test_secrets_are_readable_by_their_owner_only(slapd: Slapd) -> None:
         slapd.folder / "tls" / "server.key",
     )
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
+def test_the_configuration_converts_to_the_form_that_debians_service_reads(
+    own_slapd: Slapd, tmp_path: Path
+) -> None:
+    own_slapd.stop()  # the conversion opens the database
+    program = find_program("slaptest", "slapd")
+    conf = own_slapd.folder / "conf" / "slapd.conf"
+    done = subprocess.run(
+        [program, "-f", conf, "-F", tmp_path], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    database = (tmp_path / "cn=config" / "olcDatabase={1}mdb.ldif").read_text()
+    assert f"olcSuffix: {own_slapd.base_dn}" in database
+    uniqueness = next((tmp_path / "cn=config" / "olcDatabase={1}mdb").glob("*unique.ldif")).read_text()
+    assert uniqueness.count("serialize ldap") == 4
