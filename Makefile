@@ -67,7 +67,7 @@ schemas: python ## Event schemas: current, examples valid and invalid, AsyncAPI 
 
 docs: python ## Documentation: generated pages current, links resolve, nothing names a local path
 	@scripts/stage pages "$(BIN)/python" -m sesame.pages --check
-	@scripts/stage text "$(BIN)/python" scripts/check-text
+	@scripts/stage text "$(BIN)/python" scripts/check_text.py
 
 format: python ## Rewrite the code as the formatter wants it
 	@"$(BIN)/ruff" check --fix --quiet . || true

@@ -64,10 +64,11 @@ def resolve(
     up_to_version: int,
     how: Literal["newer_success", "replayed", "dismissed"],
     now: float,
+    cause: str | None = None,
 ) -> None:
-    """Resolve a student's dead letters up to this account version, and announce it."""
+    """Resolve a student's dead letters up to this account version (of one cause, if given); announce it."""
     for letter in dead_letters.resolve(
-        connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now
+        connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now, cause=cause
     ):
         event = DeadLetterResolved(
             student_number=student_number, dead_letter_id=letter, consumer=consumer, resolution=how

@@ -14,12 +14,12 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from pipeline.burial import bury
-from pipeline.engine import Place
 from pipeline.errors import DependencyDown, SesameError
 from pipeline.eventlog.port import Consumer, LogUnavailable, Record, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
 from schemas.account import Lane
+from schemas.catalogue import lane_of
 from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
 POLL_S = 0.05
@@ -126,9 +126,7 @@ class FactLoop:
 
     def _next_records(self) -> list[Record]:
         """Personal facts first; bulk ones get a minimum share while there are personal ones."""
-        bulk = {
-            tp for tp in self._consumer.assignment() if Place(tp.topic, tp.partition, 0).lane is Lane.BULK
-        }
+        bulk = {tp for tp in self._consumer.assignment() if lane_of(tp.topic) is Lane.BULK}
         self._consumer.pause(bulk)
         records = self._consumer.poll(RECORDS_PER_TRANSACTION, 0.0)
         self._consumer.resume(bulk)

@@ -186,7 +186,7 @@ class TargetWorker:
     def _pause_full_lanes(self) -> None:
         owned = self._consumer.assignment()
         full = {lane for lane in Lane if self._engine.capacity(lane) == 0}
-        pause = {tp for tp in owned if Place(tp.topic, tp.partition, 0).lane in full}
+        pause = {tp for tp in owned if catalogue.lane_of(tp.topic) in full}
         if pause - self._paused:
             self._consumer.pause(pause - self._paused)
         if self._paused - pause:

@@ -64,3 +64,8 @@ def by_lane(topic: str, lane: Lane) -> str:
 def both_lanes(topic: str) -> tuple[str, str]:
     """The personal topic and its bulk twin, in that order."""
     return topic, topic + BULK
+
+
+def lane_of(topic: str) -> Lane:
+    """Who waits for a topic's records: the registrar's facts come in batches, whoever is in them."""
+    return Lane.BULK if topic.endswith(BULK) or topic == ENROLMENTS else Lane.PERSONAL

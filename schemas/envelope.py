@@ -1,4 +1,4 @@
-"""The CloudEvents 1.0 envelope, in the Kafka protocol binding's binary mode: attributes in headers, data as value.
+"""The CloudEvents 1.0 envelope in the Kafka binding's binary mode: attributes in headers, data as value.
 
 The only file that imports the CloudEvents library. Sources: CloudEvents 1.0.2, its Kafka protocol binding,
 and the partitioning extension (`partitionkey`).
@@ -129,7 +129,7 @@ def from_record(key: str, headers: Headers, value: bytes) -> Message:
         ours = "of a version" if carried.get_type().startswith(TYPE_PREFIX) else "of a kind"
         raise UnknownType(f"event type {carried.get_type()[:100]!r} is {ours} that is not known here")
     try:
-        event = model.model_validate_json(value)
+        event = model.from_json(value)
     except ValidationError as error:
         where = ", ".join(sorted({".".join(map(str, each["loc"])) or "the whole" for each in error.errors()}))
         raise InvalidData(f"{model.type}: wrong in {where}") from error

@@ -1,16 +1,15 @@
 """Every event that travels on the log, as typed models. The JSON Schemas are generated from these.
 
-An event says *whom* and *which version*; only the registrar's facts say *who they are*. Times are in UTC,
-durations in seconds. The envelope (id, source, time) is CloudEvents', in `schemas.envelope`.
+An event says *whom* and *which version*; only the registrar's facts say *who they are*. Durations are in
+seconds. The envelope (id, source, time) is CloudEvents', in `schemas.envelope`.
 """
 
 from __future__ import annotations
 
-from datetime import date
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import ConfigDict, Field, model_validator
 
 from schemas.account import (
     Administrative,
@@ -21,84 +20,105 @@ from schemas.account import (
     Stage,
     StudentNumber,
 )
+from schemas.scalars import (
+    Attempt,
+    Code,
+    Count,
+    Day,
+    Digest,
+    Ine,
+    Language,
+    Moment,
+    Reference,
+    Seconds,
+    Text,
+    Token,
+    Version,
+    Year,
+)
 
 TYPE_PREFIX = "fr.sesame."
-
-Text = Annotated[str, StringConstraints(min_length=1, max_length=512)]
-Code = Annotated[
-    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+/ -]*$")
-]
-Token = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]  # a reason, a cause, a target
-Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]  # names a secret, is none
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Seconds = Annotated[float, Field(ge=0)]
-Version = Annotated[int, Field(ge=1)]
-Year = Annotated[int, Field(ge=1990, le=2100)]
-Language = Literal["fr", "en"]
 
 
 class Event(Model):
     """What every event's data carries: the student number, which is also the record's key."""
 
     type: ClassVar[str]
-    student_number: StudentNumber
+    student_number: StudentNumber = Field(
+        description="The establishment's own student number, opaque; also the record's key. Never the INE."
+    )
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Self:
+        """The event that this JSON says, exactly as its JSON Schema wants it: nothing is converted.
+
+        Raises:
+            pydantic.ValidationError: it does not fit.
+        """
+        return cls.model_validate_json(text, strict=True)
 
 
-# --- the registrar's facts: personal data, short retention -------------------------------------------------
+# --- the registrar's facts: personal data, short retention ----------------------------------------
 
 
-class EnrolmentRecorded(Event):
+class RegistrarFact(Event):
+    """What the registrar says of one enrolment: one student, one year, one version of a programme step."""
+
+    source: Token = Field(description="The registrar's feed that this comes from, e.g. `apogee`.")
+    source_sequence: Count = Field(
+        description="Grows with each fact of this source. Per student and step the highest one wins."
+    )
+    year: Year = Field(description="Academic year: 2026 means 2026–2027.")
+    step: Code = Field(description="Programme step (étape), e.g. `L1INFO`.")
+    step_version: Code = Field(description="Version of the step (version d'étape), e.g. `261`.")
+
+
+class EnrolmentRecorded(RegistrarFact):
     """The registrar holds this enrolment, in this state. The highest source sequence of a step wins."""
 
     type: ClassVar[str] = "fr.sesame.enrolment.recorded.v1"
-    source: Token
-    source_sequence: Annotated[int, Field(ge=0)]
-    year: Year
-    step: Code
-    step_version: Code
-    step_label: Text
-    component: Code
-    primary: bool
-    administrative: Administrative
-    pedagogical: Pedagogical
-    birth_name: Text
-    usage_name: Text | None = None
-    given_name: Text
-    preferred_given_name: Text | None = None
-    birth_date: date
-    ine: Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{11}$")] | None = None
-    personal_mail: Text | None = None
-    language: Language | None = None
+    step_label: Text = Field(description="Name of the step, for people.")
+    component: Code = Field(description="Component (composante), e.g. `SCI`.")
+    primary: bool = Field(description="Whether this is the student's main step of that year.")
+    administrative: Administrative = Field(description="State of the administrative enrolment.")
+    pedagogical: Pedagogical = Field(description="State of the pedagogical enrolment.")
+    birth_name: Text = Field(description="Family name at birth (nom de famille).")
+    usage_name: Text | None = Field(None, description="Name in use (nom d'usage), if any.")
+    given_name: Text = Field(description="First given name.")
+    preferred_given_name: Text | None = Field(
+        None, description="Preferred given name (prénom d'usage), if any."
+    )
+    birth_date: Day = Field(description="Date of birth.")
+    ine: Ine | None = Field(None, description="National student number (INE), if known.")
+    personal_mail: Text | None = Field(None, description="Personal mail address, if known.")
+    language: Language | None = Field(None, description="Preferred language, if known.")
 
 
-class EnrolmentCancelled(Event):
+class EnrolmentCancelled(RegistrarFact):
     """The registrar no longer holds this enrolment."""
 
     type: ClassVar[str] = "fr.sesame.enrolment.cancelled.v1"
-    source: Token
-    source_sequence: Annotated[int, Field(ge=0)]
-    year: Year
-    step: Code
-    step_version: Code
-    reason: Token
+    reason: Token = Field(description="Why, e.g. `cancelled` or `gone_from_export`.")
 
 
-# --- acts of students and operators ------------------------------------------------------------------------
+# --- acts of students and operators ---------------------------------------------------------------
 
 
 class ActivationRequested(Event):
     """The student asked for the account. The window opens at this event's time."""
 
     type: ClassVar[str] = "fr.sesame.activation.requested.v1"
-    credential_ref: Reference | None = None
-    language: Language | None = None
+    credential_ref: Reference | None = Field(
+        None, description="Which sealed password of the vault is theirs; absent: none was chosen."
+    )
+    language: Language | None = Field(None, description="The language they chose, if any.")
 
 
 class CredentialChanged(Event):
     """The student chose a new password; its hash waits in the vault under this reference."""
 
     type: ClassVar[str] = "fr.sesame.credential.changed.v1"
-    credential_ref: Reference
+    credential_ref: Reference = Field(description="Which sealed password of the vault is theirs.")
 
 
 class Preference(StrEnum):
@@ -112,38 +132,56 @@ class Preference(StrEnum):
 class PreferenceChanged(Event):
     """The student settled a preference. A value that is personal travels by reference to the vault."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"preference": {"const": "language"}}},
+            "then": {"properties": {"value_ref": {"type": "null"}}},
+            "else": {"properties": {"value": {"type": "null"}}},
+        }
+    )
+
     type: ClassVar[str] = "fr.sesame.preference.changed.v1"
-    preference: Preference
-    value: Language | None = None  # for `language` only
-    value_ref: Reference | None = None  # for the personal ones; None clears the preference
+    preference: Preference = Field(description="Which preference.")
+    value: Language | None = Field(None, description="Of `language` only. Absent: back to the default.")
+    value_ref: Reference | None = Field(
+        None, description="Where the vault keeps the value of any other preference. Absent: cleared."
+    )
+
+    @model_validator(mode="after")
+    def _value_by_the_right_way(self) -> Self:
+        if self.preference is Preference.LANGUAGE and self.value_ref is not None:
+            raise ValueError("a language is no secret: it is said by `value`")
+        if self.preference is not Preference.LANGUAGE and self.value is not None:
+            raise ValueError("a personal value travels by `value_ref`, through the vault")
+        return self
 
 
 class HoldPlaced(Event):
     """Access must be shut at once."""
 
     type: ClassVar[str] = "fr.sesame.hold.placed.v1"
-    hold: Hold
-    reason: Text
+    hold: Hold = Field(description="Which kind of hold. Several kinds may apply at once.")
+    reason: Text = Field(description="Why, in the operator's words, without personal data.")
 
 
 class HoldLifted(Event):
     """That reason to shut access is gone."""
 
     type: ClassVar[str] = "fr.sesame.hold.lifted.v1"
-    hold: Hold
-    reason: Text
+    hold: Hold = Field(description="Which kind of hold.")
+    reason: Text = Field(description="Why, in the operator's words, without personal data.")
 
 
 class ReplayRequested(Event):
     """An operator asks one consumer to compare this student with its target and write the difference."""
 
     type: ClassVar[str] = "fr.sesame.replay.requested.v1"
-    consumer: Token
-    replay_id: Reference
-    reason: Text
+    consumer: Token = Field(description="The consumer that is asked; the others ignore this event.")
+    replay_id: Reference = Field(description="The replay that this is a part of.")
+    reason: Text = Field(description="Why, in the operator's words, without personal data.")
 
 
-# --- the bell ------------------------------------------------------------------------------------------------
+# --- the bell -------------------------------------------------------------------------------------
 
 
 class Cause(StrEnum):
@@ -161,55 +199,55 @@ class AccountChanged(Event):
     """A new version of the account is in the store."""
 
     type: ClassVar[str] = "fr.sesame.account.changed.v1"
-    version: Version
-    stage: Stage
-    holds: tuple[Hold, ...] = ()
-    lane: Lane
-    cause: Cause
+    version: Version = Field(description="The new version. It only grows.")
+    stage: Stage = Field(description="Where the account stands in its life.")
+    holds: tuple[Hold, ...] = Field((), description="Why access is shut, whatever the stage.")
+    lane: Lane = Field(description="Whether a person is waiting for this.")
+    cause: Cause = Field(description="Why there is a new version.")
 
 
-# --- outcomes ------------------------------------------------------------------------------------------------
+# --- outcomes -------------------------------------------------------------------------------------
 
 
 class Outcome(Event):
     """What one target consumer reached. (version, lease_epoch, sequence) orders outcomes of one target."""
 
-    version: Version
-    target: Token
-    lane: Lane
-    lease_epoch: Annotated[int, Field(ge=0)]
-    sequence: Annotated[int, Field(ge=0)]
-    attempt: Annotated[int, Field(ge=1)]
-    opened_at: AwareDatetime | None = None  # start of the window that this work belongs to
-    started_at: AwareDatetime
-    finished_at: AwareDatetime
+    version: Version = Field(description="The account's version that this is about.")
+    target: Token = Field(description="The target, e.g. `directory`.")
+    lane: Lane = Field(description="Whether a person is waiting for this.")
+    lease_epoch: Count = Field(description="The lease under which it was done; a later one is higher.")
+    sequence: Count = Field(description="Orders the outcomes under one lease.")
+    attempt: Attempt = Field(description="Which attempt it was, from 1.")
+    opened_at: Moment | None = Field(None, description="When the window that this work belongs to opened.")
+    started_at: Moment = Field(description="When the consumer began.")
+    finished_at: Moment = Field(description="When the consumer was done.")
 
 
 class TargetProvisioned(Outcome):
     """The target was read back and is at this version."""
 
     type: ClassVar[str] = "fr.sesame.target.provisioned.v1"
-    digest: Digest
-    changed: bool  # whether anything had to be written
+    digest: Digest = Field(description="Digest of what was read back.")
+    changed: bool = Field(description="Whether anything had to be written.")
 
 
 class TargetWaiting(Outcome):
     """A business precondition is missing. Not a failure: the rest was done, and the cause is shown."""
 
     type: ClassVar[str] = "fr.sesame.target.waiting.v1"
-    reason: Token
-    pending: tuple[Text, ...] = ()  # names of what is not given yet, e.g. cohorts
+    reason: Token = Field(description="What is missing, e.g. `pedagogical_enrolment`.")
+    pending: tuple[Text, ...] = Field((), description="Names of what is not given yet, e.g. cohorts.")
 
 
 class TargetFailed(Outcome):
     """This version went to the dead letters."""
 
     type: ClassVar[str] = "fr.sesame.target.failed.v1"
-    cause: Token
-    dead_letter_id: Reference
+    cause: Token = Field(description="Why, e.g. `identity_collision`.")
+    dead_letter_id: Reference = Field(description="Which dead letter.")
 
 
-# --- propagation -----------------------------------------------------------------------------------------------
+# --- propagation ----------------------------------------------------------------------------------
 
 
 class Window(StrEnum):
@@ -225,23 +263,29 @@ class PropagationCompleted(Event):
     """Every target was observed at this version or later. Emitted once per student and version."""
 
     type: ClassVar[str] = "fr.sesame.propagation.completed.v1"
-    version: Version
-    lane: Lane
-    window: Window
-    opened_at: AwareDatetime
-    completed_at: AwareDatetime
-    elapsed_s: Seconds  # since the window opened, less what was waited for a business precondition
-    waited_s: Seconds
-    targets_s: dict[Token, Seconds]  # elapsed per target, on the same clock as elapsed_s
+    version: Version = Field(description="The account's version.")
+    lane: Lane = Field(description="Whether a person was waiting.")
+    window: Window = Field(description="Which objective was met.")
+    opened_at: Moment = Field(description="When the window opened.")
+    completed_at: Moment = Field(description="When the last target was observed.")
+    elapsed_s: Seconds = Field(
+        description="Since the window opened, less what was waited for a business precondition."
+    )
+    waited_s: Seconds = Field(description="What was waited for a business precondition.")
+    targets_s: dict[Token, Seconds] = Field(
+        description="Elapsed per target, on the same clock as `elapsed_s`."
+    )
 
 
 class Outstanding(Event):
     """A window's edge was passed while these targets were not there yet."""
 
-    version: Version
-    opened_at: AwareDatetime
-    elapsed_s: Seconds
-    outstanding: tuple[Token, ...]
+    version: Version = Field(description="The account's version.")
+    opened_at: Moment = Field(description="When the window opened.")
+    elapsed_s: Seconds = Field(
+        description="Since the window opened, less what was waited for a business precondition."
+    )
+    outstanding: tuple[Token, ...] = Field(description="The targets that are not there yet.")
 
 
 class PropagationLate(Outstanding):
@@ -256,27 +300,29 @@ class PropagationBreached(Outstanding):
     type: ClassVar[str] = "fr.sesame.propagation.breached.v1"
 
 
-# --- dead letters -------------------------------------------------------------------------------------------------
+# --- dead letters ---------------------------------------------------------------------------------
 
 
 class DeadLetterRecorded(Event):
     """Work that will not be tried again by itself. An operator replays it, or a newer success resolves it."""
 
     type: ClassVar[str] = "fr.sesame.deadletter.recorded.v1"
-    dead_letter_id: Reference
-    consumer: Token
-    version: Version | None = None
-    cause: Token
-    attempts: Annotated[int, Field(ge=0)]
+    dead_letter_id: Reference = Field(description="Which dead letter.")
+    consumer: Token = Field(description="The consumer that gave it up.")
+    version: Version | None = Field(None, description="The account's version, if the work was about one.")
+    cause: Token = Field(description="Why, e.g. `identity_collision`.")
+    attempts: Count = Field(description="How many attempts were made.")
 
 
 class DeadLetterResolved(Event):
     """A dead letter needs nobody's attention any more."""
 
     type: ClassVar[str] = "fr.sesame.deadletter.resolved.v1"
-    dead_letter_id: Reference
-    consumer: Token
-    resolution: Literal["newer_success", "replayed", "dismissed"]
+    dead_letter_id: Reference = Field(description="Which dead letter.")
+    consumer: Token = Field(description="The consumer that had given it up.")
+    resolution: Literal["newer_success", "replayed", "dismissed"] = Field(
+        description="How: a newer version succeeded, an operator replayed it, or dismissed it."
+    )
 
 
 EVENT_TYPES: dict[str, type[Event]] = {

@@ -45,9 +45,18 @@ class MoodleHandler:
         # The last call may begin just before the deadline.
         self.call_s_max = settings.call_s_max + 2 * settings.connect_timeout_s + settings.write_timeout_s
 
+    @property
+    def port(self) -> MoodlePort:
+        """The site's five verbs; read-back, preview, diagnosis and reconciliation use `read` and `dump`."""
+        return self._port
+
+    def deadline(self) -> Deadline:
+        """The moment until which a call of the port that begins now may take."""
+        return Deadline.after(self._settings.call_s_max, self._clock)
+
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
-        deadline = Deadline.after(self._settings.call_s_max, self._clock)
+        deadline = self.deadline()
         shut = self._close([task for task in tasks if not task.account.access_open], deadline)
         faults: dict[str, Fault] = {}
         wanted: list[Wanted] = []
@@ -70,7 +79,7 @@ class MoodleHandler:
     def probe(self) -> None:
         """See `Handler.probe`: the site's information and the service user, by the calls that students
         need."""
-        self._port.probe(Deadline.after(self._settings.call_s_max, self._clock))
+        self._port.probe(self.deadline())
 
     def describe(self) -> Description:
         """See `Handler.describe`."""

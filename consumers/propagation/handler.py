@@ -42,7 +42,7 @@ class Propagation:
     """
 
     name = "propagation"
-    topics = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.OUTCOMES))
+    topics: tuple[str, ...] = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.OUTCOMES))
 
     def __init__(
         self,

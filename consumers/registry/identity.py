@@ -22,6 +22,7 @@ mail's dot-string (RFC 5321, 4.1.2) all take.
 
 from __future__ import annotations
 
+import inspect
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -30,7 +31,7 @@ from typing import NamedTuple, Protocol
 from anyascii import anyascii
 
 from consumers.registry.settings import RegistrySettings, template_fields
-from pipeline.errors import SesameError
+from pipeline.facts import Rejected
 from schemas.account import Person
 
 LOGIN, MAIL, PRINCIPAL = "login", "mail", "principal"
@@ -48,9 +49,12 @@ _SEPARATORS = re.compile(r"[._-]{2,}")
 _SHORTENED = ("given", "family", "birth_family")
 
 
-class NamesExhausted(SesameError):
+class NamesExhausted(Rejected):
     """Every login or address up to the highest counter is taken. Raise `homonyms_max`, or choose a template
     that tells homonyms apart better; then replay."""
+
+    def __init__(self) -> None:
+        super().__init__("names_exhausted", inspect.cleandoc(type(self).__doc__ or ""))
 
 
 class Names(NamedTuple):

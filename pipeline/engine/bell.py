@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.account import Lane
-from schemas.catalogue import BULK
+from schemas.catalogue import lane_of
 
 
 class Place(NamedTuple):
@@ -20,7 +20,7 @@ class Place(NamedTuple):
     @property
     def lane(self) -> Lane:
         """The lane whose topics this place is in."""
-        return Lane.BULK if self.topic.endswith(BULK) else Lane.PERSONAL
+        return lane_of(self.topic)
 
 
 @dataclass(frozen=True)

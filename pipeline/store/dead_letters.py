@@ -66,14 +66,22 @@ def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
 
 
 def resolve(
-    connection: Connection, consumer: str, student_number: str, *, up_to_version: int, how: str, now: float
+    connection: Connection,
+    consumer: str,
+    student_number: str,
+    *,
+    up_to_version: int,
+    how: str,
+    now: float,
+    cause: str | None = None,
 ) -> list[str]:
-    """Resolve a student's dead letters of versions up to this one; return their ids."""
+    """Resolve a student's dead letters of versions up to this one, of one cause if given; return the ids."""
     here = (
         d.c.consumer == consumer,
         d.c.student_number == student_number,
         d.c.resolved_at.is_(None),
         func.coalesce(d.c.version, 0) <= up_to_version,
+        *([d.c.cause == cause] if cause is not None else []),
     )
     ids = [row.id for row in connection.execute(select(d.c.id).where(*here))]
     if ids:

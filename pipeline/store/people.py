@@ -159,7 +159,9 @@ class People:
             statement = self._database.insert(fingerprints).values(
                 kind=kind, value=value, student_number=student_number
             )
-            statement = statement.on_conflict_do_nothing(index_elements=[fingerprints.c.kind, fingerprints.c.value])
+            statement = statement.on_conflict_do_nothing(
+                index_elements=[fingerprints.c.kind, fingerprints.c.value]
+            )
             if connection.execute(statement).rowcount:
                 continue
             holder = connection.execute(
@@ -171,7 +173,7 @@ class People:
                 others.add(holder)
         return sorted(others)
 
-    def credential_sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
+    def sealed_sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
         """The vault's sequence of a reference that was sealed for this very student; None: there is none."""
         return connection.execute(
             select(vault.c.sequence).where(vault.c.ref == ref, vault.c.student_number == student_number)

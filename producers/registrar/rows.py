@@ -19,7 +19,7 @@ from producers.registrar.faults import Fault, Rejection
 from producers.registrar.profile import Problem, Profile
 from producers.registrar.reader import Line
 from schemas.account import Administrative, Pedagogical, StudentNumber
-from schemas.events import Code
+from schemas.scalars import Code
 
 NAME_CHARACTERS_MAX = 200
 LABEL_CHARACTERS_MAX = 512

@@ -48,8 +48,23 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
     return MoodleSettings(base_url=moodle.url, token=SecretStr(moodle.token), **{**quick, **changes})
 
 
-def handler_for(moodle: MoodleStandIn, *, lock: ProcessLock | None = None, **changes: Any) -> MoodleHandler:
-    return moodle_handler(settings_for(moodle, **changes), lock=lock or ProcessLock(), is_managed=is_managed)
+class Handlers:
+    """Makes handlers on one site and closes them all."""
+
+    def __init__(self, moodle: MoodleStandIn) -> None:
+        self._moodle = moodle
+        self._made: list[MoodleHandler] = []
+        self.lock = ProcessLock()
+
+    def __call__(self, **changes: Any) -> MoodleHandler:
+        """A handler with a connection and memories of its own, like another process's."""
+        settings = settings_for(self._moodle, **changes)
+        self._made.append(moodle_handler(settings, lock=self.lock, is_managed=is_managed))
+        return self._made[-1]
+
+    def close(self) -> None:
+        for handler in self._made:
+            handler.close()
 
 
 def cohort(step: str, *, met: bool = True, requires: Requirement = Requirement.PEDAGOGICAL) -> Membership:

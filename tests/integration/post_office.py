@@ -88,7 +88,10 @@ class PostOffice:
 
     @contextlib.contextmanager
     def _directory(self) -> Iterator[Connection]:
-        tls = Tls(validate=ssl.CERT_REQUIRED, ca_certs_file=str(self.slapd.ca_file))
+        # valid_names: from Python 3.12 on, ldap3 cannot match the address 127.0.0.1 with a certificate.
+        tls = Tls(
+            validate=ssl.CERT_REQUIRED, ca_certs_file=str(self.slapd.ca_file), valid_names=["localhost"]
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # ldap3 uses ssl.match_hostname
             connection = Connection(

@@ -1,0 +1,188 @@
+"""What the registry's tests share: a store in a temporary folder, a clock that is told, facts to apply."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, insert, select
+
+from consumers.registry.handler import Registry
+from consumers.registry.settings import RegistrySettings
+from pipeline.eventlog.port import Record
+from pipeline.store import feeds  # noqa: F401  # its tables belong to the metadata too
+from pipeline.store.database import Database
+from pipeline.store.dead_letters import DeadLetter, unresolved
+from pipeline.store.people import KnownPerson, People
+from pipeline.store.tables import metadata, outbox, propagation
+from pipeline.vault import Vault, new_key
+from schemas import catalogue
+from schemas.account import Account, Administrative, Lane, Pedagogical
+from schemas.envelope import Message, event_id, from_record, to_record
+from schemas.events import AccountChanged, ActivationRequested, EnrolmentCancelled, EnrolmentRecorded, Event
+
+SETTINGS = RegistrySettings(mail_domain="etu.univ-exemple.fr", grace_days=30)
+START = datetime(2026, 9, 14, 8, 0, tzinfo=UTC)
+LEA, PAUL = "22001234", "22005678"
+
+
+@dataclass
+class Clock:
+    """A time that stands still until it is set."""
+
+    now: float = START.timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def set(self, moment: datetime) -> None:
+        self.now = moment.timestamp()
+
+
+@dataclass
+class Desk:
+    """A registry at work on a store of its own."""
+
+    folder: Path
+    settings: RegistrySettings = SETTINGS
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
+        metadata.create_all(self.database.engine)
+        self.vault = Vault(self.database, [new_key()], clock=self.clock)
+        self.registry = Registry(self.database, self.vault, self.settings)
+        self.people = People(self.database)
+        self._offsets = itertools.count()
+
+    def apply(
+        self, event: Event, topic: str | None = None, *, at: datetime | None = None, tag: str = ""
+    ) -> Message:
+        """Let the registry apply a fact in a transaction of its own, as its loop does."""
+        topic = topic or _topic_of(event)
+        moment = at or datetime.fromtimestamp(self.clock(), UTC)
+        identity = event_id(event.type, "test", tag or str(next(self._offsets)))
+        message = Message(identity, "/sesame/test", moment, event)
+        self.redeliver(message, topic)
+        return message
+
+    def redeliver(self, message: Message, topic: str | None = None) -> None:
+        """Let the registry apply this very fact, again."""
+        headers, value = to_record(message)
+        record = Record(
+            topic or _topic_of(message.event),
+            0,
+            next(self._offsets),
+            message.event.student_number,
+            value,
+            headers,
+            0,
+        )
+        with self.database.write() as connection, connection.begin_nested():
+            self.registry.handle(connection, record, from_record(record.key, record.headers, record.value))
+
+    def account(self, student_number: str = LEA) -> Account:
+        """The newest account; fails if there is none."""
+        found = self.maybe_account(student_number)
+        assert found is not None, f"{student_number} has no account"
+        return found
+
+    def maybe_account(self, student_number: str = LEA) -> Account | None:
+        with self.database.read() as connection:
+            return self.people.account(connection, student_number)
+
+    def person(self, student_number: str = LEA) -> KnownPerson:
+        with self.database.read() as connection:
+            found = self.people.locked(connection, student_number)
+        assert found is not None, f"{student_number} is not known"
+        return found
+
+    def letters(self, student_number: str = LEA) -> list[DeadLetter]:
+        with self.database.read() as connection:
+            return unresolved(connection, consumer="registry", student_number=student_number)
+
+    def announced(self, student_number: str = LEA) -> list[tuple[str, AccountChanged]]:
+        """Topic and event of each `account.changed` of this student, in the order of writing."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(outbox).where(outbox.c.key == student_number).order_by(outbox.c.id)
+            ).all()
+        read = [(row.topic, from_record(row.key, _headers(row.headers), row.value).event) for row in rows]
+        return [(topic, event) for topic, event in read if isinstance(event, AccountChanged)]
+
+    def seal(self, secret: str, student_number: str = LEA, purpose: str = "password") -> str:
+        with self.database.write() as connection:
+            return self.vault.seal(connection, student_number, purpose, secret)
+
+    def propagated(self, state: str, version: int, *, completed_version: int = 0) -> None:
+        """As if the propagation consumer had recorded this."""
+        values = {
+            "student_number": LEA,
+            "version": version,
+            "lane": "personal",
+            "opened_at": self.clock(),
+            "state": state,
+            "completed_version": completed_version,
+        }
+        with self.transaction() as connection:
+            connection.execute(propagation.delete())
+            connection.execute(insert(propagation).values(**values))
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        with self.database.write() as connection:
+            yield connection
+
+
+def enrolled(student_number: str = LEA, sequence: int = 1, **more: Any) -> EnrolmentRecorded:
+    """The registrar's fact about Léa Martin in L1 Informatique, with what is given instead."""
+    values: dict[str, Any] = {
+        "student_number": student_number,
+        "source": "apogee",
+        "source_sequence": sequence,
+        "year": 2026,
+        "step": "L1INFO",
+        "step_version": "261",
+        "step_label": "Licence 1 Informatique",
+        "component": "SCI",
+        "primary": True,
+        "administrative": Administrative.IN_FORCE,
+        "pedagogical": Pedagogical.VALIDATED,
+        "birth_name": "Martin",
+        "given_name": "Léa",
+        "birth_date": date(2007, 5, 4),
+    }
+    return EnrolmentRecorded(**{**values, **more})
+
+
+def cancelled(student_number: str = LEA, sequence: int = 2, **more: Any) -> EnrolmentCancelled:
+    """The registrar's cancellation of the same step."""
+    values: dict[str, Any] = {
+        "student_number": student_number,
+        "source": "apogee",
+        "source_sequence": sequence,
+        "year": 2026,
+        "step": "L1INFO",
+        "step_version": "261",
+        "reason": "absent_from_export",
+    }
+    return EnrolmentCancelled(**{**values, **more})
+
+
+def activation(student_number: str = LEA, **more: Any) -> ActivationRequested:
+    return ActivationRequested(student_number=student_number, **more)
+
+
+def _topic_of(event: Event) -> str:
+    registrar = isinstance(event, EnrolmentRecorded | EnrolmentCancelled)
+    return catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL)
+
+
+def _headers(text: str) -> tuple[tuple[str, bytes], ...]:
+    return tuple((name, value.encode()) for name, value in json.loads(text))
