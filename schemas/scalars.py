@@ -1,0 +1,98 @@
+"""The scalar types of events, so exact that the typed models and their JSON Schemas accept the same values.
+
+Bounds and patterns are in both; patterns keep to what every regular expression dialect reads alike. Sources:
+RFC 3339 (times), RFC 7493 (I-JSON: integers up to 2^53 - 1, so that any language reads them exactly).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
+
+INTEGER_MAX = 2**53 - 1
+DURATION_S_MAX = 1_000_000_000
+
+_DATE = r"[12][0-9]{3}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_HOUR_MINUTE = r"([01][0-9]|2[0-3]):[0-5][0-9]"
+_DAY = f"^{_DATE}$"
+_MOMENT = rf"^{_DATE}T{_HOUR_MINUTE}:[0-5][0-9](\.[0-9]{{1,6}})?(Z|[+-]{_HOUR_MINUTE})$"
+
+
+def _moment(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(_MOMENT, value):
+            raise ValueError("a time looks like 2026-09-01T08:30:00.25Z: with seconds and a zone")
+        return datetime.fromisoformat(value)
+    return value
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str):
+        if not re.fullmatch(_DAY, value):
+            raise ValueError("a date looks like 2006-02-28")
+        return date.fromisoformat(value)
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 3.0 is an integer to JSON Schema, and some languages write it so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": _MOMENT}),
+]
+"""A time with its zone: RFC 3339 with an upper-case T and Z, at most microseconds, no leap second."""
+
+Day = Annotated[
+    date,
+    BeforeValidator(_day),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": _DAY}),
+]
+"""A calendar date, RFC 3339's full-date."""
+
+Text = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=512, pattern=r"^[^\u0000-\u001f\u007f-\u009f]*$"),
+]
+"""Text for people: one line, without control characters."""
+
+Code = Annotated[
+    str, StringConstraints(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:+/ -]*$")
+]
+"""A code of the registrar's."""
+
+Token = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""A word of this project's: a reason, a cause, a target, a consumer, a source."""
+
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+"""Names something kept elsewhere: a secret in the vault, a replay, a dead letter. It is no secret itself."""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""A digest of what was read back from a target (`pipeline.digest`)."""
+
+Ine = Annotated[str, StringConstraints(pattern=r"^[0-9A-Z]{11}$")]
+"""The national student number (INE)."""
+
+Seconds = Annotated[float, Field(ge=0, le=DURATION_S_MAX, allow_inf_nan=False)]
+"""A duration in seconds."""
+
+Version = Annotated[int, Field(ge=1, le=INTEGER_MAX), BeforeValidator(_whole)]
+"""An account's version. It only grows."""
+
+Count = Annotated[int, Field(ge=0, le=INTEGER_MAX), BeforeValidator(_whole)]
+"""A number of things, or a number in a sequence, from 0."""
+
+Attempt = Annotated[int, Field(ge=1, le=INTEGER_MAX), BeforeValidator(_whole)]
+"""Which attempt it was, from 1."""
+
+Year = Annotated[int, Field(ge=1990, le=2100), BeforeValidator(_whole)]
+"""An academic year: 2026 means 2026–2027."""
+
+Language = Literal["fr", "en"]
+"""BCP 47 language tag of a language that the project speaks."""
