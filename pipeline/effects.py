@@ -146,7 +146,7 @@ class Effects:
                 return True  # the leader's next outcome rings again
         if state is None or state.suspect or state.abandoned:
             return False
-        if turn.bell.replay and turn.bell.event_id != state.replayed_event_id:
+        if any(replay != state.replayed_event_id for replay in turn.replays):
             return False
         return state.applied_version >= account.version and lot is None
 
@@ -231,7 +231,7 @@ class Effects:
         self, connection: Connection, entered: Entered, outcome: HandlerOutcome, now: float
     ) -> bool:
         number, version = entered.account.student_number, entered.account.version
-        replayed = entered.turn.bell.event_id if entered.turn.bell.replay else None
+        replayed = entered.turn.replays[-1] if entered.turn.replays else None
         ended = Conclusion(number, entered.epoch, State.NEW, version, sequence=1, replayed_event_id=replayed)
         if isinstance(outcome, Done):
             ended = replace(ended, state=State.PROVISIONED, applied_version=version, digest=outcome.digest)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from schemas.account import Lane
@@ -46,37 +45,46 @@ class Bell:
 
 @dataclass(frozen=True)
 class Turn:
-    """A student's turn: all bells that had rung when it started, as one.
+    """A student's turn: all bells that had rung when it started, as one. Has at least one bell.
 
     Attributes:
-        bell: the one that counts: a replay before others, then the highest version.
-        version: the highest version that rang.
-        lane: personal as soon as one bell is.
-        places: every record that is settled with this turn.
-        rang: how many bells of the log are in it (parked ones do not count).
         alone: it tripped the circuit before, and runs in a batch of its own.
     """
 
-    student_number: str
-    bell: Bell
-    version: int
-    lane: Lane
-    places: tuple[Place, ...] = field(default=())
-    rang: int = 0
+    bells: tuple[Bell, ...]
     alone: bool = False
 
+    @property
+    def student_number(self) -> str:
+        """Whom."""
+        return self.bells[0].student_number
 
-def merge(bells: Sequence[Bell], *, alone: bool = False) -> Turn:
-    """The turn that answers all of these bells of one student. Needs at least one."""
-    first = max(bells, key=lambda bell: (bell.replay, bell.version))
-    places = tuple(bell.place for bell in bells if bell.place is not None)
-    personal = any(bell.lane is Lane.PERSONAL for bell in bells)
-    return Turn(
-        student_number=first.student_number,
-        bell=first,
-        version=max(bell.version for bell in bells),
-        lane=Lane.PERSONAL if personal else Lane.BULK,
-        places=places,
-        rang=len(places),
-        alone=alone,
-    )
+    @property
+    def bell(self) -> Bell:
+        """The bell that causes the outcome: a replay before others, then the highest version, then the last."""
+        return max(reversed(self.bells), key=lambda bell: (bell.replay, bell.version))
+
+    @property
+    def version(self) -> int:
+        """The highest version that rang."""
+        return max(bell.version for bell in self.bells)
+
+    @property
+    def lane(self) -> Lane:
+        """Personal as soon as one bell is."""
+        return Lane.PERSONAL if any(bell.lane is Lane.PERSONAL for bell in self.bells) else Lane.BULK
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every record that is settled with this turn."""
+        return tuple(bell.place for bell in self.bells if bell.place is not None)
+
+    @property
+    def rang(self) -> int:
+        """How many bells of the log are in it; parked ones do not count."""
+        return len(self.places)
+
+    @property
+    def replays(self) -> tuple[str, ...]:
+        """The ids of all replays in it."""
+        return tuple(bell.event_id for bell in self.bells if bell.replay)

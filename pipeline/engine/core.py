@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.engine.bell import Bell, Place, Turn, merge
+from pipeline.engine.bell import Bell, Place, Turn
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
@@ -146,7 +146,7 @@ class Engine:
         if student is None or student.running or not student.waiting:
             return None
         self._unqueue(accused.student_number, student)
-        turn = merge(student.waiting, alone=True)
+        turn = Turn(tuple(student.waiting), alone=True)
         student.waiting = []
         return self._start(turn.lane, [turn])
 
@@ -220,7 +220,7 @@ class Engine:
                 break
             queue.popleft()
             student.queued_in = None
-            turns.append(merge(student.waiting, alone=student.alone))
+            turns.append(Turn(tuple(student.waiting), alone=student.alone))
             student.waiting = []
             if student.alone:
                 break
@@ -259,17 +259,12 @@ class Engine:
 
     def _restore(self, turn: Turn, now: float, *, alone: bool) -> None:
         student = self._students[turn.student_number]
-        places = turn.places or (None,)
-        bells = [
-            Bell(turn.student_number, turn.version, turn.lane, turn.bell.event_id, turn.bell.replay, place)
-            for place in places
-        ]
-        student.waiting = bells + student.waiting
+        student.waiting = [*turn.bells, *student.waiting]
         student.running, student.alone = False, alone
         self._queue(turn.student_number, student, now, front=True)
 
     def _queue(self, number: str, student: _Student, now: float, *, front: bool = False) -> None:
-        lane = merge(student.waiting).lane
+        lane = Turn(tuple(student.waiting)).lane
         if student.running or student.queued_in is lane:
             return
         self._unqueue(number, student)

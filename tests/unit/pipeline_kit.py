@@ -1,0 +1,247 @@
+"""What the tests of the worker share: a real embedded log and store, and a target that does as it is told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from pipeline.digest import digest_of
+from pipeline.effects import Effects
+from pipeline.engine import Backoff, Engine, Limits
+from pipeline.eventlog.port import NewRecord, TopicPartition
+from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.store import target_states
+from pipeline.store.database import Database
+from pipeline.store.tables import accounts, metadata
+from pipeline.target import Description, Done, HandlerOutcome, Task
+from pipeline.worker import TargetWorker, topics_for
+from schemas import catalogue
+from schemas.account import Account, Lane, Person, Stage
+from schemas.envelope import Message, event_id, from_record, to_record
+from schemas.events import AccountChanged, Cause, Event, ReplayRequested
+
+NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
+LIMITS = Limits(batch_size=5, linger_s=0.0, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
+PATIENCE_S = 20.0
+
+Script = Callable[[Task], HandlerOutcome | Exception | None]
+
+
+class Target:
+    """A target in memory. `script` may answer, or raise, instead of it; None: it does the work."""
+
+    batch_size = 5
+    call_s_max = 5.0
+
+    def __init__(self, name: str = "directory") -> None:
+        self.name = name
+        self.held: dict[str, int] = {}
+        self.calls: list[list[str]] = []
+        self.compared: list[str] = []
+        self.script: Script = lambda _task: None
+        self.probe_error: Exception | None = None
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        self.calls.append([task.account.student_number for task in tasks])
+        return {task.account.student_number: self._one(task) for task in tasks}
+
+    def _one(self, task: Task) -> HandlerOutcome:
+        answer = self.script(task)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is not None:
+            return answer
+        number, version = task.account.student_number, task.account.version
+        if task.compare:
+            self.compared.append(number)
+        changed = self.held.get(number) != version
+        self.held[number] = version
+        return Done(digest_of({"number": number, "version": version}), changed)
+
+    def probe(self) -> None:
+        if self.probe_error is not None:
+            raise self.probe_error
+
+    def describe(self) -> Description:
+        return Description(self.name, "memory", ())
+
+    def close(self) -> None:
+        pass
+
+
+class Silent:
+    """An observer that only remembers troubles and states."""
+
+    def __init__(self) -> None:
+        self.troubles: list[str] = []
+        self.states: list[str] = []
+
+    def batch(self, target: str, students: int, seconds: float) -> None:
+        pass
+
+    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+        pass
+
+    def state(self, consumer: str, state: str, reason: str) -> None:
+        self.states.append(state)
+
+    def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
+        pass
+
+    def trouble(self, consumer: str, what: str) -> None:
+        self.troubles.append(what)
+
+
+class Plant:
+    """One log, one store and one target, with a worker that can be started, stopped and replaced."""
+
+    def __init__(self, folder: Path, target: Target | None = None, *, follows: str | None = None) -> None:
+        self.database = Database(f"sqlite:///{folder / 'store.db'}")
+        with self.database.write() as connection:
+            metadata.create_all(connection)
+        self.log = SqliteEventLog(folder / "log.db", session_timeout_s=2.0)
+        self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
+        self.producer = self.log.producer()
+        self.target = target or Target()
+        self.follows = follows
+        self.observer = Silent()
+        self.backoff = Backoff(delay_s_min=0.01, delay_s_max=0.01, attempts_max=4)
+        self.lives = 0
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    # --- arranging ---
+
+    def account(self, number: str, version: int = 1, **changes: object) -> Account:
+        values: dict[str, object] = {
+            "student_number": number,
+            "version": version,
+            "stage": Stage.ACTIVE,
+            "login": f"login.{number.lower()}",
+            "mail": f"login.{number.lower()}@etu.univ-exemple.fr",
+            "principal": f"login.{number.lower()}@univ-exemple.fr",
+            "person": Person(birth_name="Lefèvre", given_name="Élodie"),
+            "activated_at": NOW,
+            "opened_at": NOW,
+            "lane": Lane.PERSONAL,
+        }
+        account = Account.model_validate({**values, **changes})
+        with self.database.write() as connection:
+            connection.execute(accounts.delete().where(accounts.c.student_number == number))
+            connection.execute(
+                insert(accounts).values(
+                    student_number=number,
+                    version=version,
+                    stage=account.stage,
+                    login=account.login,
+                    activated_at=NOW.timestamp(),
+                    changed_at=NOW.timestamp(),
+                    document=account.model_dump_json(),
+                )
+            )
+        return account
+
+    def say(self, event: Event, topic: str, *, emitter: str = "registry", tell_apart: object = "") -> str:
+        identity = event_id(event.type, emitter, event.student_number, str(tell_apart))
+        headers, value = to_record(Message(identity, f"/sesame/{emitter}", NOW, event))
+        self.producer.append([NewRecord(topic, event.student_number, value, headers)])
+        return identity
+
+    def ring(self, number: str, version: int = 1, *, lane: Lane = Lane.PERSONAL) -> str:
+        event = AccountChanged(
+            student_number=number, version=version, stage=Stage.ACTIVE, lane=lane, cause=Cause.ACTIVATION
+        )
+        return self.say(event, catalogue.by_lane(catalogue.ACCOUNTS, lane), tell_apart=version)
+
+    def replay(self, number: str, tell_apart: int = 1) -> str:
+        event = ReplayRequested(
+            student_number=number,
+            consumer=self.target.name,
+            replay_id=f"replay-{tell_apart:04}",
+            reason="test",
+        )
+        return self.say(event, catalogue.ACTIVATIONS, emitter="replay", tell_apart=tell_apart)
+
+    # --- running ---
+
+    def effects(self) -> Effects:
+        self.lives += 1
+        return Effects(
+            target=self.target.name,
+            owner=f"life-{self.lives}",
+            database=self.database,
+            producer=self.producer,
+            backoff=self.backoff,
+            lease_s=30.0,
+            recheck_s=900.0,
+            follows=self.follows,
+        )
+
+    def start(self, effects: Effects | None = None) -> None:
+        worker = TargetWorker(
+            handler=self.target,
+            engine=Engine(LIMITS),
+            effects=effects or self.effects(),
+            consumer=self.log.consumer(self.target.name, topics_for(self.follows), member="test"),
+            database=self.database,
+            observer=self.observer,
+            follows=self.follows,
+        )
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=worker.run, args=(self._stopping,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(PATIENCE_S)
+            assert not self._thread.is_alive()
+            self._thread = None
+
+    def close(self) -> None:
+        self.stop()
+        self.producer.close()
+        self.log.close()
+        self.database.close()
+
+    # --- looking ---
+
+    def until(self, what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not what():
+            assert time.monotonic() < deadline, f"did not happen; troubles: {self.observer.troubles}"
+            time.sleep(0.01)
+
+    def applied(self, number: str) -> int:
+        state = self.state(number)
+        return state.applied_version if state is not None else 0
+
+    def state(self, number: str) -> target_states.TargetState | None:
+        with self.database.read() as connection:
+            return target_states.states_of(connection, self.target.name, [number]).get(number)
+
+    def read(self, *topics: str) -> list[Message]:
+        """Every event on these topics, by a group of its own."""
+        self.lives += 1
+        consumer = self.log.consumer(f"look-{self.lives}", topics, member="test")
+        messages: list[Message] = []
+        while records := consumer.poll(500, 0.0):
+            messages += [from_record(record.key, record.headers, record.value) for record in records]
+        consumer.close()
+        return messages
+
+    def outcomes(self) -> list[Event]:
+        return [message.event for message in self.read(*catalogue.both_lanes(catalogue.OUTCOMES))]
+
+    def lag(self) -> int:
+        """Records that the target's group has not committed; the worker must be stopped."""
+        consumer = self.log.consumer(self.target.name, topics_for(self.follows), member="test")
+        consumer.poll(0, 0.0)
+        lag = sum(consumer.lag().values())
+        consumer.close()
+        return lag
