@@ -131,7 +131,7 @@ _WORDS: dict[str, str] = {
     "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
     "string_pattern_mismatch": "must look like {pattern}",
-    "too_short": "must have at least {min_length} items",
+    "too_short": "must have {min_length} or more entries",
     "literal_error": "must be {expected}",
     "enum": "must be {expected}",
     "int_parsing": "must be a whole number",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
@@ -20,7 +22,6 @@ Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Quota = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[MG]$")]
-LOOPBACK = ("http://127.", "http://localhost:", "http://localhost/", "http://[::1]")
 
 
 class DirectorySettings(Section):
@@ -200,5 +201,15 @@ class MoodleSettings(Section):
 
 
 def _tls(name: str, url: str) -> None:
-    if url.startswith("http://") and not url.startswith(LOOPBACK):
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError(f"{name} must not carry a name or a password: it is shown and logged")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError(f"{name} must begin with https://: a secret is sent there")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,103 @@
+"""The port for metrics and health, over real HTTP."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from pipeline.errors import DependencyDown
+from sesame.observability import Check, HttpServer, Metrics
+from sesame.observability.http import PortTaken
+
+
+def fine() -> str | None:
+    return None
+
+
+def store_away() -> str | None:
+    raise DependencyDown("the database is away")
+
+
+def unforeseen() -> str | None:
+    raise KeyError("zoe.lefevre")
+
+
+@contextmanager
+def serving(
+    *, live: dict[str, Check] | None = None, ready: dict[str, Check] | None = None, check_s_max: float = 5.0
+) -> Iterator[str]:
+    server = HttpServer(Metrics(), live=live or {}, ready=ready or {}, check_s_max=check_s_max)
+    server.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.stop()
+
+
+def test_metrics_are_served_in_prometheus_text_form() -> None:
+    with serving() as url:
+        answer = httpx.get(f"{url}/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert "sesame_scrape_errors_total 0.0" in answer.text
+
+
+def test_health_says_ok_and_names_each_check() -> None:
+    with serving(live={"loops": fine}, ready={"store": fine, "log": fine}) as url:
+        live, ready = httpx.get(f"{url}/livez"), httpx.get(f"{url}/readyz")
+    assert live.json() == {"status": "ok", "checks": {"loops": "ok"}}
+    assert ready.json() == {"status": "ok", "checks": {"store": "ok", "log": "ok"}}
+
+
+def test_a_missing_dependency_makes_a_process_unready_and_not_dead() -> None:
+    with serving(live={"loops": fine}, ready={"store": store_away, "log": fine}) as url:
+        live, ready = httpx.get(f"{url}/livez"), httpx.get(f"{url}/readyz")
+    assert (live.status_code, ready.status_code) == (200, 503)
+    assert ready.json()["checks"] == {"store": "the database is away", "log": "ok"}
+
+
+def test_a_fault_that_nobody_foresaw_is_named_by_its_class_only() -> None:
+    with serving(ready={"odd": unforeseen, "told": lambda: "the key is missing"}) as url:
+        answer = httpx.get(f"{url}/readyz")
+    assert answer.json()["checks"] == {"odd": "KeyError", "told": "the key is missing"}
+
+
+def test_a_check_that_hangs_is_a_failed_check() -> None:
+    let_go = threading.Event()
+
+    def hangs() -> str | None:
+        let_go.wait(30)
+        return None
+
+    with serving(ready={"store": hangs}, check_s_max=0.05) as url:
+        answer = httpx.get(f"{url}/readyz")
+        let_go.set()
+    assert answer.status_code == 503
+    assert "no answer within" in answer.json()["checks"]["store"]
+
+
+def test_nothing_else_is_served() -> None:
+    with serving() as url:
+        found = [httpx.get(f"{url}/{path}").status_code for path in ("", "docs", "openapi.json")]
+        posted = httpx.post(f"{url}/metrics").status_code
+    assert (found, posted) == ([404, 404, 404], 405)
+
+
+def test_a_port_that_is_taken_is_an_error_that_says_what_to_set() -> None:
+    with serving() as url:
+        other = HttpServer(Metrics(), live={}, ready={}, port=int(url.rpartition(":")[2]))
+        with pytest.raises(PortTaken) as caught:
+            other.start()
+        other.stop()
+    assert "http.port" in caught.value.remedy
+
+
+def test_a_server_that_was_stopped_listens_no_more() -> None:
+    with serving() as url:
+        assert httpx.get(f"{url}/livez").status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/livez")
