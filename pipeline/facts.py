@@ -8,10 +8,13 @@ stops and waits. A fact that cannot be applied goes to the dead letters, and the
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from pipeline.burial import bury
 from pipeline.errors import DependencyDown, SesameError
@@ -149,10 +152,13 @@ class FactLoop:
                 self._handler.handle(connection, record, message)
         except Rejected as error:
             self._reject(connection, record, error.cause, str(error), message)
-        except DependencyDown:
-            raise
+        except (DependencyDown, OperationalError):
+            raise  # the store, not the fact: a lost connection, a deadlock, a full disk
         except Exception as error:  # noqa: BLE001  # one fact of an unforeseen kind must not stop the others
-            text = f"a fault of Sésame's own: {type(error).__name__}: {error}"
+            # Only the kind and the place: an error's text may repeat what the fact says of a person.
+            text = (
+                f"a fault of Sésame's own: {type(error).__name__} in {_place(error)}; report it, then replay"
+            )
             self._reject(connection, record, "internal_error", text, message)
 
     def _reject(
@@ -183,3 +189,11 @@ class FactLoop:
             self._next_report = now + REPORT_EVERY_S
             self._observer.state(self.name, state, reason)
             self._observer.lag(self.name, self._consumer.lag())
+
+
+def _place(error: Exception) -> str:
+    """The function of this project's where an error was raised, or passed through last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename]
+    last = (ours or frames)[-1]
+    return f"{Path(last.filename).name}:{last.lineno} {last.name}"

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import structlog
 
 from consumers.propagation import BREACHED, LATE
-from consumers.registry import GRACE_ENDS
 from pipeline import timers
 from pipeline.errors import DependencyDown, SesameError
 from pipeline.timers import OnDue
@@ -87,7 +86,7 @@ class Runner:
         due: Mapping[str, OnDue] = {
             LATE: propagation.on_late,
             BREACHED: propagation.on_breached,
-            GRACE_ENDS: registry.due,
+            **registry.timers(),
         }
         loops = [
             _Loop("registry", lambda stop: app.fact_loop(registry, reporter).run(stop)),

@@ -1,4 +1,4 @@
-"""The one place where adapters meet ports. Nothing else constructs an adapter or reads the settings for one."""
+"""The one place where adapters meet ports. Nothing else makes an adapter or reads the settings for one."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class Application:
     @cached_property
     def registry(self) -> Registry:
         """The registry's handler of facts."""
-        return Registry(self.database, self.vault, self.settings.registry, clock=utc_now)
+        return Registry(self.database, self.vault, self.settings.registry)
 
     def propagation(self, on_completed: targets.OnCompleted = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""

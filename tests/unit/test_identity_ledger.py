@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
-from consumers.registry.identity import NamesExhausted, Names, mint
+from consumers.registry.identity import Names, NamesExhausted, mint
 from consumers.registry.settings import RegistrySettings
 from pipeline.store.database import Database
 from pipeline.store.ledger import SqlLedger
@@ -64,9 +63,13 @@ def test_minting_again_gives_the_same_names(database: Database) -> None:
 
 
 def test_a_transaction_that_fails_gives_its_names_back(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.write() as connection:
-        mint(JEAN, "22001234", SETTINGS, SqlLedger(connection, database, 0.0))
-        raise ZeroDivisionError
+    def fails_after_minting() -> None:
+        with database.write() as connection:
+            mint(JEAN, "22001234", SETTINGS, SqlLedger(connection, database, 0.0))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails_after_minting()
     assert minted(database, "22005678").login == "jean.dupont"
 
 
@@ -137,4 +140,3 @@ def test_the_first_name_given_stays_the_one(database: Database) -> None:
         book.reserve("mail", "a.dupont@etu.univ-exemple.fr", holder="22001234", origin="alias")
         assert book.held_by("22001234")["mail"] == first.mail
         assert book.all_of("22001234", "mail") == [first.mail, "a.dupont@etu.univ-exemple.fr"]
-        connection.execute(delete(ledger))

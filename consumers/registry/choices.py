@@ -1,0 +1,83 @@
+"""What students and operators settle: an activation, a password, a preference, a hold. Each is a change of
+the person's row, worked out here; the handler writes it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.facts import Rejected
+from pipeline.store.people import KnownPerson
+from schemas.account import Account
+from schemas.events import Preference
+
+PREFERRED_NAME_LENGTH_MAX = 100
+ADDRESS_LENGTH_MAX = 254  # RFC 5321, 4.5.3.1.3 with erratum 1690
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
+
+
+def preference_change(
+    preference: Preference, value: str | None, account: Account | None
+) -> Mapping[str, Any]:
+    """The change of the person's row; None or nothing but blanks clears the preference.
+
+    Raises:
+        Rejected: the value cannot be used. The message does not repeat it: it is personal.
+    """
+    text = unicodedata.normalize("NFC", value).strip() if value is not None else ""
+    if preference is Preference.MAIL_REDIRECT:
+        return {"mail_redirect": _address(text, account) if text else None}
+    if preference is Preference.PREFERRED_GIVEN_NAME:
+        return {"preferred_given_name": _given_name(text) if text else None}
+    return {"language": text or None}
+
+
+def credential_change(person: KnownPerson, ref: str, sequence: int | None) -> Mapping[str, Any]:
+    """The change that a sealed password brings; empty if a newer one is known already.
+
+    Args:
+        person: the row before.
+        ref: the vault's reference.
+        sequence: its place in the vault's order; None: nothing was sealed for this student under it.
+
+    Raises:
+        Rejected: the reference is not this student's.
+    """
+    if sequence is None:
+        raise Rejected(
+            "unknown_credential",
+            "the vault holds no password of this student under the event's reference: it was restored from an"
+            " older backup, or the producer is not ours. Let the student choose a password again",
+        )
+    if sequence <= person.credential_sequence:
+        return {}
+    return {"credential_ref": ref, "credential_sequence": sequence}
+
+
+def _address(text: str, account: Account | None) -> str:
+    if len(text) > ADDRESS_LENGTH_MAX or not _ADDRESS.fullmatch(text) or ".." in text:
+        raise Rejected(
+            "invalid_mail_redirect",
+            "the address to redirect to is not a mail address. The form that took it should have refused it",
+        )
+    own = {account.mail, *account.aliases} if account is not None else set()
+    if text.lower() in own:
+        raise Rejected(
+            "invalid_mail_redirect",
+            "the address to redirect to is the student's own: mail would go round in circles. Let the student"
+            " give another one",
+        )
+    return text
+
+
+def _given_name(text: str) -> str:
+    if len(text) > PREFERRED_NAME_LENGTH_MAX or not text.isprintable():
+        raise Rejected(
+            "invalid_preferred_given_name",
+            f"a preferred given name has at most {PREFERRED_NAME_LENGTH_MAX} printable characters. The form"
+            " that took it should have refused it",
+        )
+    return text

@@ -1,0 +1,212 @@
+"""The registry's handler: applies facts in order, and mints what follows from them.
+
+Applying a fact again changes nothing: enrolments are ordered by the registrar's source sequence, credentials
+by the vault's, and the last other facts of each student are remembered by id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from consumers.registry import choices
+from consumers.registry.doubts import Doubts, bury_fact
+from consumers.registry.minting import NAME, TIMERS, Minter, Origin
+from consumers.registry.registrar import RegistrarFacts
+from consumers.registry.settings import RegistrySettings
+from pipeline.eventlog.port import Record
+from pipeline.facts import Rejected
+from pipeline.store import pending_facts
+from pipeline.store.database import Database
+from pipeline.store.pending_facts import PendingFact
+from pipeline.store.people import KnownPerson, People
+from pipeline.timers import OnDue
+from pipeline.vault import SealBroken, Vault
+from schemas import catalogue, events
+from schemas.account import Hold, Lane
+from schemas.envelope import EnvelopeError, Message, from_record
+
+RECENT_FACTS = 32  # ids remembered per student: more than one transaction of the loop redelivers in practice
+UNKNOWN = "unknown_student"
+
+_CAUSES: dict[type[events.Event], events.Cause] = {
+    events.ActivationRequested: events.Cause.ACTIVATION,
+    events.CredentialChanged: events.Cause.CREDENTIAL,
+    events.PreferenceChanged: events.Cause.PREFERENCE,
+    events.HoldPlaced: events.Cause.HOLD,
+    events.HoldLifted: events.Cause.HOLD,
+}
+
+
+class Registry:
+    """Turns facts into accounts. Implements `pipeline.facts.FactHandler`.
+
+    Args:
+        database: the store; its clock is the registry's.
+        vault: where values that are personal are read by reference.
+        settings: how names are minted and accounts made.
+    """
+
+    name = NAME
+    topics: tuple[str, ...] = (catalogue.ENROLMENTS, *catalogue.both_lanes(catalogue.ACTIVATIONS))
+
+    def __init__(self, database: Database, vault: Vault, settings: RegistrySettings) -> None:
+        self._database = database
+        self._vault = vault
+        self._settings = settings
+        self._people = People(database)
+        self._minter = Minter(database, self._people, settings)
+        self._doubts = Doubts(database, self._people)
+        self._registrar = RegistrarFacts(self._people, self._minter, self._doubts)
+
+    # --- the loop's side ---
+
+    def handle(self, connection: Connection, record: Record, message: Message) -> None:
+        """Apply one fact.
+
+        Raises:
+            Rejected: it cannot be applied; its cause and message say why and what to do.
+        """
+        event = message.event
+        if isinstance(event, events.EnrolmentRecorded):
+            if self._registrar.recorded(connection, event, message):
+                for fact in pending_facts.take(connection, event.student_number):
+                    self._apply_pending(connection, fact)
+        elif isinstance(event, events.EnrolmentCancelled):
+            self._registrar.cancelled(connection, event, message)
+        elif isinstance(event, events.ReplayRequested):
+            if event.consumer == self.name:  # a site changed its settings: merge again
+                origin = Origin.of(message, events.Cause.LIFECYCLE, catalogue.lane_of(record.topic))
+                self._minter.mint_version(connection, event.student_number, origin)
+        elif not self._settle(connection, message, catalogue.lane_of(record.topic)):
+            self._keep(connection, record, message)
+
+    def timers(self) -> Mapping[str, OnDue]:
+        """The kinds of timer that the registry arms, and what they do."""
+        return dict.fromkeys(TIMERS, self.due)
+
+    def due(self, connection: Connection, student_number: str, now: float) -> None:
+        """A day has come on which time alone changes this account: a year or a grace period has ended.
+
+        Raises:
+            Rejected: no name is left to give.
+        """
+        moment = datetime.fromtimestamp(now, UTC)
+        origin = Origin(events.Cause.LIFECYCLE, Lane.BULK, moment, f"timer-{moment:%Y%m%dT%H%M%S}")
+        self._minter.mint_version(connection, student_number, origin)
+
+    def expire_pending(self, connection: Connection, now: float) -> int:
+        """Dead-letter a page of the facts that waited too long for their student; return how many."""
+        old = pending_facts.take_older(connection, now - self._settings.pending_age_max_s)
+        for fact in old:
+            text = (
+                "no enrolment of this student number has come since: check the number, or import the"
+                " registrar's file that has it; then replay"
+            )
+            bury_fact(connection, self._database, fact.student_number, fact.event_id, Rejected(UNKNOWN, text))
+        return len(old)
+
+    # --- acts of students and operators ---
+
+    def _settle(self, connection: Connection, message: Message, lane: Lane) -> bool:
+        """Apply an act to a person; False if the person is not known."""
+        event = message.event
+        person = self._people.locked(connection, event.student_number)
+        if person is None:
+            return False
+        if message.id in person.recent_facts:
+            return True
+        changes = self._changes(connection, person, message)
+        recent = (*person.recent_facts, message.id)[-RECENT_FACTS:]
+        self._people.change(connection, person.student_number, **changes, recent_facts=recent)
+        origin = Origin.of(message, _CAUSES[type(event)], lane)
+        self._minter.mint_version(connection, person.student_number, origin)
+        if isinstance(event, events.HoldLifted) and event.hold is Hold.TECHNICAL:
+            self._doubts.resolved(connection, person.student_number)
+        return True
+
+    def _changes(self, connection: Connection, person: KnownPerson, message: Message) -> Mapping[str, Any]:
+        match message.event:
+            case events.ActivationRequested() as event:
+                return self._activation(connection, person, event, message)
+            case events.CredentialChanged(credential_ref=ref):
+                return self._credential(connection, person, ref)
+            case events.PreferenceChanged() as event:
+                return self._preference(connection, person, event)
+            case events.HoldPlaced(hold=hold):
+                return {"holds": person.holds | {hold}}
+            case events.HoldLifted(hold=hold):
+                return {"holds": person.holds - {hold}}
+        raise Rejected(
+            "unexpected_event",
+            f"{message.event.type} is no fact for the registry: its producer writes to the wrong topic",
+        )
+
+    def _activation(
+        self,
+        connection: Connection,
+        person: KnownPerson,
+        event: events.ActivationRequested,
+        message: Message,
+    ) -> Mapping[str, Any]:
+        changes: dict[str, Any] = {}
+        if person.activated_at is None:
+            changes["activated_at"] = message.time.timestamp()
+        if event.language is not None:
+            changes["language"] = event.language
+        if event.credential_ref is not None:
+            changes |= self._credential(connection, person, event.credential_ref)
+        return changes
+
+    def _credential(self, connection: Connection, person: KnownPerson, ref: str) -> Mapping[str, Any]:
+        sequence = self._people.sealed_sequence(connection, person.student_number, ref)
+        return choices.credential_change(person, ref, sequence)
+
+    def _preference(
+        self, connection: Connection, person: KnownPerson, event: events.PreferenceChanged
+    ) -> Mapping[str, Any]:
+        value: str | None = event.value
+        if event.value_ref is not None:
+            if self._people.sealed_sequence(connection, person.student_number, event.value_ref) is None:
+                raise Rejected(
+                    "unknown_reference",
+                    "the vault holds nothing of this student under the event's reference: it was restored"
+                    " from an older backup, or the producer is not ours. Let the student choose again",
+                )
+            value = self._open(event.value_ref)
+            if value is None:  # consumed: it was applied, and a newer one may have been since
+                return {}
+        account = self._people.account(connection, person.student_number)
+        return choices.preference_change(event.preference, value, account)
+
+    def _open(self, ref: str) -> str | None:
+        try:
+            return self._vault.open(ref)
+        except SealBroken as error:
+            raise Rejected("seal_broken", str(error)) from error
+
+    # --- facts about those who are not known yet ---
+
+    def _keep(self, connection: Connection, record: Record, message: Message) -> None:
+        fact = PendingFact(
+            event_id=message.id,
+            student_number=message.event.student_number,
+            received_at=self._database.now(connection),
+            topic=record.topic,
+            headers=record.headers,
+            value=record.value,
+        )
+        pending_facts.keep(connection, self._database, fact)
+
+    def _apply_pending(self, connection: Connection, fact: PendingFact) -> None:
+        """Apply a fact that was waiting. What cannot be applied is dead-lettered by itself."""
+        try:
+            message = from_record(fact.student_number, fact.headers, fact.value)
+            with connection.begin_nested():
+                self._settle(connection, message, catalogue.lane_of(fact.topic))
+        except (Rejected, EnvelopeError) as error:
+            reason = Rejected(error.cause, str(error))
+            bury_fact(connection, self._database, fact.student_number, fact.event_id, reason)

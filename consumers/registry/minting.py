@@ -1,0 +1,153 @@
+"""The one place where account versions are minted, for every cause alike.
+
+Row lock, new account, its announcement in the outbox and its timer: one transaction. Nothing is minted when
+nothing would change for the targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import Connection
+
+from consumers.registry.account import Known, changes_after, current_enrolments, merge, shown_person
+from consumers.registry.identity import MAIL, Names, mint
+from consumers.registry.settings import RegistrySettings
+from pipeline import outbox, timers
+from pipeline.store.database import Database
+from pipeline.store.ledger import SqlLedger
+from pipeline.store.people import KnownPerson, People, Standing
+from schemas import catalogue
+from schemas.account import Account, Enrolment, Hold, Lane, Stage
+from schemas.envelope import SOURCE_PREFIX, Message, event_id
+from schemas.events import AccountChanged, Cause
+
+NAME = "registry"
+YEAR_ENDS, GRACE_ENDS = "year_ends", "grace_ends"
+TIMERS = (YEAR_ENDS, GRACE_ENDS)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a new version comes from.
+
+    Attributes:
+        lane: who is waiting.
+        time: when it happened, UTC; the window opens then.
+        event_id: the fact's event; for a timer, its name and time.
+    """
+
+    cause: Cause
+    lane: Lane
+    time: datetime
+    event_id: str
+
+    @classmethod
+    def of(cls, message: Message, cause: Cause, lane: Lane) -> Origin:
+        """The origin that a fact is."""
+        return cls(cause, lane, message.time, message.id)
+
+
+class Minter:
+    """Mints versions within the caller's transaction."""
+
+    def __init__(self, database: Database, people: People, settings: RegistrySettings) -> None:
+        self._database = database
+        self._people = people
+        self._settings = settings
+
+    def mint_version(self, connection: Connection, student_number: str, origin: Origin) -> Account | None:
+        """Bring the account to what is known now, and announce it; None if nothing changes for the targets.
+
+        There is no first version for a person whose identity is in doubt (the technical hold), nor for one
+        who neither is enrolled nor asked for an account.
+
+        Raises:
+            NamesExhausted: there is no name left to give.
+        """
+        person = self._people.locked(connection, student_number)
+        if person is None:
+            return None
+        now = self._database.now(connection)
+        today = datetime.fromtimestamp(now, UTC).date()
+        previous = self._people.account(connection, student_number)
+        enrolments = tuple(self._people.enrolments(connection, student_number))
+        if previous is None and not self._deserves_account(person, enrolments, today):
+            return None
+        ledger = SqlLedger(connection, self._database, now)
+        names = self._names(person, previous, ledger)
+        mails = tuple(ledger.all_of(student_number, MAIL))
+        account = merge(Known(person, names, mails, enrolments, previous), self._settings, today)
+        self._arm(connection, account, today)
+        if previous is not None and account.same_state(previous):
+            return None
+        standing = self._people.standing(connection, student_number)
+        account = account.model_copy(update=window(account, previous, standing, origin))
+        self._people.save_account(connection, account, now)
+        self._announce(connection, account, origin, now)
+        return account
+
+    def _deserves_account(self, person: KnownPerson, enrolments: tuple[Enrolment, ...], today: date) -> bool:
+        if Hold.TECHNICAL in person.holds:
+            return False
+        enrolled = bool(current_enrolments(enrolments, self._settings, today))
+        return enrolled or person.activated_at is not None
+
+    def _names(self, person: KnownPerson, previous: Account | None, ledger: SqlLedger) -> Names:
+        if previous is not None:
+            return Names(previous.login, previous.mail, previous.principal)
+        shown = shown_person(person, self._settings)
+        return mint(shown, person.student_number, self._settings, ledger)
+
+    def _arm(self, connection: Connection, account: Account, today: date) -> None:
+        """See to it that this account is looked at again on the day after which time alone changes it."""
+        number, last_day = account.student_number, changes_after(account, self._settings)
+        if last_day is None:
+            if account.activated_at is not None:
+                timers.disarm(connection, TIMERS, number)
+            return
+        wanted, other = (GRACE_ENDS, YEAR_ENDS) if account.stage is Stage.GRACE else (YEAR_ENDS, GRACE_ENDS)
+        midnight = datetime.combine(max(last_day, today) + timedelta(days=1), time(), UTC)
+        timers.disarm(connection, (other,), number)
+        timers.arm(connection, self._database, wanted, number, midnight.timestamp())
+
+    def _announce(self, connection: Connection, account: Account, origin: Origin, now: float) -> None:
+        event = AccountChanged(
+            student_number=account.student_number,
+            version=account.version,
+            stage=account.stage,
+            holds=tuple(sorted(account.holds)),
+            lane=account.lane,
+            cause=origin.cause,
+        )
+        identity = event_id(event.type, NAME, account.student_number, account.version, origin.event_id)
+        moment = datetime.fromtimestamp(now, UTC)
+        message = Message(identity, SOURCE_PREFIX + NAME, moment, event, caused_by=origin.event_id)
+        topic = catalogue.by_lane(catalogue.ACCOUNTS, account.lane)
+        outbox.enqueue(connection, message, topic, account.lane)
+
+
+def window(
+    account: Account, previous: Account | None, standing: Standing | None, origin: Origin
+) -> dict[str, object]:
+    """The lane and the start of the window of a new version.
+
+    While the earlier version is under way (neither completed nor waiting for a business precondition), this
+    one inherits the higher priority and the earlier start. Nobody waits for an account that was not asked
+    for: it has no window.
+    """
+    if account.activated_at is None:
+        return {"lane": origin.lane, "opened_at": None}
+    if previous is None or previous.opened_at is None or _at_rest(previous.version, standing):
+        return {"lane": origin.lane, "opened_at": origin.time}
+    personal = Lane.PERSONAL in (previous.lane, origin.lane)
+    return {"lane": Lane.PERSONAL if personal else Lane.BULK, "opened_at": previous.opened_at}
+
+
+def _at_rest(version: int, standing: Standing | None) -> bool:
+    """Whether this version is completed or waiting, as far as is recorded: propagation may lag behind."""
+    if standing is None:
+        return False
+    waiting = standing.state == "waiting" and standing.version >= version
+    return waiting or standing.completed_version >= version

@@ -1,0 +1,77 @@
+"""The registrar's facts: who a person is, and in which steps they are enrolled. The highest source sequence
+of each step wins, cancellations included, whatever the order in which the facts are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from consumers.registry.doubts import Doubts
+from consumers.registry.minting import Minter, Origin
+from pipeline.store.people import Identity, KnownPerson, People
+from schemas.account import Administrative, Enrolment, Lane
+from schemas.envelope import Message
+from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded
+
+_WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "language")
+
+
+class RegistrarFacts:
+    """Applies enrolments within the caller's transaction."""
+
+    def __init__(self, people: People, minter: Minter, doubts: Doubts) -> None:
+        self._people = people
+        self._minter = minter
+        self._doubts = doubts
+
+    def recorded(self, connection: Connection, event: EnrolmentRecorded, message: Message) -> bool:
+        """Apply what the registrar holds; return whether the person was not known before.
+
+        Raises:
+            Rejected: no name is left to give.
+        """
+        before = self._people.locked(connection, event.student_number)
+        after = self._identify(connection, before, event)
+        cancelled = event.administrative is Administrative.CANCELLED
+        newer = self._people.record_enrolment(
+            connection,
+            event.student_number,
+            (event.year, event.step, event.step_version),
+            event.source_sequence,
+            None if cancelled else Enrolment.model_validate(event.model_dump()),
+        )
+        if after is not None:
+            self._doubts.examine(connection, before, after, message.id)
+        if after is not None or newer:
+            self._mint(connection, message)
+        return before is None
+
+    def cancelled(self, connection: Connection, event: EnrolmentCancelled, message: Message) -> None:
+        """Apply a cancellation. It is remembered even if the enrolment was never seen."""
+        key = (event.year, event.step, event.step_version)
+        number, sequence = event.student_number, event.source_sequence
+        if self._people.record_enrolment(connection, number, key, sequence, None):
+            self._mint(connection, message)
+
+    def _identify(
+        self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded
+    ) -> KnownPerson | None:
+        """Keep who this person is, as the newest fact says; None if something newer is known."""
+        if before is not None and event.source_sequence <= before.identity_sequence:
+            return None
+        values: dict[str, Any] = {
+            "identity": Identity.model_validate({name: getattr(event, name) for name in _WHO}),
+            "identity_sequence": event.source_sequence,
+            "ine": event.ine or (before.ine if before is not None else None),
+            "personal_mail": event.personal_mail,
+        }
+        if before is not None:
+            self._people.change(connection, event.student_number, **values)
+        else:
+            self._people.add(connection, KnownPerson(event.student_number, **values))
+        return self._people.locked(connection, event.student_number)
+
+    def _mint(self, connection: Connection, message: Message) -> None:
+        origin = Origin.of(message, Cause.ENROLMENT, Lane.BULK)
+        self._minter.mint_version(connection, message.event.student_number, origin)
