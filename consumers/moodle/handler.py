@@ -71,7 +71,7 @@ class MoodleHandler:
         for task in tasks:
             number = task.account.student_number
             if number in faults:
-                outcomes[number] = Dead(faults[number].cause, faults[number].message)
+                outcomes[number] = Dead(faults[number].cause.value, faults[number].message)
             else:
                 outcomes[number] = self._outcome(task, results[number], shut_now=number in shut)
         return outcomes
@@ -107,10 +107,10 @@ class MoodleHandler:
         if result.faults:
             fault = result.faults[0]
             if fault.cause.kind is Kind.DEAD:
-                return Dead(fault.cause, fault.message)
+                return Dead(fault.cause.value, fault.message)
             if fault.cause.kind is Kind.RETRY:
-                return Retry(fault.cause, fault.message, unknown=fault.cause in _UNKNOWN)
-            return Waiting(fault.cause, recheck_after_s=self._settings.operator_recheck_s)
+                return Retry(fault.cause.value, fault.message, unknown=fault.cause in _UNKNOWN)
+            return Waiting(fault.cause.value, recheck_after_s=self._settings.operator_recheck_s)
         if pending := pending_of(task.account):
             reason, names = pending
             return Waiting(reason, pending=names)

@@ -44,8 +44,14 @@ def is_managed(idnumber: str) -> bool:
 
 
 def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
-    quick = {"retry_wait_s_max": 0.01, "call_s_max": 30.0, "read_timeout_s": 10.0}
-    return MoodleSettings(base_url=moodle.url, token=SecretStr(moodle.token), **{**quick, **changes})
+    values: dict[str, Any] = {
+        "base_url": moodle.url,
+        "token": SecretStr(moodle.token),
+        "retry_wait_s_max": 0.01,
+        "call_s_max": 30.0,
+        "read_timeout_s": 10.0,
+    }
+    return MoodleSettings(**{**values, **changes})
 
 
 class Handlers:

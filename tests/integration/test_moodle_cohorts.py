@@ -1,0 +1,233 @@
+"""Cohorts are made once, and a student is in those of the present account and in no other managed one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from consumers.moodle import MoodleHandler
+from pipeline.target import Dead, Done, HandlerOutcome
+from sandbox.moodle import FaultKind, MoodleStandIn
+from tests.integration.moodle_kit import (
+    Handlers,
+    Operator,
+    account,
+    cohort,
+    handle,
+    handle_one,
+    numbers,
+    writes,
+)
+
+ELODIE = "22600001"
+
+
+@pytest.fixture
+def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
+    with MoodleStandIn(tmp_path / "moodle") as server:
+        yield server
+
+
+@pytest.fixture
+def operator(moodle: MoodleStandIn) -> Operator:
+    return Operator(moodle)
+
+
+@pytest.fixture
+def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
+    made = Handlers(moodle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def handler(handlers: Handlers) -> MoodleHandler:
+    return handlers()
+
+
+def test_a_change_of_step_takes_the_student_out_of_the_former_cohort(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1MATH"), cohort("L2INFO"))), Done)
+    assert operator.cohorts_of(ELODIE) == ["L1MATH-2026", "L2INFO-2026"]
+
+
+def test_a_former_cohort_is_found_after_a_restart(handlers: Handlers, operator: Operator) -> None:
+    handle_one(handlers(), account(ELODIE, cohort("L1INFO")))
+    assert isinstance(handle_one(handlers(), account(ELODIE, cohort("L2INFO"))), Done)
+    assert operator.cohorts_of(ELODIE) == ["L2INFO-2026"]
+
+
+def test_a_membership_that_another_process_gave_is_found_when_a_student_is_taken_over(
+    handlers: Handlers, operator: Operator
+) -> None:
+    ours, theirs = handlers(), handlers()
+    handle_one(theirs, account(ELODIE))
+    handle_one(ours, account(ELODIE))  # our picture of the cohorts is from here
+    handle_one(theirs, account(ELODIE, cohort("L1INFO"), version=2))
+    outcome = handle_one(ours, account(ELODIE, cohort("L2INFO"), version=3), compare=True)
+    assert isinstance(outcome, Done)
+    assert operator.cohorts_of(ELODIE) == ["L2INFO-2026"]
+
+
+def test_a_membership_that_somebody_took_away_by_hand_is_given_back(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    (id_,) = operator.cohorts()["L1INFO-2026"]
+    form = {"members[0][cohortid]": id_, "members[0][userid]": operator.user(ELODIE)["id"]}
+    operator.call("core_cohort_delete_cohort_members", **form)
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
+
+
+def test_nobody_is_taken_out_of_a_cohort_that_is_not_managed(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    choir = operator.create_cohort("CHORALE", "Chorale universitaire")
+    last_year = operator.create_cohort("L1INFO-2025", "Étape L1INFO, 2025")
+    for each in (choir, last_year):
+        operator.join(each, operator.user(ELODIE)["id"])
+    assert isinstance(handle_one(handler, account(ELODIE), compare=True), Done)
+    assert operator.cohorts_of(ELODIE) == ["CHORALE", "L1INFO-2025"]
+
+
+def test_a_wanted_cohort_outside_the_templates_is_given_and_never_taken_back(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle(handler, account(ELODIE, cohort("DU-FLE")), account("22600002", cohort("DU-FLE")))
+    outcome = handle(handler, account(ELODIE), account("22600002", cohort("DU-FLE")), compare=True)
+    assert all(isinstance(each, Done) for each in outcome.values())
+    assert operator.cohorts_of(ELODIE) == ["DU-FLE-2026"]
+
+
+def test_an_existing_cohort_is_used_and_keeps_its_name(handler: MoodleHandler, operator: Operator) -> None:
+    id_ = operator.create_cohort("L1INFO-2026", "Les informaticiens")
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    assert operator.cohorts()["L1INFO-2026"] == [id_]
+    (found,) = operator.call("core_cohort_get_cohorts", **{"cohortids[0]": id_})
+    assert found["name"] == "Les informaticiens"
+
+
+def test_a_cohort_is_found_behind_many_that_look_like_it(handler: MoodleHandler, operator: Operator) -> None:
+    for index in range(120):
+        operator.create_cohort(f"L1INFO-2026-G{index}")
+    handle_one(handler, account("22600002"))
+    id_ = operator.create_cohort("L1INFO-2026")  # after our listing, so it must be searched for
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"))), Done)
+    assert operator.cohorts()["L1INFO-2026"] == [id_]
+
+
+def test_workers_that_need_a_cohort_at_once_make_it_once(handlers: Handlers, operator: Operator) -> None:
+    outcomes: list[Mapping[str, HandlerOutcome]] = []
+    start = threading.Barrier(6)
+
+    def work(index: int) -> None:
+        handler = handlers()
+        handle(handler, account(f"2269000{index}"))  # the catalogue is read before the cohorts exist
+        start.wait(10)
+        accounts = [
+            account(each, cohort("L1INFO"), cohort("M1DROIT")) for each in numbers(5, 22600000 + 10 * index)
+        ]
+        outcomes.append(handle(handler, *accounts))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(outcomes) == 6
+    assert all(isinstance(each, Done) for batch in outcomes for each in batch.values())
+    assert {key: len(ids) for key, ids in operator.cohorts().items()} == {"L1INFO-2026": 1, "M1DROIT-2026": 1}
+
+
+def twins(moodle: MoodleStandIn, operator: Operator, idnumber: str) -> list[int]:
+    """Two cohorts with one idnumber, made as on a real site: by two creations at once."""
+    moodle.control(rendezvous=2)
+    threads = [threading.Thread(target=operator.create_cohort, args=(idnumber,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    ids = operator.cohorts()[idnumber]
+    assert len(ids) == 2
+    return ids
+
+
+def test_twin_cohorts_are_a_dead_letter_for_those_who_need_them_and_for_nobody_else(
+    moodle: MoodleStandIn, operator: Operator, handler: MoodleHandler
+) -> None:
+    ids = twins(moodle, operator, "L1INFO-2026")
+    outcomes = handle(
+        handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")), account("22600002", cohort("L1MATH"))
+    )
+    dead = outcomes[ELODIE]
+    assert isinstance(dead, Dead)
+    assert dead.cause == "moodle_duplicate_cohort"
+    assert "L1INFO-2026" in dead.message
+    assert isinstance(outcomes["22600002"], Done)
+    assert operator.cohorts_of(ELODIE) == ["L1MATH-2026"]  # all the rest is done
+    operator.delete_cohort(ids[1])
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH"))), Done)
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
+
+
+def test_a_cohort_that_differs_in_case_only_is_an_operators_business(
+    operator: Operator, handler: MoodleHandler
+) -> None:
+    operator.create_cohort("l1info-2026")
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "moodle_cohort_conflict"
+
+
+def test_a_cohort_deleted_by_hand_is_made_again(handler: MoodleHandler, operator: Operator) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
+    (former,) = operator.cohorts()["L1INFO-2026"]
+    operator.delete_cohort(former)
+    outcomes = handle(
+        handler,
+        account(ELODIE, cohort("L1INFO"), cohort("L1MATH")),
+        account("22600002", cohort("L1INFO")),
+    )
+    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
+    assert operator.cohorts()["L1INFO-2026"] != [former]
+
+
+def test_a_cohort_key_that_is_too_long_is_a_dead_letter_of_its_own(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    outcome = handle_one(handler, account(ELODIE, cohort("L1" + "X" * 100), cohort("L1MATH")))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "moodle_cohort_refused"
+    assert operator.cohorts_of(ELODIE) == ["L1MATH-2026"]
+
+
+def test_a_lost_answer_to_a_cohorts_creation_makes_no_second_one(
+    moodle: MoodleStandIn, operator: Operator, handler: MoodleHandler
+) -> None:
+    moodle.fault(FaultKind.GATEWAY_TIMEOUT_AFTER_COMMIT, wsfunction="core_cohort_create_cohorts")
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"))), Done)
+    assert len(operator.cohorts()["L1INFO-2026"]) == 1
+
+
+def test_many_memberships_go_in_calls_below_the_limit(
+    moodle: MoodleStandIn, handlers: Handlers, operator: Operator
+) -> None:
+    handler = handlers(member_batch=1000)
+    steps = [cohort(f"L1S{index}") for index in range(12)]
+    outcomes = handle(handler, *(account(each, *steps) for each in numbers(50)))
+    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+    assert writes(moodle)["core_cohort_add_cohort_members"] == 3  # 600 rows, 249 at most in a call
+    outcomes = handle(handler, *(account(each, steps[0]) for each in numbers(50)))
+    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+    assert writes(moodle)["core_cohort_delete_cohort_members"] == 2  # 550 rows, 498 at most
+    assert operator.cohorts_of(ELODIE) == ["L1S0-2026"]

@@ -1,0 +1,242 @@
+"""Accounts in, a Moodle site, outcomes out: what is written, what is left alone, what is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumers.moodle import MoodleHandler
+from pipeline.target import Done, Waiting
+from sandbox.moodle import MoodleStandIn
+from schemas.account import Hold, Person, Stage
+from tests.integration.moodle_kit import (
+    Handlers,
+    Operator,
+    account,
+    calls,
+    cohort,
+    handle,
+    handle_one,
+    numbers,
+    writes,
+)
+
+ELODIE = "22600001"
+
+
+@pytest.fixture
+def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
+    with MoodleStandIn(tmp_path / "moodle") as server:
+        yield server
+
+
+@pytest.fixture
+def operator(moodle: MoodleStandIn) -> Operator:
+    return Operator(moodle)
+
+
+@pytest.fixture
+def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
+    made = Handlers(moodle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def handler(handlers: Handlers) -> MoodleHandler:
+    return handlers()
+
+
+def test_a_new_student_has_a_cas_user_in_the_cohorts_of_her_steps(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH")))
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    user = operator.user(ELODIE)
+    assert (user["username"], user["auth"], user["suspended"]) == (f"elodie.lefevre{ELODIE}", "cas", False)
+    assert (user["firstname"], user["lastname"]) == ("Élodie", "Lefèvre")
+    assert user["email"] == f"elodie.lefevre{ELODIE}@etu.univ-exemple.fr"
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
+
+
+def test_fifty_students_cost_a_handful_of_calls(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+    handle_one(handler, account("22699999", cohort("L1INFO"), cohort("L1MATH")))
+    before = sum(calls(moodle).values())
+    outcomes = handle(handler, *(account(each, cohort("L1INFO"), cohort("L1MATH")) for each in numbers(50)))
+    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+    assert sum(calls(moodle).values()) - before == 5  # read, create, join, read back users and members
+
+
+def test_the_same_accounts_again_write_nothing_and_read_the_same(
+    handler: MoodleHandler, handlers: Handlers, moodle: MoodleStandIn
+) -> None:
+    accounts = [account(each, cohort("L1INFO")) for each in numbers(20)]
+    first = handle(handler, *accounts)
+    written = writes(moodle)
+    again = handle(handler, *accounts)
+    compared = handle(handlers(), *accounts, compare=True)
+    assert writes(moodle) == written
+    for number, outcome in first.items():
+        assert isinstance(outcome, Done)
+        assert again[number] == compared[number] == Done(outcome.digest, changed=False)
+
+
+def test_only_what_differs_is_written_and_what_is_the_students_own_is_left(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    operator.update_user(operator.user(ELODIE)["id"], city="Besançon", lastname="Ecrasé", department="UFR ST")
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    user = operator.user(ELODIE)
+    assert (user["lastname"], user["city"], user["department"]) == ("Lefèvre", "Besançon", "UFR ST")
+
+
+def test_a_new_login_renames_the_user_and_keeps_it(handler: MoodleHandler, operator: Operator) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    before = operator.user(ELODIE)
+    married = account(
+        ELODIE,
+        cohort("L1INFO"),
+        version=2,
+        login="elodie.garnier",
+        mail="elodie.garnier@etu.univ-exemple.fr",
+        person=Person(birth_name="Lefèvre", usage_name="Garnier", given_name="Élodie"),
+    )
+    assert isinstance(handle_one(handler, married), Done)
+    after = operator.user(ELODIE)
+    assert after["id"] == before["id"]
+    assert (after["username"], after["lastname"]) == ("elodie.garnier", "Garnier")
+    assert after["email"] == "elodie.garnier@etu.univ-exemple.fr"
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
+
+
+def test_an_existing_user_with_the_student_number_is_adopted(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    userid = operator.create_user("ancienne.elodie", idnumber=ELODIE, city="Dole")
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"))), Done)
+    user = operator.user(ELODIE)
+    assert (user["id"], user["username"], user["city"]) == (userid, f"elodie.lefevre{ELODIE}", "Dole")
+
+
+def test_an_idnumber_that_differs_in_case_is_somebody_else(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    other = operator.create_user("quelquun.dautre", idnumber="e2260001")
+    mine = account("E2260001", login="elodie.lefevre", mail="elodie.lefevre@etu.univ-exemple.fr")
+    assert isinstance(handle_one(handler, mine), Done)
+    (untouched,) = operator.users("id", str(other))
+    assert (untouched["username"], untouched["idnumber"]) == ("quelquun.dautre", "e2260001")
+    (user,) = operator.users("username", "elodie.lefevre")
+    assert (user["idnumber"], user["id"] != other) == ("E2260001", True)
+
+
+def test_a_cohort_without_its_enrolment_is_pending_by_name_while_the_rest_is_done(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO"), cohort("L1MATH", met=False)))
+    assert outcome == Waiting("pedagogical_enrolment_pending", pending=("Étape L1MATH",))
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
+    validated = account(ELODIE, cohort("L1INFO"), cohort("L1MATH"), version=2)
+    assert isinstance(handle_one(handler, validated), Done)
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026", "L1MATH-2026"]
+
+
+def test_an_enrolment_that_is_taken_back_takes_the_membership_back(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO", met=False), version=2))
+    assert isinstance(outcome, Waiting)
+    assert operator.cohorts_of(ELODIE) == []
+
+
+@pytest.mark.parametrize("hold", list(Hold))
+def test_a_hold_suspends_and_lifting_it_gives_access_back(
+    handler: MoodleHandler, operator: Operator, hold: Hold
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    outcome = handle_one(handler, account(ELODIE, cohort("L1INFO"), version=2, holds=frozenset({hold})))
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert operator.user(ELODIE)["suspended"]
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"), version=3)), Done)
+    assert not operator.user(ELODIE)["suspended"]
+
+
+def test_access_is_closed_before_anything_else_is_written(
+    handler: MoodleHandler, operator: Operator, moodle: MoodleStandIn
+) -> None:
+    handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(3)))
+    before = writes(moodle)
+    closed = account(ELODIE, version=2, stage=Stage.EXPIRED)
+    outcomes = handle(handler, closed, account("22600050", cohort("L1INFO")))
+    assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+    after = writes(moodle)
+    assert after["core_user_update_users"] - before.get("core_user_update_users", 0) == 1
+    assert operator.user(ELODIE)["suspended"]
+    assert operator.cohorts_of(ELODIE) == []
+
+
+def test_somebody_without_access_and_unknown_to_moodle_stays_unknown(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    held = account(ELODIE, cohort("L1INFO"), holds=frozenset({Hold.ADMINISTRATIVE}))
+    outcome = handle_one(handler, held)
+    assert isinstance(outcome, Done)
+    assert not outcome.changed
+    assert operator.users("idnumber", ELODIE) == []
+    assert isinstance(handle_one(handler, account(ELODIE, cohort("L1INFO"), version=2)), Done)
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
+
+
+def test_a_long_name_is_shortened_and_the_outcome_says_so(handler: MoodleHandler, operator: Operator) -> None:
+    person = Person(birth_name="de la Rochefoucauld " * 6, given_name="Anne")
+    outcome = handle_one(handler, account(ELODIE, person=person))
+    assert isinstance(outcome, Done)
+    assert "shortened" in outcome.note
+    assert operator.user(ELODIE)["lastname"].endswith("…")
+    assert handle_one(handler, account(ELODIE, person=person)) == Done(
+        outcome.digest, changed=False, note=outcome.note
+    )
+
+
+def test_names_with_ampersands_apostrophes_and_rare_letters_arrive_as_they_are(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    person = Person(birth_name="O’Neil & Çelik", given_name="Zoé-Ŀluïsa 😀")
+    assert isinstance(handle_one(handler, account(ELODIE, person=person)), Done)
+    user = operator.user(ELODIE)
+    assert (user["firstname"], user["lastname"]) == ("Zoé-Ŀluïsa 😀", "O’Neil & Çelik")
+
+
+def test_the_port_observes_one_by_one_and_everybody(moodle: MoodleStandIn, handler: MoodleHandler) -> None:
+    handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(7)))
+    seen = {each.idnumber: each for each in handler.port.dump()}
+    assert sorted(seen) == numbers(7)
+    asked = handler.port.read([ELODIE, "22699999"], handler.deadline())
+    assert asked[ELODIE] == seen[ELODIE]
+    assert asked[ELODIE].cohorts == ("L1INFO-2026",)
+    assert asked["22699999"].users == ()
+
+
+def test_the_probe_reads_and_writes_nothing(moodle: MoodleStandIn, handler: MoodleHandler) -> None:
+    handler.probe()
+    assert calls(moodle)["core_user_get_users_by_field"] == 1
+    assert writes(moodle) == {}
+
+
+def test_the_description_names_what_is_owned_and_no_secret(
+    moodle: MoodleStandIn, handler: MoodleHandler
+) -> None:
+    described = handler.describe()
+    assert described.name == "moodle"
+    assert "user.suspended" in described.owns
+    assert "user.lang" not in described.owns
+    assert moodle.token not in repr(described)

@@ -1,0 +1,211 @@
+"""A site that is down, slow, or refuses the consumer itself: nobody's attempt is charged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from consumers.moodle import MoodleHandler
+from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.target import Done, HandlerOutcome, Retry
+from sandbox.moodle import FaultKind, MoodleStandIn
+from schemas.account import Person
+from tests.integration.moodle_kit import (
+    Handlers,
+    Operator,
+    account,
+    calls,
+    cohort,
+    handle,
+    handle_one,
+    numbers,
+    writes,
+)
+
+ELODIE = "22600001"
+CREATE = "core_user_create_users"
+UPDATE = "core_user_update_users"
+JOIN = "core_cohort_add_cohort_members"
+LEAVE = "core_cohort_delete_cohort_members"
+BY_FIELD = "core_user_get_users_by_field"
+
+
+@pytest.fixture
+def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
+    with MoodleStandIn(tmp_path / "moodle") as server:
+        yield server
+
+
+@pytest.fixture
+def operator(moodle: MoodleStandIn) -> Operator:
+    return Operator(moodle)
+
+
+@pytest.fixture
+def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
+    made = Handlers(moodle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def handler(handlers: Handlers) -> MoodleHandler:
+    return handlers()
+
+
+def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) -> list[str]:
+    return [number for number, outcome in outcomes.items() if isinstance(outcome, kind)]
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["cli_maintenance", "web_maintenance", "upgrade_running", "database_down", "fpm_down"],
+)
+def test_a_site_out_of_order_is_down_for_everybody_and_comes_back(
+    handler: MoodleHandler, moodle: MoodleStandIn, condition: str
+) -> None:
+    handle_one(handler, account(ELODIE))
+    moodle.set(**{condition: True})
+    with pytest.raises(TargetDown):
+        handle_one(handler, account("22600002"))
+    with pytest.raises(TargetDown):
+        handler.probe()
+    moodle.reset()
+    handler.probe()
+    assert isinstance(handle_one(handler, account("22600002")), Done)
+
+
+def test_a_data_directory_that_cannot_be_written_is_an_outage(
+    handler: MoodleHandler, moodle: MoodleStandIn
+) -> None:
+    moodle.set(dataroot_writable=False)
+    with pytest.raises(TargetDown):
+        handle_one(handler, account(ELODIE))
+
+
+def test_a_site_that_is_gone_is_down_and_picked_up_where_it_was_left(
+    handler: MoodleHandler, moodle: MoodleStandIn
+) -> None:
+    handle_one(handler, account(ELODIE, cohort("L1INFO")))
+    moodle.kill()
+    with pytest.raises(TargetDown):
+        handle_one(handler, account("22600002", cohort("L1INFO")))
+    moodle.start()
+    handler.probe()
+    assert isinstance(handle_one(handler, account("22600002", cohort("L1INFO"))), Done)
+
+
+def test_a_site_that_wants_fewer_calls_says_for_how_long(
+    handler: MoodleHandler, moodle: MoodleStandIn
+) -> None:
+    moodle.fault(FaultKind.UNAVAILABLE, calls=9, retry_after_s=12)
+    with pytest.raises(Throttled) as caught:
+        handle_one(handler, account(ELODIE))
+    assert caught.value.retry_after_s == 12
+
+
+def test_reads_that_fail_once_are_simply_repeated(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+    for kind in (FaultKind.HANG_UP, FaultKind.SERVER_ERROR):
+        moodle.fault(kind, wsfunction=BY_FIELD)
+    assert isinstance(handle_one(handler, account(ELODIE)), Done)
+
+
+def test_a_slow_site_leaves_the_rest_for_later(moodle: MoodleStandIn, handlers: Handlers) -> None:
+    handler = handlers(call_s_max=1.0, user_batch=1)
+    handler.probe()
+    moodle.set(latency_per_call_s=0.15)
+    outcomes = handle(handler, *(account(each) for each in numbers(20)))
+    retried = [each for each in outcomes.values() if isinstance(each, Retry)]
+    assert retried
+    assert {each.cause for each in retried} <= {"moodle_out_of_time", "moodle_outcome_unknown"}
+    assert all(each.unknown for each in retried)
+    moodle.reset()
+    again = handle(handlers(), *(account(each) for each in numbers(20)), compare=True)
+    assert len(of_kind(again, Done)) == 20
+
+
+@pytest.mark.parametrize("condition", ["web_services", "rest_protocol", "service_enabled"])
+def test_a_service_that_is_switched_off_stops_the_consumer_with_a_remedy(
+    handler: MoodleHandler, moodle: MoodleStandIn, condition: str
+) -> None:
+    moodle.set(**{condition: False})
+    with pytest.raises(Misconfigured) as caught:
+        handle_one(handler, account(ELODIE))
+    assert caught.value.remedy
+    moodle.reset()
+    assert isinstance(handle_one(handler, account(ELODIE)), Done)
+
+
+def test_a_token_that_is_not_valid_stops_the_consumer(handlers: Handlers, moodle: MoodleStandIn) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        handle_one(handlers(token=SecretStr("pas-le-bon-jeton")), account(ELODIE))
+    assert "token" in caught.value.remedy
+    assert "pas-le-bon-jeton" not in str(caught.value) + caught.value.remedy
+    assert writes(moodle) == {}
+
+
+def test_an_expired_token_stops_the_consumer(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+    moodle.control(token={"valid_until": 1})
+    with pytest.raises(Misconfigured):
+        handle_one(handler, account(ELODIE))
+
+
+def test_a_suspended_service_user_stops_the_consumer(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+    moodle.control(service_user_suspended=True)
+    with pytest.raises(Misconfigured) as caught:
+        handle_one(handler, account(ELODIE))
+    assert "suspension" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "capability",
+    ["moodle/user:viewdetails", "moodle/user:viewalldetails", "moodle/site:viewuseridentity"],
+)
+def test_an_empty_answer_is_not_believed_from_a_user_who_may_not_see(
+    handler: MoodleHandler, moodle: MoodleStandIn, operator: Operator, capability: str
+) -> None:
+    operator.create_user("ancienne.elodie", idnumber=ELODIE)
+    moodle.set(missing_capabilities=[capability])
+    before = writes(moodle)
+    with pytest.raises(Misconfigured) as caught:
+        handle_one(handler, account(ELODIE))
+    assert capability in caught.value.remedy
+    assert writes(moodle) == before
+
+
+@pytest.mark.parametrize("capability", ["moodle/user:create", "moodle/cohort:assign", "moodle/cohort:manage"])
+def test_a_missing_right_to_write_stops_the_consumer(
+    handler: MoodleHandler, moodle: MoodleStandIn, capability: str
+) -> None:
+    moodle.set(missing_capabilities=["moodle/cohort:manage", capability])
+    with pytest.raises(Misconfigured):
+        handle_one(handler, account(ELODIE, cohort("L1INFO")))
+
+
+def test_rights_are_verified_once_and_again_after_the_site_refused_the_consumer(
+    handler: MoodleHandler, moodle: MoodleStandIn
+) -> None:
+    for each in numbers(3):
+        handle_one(handler, account(each))
+    assert calls(moodle)["core_webservice_get_site_info"] == 1
+    moodle.control(service_user_suspended=True)
+    with pytest.raises(Misconfigured):
+        handle_one(handler, account(ELODIE))
+    moodle.reset()
+    handle_one(handler, account(ELODIE))
+    assert calls(moodle)["core_webservice_get_site_info"] == 2
+
+
+def test_a_language_pack_that_is_not_installed_is_a_fault_of_the_settings(
+    handlers: Handlers, operator: Operator
+) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        handle(handlers(languages={"fr": "fr"}), *(account(each) for each in numbers(6)))
+    assert "languages" in caught.value.remedy
+    english = Person(birth_name="Okafor", given_name="Ada", language="en")
+    outcome = handle_one(handlers(languages={"en": "en"}), account(ELODIE, person=english))
+    assert isinstance(outcome, Done)
+    assert operator.user(ELODIE)["lang"] == "en"

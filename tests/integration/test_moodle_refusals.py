@@ -1,0 +1,228 @@
+"""What Moodle refuses of one student is that student's trouble; the others of the batch are served."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from consumers.moodle import MoodleHandler
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from sandbox.moodle import FaultKind, MoodleStandIn
+from schemas.account import Person
+from tests.integration.moodle_kit import (
+    Handlers,
+    Operator,
+    account,
+    cohort,
+    handle,
+    handle_one,
+    numbers,
+    writes,
+)
+
+ELODIE = "22600001"
+CREATE = "core_user_create_users"
+UPDATE = "core_user_update_users"
+JOIN = "core_cohort_add_cohort_members"
+LEAVE = "core_cohort_delete_cohort_members"
+BY_FIELD = "core_user_get_users_by_field"
+
+
+@pytest.fixture
+def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
+    with MoodleStandIn(tmp_path / "moodle") as server:
+        yield server
+
+
+@pytest.fixture
+def operator(moodle: MoodleStandIn) -> Operator:
+    return Operator(moodle)
+
+
+@pytest.fixture
+def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
+    made = Handlers(moodle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def handler(handlers: Handlers) -> MoodleHandler:
+    return handlers()
+
+
+def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) -> list[str]:
+    return [number for number, outcome in outcomes.items() if isinstance(outcome, kind)]
+
+
+@pytest.mark.parametrize("theirs", ["", "22699999"])
+def test_a_username_held_by_somebody_else_waits_for_an_operator_while_the_others_are_served(
+    handler: MoodleHandler, operator: Operator, theirs: str
+) -> None:
+    holder = operator.create_user(f"elodie.lefevre{ELODIE}", idnumber=theirs)
+    before = operator.users("id", str(holder))
+    outcomes = handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(10)))
+    assert outcomes[ELODIE] == Waiting("moodle_username_taken", recheck_after_s=3600.0)
+    assert of_kind(outcomes, Done) == numbers(10)[1:]
+    assert operator.users("id", str(holder)) == before
+
+
+def test_once_the_operator_has_written_the_number_the_user_is_adopted(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    holder = operator.create_user(f"elodie.lefevre{ELODIE}")
+    assert isinstance(handle_one(handler, account(ELODIE)), Waiting)
+    operator.update_user(holder, idnumber=ELODIE)
+    assert isinstance(handle_one(handler, account(ELODIE)), Done)
+    assert operator.user(ELODIE)["id"] == holder
+
+
+def test_a_rename_to_a_taken_login_waits_and_the_cohorts_are_done(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE))
+    operator.create_user("elodie.garnier")
+    renamed = account(ELODIE, cohort("L1INFO"), version=2, login="elodie.garnier")
+    assert handle_one(handler, renamed) == Waiting("moodle_username_taken", recheck_after_s=3600.0)
+    assert operator.user(ELODIE)["username"] == f"elodie.lefevre{ELODIE}"
+    assert operator.cohorts_of(ELODIE) == ["L1INFO-2026"]
+
+
+@pytest.mark.parametrize("capitals", [False, True])
+def test_a_mail_address_of_somebody_else_waits_for_an_operator(
+    handler: MoodleHandler, operator: Operator, capitals: bool
+) -> None:
+    address = f"elodie.lefevre{ELODIE}@etu.univ-exemple.fr"
+    operator.create_user("compte.manuel", email=address.upper() if capitals else address)
+    outcomes = handle(handler, *(account(each) for each in numbers(10)))
+    assert outcomes[ELODIE] == Waiting("moodle_email_taken", recheck_after_s=3600.0)
+    assert of_kind(outcomes, Done) == numbers(10)[1:]
+
+
+def test_a_change_to_a_taken_mail_address_waits_as_well(handler: MoodleHandler, operator: Operator) -> None:
+    handle_one(handler, account(ELODIE))
+    operator.create_user("compte.manuel", email="elodie.garnier@etu.univ-exemple.fr")
+    outcome = handle_one(handler, account(ELODIE, version=2, mail="elodie.garnier@etu.univ-exemple.fr"))
+    assert outcome == Waiting("moodle_email_taken", recheck_after_s=3600.0)
+
+
+def test_a_site_that_allows_one_address_twice_is_taken_at_its_word(tmp_path: Path) -> None:
+    with MoodleStandIn(tmp_path / "permissive", allow_accounts_same_email=True) as moodle:
+        handlers, operator = Handlers(moodle), Operator(moodle)
+        operator.create_user("compte.manuel", email=f"elodie.lefevre{ELODIE}@etu.univ-exemple.fr")
+        operator.create_user("elodie.lefevre22600002")
+        outcomes = handle(handlers(), *(account(each) for each in numbers(5)))
+        assert of_kind(outcomes, Waiting) == ["22600002"]
+        assert isinstance(outcomes[ELODIE], Done)
+        handlers.close()
+
+
+def test_two_users_with_one_student_number_are_a_dead_letter_and_neither_is_touched(
+    handler: MoodleHandler, operator: Operator
+) -> None:
+    twins = [operator.create_user(name, idnumber=ELODIE) for name in ("elodie.l", "elodie.lefevre")]
+    before = [operator.users("id", str(each)) for each in twins]
+    outcomes = handle(handler, account(ELODIE, cohort("L1INFO")), account("22600002"))
+    dead = outcomes[ELODIE]
+    assert isinstance(dead, Dead)
+    assert dead.cause == "moodle_duplicate_idnumber"
+    assert isinstance(outcomes["22600002"], Done)
+    assert [operator.users("id", str(each)) for each in twins] == before
+
+
+def test_the_one_row_that_moodle_refuses_is_found_among_fifty(
+    handler: MoodleHandler, moodle: MoodleStandIn
+) -> None:
+    bad = Person(birth_name="Lefèvre <b>", given_name="Élodie")
+    accounts = [account(each, person=bad) if each == "22600038" else account(each) for each in numbers(50)]
+    outcomes = handle(handler, *accounts)
+    dead = outcomes["22600038"]
+    assert isinstance(dead, Dead)
+    assert dead.cause == "moodle_refused_values"
+    assert len(of_kind(outcomes, Done)) == 49
+    assert writes(moodle)[CREATE] <= 1 + 2 * 6
+
+
+def test_the_one_update_that_moodle_refuses_is_found_among_fifty(handler: MoodleHandler) -> None:
+    handle(handler, *(account(each) for each in numbers(50)))
+    bad = Person(birth_name="Lefèvre <b>", given_name="Élodie")
+    good = Person(birth_name="Lefèvre", given_name="Élodie", preferred_given_name="Éli")
+    accounts = [account(each, version=2, person=bad if each == "22600007" else good) for each in numbers(50)]
+    outcomes = handle(handler, *accounts)
+    assert of_kind(outcomes, Dead) == ["22600007"]
+    assert len(of_kind(outcomes, Done)) == 49
+
+
+def test_a_site_administrator_with_a_student_number_is_left_alone(
+    handler: MoodleHandler, operator: Operator, moodle: MoodleStandIn
+) -> None:
+    (admin,) = operator.users("username", "admin")
+    number = "22600077"
+    set_idnumber_in_the_database(moodle, admin["id"], number)
+    dead = handle_one(handler, account(number))
+    assert isinstance(dead, Dead)
+    assert dead.cause == "moodle_admin_account"
+    assert operator.users("username", "admin")[0]["firstname"] == admin["firstname"]
+
+
+def set_idnumber_in_the_database(moodle: MoodleStandIn, userid: int, idnumber: str) -> None:
+    moodle.stop()
+    with sqlite3.connect(moodle.data_file) as database:
+        database.execute(
+            "UPDATE users SET idnumber = ?1, idnumber_key = ?1 WHERE id = ?2", (idnumber, userid)
+        )
+    database.close()
+    moodle.start()
+
+
+def test_outcomes_quote_nobody(handler: MoodleHandler, operator: Operator, moodle: MoodleStandIn) -> None:
+    moodle.set(debug_display=True)
+    operator.create_user(f"elodie.lefevre{ELODIE}")
+    operator.create_user("compte.manuel", email="elodie.lefevre22600002@etu.univ-exemple.fr")
+    bad = Person(birth_name="Lefèvre <b>", given_name="Élodie")
+    outcomes = handle(handler, account(ELODIE), account("22600002"), account("22600003", person=bad))
+    said = repr(list(outcomes.values())).lower()
+    assert len(of_kind(outcomes, Done)) == 0
+    for personal in ("lefevre", "lefèvre", "élodie", "@etu.univ-exemple.fr", "compte.manuel"):
+        assert personal not in said
+
+
+def test_a_deadlock_passes_unnoticed(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+    for function in (CREATE, JOIN):
+        moodle.fault(FaultKind.DEADLOCK, calls=2, wsfunction=function)
+    outcomes = handle(handler, *(account(each, cohort("L1INFO")) for each in numbers(10)))
+    assert len(of_kind(outcomes, Done)) == 10
+
+
+def test_a_locked_table_is_not_forty_dead_letters(handler: MoodleHandler, moodle: MoodleStandIn) -> None:
+    moodle.set(rows_locked=True)
+    outcomes = handle(handler, *(account(each) for each in numbers(40)))
+    assert len(of_kind(outcomes, Retry)) == 40
+    assert all(each.cause == "moodle_busy" for each in outcomes.values() if isinstance(each, Retry))
+    moodle.set(rows_locked=False)
+    assert len(of_kind(handle(handler, *(account(each) for each in numbers(40))), Done)) == 40
+
+
+def test_a_row_that_the_database_refuses_again_and_again_is_a_dead_letter(
+    moodle: MoodleStandIn, handlers: Handlers
+) -> None:
+    refuse_in_the_database(moodle, "22600003")
+    outcomes = handle(handlers(), *(account(each) for each in numbers(8)))
+    dead = outcomes["22600003"]
+    assert isinstance(dead, Dead)
+    assert dead.cause == "moodle_write_refused"
+    assert len(of_kind(outcomes, Done)) == 7
+
+
+def refuse_in_the_database(moodle: MoodleStandIn, idnumber: str) -> None:
+    moodle.stop()
+    with sqlite3.connect(moodle.data_file) as database:
+        database.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON users WHEN NEW.idnumber = '{idnumber}' "
+            "BEGIN SELECT RAISE(ABORT, 'Data too long for column'); END"
+        )
+    database.close()
+    moodle.start()
