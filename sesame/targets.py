@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
-from consumers import directory, moodle
+from consumers import directory, mailbox, moodle
 from pipeline.store.database import Database
 from pipeline.store.locks import SiteLocks
+from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from schemas.events import PropagationCompleted
@@ -62,7 +65,28 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
 
 
 def _mailbox(settings: Settings, database: Database) -> Handler:
-    raise NotImplementedError
+    wanted = settings.mailbox
+    wanted.secret("api_key")
+    doveadm = mailbox.Doveadm(
+        wanted.doveadm_url,
+        lambda: wanted.secret("api_key").get_secret_value(),
+        ca_file=wanted.ca_file,
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+    )
+    lmtp = mailbox.Lmtp(
+        wanted.lmtp_host,
+        wanted.lmtp_port,
+        sender=wanted.sender,
+        context=mailbox.context_of(wanted.ca_file),
+    )
+    return mailbox.MailboxHandler(
+        mailbox.DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s),
+        WelcomeMessages(database, clock=time.time),
+        mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC)),
+        mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
+        system=f"Dovecot {wanted.doveadm_url}",
+        batch_size=wanted.batch_size,
+    )
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:

@@ -1,0 +1,295 @@
+"""The mailbox's target handler: accounts in, mailboxes written and read back, outcomes out.
+
+The order, for each student: the server finds the user (its directory has it), folders, quota, the welcome
+message, and only then the redirection, so that the message is never sent on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from consumers.mailbox.port import (
+    ApplyResult,
+    Change,
+    Full,
+    Key,
+    Mailboxes,
+    ObservedMailbox,
+    ReadResult,
+    Refused,
+    Unknown,
+    Unsettled,
+    WelcomeJournal,
+    Written,
+)
+from consumers.mailbox.posting import Post, Posting
+from consumers.mailbox.redirect import RedirectInvalid, script_for
+from consumers.mailbox.welcome import AddressInvalid, Welcome
+from pipeline.digest import digest_of
+from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+from schemas.account import Account
+
+MAILBOX_FULL: Final = "mailbox_full"
+"""Reason of waiting: over quota. The student deletes messages, or the quota is raised."""
+
+OWN_SCRIPT: Final = "own_sieve_script_active"
+"""Reason of waiting: the student's own sieve script is active, and is not replaced by the redirection."""
+
+_RECHECK_S: Final = 3600.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every mailbox has.
+
+    Attributes:
+        folders: besides the inbox, subscribed.
+        quota_bytes: what the directory says each mailbox may hold; None: not checked.
+    """
+
+    folders: tuple[str, ...]
+    quota_bytes: int | None = None
+
+
+@dataclass
+class _Turn:
+    """One student's turn, as far as it has come."""
+
+    account: Account
+    before: ObservedMailbox
+    script: str | None  # the redirection's, if one is wanted
+    welcome: bytes | None = None
+    note: str = ""
+    fault: Dead | None = None  # what cannot be done whatever else succeeds
+    change: Change | None = None
+    result: ApplyResult = Written()  # noqa: RUF009  (immutable)
+
+
+class MailboxHandler:
+    """Brings mailboxes to each account's state; see `pipeline.target.Handler`.
+
+    Args:
+        mailboxes: the port; closed with the handler.
+        journal: where the intent to send the welcome message is recorded.
+        welcome: renders it.
+        wanted: what every mailbox has.
+        system: technology and address, for operators.
+        batch_size: students in one call.
+        work_s_max: no verb is begun after this; those who are left are tried again.
+        monotonic: seconds, for the limit above.
+    """
+
+    name = "mailbox"
+
+    def __init__(
+        self,
+        mailboxes: Mailboxes,
+        journal: WelcomeJournal,
+        welcome: Welcome,
+        wanted: Wanted,
+        *,
+        system: str,
+        batch_size: int = 10,
+        work_s_max: float = 20.0,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._mailboxes = mailboxes
+        self._posting = Posting(mailboxes, journal, welcome)
+        self._journal = journal
+        self._wanted = wanted
+        self._system = system
+        self.batch_size = batch_size
+        self._work_s_max = work_s_max
+        self.call_s_max = work_s_max + mailboxes.verb_s_max
+        self._monotonic = monotonic
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """Close what must be closed, write what differs, read everything back."""
+        end = self._monotonic() + self._work_s_max
+        accounts = {task.account.mail: task.account for task in tasks}
+        if shut := [mail for mail, account in accounts.items() if not account.access_open]:
+            self._mailboxes.close(shut)
+        seen = self._mailboxes.read([Key(mail) for mail in accounts])
+        outcomes: dict[str, HandlerOutcome] = {}
+        turns: list[_Turn] = []
+        for mail, account in accounts.items():
+            begun = self._begin(account, seen[mail])
+            if isinstance(begun, _Turn):
+                turns.append(begun)
+            else:
+                outcomes[account.student_number] = begun
+        if self._late(end):
+            return outcomes | _too_late(turns)
+        turns = self._decide_welcomes(turns, outcomes)
+        if self._late(end):
+            return outcomes | _too_late(turns)
+        self._apply(turns)
+        after = self._read_again(turns)
+        return outcomes | {t.account.student_number: self._outcome(t, after[t.account.mail]) for t in turns}
+
+    def probe(self) -> None:
+        """Look up the service account."""
+        self._mailboxes.probe()
+
+    def describe(self) -> Description:
+        """What the pipeline owns in a mailbox."""
+        folders = tuple(f"folder {folder}" for folder in self._wanted.folders)
+        return Description(
+            name=self.name,
+            system=self._system,
+            owns=(*folders, "the welcome message's delivery, once", "sieve script sesame"),
+        )
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._mailboxes.disconnect()
+
+    def _late(self, end: float) -> bool:
+        return self._monotonic() >= end
+
+    def _begin(self, account: Account, seen: ReadResult) -> _Turn | HandlerOutcome:
+        """What is settled before anything is written."""
+        if isinstance(seen, Unsettled):
+            return Retry(seen.cause, seen.message)
+        if not account.access_open:
+            if isinstance(seen, Unknown):
+                return Done(digest=digest_of({"enabled": False}), changed=False)
+            return Retry("directory_behind", "access is to be shut, and the mail server still finds the user")
+        if isinstance(seen, Unknown):
+            return Retry(
+                "mailbox_not_enabled",
+                "the mail server does not find this user: the directory's entry has another mail or is not "
+                "enabled (sesameMailEnabled)",
+            )
+        try:
+            return _Turn(account, seen, script=_script(account))
+        except RedirectInvalid as error:  # all else is done; the redirection stays as it is
+            fault = Dead("redirect_invalid", f"the redirection's address cannot be used: {error}")
+            return _Turn(account, seen, script=seen.redirect_script, fault=fault)
+
+    def _decide_welcomes(self, turns: list[_Turn], outcomes: dict[str, HandlerOutcome]) -> list[_Turn]:
+        """Say for each student whether the message is to be sent; record the intent first."""
+        posts = self._posting.decide([(turn.account, turn.before) for turn in turns])
+        going_on = []
+        for turn in turns:
+            number, post = turn.account.student_number, posts[turn.account.student_number]
+            match post:
+                case AddressInvalid():
+                    outcomes[number] = Dead(
+                        "mail_address_invalid", f"no welcome message can be written: {post}"
+                    )
+                case Unsettled(cause, message):
+                    outcomes[number] = Retry(cause, message)
+                case Post(message, note):
+                    turn.welcome, turn.note = message, note
+                    turn.change = self._change(turn)
+                    going_on.append(turn)
+        return going_on
+
+    def _change(self, turn: _Turn) -> Change:
+        """The difference between what is wanted and what was seen."""
+        seen = turn.before
+        missing = tuple(f for f in self._wanted.folders if f not in seen.folders)
+        unsubscribed = set(self._wanted.folders) & seen.folders - seen.subscribed
+        settled = turn.fault is not None or not _redirect_differs(turn.script, seen)
+        return Change(
+            address=seen.address,
+            create=missing,
+            subscribe=tuple(sorted(unsubscribed)),
+            welcome=turn.welcome,
+            install=None if settled or seen.own_script_active else turn.script,
+            remove=not settled and turn.script is None,
+            deactivate=seen.redirect_active,
+        )
+
+    def _apply(self, turns: Iterable[_Turn]) -> None:
+        """Write, and record which messages the server took charge of."""
+        changes = {t.account.mail: t for t in turns if t.change is not None and not t.change.empty}
+        results = self._mailboxes.apply([t.change for t in changes.values() if t.change is not None])
+        for mail, result in results.items():
+            turn = changes[mail]
+            turn.result = result
+            if turn.welcome is not None and (isinstance(result, Written) or result.delivered):
+                self._journal.sent(turn.account.student_number)
+
+    def _read_again(self, turns: Iterable[_Turn]) -> dict[str, ReadResult]:
+        """Read back whatever was written; what was not is as it was seen."""
+        after: dict[str, ReadResult] = {t.account.mail: t.before for t in turns}
+        written = [t for t in turns if t.change is not None and not t.change.empty]
+        keys = [
+            Key(t.account.mail, message_id=self._posting.message_id(t.account) if t.welcome else None)
+            for t in written
+        ]
+        return after | dict(self._mailboxes.read(keys))
+
+    def _outcome(self, turn: _Turn, seen: ReadResult) -> HandlerOutcome:
+        match turn.result:
+            case Refused(cause, message):
+                return Dead(cause, message)
+            case Unsettled(cause, message, _, unknown):
+                return Retry(cause, message, unknown=unknown)
+            case Full(delivered):
+                pending = () if delivered or turn.welcome is None else ("welcome",)
+                return Waiting(MAILBOX_FULL, pending=pending, recheck_after_s=_RECHECK_S)
+        match seen:
+            case Unsettled(cause, message):
+                return Retry(cause, message)
+            case Unknown():
+                return Retry(
+                    "mailbox_not_enabled", "the mail server lost this user while its mailbox was written"
+                )
+        return self._read_back(turn, seen)
+
+    def _read_back(self, turn: _Turn, seen: ObservedMailbox) -> HandlerOutcome:
+        different = list(self._differences(turn, seen))
+        if different == ["redirect"] and seen.own_script_active:
+            return Waiting(OWN_SCRIPT, pending=("redirect",), recheck_after_s=_RECHECK_S)
+        if different:
+            return Retry("read_back_differs", f"read back otherwise than written: {', '.join(different)}")
+        if turn.fault is not None:
+            return turn.fault
+        changed = turn.change is not None and not turn.change.empty
+        return Done(digest=digest_of(self._canonical(seen)), changed=changed, note=turn.note)
+
+    def _differences(self, turn: _Turn, seen: ObservedMailbox) -> Iterable[str]:
+        if not set(self._wanted.folders) <= seen.folders & seen.subscribed:
+            yield "folders"
+        if self._wanted.quota_bytes is not None and seen.quota_kib != _kib(self._wanted.quota_bytes):
+            yield "quota"
+        if turn.welcome is not None and seen.sighting is not None and seen.sighting.copies == 0:
+            yield "welcome"
+        if turn.fault is None and _redirect_differs(turn.script, seen):
+            yield "redirect"
+
+    def _canonical(self, seen: ObservedMailbox) -> dict[str, object]:
+        """What the pipeline owns in a mailbox, as it was read back. Messages are the student's."""
+        return {
+            "enabled": True,
+            "folders": sorted(set(self._wanted.folders) & seen.folders & seen.subscribed),
+            "quota_kib": seen.quota_kib,
+            "redirect": seen.redirect_script if seen.redirect_active else None,
+        }
+
+
+def _script(account: Account) -> str | None:
+    """The redirection's script, if the student opted in. Raises RedirectInvalid."""
+    if account.mail_redirect is None:
+        return None
+    return script_for(account.mail_redirect, own=frozenset({account.mail, *account.aliases}))
+
+
+def _redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
+    return seen.redirect_script != script or (script is not None and not seen.redirect_active)
+
+
+def _kib(size_bytes: int) -> int:
+    """As doveadm shows a limit: in KiB, rounded up."""
+    return -(-size_bytes // 1024)
+
+
+def _too_late(turns: Iterable[_Turn]) -> dict[str, HandlerOutcome]:
+    slow = Retry("mailbox_slow", "the call's time was used up before this student's turn")
+    return {turn.account.student_number: slow for turn in turns}

@@ -1,0 +1,190 @@
+"""Delivery over LMTP (RFC 2033), with StartTLS, one recipient per transaction, over kept connections.
+
+One recipient, because LMTP answers DATA once per recipient, and Python's smtplib reads one answer.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import ip_address
+
+from consumers.mailbox.deadline import Deadline
+from consumers.mailbox.tls import untrusted
+from pipeline.errors import Misconfigured, TargetDown
+
+_POSITIVE = range(200, 300)
+_GO_ON = 354
+_TEMPORARY = range(400, 500)
+_IDLE_MAX = 8
+
+
+class Delivery(Enum):
+    """What became of one message."""
+
+    DELIVERED = "delivered"  # the server took charge of it
+    FULL = "full"  # over quota
+    NO_USER = "no_user"
+    DEFERRED = "deferred"  # refused for now
+    REFUSED = "refused"  # refused for good
+    UNKNOWN = "unknown"  # the connection broke after the message was sent: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome, and the reply codes behind it (RFC 3463): no address and no text, which are personal."""
+
+    delivery: Delivery
+    codes: str = ""
+
+
+class Lmtp:
+    """An LMTP service. Safe to share between threads: each transaction has a connection of its own.
+
+    Args:
+        host, port: of the service.
+        sender: the envelope's sender.
+        context: TLS, verified; used whenever the service offers it, which it must outside loopback.
+        local_hostname: how the client names itself; None: the machine's name.
+    """
+
+    def __init__(
+        self, host: str, port: int, *, sender: str, context: ssl.SSLContext, local_hostname: str | None = None
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._sender = sender
+        self._context = context
+        self._local_hostname = local_hostname
+        self._idle: deque[smtplib.LMTP] = deque()
+
+    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Verdict:
+        """Deliver one message (with CRLF line ends) to one mailbox.
+
+        Raises:
+            TargetDown: no connection could be made; nothing was sent.
+            Misconfigured: the certificate does not verify, or TLS is missing outside loopback.
+        """
+        client = self._connection(deadline)
+        verdict = _transaction(client, self._sender, recipient, message, deadline)
+        if verdict.delivery is Delivery.UNKNOWN or len(self._idle) >= _IDLE_MAX:
+            client.close()
+        else:
+            self._idle.append(client)
+        return verdict
+
+    def close(self) -> None:
+        """Give the connections back."""
+        while self._idle:
+            client = self._idle.pop()
+            with suppress(smtplib.SMTPException, OSError):
+                client.quit()
+            client.close()
+
+    def _connection(self, deadline: Deadline) -> smtplib.LMTP:
+        """A kept connection that still answers, or a new one."""
+        while True:
+            try:
+                client = self._idle.pop()
+            except IndexError:
+                return self._connect(deadline)
+            try:
+                if _step(client, deadline, client.rset)[0] in _POSITIVE:
+                    return client
+            except (smtplib.SMTPException, OSError):
+                pass
+            client.close()
+
+    def _connect(self, deadline: Deadline) -> smtplib.LMTP:
+        try:
+            client = smtplib.LMTP(
+                self._host, self._port, local_hostname=self._local_hostname, timeout=deadline.left_s()
+            )
+        except (smtplib.SMTPException, OSError) as error:
+            raise TargetDown(f"LMTP: no connection ({type(error).__name__})", unknown=False) from error
+        try:
+            _step(client, deadline, client.ehlo_or_helo_if_needed)
+            self._secure(client, deadline)
+        except (smtplib.SMTPException, OSError) as error:
+            client.close()
+            if untrusted(error):
+                raise Misconfigured(
+                    "the LMTP service's certificate does not verify",
+                    remedy="mailbox.ca_file names its authority, lmtp_host a name that it holds.",
+                ) from error
+            raise TargetDown(f"LMTP: no session ({type(error).__name__})", unknown=False) from error
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _secure(self, client: smtplib.LMTP, deadline: Deadline) -> None:
+        if client.has_extn("starttls"):
+            _step(client, deadline, lambda: client.starttls(context=self._context))
+            _step(client, deadline, client.ehlo_or_helo_if_needed)
+        elif not _loopback(self._host):
+            raise Misconfigured(
+                "the LMTP service offers no TLS", remedy="Give Dovecot a certificate for it (ssl = required)."
+            )
+
+
+def _transaction(
+    client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: Deadline
+) -> Verdict:
+    """MAIL, RCPT, DATA. Until the message's last line is sent, a break means that nothing was delivered."""
+    try:
+        for command in (lambda: client.mail(sender), lambda: client.rcpt(recipient)):
+            code, text = _step(client, deadline, command)
+            if code not in _POSITIVE:
+                return _verdict(code, text)
+    except (smtplib.SMTPException, OSError, TargetDown) as error:
+        client.close()
+        return Verdict(Delivery.DEFERRED, type(error).__name__)
+    try:
+        code, text = _step(client, deadline, lambda: client.data(message))
+    except smtplib.SMTPDataError as error:  # DATA itself was refused, before the message
+        return _verdict(error.smtp_code, _bytes(error.smtp_error))
+    except TargetDown:  # no time was left to begin
+        return Verdict(Delivery.DEFERRED, "out of time")
+    except (smtplib.SMTPException, OSError) as error:
+        return Verdict(Delivery.UNKNOWN, type(error).__name__)
+    return _verdict(code, text)
+
+
+def _verdict(code: int, text: bytes) -> Verdict:
+    first = text.split(b" ", 1)[0].decode("ascii", errors="replace")
+    enhanced = first if first.replace(".", "").isdigit() else ""
+    codes = f"{code} {enhanced}".strip()
+    if code in _POSITIVE:
+        return Verdict(Delivery.DELIVERED, codes)
+    if code == 552 or enhanced.endswith(".2.2"):  # noqa: PLR2004  (RFC 5321: exceeded storage allocation)
+        return Verdict(Delivery.FULL, codes)
+    if enhanced in ("5.1.1", "5.1.0", "5.2.1"):
+        return Verdict(Delivery.NO_USER, codes)
+    return Verdict(Delivery.DEFERRED if code in _TEMPORARY else Delivery.REFUSED, codes)
+
+
+def _step(
+    client: smtplib.LMTP, deadline: Deadline, command: Callable[[], tuple[int, bytes] | None]
+) -> tuple[int, bytes]:
+    """Run one command within the time that is left; smtplib's own time-out is per connection."""
+    left_s = deadline.left_s()
+    if client.sock is not None:
+        client.sock.settimeout(left_s)
+    return command() or (250, b"")
+
+
+def _bytes(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,202 @@
+"""Mailboxes, as this consumer needs them: five verbs over students' mailboxes, and the welcome's journal.
+
+An adapter owns the technology and nothing else: what a mailbox should look like, and whether the welcome
+message may be sent, is decided in `handler.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Which mailbox to read, and what to look for in it.
+
+    Attributes:
+        address: the main mail address, which is the user name.
+        message_id: look for this Message-ID (angle brackets included) in all folders; None: do not look.
+        since_uid: with `message_id`, also list the inbox's messages from this UID on.
+    """
+
+    address: str
+    message_id: str | None = None
+    since_uid: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What was found while looking for a message.
+
+    Attributes:
+        copies: how many messages, in all folders, carry the Message-ID.
+        uids: UIDs of the inbox's messages from `Key.since_uid` on, in order (RFC 9051, section 2.3.1.1).
+    """
+
+    copies: int
+    uids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedMailbox:
+    """A mailbox as the server shows it.
+
+    Attributes:
+        address: as it was asked for.
+        folders: all folders, the inbox included.
+        subscribed: those that mail programs show.
+        quota_kib: its limit in KiB, rounded up; None: no limit.
+        uidvalidity, uidnext: the inbox's.
+        redirect_script: the sieve script (RFC 5228) under the project's name, if there is one.
+        redirect_active: whether that script is the active one.
+        own_script_active: whether another script, the student's own, is active.
+        sighting: the answer to `Key.message_id`.
+    """
+
+    address: str
+    folders: frozenset[str]
+    subscribed: frozenset[str]
+    quota_kib: int | None
+    uidvalidity: int
+    uidnext: int
+    redirect_script: str | None
+    redirect_active: bool
+    own_script_active: bool
+    sighting: Sighting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What to write to one mailbox, in this order; a step is taken only after the one before succeeded.
+
+    Attributes:
+        address: the mailbox.
+        create: folders to create and subscribe.
+        subscribe: folders that exist and are to be subscribed.
+        welcome: a message (RFC 5322, with CRLF) to deliver once; None: none.
+        install: the sieve script to put under the project's name and to activate.
+        remove: whether to deactivate and delete the script under the project's name (`deactivate` says
+            whether it is the active one now).
+    """
+
+    address: str
+    create: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    welcome: bytes | None = field(default=None, repr=False)
+    install: str | None = field(default=None, repr=False)
+    remove: bool = False
+    deactivate: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be written."""
+        return not (self.create or self.subscribe or self.welcome or self.install or self.remove)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Every step was taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """The mailbox is over its quota: some step was refused for that reason."""
+
+    delivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The server refuses a step for good. `cause` is a token, `message` is for operators, without values."""
+
+    cause: str
+    message: str
+    delivered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """It could not be settled now. `unknown`: a step may still take effect."""
+
+    cause: str
+    message: str
+    delivered: bool = False
+    unknown: bool = False
+
+
+ApplyResult = Written | Full | Refused | Unsettled
+"""`delivered`, where there is one, says that the mail server took charge of the welcome message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The server knows no such user: there is none in the directory, or the mailbox is not enabled there."""
+
+
+ReadResult = ObservedMailbox | Unknown | Unsettled
+
+
+class Mailboxes(Protocol):
+    """A mail server. Thread-safe.
+
+    Every verb raises TargetDown when the server, or the directory behind it, is away, and Misconfigured (with
+    the remedy) when it refuses the consumer's key, its own certificate does not verify, or it lacks a module.
+
+    Attributes:
+        verb_s_max: the longest that a verb takes, in seconds, time-outs included (`dump`: each page).
+    """
+
+    verb_s_max: float
+
+    def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+        """Write each change; one result per address. Folders and scripts may be written again without harm; a
+        welcome message that was accepted is there twice if it is applied twice."""
+
+    def close(self, addresses: Sequence[str]) -> None:
+        """End the sessions that are open in these mailboxes. New ones are refused by the directory, where the
+        server looks its users up; mail is kept."""
+
+    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+        """Observe mailboxes, by address: `Unknown` when the server does not know the user, or it is not
+        enabled; `Unsettled` when this one mailbox could not be read now."""
+
+    def dump(self) -> Iterator[ObservedMailbox]:
+        """Observe every mailbox, a page at a time."""
+
+    def probe(self) -> None:
+        """Look up a service account, through the same directory as a student's."""
+
+    def disconnect(self) -> None:
+        """Give connections back."""
+
+
+class Intent(Protocol):
+    """An earlier intent to send the welcome message.
+
+    `state` is `intended` (unknown whether it was sent), `sent`, or `undecided` (it cannot be known, and it is
+    not sent again); `uidvalidity` and `uidnext` are the inbox's, read just before the intent was recorded.
+    """
+
+    @property
+    def uidvalidity(self) -> int: ...  # noqa: D102  (see the class)
+
+    @property
+    def uidnext(self) -> int: ...  # noqa: D102
+
+    @property
+    def state(self) -> str: ...  # noqa: D102
+
+
+class WelcomeJournal(Protocol):
+    """Where the intent to send a welcome message is recorded, durably, before it is sent."""
+
+    def intend(self, student_number: str, message_id: str, uidvalidity: int, uidnext: int) -> Intent | None:
+        """Record the intent; if there is an earlier one, leave it and return it."""
+
+    def sent(self, student_number: str) -> None:
+        """The mail server took charge of the message, or it was found in the mailbox."""
+
+    def undecided(self, student_number: str) -> None:
+        """It cannot be known whether it arrived; it will not be sent again."""

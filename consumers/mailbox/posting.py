@@ -1,0 +1,120 @@
+"""Whether the welcome message is to be sent: at most once, whatever crashes.
+
+The intent is recorded before the message is sent, with the inbox's UIDVALIDITY and UIDNEXT (RFC 9051, section
+2.3.1.1) at that moment. When an intent is found whose message is not in the mailbox, either it was never
+delivered, or it was delivered and deleted since. It was provably never delivered if the inbox still is the
+same one and every message that came since is still there, none of them ours, and no script of the student's
+own may have put it elsewhere. Otherwise it cannot be decided, and it is not sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from consumers.mailbox.port import (
+    Intent,
+    Key,
+    Mailboxes,
+    ObservedMailbox,
+    ReadResult,
+    Unknown,
+    Unsettled,
+    WelcomeJournal,
+)
+from consumers.mailbox.welcome import AddressInvalid, Welcome
+from schemas.account import Account
+
+NOT_SENT_AGAIN: Final = "welcome message: unknown whether it arrived; not sent again"
+
+_FIRST_UID: Final = 1  # an inbox whose UIDNEXT this is never had a message
+
+
+@dataclass(frozen=True)
+class Post:
+    """The decision for one student.
+
+    Attributes:
+        message: to be sent now; None: not to be sent.
+        note: for operators.
+    """
+
+    message: bytes | None = field(default=None, repr=False)
+    note: str = ""
+
+
+Decision = Post | AddressInvalid | Unsettled
+"""`AddressInvalid`: it cannot be written; `Unsettled`: it could not be decided now."""
+
+
+class Posting:
+    """Decides, and keeps the journal."""
+
+    def __init__(self, mailboxes: Mailboxes, journal: WelcomeJournal, welcome: Welcome) -> None:
+        self._mailboxes = mailboxes
+        self._journal = journal
+        self._welcome = welcome
+
+    def message_id(self, account: Account) -> str:
+        """The Message-ID of the student's welcome message."""
+        return self._welcome.message_id(account.student_number)
+
+    def decide(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> dict[str, Decision]:
+        """Decide for each student number; whoever is to be sent a message has its intent recorded.
+
+        Raises:
+            TargetDown, Misconfigured: as `Mailboxes.read`.
+        """
+        decisions: dict[str, Decision] = {}
+        doubtful: list[tuple[Account, Intent | None]] = []
+        for account, seen in students:
+            number = account.student_number
+            earlier = self._journal.intend(number, self.message_id(account), seen.uidvalidity, seen.uidnext)
+            if earlier is not None and earlier.state == "sent":
+                decisions[number] = Post()
+            elif earlier is not None and earlier.state == "undecided":
+                decisions[number] = Post(note=NOT_SENT_AGAIN)
+            elif earlier is None and seen.uidnext == _FIRST_UID:
+                decisions[number] = self._write(account)
+            else:
+                doubtful.append((account, earlier))
+        return decisions | self._look(doubtful)
+
+    def _look(self, doubtful: Sequence[tuple[Account, Intent | None]]) -> dict[str, Decision]:
+        """Look for the message in the mailboxes where it may already be."""
+        keys = [
+            Key(account.mail, self.message_id(account), earlier.uidnext if earlier else _FIRST_UID)
+            for account, earlier in doubtful
+        ]
+        seen = self._mailboxes.read(keys)
+        return {
+            account.student_number: self._judge(account, earlier, seen[account.mail])
+            for account, earlier in doubtful
+        }
+
+    def _judge(self, account: Account, earlier: Intent | None, seen: ReadResult) -> Decision:
+        if isinstance(seen, Unknown):
+            return Unsettled("mailbox_not_enabled", "the mail server lost this user meanwhile")
+        if isinstance(seen, Unsettled):
+            return seen
+        if seen.sighting is not None and seen.sighting.copies > 0:
+            self._journal.sent(account.student_number)
+            return Post()
+        if earlier is None or never_delivered(earlier, seen):
+            return self._write(account)
+        self._journal.undecided(account.student_number)
+        return Post(note=NOT_SENT_AGAIN)
+
+    def _write(self, account: Account) -> Decision:
+        try:
+            return Post(self._welcome.render(account))
+        except AddressInvalid as error:
+            return error
+
+
+def never_delivered(earlier: Intent, seen: ObservedMailbox) -> bool:
+    """Whether a message that is in no folder provably never came since the earlier intent was recorded."""
+    if seen.sighting is None or seen.own_script_active or seen.uidvalidity != earlier.uidvalidity:
+        return False
+    return set(range(earlier.uidnext, seen.uidnext)) <= set(seen.sighting.uids)

@@ -1,0 +1,190 @@
+"""The mailbox consumer on a real Dovecot and a real slapd, with the journal in a real store."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from consumers.mailbox import (
+    Doveadm,
+    DovecotMailboxes,
+    Lmtp,
+    Mailboxes,
+    MailboxHandler,
+    Wanted,
+    Welcome,
+    WelcomeJournal,
+    context_of,
+)
+from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, ReadResult
+from pipeline.store import migrate
+from pipeline.store.database import Database
+from pipeline.store.welcome import WelcomeMessages
+from pipeline.target import HandlerOutcome, Task
+from schemas.account import Account, Person, Stage
+from tests.integration.post_office import PostOffice
+
+GIB = 1024**3
+_numbers = itertools.count(22600001)
+
+WELCOME = Welcome(
+    sender="ne-pas-repondre@univ-exemple.fr",
+    portal_url="https://ent.univ-exemple.fr/",
+    support="assistance@univ-exemple.fr",
+    clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
+)
+
+
+class ProcessDied(BaseException):
+    """Stands for kill -9: nothing of the handler catches it."""
+
+
+@dataclass
+class Student:
+    """A student with an account, whose mailbox the directory enables."""
+
+    account: Account
+    login: str
+
+    @property
+    def number(self) -> str:
+        return self.account.student_number
+
+    @property
+    def mail(self) -> str:
+        return self.account.mail
+
+    def now(self, **changes: Any) -> Account:
+        """The next version of the account."""
+        self.account = self.account.model_copy(update={"version": self.account.version + 1, **changes})
+        return self.account
+
+
+@dataclass
+class Dying:
+    """Mailboxes whose process is killed at a chosen moment: before anything is written, or after."""
+
+    inner: Mailboxes
+    before_apply: bool = False
+    after_apply: bool = False
+    verb_s_max: float = 40.0
+
+    def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+        if self.before_apply:
+            raise ProcessDied
+        results = self.inner.apply(batch)
+        if self.after_apply:
+            raise ProcessDied
+        return results
+
+    def close(self, addresses: Sequence[str]) -> None:
+        self.inner.close(addresses)
+
+    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+        return self.inner.read(keys)
+
+    def dump(self) -> Iterator[ObservedMailbox]:
+        return self.inner.dump()
+
+    def probe(self) -> None:
+        self.inner.probe()
+
+    def disconnect(self) -> None:
+        self.inner.disconnect()
+
+
+@dataclass
+class Desk:
+    """Everything that a test of this consumer needs."""
+
+    office: PostOffice
+    folder: Path
+    wanted: Wanted = field(default_factory=lambda: Wanted(folders=("Scolarité",), quota_bytes=GIB))
+
+    def __post_init__(self) -> None:
+        self.database = Database(f"sqlite:///{self.folder}/store.db")
+        migrate.upgrade(self.database)
+        self.journal: WelcomeJournal = WelcomeMessages(self.database, clock=time.time)
+        self.opened: list[Mailboxes] = []
+
+    def close(self) -> None:
+        for mailboxes in self.opened:
+            mailboxes.disconnect()
+        self.database.close()
+
+    def mailboxes(self, *, timeout_s: float = 20.0, api_key: str | None = None) -> DovecotMailboxes:
+        dovecot = self.office.dovecot
+        key = api_key or dovecot.api_key_file.read_text(encoding="ascii")
+        mailboxes = DovecotMailboxes(
+            Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file),
+            Lmtp(
+                "127.0.0.1",
+                dovecot.ports.lmtp,
+                sender=WELCOME.sender,
+                context=context_of(dovecot.ca_file),
+            ),
+            probe_user=self.office.slapd.probe_mail,
+            timeout_s=timeout_s,
+        )
+        self.opened.append(mailboxes)
+        return mailboxes
+
+    def handler(self, mailboxes: Mailboxes | None = None) -> MailboxHandler:
+        return MailboxHandler(
+            mailboxes or self.mailboxes(), self.journal, WELCOME, self.wanted, system="Dovecot of the test"
+        )
+
+    def student(
+        self, login: str, *, language: str = "fr", enabled: bool = True, **attributes: Any
+    ) -> Student:
+        """Enrol one, as the directory consumer would."""
+        mail = self.office.enrol(
+            login,
+            sesameMailEnabled="TRUE" if enabled else "FALSE",
+            **{"sesameMailQuota": str(GIB), **attributes},
+        )
+        given, _, family = login.partition(".")
+        account = Account(
+            student_number=str(next(_numbers)),
+            version=1,
+            stage=Stage.ACTIVE,
+            login=login,
+            mail=mail,
+            principal=mail,
+            person=Person(birth_name=family.title(), given_name=given.title(), language=language),
+        )
+        return Student(account, login)
+
+    def provision(self, *students: Student, handler: MailboxHandler | None = None) -> list[HandlerOutcome]:
+        """One call of the handler; outcomes in the order of the students."""
+        outcomes = (handler or self.handler()).handle([Task(s.account) for s in students])
+        return [outcomes[s.number] for s in students]
+
+    def welcomes(self, student: Student, folder: str = "INBOX") -> int:
+        """How many welcome messages the student sees in a folder."""
+        wanted = WELCOME.message_id(student.number)
+        return sum(m["Message-ID"] == wanted for m in self.office.messages(student.mail, folder))
+
+    def intended(self, student: Student) -> str | None:
+        """The journal's state for a student."""
+        from pipeline.store.tables import welcome_messages as table
+
+        with self.database.read() as connection:
+            row = connection.execute(table.select().where(table.c.student_number == student.number)).first()
+        return None if row is None else str(row.state)
+
+
+@contextmanager
+def desk_at(office: PostOffice, folder: Path) -> Iterator[Desk]:
+    """A desk for one test."""
+    desk = Desk(office, folder)
+    try:
+        yield desk
+    finally:
+        desk.close()
