@@ -60,8 +60,8 @@ def faults_of(path: Path, root: Path) -> Iterator[str]:
             yield f"{name}:{number}: {what}"
     if path.suffix == ".md":
         for number, target in links(lines):
-            if what := link_fault(target, path, root):
-                yield f"{name}:{number}: {what}"
+            if fault := link_fault(target, path, root):
+                yield f"{name}:{number}: {fault}"
 
 
 def line_faults(line: str, name: Path, root: Path) -> Iterator[str]:
@@ -69,10 +69,10 @@ def line_faults(line: str, name: Path, root: Path) -> Iterator[str]:
     around = str(root.parent)
     if around not in _COMMON and re.search(rf"(?<![\w.~-]){re.escape(around)}(?![\w-])", line):
         yield f"names the folder that this checkout lies in, {around}"
-    if found := _HOME.search(line):
-        yield f"names a home folder, {found[0]}"
-    if found := _REGISTRY.search(line):
-        yield f"names a package registry's host, {found[0]}"
+    if home := _HOME.search(line):
+        yield f"names a home folder, {home[0]}"
+    if registry := _REGISTRY.search(line):
+        yield f"names a package registry's host, {registry[0]}"
     if _CONFLICT.match(line):
         yield "is a merge conflict's marker"
     if name.parts[0] != "tests":

@@ -13,7 +13,6 @@ COMMANDS: Final[dict[str, str]] = {
     "overview": "sesame.cli.overview:overview",
     "replay": "sesame.cli.replay:replay",
     "run": "sesame.cli.run:run",
-    "migrate": "sesame.cli.migrate:migrate",
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
     "vault": "sesame.cli.vault:vault",

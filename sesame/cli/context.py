@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sesame.settings import Settings, load
-
 if TYPE_CHECKING:
+    from sesame.settings import Settings
     from sesame.wiring import Application
 
 
@@ -32,6 +31,8 @@ class Context:
         Raises:
             SettingsError: they cannot be used.
         """
+        from sesame.settings import load
+
         return load(self.config)
 
     @property

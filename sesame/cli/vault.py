@@ -31,7 +31,7 @@ def init(context: Context) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise KeyExists(
-            f"{path} exists and was left as it is",
+            f"{path} exists, and is left as it is",
             remedy="To change keys, put a new one on a line above the present one.",
         ) from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

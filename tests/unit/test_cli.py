@@ -1,0 +1,236 @@
+"""The command line's conventions: where words go, exit codes, and errors that people can read."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
+from pipeline.eventlog.port import LogUnavailable
+from sesame.checks import Check, Finding, State, checks_for, examine, fail, ok, warn
+from sesame.cli import doctor as doctor_command
+from sesame.cli import main
+from sesame.cli.errors import ExitCode, exit_code_of
+from sesame.cli.group import LazyGroup, RootGroup
+from sesame.cli.page import walk
+from sesame.settings import SettingsError, load
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
+
+
+def sesame(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="sesame")
+
+
+def group_raising(error: BaseException) -> RootGroup:
+    @click.command()
+    def work() -> None:
+        raise error
+
+    return RootGroup("sesame", commands={"work": work})
+
+
+def test_version_is_data_and_goes_to_standard_output() -> None:
+    plain, as_json = sesame("version"), sesame("version", "--json")
+    assert plain.stdout.startswith("sesame ")
+    assert set(json.loads(as_json.stdout)) == {"sesame", "python"}
+    assert plain.stderr == as_json.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SesameError("no"), ExitCode.FAILED),
+        (SettingsError("no"), ExitCode.USAGE),
+        (DependencyDown("no"), ExitCode.DEPENDENCY_DOWN),
+        (LogUnavailable("no"), ExitCode.DEPENDENCY_DOWN),
+        (TargetDown("no"), ExitCode.DEPENDENCY_DOWN),
+        (Misconfigured("no"), ExitCode.FAILED),
+        (ZeroDivisionError("no"), ExitCode.FAILED),
+    ],
+)
+def test_an_errors_kind_decides_the_exit_code(error: Exception, code: ExitCode) -> None:
+    assert exit_code_of(error) is code
+    assert CliRunner().invoke(group_raising(error), ["work"]).exit_code == code
+
+
+def test_an_error_is_a_sentence_and_a_remedy_on_standard_error() -> None:
+    result = CliRunner().invoke(group_raising(SesameError("the key is lost", remedy="Find it.")), ["work"])
+    assert result.stdout == ""
+    assert result.stderr == "sesame: the key is lost\nFind it.\n"
+
+
+def test_an_error_without_a_remedy_says_what_its_kind_means() -> None:
+    result = CliRunner().invoke(group_raising(TargetDown("moodle: no answer")), ["work"])
+    assert result.stderr.startswith("sesame: moodle: no answer\nThe target cannot be reached")
+
+
+def test_a_fault_of_ours_is_named_with_its_place_and_without_a_traceback() -> None:
+    result = CliRunner().invoke(group_raising(ZeroDivisionError("by zero")), ["work"])
+    assert "internal error, ZeroDivisionError at " in result.stderr
+    assert "SESAME_DEBUG=1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_traceback_is_shown_to_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESAME_DEBUG", "1")
+    result = CliRunner().invoke(group_raising(ZeroDivisionError("by zero")), ["work"])
+    assert "Traceback" in result.stderr
+
+
+def test_an_interrupted_command_ends_with_130() -> None:
+    result = CliRunner().invoke(group_raising(KeyboardInterrupt()), ["work"])
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    assert sesame("doctor", "--nope").exit_code == 2
+    assert sesame("nope").exit_code == 2
+
+
+def test_settings_that_cannot_be_used_end_with_2(tmp_path: Path) -> None:
+    (tmp_path / "sesame.toml").write_text("[http]\nprot = 1\n", encoding="utf-8")
+    result = sesame("settings", "show")
+    assert result.exit_code == 2
+    assert "did you mean http.port?" in result.stderr
+
+
+def test_settings_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESAME_STORE__URL", "postgresql://sesame:m0t@db:5432/sesame")
+    monkeypatch.setenv("SESAME_MOODLE__TOKEN", "j3ton")
+    plain, as_json = sesame("settings", "show"), sesame("settings", "show", "--json")
+    for shown in (plain.stdout, as_json.stdout):
+        assert "j3ton" not in shown
+        assert "m0t" not in shown
+    assert json.loads(as_json.stdout)["store.url"] == "postgresql://sesame:********@db:5432/sesame"
+    assert "moodle.token = ********" in plain.stdout
+
+
+def test_checking_the_settings_reads_every_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sesame("settings", "check").exit_code == 0
+    monkeypatch.setenv("SESAME_MOODLE__TOKEN_FILE", str(tmp_path / "nowhere"))
+    result = sesame("settings", "check")
+    assert result.exit_code == 2
+    assert "moodle.token_file" in result.stderr
+
+
+def test_the_vaults_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    assert sesame("vault", "init").exit_code == 0
+    key = tmp_path / "data" / "vault.key"
+    first = key.read_text(encoding="ascii")
+    again = sesame("vault", "init")
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert again.exit_code == 1
+    assert "left as it is" in again.stderr
+    assert key.read_text(encoding="ascii") == first
+
+
+def test_migrating_makes_the_database_and_may_be_repeated(tmp_path: Path) -> None:
+    assert [sesame("migrate").exit_code, sesame("migrate").exit_code] == [0, 0]
+    assert (tmp_path / "data" / "sesame.db").exists()
+
+
+def examined(name: str) -> Finding:
+    return examine(next(check for check in checks_for(load()) if check.name == name))
+
+
+def test_the_doctor_names_the_remedy_of_what_is_missing() -> None:
+    found = {name: examined(name) for name in ("disk", "vault", "store", "log")}
+    assert [found[name].state for name in found] == [State.OK, State.FAIL, State.FAIL, State.OK]
+    assert "sesame vault init" in found["vault"].remedy
+    assert "sesame migrate" in found["store"].remedy
+
+
+def test_the_doctor_is_content_once_its_remedies_were_applied() -> None:
+    sesame("vault", "init")
+    sesame("migrate")
+    names = ("disk", "vault", "store", "log")
+    result = sesame("doctor", *(f"--only={name}" for name in names), "--json")
+    assert [each["state"] for each in json.loads(result.stdout)] == ["ok"] * 4
+    assert result.exit_code == 0
+
+
+def test_the_doctor_creates_nothing(tmp_path: Path) -> None:
+    sesame("doctor", "--only=disk", "--only=store", "--only=log", "--only=vault")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([ok("fine"), warn("odd", "look")], 0),
+        ([ok("fine"), fail("wrong", "mend it")], 1),
+        ([fail("wrong", "mend it"), fail("away", "start it", down=True)], 4),
+    ],
+)
+def test_the_doctors_exit_code_tells_down_from_wrong(
+    monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int
+) -> None:
+    checks = [Check(f"check{number}", lambda found=found: found) for number, found in enumerate(findings)]  # type: ignore[misc]
+    monkeypatch.setattr(doctor_command, "checks_for", lambda _settings: checks)
+    result = sesame("doctor")
+    assert result.exit_code == code
+    told = [line for line in result.stdout.splitlines() if line.startswith(("ok", "warn", "fail"))]
+    assert len(told) == len(findings)
+
+
+def raising(error: Exception) -> Check:
+    def run() -> Finding:
+        raise error
+
+    return Check("thing", run)
+
+
+def test_whatever_a_check_raises_is_a_finding() -> None:
+    away, wrong, fault = (
+        examine(raising(error))
+        for error in (TargetDown("no answer"), Misconfigured("no right"), KeyError("x"))
+    )
+    assert (away.state, away.down, away.text) == (State.FAIL, True, "no answer")
+    assert (wrong.state, wrong.down) == (State.FAIL, False)
+    assert "KeyError" in fault.text
+
+
+def test_one_command_does_not_load_the_others() -> None:
+    code = (
+        "import sys; from sesame.cli import main; main(['version'], standalone_mode=False); "
+        "print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(ended.stdout.split())
+    assert "sesame.cli.version" in loaded
+    assert not loaded & {"sqlalchemy", "ldap3", "httpx", "fastapi", "sesame.wiring", "sesame.cli.doctor"}
+
+
+def test_every_command_and_every_option_has_help() -> None:
+    for context in walk(main, "sesame"):
+        assert context.command.help, f"{context.command_path} has no help"
+        options = [each for each in context.command.params if isinstance(each, click.Option)]
+        silent = [option.opts[0] for option in options if not option.help]
+        assert silent == [], f"{context.command_path}: {silent} without help"
+
+
+def test_every_command_is_in_the_table_of_its_group() -> None:
+    group = main
+    assert isinstance(group, LazyGroup)
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.name == name
