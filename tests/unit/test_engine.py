@@ -158,7 +158,7 @@ def test_an_outage_charges_nobody_and_everybody_comes_again_alone(engine: Engine
     for number in "AB":
         reader.ring(number)
     engine.tripped(taken(engine), 10.0, "refused")
-    assert engine.circuit.state is CircuitState.OPEN
+    assert engine.circuit.state == "open"
     assert engine.take(10.0) is None
     assert engine.capacity(Lane.PERSONAL) == 0
     assert not engine.circuit.probe_due(10.5)
@@ -168,7 +168,7 @@ def test_an_outage_charges_nobody_and_everybody_comes_again_alone(engine: Engine
     assert numbers(half_open) == ["A"]
     assert engine.take(11.0) is None  # one at a time until somebody's work succeeded
     engine.settled(half_open, 11.0, answered=True)
-    assert engine.circuit.state is CircuitState.CLOSED
+    assert engine.circuit.state == "closed"
     assert numbers(taken(engine, 11.0)) == ["B"]
 
 

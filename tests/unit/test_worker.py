@@ -24,7 +24,7 @@ from schemas.events import (
     TargetProvisioned,
     TargetWaiting,
 )
-from tests.unit.pipeline_kit import Plant, Target
+from tests.unit.pipeline_kit import NOW, Plant, Target
 
 
 @pytest.fixture
@@ -147,8 +147,8 @@ def test_an_exhausted_retry_is_a_dead_letter_and_a_newer_success_resolves_it(pla
     relay = OutboxRelay(plant.database, plant.producer)
     relay.send_page()
     events = [message.event for message in plant.read(catalogue.DEAD_LETTERS)]
-    assert [type(event) for event in events] == [DeadLetterRecorded, DeadLetterResolved]
-    assert [type(event) for event in plant.outcomes()] == [TargetFailed, TargetProvisioned]
+    assert [event.type for event in events] == [DeadLetterRecorded.type, DeadLetterResolved.type]
+    assert [event.type for event in plant.outcomes()] == [TargetFailed.type, TargetProvisioned.type]
 
 
 def test_a_dead_letter_carries_the_headers_that_kafka_tools_know(plant: Plant) -> None:
@@ -399,8 +399,8 @@ def directory_says(plant: Plant, number: str, version: int) -> None:
         lease_epoch=1,
         sequence=1,
         attempt=1,
-        started_at="2026-09-01T08:00:00Z",  # type: ignore[arg-type]
-        finished_at="2026-09-01T08:00:01Z",  # type: ignore[arg-type]
+        started_at=NOW,
+        finished_at=NOW,
         digest="sha256:" + "0" * 64,
         changed=True,
     )
