@@ -26,9 +26,9 @@ _RENEW: Final = (
     "and put it in the secret file; an expired token is deleted by Moodle"
 )
 _REMEDY_ACCESS: Final = (
-    "check that web services, the REST protocol and the service are enabled, that it contains every "
-    "function that `sesame doctor` lists, that the token has neither expired nor an IP restriction leaving "
-    "this host out, and that the service user may use webservice/rest:use"
+    "check that web services, the REST protocol and the service are enabled, that the service contains the "
+    "functions that this consumer's documentation names, that the token has neither expired nor an IP "
+    "restriction that leaves this host out, and that the service user has webservice/rest:use"
 )
 _REMEDY_RIGHTS: Final = (
     "give the service user's role, at system level: moodle/user:create, moodle/user:update, "

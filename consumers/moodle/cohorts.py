@@ -44,11 +44,6 @@ class CohortCatalogue:
             self._cohorts = {cohort.id: cohort for cohort in cohorts}
         return cohorts
 
-    def forget(self) -> None:
-        """An id turned out to be gone: read everything again before the next use."""
-        with self._lock:
-            self._cohorts = None
-
     def with_idnumber(self, idnumber: str) -> tuple[Cohort, ...]:
         """The remembered cohorts of exactly this idnumber; more than one is a fault of the site's."""
         return tuple(cohort for cohort in self._remembered() if cohort.idnumber == idnumber)

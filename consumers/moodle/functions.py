@@ -7,11 +7,13 @@ Each of them is one call, or as many as `max_input_vars` makes necessary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from consumers.moodle.bulk import chunks, rows_per_call
 from consumers.moodle.deadline import Deadline
+from consumers.moodle.errors import Broken
 from consumers.moodle.jsonstream import members
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
@@ -69,8 +71,9 @@ class MoodleFunctions:
     def site_info(self, deadline: Deadline) -> SiteInfo:
         """`core_webservice_get_site_info`."""
         info = self._rest.read(SITE_INFO, {}, deadline)
-        names = frozenset(str(function["name"]) for function in info["functions"])
-        return SiteInfo(int(info["userid"]), str(info["username"]), names)
+        with _expected_shape():
+            names = frozenset(str(function["name"]) for function in info["functions"])
+            return SiteInfo(int(info["userid"]), str(info["username"]), names)
 
     def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         """`core_user_get_users_by_field`: absent values give no row, and a value may give several.
@@ -84,20 +87,25 @@ class MoodleFunctions:
         found: list[User] = []
         for some in chunks(list(dict.fromkeys(values)), size):
             rows = self._rest.read(USERS_BY_FIELD, {"field": field, "values": some}, deadline)
-            found += [_user(row) for row in rows]
+            with _expected_shape():
+                found += [_user(row) for row in rows]
         return found
 
     def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
         """`core_user_get_users` by mail address, whatever its case: `_` and `%` are wildcards there."""
         criteria = {"criteria": [{"key": "email", "value": address}]}
-        return [_user(row) for row in self._rest.read(GET_USERS, criteria, deadline)["users"]]
+        answer = self._rest.read(GET_USERS, criteria, deadline)
+        with _expected_shape():
+            return [_user(row) for row in answer["users"]]
 
     def users_with_auth(self, auth: str) -> Iterator[User]:
         """`core_user_get_users` by authentication method, parsed while it arrives."""
         criteria = {"criteria": [{"key": "auth", "value": auth}]}
         with self._rest.stream(GET_USERS, criteria) as pieces:
             for row in members(pieces, "users"):
-                yield _user(row)
+                with _expected_shape():
+                    user = _user(row)
+                yield user
 
     def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
         """`core_user_create_users`: all or nothing; returns their ids, in order.
@@ -106,26 +114,27 @@ class MoodleFunctions:
             Misconfigured: PHP cut the call: fewer users were created than sent.
         """
         created = self._rest.write(CREATE_USERS, {"users": list(rows)}, deadline)
-        if [user["username"] for user in created] != [row["username"] for row in rows]:
+        with _expected_shape():
+            if [user["username"] for user in created] == [row["username"] for row in rows]:
+                return [int(user["id"]) for user in created]
             raise Misconfigured(
                 f"Moodle created {len(created)} users of the {len(rows)} sent: PHP cut the call",
                 remedy="set moodle.max_input_vars to the site's max_input_vars (PHP, default 1000), or less",
             )
-        return [int(user["id"]) for user in created]
 
     def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
         """`core_user_update_users`: user by user; returns the warning code of each id that was not
         updated."""
         answer = self._rest.write(UPDATE_USERS, {"users": list(rows)}, deadline)
-        return {
-            int(warning["itemid"]): str(warning["warningcode"])
-            for warning in (answer or {}).get("warnings", ())
-            if "itemid" in warning
-        }
+        with _expected_shape():
+            warnings = (answer or {}).get("warnings", ())
+            return {int(each["itemid"]): str(each["warningcode"]) for each in warnings if "itemid" in each}
 
     def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
         """`core_cohort_get_cohorts` without ids: those of the site and of every category."""
-        return [_cohort(row) for row in self._rest.read(GET_COHORTS, {}, deadline)]
+        answer = self._rest.read(GET_COHORTS, {}, deadline)
+        with _expected_shape():
+            return [_cohort(row) for row in answer]
 
     def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
         """`core_cohort_search_cohorts`, all contexts, every page: a *substring* of name, idnumber or
@@ -139,8 +148,10 @@ class MoodleFunctions:
                 "limitfrom": len(found),
                 "limitnum": _COHORTS_PER_SEARCH,
             }
-            page = self._rest.read(SEARCH_COHORTS, params, deadline)["cohorts"]
-            found += [_cohort(row) for row in page]
+            answer = self._rest.read(SEARCH_COHORTS, params, deadline)
+            with _expected_shape():
+                page = [_cohort(row) for row in answer["cohorts"]]
+            found += page
             if len(page) < _COHORTS_PER_SEARCH:
                 return found
 
@@ -150,7 +161,9 @@ class MoodleFunctions:
             {"categorytype": {"type": "system", "value": ""}, "name": name, "idnumber": idnumber}
             for idnumber, name in rows
         ]
-        return [_cohort(row) for row in self._rest.write(CREATE_COHORTS, {"cohorts": cohorts}, deadline)]
+        answer = self._rest.write(CREATE_COHORTS, {"cohorts": cohorts}, deadline)
+        with _expected_shape():
+            return [_cohort(row) for row in answer]
 
     def add_members(self, rows: Sequence[tuple[str, int]], deadline: Deadline) -> None:
         """`core_cohort_add_cohort_members` of (cohort's idnumber, user's id).
@@ -179,9 +192,19 @@ class MoodleFunctions:
         size = self.rows(1, _VALUES_PER_READ)
         found: dict[int, frozenset[int]] = {}
         for some in chunks(cohorts, size):
-            for row in self._rest.read(GET_MEMBERS, {"cohortids": list(some)}, deadline):
-                found[int(row["cohortid"])] = frozenset(map(int, row["userids"]))
+            answer = self._rest.read(GET_MEMBERS, {"cohortids": list(some)}, deadline)
+            with _expected_shape():
+                found |= {int(row["cohortid"]): frozenset(map(int, row["userids"])) for row in answer}
         return found
+
+
+@contextmanager
+def _expected_shape() -> Iterator[None]:
+    """JSON of another shape is no answer, least of all an empty one."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Broken(f"Moodle's answer has an unexpected shape: {type(error).__name__}") from None
 
 
 def _user(row: Mapping[str, Any]) -> User:

@@ -99,9 +99,8 @@ class MoodleHandler:
         self._port.shut()
 
     def _close(self, tasks: Sequence[Task], deadline: Deadline) -> frozenset[str]:
-        if not tasks:
-            return frozenset()
-        return self._port.close([task.account.student_number for task in tasks], deadline)
+        numbers = [task.account.student_number for task in tasks]
+        return self._port.close(numbers, deadline) if numbers else frozenset()
 
     def _outcome(self, task: Task, result: Result, *, shut_now: bool) -> HandlerOutcome:
         if result.faults:

@@ -16,7 +16,7 @@ from consumers.moodle.bulk import Failure, carry
 from consumers.moodle.causes import Cause, Fault
 from consumers.moodle.cohorts import CohortCatalogue
 from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime, Refused
+from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
 from consumers.moodle.port import Result, Seen, SiteLock, User, Wanted
@@ -92,8 +92,8 @@ class MoodleSite:
             self._rights.ensure(deadline)
             found = self._users.read(idnumbers, deadline)
             open_ = [user for users in found.values() for user in users if not user.suspended]
-            self._users.suspend(open_, deadline)
-        return frozenset(user.idnumber for user in open_)
+            report = self._users.suspend(open_, deadline)
+        return frozenset(user.idnumber for user, _ in report.accepted)
 
     def read(self, idnumbers: Sequence[str], deadline: Deadline) -> Mapping[str, Seen]:
         """See `MoodlePort.read`. Memberships are those of managed cohorts."""
@@ -119,10 +119,8 @@ class MoodleSite:
 
     def probe(self, deadline: Deadline) -> None:
         """See `MoodlePort.probe`."""
-        try:
+        with self._doubting():
             self._rights.verify(deadline)
-        except CallFailed as error:
-            raise TargetDown(f"the service user cannot be read: {error}") from error
 
     def shut(self) -> None:
         """See `MoodlePort.shut`."""
@@ -137,9 +135,9 @@ class MoodleSite:
         except Misconfigured:
             self._rights.forget()
             raise
-        except Refused as error:
-            # Every write keeps its own faults: what is left is a plain read that the site does not take.
-            raise TargetDown(f"Moodle refuses a read: {error.errorcode}") from error
+        except CallFailed as error:
+            # Writes leave their faults with the students: what arrives here is a read that cannot be had.
+            raise TargetDown(f"Moodle cannot be read: {error}") from error
 
     def _observe(self, works: Sequence[Work], deadline: Deadline, *, anew: bool) -> None:
         self._users.observe(works, deadline)
@@ -153,7 +151,7 @@ class MoodleSite:
         self, present: Sequence[tuple[Work, User]], deadline: Deadline, *, anew: bool
     ) -> None:
         self._catalogue.ensure_loaded(deadline)
-        if anew or any(not work.changed for work, _ in present):
+        if anew or any(not work.created for work, _ in present):
             self._members.refresh(deadline, anew=anew)
         look_at = {
             user.id: self._members.remembered(user.id)

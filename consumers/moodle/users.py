@@ -81,7 +81,7 @@ class Users:
         # Whose mail address somebody has may still be welcome: sites can allow that. Each is asked alone.
         asked = carry(suspects, 1, call)
         for work, userid in report.accepted + asked.accepted:
-            work.changed = True
+            work.changed = work.created = True
             work.users = (_created(work, userid),)
         for failure in asked.failed:
             if type(failure.error) is Refused:
@@ -269,6 +269,7 @@ def _note(failure: Failure[Work], *, others_pass: bool) -> None:
 
 def note_lost(work: Work, error: CallFailed) -> None:
     """Leave in the work that its last write was not carried out, or that nobody knows."""
+    work.changed = work.changed or isinstance(error, OutcomeUnknown | Broken)
     if isinstance(error, OutcomeUnknown):
         work.lately = Fault(Cause.OUTCOME_UNKNOWN)
     elif isinstance(error, OutOfTime):

@@ -22,7 +22,8 @@ class Work:
         lately: what the last write met, in case the state is never reached.
         user_unknown, members_unknown: the outcome of such a write is not known: until it has been observed,
             nothing more may be written of this student.
-        changed: something was written.
+        created: this batch created the user, who therefore has no memberships of the past.
+        changed: something was written, or may have been.
     """
 
     wanted: Wanted
@@ -34,6 +35,7 @@ class Work:
     lately: Fault | None = None
     user_unknown: bool = False
     members_unknown: bool = False
+    created: bool = False
     changed: bool = False
 
     @property
