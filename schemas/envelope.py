@@ -22,6 +22,7 @@ from schemas.events import EVENT_TYPES, TYPE_PREFIX, Event
 Headers = tuple[tuple[str, bytes], ...]
 _FORMAT = JSONFormat()
 SOURCE_PREFIX = "/sesame/"
+_REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"})
 
 
 class EnvelopeError(ValueError):
@@ -117,8 +118,9 @@ def from_record(key: str, headers: Headers, value: bytes) -> Message:
     Raises:
         NotAnEvent, UnknownType, InvalidData, WrongKey: each says what to do.
     """
+    message = binding.KafkaMessage(_attributes(headers), key, value)
     try:
-        carried = binding.from_binary(binding.KafkaMessage(dict(headers), key, value), _FORMAT, CloudEvent)
+        carried = binding.from_binary(message, _FORMAT, CloudEvent)
         data, time = carried.get_data(), carried.get_time()
     except (CloudEventValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise NotAnEvent(f"not a CloudEvent in binary mode: {type(error).__name__}") from error
@@ -142,3 +144,19 @@ def from_record(key: str, headers: Headers, value: bytes) -> Message:
         event=event,
         caused_by=carried.get_extension("causationid"),
     )
+
+
+def _attributes(headers: Headers) -> dict[str, bytes]:
+    """The envelope's headers. Others (of tracing, of dead-letter tools) are let through unread.
+
+    Raises:
+        NotAnEvent: one is missing, for which the library would make up a value, or one stands twice.
+    """
+    ours = [(name.lower(), value) for name, value in headers]
+    ours = [(name, value) for name, value in ours if name.startswith("ce_") or name == "content-type"]
+    attributes = dict(ours)
+    if len(attributes) < len(ours):
+        raise NotAnEvent("a header of the CloudEvent stands twice")
+    if missing := _REQUIRED - attributes.keys():
+        raise NotAnEvent(f"not a CloudEvent in binary mode: no {', '.join(sorted(missing))}")
+    return attributes
