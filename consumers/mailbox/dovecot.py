@@ -82,13 +82,20 @@ class Doveadm:
         api_key: gives the key; asked at each request, so that it can be changed meanwhile.
         ca_file: certificate authorities that may vouch for the server; None: the system's.
         connections_max: how many calls may be in flight.
+        transport: for tests of the classification; None: the network.
 
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
 
     def __init__(
-        self, url: str, api_key: Callable[[], str], *, ca_file: Path | None, connections_max: int = 8
+        self,
+        url: str,
+        api_key: Callable[[], str],
+        *,
+        ca_file: Path | None,
+        connections_max: int = 8,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url = url
         self._api_key = api_key
@@ -97,6 +104,7 @@ class Doveadm:
             limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
             trust_env=False,  # an administration key goes through no proxy
             follow_redirects=False,
+            transport=transport,
         )
 
     def call(self, commands: Sequence[Command], deadline: Deadline, *, writes: bool = False) -> list[Answer]:

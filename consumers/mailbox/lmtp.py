@@ -141,22 +141,23 @@ def _transaction(
         for command in (lambda: client.mail(sender), lambda: client.rcpt(recipient)):
             code, text = _step(client, deadline, command)
             if code not in _POSITIVE:
-                return _verdict(code, text)
+                return verdict_of(code, text)
     except (smtplib.SMTPException, OSError, TargetDown) as error:
         client.close()
         return Verdict(Delivery.DEFERRED, type(error).__name__)
     try:
         code, text = _step(client, deadline, lambda: client.data(message))
     except smtplib.SMTPDataError as error:  # DATA itself was refused, before the message
-        return _verdict(error.smtp_code, _bytes(error.smtp_error))
+        return verdict_of(error.smtp_code, _bytes(error.smtp_error))
     except TargetDown:  # no time was left to begin
         return Verdict(Delivery.DEFERRED, "out of time")
     except (smtplib.SMTPException, OSError) as error:
         return Verdict(Delivery.UNKNOWN, type(error).__name__)
-    return _verdict(code, text)
+    return verdict_of(code, text)
 
 
-def _verdict(code: int, text: bytes) -> Verdict:
+def verdict_of(code: int, text: bytes) -> Verdict:
+    """What a reply to RCPT, DATA or the message means (RFC 5321, section 4.2; RFC 3463)."""
     first = text.split(b" ", 1)[0].decode("ascii", errors="replace")
     enhanced = first if first.replace(".", "").isdigit() else ""
     codes = f"{code} {enhanced}".strip()

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -87,7 +88,11 @@ class Welcome:
         try:
             message["From"] = Address(addr_spec=self.sender)
             message["To"] = Address(_one_line(account.person.display_name), addr_spec=account.mail)
-        except (ValueError, IndexError) as error:  # the library's parser fails in both ways
+        except (
+            ValueError,
+            IndexError,
+            HeaderParseError,
+        ) as error:  # the library's parser fails in all these ways
             raise AddressInvalid("the address cannot stand in a header") from error
         message["Subject"] = subject
         message["Date"] = format_datetime(self.clock())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import select
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from consumers.mailbox import (
     Doveadm,
@@ -99,6 +103,47 @@ class Dying:
         self.inner.disconnect()
 
 
+class Cut:
+    """A relay to a port of this machine that hangs up on the client once it has passed on so many bytes.
+
+    The server gets everything that was passed on; of its answer to the last part, the client sees nothing.
+    """
+
+    def __init__(self, port: int, *, after_bytes: int) -> None:
+        self._target = port
+        self._after_bytes = after_bytes
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(20)
+        self.port = int(self._listener.getsockname()[1])
+        self._thread = threading.Thread(target=self._relay, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.join(timeout=20)
+        self._listener.close()
+
+    def _relay(self) -> None:
+        client, _ = self._listener.accept()
+        with client, socket.create_connection(("127.0.0.1", self._target), timeout=20) as server:
+            client.settimeout(20)
+            passed = 0
+            while passed < self._after_bytes:
+                for end in select.select([client, server], [], [], 20)[0]:
+                    data = end.recv(65536)
+                    (server if end is client else client).sendall(data)
+                    passed += len(data) if end is client else 0
+            client.settimeout(1)
+            with suppress(TimeoutError):  # whatever else the client still says
+                while data := client.recv(65536):
+                    server.sendall(data)
+            server.recv(65536)  # the answer, which is lost
+
+
 @dataclass
 class Desk:
     """Everything that a test of this consumer needs."""
@@ -118,14 +163,16 @@ class Desk:
             mailboxes.disconnect()
         self.database.close()
 
-    def mailboxes(self, *, timeout_s: float = 20.0, api_key: str | None = None) -> DovecotMailboxes:
+    def mailboxes(
+        self, *, timeout_s: float = 20.0, api_key: str | None = None, lmtp_port: int | None = None
+    ) -> DovecotMailboxes:
         dovecot = self.office.dovecot
         key = api_key or dovecot.api_key_file.read_text(encoding="ascii")
         mailboxes = DovecotMailboxes(
             Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file),
             Lmtp(
                 "127.0.0.1",
-                dovecot.ports.lmtp,
+                lmtp_port or dovecot.ports.lmtp,
                 sender=WELCOME.sender,
                 context=context_of(dovecot.ca_file),
             ),

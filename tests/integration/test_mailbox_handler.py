@@ -148,7 +148,8 @@ def test_an_opted_in_redirection_keeps_a_copy_and_comes_after_the_welcome(desk: 
 
 def test_a_redirection_follows_the_students_choices(desk: Desk) -> None:
     nina = desk.student("nina.kowalski")
-    digests, scripts = [], [{}]
+    digests: list[str] = []
+    scripts: list[dict[str, str]] = []
     for choice in (None, "nina@un.example", "nina@deux.example", None):
         nina.now(mail_redirect=choice)
         [outcome] = desk.provision(nina)

@@ -1,0 +1,138 @@
+"""The welcome message and the redirection's script: what they say, and what they cannot be made to say."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from consumers.mailbox.redirect import RedirectInvalid, script_for
+from consumers.mailbox.welcome import AddressInvalid, Welcome
+from schemas.account import Account, Membership, Person, Requirement, Stage
+
+WELCOME = Welcome(
+    sender="ne-pas-repondre@univ-exemple.fr",
+    portal_url="https://ent.univ-exemple.fr/",
+    support="assistance@univ-exemple.fr",
+    clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
+)
+
+
+def account(person: dict[str, Any] | None = None, **fields: Any) -> Account:
+    state: dict[str, Any] = {
+        "student_number": "22600123",
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": "zoe.lefevre",
+        "mail": "zoe.lefevre@etu.univ-exemple.fr",
+        "principal": "zoe.lefevre@univ-exemple.fr",
+        "person": Person(**({"birth_name": "Lefèvre-Noël", "given_name": "Zoé"} | (person or {}))),
+    }
+    return Account(**(state | fields))
+
+
+def read(raw: bytes) -> EmailMessage:
+    return message_from_bytes(raw, _class=EmailMessage, policy=policy.default)
+
+
+def body(raw: bytes, kind: str = "plain") -> str:
+    part = read(raw).get_body((kind,))
+    assert part is not None
+    return str(part.get_content())
+
+
+def test_the_message_greets_in_french_with_the_students_own_words() -> None:
+    raw = WELCOME.render(account())
+    message = read(raw)
+    assert message["To"].addresses[0].display_name == "Zoé Lefèvre-Noël"
+    assert message["To"].addresses[0].addr_spec == "zoe.lefevre@etu.univ-exemple.fr"
+    assert message["Content-Language"] == "fr"
+    assert message["Auto-Submitted"] == "auto-generated"
+    text = body(raw)
+    for said in ("Bonjour Zoé,", "zoe.lefevre@etu.univ-exemple.fr", "https://ent.univ-exemple.fr/"):
+        assert said in text
+    assert "inscription pédagogique" not in text
+
+
+def test_the_name_that_the_student_prefers_is_the_one_that_is_used() -> None:
+    assert "Bonjour Camille," in body(WELCOME.render(account({"preferred_given_name": "Camille"})))
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"), [("fr", "fr"), ("en", "en"), ("en-US", "en"), ("de", "fr")]
+)
+def test_the_language_is_the_students_or_french(language: str, expected: str) -> None:
+    assert read(WELCOME.render(account({"language": language})))["Content-Language"] == expected
+
+
+def test_a_student_whose_courses_are_pending_is_told_why() -> None:
+    pending = Membership(key="L1-2026", name="Licence 1", requires=Requirement.PEDAGOGICAL, met=False)
+    assert "inscription pédagogique" in body(WELCOME.render(account(cohorts=(pending,))))
+    met = pending.model_copy(update={"met": True})
+    assert "inscription pédagogique" not in body(WELCOME.render(account(cohorts=(met,))))
+
+
+def test_rendering_twice_gives_the_same_bytes_with_crlf_throughout() -> None:
+    first = WELCOME.render(account())
+    assert first == WELCOME.render(account())
+    assert first.count(b"\n") == first.count(b"\r\n")
+    assert max(len(line) for line in first.split(b"\r\n")) <= 998  # RFC 5322, section 2.1.1
+
+
+def test_the_message_id_is_for_ever_the_students_and_does_not_show_the_number() -> None:
+    renamed = account({"usage_name": "Martin"}, mail="zoe.martin@etu.univ-exemple.fr", version=9)
+    ids = {read(WELCOME.render(a))["Message-ID"] for a in (account(), renamed)}
+    assert ids == {WELCOME.message_id("22600123")}
+    assert "22600123" not in WELCOME.message_id("22600123")
+    assert WELCOME.message_id("22600124") not in ids
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Zoé\r\nBcc: tous@univ-exemple.fr", "Zoé\nX: y", "Zoé\u2028Bcc: x@y.fr", '"Zoé" <x@y.fr>', "Z\x00é"],
+)
+def test_a_name_cannot_add_a_header_or_a_recipient(name: str) -> None:
+    message = read(WELCOME.render(account({"given_name": name})))
+    assert [address.addr_spec for address in message["To"].addresses] == ["zoe.lefevre@etu.univ-exemple.fr"]
+    assert set(message.keys()) == set(read(WELCOME.render(account())).keys())
+
+
+def test_a_name_cannot_add_markup() -> None:
+    html = body(WELCOME.render(account({"given_name": "<script>alert(1)</script>"})), "html")
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+@pytest.mark.parametrize("mail", ["zoe@x.fr\r\nBcc: a@b.fr", "sans arobase", "", "a@b@c"])
+def test_an_address_that_cannot_stand_in_a_header_is_refused_unseen(mail: str) -> None:
+    with pytest.raises(AddressInvalid) as refused:
+        WELCOME.render(account(mail=mail))
+    assert not mail or mail not in str(refused.value)
+
+
+def test_the_redirection_sends_a_copy_and_says_who_wrote_it() -> None:
+    script = script_for("zoe@ailleurs.example", own=frozenset({"zoe.lefevre@univ-exemple.fr"}))
+    assert script.splitlines()[-2:] == ['require ["copy"];', 'redirect :copy "zoe@ailleurs.example";']
+    assert script.startswith("# Redirection demandée")
+
+
+def test_an_address_cannot_add_a_command_to_the_script() -> None:
+    script = script_for('"; discard; #@ailleurs.example'.replace(" ", ""), own=frozenset())
+    assert script.splitlines()[-1] == 'redirect :copy "\\";discard;#@ailleurs.example";'
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "zoe", "zoe@", "@x.fr", "a b@x.fr", "a@x.fr\nb", "a@x@y.fr", "é" * 65 + "@x.fr"]
+)
+def test_what_is_not_one_plain_address_is_refused_unseen(bad: str) -> None:
+    with pytest.raises(RedirectInvalid) as refused:
+        script_for(bad, own=frozenset())
+    assert not bad or bad not in str(refused.value)
+
+
+def test_a_redirection_to_the_mailbox_itself_is_refused() -> None:
+    with pytest.raises(RedirectInvalid):
+        script_for("Zoe.Lefevre@univ-exemple.fr", own=frozenset({"zoe.lefevre@univ-exemple.fr"}))
