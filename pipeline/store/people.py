@@ -6,10 +6,10 @@ Every method takes the caller's transaction. The one who merges locks the person
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 from sqlalchemy import Connection, Row, insert, select, update
@@ -66,6 +66,13 @@ class Standing:
     version: int
     state: str  # in_progress | waiting | completed | failed
     completed_version: int
+
+
+class Asked(NamedTuple):
+    """When a known student asked for the account (epoch seconds), and which password it was given."""
+
+    activated_at: float | None
+    credential_ref: str | None
 
 
 class People:
@@ -222,14 +229,14 @@ class People:
 
     # --- looks for producers ---
 
-    def activation_of(self, connection: Connection, students: Iterable[str]) -> dict[str, float | None]:
-        """Of these students those who are known, with when they asked for the account (epoch seconds)."""
+    def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, Asked]:
+        """Those of these students (at most some hundreds) who are known, and what they asked for so far."""
         rows = connection.execute(
-            select(people.c.student_number, people.c.activated_at).where(
-                people.c.student_number.in_(list(students))
+            select(people.c.student_number, people.c.activated_at, people.c.credential_ref).where(
+                people.c.student_number.in_(sorted(students))
             )
         )
-        return {row.student_number: row.activated_at for row in rows}
+        return {number: Asked(activated_at, ref) for number, activated_at, ref in rows}
 
     def never_activated(self) -> Iterator[str]:
         """Every known student who has not asked for the account, by number, a page per transaction."""

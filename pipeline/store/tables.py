@@ -95,6 +95,16 @@ pending_facts = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+activation_requests = Table(
+    "activation_requests",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("event_id", String(64), nullable=False),
+    Column("credential_ref", String(64)),
+    Column("intended_at", Float, nullable=False),  # written down, then appended to the log
+    Column("confirmed_at", Float),  # acknowledged by the log; None: nobody knows, it is published again
+)
+
 accounts = Table(
     "accounts",
     metadata,

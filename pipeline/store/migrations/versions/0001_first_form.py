@@ -29,6 +29,15 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_accounts_stage"), ["stage"], unique=False)
 
     op.create_table(
+        "activation_requests",
+        sa.Column("student_number", sa.String(length=32), nullable=False),
+        sa.Column("event_id", sa.String(length=64), nullable=False),
+        sa.Column("credential_ref", sa.String(length=64), nullable=True),
+        sa.Column("intended_at", sa.Float(), nullable=False),
+        sa.Column("confirmed_at", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("student_number", name=op.f("pk_activation_requests")),
+    )
+    op.create_table(
         "audit",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("at", sa.Float(), nullable=False),

@@ -1,0 +1,175 @@
+"""What an operator hands over: a list of students, and a file of passwords. Passwords are never repeated in
+a message: a line is named by its number."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from pipeline.errors import SesameError
+from producers.activation.hashing import PASSWORD_LENGTH_MAX
+
+FAULTS_SHOWN_MAX = 10
+NUMBER, PASSWORD = "student_number", "password"
+
+_STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # schemas.account.StudentNumber
+_SEPARATORS = ";,\t:"
+
+
+class StudentListUnusable(SesameError):
+    """The list of students cannot be used. It has one student number per line, or is a CSV whose header has a
+    column `student_number` and perhaps `password`. Mend the lines that are named; nothing was activated."""
+
+
+class PasswordFileUnusable(SesameError):
+    """The password file cannot be used. It has lines `number:password`, or is a CSV whose header is
+    `student_number,password`. Mend the lines that are named; nothing was activated."""
+
+
+class PasswordFileExposed(SesameError):
+    """The file holds passwords and others than its owner may read it: they may be known already. Make it
+    private, and better write new passwords into it; nothing was activated."""
+
+
+class Selected(NamedTuple):
+    """The students of a list, in its order and each once, with the passwords that it has."""
+
+    students: tuple[str, ...]
+    passwords: dict[str, str]
+
+
+def read_students(path: Path) -> Selected:
+    """The students that `--from FILE` names: one number per line, or a CSV with a header.
+
+    Empty lines and lines that start with `#` are skipped.
+
+    Raises:
+        StudentListUnusable: naming the lines, what is wrong and the remedy.
+        PasswordFileExposed: it has passwords and is open to others.
+    """
+    with _opened(path, StudentListUnusable) as file:
+        header, rows = _rows(path, file, StudentListUnusable)
+        if header is not None and NUMBER not in header:
+            raise StudentListUnusable(
+                f"{path}, line 1: no column {NUMBER}", remedy=f"Name the column of numbers {NUMBER}."
+            )
+        columns = header or [NUMBER]
+        if PASSWORD in columns:
+            _refuse_exposed(path, file)
+        return _selected(path, columns, rows, StudentListUnusable)
+
+
+def read_passwords(path: Path) -> dict[str, str]:
+    """The passwords of `--password-file`: student number to password.
+
+    Either lines `number:password`, where the first colon separates (a password may contain more of them), or
+    a CSV with the header `student_number,password`.
+
+    Raises:
+        PasswordFileExposed: others than its owner may read it.
+        PasswordFileUnusable: naming the lines, what is wrong and the remedy. No password is repeated.
+    """
+    with _opened(path, PasswordFileUnusable) as file:
+        _refuse_exposed(path, file)
+        header, rows = _rows(path, file, PasswordFileUnusable, split_at=":")
+        if header is not None and not {NUMBER, PASSWORD} <= set(header):
+            raise PasswordFileUnusable(
+                f"{path}, line 1: a header without {NUMBER} or {PASSWORD}",
+                remedy=f"Make it {NUMBER},{PASSWORD}, or use lines number:password without a header.",
+            )
+        return _selected(path, header or [NUMBER, PASSWORD], rows, PasswordFileUnusable).passwords
+
+
+def _opened(path: Path, error: type[SesameError]) -> TextIO:
+    try:
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as reason:
+        raise error(f"{path} cannot be read: {reason.strerror}") from reason
+
+
+def _refuse_exposed(path: Path, file: TextIO) -> None:
+    """Look at the file that is open, not at its name: nobody can exchange it in between."""
+    mode = os.fstat(file.fileno()).st_mode
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise PasswordFileExposed(
+            f"{path} holds passwords and has mode {stat.S_IMODE(mode):04o}: others may read it",
+            remedy=f"chmod 600 {path}",
+        )
+
+
+def _rows(
+    path: Path, file: TextIO, error: type[SesameError], *, split_at: str | None = None
+) -> tuple[list[str] | None, Iterator[tuple[int, list[str]]]]:
+    """The header, if there is one, and each further line's number and cells."""
+    try:
+        lines = [line.removesuffix("\r") for line in file.read().split("\n")]
+    except UnicodeDecodeError as reason:
+        raise error(
+            f"{path} is not UTF-8 (byte {reason.start})", remedy="Save it as UTF-8 and try again."
+        ) from reason
+    first = lines[0].lower().replace('"', "").replace(" ", "")
+    separator = next((char for char in _SEPARATORS if char in first), None)
+    names = first.split(separator) if separator else [first]
+    header = names if NUMBER in names else None
+
+    def cells(line: str) -> list[str]:
+        if header is None:
+            return line.split(split_at, 1) if split_at else [line]
+        if separator is None or separator == ":":
+            return line.split(separator, len(header) - 1) if separator else [line]
+        return next(csv.reader([line], delimiter=separator))
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        for number, line in enumerate(lines, start=1):
+            if line.strip() and not line.startswith("#") and not (number == 1 and header is not None):
+                yield number, cells(line)
+
+    return header, rows()
+
+
+def _selected(
+    path: Path, columns: list[str], rows: Iterator[tuple[int, list[str]]], error: type[SesameError]
+) -> Selected:
+    students: dict[str, int] = {}
+    passwords: dict[str, str] = {}
+    faults: list[str] = []
+    for line, cells in rows:
+        fault, number, password = _row(columns, cells)
+        earlier = students.get(number)
+        if fault is None and earlier is not None and passwords.get(number) != password:
+            fault = f"the same student as in line {earlier} with another password: keep one of them"
+        if fault is not None:
+            faults.append(f"line {line}: {fault}")
+            continue
+        students.setdefault(number, line)
+        if password is not None:
+            passwords[number] = password
+    if faults:
+        more = len(faults) - FAULTS_SHOWN_MAX
+        shown = faults[:FAULTS_SHOWN_MAX] + ([f"and {more} more lines"] if more > 0 else [])
+        raise error(f"{path}: " + "; ".join(shown), remedy="Mend these lines; nothing was activated.")
+    if not students:
+        raise error(f"{path} names no student", remedy="Check that it is the right file.")
+    return Selected(tuple(students), passwords)
+
+
+def _row(columns: list[str], cells: list[str]) -> tuple[str | None, str, str | None]:
+    """What is wrong with a line, its student number, and its password."""
+    if len(cells) != len(columns):
+        return f"{len(cells)} columns instead of {len(columns)}", "", None
+    row = dict(zip(columns, cells, strict=True))
+    number, password = row[NUMBER].strip(), row.get(PASSWORD)
+    if not _STUDENT_NUMBER.fullmatch(number):
+        return "no student number (letters, digits, dot, hyphen, underscore; at most 32)", "", None
+    if password is not None and not password.strip():
+        return "an empty password: give one, or leave the student out", number, None
+    if password is not None and len(password) > PASSWORD_LENGTH_MAX:
+        return f"a password of more than {PASSWORD_LENGTH_MAX} characters: choose another one", number, None
+    if password is not None and not password.isprintable():
+        return "a password with control characters: choose another one", number, None
+    return None, number, password

@@ -1,0 +1,57 @@
+"""Passwords are hashed where they are typed: nothing else of the system ever sees one.
+
+The form is that of OpenLDAP's argon2 module (slapd-pw-argon2(5)): `{ARGON2}` and the PHC string, of the
+variant argon2id. The default costs are OWASP's (Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from argon2 import PasswordHasher, Type
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEME = "{ARGON2}"
+PASSWORD_LENGTH_MAX = 1_024
+
+
+class HashingSettings(BaseModel):
+    """What a password's hash costs, here and each time that the directory checks it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_kib: int = Field(default=19_456, ge=8_192, le=1_048_576, description="Memory of one hash, in KiB.")
+    passes: int = Field(default=2, ge=1, le=16, description="Passes over the memory.")
+    lanes: int = Field(default=1, ge=1, le=16, description="Lanes of one hash.")
+    threads: int = Field(default=2, ge=1, le=64, description="Hashes computed at once by one command.")
+
+
+class Hasher:
+    """Hashes and compares. Thread-safe; argon2 releases the interpreter's lock."""
+
+    def __init__(self, settings: HashingSettings) -> None:
+        self._argon2 = PasswordHasher(
+            time_cost=settings.passes,
+            memory_cost=settings.memory_kib,
+            parallelism=settings.lanes,
+            type=Type.ID,
+        )
+
+    def hash(self, password: str) -> str:
+        """The hash of a password, as the directory's `userPassword` takes it.
+
+        The password is put into Unicode NFC first, as clients are asked to do (RFC 8265, 4.2.2).
+        """
+        return SCHEME + self._argon2.hash(_canonical(password))
+
+    def matches(self, hashed: str, password: str) -> bool:
+        """Whether `hashed` is a hash of this password; in constant time where it matters."""
+        try:
+            return self._argon2.verify(hashed.removeprefix(SCHEME), _canonical(password))
+        except (VerificationError, InvalidHashError):
+            return False
+
+
+def _canonical(password: str) -> str:
+    return unicodedata.normalize("NFC", password)
