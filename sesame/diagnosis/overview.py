@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from pipeline.store import dead_letters, status
 from pipeline.store.database import Database
@@ -36,12 +36,14 @@ class Overview:
     """Everybody who has activated.
 
     Attributes:
+        accounts: how many the registry has made, activated or not.
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
         seconds: quantiles of the completed ones' time since the window opened, per target and in all.
         targets: how many students are in which state, per target.
         people: only if asked for.
     """
 
+    accounts: int
     students: int
     completed: int
     waiting: int
@@ -97,11 +99,13 @@ def overview(
     """Where everybody who has activated stands, from the store as it is now."""
     with database.read() as connection:
         rows = _rows(connection)
+        made = connection.execute(select(func.count()).select_from(accounts)).scalar_one()
         letters = dead_letters.counts(connection)
         consumers = status.statuses(connection)
     states = Counter(row.state() for row in rows)
     windows = _windows(rows, late_s, breach_s)
     return Overview(
+        accounts=made,
         students=len(rows),
         completed=states["completed"],
         waiting=states["waiting"],

@@ -1,0 +1,161 @@
+"""`python -m sandbox.demo run --students N [--json FILE] [--keep]` and `python -m sandbox.demo stop`.
+
+Exit codes: 0 all is as announced, 1 it is not, 2 wrong usage or a machine that lacks something, 130 and 143
+interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from sandbox.demo import play, record
+from sandbox.demo.machine import MachineUnfit, sesame_program
+from sandbox.demo.stage import complain, say, stage
+from sandbox.demo.world import World
+from sandbox.process import MissingServer, SandboxError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(BaseException):
+    """A signal asks the demo to end; whatever was begun is undone on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    for number in _SIGNALS:
+        signal.signal(number, _interrupt)
+    try:
+        if options.command == "stop":
+            return stop(options.records)
+        return run(options.records, students=options.students, json_file=options.json, keep=options.keep)
+    except Interrupted as interrupted:
+        complain("interrupted: everything was ended and removed")
+        return interrupted.code
+    except (MachineUnfit, MissingServer) as unfit:
+        complain(str(unfit))
+        return 2
+    except (SandboxError, OSError) as error:
+        complain(f"the demo failed: {error}")
+        return 1
+
+
+def run(records: Path | None, *, students: int, json_file: Path | None, keep: bool) -> int:
+    """Play the demo."""
+    with stage("machine"):
+        play.check_machine()
+        clean_up(record.place(records))
+    if json_file is not None:
+        json_file.touch()  # a place that cannot be written is known now, not at the end
+    world = World(records, keep=keep)
+    try:
+        with stage("demo"):
+            code = play.perform(world, students=students, json_file=json_file, keep=keep)
+        if code:
+            _point_at_log(world)
+        if keep:
+            world.keep()
+            say(_kept(world))
+    except Exception:
+        _point_at_log(world)
+        raise
+    finally:
+        if not world.record.kept:
+            with _undisturbed():
+                world.close()
+    return code
+
+
+def stop(records: Path | None) -> int:
+    """End every demo of this checkout, at work or kept."""
+    ended = 0
+    for one in record.former(record.place(records)):
+        if one.running:
+            record.interrupt(one)
+        one.end()
+        say(f"ended, and removed {one.folder}")
+        ended += 1
+    if not ended:
+        say("no demo is running")
+    return 0
+
+
+def clean_up(records: Path) -> None:
+    """End and remove what demos left that did not come to their end; say which ones are kept."""
+    for one in record.former(records):
+        if one.kept and one.same_boot:
+            say(f"   an earlier demo is kept in {one.folder}; `make stop` ends it")
+        elif not one.running:
+            one.end()
+            say(f"   an earlier demo had not come to its end: ended, and removed {one.folder}")
+
+
+def _kept(world: World) -> str:
+    return (
+        f"\nEverything runs on in {world.folder} until `make stop`.\n"
+        f"  export SESAME_CONFIG={world.settings_file}\n"
+        f"  {sesame_program()} overview\n"
+        f"  log of `sesame run`: {world.log_file}"
+    )
+
+
+def _point_at_log(world: World) -> None:
+    kept = play.keep_log(world)
+    if kept is not None:
+        complain(f"the log of `sesame run` was saved as {kept}")
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    for other in _SIGNALS:
+        signal.signal(other, signal.SIG_IGN)  # once is enough: cleaning up is not interrupted
+    raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _students(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 100_000:  # noqa: PLR2004 (the numbers of one year's students are 00001 to 99999)
+        raise argparse.ArgumentTypeError("from 1 to 100000")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    play_it = commands.add_parser("run", help="play the demo")
+    play_it.add_argument("--students", type=_students, default=500, help="how many (default 500)")
+    play_it.add_argument(
+        "--json", type=lambda text: Path(text).absolute(), help="also write the numbers here"
+    )
+    play_it.add_argument("--keep", action="store_true", help="leave everything running until `stop`")
+    ending = commands.add_parser("stop", help="end what was left running, and what is")
+    for command in (play_it, ending):
+        command.add_argument("--records", type=Path, help="where running demos are noted (default: .demo)")
+    return parser
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).resolve().parents[2])
+    sys.exit(main())

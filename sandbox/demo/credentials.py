@@ -1,0 +1,30 @@
+"""A password for everybody, as a student would choose one: made here, kept in files of mode 0600."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_ALPHABET = "".join(set(string.ascii_letters + string.digits) - set("0O1lI"))  # read aloud without doubt
+_CHARACTERS = 18  # log2(57 ** 18) is 105 bits
+
+
+def make(numbers: Iterable[str]) -> dict[str, str]:
+    """A password for each student number."""
+    return {number: "".join(secrets.choice(_ALPHABET) for _ in range(_CHARACTERS)) for number in numbers}
+
+
+def write_private(path: Path, text: str) -> Path:
+    """Write a file that its owner alone may read, from its first byte on."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    return path
+
+
+def write_passwords(path: Path, passwords: Mapping[str, str]) -> Path:
+    """Write the file that `sesame activate --password-file` reads."""
+    return write_private(path, "".join(f"{number}:{word}\n" for number, word in passwords.items()))

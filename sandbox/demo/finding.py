@@ -1,0 +1,59 @@
+"""What was announced of one student, and what the sweep found to be otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+COMPLETED, WAITING, FAILED = "completed", "waiting", "failed"
+PROVISIONED = "provisioned"
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """One student, as `sesame overview --json --students` has it.
+
+    Attributes:
+        state: completed, waiting, failed or in_progress.
+        targets: state, reason and pending names, by target.
+    """
+
+    number: str
+    login: str
+    mail: str
+    state: str
+    targets: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, person: Mapping[str, Any]) -> Announced:
+        """From one of the overview's `people`."""
+        return cls(
+            person["student_number"], person["login"], person["mail"], person["state"], person["targets"]
+        )
+
+    def given(self, target: str) -> bool:
+        """Whether the target is said to hold what it should, or all of it but what is waited for."""
+        return self.targets[target]["state"] in (PROVISIONED, WAITING)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it waits, or failed; each reason once."""
+        return sorted({str(one["reason"]) for one in self.targets.values() if one["reason"]})
+
+    @property
+    def pending(self) -> set[str]:
+        """Names of what is not given yet."""
+        return {name for one in self.targets.values() for name in one["pending"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """Something is not as it was announced, or not as the registrar's file implies."""
+
+    number: str
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.number:<12} {self.where:<10} {self.what}"

@@ -1,0 +1,246 @@
+"""The demo, act by act. Each act is a function of the world, so that the tests play the same acts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sandbox.demo import credentials, machine, progress, roll
+from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced
+from sandbox.demo.looks import answers, looks_at
+from sandbox.demo.program import DONE, PARTLY, CommandFailed
+from sandbox.demo.roll import Student
+from sandbox.demo.stage import complain, say, stage
+from sandbox.demo.sweep import Report, sweep
+from sandbox.demo.table import Result, result_of
+from sandbox.demo.world import World
+from sandbox.process import SandboxError, wait_until
+
+_ROOT = Path(__file__).resolve().parents[2]
+_EXAMPLE, _EXAMPLE_STUDENTS = _ROOT / "examples" / "registrar-2026.csv", 500
+_DISAGREEMENTS_SHOWN = 20
+
+
+@dataclass(slots=True)
+class Cast:
+    """Who takes part: the registrar's file, what it implies, everybody's password, how many rows failed."""
+
+    file: Path
+    students: dict[str, Student]
+    passwords: dict[str, str] = field(default_factory=dict)
+    rejected_rows: int = 0
+
+
+def prepare(world: World) -> None:
+    """Start the servers, make the vault's key, start `sesame run`, and let `sesame doctor` look at it all.
+
+    Raises:
+        StartFailed, CommandFailed: one of them does not work.
+    """
+    world.start()
+    world.sesame.run("vault", "init")
+    world.start_pipeline()
+    world.sesame.run("doctor")
+
+
+def enrol(world: World, students: int) -> Cast:
+    """Import a registrar's file of so many students, and wait until the registry has made their accounts.
+
+    Raises:
+        CommandFailed: the import failed; rejected rows are no failure.
+    """
+    file = registrar_file(world, students)
+    cast = Cast(file, roll.read(file))
+    rejects = world.private / "rejects.csv"
+    answer = world.sesame.run("import", file, "--rejects", rejects, "--json", allowed=(DONE, PARTLY))
+    report = answer.json()
+    cast.rejected_rows = int(report["rejected"])
+    _wait_for_accounts(world, len(cast.students))
+    return cast
+
+
+def registrar_file(world: World, students: int) -> Path:
+    """The example of 500 students, or a generated file of another size in the world's folder."""
+    if students == _EXAMPLE_STUDENTS:
+        return _EXAMPLE
+    file = world.private / f"registrar-{students}.csv"
+    generate = [sys.executable, "-m", "examples.generate", "--students", str(students), "--out", str(file)]
+    done = subprocess.run(
+        generate, cwd=_ROOT, capture_output=True, encoding="utf-8", timeout=600, check=False
+    )
+    if done.returncode != 0:
+        raise CommandFailed(
+            f"python -m examples.generate ended with {done.returncode}: {done.stderr.strip()}"
+        )
+    return file
+
+
+def activate(world: World, cast: Cast) -> dict[str, Any]:
+    """Give everybody a password and ask for everybody's account, as persons: by a list, `--from`.
+
+    Returns:
+        What the command reports.
+    """
+    if not cast.passwords:
+        cast.passwords = credentials.make(cast.students)
+    listed = world.private / "students.txt"
+    listed.write_text("".join(f"{number}\n" for number in cast.students), encoding="utf-8")
+    words = credentials.write_passwords(world.private / "passwords", cast.passwords)
+    answer = world.sesame.run("activate", "--from", listed, "--password-file", words, "--json")
+    report: dict[str, Any] = answer.json()
+    return report
+
+
+def follow(world: World, cast: Cast, view: progress.View | None = None) -> Mapping[str, Any]:
+    """Show how far each target is until everybody is settled; return the last overview.
+
+    Raises:
+        NotSettled: not in time, or `sesame run` has ended.
+    """
+
+    def ended() -> str | None:
+        return None if world.pipeline.running else f"sesame run has ended:\n{world.pipeline.log_tail()}"
+
+    students = len(cast.students)
+    return progress.watch(
+        world.sesame.overview,
+        students=students,
+        deadline_s=deadline_s(students),
+        trouble=ended,
+        view=view,
+    )
+
+
+def deadline_s(students: int) -> float:
+    """How long everybody may take together, in seconds: many times what it takes."""
+    return 300.0 + 0.5 * students
+
+
+def announced(world: World) -> dict[str, Announced]:
+    """What is said of everybody who has activated, by student number."""
+    people = world.sesame.overview(people=True)["people"]
+    return {person["student_number"]: Announced.of(person) for person in people}
+
+
+def result(world: World, cast: Cast, overview: Mapping[str, Any], said: Mapping[str, Announced]) -> Result:
+    """The numbers. Who is in no state with a reason is counted as unaccounted."""
+    letters = {one["student_number"] for one in world.sesame.run("dead-letters", "list", "--json").json()}
+    given_up = [number for number in cast.students if number not in said and number in letters]
+    silent = [
+        number
+        for number in cast.students
+        if number not in said
+        or said[number].state not in (COMPLETED, WAITING, FAILED)
+        or (said[number].state != COMPLETED and not said[number].reasons)
+    ]
+    lost = len(set(silent) - set(given_up))
+    return result_of(
+        overview,
+        students=len(cast.students),
+        rejected_rows=cast.rejected_rows,
+        lost=lost,
+        given_up=len(given_up),
+    )
+
+
+def perform(world: World, *, students: int, json_file: Path | None, keep: bool) -> int:
+    """Play everything and show it; return the exit code."""
+    with stage("servers"):
+        prepare(world)
+    say("   " + world.sesame.run("doctor").out.rstrip().replace("\n", "\n   "))
+    with stage("import"):
+        cast = enrol(world, students)
+        _say_import(world, cast, keep=keep)
+    with stage("activate"):
+        report = activate(world, cast)
+        say(f"   {report['requested']} accounts asked for, each with a password of its own")
+    in_time = True
+    try:
+        with stage("propagate"):
+            overview = follow(world, cast)
+    except progress.NotSettled as late:
+        complain(str(late))
+        overview, in_time = world.sesame.overview(), False
+    with stage("sweep"):
+        said = announced(world)
+        swept = sweep(world, cast.students, said, cast.passwords, lambda what: say(f"   {what}"))
+    found = result(world, cast, overview, said)
+    say(f"\n{found.text()}\n")
+    if json_file is not None:
+        json_file.write_text(json.dumps(found.document(), indent=2) + "\n", encoding="utf-8")
+    good = _verdict(found, swept)
+    _look_at_one(world, cast, said, keep=keep)
+    return 0 if good and in_time else 1
+
+
+def _wait_for_accounts(world: World, students: int) -> None:
+    try:
+        wait_until(
+            lambda: int(world.sesame.overview()["accounts"]) >= students,
+            "the registry to make the accounts",
+            60.0 + students / 10,
+        )
+    except TimeoutError as late:
+        raise SandboxError(str(late)) from late
+
+
+def _say_import(world: World, cast: Cast, *, keep: bool) -> None:
+    where = world.private / "rejects.csv"
+    say(f"   {cast.file}: {len(cast.students)} students, {cast.rejected_rows} rows rejected")
+    if cast.rejected_rows and keep:
+        say(f"   rejected rows, with line, column, fault and remedy: {where}")
+    elif cast.rejected_rows:
+        example = where.read_text(encoding="utf-8").splitlines()[1]
+        say(f"   rejected rows are in a file with line, column, fault and remedy, as\n     {example}")
+
+
+def _verdict(found: Result, swept: Report) -> bool:
+    for target, text in swept.looked.items():
+        say(f"sweep  {target:<10} {text}")
+    wrong = swept.disagreements
+    say(f"sweep  {len(wrong)} disagreements" if wrong else "sweep  agrees with what was announced")
+    for one in wrong[:_DISAGREEMENTS_SHOWN]:
+        complain(f"  {one}")
+    if len(wrong) > _DISAGREEMENTS_SHOWN:
+        complain(f"  and {len(wrong) - _DISAGREEMENTS_SHOWN} more")
+    if found.unaccounted:
+        complain(
+            f"{found.unaccounted} students are neither complete, nor waiting, nor dead-lettered with a reason"
+        )
+    return not wrong and not found.unaccounted
+
+
+def _look_at_one(world: World, cast: Cast, said: Mapping[str, Announced], *, keep: bool) -> None:
+    one = next((student for student in said.values() if student.state == COMPLETED), None)
+    if one is None:
+        return
+    looks = looks_at(world, one, cast.passwords[one.number])
+    say(f"\n{looks.commands()}\n")
+    say(answers(world, looks, cast.passwords[one.number]))
+    if not keep:
+        say("\nEverything is ended and removed now; `make demo KEEP=1` leaves it, to try these commands.")
+
+
+def keep_log(world: World) -> Path | None:
+    """Save the log of `sesame run` beside the demo's record, for whoever wants to know what went wrong."""
+    if not world.log_file.exists():
+        return None
+    kept = world.record.path.parent / "last-run.log"
+    shutil.copyfile(world.log_file, kept)
+    return kept
+
+
+def check_machine() -> None:
+    """Say what was found on this machine.
+
+    Raises:
+        MachineUnfit: something is missing.
+    """
+    for line in machine.check():
+        say(f"   {line}")

@@ -1,0 +1,82 @@
+"""What the registrar's file implies, read by rules of its own: what the sweep expects to find.
+
+Nothing here comes from Sésame: the columns and the file's promises are those of `examples/README.md`. An
+enrolment is in force when `ETA_IAE` is E and its payment is not awaited. Students whose number begins with 99
+have bad lines only, and are nobody's account.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_BAD = "99"
+_CANCELLED = ("A", "R")
+ADMINISTRATIVE, PEDAGOGICAL = "administrative_enrolment_pending", "pedagogical_enrolment_pending"
+
+
+@dataclass(slots=True)
+class Student:
+    """One student.
+
+    Attributes:
+        steps: `STEP-VERSION` of the enrolments in force.
+        groups: keys of the directory's groups.
+        cohorts: idnumbers of Moodle's cohorts.
+        pending: names of the cohorts that are not given yet.
+        reason: why they are not: the administrative enrolment comes before the pedagogical one.
+    """
+
+    number: str
+    family_name: str
+    given_name: str
+    steps: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+    cohorts: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
+    reason: str | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether an enrolment is in force: without one no target is touched."""
+        return bool(self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is to be waited for."""
+        return self.opened and not self.pending
+
+
+def read(path: Path) -> dict[str, Student]:
+    """The students of a registrar's file, by number."""
+    students: dict[str, Student] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter=";"):
+            if not row["COD_ETU"].startswith(_BAD):
+                _add(students, row)
+    return students
+
+
+def _add(students: dict[str, Student], row: dict[str, str]) -> None:
+    number = row["COD_ETU"]
+    student = students.setdefault(
+        number,
+        Student(number, row["LIB_NOM_USU_IND"] or row["LIB_NOM_PAT_IND"], row["LIB_PR1_IND"]),
+    )
+    if row["ETA_IAE"] in _CANCELLED:
+        return
+    step, year, label = row["COD_ETP"], row["COD_ANU"], row["LIB_ETP"]
+    everybody, courses = f"{label} {year}", f"{label} {year}, cours"
+    if row["ETA_IAE"] != "E" or row["ETA_PMT_IAE"] == "A":
+        student.pending |= {everybody, courses}
+        student.reason = ADMINISTRATIVE
+        return
+    student.steps.add(f"{step}-{row['COD_VRS_VET']}")
+    student.groups |= {f"etape-{step}-{year}", f"composante-{row['COD_CMP']}-{year}"}
+    student.cohorts.add(f"{step}-{year}")
+    if row["IP_VALIDE"] == "O":
+        student.cohorts.add(f"{step}-{year}-cours")
+    else:
+        student.pending.add(courses)
+        student.reason = student.reason or PEDAGOGICAL

@@ -1,0 +1,89 @@
+"""The sweep: each server is asked, without Sésame, whether what was announced is true.
+
+Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
+servers show to those who use them: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
+and Moodle's web service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sandbox.demo import sweep_directory, sweep_mail, sweep_moodle
+from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced, Disagreement
+from sandbox.demo.roll import Student
+from sandbox.demo.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the sweep looked at, and what it found to be otherwise; in the order of the looks."""
+
+    looked: Mapping[str, str] = field(default_factory=dict)
+    disagreements: Sequence[Disagreement] = ()
+
+
+def sweep(
+    world: World,
+    students: Mapping[str, Student],
+    announced: Mapping[str, Announced],
+    passwords: Mapping[str, str],
+    progress: Callable[[str], None] = lambda _text: None,
+) -> Report:
+    """Ask every server about every student.
+
+    Args:
+        world: its servers are asked.
+        students: by number; every one of them has been activated.
+        announced: what is said of each, by number.
+        passwords: each one's own, by number.
+        progress: told what is being looked at.
+    """
+    found: list[Disagreement] = list(_announcement(students, announced))
+    looked: dict[str, str] = {}
+    progress("directory: ldapsearch over StartTLS")
+    entries = sweep_directory.dump(world.slapd)
+    found += sweep_directory.compare(entries, students, announced)
+    looked["directory"] = f"{len(entries)} entries compared"
+    progress("mailboxes: one IMAP login each")
+    mail = sweep_mail.look(world.dovecot, students, announced, passwords)
+    found += mail.disagreements
+    looked["mailbox"] = (
+        f"{mail.opened} logins with the students' own passwords, {mail.refused} refused as due"
+    )
+    progress("Moodle: users, cohorts and members by REST")
+    site = sweep_moodle.dump(world.moodle)
+    found += sweep_moodle.compare(site, students, announced)
+    looked["moodle"] = f"{len(site.users)} users and {site.memberships} memberships compared"
+    return Report(looked, found)
+
+
+def _announcement(
+    students: Mapping[str, Student], announced: Mapping[str, Announced]
+) -> Sequence[Disagreement]:
+    """Where the announcement itself is not what the registrar's file implies."""
+    found = [
+        Disagreement(number, "announced", "is not in the registrar's file")
+        for number in sorted(announced.keys() - students.keys())
+    ]
+    for number, student in students.items():
+        said = announced.get(number)
+        if said is None:
+            found.append(Disagreement(number, "announced", "asked for an account, and nothing is said of it"))
+        elif said.state == FAILED:
+            continue
+        elif said.state != (COMPLETED if student.complete else WAITING):
+            found.append(Disagreement(number, "announced", f"{said.state}, {_due(student)} is due"))
+        elif said.state == WAITING and student.reason not in said.reasons:
+            text = f"waits for {', '.join(said.reasons) or 'no stated reason'}, {student.reason} is due"
+            found.append(Disagreement(number, "announced", text))
+        elif said.state == WAITING and student.opened and said.pending != student.pending:
+            found.append(
+                Disagreement(number, "announced", f"pending {said.pending}, {student.pending} is due")
+            )
+    return found
+
+
+def _due(student: Student) -> str:
+    return COMPLETED if student.complete else f"{WAITING} ({student.reason})"
