@@ -30,7 +30,8 @@ appear on a terminal only. `SESAME_DEBUG=1` adds the traceback to an error.
 
 def walk(command: click.Command, path: str, parent: click.Context | None = None) -> Iterator[click.Context]:
     """Every command below `command`, itself included, as a context that knows its full name."""
-    context = click.Context(command, info_name=path, parent=parent, max_content_width=100, terminal_width=100)
+    shown = {**command.context_settings, "max_content_width": 100, "terminal_width": 100}
+    context = click.Context(command, info_name=path, parent=parent, **shown)
     yield context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
