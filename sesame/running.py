@@ -15,7 +15,7 @@ import structlog
 
 from consumers.propagation import BREACHED, LATE
 from pipeline import timers
-from pipeline.errors import DependencyDown, SesameError
+from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.timers import OnDue
 from sesame.observability.http import HttpServer
 from sesame.observability.metrics import Metrics
@@ -108,7 +108,9 @@ class Runner:
                 remedy = error.remedy if isinstance(error, SesameError) else ""
                 self._alive[loop.name] = False
                 self._log.exception("loop_failed", consumer=loop.name, remedy=remedy)
-                self._reporter.state(loop.name, "stopped", f"{type(error).__name__}: {error}")
+                self._reporter.state(
+                    loop.name, "stopped", str(error) if isinstance(error, SesameError) else fault(error)
+                )
                 stopping.wait(RESTART_AFTER_S)
 
     def _outbox(self, stopping: threading.Event) -> None:

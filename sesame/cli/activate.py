@@ -1,24 +1,24 @@
-"""`sesame activate`: ask for students' accounts, as the portal does."""
+"""`sesame activate`: ask for accounts by command. The portal will publish the same event."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
-from pipeline.store.people import People
-from producers.activation import ActivationReport, read_passwords, read_students
-from producers.activation import activate as publish
-from schemas.account import Lane, StudentNumber
+from schemas.account import Lane
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import progress_bar, write_json
 
-NAMED_MAX = 20  # numbers that are written out; `--json` has them all
+if TYPE_CHECKING:
+    from producers.activation import ActivationReport
+    from sesame.wiring import Application
+
+_SHOWN_MAX = 20
+_PAGE = 1000
 
 
 @click.command()
@@ -27,124 +27,110 @@ NAMED_MAX = 20  # numbers that are written out; `--json` has them all
     "--from",
     "listed",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file of student numbers: one per line, or a CSV with a column student_number.",
+    help="Students' numbers: one a line, or a CSV with a column student_number and perhaps password.",
 )
-@click.option("--all", "everybody", is_flag=True, help="Everybody who has not asked yet, as bulk work.")
+@click.option("--all", "everybody", is_flag=True, help="Everybody who was imported, behind all others.")
 @click.option(
     "--password-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Passwords, of mode 0600: lines number:password, or a CSV student_number,password.",
+    help="Lines of `number:password`, or a CSV; mode 0600.",
 )
 @click.option("--language", type=click.Choice(["fr", "en"]), help="Language of the messages to them.")
-@click.option(
-    "--republish", is_flag=True, help="Ask again for those not active yet, after a loss of the log."
-)
+@click.option("--republish", is_flag=True, help="Ask again for what is not active, for a log that lost it.")
 @dry_run_option
 @yes_option
 @json_option
 @pass_context
-def activate(
+def activate(  # noqa: PLR0913
     context: Context,
     *,
     students: tuple[str, ...],
     listed: Path | None,
     everybody: bool,
     password_file: Path | None,
-    language: Literal["fr", "en"] | None,
+    language: str | None,
     republish: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Activate STUDENTs, those of a list, or everybody.
+    """Activate STUDENT..., or those of --from FILE, or --all.
 
-    Named students and lists are personal work: somebody is waiting. --all is bulk work. Who was activated
-    before is skipped, so that the same list again changes nothing. A number that no import has brought yet is
-    named, and waits for its enrolment.
+    Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
+    activated before is skipped, and counted. Only the password's hash leaves this command, sealed.
     """
-    if sum((bool(students), listed is not None, everybody)) != 1:
-        raise click.UsageError("give students, --from FILE or --all, and one of them only")
-    passwords: dict[str, str] = {}
-    wanted: Iterable[str] = students
-    if listed is not None:
-        wanted, passwords = read_students(listed)
-    if password_file is not None:
-        passwords |= read_passwords(password_file)
-    _check_numbers(students)
-    if everybody:
-        if not yes and not dry_run:
-            click.confirm("Activate everybody who has not asked yet?", abort=True, err=True)
-        wanted = People(context.application.database).never_activated()
-    report = _publish(
-        context,
-        wanted,
-        passwords,
-        lane=Lane.BULK if everybody else Lane.PERSONAL,
-        language=language,
-        republish=republish,
-        dry_run=dry_run,
-    )
-    if as_json:
-        write_json({**asdict(report), "dry_run": dry_run})
-    else:
-        click.echo(_text(report, dry_run=dry_run))
-    _say_unknown(report)
-
-
-def _publish(  # what the command line says
-    context: Context,
-    students: Iterable[str],
-    passwords: Mapping[str, str],
-    *,
-    lane: Lane,
-    language: Literal["fr", "en"] | None,
-    republish: bool,
-    dry_run: bool,
-) -> ActivationReport:
+    from producers.activation import activate as publish, read_passwords, read_students
     from sesame.wiring import utc_now
 
+    if sum((bool(students), listed is not None, everybody)) != 1:
+        raise click.UsageError("give students' numbers, --from or --all, and one of them only")
+    passwords: Mapping[str, str] = {}
+    if listed is not None:
+        students, passwords = read_students(listed)
+    if password_file is not None:
+        passwords = {**passwords, **read_passwords(password_file)}
     app = context.application
-    total = len(students) if isinstance(students, tuple) else None
-    with progress_bar() as bar:
-        task = bar.add_task("activating", total=total)
-        return publish(
-            students,
+    if everybody and not yes and not dry_run:
+        click.confirm("Activate everybody who was imported?", abort=True, err=True)
+    with progress_bar() as progress:
+        task = progress.add_task("activating", total=None if everybody else len(students))
+        report = publish(
+            _not_activated(app) if everybody else students,
             passwords,
-            lane=lane,
+            lane=Lane.BULK if everybody else Lane.PERSONAL,
             database=app.database,
             vault=app.vault,
             producer=app.producer,
             clock=utc_now,
             hashing=app.settings.activation,
-            language=language,
+            language="fr" if language == "fr" else "en" if language == "en" else None,
             republish=republish,
             dry_run=dry_run,
-            progress=lambda done: bar.advance(task, done),
+            progress=lambda count: progress.advance(task, count),
         )
+    _say(report, dry_run=dry_run, as_json=as_json)
 
 
-def _check_numbers(students: tuple[str, ...]) -> None:
-    numbers: TypeAdapter[str] = TypeAdapter(StudentNumber)
-    for number in students:
-        try:
-            numbers.validate_python(number)
-        except ValidationError as error:
-            raise click.BadParameter(f"{number!r} is no student number", param_hint="STUDENT") from error
+def _not_activated(app: Application) -> Iterator[str]:
+    """Everybody who has an account and has not asked for it, by number; read in pages."""
+    from sqlalchemy import select
+
+    from pipeline.store.tables import accounts
+
+    after = ""
+    while True:
+        query = (
+            select(accounts.c.student_number)
+            .where(accounts.c.activated_at.is_(None), accounts.c.student_number > after)
+            .order_by(accounts.c.student_number)
+            .limit(_PAGE)
+        )
+        with app.database.read() as connection:
+            page = list(connection.execute(query).scalars())
+        if not page:
+            return
+        yield from page
+        after = page[-1]
 
 
-def _text(report: ActivationReport, *, dry_run: bool) -> str:
-    """The report in one line."""
+def _say(report: ActivationReport, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            {
+                "requested": report.requested,
+                "already": report.already,
+                "repeated": report.repeated,
+                "without_password": report.without_password,
+                "not_known_yet": report.not_known_yet,
+                "dry_run": dry_run,
+            }
+        )
+        return
     verb = "would be activated" if dry_run else "activated"
-    return (
-        f"{report.requested} students {verb}, {report.without_password} of them without a password; "
-        f"{report.already} were before, {report.repeated} named twice"
-    )
-
-
-def _say_unknown(report: ActivationReport) -> None:
-    """Name those whom no import has brought yet."""
-    unknown = report.not_known_yet
-    for number in unknown[:NAMED_MAX]:
-        click.echo(f"{number}: not known yet; the activation waits for the registrar's enrolment", err=True)
-    if len(unknown) > NAMED_MAX:
-        click.echo(f"and {len(unknown) - NAMED_MAX} more numbers that are not known yet", err=True)
+    click.echo(f"{report.requested} {verb}, {report.already} were before, {report.repeated} named twice")
+    if report.without_password:
+        click.echo(f"{report.without_password} have no password, and cannot log in yet", err=True)
+    if report.not_known_yet:
+        shown = ", ".join(report.not_known_yet[:_SHOWN_MAX])
+        more = "…" if len(report.not_known_yet) > _SHOWN_MAX else ""
+        click.echo(f"not imported yet, kept until they are: {shown}{more}", err=True)

@@ -43,6 +43,46 @@ EXPLANATIONS: dict[str, Explanation] = {
         "The student's own sieve script is active, and is not replaced.",
         "The student deactivates it, or takes the redirection back.",
     ),
+    # mailbox
+    "mailbox_not_enabled": Explanation(
+        "The mail server does not find this user in the directory: the entry has another mail, or its mailbox "
+        "is not enabled there (sesameMailEnabled).",
+        "It is tried again; if it lasts, replay the directory for this student.",
+    ),
+    "directory_behind": Explanation(
+        "Access is to be shut, and the mail server still finds the user in the directory.",
+        "It is tried again; if it lasts, replay the directory for this student.",
+    ),
+    "delivery_deferred": Explanation(
+        "The mail server does not take the welcome message now.", "It is tried again; see the server's log."
+    ),
+    "delivery_unknown": Explanation(
+        "The connection broke while the welcome message was being delivered.",
+        "The message is looked for in the mailbox first, and sent again only if it provably never came.",
+    ),
+    "welcome_refused": Explanation(
+        "The mail server refuses the welcome message for good.", "See the server's log, correct, then replay."
+    ),
+    "redirect_invalid": Explanation(
+        "The address of the redirection cannot be used; all else is done.", "The student chooses another one."
+    ),
+    "redirect_refused": Explanation(
+        "Dovecot does not accept the redirection's sieve script.", "See its log (sieve limits), then replay."
+    ),
+    "mail_address_invalid": Explanation(
+        "The student's mail address cannot stand in a message's header.",
+        "Correct the mail template (registry.mail), then replay.",
+    ),
+    "folder_name_refused": Explanation(
+        "Dovecot cannot use the name of a folder.", "Correct mailbox.folders, then replay."
+    ),
+    "mailbox_busy": Explanation(
+        "The mail server could not read or write this one mailbox.",
+        "It is tried again; if it lasts, see the server's log (locks, disk, damaged index).",
+    ),
+    "mailbox_slow": Explanation(
+        "The mail server is slow: there was no time left for this student.", "It is tried again by itself."
+    ),
     # engine
     "leased": Explanation(
         "A call to the target may still have an effect.", "It is compared again when that is over."

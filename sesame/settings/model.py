@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from consumers.registry.settings import RegistrySettings
 from producers.activation.hashing import HashingSettings
+from producers.activation.hashing import HashingSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
@@ -49,6 +50,7 @@ class Settings(BaseSettings):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
+    activation: HashingSettings = Field(default_factory=HashingSettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
