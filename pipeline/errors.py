@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import traceback
+from pathlib import Path
 
 
 class SesameError(Exception):
@@ -43,3 +45,14 @@ class Misconfigured(SesameError):
 
 class DependencyDown(SesameError):
     """The database or the event log cannot be used. Work stops until it can; nothing is lost."""
+
+
+def fault(error: BaseException) -> str:
+    """An unforeseen error for logs and dead letters: its kind and its place in this project's code.
+
+    Not its text, which may repeat what a record, a row or an answer says of a person.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    place = f" in {Path(ours[-1].filename).name}:{ours[-1].lineno} {ours[-1].name}" if ours else ""
+    return type(error).__name__ + place

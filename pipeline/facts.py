@@ -8,16 +8,14 @@ stops and waits. A fact that cannot be applied goes to the dead letters, and the
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from pipeline.burial import bury
-from pipeline.errors import DependencyDown, SesameError
+from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.eventlog.port import Consumer, LogUnavailable, Record, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
@@ -156,9 +154,7 @@ class FactLoop:
             raise  # the store, not the fact: a lost connection, a deadlock, a full disk
         except Exception as error:  # noqa: BLE001  # one fact of an unforeseen kind must not stop the others
             # Only the kind and the place: an error's text may repeat what the fact says of a person.
-            text = (
-                f"a fault of Sésame's own: {type(error).__name__} in {_place(error)}; report it, then replay"
-            )
+            text = f"a fault of Sésame's own: {fault(error)}; report it, then replay"
             self._reject(connection, record, "internal_error", text, message)
 
     def _reject(
@@ -189,11 +185,3 @@ class FactLoop:
             self._next_report = now + REPORT_EVERY_S
             self._observer.state(self.name, state, reason)
             self._observer.lag(self.name, self._consumer.lag())
-
-
-def _place(error: Exception) -> str:
-    """The function of this project's where an error was raised, or passed through last."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "site-packages" not in frame.filename]
-    last = (ours or frames)[-1]
-    return f"{Path(last.filename).name}:{last.lineno} {last.name}"

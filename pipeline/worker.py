@@ -18,7 +18,7 @@ from typing import Protocol
 from pipeline.burial import bury
 from pipeline.effects import Effects, Entry
 from pipeline.engine import Batch, Bell, Engine, Place, Turn
-from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
 from pipeline.eventlog.port import Consumer, LogError, LogUnavailable, NotAssigned, Record, TopicPartition
 from pipeline.store import parking
 from pipeline.store.database import Database
@@ -243,7 +243,7 @@ class TargetWorker:
 
     def _fault(self, batch: Batch, error: Exception) -> None:
         """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
-        self._observer.trouble(self.name, f"unexpected: {type(error).__name__}: {error}")
+        self._observer.trouble(self.name, f"unexpected: {fault(error)}")
         if len(batch.turns) == 1 and batch.turns[0].alone:
             self._effects.bury_fault(batch.turns[0], error)
             self._engine.settled(batch, self._clock(), answered=False)
@@ -301,7 +301,7 @@ class TargetWorker:
         except DependencyDown:
             raise
         except Exception as error:  # noqa: BLE001  # a fault of ours must not stop the others
-            self._observer.trouble(self.name, f"the handler failed: {type(error).__name__}: {error}")
+            self._observer.trouble(self.name, f"the handler failed: {fault(error)}")
             outcomes = {}
         for task in tasks:
             message = "the handler gave no outcome; the log has the fault"
