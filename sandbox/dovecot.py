@@ -4,7 +4,7 @@ Dovecot 2.3 (Debian 12) and 2.4 (Debian 13) are written for differently: `ops/do
 ships for each, and this module adds only what lets it run without privileges beside a system's own Dovecot.
 Users come from an LDAP directory, as in service.
 
-    with Slapd() as slapd, Dovecot(LookupDirectory(…)) as dovecot:
+    with Slapd() as slapd, Dovecot(LookupDirectory.of(slapd)) as dovecot:
         dovecot.ports.imap        # STARTTLS before any login
         dovecot.doveadm_url       # https://127.0.0.1:…/doveadm/v1
         dovecot.ca_file, dovecot.api_key_file
@@ -32,6 +32,7 @@ from typing import Self
 
 from sandbox.dovecot_conf import find_dovecot, render, templates, version_of
 from sandbox.process import ManagedProcess, SandboxError, free_ports
+from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
 
 _FOLDER_BYTES_MAX = 60
@@ -51,6 +52,17 @@ class LookupDirectory:
     ca_file: Path
     bind_dn: str
     bind_password_file: Path
+
+    @classmethod
+    def of(cls, slapd: Slapd) -> Self:
+        """The sandbox's own directory, as its mail server's account sees it."""
+        return cls(
+            uri=slapd.ldap_uri,
+            base_dn=slapd.people_dn,
+            ca_file=slapd.ca_file,
+            bind_dn=slapd.dovecot_dn,
+            bind_password_file=slapd.dovecot_password_file,
+        )
 
     @property
     def starttls(self) -> bool:

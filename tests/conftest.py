@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import pytest
 
+from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
 
@@ -35,4 +36,11 @@ def slapd() -> Iterator[Slapd]:
 def own_slapd() -> Iterator[Slapd]:
     """A directory for one test, which may freeze, kill and restart it."""
     with require_service(Slapd) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot(slapd: Slapd) -> Iterator[Dovecot]:
+    """A mail server for the users of the shared directory: use a student of your own, and do not stop it."""
+    with require_service(lambda: Dovecot(LookupDirectory.of(slapd))) as server:
         yield server

@@ -45,8 +45,8 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     # mailbox
     "mailbox_not_enabled": Explanation(
-        "The mail server does not find this user in the directory: the entry has another mail, or its mailbox "
-        "is not enabled there (sesameMailEnabled).",
+        "The mail server does not find this user in the directory: the entry has another mail, or its "
+        "mailbox is not enabled there (sesameMailEnabled).",
         "It is tried again; if it lasts, replay the directory for this student.",
     ),
     "directory_behind": Explanation(
@@ -71,7 +71,7 @@ EXPLANATIONS: dict[str, Explanation] = {
     ),
     "mail_address_invalid": Explanation(
         "The student's mail address cannot stand in a message's header.",
-        "Correct the mail template (registry.mail), then replay.",
+        "Correct the mail template (registry.mail_template), then replay.",
     ),
     "folder_name_refused": Explanation(
         "Dovecot cannot use the name of a folder.", "Correct mailbox.folders, then replay."

@@ -7,7 +7,7 @@ import imaplib
 import ssl
 import warnings
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from email.message import Message
@@ -32,16 +32,7 @@ class PostOffice:
 
     def __post_init__(self) -> None:
         """Prepare the mail server that looks its users up in the directory."""
-        slapd = self.slapd
-        self.dovecot = Dovecot(
-            LookupDirectory(
-                uri=slapd.ldap_uri,
-                base_dn=slapd.people_dn,
-                ca_file=slapd.ca_file,
-                bind_dn=slapd.dovecot_dn,
-                bind_password_file=slapd.dovecot_password_file,
-            )
-        )
+        self.dovecot = Dovecot(LookupDirectory.of(self.slapd))
         self.students = 0
 
     def __enter__(self) -> Self:
@@ -76,6 +67,22 @@ class PostOffice:
             )
             assert done, result
         return str(entry["mail"])
+
+    def enrol_many(self, logins: Iterable[str]) -> None:
+        """Add students without a password."""
+        with self._directory() as directory:
+            for login in logins:
+                done, result, _, _ = directory.add(  # type: ignore[no-untyped-call]
+                    f"uid={login},{self.slapd.people_dn}",
+                    attributes={
+                        "objectClass": ["inetOrgPerson", "sesameAccount"],
+                        "cn": login,
+                        "sn": login,
+                        "mail": f"{login}@{self.slapd.layout.domain}",
+                        "sesameMailEnabled": "TRUE",
+                    },
+                )
+                assert done, result
 
     def change(self, login: str, **attributes: list[str]) -> None:
         """Replace attributes of a student's entry; an empty list removes one."""

@@ -141,6 +141,14 @@ def test_look_ups_work_again_soon_after_the_directory_came_back(office: PostOffi
     assert find(office, "personne@univ-exemple.fr") == UNKNOWN_USER
 
 
+def test_a_listing_of_all_users_is_not_cut_at_the_directorys_size_limit(office: PostOffice) -> None:
+    many = [f"foule.{number:03d}" for number in range(501)]
+    office.enrol_many(many)
+    [(kind, listing)] = office.doveadm(("user", {"userMask": ["foule.*"]}))
+    assert kind == "doveadmResponse"
+    assert len(listing["userList"]) == len(many)
+
+
 def test_a_value_that_the_configuration_would_not_take_literally_is_refused_unseen() -> None:
     assert render("key = @api_key@", {"api_key": "sésame".encode().hex()}) == "key = 73c3a973616d65"
     for poison in ('a"b', "a#b", "%{user}", "$mail", "a\nb", " leading", "<file", "back\\slash"):
