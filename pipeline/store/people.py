@@ -6,7 +6,7 @@ Every method takes the caller's transaction. The one who merges locks the person
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, NamedTuple
@@ -17,8 +17,6 @@ from sqlalchemy import Connection, Row, insert, select, update
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
 from schemas.account import Account, Enrolment, Hold, Model
-
-STUDENTS_PER_PAGE = 1_000
 
 
 class Identity(Model):
@@ -237,22 +235,6 @@ class People:
             )
         )
         return {number: Asked(activated_at, ref) for number, activated_at, ref in rows}
-
-    def never_activated(self) -> Iterator[str]:
-        """Every known student who has not asked for the account, by number, a page per transaction."""
-        after = ""
-        while True:
-            with self._database.read() as connection:
-                page = connection.scalars(
-                    select(people.c.student_number)
-                    .where(people.c.activated_at.is_(None), people.c.student_number > after)
-                    .order_by(people.c.student_number)
-                    .limit(STUDENTS_PER_PAGE)
-                ).all()
-            yield from page
-            if len(page) < STUDENTS_PER_PAGE:
-                return
-            after = page[-1]
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

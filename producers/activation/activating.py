@@ -24,6 +24,7 @@ from pipeline.store.activation_requests import Request
 from pipeline.store.database import Database
 from pipeline.store.people import Asked, People
 from pipeline.vault import SealBroken, Vault
+from producers.activation.files import StudentListUnusable, is_student_number
 from producers.activation.hashing import Hasher, HashingSettings
 from schemas import catalogue
 from schemas.account import Lane
@@ -87,6 +88,7 @@ def activate(
         progress: told how many students each batch had.
 
     Raises:
+        StudentListUnusable: something is no student number; nothing of its batch was published.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
     settings = hashing or HashingSettings()
@@ -216,6 +218,8 @@ def _batches(students: Iterable[str], report: ActivationReport) -> Iterator[list
 
     def once() -> Iterator[str]:
         for number in students:
+            if not is_student_number(number):
+                raise StudentListUnusable(f"{number!r} is no student number")
             if number in seen:
                 report.repeated += 1
             else:

@@ -17,7 +17,7 @@ from producers.activation.hashing import PASSWORD_LENGTH_MAX
 FAULTS_SHOWN_MAX = 10
 NUMBER, PASSWORD = "student_number", "password"
 
-_STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # schemas.account.StudentNumber
+_STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _SEPARATORS = ";,\t:"
 
 
@@ -34,6 +34,11 @@ class PasswordFileUnusable(SesameError):
 class PasswordFileExposed(SesameError):
     """The file holds passwords and others than its owner may read it: they may be known already. Make it
     private, and better write new passwords into it; nothing was activated."""
+
+
+def is_student_number(text: str) -> bool:
+    """Whether this may be a student number (the form that `schemas.account.StudentNumber` has)."""
+    return _STUDENT_NUMBER.fullmatch(text) is not None
 
 
 class Selected(NamedTuple):
@@ -164,7 +169,7 @@ def _row(columns: list[str], cells: list[str]) -> tuple[str | None, str, str | N
         return f"{len(cells)} columns instead of {len(columns)}", "", None
     row = dict(zip(columns, cells, strict=True))
     number, password = row[NUMBER].strip(), row.get(PASSWORD)
-    if not _STUDENT_NUMBER.fullmatch(number):
+    if not is_student_number(number):
         return "no student number (letters, digits, dot, hyphen, underscore; at most 32)", "", None
     if password is not None and not password.strip():
         return "an empty password: give one, or leave the student out", number, None

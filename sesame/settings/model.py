@@ -10,7 +10,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from consumers.registry.settings import RegistrySettings
 from producers.activation.hashing import HashingSettings
-from producers.activation.hashing import HashingSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
@@ -50,7 +49,6 @@ class Settings(BaseSettings):
     vault: VaultSettings = Field(default_factory=VaultSettings)
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
-    activation: HashingSettings = Field(default_factory=HashingSettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)

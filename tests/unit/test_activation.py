@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
-from producers.activation import ActivationReport, HashingSettings, activate
+from producers.activation import ActivationReport, HashingSettings, StudentListUnusable, activate
 from producers.activation.activating import STUDENTS_PER_BATCH
 from schemas.account import Lane, Stage
 from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
@@ -125,7 +125,7 @@ def test_the_registry_opens_the_account_with_that_password(office: Office) -> No
 
 def test_everybody_at_once_is_bulk_work(office: Office) -> None:
     office.apply(enrolled())
-    office.activate(*office.people.never_activated(), lane=Lane.BULK)
+    office.activate(LEA, lane=Lane.BULK)
     assert [record.topic for record, _ in office.published()] == [ACTIVATIONS + BULK]
 
 
@@ -205,6 +205,13 @@ def test_a_log_that_was_lost_is_told_again_on_demand(office: Office) -> None:
     assert len({message.id for _, message in office.published()}) == 1
     office.deliver()
     assert office.activate(LEA, republish=True).already == 1
+
+
+def test_what_is_no_student_number_is_refused_before_anything_is_published(office: Office) -> None:
+    with pytest.raises(StudentListUnusable, match="'Léa Martin' is no student number"):
+        office.activate(LEA, "Léa Martin")
+    assert office.published() == []
+    assert office.activate(LEA).requested == 1
 
 
 def test_a_dry_run_counts_and_does_nothing(office: Office) -> None:
