@@ -52,14 +52,14 @@ test: python ## Everything: set-up, checks, and every test against real servers 
 check: python lint types layers schemas docs ## Static checks: style, types, import rules, schemas, documentation
 
 lint: python ## Style: ruff's rules and its formatter
-	@scripts/stage lint "$(BIN)/ruff" check --quiet .
+	@scripts/stage lint "$(BIN)/ruff" check --quiet --output-format concise .
 	@scripts/stage format "$(BIN)/ruff" format --quiet --check .
 
 types: python ## Types: mypy, strict
 	@scripts/stage types "$(BIN)/mypy"
 
 layers: python ## Import rules: what may import what
-	@scripts/stage layers "$(BIN)/lint-imports" --cache-dir .cache/import-linter
+	@scripts/stage layers "$(BIN)/lint-imports" --no-logo --cache-dir .cache/import-linter
 
 schemas: python ## Event schemas: current, examples valid and invalid, AsyncAPI parsed
 	@scripts/stage schemas "$(BIN)/python" -m schemas.generate --check
