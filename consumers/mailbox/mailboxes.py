@@ -97,8 +97,13 @@ class DovecotMailboxes:
     def dump(self) -> Iterator[ObservedMailbox]:
         """Every enabled user of the directory, a page of mailboxes at a time."""
         listing = self._doveadm.call([Command("user", {"userMask": ["*"]})], self._deadline())[0]
+        if listing.code == Exit.DATA:
+            raise Misconfigured(
+                "Dovecot cannot list its users",
+                remedy="Lift the directory's size limit for Dovecot's account (ops/ldap/slapd.conf).",
+            )
         if listing.code not in (Exit.OK, Exit.NO_USER):
-            raise TargetDown("Dovecot cannot list its users", unknown=False)
+            raise TargetDown(_DIRECTORY_AWAY, unknown=False)
         users = iter(listing.rows["userList"] if listing.code == Exit.OK else ())
         while page := [Key(user) for user in islice(users, _PAGE) if user != self._probe_user]:
             yield from (r for r in self.read(page).values() if isinstance(r, ObservedMailbox))
