@@ -337,7 +337,7 @@ class _Why:
 
 
 def _lot(turn: Turn, lot: Parked | None, now: float, why: _Why) -> Parked:
-    """The row that parks this turn, in place of `lot`. Waiting for a precondition forgets earlier failures."""
+    """The row that parks this turn, in place of `lot`. Waiting for a precondition forgets failures."""
     forget = lot is None or why.kind is Kind.WAITING
     return Parked(
         student_number=turn.student_number,

@@ -1,6 +1,6 @@
-"""Which Moodle cohorts are the pipeline's own: those that a template makes of an enrolment that was ever known.
+"""Which Moodle cohorts are the pipeline's own: what a template makes of an enrolment that was ever known.
 
-A cohort that merely looks like one (`club-2026`) belongs to somebody else, and nobody is ever removed from it.
+A cohort that merely looks like one (`club-2026`) belongs to somebody else, and nobody is removed from it.
 """
 
 from __future__ import annotations

@@ -42,7 +42,10 @@ class Propagation:
     """
 
     name = "propagation"
-    topics: tuple[str, ...] = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.OUTCOMES))
+    topics: tuple[str, ...] = (
+        *catalogue.both_lanes(catalogue.ACCOUNTS),
+        *catalogue.both_lanes(catalogue.OUTCOMES),
+    )
 
     def __init__(
         self,

@@ -61,7 +61,7 @@ class Turn:
 
     @property
     def bell(self) -> Bell:
-        """The bell that causes the outcome: a replay before others, then the highest version, then the last."""
+        """The bell that causes the outcome: a replay first, then the highest version, then the last."""
         return max(reversed(self.bells), key=lambda bell: (bell.replay, bell.version))
 
     @property

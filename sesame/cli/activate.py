@@ -41,7 +41,7 @@ _PAGE = 1000
 @yes_option
 @json_option
 @pass_context
-def activate(  # noqa: PLR0913
+def activate(
     context: Context,
     *,
     students: tuple[str, ...],
@@ -59,7 +59,8 @@ def activate(  # noqa: PLR0913
     Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
     activated before is skipped, and counted. Only the password's hash leaves this command, sealed.
     """
-    from producers.activation import activate as publish, read_passwords, read_students
+    from producers.activation import activate as publish
+    from producers.activation import read_passwords, read_students
     from sesame.wiring import utc_now
 
     if sum((bool(students), listed is not None, everybody)) != 1:

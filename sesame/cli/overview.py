@@ -15,8 +15,9 @@ from sesame.cli.output import data_console, write_json
 @click.option("--students", "with_people", is_flag=True, help="With --json: list every activated student.")
 @pass_context
 def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
-    """Show how many activated accounts are complete, waiting, failed or on their way, and how long it took."""
-    from sesame.diagnosis.overview import Overview, overview as look
+    """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
+    from sesame.diagnosis.overview import Overview
+    from sesame.diagnosis.overview import overview as look
 
     app = context.application
     found: Overview = look(

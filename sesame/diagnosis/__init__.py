@@ -1,4 +1,4 @@
-"""What is known of one person, from the pipeline's own records: where each target stands, why, and what next."""
+"""What is known of one person, from the pipeline's records: where each target stands, why, and what next."""
 
 from sesame.diagnosis.person import PersonStatus, TargetStatus, person_status
 from sesame.diagnosis.reasons import Explanation, explain
