@@ -121,7 +121,11 @@ class MoodleHandler:
 
 
 def moodle_handler(
-    settings: MoodleSettings, *, lock: SiteLock, is_managed: Callable[[str], bool]
+    settings: MoodleSettings,
+    *,
+    lock: SiteLock,
+    is_managed: Callable[[str], bool],
+    clock: Callable[[], float] = time.monotonic,
 ) -> MoodleHandler:
     """The handler with its REST adapter; connects to nothing until it is used.
 
@@ -129,9 +133,10 @@ def moodle_handler(
         settings: of the site.
         lock: serialises the creation of cohorts over every process of the pipeline.
         is_managed: whether the settings' cohort templates can produce this idnumber.
+        clock: monotonic seconds.
 
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
-    site = MoodleSite(RestClient(settings), settings, lock=lock, is_managed=is_managed)
-    return MoodleHandler(site, settings)
+    site = MoodleSite(RestClient(settings), settings, lock=lock, is_managed=is_managed, clock=clock)
+    return MoodleHandler(site, settings, clock=clock)

@@ -54,6 +54,7 @@ class MoodleSite:
         self._rest = rest
         self._settings = settings
         self._is_managed = is_managed
+        self._clock = clock
         self._functions = MoodleFunctions(rest, settings)
         self._rights = Rights(self._functions)
         self._users = Users(self._functions, settings)
@@ -106,7 +107,7 @@ class MoodleSite:
     def dump(self) -> Iterator[Seen]:
         """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
         with self._doubting():
-            deadline = Deadline.after(self._settings.call_s_max)
+            deadline = Deadline.after(self._settings.call_s_max, self._clock)
             self._rights.ensure(deadline)
             self._members.refresh(deadline, anew=True)
             cohorts_of = self._members.everybody()

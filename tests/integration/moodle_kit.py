@@ -5,17 +5,19 @@ Arranging and checking go through an HTTP client of their own (`Operator`), neve
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleHandler, MoodleSettings, moodle_handler
+from consumers.moodle import MoodleHandler, MoodleSettings, SiteLock, moodle_handler
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Membership, Person, Requirement, Stage
@@ -38,6 +40,23 @@ class ProcessLock:
             yield
 
 
+class NoLock:
+    """What the pipeline would be without a lock."""
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class SlowClock:
+    """A monotonic clock on which next to nothing takes any time: whatever was remembered is still young."""
+
+    def __init__(self) -> None:
+        self._ticks = itertools.count(1)
+
+    def __call__(self) -> float:
+        return next(self._ticks) * 1e-6
+
+
 def is_managed(idnumber: str) -> bool:
     """The cohorts that the template `{step}-{year}` makes of this establishment's steps."""
     return idnumber.startswith(("L1", "L2", "L3", "M1", "M2")) and idnumber.endswith(f"-{YEAR}")
@@ -57,15 +76,15 @@ def settings_for(moodle: MoodleStandIn, **changes: Any) -> MoodleSettings:
 class Handlers:
     """Makes handlers on one site and closes them all."""
 
-    def __init__(self, moodle: MoodleStandIn) -> None:
+    def __init__(self, moodle: MoodleStandIn, lock: SiteLock | None = None) -> None:
         self._moodle = moodle
         self._made: list[MoodleHandler] = []
-        self.lock = ProcessLock()
+        self._lock = lock or ProcessLock()
 
-    def __call__(self, **changes: Any) -> MoodleHandler:
+    def __call__(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> MoodleHandler:
         """A handler with a connection and memories of its own, like another process's."""
         settings = settings_for(self._moodle, **changes)
-        self._made.append(moodle_handler(settings, lock=self.lock, is_managed=is_managed))
+        self._made.append(moodle_handler(settings, lock=self._lock, is_managed=is_managed, clock=clock))
         return self._made[-1]
 
     def close(self) -> None:

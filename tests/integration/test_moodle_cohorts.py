@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,9 @@ from pipeline.target import Dead, Done, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
 from tests.integration.moodle_kit import (
     Handlers,
+    NoLock,
     Operator,
+    SlowClock,
     account,
     cohort,
     handle,
@@ -65,9 +67,9 @@ def test_a_former_cohort_is_found_after_a_restart(handlers: Handlers, operator: 
 def test_a_membership_that_another_process_gave_is_found_when_a_student_is_taken_over(
     handlers: Handlers, operator: Operator
 ) -> None:
-    ours, theirs = handlers(), handlers()
-    handle_one(theirs, account(ELODIE))
-    handle_one(ours, account(ELODIE))  # our picture of the cohorts is from here
+    ours, theirs = handlers(SlowClock()), handlers()
+    handle(theirs, account(ELODIE), account("22600002", cohort("L1INFO")))
+    handle_one(ours, account(ELODIE))  # our picture of the cohorts is from here, and stays young
     handle_one(theirs, account(ELODIE, cohort("L1INFO"), version=2))
     outcome = handle_one(ours, account(ELODIE, cohort("L2INFO"), version=3), compare=True)
     assert isinstance(outcome, Done)
@@ -125,27 +127,45 @@ def test_a_cohort_is_found_behind_many_that_look_like_it(handler: MoodleHandler,
     assert operator.cohorts()["L1INFO-2026"] == [id_]
 
 
-def test_workers_that_need_a_cohort_at_once_make_it_once(handlers: Handlers, operator: Operator) -> None:
-    outcomes: list[Mapping[str, HandlerOutcome]] = []
-    start = threading.Barrier(6)
+def need_one_new_cohort_at_once(
+    moodle: MoodleStandIn, handlers: Handlers, workers: int, *, meeting: int = 0
+) -> list[HandlerOutcome]:
+    """Workers like those of several processes; `meeting` of them are made to write at the same moment."""
+    outcomes: list[HandlerOutcome] = []
+    made = [handlers() for _ in range(workers)]
+    theirs = [numbers(3, 22600000 + 10 * index) for index in range(workers)]
+    for handler, each in zip(made, theirs, strict=True):
+        handle(handler, *(account(number) for number in each))
+    moodle.control(rendezvous=meeting)
 
-    def work(index: int) -> None:
-        handler = handlers()
-        handle(handler, account(f"2269000{index}"))  # the catalogue is read before the cohorts exist
-        start.wait(10)
-        accounts = [
-            account(each, cohort("L1INFO"), cohort("M1DROIT")) for each in numbers(5, 22600000 + 10 * index)
-        ]
-        outcomes.append(handle(handler, *accounts))
+    def work(handler: MoodleHandler, each: list[str]) -> None:
+        outcomes.extend(handle(handler, *(account(number, cohort("L1INFO")) for number in each)).values())
 
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(6)]
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(made, theirs, strict=True)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert len(outcomes) == 6
-    assert all(isinstance(each, Done) for batch in outcomes for each in batch.values())
-    assert {key: len(ids) for key, ids in operator.cohorts().items()} == {"L1INFO-2026": 1, "M1DROIT-2026": 1}
+    assert len(outcomes) == 3 * workers
+    return outcomes
+
+
+def test_workers_that_need_a_cohort_at_once_make_it_once(
+    moodle: MoodleStandIn, handlers: Handlers, operator: Operator
+) -> None:
+    outcomes = need_one_new_cohort_at_once(moodle, handlers, 6)
+    assert all(isinstance(each, Done) for each in outcomes)
+    assert len(operator.cohorts()["L1INFO-2026"]) == 1
+
+
+def test_without_the_lock_they_make_twins_which_are_noticed(
+    moodle: MoodleStandIn, operator: Operator
+) -> None:
+    unlocked = Handlers(moodle, lock=NoLock())
+    outcomes = need_one_new_cohort_at_once(moodle, unlocked, 3, meeting=3)
+    assert len(operator.cohorts()["L1INFO-2026"]) == 3
+    assert all(isinstance(each, Dead) and each.cause == "moodle_duplicate_cohort" for each in outcomes)
+    unlocked.close()
 
 
 def twins(moodle: MoodleStandIn, operator: Operator, idnumber: str) -> list[int]:

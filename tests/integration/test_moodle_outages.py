@@ -12,7 +12,7 @@ from consumers.moodle import MoodleHandler
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Done, HandlerOutcome, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
-from schemas.account import Person
+from schemas.account import Hold, Person
 from tests.integration.moodle_kit import (
     Handlers,
     Operator,
@@ -96,6 +96,17 @@ def test_a_site_that_is_gone_is_down_and_picked_up_where_it_was_left(
     moodle.start()
     handler.probe()
     assert isinstance(handle_one(handler, account("22600002", cohort("L1INFO"))), Done)
+
+
+def test_access_is_closed_even_if_the_site_then_breaks_down(
+    handler: MoodleHandler, moodle: MoodleStandIn, operator: Operator
+) -> None:
+    handle_one(handler, account(ELODIE))
+    moodle.fault(FaultKind.BAD_GATEWAY, wsfunction="core_user_create_users")
+    held = account(ELODIE, version=2, holds=frozenset({Hold.ADMINISTRATIVE}))
+    with pytest.raises(TargetDown):
+        handle(handler, account("22600002"), held)
+    assert operator.user(ELODIE)["suspended"]
 
 
 def test_a_site_that_wants_fewer_calls_says_for_how_long(
