@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from sandbox.demo import credentials, machine, progress, roll
 from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced
 from sandbox.demo.looks import answers, looks_at
-from sandbox.demo.program import DONE, PARTLY, CommandFailed
+from sandbox.demo.program import DONE, PARTLY, CommandFailed, Running
 from sandbox.demo.roll import Student
 from sandbox.demo.stage import complain, say, stage
 from sandbox.demo.sweep import Report, sweep
@@ -37,8 +37,8 @@ class Cast:
     rejected_rows: int = 0
 
 
-def prepare(world: World) -> None:
-    """Start the servers, make the vault's key, start `sesame run`, and let `sesame doctor` look at it all.
+def prepare(world: World) -> str:
+    """Start the servers, make the vault's key, start `sesame run`; return what `sesame doctor` says.
 
     Raises:
         StartFailed, CommandFailed: one of them does not work.
@@ -46,7 +46,7 @@ def prepare(world: World) -> None:
     world.start()
     world.sesame.run("vault", "init")
     world.start_pipeline()
-    world.sesame.run("doctor")
+    return world.sesame.run("doctor").out
 
 
 def enrol(world: World, students: int) -> Cast:
@@ -81,38 +81,67 @@ def registrar_file(world: World, students: int) -> Path:
     return file
 
 
-def activate(world: World, cast: Cast) -> dict[str, Any]:
-    """Give everybody a password and ask for everybody's account, as persons: by a list, `--from`.
+def begin_activation(world: World, cast: Cast, numbers: Sequence[str] | None = None) -> Running:
+    """Give everybody a password and ask for their accounts, as persons: by a list, `--from`.
+
+    Args:
+        world: where it happens.
+        cast: everybody; gets the passwords, each made once.
+        numbers: of those who activate now; default: everybody.
 
     Returns:
-        What the command reports.
+        The command under way: accounts are made while it still hashes passwords.
     """
     if not cast.passwords:
         cast.passwords = credentials.make(cast.students)
+    chosen = list(cast.students) if numbers is None else numbers
     listed = world.private / "students.txt"
-    listed.write_text("".join(f"{number}\n" for number in cast.students), encoding="utf-8")
-    words = credentials.write_passwords(world.private / "passwords", cast.passwords)
-    answer = world.sesame.run("activate", "--from", listed, "--password-file", words, "--json")
-    report: dict[str, Any] = answer.json()
+    listed.write_text("".join(f"{number}\n" for number in chosen), encoding="utf-8")
+    mine = {number: cast.passwords[number] for number in chosen}
+    words = credentials.write_passwords(world.private / "passwords", mine)
+    return world.sesame.begin("activate", "--from", listed, "--password-file", words, "--json")
+
+
+def activate(world: World, cast: Cast, numbers: Sequence[str] | None = None) -> dict[str, Any]:
+    """The same, to the command's end; return what it reports.
+
+    Raises:
+        CommandFailed: it failed.
+    """
+    with begin_activation(world, cast, numbers) as command:
+        report: dict[str, Any] = command.answer().json()
     return report
 
 
-def follow(world: World, cast: Cast, view: progress.View | None = None) -> Mapping[str, Any]:
-    """Show how far each target is until everybody is settled; return the last overview.
+def follow(
+    world: World,
+    students: int,
+    *,
+    command: Running | None = None,
+    view: progress.View | None = None,
+) -> Mapping[str, Any]:
+    """Show how far each target is until so many students are settled; return the last overview.
+
+    Args:
+        world: where it happens.
+        students: how many have been activated, or are being activated by `command`.
+        command: if it fails there is nothing to wait for.
+        view: where it is shown.
 
     Raises:
-        NotSettled: not in time, or `sesame run` has ended.
+        NotSettled: not in time, or `sesame run` or the command has failed.
     """
 
-    def ended() -> str | None:
-        return None if world.pipeline.running else f"sesame run has ended:\n{world.pipeline.log_tail()}"
+    def trouble() -> str | None:
+        if not world.pipeline.running:
+            return f"sesame run has ended:\n{world.pipeline.log_tail()}"
+        return command.trouble() if command is not None else None
 
-    students = len(cast.students)
     return progress.watch(
         world.sesame.overview,
         students=students,
         deadline_s=deadline_s(students),
-        trouble=ended,
+        trouble=trouble,
         view=view,
     )
 
@@ -152,18 +181,14 @@ def result(world: World, cast: Cast, overview: Mapping[str, Any], said: Mapping[
 def perform(world: World, *, students: int, json_file: Path | None, keep: bool) -> int:
     """Play everything and show it; return the exit code."""
     with stage("servers"):
-        prepare(world)
-    say("   " + world.sesame.run("doctor").out.rstrip().replace("\n", "\n   "))
+        say("   " + prepare(world).rstrip().replace("\n", "\n   "))
     with stage("import"):
         cast = enrol(world, students)
         _say_import(world, cast, keep=keep)
-    with stage("activate"):
-        report = activate(world, cast)
-        say(f"   {report['requested']} accounts asked for, each with a password of its own")
     in_time = True
     try:
-        with stage("propagate"):
-            overview = follow(world, cast)
+        with stage("activate"):
+            overview = _activate_all(world, cast)
     except progress.NotSettled as late:
         complain(str(late))
         overview, in_time = world.sesame.overview(), False
@@ -177,6 +202,15 @@ def perform(world: World, *, students: int, json_file: Path | None, keep: bool) 
     good = _verdict(found, swept)
     _look_at_one(world, cast, said, keep=keep)
     return 0 if good and in_time else 1
+
+
+def _activate_all(world: World, cast: Cast) -> Mapping[str, Any]:
+    say(f"   sesame activate --from …: {len(cast.students)} students, each with a password of its own")
+    with begin_activation(world, cast) as command:
+        overview = follow(world, len(cast.students), command=command)
+        report = command.answer().json()
+    say(f"   {report['requested']} accounts asked for")
+    return overview
 
 
 def _wait_for_accounts(world: World, students: int) -> None:

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from sandbox.demo.machine import sesame_program
 from sandbox.process import SandboxError
@@ -34,8 +35,46 @@ class Answer:
         return json.loads(self.out)
 
 
+class Running:
+    """A command under way. Leaving the `with` ends it if it is not at its end."""
+
+    def __init__(self, process: subprocess.Popen[str], shown: str) -> None:
+        self._process = process
+        self._shown = shown
+
+    def trouble(self) -> str | None:
+        """What went wrong, if it ended otherwise than it should."""
+        if self._process.poll() in (None, DONE):
+            return None
+        return f"{self._shown} ended with status {self._process.returncode}"
+
+    def answer(self, timeout_s: float = 600.0) -> Answer:
+        """Wait for its end and return what it said.
+
+        Raises:
+            CommandFailed: it failed, or took longer.
+        """
+        try:
+            out, err = self._process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as late:
+            raise CommandFailed(f"{self._shown} took longer than {timeout_s:g} s") from late
+        if self._process.returncode != DONE:
+            raise _failed(self._shown, self._process.returncode, out, err)
+        return Answer(DONE, out, err)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
 class Sesame:
-    """The `sesame` command with one settings file."""
+    """The `sesame` command with one settings file; `cwd` is the folder it runs in."""
 
     def __init__(self, settings_file: Path, *, cwd: Path) -> None:
         self.settings_file = settings_file
@@ -47,14 +86,13 @@ class Sesame:
         Raises:
             CommandFailed: its exit code is none of `allowed`, or it took longer than `timeout_s`.
         """
-        argv = [str(word) for word in (sesame_program(), "--config", self.settings_file, *words)]
         try:
             done = subprocess.run(
-                argv,
+                self._argv(words),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
-                env=environment(),
+                env=environment(self._cwd),
                 cwd=self._cwd,
                 timeout=timeout_s,
                 check=False,
@@ -62,14 +100,29 @@ class Sesame:
         except subprocess.TimeoutExpired as late:
             raise CommandFailed(f"{self.shown(*words)} took longer than {timeout_s:g} s") from late
         if done.returncode not in allowed:
-            said = (done.stderr.strip() or done.stdout.strip())[-4000:]
-            raise CommandFailed(f"{self.shown(*words)} ended with status {done.returncode}:\n{said}")
+            raise _failed(self.shown(*words), done.returncode, done.stdout, done.stderr)
         return Answer(done.returncode, done.stdout, done.stderr)
+
+    def begin(self, *words: str | Path) -> Running:
+        """Begin a command whose answer is a few lines; use it in a `with`."""
+        process = subprocess.Popen(
+            self._argv(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            env=environment(self._cwd),
+            cwd=self._cwd,
+        )
+        return Running(process, self.shown(*words))
 
     def overview(self, *, people: bool = False) -> dict[str, Any]:
         """What `sesame overview --json` says."""
         answer: dict[str, Any] = self.run("overview", "--json", *(["--students"] if people else [])).json()
         return answer
+
+    def _argv(self, words: Sequence[str | Path]) -> list[str]:
+        return [str(word) for word in (sesame_program(), "--config", self.settings_file, *words)]
 
     @staticmethod
     def shown(*words: str | Path) -> str:
@@ -77,10 +130,21 @@ class Sesame:
         return " ".join(["sesame", *map(str, words)])
 
 
-def environment() -> dict[str, str]:
-    """This process's environment without what would change Sésame's settings or lead it through a proxy."""
-    return {
+def _failed(shown: str, code: int, out: str, err: str) -> CommandFailed:
+    return CommandFailed(f"{shown} ended with status {code}:\n{(err.strip() or out.strip())[-4000:]}")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """This process's environment, without what would change Sésame's settings or lead it through a proxy.
+
+    Where Python may not leave compiled code beside its source, `folder` gets it: each command would compile
+    everything anew otherwise, and take several times as long.
+    """
+    kept = {
         name: value
         for name, value in os.environ.items()
         if not name.upper().startswith("SESAME_") and name.lower() not in _UNWANTED
     }
+    if kept.pop("PYTHONDONTWRITEBYTECODE", ""):
+        kept["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+    return kept

@@ -47,7 +47,7 @@ def sweep(
     found += sweep_directory.compare(entries, students, announced)
     looked["directory"] = f"{len(entries)} entries compared"
     progress("mailboxes: one IMAP login each")
-    mail = sweep_mail.look(world.dovecot, students, announced, passwords)
+    mail = sweep_mail.look(world.dovecot, students, announced, passwords, progress)
     found += mail.disagreements
     looked["mailbox"] = (
         f"{mail.opened} logins with the students' own passwords, {mail.refused} refused as due"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.header import decode_header, make_header
@@ -16,6 +16,7 @@ from sandbox.dovecot import Dovecot
 
 _AT_ONCE = 4
 _TRIES = 3
+_TOLD_EVERY = 500  # logins
 _TIMEOUT_S = 30.0
 
 
@@ -37,6 +38,7 @@ def look(
     students: Mapping[str, Student],
     announced: Mapping[str, Announced],
     passwords: Mapping[str, str],
+    progress: Callable[[str], None] = lambda _text: None,
 ) -> Look:
     """Log in as every student: one message where a mailbox is announced, no mailbox where none is due."""
     seen = Look()
@@ -56,7 +58,9 @@ def look(
         if number in announced and (not student.opened or announced[number].given("mailbox"))
     ]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for student, result in zip(asked, pool.map(one, asked), strict=True):
+        for count, (student, result) in enumerate(zip(asked, pool.map(one, asked), strict=True), start=1):
+            if count % _TOLD_EVERY == 0:
+                progress(f"mailboxes: {count} of {len(asked)}")
             if isinstance(result, int):
                 seen.opened += 1
             if not student.opened:

@@ -72,7 +72,7 @@ class Result:
         lines += [
             "",
             f"  inside 15 min {self.within_15_min:>6}",
-            f"  inside 60 min {self.within_60_min:>6}",
+            f"  inside 60 min {self.within_60_min:>6}  (and not inside 15)",
             f"  beyond        {self.beyond:>6}",
         ]
         return "\n".join(lines)

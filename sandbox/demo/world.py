@@ -92,7 +92,7 @@ class World:
             [sesame_program(), "--config", self.settings_file, "run"],
             log_file=self.log_file,
             ready=self._pipeline_is_ready,
-            env=environment(),
+            env=environment(self.private),
             cwd=self.private,
             start_timeout_s=60.0,
             stop_timeout_s=20.0,
@@ -103,6 +103,11 @@ class World:
     def servers(self) -> dict[str, Server]:
         """The targets' servers, by target, in the order in which they are started."""
         return {"directory": self.slapd, "mailbox": self.dovecot, "moodle": self.moodle}
+
+    @property
+    def http_url(self) -> str:
+        """Where `sesame run` shows its metrics and health."""
+        return f"http://127.0.0.1:{self._http_port}"
 
     def start(self) -> None:
         """Start the servers and write the settings.
@@ -149,7 +154,7 @@ class World:
 
     def _pipeline_is_ready(self) -> bool:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self._http_port}/readyz", timeout=5.0) as answer:
+        with opener.open(f"{self.http_url}/readyz", timeout=5.0) as answer:
             return bool(answer.status == HTTPStatus.OK)
 
     def _write_settings(self) -> None:
