@@ -111,9 +111,9 @@ def _status_error(answer: Answer) -> Exception:
             return Throttled(
                 "the site asked to be called later (503)", retry_after_s=_seconds(answer.retry_after)
             )
-        return TargetDown("Moodle is in maintenance or overloaded (503)")
+        return TargetDown("Moodle is in maintenance or overloaded (503)", unknown=False)
     if status == HTTPStatus.BAD_GATEWAY:
-        return TargetDown("the web server cannot reach PHP (502)")
+        return TargetDown("the web server cannot reach PHP, or PHP was ended (502)")
     if status in (408, 504):
         return OutcomeUnknown(f"a gateway gave up waiting ({status}): PHP may still be working")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -132,7 +132,7 @@ def _not_json(answer: Answer) -> Exception:
         # The form is the first thing in the body: an answer in XML means that PHP read none of it.
         return Misconfigured("PHP dropped the body of the call", remedy=_REMEDY_SIZE)
     if _is_maintenance(answer.body):
-        return TargetDown("Moodle is in maintenance")
+        return TargetDown("Moodle is in maintenance", unknown=False)
     return Broken("the site answered a page instead of JSON")
 
 
@@ -142,7 +142,7 @@ def _exception(value: dict[str, Any]) -> Exception:
     if not _ERRORCODE.fullmatch(code):
         code = "unclassified"  # some plugins put sentences there
     if code in _DOWN or kind == "dml_connection_exception":
-        return TargetDown(f"Moodle is out of order: {code}")
+        return TargetDown(f"Moodle is out of order: {code}", unknown=False)
     if code in _MISCONFIGURED:
         return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_MISCONFIGURED[code])
     if kind in ("webservice_access_exception", "required_capability_exception"):

@@ -1,4 +1,4 @@
-"""The time that one batch may take in all, whatever the number of its calls."""
+"""The time that one batch may take in all, and whether one of its writes went unanswered."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from consumers.moodle.errors import OutOfTime
 _LEAST_S: Final = 0.05  # with less left, a call could only end with an unknown outcome
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deadline:
-    """A moment on a monotonic clock.
+    """A moment on a monotonic clock, for the calls of one batch in one thread.
 
     Attributes:
         at: the moment, in seconds of `clock`.
         clock: monotonic seconds.
+        lost: a write of this batch went unanswered, so it may still have an effect.
     """
 
     at: float
     clock: Callable[[], float] = time.monotonic
+    lost: bool = False
 
     @classmethod
     def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:

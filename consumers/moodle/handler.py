@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
 
 from consumers.moodle.causes import Cause, Fault, Kind
 from consumers.moodle.deadline import Deadline
@@ -14,8 +13,6 @@ from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.site import MoodleSite
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
-
-_UNKNOWN: Final = frozenset({Cause.OUTCOME_UNKNOWN, Cause.OUT_OF_TIME})
 
 
 class MoodleHandler:
@@ -73,7 +70,9 @@ class MoodleHandler:
             if number in faults:
                 outcomes[number] = Dead(faults[number].cause.value, faults[number].message)
             else:
-                outcomes[number] = self._outcome(task, results[number], shut_now=number in shut)
+                outcomes[number] = self._outcome(
+                    task, results[number], lost=deadline.lost, shut_now=number in shut
+                )
         return outcomes
 
     def probe(self) -> None:
@@ -102,13 +101,18 @@ class MoodleHandler:
         numbers = [task.account.student_number for task in tasks]
         return self._port.close(numbers, deadline) if numbers else frozenset()
 
-    def _outcome(self, task: Task, result: Result, *, shut_now: bool) -> HandlerOutcome:
+    def _outcome(self, task: Task, result: Result, *, lost: bool, shut_now: bool) -> HandlerOutcome:
         if result.faults:
             fault = result.faults[0]
             if fault.cause.kind is Kind.DEAD:
                 return Dead(fault.cause.value, fault.message)
             if fault.cause.kind is Kind.RETRY:
-                return Retry(fault.cause.value, fault.message, unknown=fault.cause in _UNKNOWN)
+                unread = fault.cause is Cause.OUT_OF_TIME and lost
+                return Retry(
+                    fault.cause.value,
+                    fault.message,
+                    unknown=unread or fault.cause is Cause.OUTCOME_UNKNOWN,
+                )
             return Waiting(fault.cause.value, recheck_after_s=self._settings.operator_recheck_s)
         if pending := pending_of(task.account):
             reason, names = pending

@@ -90,10 +90,10 @@ class RestClient:
         try:
             return attempts(self._call, function, params, deadline)
         except (OutcomeUnknown, Broken) as error:
-            raise TargetDown(f"Moodle does not answer reads: {error}") from error
+            raise TargetDown(f"Moodle does not answer reads: {error}", unknown=False) from error
 
     def write(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
-        """Call a function that writes, once while its outcome is unknown.
+        """Call a function that writes, and never again while its outcome is unknown: `deadline.lost` then.
 
         A write that the database refused is tried again a few times, since nothing was committed.
 
@@ -108,7 +108,14 @@ class RestClient:
             sleep=self._pause,
             reraise=True,
         )
-        return attempts(self._call, function, params, deadline)
+        try:
+            return attempts(self._call, function, params, deadline)
+        except OutcomeUnknown:
+            deadline.lost = True
+            raise
+        except TargetDown as error:
+            deadline.lost = deadline.lost or error.unknown
+            raise
 
     def wait_s(self, state: RetryCallState) -> float:
         """Full jitter under a doubling ceiling: concurrent writers that collided must not collide again."""
@@ -133,7 +140,9 @@ class RestClient:
                         result_of(_answer(response))
                     yield response.iter_text()
             except httpx.TransportError as error:
-                raise TargetDown(f"Moodle's answer broke off: {type(error).__name__}") from error
+                raise TargetDown(
+                    f"Moodle's answer broke off: {type(error).__name__}", unknown=False
+                ) from error
 
     def close(self) -> None:
         """Give the connections back."""
@@ -213,7 +222,7 @@ def _unreachable(error: httpx.TransportError) -> Exception:
                 remedy="renew the certificate, or name its authority in moodle.ca_file",
             )
         seen = seen.__cause__ or seen.__context__
-    return TargetDown(f"the site cannot be reached: {type(error).__name__}")
+    return TargetDown(f"the site cannot be reached: {type(error).__name__}", unknown=False)
 
 
 def _is_json(response: httpx.Response) -> bool:

@@ -67,7 +67,7 @@ class MoodleSite:
         """See `MoodlePort.apply`."""
         works = [Work(wanted) for wanted in batch]
         todo = works
-        with self._doubting():
+        with self._doubting(deadline):
             try:
                 self._rights.ensure(deadline)
                 self._observe(works, deadline, anew=any(work.wanted.compare for work in works))
@@ -89,7 +89,7 @@ class MoodleSite:
 
     def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """See `MoodlePort.close`. A user who cannot be suspended is for `apply` to report."""
-        with self._doubting():
+        with self._doubting(deadline):
             self._rights.ensure(deadline)
             found = self._users.read(idnumbers, deadline)
             open_ = [user for users in found.values() for user in users if not user.suspended]
@@ -99,15 +99,15 @@ class MoodleSite:
     def read(self, idnumbers: Sequence[str], deadline: Deadline) -> Mapping[str, Seen]:
         """See `MoodlePort.read`. Memberships are those of managed cohorts."""
         works = [Work(Wanted(each, {}, suspended=False, cohorts={}, create=False)) for each in idnumbers]
-        with self._doubting():
+        with self._doubting(deadline):
             self._rights.ensure(deadline)
             self._observe(works, deadline, anew=True)
         return {work.wanted.idnumber: _seen(work) for work in works}
 
     def dump(self) -> Iterator[Seen]:
         """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
-        with self._doubting():
-            deadline = Deadline.after(self._settings.call_s_max, self._clock)
+        deadline = Deadline.after(self._settings.call_s_max, self._clock)
+        with self._doubting(deadline):
             self._rights.ensure(deadline)
             self._members.refresh(deadline, anew=True)
             cohorts_of = self._members.everybody()
@@ -120,7 +120,7 @@ class MoodleSite:
 
     def probe(self, deadline: Deadline) -> None:
         """See `MoodlePort.probe`."""
-        with self._doubting():
+        with self._doubting(deadline):
             self._rights.verify(deadline)
 
     def shut(self) -> None:
@@ -128,17 +128,20 @@ class MoodleSite:
         self._rest.close()
 
     @contextmanager
-    def _doubting(self) -> Iterator[None]:
+    def _doubting(self, deadline: Deadline) -> Iterator[None]:
         """When the site refuses the service user, its rights are verified before the next answer is
-        believed."""
+        believed. When it is down, it is said whether a write may still have an effect."""
         try:
             yield
+        except TargetDown as error:
+            error.unknown = deadline.lost
+            raise
         except Misconfigured:
             self._rights.forget()
             raise
         except CallFailed as error:
             # Writes leave their faults with the students: what arrives here is a read that cannot be had.
-            raise TargetDown(f"Moodle cannot be read: {error}") from error
+            raise TargetDown(f"Moodle cannot be read: {error}", unknown=deadline.lost) from error
 
     def _observe(self, works: Sequence[Work], deadline: Deadline, *, anew: bool) -> None:
         self._users.observe(works, deadline)
