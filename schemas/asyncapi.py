@@ -20,7 +20,7 @@ from schemas.json_schema import file_name
 
 VERSION = "1.0.0"  # of the document: raised with each change that a reader of events must know
 
-_ACTS = (e.ActivationRequested, e.CredentialChanged, e.PreferenceChanged, e.HoldPlaced, e.HoldLifted)
+_ACTS = (e.ActivationRequested, e.CredentialChanged, e.PreferenceChanged)
 _LETTERS = (c.DEAD_LETTERS,)
 
 
@@ -48,9 +48,15 @@ COMPONENTS = (
     Component("registrar", "Publishes the registrar's facts.", publishes=(c.ENROLMENTS,)),
     Component(
         "activation",
-        "Publishes the acts of students, and of operators on their behalf.",
+        "Publishes the acts of students.",
         publishes=c.both_lanes(c.ACTIVATIONS),
         only=_ACTS,
+    ),
+    Component(
+        "holds",
+        "Shuts a student's access at once, or says that the reason is gone.",
+        publishes=(c.ACTIVATIONS,),
+        only=(e.HoldPlaced, e.HoldLifted),
     ),
     Component(
         "replay",

@@ -7,7 +7,6 @@ consumer is silent, and one that cannot go on does not take the others with it.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from consumers.propagation import BREACHED, LATE
 from pipeline import timers
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.timers import OnDue
+from sesame.housekeeping import Housekeeping
 from sesame.observability.http import HttpServer
 from sesame.observability.metrics import Metrics
 from sesame.reporting import Reporter
@@ -25,7 +25,6 @@ from sesame.wiring import Application
 RESTART_AFTER_S = 5.0
 OUTBOX_LOOK_EVERY_S = 0.5
 TIMERS_EVERY_S = 1.0
-HOUSEKEEPING_EVERY_S = 60.0
 JOIN_S_MAX = 30.0
 
 
@@ -46,6 +45,7 @@ class Runner:
         self._application = application
         self._metrics = metrics
         self._reporter = Reporter(metrics, application.database, process=application.life.owner)
+        self._housekeeping = Housekeeping(application, on_trouble=self._reporter.trouble)
         self._log = structlog.get_logger()
         self._alive: dict[str, bool] = {}
         metrics.refresh_with(self._reporter.refresh_from(application.outbox))
@@ -64,6 +64,7 @@ class Runner:
         try:
             if http is not None:
                 http.start()
+            self._housekeeping.run_due()  # the names of others are known before the first one is minted
             for thread in threads:
                 thread.start()
             self._log.info("running", count=len(threads))
@@ -122,15 +123,11 @@ class Runner:
 
     def _timers(self, stopping: threading.Event, due: Mapping[str, OnDue]) -> None:
         app = self._application
-        next_housekeeping = 0.0
         while not stopping.wait(TIMERS_EVERY_S):
             try:
                 while timers.run_due(app.database, due) == timers.TIMERS_PER_TRANSACTION:
                     pass
-                if time.monotonic() >= next_housekeeping:
-                    next_housekeeping = time.monotonic() + HOUSEKEEPING_EVERY_S
-                    with app.database.write() as connection:
-                        app.registry.expire_pending(connection, app.database.now(connection))
+                self._housekeeping.run_due()
                 app.outbox.ring()
             except DependencyDown as error:
                 self._reporter.trouble("timers", str(error))

@@ -33,7 +33,12 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
     return makers[target]()
 
 
-def _directory(settings: Settings, vault: Vault) -> Handler:
+def ldap_directory(settings: Settings) -> directory.LdapDirectory:
+    """The directory, as its port has it.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
     wanted = settings.directory
     wanted.secret("bind_password")  # missing: say so now, not at the first student
     endpoint = directory.Endpoint(
@@ -45,6 +50,11 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
         receive_timeout_s=wanted.receive_timeout_s,
     )
     branches = directory.Branches(wanted.people_dn, wanted.groups_dn, wanted.probe_dn)
+    return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
+
+
+def _directory(settings: Settings, vault: Vault) -> Handler:
+    wanted = settings.directory
     profile = directory.Profile(
         uai=wanted.uai,
         registrar=wanted.registrar,
@@ -55,7 +65,7 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
         scope=settings.registry.principal_scope,
     )
     return directory.DirectoryHandler(
-        directory.LdapDirectory(directory.LdapClient(endpoint), branches),
+        ldap_directory(settings),
         vault,
         profile,
         system=f"LDAP {wanted.uri}",

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
+from consumers.directory import Directory
 from consumers.propagation import Objectives, Propagation
 from consumers.registry import Registry
 from pipeline.effects import Effects
 from pipeline.engine import Engine
-from pipeline.eventlog.port import Consumer, EventLog, Producer
+from pipeline.eventlog.port import Consumer, Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.outbox import OutboxRelay
@@ -90,14 +91,15 @@ class Application:
         return Database(self.settings.store_url.get_secret_value())
 
     @cached_property
-    def log(self) -> EventLog:
+    def log(self) -> SqliteEventLog:
         """The event log, with its topics.
 
         Raises:
             LogError: it cannot be used, or has other partitions than the settings say.
         """
         self.settings.log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        log = SqliteEventLog(self.settings.log_path)
+        retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
+        log = SqliteEventLog(self.settings.log_path, retention_s=retention_s)
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, self.settings.log.partitions))
         return log
 
@@ -153,6 +155,14 @@ class Application:
             SettingsError: a secret is missing.
         """
         return targets.handler(target, self.settings, self.database, self.vault)
+
+    def directory(self) -> Directory:
+        """The directory itself, for what concerns everybody in it; the caller disconnects it.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.ldap_directory(self.settings)
 
     def fact_loop(self, handler: FactHandler, observer: FactObserver) -> FactLoop:
         """The loop that feeds a handler of facts."""

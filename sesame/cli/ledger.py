@@ -1,0 +1,42 @@
+"""`sesame ledger`: the names that are given for ever."""
+
+from __future__ import annotations
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.options import json_option
+from sesame.cli.output import write_json
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger of logins, mail addresses and principal names: nobody is ever given another's."""
+
+
+@ledger.command()
+@json_option
+@pass_context
+def refresh(context: Context, *, as_json: bool) -> None:
+    """Put the directory's names into the ledger: those of staff and of everybody else are not given away.
+
+    `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
+    an entry has a name that the ledger knows as somebody else's.
+    """
+    from sesame.reserving import reserve_names
+
+    app = context.application
+    directory = app.directory()
+    try:
+        found = reserve_names(directory, app.database)
+    finally:
+        directory.disconnect()
+    if as_json:
+        write_json({"entries": found.entries, "names": found.names, "conflicts": found.conflicts})
+    else:
+        click.echo(f"{found.entries} entries with {found.names} names, {len(found.conflicts)} in conflict")
+        for dn in found.conflicts:
+            click.echo(f"  held by somebody else in the ledger: {dn}", err=True)
+    if found.conflicts:
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))

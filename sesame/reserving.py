@@ -1,0 +1,70 @@
+"""The names of others in the directory, put into the ledger: minting never gives a student one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from consumers.directory import Directory, ObservedEntry
+from pipeline.store.database import Database
+from pipeline.store.ledger import SqlLedger
+
+ORIGIN = "directory"
+ENTRIES_PER_TRANSACTION = 500
+_KINDS = {
+    "mail": ("mail", "supannAutreMail"),
+    "principal": ("eduPersonPrincipalName",),
+}
+
+
+@dataclass
+class Reserved:
+    """What a look at the directory came to.
+
+    Attributes:
+        entries: people's entries, students or not.
+        names: logins, mail addresses and principal names that they have.
+        conflicts: entries with a name that the ledger knows as somebody else's; an operator should look.
+    """
+
+    entries: int = 0
+    names: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+
+def reserve_names(directory: Directory, database: Database) -> Reserved:
+    """Put every login, mail address and principal name of the directory into the ledger; change nothing else.
+
+    An entry with exactly one student number holds its names for that student; any other entry is somebody
+    else's (staff, doctoral students, services).
+
+    Raises:
+        TargetDown, Misconfigured: the directory cannot be read; what was reserved stays.
+    """
+    found = Reserved()
+    entries = directory.dump()
+    while page := list(islice(entries, ENTRIES_PER_TRANSACTION)):
+        with database.write() as connection:
+            ledger = SqlLedger(connection, database, database.now(connection))
+            for entry in page:
+                _reserve(ledger, entry, found)
+    return found
+
+
+def _reserve(ledger: SqlLedger, entry: ObservedEntry, found: Reserved) -> None:
+    holder = entry.student_numbers[0] if len(entry.student_numbers) == 1 else None
+    found.entries += 1
+    free = True
+    for kind, value in _names(entry):
+        found.names += 1
+        free &= ledger.reserve(kind, value, holder=holder, origin=ORIGIN)
+    if not free:
+        found.conflicts.append(entry.dn)
+
+
+def _names(entry: ObservedEntry) -> Iterator[tuple[str, str]]:
+    yield from (("login", login) for login in entry.logins)
+    for kind, attributes in _KINDS.items():
+        values: Iterable[str] = (value for name in attributes for value in entry.attributes.get(name, ()))
+        yield from ((kind, value) for value in values)

@@ -1,0 +1,68 @@
+"""An operator's hold: published in the personal lane, and audited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from pipeline.store.tables import audit
+from producers.holds import HoldRequest, lift, place
+from schemas import catalogue
+from schemas.account import Hold
+from schemas.events import HoldLifted, HoldPlaced
+from tests.unit.pipeline_kit import Plant
+
+AT = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    plant = Plant(tmp_path)
+    yield plant
+    plant.close()
+
+
+def request(**changes: object) -> HoldRequest:
+    values: dict[str, object] = {
+        "student_number": "22600001",
+        "hold": Hold.SUSPENDED,
+        "reason": "compromised account",
+        "actor": "operatrice",
+        "at": AT,
+    }
+    return HoldRequest(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_a_hold_is_published_where_it_waits_behind_no_batch(plant: Plant) -> None:
+    place(request(), database=plant.database, producer=plant.producer)
+    lift(request(), database=plant.database, producer=plant.producer)
+    placed, lifted = plant.read(catalogue.ACTIVATIONS)
+    assert isinstance(placed.event, HoldPlaced)
+    assert isinstance(lifted.event, HoldLifted)
+    assert (placed.event.hold, placed.source, placed.time) == (Hold.SUSPENDED, "/sesame/holds", AT)
+
+
+def test_a_hold_that_is_placed_again_later_is_told_from_a_redelivery(plant: Plant) -> None:
+    place(request(), database=plant.database, producer=plant.producer)
+    place(request(), database=plant.database, producer=plant.producer)
+    place(request(at=AT.replace(hour=9)), database=plant.database, producer=plant.producer)
+    first, again, later = (message.id for message in plant.read(catalogue.ACTIVATIONS))
+    assert first == again
+    assert first != later
+
+
+def test_who_placed_a_hold_and_why_is_in_the_audit(plant: Plant) -> None:
+    place(request(), database=plant.database, producer=plant.producer)
+    with plant.database.read() as connection:
+        [row] = connection.execute(select(audit)).all()
+    assert (row.actor, row.action) == ("operatrice", "hold.place")
+    assert json.loads(row.detail) == {
+        "hold": "suspended",
+        "reason": "compromised account",
+        "student_number": "22600001",
+    }
