@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
+
 
 def data_console() -> Console:
     """Standard output; colours on a terminal only, and not with NO_COLOR."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else WIDTH_ELSEWHERE
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
 
 
 def side_console() -> Console:
@@ -24,7 +28,12 @@ def side_console() -> Console:
 
 def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write one JSON document to standard output."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> str:
+    """What JSON has no form for: a time as ISO 8601 has it, anything else as text."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def progress_bar() -> Progress:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import SesameError
@@ -14,6 +14,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 from sesame.diagnosis import PersonStatus, TargetStatus, person_status
 
+_INDENT = " " * 11
 _COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
 
 
@@ -51,26 +52,25 @@ def _show(person: PersonStatus) -> None:
         console.print(
             f"complete {_time(person.completed_at)}, {person.elapsed_s:.1f} s after it was asked for"
         )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("target", "state", "since", "version", "cause", "next"):
-        table.add_column(column)
     for target in person.targets:
-        table.add_row(*_row(target))
-    console.print(table)
+        for line in _lines(target):
+            console.print(line)
 
 
-def _row(target: TargetStatus) -> tuple[Text | str, ...]:
-    cause = target.cause
-    if target.pending:
-        cause += f" Pending: {', '.join(target.pending)}."
-    return (
-        target.target,
-        Text(target.state, style=_COLOURS.get(target.state, "")),
-        _time(target.since) if target.since else "",
-        str(target.version or ""),
-        cause,
-        target.next,
+def _lines(target: TargetStatus) -> Iterator[Text | str]:
+    since = f", since {_time(target.since)}" if target.since else ""
+    yield Text.assemble(
+        f"{target.target:<10} ",
+        (target.state, _COLOURS.get(target.state, "")),
+        since,
+        f" (has version {target.version})" if target.version else " (has nothing yet)",
     )
+    if target.cause:
+        yield f"{_INDENT}cause: {target.cause}"
+    if target.pending:
+        yield f"{_INDENT}pending: {', '.join(target.pending)}"
+    if target.next:
+        yield f"{_INDENT}next: {target.next}"
 
 
 def _time(moment: datetime) -> str:
