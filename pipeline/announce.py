@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.engine import Turn
-from pipeline.store.parking import Parked
+from pipeline.store.parking import Kind, Parked
 from pipeline.store.target_states import State, TargetState
 from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
-from schemas.account import Account
+from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting
 
@@ -34,10 +34,24 @@ class Entered:
     lease_until: float
 
     @property
+    def doubtful(self) -> bool:
+        """Whether what the target holds is in doubt: an earlier outcome was never known."""
+        return self.state is not None and (self.state.suspect or self.state.abandoned)
+
+    @property
     def task(self) -> Task:
         """What the handler gets."""
-        suspect = self.state is not None and (self.state.suspect or self.state.abandoned)
-        return Task(self.account, compare=suspect or self.turn.bell.replay)
+        return Task(self.account, compare=self.doubtful or bool(self.replays))
+
+    @property
+    def replays(self) -> tuple[str, ...]:
+        """The replays that this turn carries out: those that rang, and the one that was parked."""
+        return replays_of(self.turn, self.parked)
+
+    @property
+    def lane(self) -> Lane:
+        """Who waits for this turn: a person, if one waits for what was parked."""
+        return lane_of(self.turn, self.parked)
 
     @property
     def attempt(self) -> int:
@@ -50,6 +64,18 @@ class Entered:
         return event_id("dead-letter", target, number, version, cause, self.attempt)
 
 
+def replays_of(turn: Turn, lot: Parked | None) -> tuple[str, ...]:
+    """The ids of the replays that are to be carried out, the parked one first."""
+    parked = (lot.event_id,) if lot is not None and lot.replay else ()
+    return tuple(dict.fromkeys((*parked, *turn.replays)))
+
+
+def lane_of(turn: Turn, lot: Parked | None) -> Lane:
+    """The lane of a turn and of what is parked. Nobody waits for one who lacks a business precondition."""
+    waits = lot is not None and lot.lane is Lane.PERSONAL and lot.kind is not Kind.WAITING
+    return Lane.PERSONAL if waits else turn.lane
+
+
 def announcement(target: str, entered: Entered, outcome: HandlerOutcome, now: datetime) -> Message | None:
     """The event that announces this outcome; None: there is nothing new to say."""
     turn, account = entered.turn, entered.account
@@ -57,7 +83,7 @@ def announcement(target: str, entered: Entered, outcome: HandlerOutcome, now: da
         "student_number": account.student_number,
         "version": account.version,
         "target": target,
-        "lane": turn.lane,
+        "lane": entered.lane,
         "lease_epoch": entered.epoch,
         "sequence": 1,
         "attempt": entered.attempt,
@@ -77,11 +103,20 @@ def announcement(target: str, entered: Entered, outcome: HandlerOutcome, now: da
         event = TargetFailed(**common, cause=outcome.cause, dead_letter_id=letter_id)
     else:
         return None
-    cause, state = turn.bell.event_id, entered.state
-    # A re-check has no event of its own: what tells it from the one before is the state that it changes.
-    before = f"{state.state}/{state.since}" if state is not None and entered.parked is not None else ""
-    identity = event_id(event.type, target, account.version, cause, entered.attempt, before)
+    cause = turn.bell.event_id
+    identity = event_id(event.type, target, account.version, cause, entered.attempt, _before(entered))
     return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=cause)
+
+
+def _before(entered: Entered) -> str:
+    """What tells a later look's announcement from that of an earlier one with the same cause and attempt.
+
+    A re-check has no event of its own: it is known by the state that it changes. A student who is parked only
+    because a call was under way has no earlier announcement, and a repetition shares the first one's id.
+    """
+    state, lot = entered.state, entered.parked
+    looked_at = state is not None and lot is not None and lot.kind is not Kind.LEASED
+    return f"{state.state}/{state.since}" if looked_at and state is not None else ""
 
 
 def _nothing_new(entered: Entered, outcome: Waiting) -> bool:
@@ -94,3 +129,24 @@ def _nothing_new(entered: Entered, outcome: Waiting) -> bool:
         and state is not None
         and (state.state, state.state_version, state.reason, state.pending) == said
     )
+
+
+def failure(
+    target: str, turn: Turn, *, version: int, epoch: int, cause: str, letter_id: str, now: datetime
+) -> Message:
+    """The event that announces a turn that ended by a fault which nobody foresaw."""
+    event = TargetFailed(
+        student_number=turn.student_number,
+        version=version,
+        target=target,
+        lane=turn.lane,
+        lease_epoch=epoch,
+        sequence=1,
+        attempt=1,
+        started_at=now,
+        finished_at=now,
+        cause=cause,
+        dead_letter_id=letter_id,
+    )
+    identity = event_id(event.type, target, version, turn.bell.event_id, letter_id)
+    return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=turn.bell.event_id)

@@ -53,7 +53,8 @@ def bury(connection: Connection, database: Database, letter: dead_letters.DeadLe
             "__connect.errors.offset": str(letter.offset),
         }
     headers = tuple((name, text.encode()) for name, text in extra.items())
-    outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.PERSONAL, headers)
+    # Nobody waits for it: thousands of them must not stand before a person's events.
+    outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK, headers)
 
 
 def resolve(
@@ -75,4 +76,4 @@ def resolve(
         )
         identity = event_id(event.type, consumer, letter)
         message = Message(identity, SOURCE_PREFIX + consumer, datetime.fromtimestamp(now, UTC), event)
-        outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.PERSONAL)
+        outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK)

@@ -58,7 +58,8 @@ class Waiting:
     Attributes:
         reason: a token such as `pedagogical_enrolment_pending`; students and support read its explanation.
         pending: names of what is not given yet.
-        recheck_after_s: look again by itself after this many seconds; None: only an event lifts it.
+        recheck_after_s: look again by itself after this many seconds; None: after the engine's usual time.
+            The event that lifts it wakes the student at once in either case.
     """
 
     reason: str

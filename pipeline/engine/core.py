@@ -11,8 +11,10 @@ from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
 from schemas.account import Lane
+from schemas.catalogue import lane_of
 
 Partition = tuple[str, int]
+ISOLATED_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,6 @@ class _Student:
 
     waiting: list[Bell] = field(default_factory=list)
     running: bool = False
-    alone: bool = False  # tripped the circuit: runs in a batch of its own
     ready_at: float = 0.0
     queued_in: Lane | None = None
 
@@ -51,7 +52,9 @@ class Engine:
         self._running: dict[int, Batch] = {}
         self._batches = 0
         self._since_bulk = 0
+        self._isolated: dict[str, None] = {}  # were in a batch that failed as a whole: run alone
         self._accused: Turn | None = None
+        self._stale_through = 0  # batches up to this number began before the last good probe
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -77,8 +80,9 @@ class Engine:
         """How many more records of this lane may be read. 0: pause its topics."""
         if not self.circuit.passes:
             return 0
-        if any(tracker.gap >= self.limits.gap_max for tracker in self._offsets.values()):
-            return 0
+        for (topic, _), tracker in self._offsets.items():
+            if tracker.gap >= self.limits.gap_max and lane_of(topic) is lane:
+                return 0
         return max(0, self.limits.in_hand_max - self._in_hand[lane])
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
@@ -93,7 +97,7 @@ class Engine:
         self.circuit.tick(now)
         if not self.circuit.passes or len(self._running) >= self.limits.slots:
             return None
-        if self.circuit.state is CircuitState.HALF_OPEN and self._running:
+        if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._fresh, self._running)):
             return None  # one at a time until a student's work succeeded
         for lane in self._order():
             turns = self._gather(lane, now)
@@ -111,6 +115,8 @@ class Engine:
             self._finish(turn, now)
         if answered:
             self._accused = None
+            for turn in batch.turns:
+                self._isolated.pop(turn.student_number, None)
         if answered and self.circuit.state is CircuitState.HALF_OPEN:
             self.circuit.close()
 
@@ -120,10 +126,9 @@ class Engine:
 
     def tripped(self, batch: Batch, now: float, reason: str) -> None:
         """The target as a whole failed during this batch: nobody is charged, and each comes again alone."""
-        self._give_back(batch, now, alone=True)
-        if len(batch.turns) == 1 and batch.turns[0].alone:
-            self._accused = batch.turns[0]
-        self.circuit.down(now, reason)
+        self._accuse(batch, now)
+        if self._fresh(batch.number):
+            self.circuit.down(now, reason)
 
     def throttled(self, batch: Batch, now: float, reason: str, retry_after_s: float) -> None:
         """The target asked for a pause during this batch: nobody is charged."""
@@ -132,13 +137,16 @@ class Engine:
 
     def misconfigured(self, batch: Batch, now: float, reason: str) -> None:
         """The target refused the consumer during this batch: nobody is charged."""
-        self._give_back(batch, now)
-        self.circuit.misconfigured(now, reason)
+        self._accuse(batch, now)
+        if self._fresh(batch.number):
+            self.circuit.misconfigured(now, reason)
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
         """A probe ended. If a student's work failed alone and the target is well, that student is to be
         charged with an attempt: it is returned as a batch that only needs an outcome."""
         self.circuit.probed(now, ok=ok, reason=reason)
+        if ok:
+            self._stale_through = self._batches
         accused, self._accused = self._accused, None
         if not ok or accused is None:
             return None
@@ -215,14 +223,16 @@ class Engine:
         size = 1 if self.circuit.state is CircuitState.HALF_OPEN else self.limits.batch_size
         turns: list[Turn] = []
         while queue and len(turns) < size:
-            student = self._students[queue[0]]
-            if student.alone and turns:
+            number = queue[0]
+            alone = number in self._isolated
+            if alone and turns:
                 break
             queue.popleft()
+            student = self._students[number]
             student.queued_in = None
-            turns.append(Turn(tuple(student.waiting), alone=student.alone))
+            turns.append(Turn(tuple(student.waiting), alone=alone))
             student.waiting = []
-            if student.alone:
+            if alone:
                 break
         return turns
 
@@ -242,7 +252,7 @@ class Engine:
                 tracker.settle(place.offset)
         self._release(turn)
         student = self._students[turn.student_number]
-        student.running = student.alone = False
+        student.running = False
         if student.waiting:
             self._queue(turn.student_number, student, now)
         else:
@@ -252,16 +262,31 @@ class Engine:
         for place in turn.places:
             self._in_hand[place.lane] -= 1
 
+    def _fresh(self, number: int) -> bool:
+        """Whether a batch began after the last good probe: the failure of an older one is no news."""
+        return number > self._stale_through
+
+    def _accuse(self, batch: Batch, now: float) -> None:
+        """A call failed as a whole. One who was alone in it may be the cause: the next probe will tell."""
+        self._give_back(batch, now, alone=True)
+        if self._fresh(batch.number) and len(batch.turns) == 1 and batch.turns[0].alone:
+            self._accused = batch.turns[0]
+
     def _give_back(self, batch: Batch, now: float, *, alone: bool = False) -> None:
         del self._running[batch.number]
         for turn in reversed(batch.turns):
-            self._restore(turn, now, alone=alone or turn.alone)
+            if alone:
+                self._isolate(turn.student_number)
+            student = self._students[turn.student_number]
+            student.waiting = [*turn.bells, *student.waiting]
+            student.running = False
+            self._queue(turn.student_number, student, now, front=True)
 
-    def _restore(self, turn: Turn, now: float, *, alone: bool) -> None:
-        student = self._students[turn.student_number]
-        student.waiting = [*turn.bells, *student.waiting]
-        student.running, student.alone = False, alone
-        self._queue(turn.student_number, student, now, front=True)
+    def _isolate(self, number: str) -> None:
+        """This student runs alone until the target has answered: through the parking lot and back, too."""
+        self._isolated[number] = None
+        if len(self._isolated) > ISOLATED_MAX:
+            del self._isolated[next(iter(self._isolated))]
 
     def _queue(self, number: str, student: _Student, now: float, *, front: bool = False) -> None:
         lane = Turn(tuple(student.waiting)).lane

@@ -16,7 +16,7 @@ class Limits:
         slots_personal: of these, how many never serve bulk work.
         bulk_every: while both lanes have work, at least every n-th batch is a bulk one.
         in_hand_max: records of one lane read and not settled; reading that lane pauses there.
-        gap_max: how far one partition may be read ahead of what can be committed.
+        gap_max: how far one partition may be read ahead of what can be committed; reading its lane pauses.
         probe_delay_s_min, probe_delay_s_max: between probes of a target that is down; doubles.
         misconfigured_delay_s: between probes of a target that refuses the consumer.
     """

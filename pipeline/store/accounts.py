@@ -21,3 +21,10 @@ def by_stage(connection: Connection) -> dict[str, int]:
     """How many accounts there are in each stage."""
     rows = connection.execute(select(a.c.stage, func.count()).group_by(a.c.stage))
     return {row[0]: row[1] for row in rows}
+
+
+def version_of(connection: Connection, student_number: str) -> int | None:
+    """The newest account's version, even if its document cannot be read; None: there is no account."""
+    return connection.execute(
+        select(a.c.version).where(a.c.student_number == student_number)
+    ).scalar_one_or_none()

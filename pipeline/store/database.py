@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from pipeline.errors import DependencyDown
@@ -35,6 +39,7 @@ class Database:
         self._clock = clock
         self._url = make_url(url)
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
+        self._turn = threading.Lock()  # SQLite: threads take turns here rather than by its busy waiting
         self.engine = self._connect()
 
     def _connect(self) -> Engine:
@@ -48,16 +53,17 @@ class Database:
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         )
 
+        @event.listens_for(engine, "do_connect")
+        def make_private(*_connecting: Any) -> None:
+            _make_private(self._url.database)
+
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # the driver begins nothing by itself; `write` does
-            for pragma in (
-                "journal_mode=WAL",
-                "synchronous=FULL",  # an acknowledged transaction survives a power cut too
-                "foreign_keys=ON",
-                f"busy_timeout={int(BUSY_TIMEOUT_S * 1000)}",
-            ):
-                connection.execute(f"PRAGMA {pragma}")
+            connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
+            _make_wal(connection)
+            connection.execute("PRAGMA synchronous=FULL")  # what was acknowledged survives a power cut too
+            connection.execute("PRAGMA foreign_keys=ON")
 
         return engine
 
@@ -68,7 +74,7 @@ class Database:
         Raises:
             StoreUnavailable: the outcome is unknown if it happened at the commit; every caller repeats.
         """
-        with self._guard(), self.engine.connect() as connection:
+        with self._guard(), self._in_turn(), self.engine.connect() as connection:
             if self.is_sqlite:
                 # Taking the write lock first avoids the deadlock of two readers that both want to write.
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
@@ -100,6 +106,19 @@ class Database:
                     _end_sqlite(connection, "ROLLBACK")
                 connection.rollback()
 
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """One writing thread of this process at a time on SQLite, which has one writer anyway."""
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_S):
+            raise StoreUnavailable("another thread of this process kept the database for too long")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
     def now(self, connection: Connection) -> float:
         """The database's time, in seconds since the epoch: the one clock that all workers share."""
         if self.is_sqlite:
@@ -121,6 +140,8 @@ class Database:
             yield
         except OperationalError as error:
             raise StoreUnavailable(f"the database refused: {error.orig}") from error
+        except PoolTimeout as error:
+            raise StoreUnavailable("every connection to the database has been busy for too long") from error
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable(f"the connection was lost: {error.orig}") from error
@@ -135,3 +156,27 @@ def _end_sqlite(connection: Connection, how: str) -> None:
     raw = connection.connection.driver_connection
     if raw is not None and raw.in_transaction:
         connection.exec_driver_sql(how)
+
+
+def _make_private(path: str | None) -> None:
+    """Make the file, if there is none, for its owner's eyes only: it holds personal data. SQLite gives its
+    `-wal` and `-shm` files the same rights."""
+    if path and path != ":memory:" and not path.startswith("file:"):
+        # Only a file that nobody has is opened here: closing one that SQLite has open in this process would
+        # drop its locks (a property of POSIX advisory locks).
+        with suppress(OSError):  # it is there, or SQLite says better what is wrong
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _make_wal(connection: sqlite3.Connection) -> None:
+    """Set the journal's mode. SQLite does not wait its turn in this, so it is tried again here."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return

@@ -38,7 +38,9 @@ class SiteLocks:
         """
         with self._guard:
             here = self._here.setdefault(name, threading.Lock())
-        with here:
+        if not here.acquire(timeout=self._wait_s):
+            raise StoreUnavailable(f"the site-wide lock {name!r} is held by another thread")
+        try:
             owner = secrets.token_hex(8)
             self._acquire(name, owner)
             try:
@@ -46,6 +48,8 @@ class SiteLocks:
             finally:
                 with self._database.write() as connection:
                     connection.execute(delete(k).where(k.c.name == name, k.c.owner == owner))
+        finally:
+            here.release()
 
     def _acquire(self, name: str, owner: str) -> None:
         give_up_at = time.monotonic() + self._wait_s

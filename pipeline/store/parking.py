@@ -7,7 +7,7 @@ neither has moved since the turn began: a bell that rang meanwhile is not forgot
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -33,7 +33,8 @@ class Parked:
     Attributes:
         due_at: when to look again (database time, epoch seconds); None: only an event wakes it.
         attempts, age_s: failures so far, and for how long, counted only while the target was up.
-        lane, event_id, replay: of the bell to ring when it is due.
+        lane, event_id: of the bell to ring when it is due.
+        replay: an operator asked for a comparison that is not done yet; `event_id` is that request's.
     """
 
     student_number: str
@@ -67,46 +68,86 @@ def all_parked_of(connection: Connection, student_number: str) -> dict[str, Park
 
 
 def due(connection: Connection, consumer: str, now: float, *, limit: int) -> list[Parked]:
-    """The rows that are due, the longest due first, a bounded page."""
-    rows = connection.execute(
-        select(p).where(p.c.consumer == consumer, p.c.due_at <= now).order_by(p.c.due_at).limit(limit)
-    ).mappings()
-    return [_parked(row) for row in rows]
+    """The rows that are due: a bounded page of each lane, personal ones first, the longest due first."""
+    return [
+        _parked(row)
+        for lane in Lane
+        for row in connection.execute(
+            select(p)
+            .where(p.c.consumer == consumer, p.c.lane == lane, p.c.due_at <= now)
+            .order_by(p.c.due_at)
+            .limit(limit)
+        ).mappings()
+    ]
 
 
-def park(connection: Connection, database: Database, consumer: str, row: Parked) -> None:
-    """Park a student, in place of what was parked before."""
-    values = {
-        "kind": row.kind,
-        "version": row.version,
-        "bells": row.bells,
-        "due_at": row.due_at,
-        "attempts": row.attempts,
-        "first_at": row.first_at,
-        "age_s": row.age_s,
-        "counted_at": row.counted_at,
-        "cause": row.cause,
-        "message": row.message,
-        "lane": row.lane,
-        "event_id": row.event_id,
-        "replay": row.replay,
-    }
+def park(
+    connection: Connection, database: Database, consumer: str, row: Parked, *, seen: Parked | None
+) -> None:
+    """Park a student, in place of the row that its turn has seen (None: there was none).
+
+    If bells rang meanwhile (in another process), they are not forgotten: the row is then due at once.
+    """
+    query = select(p).where(p.c.consumer == consumer, p.c.student_number == row.student_number)
+    found = connection.execute(database.locking(query)).mappings().one_or_none()
+    if found is not None:
+        present = _parked(found)
+        if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
+            row = _joined(row, present)
+    values = {name: value for name, value in row.__dict__.items() if name != "student_number"}
     statement = database.insert(p).values(consumer=consumer, student_number=row.student_number, **values)
     connection.execute(
         statement.on_conflict_do_update(index_elements=[p.c.consumer, p.c.student_number], set_=values)
     )
 
 
-def ring(connection: Connection, consumer: str, student_number: str, *, version: int, bells: int) -> None:
-    """Bells of the log rang for a parked student."""
-    connection.execute(
-        update(p)
-        .where(p.c.consumer == consumer, p.c.student_number == student_number)
-        .values(
-            bells=p.c.bells + bells,
-            version=case((p.c.version < version, version), else_=p.c.version),
-        )
+def _joined(row: Parked, rung: Parked) -> Parked:
+    return replace(
+        row,
+        version=max(row.version, rung.version),
+        bells=rung.bells,
+        due_at=0.0,
+        lane=Lane.PERSONAL if Lane.PERSONAL in (row.lane, rung.lane) else row.lane,
+        event_id=rung.event_id if rung.replay and not row.replay else row.event_id,
+        replay=row.replay or rung.replay,
     )
+
+
+def ring(
+    connection: Connection,
+    consumer: str,
+    lot: Parked,
+    *,
+    version: int,
+    bells: int,
+    lane: Lane,
+    replay: str | None,
+) -> Parked:
+    """Bells of the log rang for a parked student.
+
+    Args:
+        connection: the caller's transaction.
+        consumer: whose parking lot.
+        lot: the row as it was.
+        version: the highest that rang.
+        bells: how many rang.
+        lane: who waits from now on.
+        replay: the id of a replay among them: the row keeps it until it is carried out.
+
+    Returns:
+        The row with its version, counter and lane as they are now.
+    """
+    rung = replace(lot, version=max(lot.version, version), bells=lot.bells + bells, lane=lane)
+    values: dict[str, object] = {
+        "bells": p.c.bells + bells,
+        "version": case((p.c.version < version, version), else_=p.c.version),
+        "lane": lane,
+    }
+    if replay is not None:
+        values |= {"replay": True, "event_id": replay}
+    here = and_(p.c.consumer == consumer, p.c.student_number == lot.student_number)
+    connection.execute(update(p).where(here).values(**values))
+    return rung
 
 
 def unpark(connection: Connection, consumer: str, student_number: str, *, version: int, bells: int) -> bool:
@@ -115,8 +156,21 @@ def unpark(connection: Connection, consumer: str, student_number: str, *, versio
     gone = connection.execute(delete(p).where(here, p.c.version == version, p.c.bells == bells))
     if gone.rowcount:
         return True
-    connection.execute(update(p).where(here).values(due_at=0.0, kind=Kind.RETRY))
+    connection.execute(update(p).where(here).values(due_at=0.0, kind=Kind.LEASED, attempts=0, age_s=0.0))
     return False
+
+
+def remove(connection: Connection, consumer: str, student_number: str) -> None:
+    """Take a student's row away, whatever rang: a dead letter stands in its place."""
+    connection.execute(delete(p).where(p.c.consumer == consumer, p.c.student_number == student_number))
+
+
+def hasten(connection: Connection, consumer: str, student_number: str, due_at: float) -> bool:
+    """Look at a parked student at `due_at` at the latest. False if the student is not parked."""
+    soonest = case((p.c.due_at < due_at, p.c.due_at), else_=due_at)
+    here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
+    done = connection.execute(update(p).where(here).values(due_at=soonest, bells=p.c.bells + 1))
+    return bool(done.rowcount)
 
 
 def postpone(connection: Connection, consumer: str, student_number: str, due_at: float | None) -> None:

@@ -190,7 +190,7 @@ parked = Table(
     Column("lane", String(16), nullable=False),
     Column("event_id", String(64), nullable=False),  # of the bell that rang last
     Column("replay", Boolean, nullable=False, default=False),
-    Index("ix_parked_consumer_due_at", "consumer", "due_at"),
+    Index("ix_parked_consumer_lane_due_at", "consumer", "lane", "due_at"),
 )
 
 dead_letters = Table(

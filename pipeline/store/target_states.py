@@ -8,12 +8,12 @@ back tells its successor that the outcome is unknown.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, func, select, update
+from sqlalchemy import Connection, RowMapping, and_, func, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import target_states as t
@@ -72,7 +72,8 @@ class Conclusion:
 
     Attributes:
         applied_version: raise it to this; None: leave it.
-        suspect: the outcome is unknown; the lease is kept until it runs out.
+        suspect: what the target holds is in doubt: compare before writing.
+        unknown: this call may still have an effect; the lease is kept until it runs out.
         replayed_event_id: the replay that was carried out; None: none was.
     """
 
@@ -87,6 +88,7 @@ class Conclusion:
     digest: str | None = None
     replayed_event_id: str | None = None
     suspect: bool = False
+    unknown: bool = False
 
 
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
@@ -111,22 +113,29 @@ def lease(
     *,
     owner: str,
     until: float,
-) -> None:
-    """Take the lease of these students, at these new epochs. The caller has seen that it is free."""
-    statement = database.insert(t)
-    rows = [
-        {
-            "target": target,
-            "student_number": number,
-            "lease_owner": owner,
-            "lease_epoch": epoch,
-            "lease_until": until,
-            "sequence": 0,
-        }
-        for number, epoch in epochs.items()
-    ]
+) -> set[str]:
+    """Take the lease of these students, each at the epoch that follows the one that was seen.
+
+    Returns:
+        Who was leased. Those who are missing were leased by somebody else since the caller looked.
+    """
+    if not epochs:
+        return set()
+    statement = database.insert(t).values(
+        [
+            {
+                "target": target,
+                "student_number": number,
+                "lease_owner": owner,
+                "lease_epoch": epoch,
+                "lease_until": until,
+                "sequence": 0,
+            }
+            for number, epoch in epochs.items()
+        ]
+    )
     new = statement.excluded
-    connection.execute(
+    taken = connection.execute(
         statement.on_conflict_do_update(
             index_elements=[t.c.target, t.c.student_number],
             set_={
@@ -135,9 +144,10 @@ def lease(
                 "lease_until": new.lease_until,
                 "sequence": new.sequence,
             },
-        ),
-        rows,
+            where=t.c.lease_epoch == new.lease_epoch - 1,
+        ).returning(t.c.student_number)
     )
+    return {row.student_number for row in taken}
 
 
 def conclude(connection: Connection, target: str, ended: Conclusion, now: float) -> bool:
@@ -152,14 +162,14 @@ def conclude(connection: Connection, target: str, ended: Conclusion, now: float)
         return False
     same = (row.state, row.state_version, row.reason) == (ended.state, ended.state_version, ended.reason)
     values: dict[str, object] = {
-        "lease_owner": row.lease_owner if ended.suspect else None,
+        "lease_owner": row.lease_owner if ended.unknown else None,
         "state": ended.state,
         "state_version": ended.state_version,
         "sequence": ended.sequence,
         "reason": ended.reason,
         "pending": json.dumps(list(ended.pending), ensure_ascii=False),
         "since": row.since if same and row.since is not None else now,
-        "suspect": ended.suspect,
+        "suspect": ended.suspect or ended.unknown,
     }
     if ended.applied_version is not None:
         values |= {
@@ -169,33 +179,84 @@ def conclude(connection: Connection, target: str, ended: Conclusion, now: float)
         }
     if ended.replayed_event_id is not None:
         values["replayed_event_id"] = ended.replayed_event_id
-    connection.execute(update(t).where(still_ours).values(**values))
-    return True
+    return bool(connection.execute(update(t).where(still_ours).values(**values)).rowcount)
 
 
 def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[str]) -> None:
-    """Somebody may have written behind the back of the present owner: compare again."""
+    """Somebody may have written behind the back of the present owner: compare again.
+
+    The epoch is raised, so that an owner who is at work now cannot record what it reads back as certain.
+    """
     if student_numbers:
         connection.execute(
             update(t)
-            .where(t.c.target == bindparam("which"), t.c.student_number.in_(student_numbers))
-            .values(suspect=True),
-            {"which": target},
+            .where(t.c.target == target, t.c.student_number.in_(student_numbers))
+            .values(suspect=True, lease_epoch=t.c.lease_epoch + 1)
         )
 
 
-def give_back(connection: Connection, target: str, epochs: dict[str, int], *, suspect: bool) -> None:
+def give_back(
+    connection: Connection,
+    target: str,
+    epochs: dict[str, int],
+    *,
+    unknown: bool,
+    doubtful: Collection[str] = (),
+) -> None:
     """End these leases without an outcome (the target was down).
 
-    `suspect`: something may still be written; the leases then run out by themselves.
+    Args:
+        connection: the caller's transaction.
+        target: which.
+        epochs: under which each student's lease was taken.
+        unknown: something may still be written; the leases then run out by themselves.
+        doubtful: students whose earlier outcome was unknown, and still is.
     """
-    values: dict[str, object] = {"suspect": True} if suspect else {"lease_owner": None}
     for number, epoch in epochs.items():
+        values: dict[str, object] = {"suspect": True} if unknown else {"lease_owner": None}
+        if number in doubtful:
+            values["suspect"] = True
         connection.execute(
             update(t)
             .where(t.c.target == target, t.c.student_number == number, t.c.lease_epoch == epoch)
             .values(**values)
         )
+
+
+def fail(
+    connection: Connection,
+    database: Database,
+    target: str,
+    student_number: str,
+    *,
+    version: int,
+    reason: str,
+    now: float,
+) -> int:
+    """A turn ended by a fault that nobody foresaw: what the target holds is in doubt. Return the new epoch.
+
+    A lease that is held runs out by itself.
+    """
+    values: dict[str, object] = {
+        "suspect": True,
+        "state": State.FAILED,
+        "state_version": version,
+        "sequence": 1,
+        "reason": reason,
+        "pending": "[]",
+        "since": now,
+    }
+    statement = database.insert(t).values(
+        target=target, student_number=student_number, lease_epoch=1, **values
+    )
+    return int(
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[t.c.target, t.c.student_number],
+                set_={**values, "lease_epoch": t.c.lease_epoch + 1},
+            ).returning(t.c.lease_epoch)
+        ).scalar_one()
+    )
 
 
 def _state(row: RowMapping) -> TargetState:

@@ -13,9 +13,9 @@ from sqlalchemy import insert
 from pipeline.digest import digest_of
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
-from pipeline.eventlog.port import NewRecord, TopicPartition
+from pipeline.eventlog.port import Consumer, NewRecord, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store import target_states
+from pipeline.store import dead_letters, parking, target_states
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, metadata
 from pipeline.target import Description, Done, HandlerOutcome, Task
@@ -45,6 +45,7 @@ class Target:
         self.compared: list[str] = []
         self.script: Script = lambda _task: None
         self.probe_error: Exception | None = None
+        self.closed = 0
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         self.calls.append([task.account.student_number for task in tasks])
@@ -71,7 +72,7 @@ class Target:
         return Description(self.name, "memory", ())
 
     def close(self) -> None:
-        pass
+        self.closed += 1
 
 
 class Silent:
@@ -100,8 +101,15 @@ class Silent:
 class Plant:
     """One log, one store and one target, with a worker that can be started, stopped and replaced."""
 
-    def __init__(self, folder: Path, target: Target | None = None, *, follows: str | None = None) -> None:
-        self.database = Database(f"sqlite:///{folder / 'store.db'}")
+    def __init__(
+        self,
+        folder: Path,
+        target: Target | None = None,
+        *,
+        follows: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=clock)
         with self.database.write() as connection:
             metadata.create_all(connection)
         self.log = SqliteEventLog(folder / "log.db", session_timeout_s=2.0)
@@ -111,9 +119,12 @@ class Plant:
         self.follows = follows
         self.observer = Silent()
         self.backoff = Backoff(delay_s_min=0.01, delay_s_max=0.01, attempts_max=4)
+        self.limits = LIMITS
+        self.lease_s = 30.0
+        self.grace_s = 20.0
         self.lives = 0
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
 
     # --- arranging ---
 
@@ -177,27 +188,32 @@ class Plant:
             database=self.database,
             producer=self.producer,
             backoff=self.backoff,
-            lease_s=30.0,
+            lease_s=self.lease_s,
             recheck_s=900.0,
             follows=self.follows,
         )
 
-    def start(self, effects: Effects | None = None) -> None:
+    def consumer(self) -> Consumer:
+        """The target's member of its consumer group."""
+        return self.log.consumer(self.target.name, topics_for(self.follows), member="test")
+
+    def start(self, effects: Effects | None = None, consumer: Consumer | None = None) -> None:
         worker = TargetWorker(
             handler=self.target,
-            engine=Engine(LIMITS),
+            engine=Engine(self.limits),
             effects=effects or self.effects(),
-            consumer=self.log.consumer(self.target.name, topics_for(self.follows), member="test"),
+            consumer=consumer or self.consumer(),
             database=self.database,
             observer=self.observer,
             follows=self.follows,
+            grace_s=self.grace_s,
         )
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=worker.run, args=(self._stopping,))
+        self.stopping = threading.Event()
+        self._thread = threading.Thread(target=worker.run, args=(self.stopping,))
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopping.set()
+        self.stopping.set()
         if self._thread is not None:
             self._thread.join(PATIENCE_S)
             assert not self._thread.is_alive()
@@ -225,6 +241,15 @@ class Plant:
         with self.database.read() as connection:
             return target_states.states_of(connection, self.target.name, [number]).get(number)
 
+    def parked(self, number: str) -> parking.Parked | None:
+        with self.database.read() as connection:
+            return parking.parked_of(connection, self.target.name, [number]).get(number)
+
+    def letters(self) -> list[dead_letters.DeadLetter]:
+        """The unresolved ones."""
+        with self.database.read() as connection:
+            return dead_letters.unresolved(connection)
+
     def read(self, *topics: str) -> list[Message]:
         """Every event on these topics, by a group of its own."""
         self.lives += 1
@@ -240,7 +265,7 @@ class Plant:
 
     def lag(self) -> int:
         """Records that the target's group has not committed; the worker must be stopped."""
-        consumer = self.log.consumer(self.target.name, topics_for(self.follows), member="test")
+        consumer = self.consumer()
         consumer.poll(0, 0.0)
         lag = sum(consumer.lag().values())
         consumer.close()

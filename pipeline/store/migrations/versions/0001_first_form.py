@@ -181,7 +181,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("consumer", "student_number", name=op.f("pk_parked")),
     )
     with op.batch_alter_table("parked", schema=None) as batch_op:
-        batch_op.create_index("ix_parked_consumer_due_at", ["consumer", "due_at"], unique=False)
+        batch_op.create_index("ix_parked_consumer_lane_due_at", ["consumer", "lane", "due_at"], unique=False)
 
     op.create_table(
         "pending_facts",

@@ -1,0 +1,125 @@
+"""The effects of a batch of turns, for one target in one process life."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from pipeline.announce import announcement
+from pipeline.effects.ending import Ending
+from pipeline.effects.entry import Door, Entry
+from pipeline.engine import Backoff, Turn
+from pipeline.eventlog.port import NewRecord, Producer
+from pipeline.store.database import Database
+from pipeline.target import HandlerOutcome, Retry
+from schemas import catalogue
+from schemas.envelope import to_record
+
+FAILS_ALONE = "fails_alone"
+
+
+class Effects:
+    """Carries turns of one target out, in the right order.
+
+    Args:
+        target: the consumer's and its target's name.
+        owner: this process life; a restart, of the process or of the worker, has another one.
+        lease_s: longer than a call with its time-outs and the target's longest execution.
+        recheck_s: how often a waiting student is looked at again without an event.
+        follows: the target that must have a version before this one acts on it, if any.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        owner: str,
+        database: Database,
+        producer: Producer,
+        backoff: Backoff,
+        lease_s: float,
+        recheck_s: float,
+        follows: str | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
+        self.target = target
+        self._database = database
+        self._producer = producer
+        self._door = Door(target=target, owner=owner, database=database, lease_s=lease_s, follows=follows)
+        self._ending = Ending(
+            target=target,
+            database=database,
+            backoff=backoff,
+            recheck_s=recheck_s,
+            chance=chance or random.SystemRandom(),
+        )
+
+    def enter(self, turns: Sequence[Turn]) -> Entry:
+        """Take the leases of those who have something to do; park those whom somebody else works on.
+
+        Raises:
+            StoreUnavailable: nothing happened.
+        """
+        return self._door.enter(turns, calling=True)
+
+    def publish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        """Append the outcomes to the log, and return once they are acknowledged.
+
+        Raises:
+            LogError: they may or may not be there; repeat, readers recognise them.
+        """
+        records = []
+        now = self._now()
+        for number, outcome in outcomes.items():
+            entered = entry.work[number]
+            message = announcement(self.target, entered, self._ending.final(entered, outcome), now)
+            if message is not None:
+                headers, value = to_record(message)
+                topic = catalogue.by_lane(catalogue.OUTCOMES, entered.lane)
+                records.append(NewRecord(topic, number, value, headers))
+        if records:
+            self._producer.append(records)
+
+    def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        """Record what was reached and end the leases, in one transaction.
+
+        Raises:
+            StoreUnavailable: nothing was recorded; the turns repeat.
+        """
+        self._ending.record(entry, outcomes)
+
+    def charge(self, turns: Sequence[Turn]) -> None:
+        """These students' work fails alone while the target's probe succeeds: that costs an attempt.
+
+        The target is not called, so a call of this worker's that may still have an effect does not hinder;
+        its lease is kept.
+
+        Raises:
+            StoreUnavailable, LogError: nothing was recorded; the turns repeat.
+        """
+        entry = self._door.enter(turns, calling=False)
+        message = "the target fails on this student's work alone, while its probe succeeds"
+        outcomes: dict[str, HandlerOutcome] = {
+            number: Retry(FAILS_ALONE, message, unknown=entered.doubtful)
+            for number, entered in entry.work.items()
+        }
+        outcomes |= entry.decided
+        self.publish(entry, outcomes)
+        self.record(entry, outcomes)
+
+    def give_back(self, entry: Entry, *, unknown: bool) -> None:
+        """End the leases without an outcome: the target was down. `unknown`: something may be written."""
+        self._ending.give_back(entry, unknown=unknown)
+
+    def bury_fault(self, turn: Turn, error: Exception) -> None:
+        """A student whose turn fails for a reason that nobody foresaw goes to the dead letters.
+
+        Raises:
+            StoreUnavailable: nothing was recorded; the turn repeats.
+        """
+        self._ending.bury_fault(turn, error)
+
+    def _now(self) -> datetime:
+        with self._database.read() as connection:
+            return datetime.fromtimestamp(self._database.now(connection), UTC)

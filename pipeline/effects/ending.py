@@ -1,0 +1,181 @@
+"""The last effect: what was reached is recorded, and the leases end, in one transaction."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from pipeline import outbox
+from pipeline.announce import Entered, failure
+from pipeline.burial import bury, resolve
+from pipeline.effects.entry import Entry, letter_of
+from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
+from pipeline.engine import Backoff, Turn
+from pipeline.errors import fault
+from pipeline.store import accounts, parking, target_states
+from pipeline.store.database import Database
+from pipeline.store.parking import Kind
+from pipeline.store.target_states import Conclusion, State
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from schemas import catalogue
+from schemas.envelope import event_id
+
+INTERNAL_ERROR = "internal_error"
+
+
+class Ending:
+    """Records how turns ended. Arguments as in `Effects`."""
+
+    def __init__(
+        self,
+        *,
+        target: str,
+        database: Database,
+        backoff: Backoff,
+        recheck_s: float,
+        chance: random.Random,
+    ) -> None:
+        self._target = target
+        self._database = database
+        self._backoff = backoff
+        self._recheck_s = recheck_s
+        self._chance = chance
+
+    def final(self, entered: Entered, outcome: HandlerOutcome) -> HandlerOutcome:
+        """The outcome, with a retry that has had its chances turned into a dead letter."""
+        if not isinstance(outcome, Retry):
+            return outcome
+        if not self._backoff.exhausted(entered.attempt, age_s(entered, entered.started_at)):
+            return outcome
+        return Dead(outcome.cause, f"{outcome.message} (given up after {entered.attempt} attempts)")
+
+    def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        """Record what was reached; who returns too late comes again and is compared."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            lost = []
+            for number, outcome in outcomes.items():
+                if not self._conclude(connection, entry.work[number], outcome, now):
+                    lost.append(number)
+                    self._come_back(connection, entry.work[number], now)
+            target_states.mark_suspect(connection, self._target, lost)
+
+    def give_back(self, entry: Entry, *, unknown: bool) -> None:
+        """End the leases without an outcome: the target was down."""
+        with self._database.write() as connection:
+            asked = {number: e for number, e in entry.work.items() if number not in entry.decided}
+            for turns, maybe in ((asked, unknown), (entry.work.keys() - asked.keys(), False)):
+                epochs = {number: entry.work[number].epoch for number in turns}
+                doubtful = {number for number in turns if entry.work[number].doubtful}
+                target_states.give_back(connection, self._target, epochs, unknown=maybe, doubtful=doubtful)
+
+    def bury_fault(self, turn: Turn, error: Exception) -> None:
+        """A student whose turn fails for a reason that nobody foresaw goes to the dead letters."""
+        number = turn.student_number
+        dead = Dead(
+            INTERNAL_ERROR, f"a fault of Sésame's own: {fault(error)}; report it with the log, then replay"
+        )
+        letter_id = event_id("dead-letter", self._target, number, turn.bell.event_id)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            version = accounts.version_of(connection, number)
+            letter = letter_of(self._target, turn, dead, letter_id=letter_id, now=now, version=version)
+            bury(connection, self._database, letter)
+            parking.remove(connection, self._target, number)
+            if version is None:
+                return
+            epoch = target_states.fail(
+                connection, self._database, self._target, number, version=version, reason=dead.cause, now=now
+            )
+            message = failure(
+                self._target,
+                turn,
+                version=version,
+                epoch=epoch,
+                cause=dead.cause,
+                letter_id=letter_id,
+                now=datetime.fromtimestamp(now, UTC),
+            )
+            topic = catalogue.by_lane(catalogue.OUTCOMES, turn.lane)
+            outbox.enqueue(connection, message, topic, turn.lane)
+
+    def _conclude(self, connection: Connection, entered: Entered, given: HandlerOutcome, now: float) -> bool:
+        outcome = self.final(entered, given)
+        if not target_states.conclude(connection, self._target, _conclusion(entered, given, outcome), now):
+            return False
+        if isinstance(outcome, Done):
+            self._unpark(connection, entered)
+            self._resolve(connection, entered, now)
+        elif isinstance(outcome, Waiting):
+            recheck_s = outcome.recheck_after_s if outcome.recheck_after_s is not None else self._recheck_s
+            why = Why(Kind.WAITING, now + recheck_s, outcome.reason, owed=False)
+            self._park(connection, entered, now, why)
+        elif isinstance(outcome, Retry):
+            due_at = now + (outcome.after_s or self._backoff.delay_s(entered.attempt, self._chance.random()))
+            if outcome.unknown:
+                due_at = max(due_at, entered.lease_until + LEASE_RETRY_MARGIN_S)
+            self._park(connection, entered, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
+        else:
+            self._unpark(connection, entered)
+            letter = letter_of(
+                self._target,
+                entered.turn,
+                outcome,
+                letter_id=entered.letter_id(self._target),
+                now=now,
+                attempts=entered.attempt,
+                version=entered.account.version,
+            )
+            bury(connection, self._database, letter)
+        return True
+
+    def _resolve(self, connection: Connection, entered: Entered, now: float) -> None:
+        how: Literal["replayed", "newer_success"] = "replayed" if entered.replays else "newer_success"
+        number, version = entered.account.student_number, entered.account.version
+        resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
+
+    def _unpark(self, connection: Connection, entered: Entered) -> None:
+        lot = entered.parked
+        if lot is not None:
+            parking.unpark(connection, self._target, lot.student_number, version=lot.version, bells=lot.bells)
+
+    def _park(self, connection: Connection, entered: Entered, now: float, why: Why) -> None:
+        row = lot_of(entered.turn, entered.parked, now, why)
+        if why.kind is Kind.RETRY:
+            row = replace(row, attempts=entered.attempt, age_s=age_s(entered, now))
+        parking.park(connection, self._database, self._target, row, seen=entered.parked)
+
+    def _come_back(self, connection: Connection, entered: Entered, now: float) -> None:
+        """A call outlived its lease: look again soon. What another owner has parked meanwhile is kept."""
+        due_at = now + LEASE_RETRY_MARGIN_S
+        if not parking.hasten(connection, self._target, entered.account.student_number, due_at):
+            late = Why(Kind.LEASED, due_at, "leased", "a call outlived its lease; comparing again")
+            row = lot_of(entered.turn, None, now, late)
+            parking.park(connection, self._database, self._target, row, seen=None)
+
+
+def _conclusion(entered: Entered, given: HandlerOutcome, outcome: HandlerOutcome) -> Conclusion:
+    number, version = entered.account.student_number, entered.account.version
+    ended = Conclusion(
+        number,
+        entered.epoch,
+        State.RETRYING,
+        version,
+        sequence=1,
+        replayed_event_id=entered.replays[-1] if entered.replays else None,
+        # Given up or not: what was unknown stays so until the target has been compared.
+        suspect=entered.doubtful and isinstance(outcome, Retry | Dead),
+        unknown=isinstance(given, Retry) and given.unknown,
+    )
+    if isinstance(outcome, Done):
+        return replace(ended, state=State.PROVISIONED, applied_version=version, digest=outcome.digest)
+    if isinstance(outcome, Waiting):
+        return replace(ended, state=State.WAITING, reason=outcome.reason, pending=outcome.pending)
+    if isinstance(outcome, Retry):
+        return replace(ended, reason=outcome.cause, replayed_event_id=None)
+    return replace(ended, state=State.FAILED, reason=outcome.cause)

@@ -1,0 +1,236 @@
+"""The first effect: who of a batch has something to do, and the leases for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from pipeline.announce import Entered, lane_of, replays_of
+from pipeline.burial import bury
+from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
+from pipeline.engine import Turn
+from pipeline.store import accounts, dead_letters, parking, target_states
+from pipeline.store.database import Database
+from pipeline.store.parking import Kind, Parked
+from pipeline.store.target_states import TargetState
+from pipeline.target import Dead, HandlerOutcome, Task, Waiting
+from schemas.account import Account, Stage
+from schemas.envelope import event_id
+
+ADMINISTRATIVE_PENDING = "administrative_enrolment_pending"
+AFTER_LEADER = "after_leader"
+
+
+@dataclass
+class Entry:
+    """What `enter` found: turns for the handler, and outcomes that need no target."""
+
+    work: dict[str, Entered] = field(default_factory=dict)
+    decided: dict[str, HandlerOutcome] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """What the handler is called with."""
+        return [entered.task for number, entered in self.work.items() if number not in self.decided]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the store says of the students of a batch, at one moment."""
+
+    now: float
+    accounts: Mapping[str, Account]
+    states: Mapping[str, TargetState]
+    parked: Mapping[str, Parked]
+    leader: Mapping[str, TargetState]
+
+
+class Door:
+    """Lets turns in, one batch in one transaction. Arguments as in `Effects`."""
+
+    def __init__(
+        self, *, target: str, owner: str, database: Database, lease_s: float, follows: str | None
+    ) -> None:
+        self._target = target
+        self._owner = owner
+        self._database = database
+        self._lease_s = lease_s
+        self._follows = follows
+
+    def enter(self, turns: Sequence[Turn], *, calling: bool) -> Entry:
+        """Take the leases of those who have something to do; park those whom somebody else works on.
+
+        Args:
+            turns: at most one per student.
+            calling: the target will be called: nobody is let in while an earlier call may have an effect.
+        """
+        entry = Entry()
+        with self._database.write() as connection:
+            known = self._load(connection, [turn.student_number for turn in turns])
+            for turn in turns:
+                entered = self._admit(connection, turn, known, calling=calling)
+                if entered is not None:
+                    entry.work[turn.student_number] = entered
+            self._lease(connection, entry, known.now)
+        for number, entered in entry.work.items():
+            if entered.account.stage is Stage.PRECREATED:
+                entry.decided[number] = Waiting(ADMINISTRATIVE_PENDING)
+        return entry
+
+    def _load(self, connection: Connection, numbers: Sequence[str]) -> _Known:
+        leader = target_states.states_of(connection, self._follows, numbers) if self._follows else {}
+        return _Known(
+            now=self._database.now(connection),
+            accounts=accounts.newest(connection, numbers),
+            states=target_states.states_of(connection, self._target, numbers),
+            parked=parking.parked_of(connection, self._target, numbers),
+            leader=leader,
+        )
+
+    def _admit(self, connection: Connection, turn: Turn, known: _Known, *, calling: bool) -> Entered | None:
+        number = turn.student_number
+        account, state = known.accounts.get(number), known.states.get(number)
+        lot = self._rang(connection, turn, known.parked.get(number))
+        if account is None:
+            self._bury_unknown(connection, turn, known.now)
+        elif state is not None and self._blocked(state, known.now, calling=calling):
+            self._park_leased(connection, turn, lot, known.now, state.lease_until)
+        elif _not_asked_for(account):
+            self._rest(connection, lot)
+        elif self._behind(turn, account, known.leader.get(number)):
+            self._wait_for_leader(connection, turn, state, lot, known.now)
+        elif _caught_up(turn, account, state, lot):
+            if lot is not None:
+                parking.unpark(connection, self._target, number, version=lot.version, bells=lot.bells)
+        else:
+            epoch = 1 + (state.lease_epoch if state is not None else 0)
+            return Entered(turn, account, epoch, state, lot, known.now, known.now + self._lease_s)
+        return None
+
+    def _rang(self, connection: Connection, turn: Turn, lot: Parked | None) -> Parked | None:
+        if lot is None or not turn.rang:
+            return lot
+        return parking.ring(
+            connection,
+            self._target,
+            lot,
+            version=turn.version,
+            bells=turn.rang,
+            lane=lane_of(turn, lot),
+            replay=turn.replays[-1] if turn.replays else None,
+        )
+
+    def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
+        if not calling and state.lease_owner == self._owner:
+            return False
+        return state.blocked(self._owner, now)
+
+    def _behind(self, turn: Turn, account: Account, leader: TargetState | None) -> bool:
+        """Whether the target that this one follows has not the newest version yet."""
+        if self._follows is None or account.stage is Stage.PRECREATED:
+            return False
+        return max(turn.version, leader.applied_version if leader is not None else 0) < account.version
+
+    def _lease(self, connection: Connection, entry: Entry, now: float) -> None:
+        epochs = {number: entered.epoch for number, entered in entry.work.items()}
+        taken = target_states.lease(
+            connection,
+            self._database,
+            self._target,
+            epochs,
+            owner=self._owner,
+            until=now + self._lease_s,
+        )
+        for number in epochs.keys() - taken:  # another process took it since this one looked
+            entered = entry.work.pop(number)
+            self._park_leased(connection, entered.turn, entered.parked, now, now)
+
+    # --- those who do not enter -------------------------------------------------------------------
+
+    def _rest(self, connection: Connection, lot: Parked | None) -> None:
+        """Only an event wakes this student: a row that stayed due would be looked at without end."""
+        if lot is not None:
+            parking.postpone(connection, self._target, lot.student_number, None)
+
+    def _wait_for_leader(
+        self,
+        connection: Connection,
+        turn: Turn,
+        state: TargetState | None,
+        lot: Parked | None,
+        now: float,
+    ) -> None:
+        """The leader's next outcome rings again; a replay that was asked for is kept until then."""
+        done = state.replayed_event_id if state is not None else None
+        if lot is not None or all(replay == done for replay in turn.replays):
+            self._rest(connection, lot)
+            return
+        why = Why(Kind.WAITING, None, AFTER_LEADER, f"a replay, after {self._follows}")
+        parking.park(connection, self._database, self._target, lot_of(turn, None, now, why), seen=None)
+
+    def _park_leased(
+        self, connection: Connection, turn: Turn, lot: Parked | None, now: float, until: float
+    ) -> None:
+        due_at = until + LEASE_RETRY_MARGIN_S
+        if lot is not None:
+            parking.postpone(connection, self._target, turn.student_number, due_at)
+            return
+        why = Why(Kind.LEASED, due_at, "leased", "another call may still be working on this student")
+        parking.park(connection, self._database, self._target, lot_of(turn, None, now, why), seen=None)
+
+    def _bury_unknown(self, connection: Connection, turn: Turn, now: float) -> None:
+        message = (
+            "the event names a student whom the registry does not know: find the producer that published it,"
+            " or import the registrar's file again"
+        )
+        dead = Dead("unknown_student", message)
+        letter_id = event_id("dead-letter", self._target, turn.student_number, turn.bell.event_id)
+        bury(connection, self._database, letter_of(self._target, turn, dead, letter_id=letter_id, now=now))
+
+
+def letter_of(
+    target: str,
+    turn: Turn,
+    dead: Dead,
+    *,
+    letter_id: str,
+    now: float,
+    attempts: int = 1,
+    version: int | None = None,
+) -> dead_letters.DeadLetter:
+    """The dead letter that a turn leaves."""
+    place = turn.places[-1] if turn.places else None
+    return dead_letters.DeadLetter(
+        id=letter_id,
+        consumer=target,
+        student_number=turn.student_number,
+        version=version,
+        cause=dead.cause,
+        message=dead.message,
+        attempts=attempts,
+        recorded_at=now,
+        topic=place.topic if place else None,
+        partition=place.partition if place else None,
+        offset=place.offset if place else None,
+        event_id=turn.bell.event_id,
+    )
+
+
+def _not_asked_for(account: Account) -> bool:
+    """Whether no target is touched for this account."""
+    never = account.stage is Stage.PRECREATED and account.activated_at is None
+    return never or account.stage is Stage.ERASED
+
+
+def _caught_up(turn: Turn, account: Account, state: TargetState | None, lot: Parked | None) -> bool:
+    """Whether the target is known to have this version, and nobody asked for a comparison.
+
+    One who was parked only because a call was under way has nothing else to do either.
+    """
+    if state is None or state.suspect or state.abandoned:
+        return False
+    if any(replay != state.replayed_event_id for replay in replays_of(turn, lot)):
+        return False
+    return state.applied_version >= account.version and (lot is None or lot.kind is Kind.LEASED)

@@ -1,0 +1,60 @@
+"""The rows that park students: what is kept of the row before, and how age is counted. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.announce import Entered, lane_of, replays_of
+from pipeline.engine import Turn
+from pipeline.store.parking import Kind, Parked
+
+LEASE_RETRY_MARGIN_S = 1.0
+"""How long after a lease's end a student is looked at, so that it has ended by every clock."""
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a student is parked.
+
+    Attributes:
+        due_at: database time, epoch seconds; None: only an event wakes it.
+        owed: whether the replays of the turn are still to be carried out.
+    """
+
+    kind: Kind
+    due_at: float | None
+    cause: str
+    message: str = ""
+    owed: bool = True
+
+
+def lot_of(turn: Turn, lot: Parked | None, now: float, why: Why) -> Parked:
+    """The row that parks this turn, in place of `lot`. Waiting for a precondition forgets failures."""
+    forget = lot is None or Kind.WAITING in (why.kind, lot.kind)
+    owed = replays_of(turn, lot) if why.owed else ()
+    return Parked(
+        student_number=turn.student_number,
+        kind=why.kind,
+        version=max(turn.version, lot.version if lot is not None else 0),
+        bells=lot.bells if lot is not None else 1,
+        due_at=why.due_at,
+        attempts=0 if lot is None or forget else lot.attempts,
+        first_at=now if lot is None or forget else lot.first_at,
+        age_s=0.0 if lot is None or forget else lot.age_s,
+        counted_at=now,
+        cause=why.cause,
+        message=why.message,
+        lane=lane_of(turn, lot),
+        event_id=owed[-1] if owed else turn.bell.event_id,
+        replay=bool(owed),
+    )
+
+
+def age_s(entered: Entered, now: float) -> float:
+    """Seconds since the first failure, less the times when the target was down: a turn only comes when the
+    target is up, so at most the planned delay is counted for each interval between two turns."""
+    lot = entered.parked
+    if lot is None or lot.kind is not Kind.RETRY:
+        return 0.0
+    planned = (lot.due_at if lot.due_at is not None else now) - lot.counted_at
+    return lot.age_s + max(0.0, min(now - lot.counted_at, planned))

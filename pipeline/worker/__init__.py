@@ -1,0 +1,7 @@
+"""The one loop that drives the engine with threads: reads bells, starts turns, commits offsets."""
+
+from pipeline.worker.bells import bell_for, topics_for
+from pipeline.worker.loop import TargetWorker
+from pipeline.worker.observer import Observer
+
+__all__ = ["Observer", "TargetWorker", "bell_for", "topics_for"]

@@ -1,0 +1,285 @@
+"""The loop of a target consumer.
+
+One thread owns the log's consumer and the engine; `slots` threads call the target. Results come back through
+a queue, so the engine is never touched by two threads.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.effects import Effects
+from pipeline.engine import Batch, Bell, Engine, Place
+from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, fault
+from pipeline.eventlog.port import Consumer, LogError, LogUnavailable, NotAssigned, Record, TopicPartition
+from pipeline.store import parking
+from pipeline.store.database import Database
+from pipeline.target import Handler
+from pipeline.worker.bells import bell_for, bury_poison
+from pipeline.worker.calls import Calls, Result
+from pipeline.worker.observer import Observer
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import EnvelopeError, from_record
+
+POLL_S = 0.02
+COMMIT_EVERY_S = 0.2
+PARKED_LOOK_EVERY_S = 0.25
+PARKED_PER_PAGE = 200
+REPORT_EVERY_S = 1.0
+STORE_PAUSE_S = 1.0
+RECORDS_PER_POLL = 500
+
+
+class TargetWorker:
+    """One target consumer in one process.
+
+    Args:
+        handler: closed when the worker ends.
+        effects: with an owner's name that no other worker has, nor had.
+        consumer: its member of the consumer group; owned by the thread that calls `run`, closed at its end.
+        clock: monotonic seconds, for the engine.
+        grace_s: how long a stop waits for calls that are under way.
+    """
+
+    def __init__(
+        self,
+        *,
+        handler: Handler,
+        engine: Engine,
+        effects: Effects,
+        consumer: Consumer,
+        database: Database,
+        observer: Observer,
+        follows: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        grace_s: float = 20.0,
+    ) -> None:
+        self.name = handler.name
+        self._handler = handler
+        self._engine = engine
+        self._effects = effects
+        self._consumer = consumer
+        self._database = database
+        self._observer = observer
+        self._follows = follows
+        self._clock = clock
+        self._grace_s = grace_s
+        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self._calls = Calls(handler, effects, observer, self._results, clock)
+        self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
+        self._owned: frozenset[TopicPartition] = frozenset()
+        self._next_commit = self._next_parked = self._next_report = 0.0
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def run(self, stopping: threading.Event) -> None:
+        """Work until told to stop, then finish what is under way and commit.
+
+        Raises:
+            OffsetOutOfRange: the log lost records that this consumer has not read: see its docstring.
+        """
+        pool = ThreadPoolExecutor(self._engine.limits.slots + 1, thread_name_prefix=self.name)
+        why = "an error ended the loop; the log has it"
+        try:
+            while not stopping.is_set():
+                try:
+                    self._step(pool)
+                except (DependencyDown, LogUnavailable) as error:
+                    self._observer.trouble(self.name, str(error))
+                    self._observer.state(self.name, "down", str(error))
+                    stopping.wait(STORE_PAUSE_S)
+            why = "the process was told to stop"
+        finally:
+            try:
+                self._drain()
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if not self._engine.running:  # a call that outlives the grace still needs its connections
+                    self._handler.close()
+                self._observer.state(self.name, "stopped", why)
+
+    def _step(self, pool: ThreadPoolExecutor) -> None:
+        now = self._clock()
+        self._collect(wait_s=0.0)
+        self._wake_parked(now)
+        self._read()
+        self._start(pool)
+        self._commit(self._clock())
+        self._report(now)
+
+    def _read(self) -> None:
+        """Read bells; when every slot is taken, wait for a result rather than for a record."""
+        self._pause_full_lanes()
+        busy = self._engine.ready > 0 and self._engine.running > 0
+        due_in = self._engine.due_in(self._clock())
+        wait_s = 0.0 if busy else min(POLL_S, due_in if due_in is not None else POLL_S)
+        if self._unread:
+            self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
+        else:
+            self._unread.extend(self._consumer.poll(RECORDS_PER_POLL, wait_s))
+        while self._unread:
+            self._admit(self._unread[0])
+            self._unread.popleft()
+        owned = self._consumer.assignment()
+        if owned != self._owned:
+            self._engine.revoke((tp.topic, tp.partition) for tp in self._owned - owned)
+            self._owned = owned
+        if busy:
+            self._collect(wait_s=POLL_S)
+
+    def _admit(self, record: Record) -> None:
+        place = Place(record.topic, record.partition, record.offset)
+        try:
+            message = from_record(record.key, record.headers, record.value)
+        except EnvelopeError as error:
+            bury_poison(self._database, self.name, record, error)
+            self._observer.trouble(self.name, f"{record.topic}/{record.partition}@{record.offset}: {error}")
+            self._engine.skip(place)
+            return
+        bell = bell_for(self.name, self._follows, message, place)
+        if bell is None:
+            self._engine.skip(place)
+        else:
+            self._engine.offer(bell, self._clock())
+
+    def _pause_full_lanes(self) -> None:
+        """Said anew each time, for what is owned now: a partition may have been lost and won meanwhile."""
+        owned = self._consumer.assignment()
+        full = {lane for lane in Lane if self._engine.capacity(lane) == 0}
+        pause = {tp for tp in owned if catalogue.lane_of(tp.topic) in full}
+        self._consumer.pause(pause)
+        self._consumer.resume(owned - pause)
+
+    def _start(self, pool: ThreadPoolExecutor) -> None:
+        now = self._clock()
+        if self._engine.circuit.probe_due(now):
+            pool.submit(self._calls.probe)
+        while (batch := self._engine.take(now)) is not None:
+            pool.submit(self._calls.work, batch)
+
+    def _wake_parked(self, now: float) -> None:
+        if now < self._next_parked or not self._engine.circuit.passes:
+            return
+        self._next_parked = now + PARKED_LOOK_EVERY_S
+        with self._database.read() as connection:
+            rows = parking.due(connection, self.name, self._database.now(connection), limit=PARKED_PER_PAGE)
+        for row in rows:
+            bell = Bell(row.student_number, row.version, row.lane, row.event_id, row.replay)
+            self._engine.offer(bell, now)
+
+    # --- results ----------------------------------------------------------------------------------
+
+    def _collect(self, *, wait_s: float) -> None:
+        """Take in what has ended.
+
+        Raises:
+            DependencyDown: a result says so; it is taken in, and so may be others before it.
+        """
+        while True:
+            try:
+                result = self._results.get(timeout=wait_s) if wait_s else self._results.get_nowait()
+            except queue.Empty:
+                return
+            wait_s = 0.0
+            self._apply(result)
+
+    def _apply(self, result: Result) -> None:
+        now, error, batch = self._clock(), result.error, result.batch
+        if batch is None:
+            charged = self._engine.probed(now, ok=error is None, reason=_reason(error))
+            if charged is not None:
+                self._charge(charged)
+        elif error is None:
+            self._engine.settled(batch, now, answered=result.answered)
+        elif isinstance(error, TargetDown):
+            self._engine.tripped(batch, now, _reason(error))
+        elif isinstance(error, Throttled):
+            self._engine.throttled(batch, now, _reason(error), error.retry_after_s)
+        elif isinstance(error, Misconfigured):
+            self._engine.misconfigured(batch, now, _reason(error))
+        elif isinstance(error, (DependencyDown, LogError)):
+            self._engine.repeat(batch, now, alone=False)
+            raise DependencyDown(str(error)) from error
+        else:
+            self._fault(batch, error)
+
+    def _fault(self, batch: Batch, error: Exception) -> None:
+        """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
+        self._observer.trouble(self.name, f"unexpected: {fault(error)}")
+        if len(batch.turns) > 1 or not batch.turns[0].alone:
+            self._engine.repeat(batch, self._clock(), alone=True)
+            return
+        try:
+            self._effects.bury_fault(batch.turns[0], error)
+        except DependencyDown:
+            self._engine.repeat(batch, self._clock(), alone=True)
+            raise
+        self._engine.settled(batch, self._clock(), answered=False)
+
+    def _charge(self, batch: Batch) -> None:
+        """A student's work failed alone while the target is well: that costs an attempt. It is no evidence
+        that the target is well: the next student's work is."""
+        try:
+            self._effects.charge(batch.turns)
+        except (DependencyDown, LogError) as error:
+            self._engine.repeat(batch, self._clock(), alone=True)
+            raise DependencyDown(str(error)) from error
+        except Exception as error:  # noqa: BLE001  # as for any turn
+            self._fault(batch, error)
+        else:
+            self._engine.settled(batch, self._clock(), answered=False)
+
+    # --- committing and reporting -----------------------------------------------------------------
+
+    def _commit(self, now: float, *, force: bool = False) -> None:
+        if now < self._next_commit and not force:
+            return
+        self._next_commit = now + COMMIT_EVERY_S
+        owned = self._consumer.assignment()
+        moved = {
+            tp: offset for tp, offset in self._engine.to_commit().items() if TopicPartition(*tp) in owned
+        }
+        if moved:
+            try:
+                self._consumer.commit({TopicPartition(*tp): offset for tp, offset in moved.items()})
+            except NotAssigned as error:  # the new owner repeats what we could not commit: that is harmless
+                self._observer.trouble(self.name, str(error))
+            self._engine.committed(moved)
+
+    def _report(self, now: float) -> None:
+        if now < self._next_report:
+            return
+        self._next_report = now + REPORT_EVERY_S
+        circuit = self._engine.circuit
+        self._observer.state(self.name, "running" if circuit.passes else circuit.state, circuit.reason)
+        self._observer.lag(self.name, self._consumer.lag())
+
+    def _drain(self) -> None:
+        """Finish what is under way within the grace, commit, and leave the group."""
+        give_up_at = self._clock() + self._grace_s
+        try:
+            while self._engine.running and self._clock() < give_up_at:
+                try:
+                    self._collect(wait_s=POLL_S)
+                except DependencyDown as error:  # that batch repeats; the others may still end well
+                    self._observer.trouble(self.name, f"while stopping: {error}")
+            self._commit(self._clock(), force=True)
+        except (DependencyDown, LogError) as error:
+            self._observer.trouble(self.name, f"while stopping: {error}")
+        finally:
+            self._consumer.close()
+
+
+def _reason(error: Exception | None) -> str:
+    """What the operator reads: the fault, and the remedy where there is one."""
+    if error is None:
+        return ""
+    if not isinstance(error, SesameError):
+        return fault(error)
+    return f"{error} {error.remedy}".strip()

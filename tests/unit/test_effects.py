@@ -1,0 +1,402 @@
+"""The effects of single turns, in two process lives on one real store: leases, doubt, parking and ids."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.effects import Effects, Entry
+from pipeline.engine import Backoff, Bell, Place, Turn
+from pipeline.outbox import OutboxRelay
+from pipeline.store import parking, target_states
+from pipeline.store.parking import Kind
+from pipeline.store.target_states import Conclusion, State
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from schemas import catalogue
+from schemas.account import Lane, Stage
+from schemas.events import TargetFailed
+from tests.unit.pipeline_kit import NOW, Plant, Target
+
+DONE = Done("sha256:" + "0" * 64, changed=True)
+UNKNOWN = Retry("timed_out", "no answer", unknown=True)
+REFUSED = Retry("target_busy", "busy")
+WAITING = Waiting("pedagogical_enrolment_pending", ("L1INFO-2026",))
+
+
+class Clock:
+    """The database's time."""
+
+    def __init__(self) -> None:
+        self.now = NOW.timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def plant(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
+    plant = Plant(tmp_path, clock=clock)
+    yield plant
+    plant.close()
+
+
+@pytest.fixture
+def mailbox(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
+    plant = Plant(tmp_path, Target("mailbox"), follows="directory", clock=clock)
+    yield plant
+    plant.close()
+
+
+_OFFSETS = itertools.count()
+
+
+def bell(number: str, version: int = 1, event: str = "bell", *, bulk: bool = False) -> Turn:
+    """A turn of one bell of the log."""
+    lane = Lane.BULK if bulk else Lane.PERSONAL
+    place = Place(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0, next(_OFFSETS))
+    return Turn((Bell(number, version, lane, event, place=place),))
+
+
+def replay(number: str, event: str = "replay") -> Turn:
+    place = Place(catalogue.ACTIVATIONS, 0, next(_OFFSETS))
+    return Turn((Bell(number, 0, Lane.PERSONAL, event, replay=True, place=place),))
+
+
+def woken(plant: Plant, number: str) -> Turn:
+    """The turn of one who comes out of the parking lot."""
+    row = plant.parked(number)
+    assert row is not None
+    return Turn((Bell(number, row.version, row.lane, row.event_id, row.replay),))
+
+
+def end(effects: Effects, entry: Entry, outcome: HandlerOutcome) -> None:
+    outcomes = dict.fromkeys(entry.work, outcome)
+    effects.publish(entry, outcomes)
+    effects.record(entry, outcomes)
+
+
+def leader_has(plant: Plant, number: str, version: int) -> None:
+    with plant.database.write() as connection:
+        states = target_states.states_of(connection, "directory", [number])
+        epoch = states[number].lease_epoch + 1 if states else 1
+        target_states.lease(connection, plant.database, "directory", {number: epoch}, owner="d", until=0.0)
+        ended = Conclusion(
+            number, epoch, State.PROVISIONED, version, sequence=1, applied_version=version, digest="d"
+        )
+        assert target_states.conclude(connection, "directory", ended, now=0.0)
+
+
+# --- doubt ----------------------------------------------------------------------------------------
+
+
+def test_what_is_given_up_after_an_unknown_outcome_keeps_its_lease_until_the_call_is_over(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.backoff = Backoff(attempts_max=1)
+    plant.account("A")
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A")]), UNKNOWN)
+    assert [letter.cause for letter in plant.letters()] == ["timed_out"]
+    plant.account("A", 2)
+    assert effects.enter([bell("A", 2, "bell-2")]).work == {}
+    clock.now += plant.lease_s + 1
+    entry = effects.enter([woken(plant, "A")])
+    assert entry.work["A"].task.compare
+
+
+@pytest.mark.parametrize("how", ["given_back", "retried", "dead"])
+def test_a_doubt_outlives_turns_that_did_not_compare(plant: Plant, clock: Clock, how: str) -> None:
+    plant.account("A")
+    plant.effects().enter([bell("A")])  # and the process is killed
+    clock.now += plant.lease_s + 1
+    effects = plant.effects()
+    entry = effects.enter([bell("A")])
+    assert entry.work["A"].task.compare
+    if how == "given_back":
+        effects.give_back(entry, unknown=False)
+    else:
+        end(effects, entry, REFUSED if how == "retried" else Dead("refused", "no"))
+    again = effects.enter([bell("A", event="bell-2")])  # at once: nothing is under way any more
+    assert again.work["A"].task.compare
+
+
+def test_one_who_needed_no_call_is_not_in_doubt_after_an_outage(plant: Plant) -> None:
+    plant.account("A", stage=Stage.PRECREATED)
+    plant.account("B")
+    effects = plant.effects()
+    effects.give_back(effects.enter([bell("A"), bell("B")]), unknown=True)
+    states = [plant.state(number) for number in "AB"]
+    assert [state is not None and state.suspect for state in states] == [False, True]
+
+
+def test_a_call_that_returns_too_late_makes_the_present_owners_work_uncertain_too(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    late, present = plant.effects(), plant.effects()
+    slow = late.enter([bell("A")])
+    clock.now += plant.lease_s + 1
+    plant.account("A", 2)
+    entry = present.enter([bell("A", 2, "bell-2")])
+    late.record(slow, {"A": DONE})  # perhaps its write came after the other's reading back
+    present.record(entry, {"A": DONE})
+    assert plant.applied("A") == 0
+    clock.now += plant.lease_s + 2
+    again = present.enter([woken(plant, "A")])
+    assert again.work["A"].task.compare
+    end(present, again, DONE)
+    assert plant.applied("A") == 2
+    assert plant.parked("A") is None
+
+
+# --- parking --------------------------------------------------------------------------------------
+
+
+def test_a_bell_that_another_process_reads_during_a_call_is_not_swallowed_by_the_parking(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    here, elsewhere = plant.effects(), plant.effects()
+    entry = here.enter([bell("A")])
+    plant.account("A", 2)
+    assert elsewhere.enter([bell("A", 2, "bell-2")]).work == {}
+    end(here, entry, WAITING)
+    row = plant.parked("A")
+    assert row is not None
+    assert (row.version, row.kind) == (2, Kind.WAITING)
+    assert row.due_at is not None
+    assert row.due_at <= clock.now
+
+
+def test_a_success_does_not_take_away_a_row_that_rang_meanwhile(plant: Plant) -> None:
+    plant.account("A")
+    here, elsewhere = plant.effects(), plant.effects()
+    end(here, here.enter([bell("A")]), REFUSED)
+    entry = here.enter([woken(plant, "A")])
+    elsewhere.enter([bell("A", 2, "bell-2")])
+    end(here, entry, DONE)
+    row = plant.parked("A")
+    assert row is not None
+    assert (row.due_at, row.attempts) == (0.0, 0)
+
+
+def test_a_replay_that_meets_a_lease_is_compared_when_the_lease_is_over(plant: Plant, clock: Clock) -> None:
+    plant.account("A")
+    here, elsewhere = plant.effects(), plant.effects()
+    end(here, here.enter([bell("A")]), REFUSED)
+    entry = here.enter([woken(plant, "A")])
+    assert elsewhere.enter([replay("A")]).work == {}
+    end(here, entry, DONE)
+    again = here.enter([bell("A", event="bell-2")])  # another bell comes first
+    assert again.work["A"].task.compare
+    assert again.work["A"].replays == ("replay",)
+    end(here, again, DONE)
+    state = plant.state("A")
+    assert state is not None
+    assert state.replayed_event_id == "replay"
+    assert plant.parked("A") is None
+
+
+def test_a_persons_bell_lifts_what_was_parked_in_bulk(plant: Plant) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A", bulk=True)]), UNKNOWN)
+    effects.enter([bell("A", 1, "act")])  # parked again: the call may still have an effect
+    row = plant.parked("A")
+    assert row is not None
+    assert row.lane is Lane.PERSONAL
+
+
+def test_a_bulk_replay_does_not_push_a_person_back(plant: Plant) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A")]), REFUSED)
+    end(effects, effects.enter([bell("A", event="import", bulk=True)]), REFUSED)
+    row = plant.parked("A")
+    assert row is not None
+    assert row.lane is Lane.PERSONAL
+
+
+def test_one_parked_by_a_lease_alone_has_nothing_to_do_when_the_other_has_done_it(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    here, elsewhere = plant.effects(), plant.effects()
+    entry = here.enter([bell("A")])
+    elsewhere.enter([bell("A")])  # a redelivery after a rebalance
+    end(here, entry, DONE)
+    assert elsewhere.enter([woken(plant, "A")]).work == {}
+    assert plant.parked("A") is None
+
+
+def test_failures_before_a_waiting_do_not_count_afterwards(plant: Plant) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    for outcome in (REFUSED, REFUSED, WAITING, REFUSED):
+        turn = woken(plant, "A") if plant.parked("A") else bell("A")
+        end(effects, effects.enter([turn]), outcome)
+    row = plant.parked("A")
+    assert row is not None
+    assert row.attempts == 1
+
+
+def test_age_counts_the_planned_delays_and_not_an_outage_between(plant: Plant, clock: Clock) -> None:
+    plant.backoff = Backoff(delay_s_min=10.0, jitter=0.0, attempts_max=100)
+    plant.account("A")
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A")]), REFUSED)
+    clock.now += 8 * 3600.0  # the target was down all night
+    end(effects, effects.enter([woken(plant, "A")]), REFUSED)
+    row = plant.parked("A")
+    assert row is not None
+    assert row.age_s == pytest.approx(10.0)
+
+
+# --- a follower -----------------------------------------------------------------------------------
+
+
+def test_a_waiting_follower_whose_leader_lags_is_not_looked_at_without_end(mailbox: Plant) -> None:
+    mailbox.account("A")
+    leader_has(mailbox, "A", 1)
+    effects = mailbox.effects()
+    end(effects, effects.enter([bell("A")]), WAITING)
+    mailbox.account("A", 2)
+    assert effects.enter([woken(mailbox, "A")]).work == {}
+    row = mailbox.parked("A")
+    assert row is not None
+    assert row.due_at is None
+    assert "A" in effects.enter([bell("A", 2, "directory-2")]).work  # its leader's next outcome
+
+
+def test_a_followers_replay_waits_for_its_leader_and_is_not_lost(mailbox: Plant) -> None:
+    mailbox.account("A", 2)
+    leader_has(mailbox, "A", 1)
+    effects = mailbox.effects()
+    assert effects.enter([replay("A")]).work == {}
+    leader_has(mailbox, "A", 2)
+    entry = effects.enter([bell("A", 2, "directory-2")])
+    assert entry.work["A"].replays == ("replay",)
+    end(effects, entry, DONE)
+    assert mailbox.parked("A") is None
+    assert effects.enter([replay("A")]).work == {}  # redelivered
+
+
+def test_a_redelivered_replay_parks_nobody_behind_a_lagging_leader(mailbox: Plant) -> None:
+    mailbox.account("A")
+    leader_has(mailbox, "A", 1)
+    effects = mailbox.effects()
+    end(effects, effects.enter([replay("A")]), DONE)
+    mailbox.account("A", 2)
+    effects.enter([replay("A")])
+    assert mailbox.parked("A") is None
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+def ids(plant: Plant) -> list[str]:
+    return [message.id for message in plant.read(*catalogue.both_lanes(catalogue.OUTCOMES))]
+
+
+def test_a_process_killed_between_publishing_and_recording_is_repeated_under_one_id(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    killed, successor = plant.effects(), plant.effects()
+    killed.publish(killed.enter([bell("A")]), {"A": DONE})
+    assert successor.enter([bell("A")]).work == {}
+    clock.now += plant.lease_s + 2
+    end(successor, successor.enter([woken(plant, "A")]), DONE)
+    first, second = ids(plant)
+    assert first == second
+
+
+def test_a_later_look_with_the_same_cause_and_attempt_is_told_from_the_earlier_one(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    other = Waiting("mailbox_full")
+    for outcome in (WAITING, REFUSED, WAITING, REFUSED, WAITING, other):
+        turn = woken(plant, "A") if plant.parked("A") else bell("A")
+        end(effects, effects.enter([turn]), outcome)
+        clock.now += 1000.0
+    assert len(ids(plant)) == len(set(ids(plant))) == 4
+
+
+# --- ends -----------------------------------------------------------------------------------------
+
+
+def test_an_unforeseen_fault_leaves_a_dead_letter_a_failed_state_and_an_outcome(plant: Plant) -> None:
+    plant.account("A", 3)
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A", 3)]), REFUSED)
+    effects.bury_fault(woken(plant, "A"), KeyError("oops"))
+    [letter] = plant.letters()
+    assert (letter.cause, letter.version) == ("internal_error", 3)
+    assert plant.parked("A") is None
+    state = plant.state("A")
+    assert state is not None
+    assert (state.state, state.state_version, state.suspect) == (State.FAILED, 3, True)
+    OutboxRelay(plant.database, plant.producer).send_page()
+    [event] = plant.outcomes()
+    assert isinstance(event, TargetFailed)
+    assert (event.version, event.dead_letter_id) == (3, letter.id)
+
+
+def test_a_charge_costs_an_attempt_even_while_the_call_may_still_have_an_effect(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    effects.give_back(effects.enter([bell("A")]), unknown=True)
+    until = clock.now + plant.lease_s
+    effects.charge([bell("A")])
+    row, state = plant.parked("A"), plant.state("A")
+    assert row is not None
+    assert state is not None
+    assert (row.attempts, row.cause) == (1, "fails_alone")
+    assert row.due_at is not None
+    assert row.due_at > until
+    assert effects.enter([bell("A", event="bell-2")]).work == {}
+
+
+def test_a_charge_does_not_touch_a_student_whom_another_process_works_on(plant: Plant) -> None:
+    plant.account("A")
+    here, elsewhere = plant.effects(), plant.effects()
+    entry = here.enter([bell("A")])
+    elsewhere.charge([bell("A")])
+    end(here, entry, DONE)
+    assert plant.applied("A") == 1
+
+
+def test_two_processes_that_look_at_one_moment_cannot_both_have_the_lease(plant: Plant) -> None:
+    def lease(owner: str) -> set[str]:
+        with plant.database.write() as connection:
+            return target_states.lease(
+                connection, plant.database, "directory", {"A": 1}, owner=owner, until=9e9
+            )
+
+    assert lease("one") == {"A"}
+    assert lease("two") == set()
+
+
+def test_personal_rows_of_the_parking_lot_do_not_stand_behind_bulk_ones(plant: Plant, clock: Clock) -> None:
+    plant.backoff = Backoff(delay_s_min=1.0, delay_s_max=1.0)
+    effects = plant.effects()
+    for number in ("B1", "B2", "B3", "P1"):
+        plant.account(number)
+        end(effects, effects.enter([bell(number, bulk=number != "P1")]), REFUSED)
+        clock.now += 1.0
+    clock.now += 60.0
+    with plant.database.read() as connection:
+        due = parking.due(connection, "directory", clock.now, limit=2)
+    assert [row.student_number for row in due] == ["P1", "B1", "B2"]

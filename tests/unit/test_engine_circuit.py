@@ -1,0 +1,105 @@
+"""The engine when calls fail as a whole: who is tried alone, who is charged, and what is no news."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
+from schemas.account import Lane
+from schemas.catalogue import ACCOUNTS, BULK
+
+LIMITS = Limits(batch_size=2, linger_s=0.0, slots=3, slots_personal=0, gap_max=10)
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine(LIMITS)
+
+
+def ring(engine: Engine, *numbers: str, start: int = 0) -> None:
+    for offset, number in enumerate(numbers, start):
+        engine.offer(Bell(number, 1, Lane.PERSONAL, f"e{offset}", place=Place(ACCOUNTS, 0, offset)), 0.0)
+
+
+def taken(engine: Engine, now: float = 0.0) -> Batch:
+    batch = engine.take(now)
+    assert batch is not None
+    return batch
+
+
+def numbers(batch: Batch) -> list[str]:
+    return [turn.student_number for turn in batch.turns]
+
+
+def probe(engine: Engine, now: float) -> Batch | None:
+    assert engine.circuit.probe_due(now)
+    return engine.probed(now, ok=True)
+
+
+def test_one_who_was_in_a_failed_call_stays_alone_through_the_parking_lot(engine: Engine) -> None:
+    ring(engine, "A", "B")
+    engine.tripped(taken(engine), 0.0, "timed out")
+    probe(engine, 1.0)
+    parked = taken(engine, 1.0)  # A is left alone: the call that timed out may still have an effect
+    engine.settled(parked, 1.0, answered=False)
+    engine.settled(taken(engine, 1.0), 1.0, answered=True)
+    ring(engine, "C", start=2)
+    engine.offer(Bell("A", 1, Lane.PERSONAL, "e0"), 2.0)
+    assert [numbers(taken(engine, 2.0)) for _ in range(2)] == [["C"], ["A"]]
+
+
+def test_one_whose_work_was_answered_runs_with_the_others_again(engine: Engine) -> None:
+    ring(engine, "A")
+    engine.tripped(taken(engine), 0.0, "timed out")
+    probe(engine, 1.0)
+    engine.settled(taken(engine, 1.0), 1.0, answered=True)
+    ring(engine, "A", "B", start=1)
+    assert numbers(taken(engine, 2.0)) == ["A", "B"]
+
+
+def test_a_charge_is_no_evidence_that_the_target_is_well(engine: Engine) -> None:
+    ring(engine, "A", "B", "C")
+    engine.tripped(taken(engine), 0.0, "500")
+    probe(engine, 1.0)
+    engine.tripped(taken(engine, 1.0), 1.0, "500")
+    charged = probe(engine, 10.0)
+    assert charged is not None
+    engine.settled(charged, 10.0, answered=False)
+    assert engine.circuit.state is CircuitState.HALF_OPEN
+    assert numbers(taken(engine, 10.0)) == ["B"]
+    assert engine.take(10.0) is None
+
+
+def test_one_whom_the_target_refuses_alone_does_not_stop_the_others_for_ever(engine: Engine) -> None:
+    ring(engine, "A", "B")
+    engine.misconfigured(taken(engine), 0.0, "insufficient rights")
+    assert probe(engine, 30.0) is None
+    alone = taken(engine, 30.0)
+    assert numbers(alone) == ["A"]
+    engine.misconfigured(alone, 30.0, "insufficient rights")
+    charged = probe(engine, 60.0)
+    assert charged is not None
+    assert numbers(charged) == ["A"]
+    engine.settled(charged, 60.0, answered=False)
+    assert numbers(taken(engine, 60.0)) == ["B"]
+
+
+def test_a_call_that_was_under_way_in_the_outage_tells_nothing_new_when_it_fails(engine: Engine) -> None:
+    ring(engine, "A", "B", "C", "D")
+    first, hanging = taken(engine), taken(engine)
+    engine.tripped(first, 0.0, "refused")
+    probe(engine, 1.0)
+    trial = taken(engine, 1.0)  # the hanging call does not hold the trial up
+    engine.tripped(hanging, 2.0, "timed out")
+    assert engine.circuit.passes
+    engine.settled(trial, 3.0, answered=True)
+    assert engine.circuit.state is CircuitState.CLOSED
+    assert {number for _ in range(3) for number in numbers(taken(engine, 3.0))} == {"B", "C", "D"}
+
+
+def test_a_person_is_read_however_far_bulk_work_runs_ahead(engine: Engine) -> None:
+    for offset in range(LIMITS.gap_max):
+        place = Place(ACCOUNTS + BULK, 0, offset)
+        engine.offer(Bell(f"S{offset}", 1, Lane.BULK, f"e{offset}", place=place), 0.0)
+    assert engine.capacity(Lane.BULK) == 0
+    assert engine.capacity(Lane.PERSONAL) > 0

@@ -1,0 +1,255 @@
+"""The worker's loop when things around it fail: partitions, the store, a target that hangs, its own stop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.effects import Effects, Entry
+from pipeline.engine import Backoff, Limits, Turn
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown
+from pipeline.eventlog.port import Consumer, NewRecord, Record
+from pipeline.store.target_states import State
+from pipeline.target import HandlerOutcome, Retry, Task
+from pipeline.worker.loop import RECORDS_PER_POLL
+from schemas import catalogue
+from schemas.account import Lane
+from tests.unit.pipeline_kit import PATIENCE_S, Plant
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    plant = Plant(tmp_path)
+    yield plant
+    plant.close()
+
+
+class Gate:
+    """A target that hangs until it is let go."""
+
+    def __init__(self, *numbers: str) -> None:
+        self.numbers = numbers
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def __call__(self, task: Task) -> None:
+        if task.account.student_number in self.numbers:
+            self.reached.set()
+            assert self.open.wait(PATIENCE_S)
+
+
+def test_a_lane_that_was_full_when_its_partitions_were_lost_is_read_again_afterwards(plant: Plant) -> None:
+    gate = Gate("A")
+    plant.target.script = gate
+    plant.limits = replace(plant.limits, in_hand_max=1)
+    plant.account("A")
+    plant.account("B")
+    plant.ring("A")
+    consumer = plant.consumer()
+    plant.start(consumer=consumer)
+    assert gate.reached.wait(PATIENCE_S)
+    plant.until(lambda: "running" in plant.observer.states)
+    other = plant.consumer()  # a restart of the same member takes the group over, and goes
+    plant.until(lambda: not consumer.assignment())
+    gate.open.set()
+    plant.until(lambda: plant.applied("A") == 1)
+    other.close()
+    plant.ring("B")
+    plant.until(lambda: plant.applied("B") == 1)
+    plant.stop()
+    assert plant.lag() == 0
+
+
+@pytest.mark.parametrize("error", [TargetDown("timed out"), Misconfigured("insufficient rights")])
+def test_a_student_whose_calls_always_hang_is_given_up_and_the_others_go_on(
+    plant: Plant, error: Exception
+) -> None:
+    plant.target.script = lambda task: error if task.account.student_number == "C" else None
+    plant.lease_s = 0.1
+    plant.limits = replace(plant.limits, misconfigured_delay_s=0.05)
+    plant.backoff = Backoff(delay_s_min=0.01, delay_s_max=0.01, attempts_max=2)
+    for number in "ABCDE":
+        plant.account(number)
+        plant.ring(number)
+    plant.start()
+    plant.until(lambda: len(plant.letters()) == 1)
+    plant.until(lambda: all(plant.applied(number) == 1 for number in "ABDE"))
+    plant.stop()
+    [letter] = plant.letters()
+    assert (letter.student_number, letter.cause, letter.attempts) == ("C", "fails_alone", 2)
+    assert plant.lag() == 0
+
+
+def test_charging_one_student_does_not_close_the_circuit(plant: Plant) -> None:
+    """While every student's work fails and the probe succeeds, one is tried at a time."""
+    plant.target.script = lambda _task: TargetDown("500", unknown=False)
+    plant.backoff = Backoff(delay_s_min=60.0, attempts_max=100)
+    for number in "ABCDEFGHIJ":
+        plant.account(number)
+        plant.ring(number)
+    plant.start()
+    plant.until(lambda: sum(plant.parked(number) is not None for number in "ABCDEFGHIJ") >= 4)
+    plant.stop()
+    rang_together = [call for call in plant.target.calls if len(call) > 1]
+    assert len(rang_together) <= plant.limits.slots  # only those that were under way at first
+
+
+class Failing(Effects):
+    """Meets an unforeseen fault for one student, and a store that is away when it is to be buried."""
+
+    number = "A"
+    away = 1
+
+    def enter(self, turns: Sequence[Turn]) -> Entry:
+        if any(turn.student_number == self.number for turn in turns):
+            raise KeyError("oops")
+        return super().enter(turns)
+
+    def bury_fault(self, turn: Turn, error: Exception) -> None:
+        if self.away:
+            self.away -= 1
+            raise DependencyDown("away")
+        super().bury_fault(turn, error)
+
+
+def test_an_unforeseen_fault_is_buried_once_the_store_is_back(plant: Plant) -> None:
+    effects = plant.effects()
+    effects.__class__ = Failing
+    for number in "ABC":
+        plant.account(number)
+        plant.ring(number)
+    plant.start(effects)
+    plant.until(lambda: len(plant.letters()) == 1)
+    plant.until(lambda: all(plant.applied(number) == 1 for number in "BC"))
+    plant.stop()
+    [letter] = plant.letters()
+    assert (letter.student_number, letter.cause) == ("A", "internal_error")
+    assert plant.lag() == 0
+
+
+def test_a_fault_that_was_parked_before_is_buried_and_does_not_come_again(plant: Plant) -> None:
+    plant.target.script = lambda _task: Retry("target_busy", "busy", after_s=0.01)
+    effects = plant.effects()
+    plant.account("A")
+    plant.ring("A")
+    plant.start(effects)
+    plant.until(lambda: plant.parked("A") is not None)
+    effects.__class__ = Failing
+    plant.until(lambda: len(plant.letters()) == 1)
+    plant.until(lambda: plant.parked("A") is None)
+    plant.stop()
+    state = plant.state("A")
+    assert state is not None
+    assert state.state is State.FAILED
+
+
+class Counting:
+    """A consumer that notes how many records each poll asks for."""
+
+    def __init__(self, inner: Consumer) -> None:
+        self.inner = inner
+        self.asked: list[int] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.inner, name)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        self.asked.append(max_records)
+        return self.inner.poll(max_records, timeout_s)
+
+
+def test_nothing_more_is_read_while_a_record_cannot_be_buried(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = threading.Event()
+    away.set()
+
+    def bury(*args: object) -> None:
+        if away.is_set():
+            raise DependencyDown("away")
+
+    monkeypatch.setattr("pipeline.worker.loop.bury_poison", bury)
+    monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.01)
+    plant.account("A")
+    plant.producer.append([NewRecord(catalogue.ACCOUNTS, "A", b"{broken", ())])
+    plant.ring("A")
+    consumer = Counting(plant.consumer())
+    plant.start(consumer=consumer)  # type: ignore[arg-type]
+    plant.until(lambda: consumer.asked.count(0) >= 3)
+    assert consumer.asked.count(RECORDS_PER_POLL) == 1
+    away.clear()
+    plant.until(lambda: plant.applied("A") == 1)
+    plant.stop()
+
+
+def test_a_dependency_that_is_away_is_the_consumers_state(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def due(*args: object, **kwargs: object) -> None:
+        raise DependencyDown("the database refused")
+
+    monkeypatch.setattr("pipeline.worker.loop.parking.due", due)
+    monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.01)
+    plant.start()
+    plant.until(lambda: "down" in plant.observer.states)
+    plant.stop()
+    assert "stopped" in plant.observer.states
+
+
+def test_a_stop_waits_for_calls_under_way_and_commits_them_though_another_failed(plant: Plant) -> None:
+    class FailsOnce(Effects):
+        def record(self, entry: Entry, outcomes: dict[str, HandlerOutcome]) -> None:  # type: ignore[override]
+            if "B" in outcomes:
+                assert gate.reached.wait(PATIENCE_S)
+                stopped.wait(PATIENCE_S)
+                raise DependencyDown("away")
+            super().record(entry, outcomes)
+
+    gate, stopped = Gate("A"), threading.Event()
+    plant.target.script = gate
+    plant.limits = Limits(batch_size=1, linger_s=0.0)
+    effects = plant.effects()
+    effects.__class__ = FailsOnce
+    for number in "AB":
+        plant.account(number)
+        plant.ring(number)
+    plant.start(effects)
+    plant.until(lambda: len(plant.target.calls) == 2)
+    plant.stopping.set()
+    stopped.set()
+    plant.until(lambda: any("while stopping" in trouble for trouble in plant.observer.troubles))
+    gate.open.set()
+    plant.stop()
+    assert plant.applied("A") == 1
+    assert plant.applied("B") == 0
+    assert plant.lag() == 1
+    assert plant.target.closed == 1
+
+
+def test_a_call_that_outlives_the_grace_is_recorded_and_only_its_offset_is_not_committed(
+    plant: Plant,
+) -> None:
+    gate = Gate("A")
+    plant.target.script = gate
+    plant.grace_s = 0.05
+    plant.account("A")
+    plant.ring("A")
+    plant.start()
+    assert gate.reached.wait(PATIENCE_S)
+    plant.stop()
+    assert plant.target.closed == 0  # it still needs its connections
+    gate.open.set()
+    plant.until(lambda: plant.applied("A") == 1)
+    assert plant.lag() == 1
+    plant.target.script = lambda _task: None
+    plant.start()  # the successor finds it done
+    plant.until(lambda: "running" in plant.observer.states)
+    plant.account("B")
+    plant.ring("B", lane=Lane.BULK)
+    plant.until(lambda: plant.applied("B") == 1)
+    plant.stop()
+    assert plant.target.calls == [["A"], ["B"]]
+    assert plant.lag() == 0
