@@ -7,12 +7,22 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
 
 T = TypeVar("T")
+
+# A property holds or not, however slow the machine is; in CI the same examples are tried each time.
+settings.register_profile(
+    "project",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("project")
 
 
 def require_service(make: Callable[[], T]) -> T:

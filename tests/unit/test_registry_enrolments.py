@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +19,27 @@ from schemas.catalogue import ACCOUNTS, BULK
 from schemas.events import Cause, Event, HoldLifted, ReplayRequested
 from tests.unit.registry_kit import LEA, PAUL, SETTINGS, START, Desk, activation, cancelled, enrolled
 
+Reopened = Callable[..., Desk]
+
+
+@pytest.fixture
+def reopened(tmp_path: Path) -> Iterator[Reopened]:
+    """Desks on one store, one after the other, each with the settings that it is given."""
+    with ExitStack() as opened:
+
+        def reopen(**given: Any) -> Desk:
+            desk = Desk(tmp_path, **given)
+            opened.enter_context(closing(desk.database))
+            return desk
+
+        yield reopen
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     desk = Desk(tmp_path)
-    yield desk
-    desk.database.close()
+    with closing(desk.database):
+        yield desk
 
 
 def test_an_enrolment_makes_an_account_that_nobody_waits_for(desk: Desk) -> None:
@@ -219,11 +236,11 @@ def test_the_end_of_the_academic_year_opens_grace_without_any_fact(desk: Desk) -
     assert (desk.account().stage, desk.account().cohorts) == (Stage.GRACE, ())
 
 
-def test_a_timer_that_rings_too_early_is_armed_again(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, settings=RegistrySettings(year_end="09-30"))
+def test_a_timer_that_rings_too_early_is_armed_again(reopened: Reopened) -> None:
+    desk = reopened(settings=RegistrySettings(year_end="09-30"))
     desk.apply(enrolled())
     desk.apply(activation())
-    later = Desk(tmp_path, settings=RegistrySettings(year_end="10-31"), clock=desk.clock)
+    later = reopened(settings=RegistrySettings(year_end="10-31"), clock=desk.clock)
     later.clock.set(datetime(2027, 10, 2, tzinfo=UTC))
     run_due(later.database, later.registry.timers())
     assert later.account().stage is Stage.ACTIVE
@@ -276,11 +293,11 @@ def test_the_versions_of_an_account_have_no_gap(desk: Desk) -> None:
     assert [event.version for _, event in desk.announced()] == [1, 2, 3, 4, 5]
 
 
-def test_settings_that_change_are_applied_by_a_replay_to_the_registry(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+def test_settings_that_change_are_applied_by_a_replay_to_the_registry(reopened: Reopened) -> None:
+    desk = reopened()
     desk.apply(enrolled())
     template = SETTINGS.cohorts[0].model_copy(update={"key": "{component}-{step}"})
-    changed = Desk(tmp_path, settings=SETTINGS.model_copy(update={"cohorts": (template,)}))
+    changed = reopened(settings=SETTINGS.model_copy(update={"cohorts": (template,)}))
     for consumer in ("directory", "registry"):
         replay = ReplayRequested(
             student_number=LEA, consumer=consumer, replay_id=f"replay-{consumer}", reason="new cohorts"
