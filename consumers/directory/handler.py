@@ -21,6 +21,7 @@ from consumers.directory.port import (
     Unsettled,
 )
 from pipeline.digest import digest_of
+from pipeline.errors import TargetDown
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from schemas.account import Account
@@ -80,11 +81,18 @@ class DirectoryHandler:
         """Close what must be closed, write what differs, read everything back."""
         accounts = {task.account.student_number: task.account for task in tasks}
         shut = [number for number, account in accounts.items() if not account.access_open]
-        closed = self._directory.close(shut) if shut else {}
         unreadable: set[str] = set()
         desired = {n: self._desired(account, unreadable) for n, account in accounts.items()}
-        results = self._apply_in_time(list(desired.values()))
-        observed = self._directory.read([n for n, result in results.items() if isinstance(result, Applied)])
+        closed: Mapping[str, ApplyResult] = {}
+        results: dict[str, ApplyResult] = {}
+        try:
+            closed = self._directory.close(shut) if shut else {}
+            self._apply_in_time(list(desired.values()), results)
+            applied = [n for n, result in results.items() if isinstance(result, Applied)]
+            observed = self._directory.read(applied)
+        except TargetDown as down:
+            down.unknown = down.unknown or _unanswered((*closed.values(), *results.values()))
+            raise
         outcomes = {
             number: self._outcome(
                 desired[number], _both(closed.get(number), result), observed.get(number, ())
@@ -127,10 +135,9 @@ class DirectoryHandler:
 
         return desired_entry(account, self._profile, Credential(ref, value))
 
-    def _apply_in_time(self, desired: Sequence[DesiredEntry]) -> dict[str, ApplyResult]:
-        """Apply slice by slice, and leave the rest for another turn when the time is used up."""
+    def _apply_in_time(self, desired: Sequence[DesiredEntry], results: dict[str, ApplyResult]) -> None:
+        """Apply slice by slice into `results`, and leave the rest when the time is used up."""
         deadline = self._monotonic() + self._work_s_max
-        results: dict[str, ApplyResult] = {}
         for start in range(0, len(desired), _SLICE):
             part = desired[start : start + _SLICE]
             if self._monotonic() >= deadline:
@@ -138,7 +145,6 @@ class DirectoryHandler:
                 results.update({d.student_number: late for d in part})
             else:
                 results.update(self._directory.apply(part))
-        return results
 
     def _outcome(
         self, desired: DesiredEntry, result: ApplyResult, shown: tuple[ObservedEntry, ...]
@@ -170,6 +176,11 @@ class DirectoryHandler:
 
 _SLICE = 10
 """Students between two looks at the clock; also one search's worth."""
+
+
+def _unanswered(results: Iterable[ApplyResult]) -> bool:
+    """Whether a write of an earlier verb may still land."""
+    return any(isinstance(result, Unsettled) and result.unknown for result in results)
 
 
 def _both(closing: ApplyResult | None, applying: ApplyResult) -> ApplyResult:

@@ -83,7 +83,7 @@ class LdapClient:
     def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> Answer:
         """Create an entry. Attributes without values are left out (the protocol has no empty list)."""
         present = {name: list(values) for name, values in attributes.items() if values}
-        return self._run(lambda c: c.add(dn, list(classes), present))[0]  # type: ignore[no-untyped-call]
+        return self._run(lambda c: c.add(dn, list(classes), present), writes=True)[0]  # type: ignore[no-untyped-call]
 
     def modify(self, dn: str, changes: Sequence[Change], *, revision: str | None) -> Answer:
         """Change an entry, all or nothing; with `revision`, only if its entryCSN is still that."""
@@ -91,7 +91,7 @@ class LdapClient:
         for operation, name, values in changes:
             by_name.setdefault(name, []).append((_OPERATIONS[operation], list(values)))
         controls = [(_ASSERTION, True, _equality("entryCSN", revision))] if revision else None
-        return self._run(lambda c: c.modify(dn, by_name, controls=controls))[0]  # type: ignore[no-untyped-call]
+        return self._run(lambda c: c.modify(dn, by_name, controls=controls), writes=True)[0]  # type: ignore[no-untyped-call]
 
     def entry(self, dn: str, attributes: Sequence[str]) -> Raw | None:
         """One entry by its name; None if there is none (or none that we may see)."""
@@ -122,10 +122,16 @@ class LdapClient:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Begin no operation of this thread later than `seconds` from now: TargetDown is raised instead."""
-        self._local.deadline = self._monotonic() + seconds
+        """Begin no operation of this thread later than `seconds` from now: TargetDown is raised instead.
+
+        A TargetDown that leaves says by `unknown` whether a write of this thread, in here, had no answer.
+        """
+        self._local.deadline, self._local.unanswered = self._monotonic() + seconds, False
         try:
             yield
+        except TargetDown as down:
+            down.unknown = self._local.unanswered
+            raise
         finally:
             self._local.deadline = None
 
@@ -166,7 +172,9 @@ class LdapClient:
         page = controls.get(_PAGED_RESULTS, {}).get("value", {})
         return answer, found, page.get("cookie") or b""
 
-    def _run(self, operation: Callable[[Connection], Any]) -> tuple[Answer, Any, Mapping[str, Any]]:
+    def _run(
+        self, operation: Callable[[Connection], Any], *, writes: bool = False
+    ) -> tuple[Answer, Any, Mapping[str, Any]]:
         deadline: float | None = getattr(self._local, "deadline", None)
         if deadline is not None and self._monotonic() >= deadline:
             raise TargetDown(f"{self.endpoint.uri} is too slow: the time for this work is used up")
@@ -175,6 +183,7 @@ class LdapClient:
             _, result, response, _ = operation(connection)
         except (LDAPException, OSError) as error:
             self._drop(connection)
+            self._local.unanswered = writes or getattr(self._local, "unanswered", False)
             raise Lost(f"no answer from {self.endpoint.uri}: {type(error).__name__}") from error
         if result["result"] == Code.UNAVAILABLE:
             self._drop(connection)  # the server is on its way down: start afresh

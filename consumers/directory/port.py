@@ -121,7 +121,8 @@ ApplyResult = Applied | Refused | Unsettled
 class Directory(Protocol):
     """A directory of people. Thread-safe: each thread works over a connection of its own.
 
-    Every verb raises TargetDown when the server cannot be reached or does not answer, and Misconfigured (with
+    Every verb raises TargetDown when the server cannot be reached or does not answer (`unknown`: a write of
+    this verb had no answer), and Misconfigured (with
     the remedy) when it refuses the consumer's account, its rights, its base or its schema. Nothing is lost by
     calling a verb again: each writes only what differs.
 

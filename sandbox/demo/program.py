@@ -15,6 +15,7 @@ from sandbox.demo.machine import sesame_program
 from sandbox.process import SandboxError
 
 DONE, PARTLY = 0, 3
+_COMPILED = Path(__file__).resolve().parents[2] / ".cache" / "compiled"
 _UNWANTED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -92,7 +93,7 @@ class Sesame:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
-                env=environment(self._cwd),
+                env=environment(),
                 cwd=self._cwd,
                 timeout=timeout_s,
                 check=False,
@@ -111,7 +112,7 @@ class Sesame:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            env=environment(self._cwd),
+            env=environment(),
             cwd=self._cwd,
         )
         return Running(process, self.shown(*words))
@@ -134,11 +135,11 @@ def _failed(shown: str, code: int, out: str, err: str) -> CommandFailed:
     return CommandFailed(f"{shown} ended with status {code}:\n{(err.strip() or out.strip())[-4000:]}")
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's environment, without what would change Sésame's settings or lead it through a proxy.
 
-    Where Python may not leave compiled code beside its source, `folder` gets it: each command would compile
-    everything anew otherwise, and take several times as long.
+    Where Python may not leave compiled code beside its source, the checkout's `.cache` gets it: each command
+    would compile everything anew otherwise, and take several times as long.
     """
     kept = {
         name: value
@@ -146,5 +147,5 @@ def environment(folder: Path) -> dict[str, str]:
         if not name.upper().startswith("SESAME_") and name.lower() not in _UNWANTED
     }
     if kept.pop("PYTHONDONTWRITEBYTECODE", ""):
-        kept["PYTHONPYCACHEPREFIX"] = str(folder / "compiled")
+        kept["PYTHONPYCACHEPREFIX"] = str(_COMPILED)
     return kept

@@ -92,7 +92,7 @@ class World:
             [sesame_program(), "--config", self.settings_file, "run"],
             log_file=self.log_file,
             ready=self._pipeline_is_ready,
-            env=environment(self.private),
+            env=environment(),
             cwd=self.private,
             start_timeout_s=60.0,
             stop_timeout_s=20.0,

@@ -70,7 +70,7 @@ def state_of(world: World, numbers: list[str], target: str) -> list[str]:
 
 
 def disagreements(world: World, cast: Cast, numbers: list[str] | None = None) -> list[str]:
-    """What the sweep finds for everybody, or for these."""
+    """What the sweep finds; `numbers`: of those who have activated, if not everybody has."""
     chosen = list(cast.students) if numbers is None else numbers
     said = play.announced(world)
     students = {number: cast.students[number] for number in chosen}

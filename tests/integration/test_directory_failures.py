@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,13 @@ def test_a_server_that_is_not_there_is_down(slapd: Slapd) -> None:
     for verb in (lambda: directory.apply([desired()]), directory.probe, lambda: list(directory.dump())):
         with pytest.raises(TargetDown):
             verb()
+
+
+def test_a_server_that_was_never_reached_leaves_nothing_in_doubt(slapd: Slapd) -> None:
+    directory = directory_of(slapd, client_of(slapd, uri=f"ldap://127.0.0.1:{free_port()}"))
+    with pytest.raises(TargetDown) as down:
+        directory.apply([desired()])
+    assert not down.value.unknown
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(slapd: Slapd, tmp_path: Path) -> None:
@@ -147,6 +155,29 @@ def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd
     (shown,) = directory.read([wanted.student_number])[wanted.student_number]
     assert differences(wanted, shown) == ()
     directory.disconnect()
+
+
+class _KillsAtTheFirstAdd(LdapClient):
+    """Kills the server in the middle of an add: it may have been carried out."""
+
+    slapd: Slapd
+
+    def _run(self, operation: Any, *, writes: bool = False) -> Any:
+        if writes and self.slapd.running:
+            self.slapd.kill()
+        return super()._run(operation, writes=writes)
+
+
+def test_a_server_that_is_killed_during_a_write_leaves_it_in_doubt(own_slapd: Slapd) -> None:
+    client = _KillsAtTheFirstAdd(client_of(own_slapd).endpoint)
+    client.slapd = own_slapd
+    directory = directory_of(own_slapd, client)
+    with pytest.raises(TargetDown) as down:
+        directory.apply([desired()])
+    assert down.value.unknown
+    with pytest.raises(TargetDown) as down:
+        directory.apply([desired()])
+    assert not down.value.unknown
 
 
 def test_a_server_killed_in_the_middle_loses_nobody(own_slapd: Slapd) -> None:
