@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,11 +32,11 @@ eduPersonPrincipalName: helene.roussel@univ-exemple.fr
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    with database.write() as connection:
-        metadata.create_all(connection)
-    return database
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(f"sqlite:///{tmp_path / 'store.db'}")) as database:
+        with database.write() as connection:
+            metadata.create_all(connection)
+        yield database
 
 
 def reserve(slapd: Slapd, database: Database) -> Reserved:
