@@ -50,11 +50,14 @@ def blocks() -> Iterator[Block]:
 
 
 def words_in_code() -> Iterator[tuple[str, str]]:
-    """The document, and each text between backquotes in its prose."""
+    """The document, and each text between backquotes in its prose, which may go on in the next line."""
     for path in documents():
-        text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-        for found in re.findall(r"`([^`\n]+)`", text):
-            yield str(path.relative_to(ROOT)), found
+        text = re.sub(
+            r"^ *```.*?^ *```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+        )
+        for paragraph in text.split("\n\n"):
+            for found in re.findall(r"`([^`]+)`", " ".join(paragraph.split())):
+                yield str(path.relative_to(ROOT)), found
 
 
 def commands(program: str) -> Iterator[tuple[str, list[str]]]:
@@ -69,19 +72,35 @@ def commands(program: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _joined(lines: tuple[str, ...]) -> list[str]:
-    """Lines with a backslash at the end joined to the next one; here-documents left out."""
+    """Whole commands: lines that end with a backslash, or inside quotes, are joined to the next one.
+
+    Here-documents and comments are left out.
+    """
     joined: list[str] = []
-    until, going_on = "", ""
+    until, begun = "", ""
     for line in lines:
         if until:
             until = "" if line == until else until
         elif line.endswith("\\"):
-            going_on += line[:-1] + " "
+            begun += line[:-1] + " "
+        elif not begun and line.startswith("#"):
+            continue
+        elif _open_quote(begun + line):
+            begun += line + "\n"
         else:
-            joined.append(going_on + line)
+            joined.append(begun + line)
             here = re.search(r"<<'?(\w+)'?", line)
-            until, going_on = here[1] if here else "", ""
+            until, begun = here[1] if here else "", ""
+    assert not begun, f"a command that does not end: {begun}"
     return joined
+
+
+def _open_quote(text: str) -> bool:
+    try:
+        shlex.split(text, comments=True)
+    except ValueError:
+        return True
+    return False
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:

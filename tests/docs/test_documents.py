@@ -77,6 +77,21 @@ def test_a_command_that_cannot_be_typed_is_found(line: str) -> None:
         parse(line.split())
 
 
+def test_every_command_that_the_prose_names_exists() -> None:
+    named = {text for _, text in words_in_code() if re.match(r"sesame [a-z-]+", text)}
+    assert len(named) > 15
+    wrong = []
+    for text in named:
+        command: click.Command | None = main
+        words = text.split()[1:]
+        while isinstance(command, click.Group) and words:
+            command = command.get_command(click.Context(command), words.pop(0))
+        options = {option for each in command.params for option in each.opts} if command else set()
+        if command is None or {word for word in words if word.startswith("--")} - options - {"--help"}:
+            wrong.append(text)
+    assert wrong == []
+
+
 def test_every_documented_target_of_make_exists() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     known = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
