@@ -8,16 +8,15 @@ stops and waits. A fact that cannot be applied goes to the dead letters, and the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
 from pipeline.burial import bury
 from pipeline.errors import DependencyDown, SesameError, fault
-from pipeline.eventlog.port import Consumer, LogUnavailable, Record, TopicPartition
-from pipeline.store.database import Database
+from pipeline.eventlog.port import Consumer, LogUnavailable, NotAssigned, Record, TopicPartition
+from pipeline.store.database import Database, stores_fault
 from pipeline.store.dead_letters import DeadLetter
 from schemas.account import Lane
 from schemas.catalogue import lane_of
@@ -90,7 +89,8 @@ class FactLoop:
         self._observer = observer
         self._after = after
         self._clock = clock
-        self._pending: list[Record] = []
+        self._pending: list[Record] = []  # read, not applied yet
+        self._applied: dict[TopicPartition, int] = {}  # applied, not committed yet
         self._next_report = 0.0
 
     def run(self, stopping: threading.Event) -> None:
@@ -113,26 +113,54 @@ class FactLoop:
             self._observer.state(self.name, "stopped", "the process was told to stop")
 
     def _step(self) -> None:
-        if not self._pending:
-            self._pending = self._next_records()
+        self._commit()
+        if self._pending:
+            self._keep_only_what_is_ours()
+        else:
+            self._read()
         if not self._pending:
             return
         self._apply(self._pending)
-        offsets: dict[TopicPartition, int] = {}
         for record in self._pending:
-            offsets[record.tp] = record.offset + 1
+            self._applied[record.tp] = record.offset + 1
         self._pending = []
         self._after()
-        self._consumer.commit(offsets)
+        self._commit()
 
-    def _next_records(self) -> list[Record]:
-        """Personal facts first; bulk ones get a minimum share while there are personal ones."""
-        bulk = {tp for tp in self._consumer.assignment() if lane_of(tp.topic) is Lane.BULK}
-        self._consumer.pause(bulk)
-        records = self._consumer.poll(RECORDS_PER_TRANSACTION, 0.0)
-        self._consumer.resume(bulk)
-        share = BULK_SHARE if records else RECORDS_PER_TRANSACTION
-        return records + self._consumer.poll(share, 0.0 if records else POLL_S)
+    def _read(self) -> None:
+        """Personal facts first; bulk ones get a minimum share while there are personal ones.
+
+        What was read is kept at once: the consumer's position has moved past it, whatever happens next.
+        """
+        owned = self._consumer.assignment()
+        bulk = {tp for tp in owned if lane_of(tp.topic) is Lane.BULK}
+        self._read_without(bulk, RECORDS_PER_TRANSACTION)
+        if self._pending:
+            self._read_without(owned - bulk, BULK_SHARE)
+        else:
+            self._pending.extend(self._consumer.poll(RECORDS_PER_TRANSACTION, POLL_S))
+
+    def _read_without(self, paused: Collection[TopicPartition], records: int) -> None:
+        self._consumer.pause(paused)
+        try:
+            self._pending.extend(self._consumer.poll(records, 0.0))
+        finally:
+            self._consumer.resume(paused)
+
+    def _keep_only_what_is_ours(self) -> None:
+        """The store was away: keep the membership, and leave to others what became theirs meanwhile."""
+        self._consumer.poll(0, 0.0)
+        owned = self._consumer.assignment()
+        self._pending = [record for record in self._pending if record.tp in owned]
+
+    def _commit(self) -> None:
+        if not self._applied:
+            return
+        try:
+            self._consumer.commit(self._applied)
+        except NotAssigned as error:  # the new owner applies these again: handlers recognise them
+            self._observer.trouble(self.name, str(error))
+        self._applied = {}
 
     def _apply(self, records: list[Record]) -> None:
         with self._database.write() as connection:
@@ -150,9 +178,10 @@ class FactLoop:
                 self._handler.handle(connection, record, message)
         except Rejected as error:
             self._reject(connection, record, error.cause, str(error), message)
-        except (DependencyDown, OperationalError):
-            raise  # the store, not the fact: a lost connection, a deadlock, a full disk
-        except Exception as error:  # noqa: BLE001  # one fact of an unforeseen kind must not stop the others
+        except Exception as error:
+            if stores_fault(error):
+                raise
+            # One fact of an unforeseen kind must not stop the others.
             # Only the kind and the place: an error's text may repeat what the fact says of a person.
             text = f"a fault of Sésame's own: {fault(error)}; report it, then replay"
             self._reject(connection, record, "internal_error", text, message)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
-from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
+from pipeline.eventlog.port import LogError, LogUnavailable, NewRecord, Producer
 from pipeline.store.database import Database, StoreUnavailable
 from pipeline.store.tables import outbox
 from schemas.account import Lane
 from schemas.envelope import Headers, Message, to_record
 
 ROWS_PER_PAGE = 500
+LAST_PAGES_S_MAX = 5.0
 _LANE_ORDER = {Lane.PERSONAL: 0, Lane.BULK: 1}
 
 
@@ -52,10 +56,12 @@ class OutboxRelay:
         self._bell.set()
 
     def send_page(self) -> int:
-        """Send one page; return how many rows it had.
+        """Send one page; return how many rows were sent.
 
         Raises:
             StoreUnavailable, LogUnavailable: nothing is lost; call again.
+            LogError: the log refuses some rows (a missing topic, a record too large). They stay; the others
+                of the page were sent.
         """
         with self._database.read() as connection:
             rows = connection.execute(
@@ -63,17 +69,29 @@ class OutboxRelay:
             ).all()
         if not rows:
             return 0
-        self._producer.append(
-            [
-                NewRecord(
-                    row.topic, row.key, row.value, tuple((n, t.encode()) for n, t in json.loads(row.headers))
-                )
-                for row in rows
-            ]
-        )
-        with self._database.write() as connection:
-            connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in rows])))
-        return len(rows)
+        sent, refusal = self._append(rows)
+        if sent:
+            with self._database.write() as connection:
+                connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in sent])))
+        if refusal is not None:
+            raise refusal
+        return len(sent)
+
+    def _append(self, rows: Sequence[Row[Any]]) -> tuple[list[Row[Any]], LogError | None]:
+        """Append all at once; if the log refuses, find out what it refuses, topic by topic, row by row."""
+        try:
+            self._producer.append([_record(row) for row in rows])
+        except LogUnavailable:
+            raise
+        except LogError as refusal:
+            if len(rows) == 1:
+                return [], refusal
+            parts = [list(part) for _, part in groupby(rows, lambda row: row.topic)]
+            parts = parts if len(parts) > 1 else [[row] for row in rows]
+            ends = [self._append(part) for part in parts]
+            refusals = [refused for _, refused in ends if refused is not None]
+            return [row for sent, _ in ends for row in sent], refusals[0] if refusals else None
+        return list(rows), None
 
     def waiting(self) -> int:
         """How many rows wait to be sent."""
@@ -89,8 +107,18 @@ class OutboxRelay:
             try:
                 if self.send_page():
                     continue
-            except (StoreUnavailable, LogUnavailable) as error:
+            except (StoreUnavailable, LogError) as error:
                 on_trouble(str(error))
                 stopping.wait(1.0)
             self._bell.wait(look_every_s)
-        self.send_page()
+        give_up_at = time.monotonic() + LAST_PAGES_S_MAX
+        try:
+            while self.send_page() and time.monotonic() < give_up_at:
+                pass
+        except (StoreUnavailable, LogError) as error:
+            on_trouble(str(error))
+
+
+def _record(row: Row[Any]) -> NewRecord:
+    headers = tuple((name, text.encode()) for name, text in json.loads(row.headers))
+    return NewRecord(row.topic, row.key, row.value, headers)

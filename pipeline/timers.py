@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection, delete, func, select
 
-from pipeline.store.database import Database
+from pipeline.store.database import Database, stores_fault
 from pipeline.store.tables import timers
 
 OnDue = Callable[[Connection, str, float], None]
 """What a kind of timer does: (connection of the transaction, student number, now)."""
 
+OnFailure = Callable[[Connection, str, str, Exception], None]
+"""Told of an action that failed: (connection of the transaction, kind, student number, error)."""
+
 TIMERS_PER_TRANSACTION = 200
+RETRY_AFTER_S = 3600.0
 
 
 def arm(connection: Connection, database: Database, kind: str, student_number: str, due_at: float) -> None:
@@ -32,10 +36,16 @@ def disarm(connection: Connection, kinds: tuple[str, ...], student_number: str) 
     )
 
 
-def run_due(database: Database, on_due: Mapping[str, OnDue]) -> int:
+def _let_pass(_connection: Connection, _kind: str, _student_number: str, error: Exception) -> None:
+    raise error
+
+
+def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailure = _let_pass) -> int:
     """Run the timers that are due, each with its deletion in one transaction; return how many ran.
 
-    An action may arm its timer again. Timers of a kind that is not handled here are left alone.
+    An action may arm its timer again. One that fails is undone, and due again after `RETRY_AFTER_S`, so that
+    it does not hold the others up; `on_failure` is told (if there is none, the error passes and nothing ran).
+    Timers of a kind that is not handled here are left alone.
 
     Raises:
         StoreUnavailable: nothing of the unfinished transaction happened; call again.
@@ -59,7 +69,14 @@ def run_due(database: Database, on_due: Mapping[str, OnDue]) -> int:
         ).all()
         for row in due:
             connection.execute(delete(timers).where(timers.c.id == row.id))
-            on_due[row.kind](connection, row.student_number, now)
+            try:
+                with connection.begin_nested():
+                    on_due[row.kind](connection, row.student_number, now)
+            except Exception as error:
+                if stores_fault(error):
+                    raise
+                arm(connection, database, row.kind, row.student_number, now + RETRY_AFTER_S)
+                on_failure(connection, row.kind, row.student_number, error)
             ran += 1
     return ran
 

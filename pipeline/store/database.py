@@ -20,6 +20,7 @@ from pipeline.errors import DependencyDown
 
 BUSY_TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 32
+CONNECTION_WAIT_S = 30.0
 
 
 class StoreUnavailable(DependencyDown):
@@ -44,12 +45,19 @@ class Database:
 
     def _connect(self) -> Engine:
         if not self.is_sqlite:
-            return create_engine(self._url, pool_pre_ping=True, pool_size=CONNECTIONS_MAX, max_overflow=0)
+            return create_engine(
+                self._url,
+                pool_pre_ping=True,
+                pool_size=CONNECTIONS_MAX,
+                max_overflow=0,
+                pool_timeout=CONNECTION_WAIT_S,
+            )
         engine = create_engine(
             self._url,
             poolclass=QueuePool,
             pool_size=CONNECTIONS_MAX,
             max_overflow=0,
+            pool_timeout=CONNECTION_WAIT_S,
             connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
         )
 
@@ -150,6 +158,13 @@ class Database:
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def stores_fault(error: BaseException) -> bool:
+    """Whether it is the store that failed (a lost connection, a deadlock, a full disk), not the request."""
+    if isinstance(error, DependencyDown | OperationalError | PoolTimeout):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def _end_sqlite(connection: Connection, how: str) -> None:

@@ -6,18 +6,35 @@ the same event id if it says the same, so that nothing is lost and a redelivery 
 
 Rows are confirmed by the import's watermark (`imports.confirmed_through`): one import has one writer, which
 publishes in the order of its sequences, and a newer import of the same source fences the older one off.
+
+A row also says whether the registrar still held the enrolment, and an outline of the fact, so that the next
+import can tell what it would change before it changes anything.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.errors import SesameError
+from pipeline.store import audit
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
 
@@ -46,9 +63,13 @@ feed_rows = Table(
     Column("sequence", BigInteger, nullable=False),  # the fact's source sequence
     Column("base", BigInteger, nullable=False),  # the sequence before it; 0: this is the first fact
     Column("import_id", Integer, nullable=False),
+    Column("live", Boolean),  # the registrar held it; None: recorded before this was kept, taken as held
+    Column("outline", Text),  # what the feed wants to recall of the fact; no name, no date, no address
 )
 
 BEGIN_ATTEMPTS_MAX = 5
+_PAGE = 500
+_LIVE = feed_rows.c.live.is_not(False)
 
 StepKey = tuple[str, int, str, str]
 """Student number, year, step, step version: what one enrolment is known by."""
@@ -63,13 +84,15 @@ class Published(NamedTuple):
     """The last fact of one enrolment that was handed to the log.
 
     `base` is the sequence of the fact before it (0: none). Without `confirmed`, nobody knows whether the log
-    has it.
+    has it. `live`: the registrar held the enrolment. `outline`: as given with the fact; None: not kept then.
     """
 
     fingerprint: str
     sequence: int
     base: int
     confirmed: bool
+    live: bool
+    outline: str | None
 
 
 class Intended(NamedTuple):
@@ -79,6 +102,8 @@ class Intended(NamedTuple):
     fingerprint: str
     sequence: int
     base: int
+    live: bool
+    outline: str
 
 
 class SqlFeedMemory:
@@ -138,6 +163,8 @@ class SqlFeedMemory:
                 rows.fingerprint,
                 rows.sequence,
                 rows.base,
+                rows.live,
+                rows.outline,
                 (rows.sequence <= imports.c.confirmed_through).label("confirmed"),
             )
             .join(imports, imports.c.id == rows.import_id)
@@ -146,9 +173,68 @@ class SqlFeedMemory:
         with self._database.read() as connection:
             found = connection.execute(query).all()
         return {
-            (student, year, step, version): Published(fingerprint, sequence, base, bool(confirmed))
-            for student, year, step, version, fingerprint, sequence, base, confirmed in found
+            (row.student_number, row.year, row.step, row.step_version): Published(
+                row.fingerprint,
+                row.sequence,
+                row.base,
+                bool(row.confirmed),
+                row.live is not False,
+                row.outline,
+            )
+            for row in found
         }
+
+    def people(self, source: str) -> dict[int, int]:
+        """How many students `source` holds an enrolment of, by academic year.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        rows = feed_rows.c
+        query = (
+            select(rows.year, func.count(rows.student_number.distinct()))
+            .where(rows.source == source, _LIVE)
+            .group_by(rows.year)
+        )
+        with self._database.read() as connection:
+            return {int(year): int(students) for year, students in connection.execute(query)}
+
+    def live_steps(self, source: str, year: int) -> Iterator[list[StepKey]]:
+        """Every enrolment of that academic year that `source` holds, in order, some hundreds at a time.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        rows = feed_rows.c
+        order = rows.student_number, rows.step, rows.step_version
+        query = select(*order).where(rows.source == source, rows.year == year, _LIVE).order_by(*order)
+        after: tuple[str, str, str] | None = None
+        while True:
+            page = query if after is None else query.where(tuple_(*order) > tuple_(*after))
+            with self._database.read() as connection:
+                found = connection.execute(page.limit(_PAGE)).all()
+            if not found:
+                return
+            yield [(student, year, step, version) for student, step, version in found]
+            student, step, version = found[-1]
+            after = (student, step, version)
+
+    def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
+        """Note for ever who let this import go on although it changes unusually much.
+
+        Args:
+            import_id: as `begin` gave it.
+            actor: the operator's user name.
+            detail: what was approved, without anything personal.
+
+        Raises:
+            ImportSuperseded: nothing was noted, and nothing may be appended.
+            StoreUnavailable: likewise.
+        """
+        with self._database.write() as connection:
+            self._hold(connection, import_id)
+            noted = {"import_id": import_id, **detail}
+            audit.note(connection, self._database, actor=actor, action="import.approve", detail=noted)
 
     def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
         """Write down, durably, what is about to be appended; it stays in doubt until confirmed.
@@ -160,7 +246,7 @@ class SqlFeedMemory:
         if not rows:
             return
         insert = self._database.insert(feed_rows)
-        replaced = ("fingerprint", "sequence", "base", "import_id")
+        replaced = ("fingerprint", "sequence", "base", "import_id", "live", "outline")
         statement = insert.on_conflict_do_update(
             index_elements=list(feed_rows.primary_key.columns),
             set_={name: insert.excluded[name] for name in replaced},
@@ -182,6 +268,8 @@ class SqlFeedMemory:
             "sequence": row.sequence,
             "base": row.base,
             "import_id": import_id,
+            "live": row.live,
+            "outline": row.outline,
         }
 
     @staticmethod

@@ -1,0 +1,186 @@
+"""Dead letters, the welcome message's journal, the audit, and what consumers say of themselves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from pipeline.store import accounts, audit, dead_letters, status
+from pipeline.store.database import Database
+from pipeline.store.dead_letters import DeadLetter
+from pipeline.store.status import ConsumerStatus
+from pipeline.store.tables import accounts as accounts_table
+from pipeline.store.tables import audit as audit_table
+from pipeline.store.tables import welcome_messages
+from pipeline.store.welcome import Intent, WelcomeMessages
+from schemas.account import Account, Person, Stage
+from tests.unit.store_kit import START, Clock, undone
+
+LEA, PAUL = "22001234", "22005678"
+
+
+def letter(name: str, **changes: object) -> DeadLetter:
+    values: dict[str, object] = {
+        "id": name,
+        "consumer": "moodle",
+        "student_number": LEA,
+        "version": 1,
+        "cause": "moodle_refused",
+        "message": "refused",
+        "attempts": 1,
+        "recorded_at": START,
+    }
+    return DeadLetter(**(values | changes))  # type: ignore[arg-type]
+
+
+def record(database: Database, *letters: DeadLetter) -> list[bool]:
+    with database.write() as connection:
+        return [dead_letters.record(connection, database, each) for each in letters]
+
+
+def resolve(database: Database, student: str, version: int, *, cause: str | None = None) -> list[str]:
+    with database.write() as connection:
+        return dead_letters.resolve(
+            connection, "moodle", student, up_to_version=version, how="replayed", now=START + 9, cause=cause
+        )
+
+
+def test_a_dead_letter_is_recorded_once_however_often_its_turn_is_repeated(database: Database) -> None:
+    assert record(database, letter("a"), letter("a")) == [True, False]
+    with database.read() as connection:
+        assert dead_letters.unresolved(connection) == [letter("a")]
+
+
+def test_a_success_resolves_the_letters_up_to_its_version_and_keeps_them(database: Database) -> None:
+    record(
+        database,
+        letter("old", version=1),
+        letter("none", version=None),
+        letter("newer", version=3),
+        letter("other consumer", consumer="directory"),
+        letter("other student", student_number=PAUL),
+    )
+    assert sorted(resolve(database, LEA, 2)) == ["none", "old"]
+    assert resolve(database, LEA, 2) == []
+    with database.read() as connection:
+        left = {each.id for each in dead_letters.unresolved(connection)}
+        [old] = dead_letters.by_id(connection, "old")
+    assert left == {"newer", "other consumer", "other student"}
+    assert (old.resolution, old.resolved_at) == ("replayed", START + 9)
+
+
+def test_letters_of_one_cause_can_be_resolved_alone(database: Database) -> None:
+    record(database, letter("a"), letter("b", cause="timed_out"))
+    assert resolve(database, LEA, 9, cause="timed_out") == ["b"]
+
+
+def test_letters_are_found_by_what_an_operator_knows(database: Database) -> None:
+    record(
+        database,
+        letter("abc", recorded_at=START + 1),
+        letter("abd", student_number=None, cause="not_an_event"),
+        letter("a%c", student_number=PAUL, consumer="mailbox", recorded_at=START + 2),
+    )
+    with database.read() as connection:
+
+        def ids(**given: str) -> list[str]:
+            return [each.id for each in dead_letters.unresolved(connection, **given)]
+
+        assert ids() == ["abd", "abc", "a%c"]  # oldest first
+        assert ids(consumer="moodle") == ["abd", "abc"]
+        assert ids(student_number=PAUL) == ["a%c"]
+        assert ids(cause="not_an_event", consumer="moodle") == ["abd"]
+        assert {each.id for each in dead_letters.by_id(connection, "ab")} == {"abc", "abd"}
+        assert [each.id for each in dead_letters.by_id(connection, "a%")] == ["a%c"]
+        assert dead_letters.counts(connection) == {
+            ("mailbox", "moodle_refused"): 1,
+            ("moodle", "moodle_refused"): 1,
+            ("moodle", "not_an_event"): 1,
+        }
+
+
+def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Database, clock: Clock) -> None:
+    journal = WelcomeMessages(database, clock=clock)
+    assert journal.intend(LEA, "<one@univ-exemple.fr>", 7, 12) is None
+    again = journal.intend(LEA, "<other@univ-exemple.fr>", 8, 13)
+    assert again == Intent("<one@univ-exemple.fr>", 7, 12, "intended")
+    journal.sent(LEA)
+    assert journal.intend(LEA, "<one@univ-exemple.fr>", 7, 12) == Intent(
+        "<one@univ-exemple.fr>", 7, 12, "sent"
+    )
+    journal.intend(PAUL, "<two@univ-exemple.fr>", 1, 1)
+    journal.undecided(PAUL)
+    with database.read() as connection:
+        rows = connection.execute(select(welcome_messages.c.student_number, welcome_messages.c.state))
+        states = {row.student_number: row.state for row in rows}
+    assert states == {LEA: "sent", PAUL: "undecided"}
+
+
+def test_the_journal_knows_no_other_state(database: Database, clock: Clock) -> None:
+    WelcomeMessages(database, clock=clock).intend(LEA, "<one@univ-exemple.fr>", 7, 12)
+    with pytest.raises(IntegrityError), database.write() as connection:
+        connection.execute(update(welcome_messages).values(state="lost"))
+
+
+def test_an_operators_act_is_noted_in_the_transaction_that_it_is_done_in(database: Database) -> None:
+    with undone(database) as connection:
+        audit.note(connection, database, actor="root", action="replay", detail={"students": 1})
+    with database.write() as connection:
+        audit.note(
+            connection, database, actor="m" * 80, action="replay", detail={"reason": "élèves", "students": 3}
+        )
+    with database.read() as connection:
+        [row] = connection.execute(select(audit_table)).all()
+    assert (row.action, len(row.actor)) == ("replay", 64)
+    assert json.loads(row.detail) == {"reason": "élèves", "students": 3}
+
+
+def test_each_process_speaks_for_itself_and_old_ones_are_forgotten(database: Database) -> None:
+    def say(process: str, state: str, seen_at: float) -> None:
+        with database.write() as connection:
+            status.report(
+                connection, database, ConsumerStatus("moodle", process, state, "why", START, seen_at)
+            )
+
+    say("one", "running", START)
+    say("other", "running", START + 1)
+    say("one", "open", START + 2)
+    with database.read() as connection:
+        said = [(each.process, each.state) for each in status.statuses(connection)]
+    assert said == [("one", "open"), ("other", "running")]  # newest first
+    with database.write() as connection:
+        status.forget_others(connection, "moodle", seen_before=START + 2)
+    with database.read() as connection:
+        assert [each.process for each in status.statuses(connection)] == ["one"]
+
+
+def test_accounts_are_loaded_whole_and_a_broken_one_still_has_its_version(database: Database) -> None:
+    account = Account(
+        student_number=LEA,
+        version=2,
+        stage=Stage.ACTIVE,
+        login="lea.martin",
+        mail="lea.martin@etu.univ-exemple.fr",
+        principal="lea.martin@univ-exemple.fr",
+        person=Person(birth_name="Martin", given_name="Léa"),
+    )
+    with database.write() as connection:
+        for number, document in ((LEA, account.model_dump_json()), (PAUL, "{broken")):
+            connection.execute(
+                insert(accounts_table).values(
+                    student_number=number,
+                    version=2,
+                    stage=Stage.ACTIVE,
+                    login=number,
+                    changed_at=START,
+                    document=document,
+                )
+            )
+    with database.read() as connection:
+        assert accounts.newest(connection, [LEA, "nobody"]) == {LEA: account}
+        assert accounts.version_of(connection, PAUL) == 2
+        assert accounts.version_of(connection, "nobody") is None
+        assert accounts.by_stage(connection) == {"active": 2}
