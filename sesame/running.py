@@ -7,15 +7,21 @@ consumer is silent, and one that cannot go on does not take the others with it.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
+from sqlalchemy import Connection
 
 from consumers.propagation import BREACHED, LATE
 from pipeline import timers
+from pipeline.burial import bury
 from pipeline.errors import DependencyDown, SesameError, fault
+from pipeline.facts import Rejected
+from pipeline.store.dead_letters import DeadLetter
 from pipeline.timers import OnDue
+from schemas.envelope import event_id
 from sesame.housekeeping import Housekeeping
 from sesame.observability.http import HttpServer
 from sesame.observability.metrics import Metrics
@@ -26,6 +32,7 @@ RESTART_AFTER_S = 5.0
 OUTBOX_LOOK_EVERY_S = 0.5
 TIMERS_EVERY_S = 1.0
 JOIN_S_MAX = 30.0
+REGISTRY, PROPAGATION = "registry", "propagation"
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,10 @@ class Runner:
         finally:
             stopping.set()
             self._application.outbox.ring()
+            give_up_at = time.monotonic() + JOIN_S_MAX
             for thread in threads:
                 if thread.ident is not None:
-                    thread.join(JOIN_S_MAX)
+                    thread.join(max(0.0, give_up_at - time.monotonic()))
             if http is not None:
                 http.stop()
             self._log.info("stopped")
@@ -90,10 +98,11 @@ class Runner:
             **registry.timers(),
         }
         loops = [
-            _Loop("registry", lambda stop: app.fact_loop(registry, reporter).run(stop)),
-            _Loop("propagation", lambda stop: app.fact_loop(propagation, reporter).run(stop)),
+            _Loop(REGISTRY, lambda stop: app.fact_loop(registry, reporter).run(stop)),
+            _Loop(PROPAGATION, lambda stop: app.fact_loop(propagation, reporter).run(stop)),
             _Loop("outbox", self._outbox),
             _Loop("timers", lambda stop: self._timers(stop, due)),
+            _Loop("housekeeping", self._housekeep),
         ]
         for target in app.settings.targets:
             app.handler(target).close()  # settings that cannot work are met now, not in a thread
@@ -107,11 +116,13 @@ class Runner:
                 loop.run(stopping)
             except Exception as error:  # noqa: BLE001  # no loop may end in silence
                 remedy = error.remedy if isinstance(error, SesameError) else ""
-                self._alive[loop.name] = False
                 self._log.exception("loop_failed", consumer=loop.name, remedy=remedy)
-                self._reporter.state(
-                    loop.name, "stopped", str(error) if isinstance(error, SesameError) else fault(error)
-                )
+                why = str(error) if isinstance(error, SesameError) else fault(error)
+            else:
+                why = "it ended without having been told to"
+            if not stopping.is_set():
+                self._alive[loop.name] = False
+                self._reporter.state(loop.name, "stopped", why)
                 stopping.wait(RESTART_AFTER_S)
 
     def _outbox(self, stopping: threading.Event) -> None:
@@ -125,12 +136,34 @@ class Runner:
         app = self._application
         while not stopping.wait(TIMERS_EVERY_S):
             try:
-                while timers.run_due(app.database, due) == timers.TIMERS_PER_TRANSACTION:
+                while timers.run_due(app.database, due, self._bury_timer) == timers.TIMERS_PER_TRANSACTION:
                     pass
-                self._housekeeping.run_due()
                 app.outbox.ring()
             except DependencyDown as error:
                 self._reporter.trouble("timers", str(error))
+
+    def _bury_timer(self, connection: Connection, kind: str, student_number: str, error: Exception) -> None:
+        """A timer's action failed: an operator is told whom it was for; it is tried again by itself."""
+        database = self._application.database
+        cause = error.cause if isinstance(error, Rejected) else "internal_error"
+        text = str(error) if isinstance(error, SesameError) else fault(error)
+        letter = DeadLetter(
+            id=event_id("dead-letter", "timers", kind, student_number),
+            consumer=PROPAGATION if kind in (LATE, BREACHED) else REGISTRY,
+            student_number=student_number,
+            version=None,
+            cause=cause,
+            message=f"timer {kind}: {text}",
+            attempts=1,
+            recorded_at=database.now(connection),
+        )
+        bury(connection, database, letter)
+        self._reporter.trouble("timers", f"{kind}: {cause}: {text}")
+
+    def _housekeep(self, stopping: threading.Event) -> None:
+        """Apart from the timers: a chore may wait for a server, and lateness must be told in time."""
+        while not stopping.wait(TIMERS_EVERY_S):
+            self._housekeeping.run_due()
 
     def _http(self) -> HttpServer | None:
         wanted = self._application.settings.http

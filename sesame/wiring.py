@@ -180,7 +180,7 @@ class Application:
         handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
         effects = Effects(
             target=target,
-            owner=self.life.owner,
+            owner=f"{self.life.owner}:{secrets.token_hex(2)}",  # a worker that is begun again is another one
             database=self.database,
             producer=self.producer,
             backoff=engine.backoff(),
@@ -188,11 +188,16 @@ class Application:
             recheck_s=engine.recheck_s,
             follows=follows,
         )
+        try:
+            consumer = self._consumer(target, topics_for(follows))
+        except BaseException:
+            handler.close()
+            raise
         return TargetWorker(
             handler=handler,
             engine=Engine(engine.limits(batch_size=handler.batch_size)),
             effects=effects,
-            consumer=self._consumer(target, topics_for(follows)),
+            consumer=consumer,
             database=self.database,
             observer=observer,
             follows=follows,
