@@ -1,23 +1,31 @@
-"""Which Moodle cohorts are the pipeline's own: what a template makes of an enrolment that was ever known.
+"""Which Moodle cohorts are the pipeline's own: those that a template makes of an enrolment ever known.
 
-A cohort that merely looks like one (`club-2026`) belongs to somebody else, and nobody is removed from it.
+A cohort that merely looks like one (`club-2026`) belongs to somebody else, and nobody is ever removed from
+it. So the names are made, as the registry makes them, and compared whole: nothing is guessed from a pattern,
+which could not tell where a step ends and its version begins.
+
+A template that names the component or the step's label needs an enrolment in full, and a cancelled one is
+not kept in full: a cohort of cancelled enrolments only is forgotten when the process ends, and then left
+alone.
 """
 
 from __future__ import annotations
 
-import re
+import string
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import enrolments
+from schemas.account import Enrolment
 
 LOOK_AGAIN_AFTER_S = 30.0
-_FIELD = re.compile(r"\{([a-z_]+)\}")
-_KEY_FIELDS = ("year", "step", "step_version")  # what identifies an enrolment; other fields may be anything
+LOOK_FOR_UNKNOWN_AFTER_S = 1.0  # an enrolment of this very moment may have made it
+_KEY_FIELDS = frozenset({"year", "step", "step_version"})  # what every enrolment's row has
 
 
 class ManagedCohorts:
@@ -32,10 +40,11 @@ class ManagedCohorts:
         self, database: Database, templates: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._database = database
-        self._patterns = [re.compile(_pattern(template)) for template in templates]
+        self._templates = tuple(templates)
+        self._in_full = not all(_fields(template) <= _KEY_FIELDS for template in templates)
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._known: frozenset[tuple[str, str, str]] = frozenset()
+        self._known: set[str] = set()
         self._looked_at: float | None = None
 
     def __call__(self, idnumber: str) -> bool:
@@ -44,37 +53,41 @@ class ManagedCohorts:
         Raises:
             StoreUnavailable: the enrolments cannot be read just now.
         """
-        matches = [match for pattern in self._patterns if (match := pattern.fullmatch(idnumber))]
-        return bool(matches) and any(self._is_known(match.groupdict()) for match in matches)
-
-    def _is_known(self, fields: dict[str, str]) -> bool:
-        wanted = [(index, fields[name]) for index, name in enumerate(_KEY_FIELDS) if name in fields]
-        return any(all(known[index] == value for index, value in wanted) for known in self._enrolments())
-
-    def _enrolments(self) -> frozenset[tuple[str, str, str]]:
         with self._lock:
+            known = idnumber in self._known
+            patience_s = LOOK_AGAIN_AFTER_S if known else LOOK_FOR_UNKNOWN_AFTER_S
             now = self._monotonic()
-            if self._looked_at is None or now - self._looked_at > LOOK_AGAIN_AFTER_S:
-                columns = (enrolments.c.year, enrolments.c.step, enrolments.c.step_version)
-                with self._database.read() as connection:
-                    rows = connection.execute(select(*columns).distinct()).all()
-                self._known = frozenset((str(year), step, version) for year, step, version in rows)
+            if self._looked_at is None or now - self._looked_at > patience_s:
+                self._known.update(self._made())
                 self._looked_at = now
-            return self._known
+            return idnumber in self._known
+
+    def _made(self) -> Iterator[str]:
+        """Every name that the templates make of the enrolments on record."""
+        columns: list[Any] = [enrolments.c.year, enrolments.c.step, enrolments.c.step_version]
+        if self._in_full:
+            columns.append(enrolments.c.document)
+        with self._database.read() as connection:
+            rows = connection.execute(select(*columns).distinct()).all()
+        for row in rows:
+            fields = self._fields_of(row)
+            yield from (
+                template.format(**fields)
+                for template in self._templates
+                if _fields(template) <= fields.keys()
+            )
+
+    def _fields_of(self, row: Row[Any]) -> dict[str, object]:
+        fields: dict[str, object] = {
+            "year": row.year,
+            "step": row.step,
+            "step_version": row.step_version,
+        }
+        if self._in_full and row.document is not None:
+            enrolment = Enrolment.model_validate_json(row.document)
+            fields |= {"component": enrolment.component, "step_label": enrolment.step_label}
+        return fields
 
 
-def _pattern(template: str) -> str:
-    """The regular expression of all that a template can make; a field that comes twice is the same twice."""
-    seen: set[str] = set()
-
-    def part(text: str) -> str:
-        field = _FIELD.fullmatch(text)
-        if field is None:
-            return re.escape(text)
-        name = field[1]
-        if name in seen:
-            return f"(?P={name})"
-        seen.add(name)
-        return f"(?P<{name}>{'[0-9]{4}' if name == 'year' else '.+'})"
-
-    return "".join(part(text) for text in re.split(r"(\{[a-z_]+\})", template))
+def _fields(template: str) -> frozenset[str]:
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)

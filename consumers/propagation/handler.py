@@ -75,7 +75,7 @@ class Propagation:
     def _open(self, connection: Connection, student_number: str, message: Message) -> Progress | None:
         """Follow the newest version; None if nobody has asked for this account yet."""
         account = accounts.newest(connection, [student_number]).get(student_number)
-        progress = rows.progress_of(connection, student_number)
+        progress = rows.progress_of(connection, self._database, student_number)
         if account is None or account.activated_at is None:
             return progress
         if progress is not None and progress.version >= account.version:
@@ -166,14 +166,14 @@ class Propagation:
 
     def on_late(self, connection: Connection, student_number: str, now: float) -> None:
         """The 15 minute timer is due."""
-        progress = rows.progress_of(connection, student_number)
+        progress = rows.progress_of(connection, self._database, student_number)
         if progress is None or not self._running(progress) or progress.late_at is not None:
             return
         self._edge(connection, replace(progress, late_at=now), PropagationLate, now)
 
     def on_breached(self, connection: Connection, student_number: str, now: float) -> None:
         """The 60 minute timer is due."""
-        progress = rows.progress_of(connection, student_number)
+        progress = rows.progress_of(connection, self._database, student_number)
         if progress is None or not self._running(progress) or progress.breached_at is not None:
             return
         self._edge(connection, replace(progress, breached_at=now), PropagationBreached, now)

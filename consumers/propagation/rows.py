@@ -14,9 +14,10 @@ from pipeline.store.tables import propagation_targets as pt
 from schemas.account import Lane
 
 
-def progress_of(connection: Connection, student_number: str) -> Progress | None:
-    """One student's propagation."""
-    row = connection.execute(select(p).where(p.c.student_number == student_number)).mappings().one_or_none()
+def progress_of(connection: Connection, database: Database, student_number: str) -> Progress | None:
+    """One student's propagation, locked until the transaction ends: facts and timers both change it."""
+    query = database.locking(select(p).where(p.c.student_number == student_number))
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
     fields: dict[str, Any] = dict(row)

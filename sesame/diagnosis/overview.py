@@ -17,7 +17,7 @@ from pipeline.store.target_states import State
 from schemas.account import Account
 from schemas.events import Window
 
-SHARES = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+PERCENT = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
 
 
 @dataclass(frozen=True)
@@ -169,17 +169,18 @@ def _seconds(rows: Sequence[_Row], targets: tuple[str, ...]) -> dict[str, dict[s
         elapsed_s = row.progress["elapsed_s"] or 0.0
         measured["all"].append(elapsed_s)
         for name in targets:
-            whole = max(0.0, row.seen[name]["finished_at"] - row.progress["opened_at"])
-            measured[name].append(min(whole, elapsed_s))
+            seen = row.seen.get(name)
+            if seen is not None:  # a target that the settings have gained since is not there yet
+                whole = max(0.0, seen["finished_at"] - row.progress["opened_at"])
+                measured[name].append(min(whole, elapsed_s))
     return {name: _quantiles(sorted(values)) for name, values in measured.items() if values}
 
 
 def _quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Nearest-rank quantiles of sorted values."""
-    last = len(values) - 1
+    """Nearest-rank quantiles of sorted values, of which there is at least one."""
     return {
-        name: round(values[min(last, max(0, -int(-share * len(values) // 1) - 1))], 3)
-        for name, share in SHARES.items()
+        name: round(values[max(1, -(-percent * len(values) // 100)) - 1], 3)
+        for name, percent in PERCENT.items()
     }
 
 

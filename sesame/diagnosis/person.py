@@ -167,19 +167,20 @@ def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
         text = "No consumer of this target is running."
         return TargetStatus(target, "down", since, seen, cause=text, next="An operator starts `sesame run`.")
     if consumer.state != "running":
-        text = f"The target is {consumer.state}: {consumer.reason}"
+        state = "down" if consumer.state == "open" else consumer.state  # an open circuit, in people's words
+        text = f"The target is {state}: {consumer.reason}"
         step = "It goes on by itself when the target is back; nothing is lost."
-        return TargetStatus(target, "down", _moment(consumer.since), seen, consumer.state, (), text, step)
+        return TargetStatus(target, "down", _moment(consumer.since), seen, state, (), text, step)
+    leader = known.follows.get(target)
+    if leader is not None and not _reached(leader, known):
+        text = f"Begins when {leader} has this version."
+        return TargetStatus(target, "after", None, seen, leader, cause=text, next="Goes on by itself.")
     if parked is not None and parked.kind is not Kind.WAITING:
         words = explain(parked.cause)
         due = _moment(parked.due_at)
         step = f"Attempt {parked.attempts + 1} at {due:%H:%M:%S} UTC." if due is not None else words.next
         what = parked.message or words.what
         return TargetStatus(target, "retrying", _moment(parked.first_at), seen, parked.cause, (), what, step)
-    leader = known.follows.get(target)
-    if leader is not None and not _reached(leader, known):
-        text = f"Begins when {leader} has this version."
-        return TargetStatus(target, "after", None, seen, leader, cause=text, next="Goes on by itself.")
     return TargetStatus(
         target, "queued", known.account.opened_at, seen, cause="On its way.", next="Goes on by itself."
     )
