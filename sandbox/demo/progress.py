@@ -109,7 +109,6 @@ class _Bars:
             transient=False,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._progress.start()
 
     def show(self, overview: Overview) -> None:
         for name, counts in _rows(overview):
@@ -117,6 +116,7 @@ class _Bars:
                 self._tasks[name] = self._progress.add_task(name, total=self._students, note="")
             done = sum(counts.get(state, 0) for state in _SETTLED)
             self._progress.update(self._tasks[name], completed=done, note=_note(name, counts, overview))
+        self._progress.start()  # only now: without a bar, each refresh would be an empty line
 
     def close(self) -> None:
         self._progress.stop()
