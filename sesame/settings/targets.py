@@ -21,7 +21,7 @@ LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", ma
 Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
-Quota = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,6}[MG]$")]
+Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 
 
 class DirectorySettings(Section):
@@ -67,7 +67,7 @@ class DirectorySettings(Section):
         max_length=200,
         description="Regular expression whose first group is SupAnn's cursus year in a step's code.",
     )
-    mail_quota: Quota | None = Field(
+    mail_quota: Quota = Field(
         "1G", description="Quota of a mailbox, e.g. `500M` or `1G`. Empty: the mail server's own."
     )
     connect_timeout_s: int = Field(5, ge=1, le=120, description="Longest wait for a connection.")
@@ -77,7 +77,7 @@ class DirectorySettings(Section):
     @property
     def mail_quota_bytes(self) -> int | None:
         """The quota in bytes; None leaves it to the mail server."""
-        if self.mail_quota is None:
+        if not self.mail_quota:
             return None
         return int(self.mail_quota[:-1]) * (2**30 if self.mail_quota.endswith("G") else 2**20)
 

@@ -267,8 +267,8 @@ def test_an_address_with_a_password_in_it_is_refused(written: Written) -> None:
     assert "s3cret" not in said
 
 
-@pytest.mark.parametrize(("quota", "octets"), [("500M", 500 * 2**20), ("2G", 2 * 2**30)])
-def test_a_quota_is_counted_in_bytes(written: Written, quota: str, octets: int) -> None:
+@pytest.mark.parametrize(("quota", "octets"), [("500M", 500 * 2**20), ("2G", 2 * 2**30), ("", None)])
+def test_a_quota_is_counted_in_bytes(written: Written, quota: str, octets: int | None) -> None:
     assert load(written(f'[directory]\nmail_quota = "{quota}"\n')).directory.mail_quota_bytes == octets
 
 
