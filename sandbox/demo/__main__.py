@@ -58,8 +58,8 @@ def run(records: Path | None, *, students: int, json_file: Path | None, keep: bo
     with stage("machine"):
         play.check_machine()
         clean_up(record.place(records))
-    if json_file is not None:
-        json_file.touch()  # a place that cannot be written is known now, not at the end
+    if json_file is not None and not os.access(json_file.parent, os.W_OK):
+        raise SandboxError(f"{json_file} cannot be written")  # said now, not at the end
     world = World(records, keep=keep)
     try:
         with stage("demo"):
@@ -157,5 +157,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).resolve().parents[2])
     sys.exit(main())

@@ -20,7 +20,6 @@ _ATTRIBUTES = (
     "supannEtuId",
     "supannEtuEtape",
     "supannRessourceEtat",
-    "memberOf",
 )
 
 _READ_MAIL = """\
@@ -28,7 +27,8 @@ import imaplib, ssl
 box = imaplib.IMAP4_SSL("127.0.0.1", {port}, ssl_context=ssl.create_default_context(cafile={ca!r}))
 box.login({mail!r}, open({password!r}).read())
 box.select("INBOX", readonly=True)
-print(box.fetch("1", "(BODY.PEEK[])")[1][0][1].decode())"""
+print(box.fetch("1", "(BODY.PEEK[])")[1][0][1].decode())
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def looks_at(world: World, student: Announced, password: str) -> Looks:
         mail = f"curl -s --cacert {ca} --netrc-file {netrc_file} {address}"
     else:
         program = _READ_MAIL.format(port=port, ca=ca, mail=student.mail, password=str(password_file))
-        mail = f"python3 -c {shlex.quote(program)}"
+        mail = f"python3 {write_private(world.private / 'read-mail.py', program)}"
     status = f"{shlex.quote(str(sesame_program()))} --config {world.settings_file} status {student.number}"
     return Looks(student, dn, password_file, ldap, mail, status)
 

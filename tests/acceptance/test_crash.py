@@ -21,14 +21,21 @@ def halfway(world: World, numbers: list[str], share: float) -> bool:
     return state_of(world, numbers, "directory").count("provisioned") >= share * len(numbers)
 
 
+def settled_now(world: World) -> int:
+    """How many are complete or waiting."""
+    overview = world.sesame.overview()
+    return int(overview["completed"] + overview["waiting"])
+
+
 def test_kill_9_in_the_burst_loses_nothing_and_welcomes_everybody_once(tmp_path: Path) -> None:
     with world_with_accounts(tmp_path) as (world, cast):
         numbers = list(cast.students)
-        world.moodle.set(latency_per_call_s=1.0)  # so that there is a middle
+        world.moodle.set(latency_per_call_s=3.0)  # so that there is a middle
         with play.begin_activation(world, cast) as command:
             for kill in range(KILLS):
                 wait_until(lambda: halfway(world, numbers, kill / KILLS), "the burst to be under way", 120.0)  # noqa: B023
                 world.pipeline.kill()
+                assert settled_now(world) < len(numbers)
                 world.start_pipeline()
             command.answer()
         world.moodle.set(latency_per_call_s=0.0)
