@@ -39,7 +39,7 @@ def page(name: str) -> str:
 def parse(arguments: list[str]) -> None:
     """Parse a command line of `sesame` to its end without running it; files need not exist."""
     command: click.Command = main
-    context = click.Context(command, info_name="sesame")
+    context = click.Context(command, info_name="sesame", **command.context_settings)
     while isinstance(command, click.Group):
         _options, rest, _order = command.make_parser(context).parse_args(arguments)
         assert rest, f"`{' '.join(arguments)}` ends at a group of commands"
@@ -85,7 +85,7 @@ def test_every_command_that_the_prose_names_exists() -> None:
         command: click.Command | None = main
         words = text.split()[1:]
         while isinstance(command, click.Group) and words:
-            command = command.get_command(click.Context(command), words.pop(0))
+            command = command.get_command(click.Context(main, **main.context_settings), words.pop(0))
         options = {option for each in command.params for option in each.opts} if command else set()
         if command is None or {word for word in words if word.startswith("--")} - options - {"--help"}:
             wrong.append(text)
