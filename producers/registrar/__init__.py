@@ -5,7 +5,8 @@
 
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import FeedMemory
-from producers.registrar.importing import import_file
+from producers.registrar.guard import Approval, Threshold, YearFigures
+from producers.registrar.importing import Order, import_file
 from producers.registrar.profile import PROFILES, Profile, apogee
 from producers.registrar.report import ImportReport
 from producers.registrar.spool import SpoolFailed
@@ -13,12 +14,16 @@ from producers.registrar.spool import SpoolFailed
 __all__ = [
     "PROFILES",
     "REMEDIES",
+    "Approval",
     "Fault",
     "FeedMemory",
     "ImportReport",
+    "Order",
     "Profile",
     "SpoolFailed",
+    "Threshold",
     "UnusableFile",
+    "YearFigures",
     "apogee",
     "import_file",
 ]

@@ -1,4 +1,4 @@
-"""Compares an export with what was published before, and publishes the difference.
+"""What a feed has published, and how it publishes more.
 
 Order of effects, batch by batch: the facts are written down as intended, appended to the log, and confirmed
 once the log has acknowledged them. A crash anywhere leaves the last batch in doubt, and the next import
@@ -8,7 +8,7 @@ publishes those rows again: under the same event ids where the file says the sam
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -43,6 +43,15 @@ class FeedMemory(Protocol):
     def published(self, source: str, students: Collection[str]) -> Mapping[StepKey, Published]:
         """What `source` has published, or may have, about these students."""
 
+    def people(self, source: str) -> Mapping[int, int]:
+        """How many students `source` holds an enrolment of, by academic year."""
+
+    def live_steps(self, source: str, year: int) -> Iterator[Sequence[StepKey]]:
+        """Every enrolment of that academic year that `source` holds, some hundreds at a time."""
+
+    def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
+        """Note for ever who let this import go on. Raises `ImportSuperseded`."""
+
     def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
         """Write down what is about to be appended. Raises `ImportSuperseded`."""
 
@@ -53,54 +62,18 @@ class FeedMemory(Protocol):
         """The import ran to its end. `finished_at`: seconds since the epoch, UTC."""
 
 
-@dataclass
-class Difference:
-    """How the lines looked at so far compare with what was published."""
-
-    recorded: int = 0
-    cancelled: int = 0
-    unchanged: int = 0
-
-
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A fact that the log does not have yet, and what was published before it."""
+class ToPublish:
+    """A fact that the log does not have yet.
+
+    Attributes:
+        base: source sequence of the fact before it; 0: none.
+        outline: what to recall of it.
+    """
 
     spooled: Spooled
-    before: Published | None
-
-
-def compare(
-    page: Sequence[Spooled],
-    memory: FeedMemory,
-    source: str,
-    difference: Difference,
-    *,
-    republish: bool,
-) -> list[Change]:
-    """Those facts of `page` that have to be published; all are counted in `difference`.
-
-    Args:
-        page: some hundreds of facts.
-        memory: what was published before.
-        source: the feed's name.
-        difference: counts, carried on from page to page.
-        republish: take everything as changed, for a log that has lost what was published.
-    """
-    known = memory.published(source, {each.student for each in page})
-    changes: list[Change] = []
-    for each in page:
-        before = known.get(each.step_key)
-        same = before is not None and before.confirmed and before.fingerprint == each.fingerprint
-        if same and not republish:
-            difference.unchanged += 1
-            continue
-        if each.cancelled:
-            difference.cancelled += 1
-        else:
-            difference.recorded += 1
-        changes.append(Change(each, before))
-    return changes
+    base: int
+    outline: str
 
 
 class Publisher:
@@ -132,7 +105,7 @@ class Publisher:
         self._producer = producer
         self._sleep = sleep
 
-    def publish(self, changes: Iterable[Change]) -> None:
+    def publish(self, changes: Iterable[ToPublish]) -> None:
         """Append these facts, and remember that they were.
 
         Raises:
@@ -159,16 +132,17 @@ class Publisher:
                 self._producer.append(records)
         self._memory.confirm(self.import_id, intended[-1].sequence)
 
-    def _intend(self, change: Change) -> Intended:
-        spooled, before = change.spooled, change.before
-        if before is None:
-            base = 0
-        elif before.fingerprint == spooled.fingerprint:
-            base = before.base  # the same fact again: the same event id
-        else:
-            base = before.sequence
+    def _intend(self, change: ToPublish) -> Intended:
+        spooled = change.spooled
         sequence = self.import_id * SEQUENCES_PER_IMPORT + spooled.line
-        return Intended(spooled.step_key, spooled.fingerprint, sequence, base)
+        return Intended(
+            spooled.step_key,
+            spooled.fingerprint,
+            sequence,
+            change.base,
+            live=not spooled.cancelled,
+            outline=change.outline,
+        )
 
     def _record(self, spooled: Spooled, intent: Intended) -> NewRecord:
         model = EnrolmentCancelled if spooled.cancelled else EnrolmentRecorded

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from producers.registrar.faults import Fault, UnusableFile
 
@@ -22,6 +23,17 @@ _SEPARATORS = (";", ",", "\t")
 _UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip (xlsx, ods) and OLE (xls)
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take some more bytes."""
+
+
+class _Lines(Protocol):
+    def readline(self, limit: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,7 @@ class Layout:
         header: the columns' names, in upper case.
         header_line: its line number; blank lines may stand above.
         lines: how many lines the file has in all, the header included.
+        state: size and time of the last change, to notice a file that is still being written.
     """
 
     encoding: str
@@ -54,6 +67,7 @@ class Layout:
     header: tuple[str, ...]
     header_line: int
     lines: int
+    state: tuple[int, int]
 
 
 def examine(path: Path, columns: Sequence[str]) -> Layout:
@@ -63,6 +77,7 @@ def examine(path: Path, columns: Sequence[str]) -> Layout:
         UnusableFile: it cannot be read, is empty, is no text, or lacks one of `columns`.
     """
     try:
+        state = _state(path.stat())
         encoding, lines = _survey(path)
         header_line, text = _first_line(path, encoding)
     except OSError as error:
@@ -73,30 +88,66 @@ def examine(path: Path, columns: Sequence[str]) -> Layout:
     if lines > LINES_MAX:
         raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy="Split the export by year.")
     separator, header = _header(path, header_line, text, columns)
-    return Layout(encoding, separator, header, header_line, lines)
+    return Layout(encoding, separator, header, header_line, lines, state)
 
 
-def read(path: Path, layout: Layout, columns: Sequence[str]) -> Iterator[Line]:
+def read(
+    path: Path, layout: Layout, columns: Sequence[str], *, digest: Digest | None = None
+) -> Iterator[Line]:
     """The lines below the header; blank ones are skipped.
 
+    Args:
+        path: the export.
+        layout: as `examine` found it.
+        columns: whose cells are wanted, in this order.
+        digest: updated with every byte of the file, the very ones that the lines are made of.
+
     Raises:
-        UnusableFile: reading failed on the way.
+        UnusableFile: reading failed on the way, or the file was changed meanwhile.
     """
     positions = [layout.header.index(column.upper()) for column in columns]
     width = len(layout.header)
     try:
         with path.open("rb") as file:
-            for number, raw, whole in _physical_lines(file):
+            for number, raw, whole in _physical_lines(_Digested(file, digest) if digest else file):
                 if number <= layout.header_line:
                     continue
+                if number > layout.lines:  # it grows, perhaps as fast as it is read
+                    raise _changed(path)
                 text = _decode(raw, layout.encoding)
                 if not whole:
                     detail = f"longer than {LINE_BYTES_MAX} bytes"
                     yield Line(number, (), Fault.LINE_TOO_LONG, detail, text[:200])
                 elif text.strip():
                     yield _parse(number, text, layout.separator, positions, width)
+            if _state(os.fstat(file.fileno())) != layout.state:
+                raise _changed(path)
     except OSError as error:
         raise UnusableFile(f"{path}: reading failed: {error.strerror or error}") from error
+
+
+class _Digested:
+    """A file of which every byte that is read is told to a digest."""
+
+    def __init__(self, file: BinaryIO, digest: Digest) -> None:
+        self._file = file
+        self._digest = digest
+
+    def readline(self, bytes_max: int) -> bytes:
+        raw = self._file.readline(bytes_max)
+        self._digest.update(raw)
+        return raw
+
+
+def _changed(path: Path) -> UnusableFile:
+    return UnusableFile(
+        f"{path}: the file was changed while it was being read",
+        remedy="Import it again once it is complete: let the export be renamed into place.",
+    )
+
+
+def _state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
 
 
 def _parse(number: int, text: str, separator: str, positions: list[int], width: int) -> Line:
@@ -113,7 +164,7 @@ def _parse(number: int, text: str, separator: str, positions: list[int], width: 
     return Line(number, tuple([cells[position].strip() for position in positions]))
 
 
-def _physical_lines(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
+def _physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
     """Number, bytes without the line's end, and whether that is the whole line."""
     number = 0
     while raw := file.readline(LINE_BYTES_MAX + 2):

@@ -1,93 +1,25 @@
-"""The rejects file: what was refused, where, and what to do, safe to open in a spreadsheet.
-
-Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a line break may be run as a formula,
-and an apostrophe before it makes it text. Full-width forms of these signs are treated alike.
-"""
+"""The rejects file: what was refused, where, and what to do, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
-import csv
-import os
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
-from producers.registrar.faults import REMEDIES, Rejection, UnusableFile
+from producers.registrar.faults import REMEDIES, Rejection
+from producers.registrar.sheets import Sheet, harmless
 
 COLUMNS = ("line", "student", "column", "fault", "value", "detail", "remedy")
-VALUE_CHARACTERS_MAX = 80
-_FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 -- the full-width forms are meant
-_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_SHEET = Sheet("rejects file", COLUMNS, "--rejects")
 
 
 def write(path: Path, rejections: Iterable[Rejection], *, separator: str) -> None:
-    """Write the rejects file, readable by its owner only, in one step: it is there whole or not at all.
-
-    Args:
-        path: replaced if it exists.
-        rejections: in the order of their lines.
-        separator: the export's own, so that both open alike in the same spreadsheet.
-
-    Raises:
-        UnusableFile: it cannot be written, or would replace something else.
-    """
-    _refuse_what_is_not_ours(path)
-    try:
-        with NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            try:
-                writer = csv.writer(
-                    file, delimiter=separator, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"
-                )
-                writer.writerow(COLUMNS)
-                for rejection in rejections:
-                    writer.writerow(_cells(rejection))
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-    except OSError as error:
-        raise UnusableFile(
-            f"{path}: the rejects file cannot be written: {error.strerror or error}",
-            remedy="Choose another place with --rejects; nothing was published.",
-        ) from error
+    """Write the rejects file; see `Sheet.write`. `rejections`: in the order of their lines."""
+    _SHEET.write(path, map(_cells, rejections), separator=separator)
 
 
 def remove(path: Path) -> None:
-    """Remove an earlier import's rejects file, which would be taken for this one's.
-
-    Raises:
-        UnusableFile: something else stands there, or it cannot be removed.
-    """
-    _refuse_what_is_not_ours(path)
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise UnusableFile(f"{path}: cannot be removed: {error.strerror or error}") from error
-
-
-def _refuse_what_is_not_ours(path: Path) -> None:
-    """An existing file is replaced only if it is empty or a rejects file."""
-    try:
-        if not path.exists() or (path.is_file() and _is_ours(path)):
-            return
-    except OSError as error:
-        raise UnusableFile(f"{path}: cannot be looked at: {error.strerror or error}") from error
-    raise UnusableFile(
-        f"{path}: there is something else than a rejects file",
-        remedy="Choose another place with --rejects; nothing was published.",
-    )
-
-
-def _is_ours(path: Path) -> bool:
-    with path.open("rb") as file:
-        start = file.read(len(COLUMNS[0]) + 2)
-    return start in (b"", f'"{COLUMNS[0]}"'.encode())
+    """Remove an earlier import's rejects file; see `Sheet.remove`."""
+    _SHEET.remove(path)
 
 
 def _cells(rejection: Rejection) -> tuple[int | str, ...]:
@@ -100,20 +32,3 @@ def _cells(rejection: Rejection) -> tuple[int | str, ...]:
         harmless(rejection.detail, characters_max=300),
         REMEDIES[rejection.fault],
     )
-
-
-def harmless(value: str, *, characters_max: int = VALUE_CHARACTERS_MAX) -> str:
-    """`value` shortened, with invisible characters spelled out, and never a formula."""
-    shown = "".join(map(_visible, value[:characters_max]))
-    if len(value) > characters_max:
-        shown += f"… ({len(value)} characters)"
-    return f"'{shown}" if shown.lstrip().startswith(_FORMULA_SIGNS) else shown
-
-
-def _visible(character: str) -> str:
-    if unicodedata.category(character) not in _UNSAFE_CATEGORIES:
-        return character
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004 -- a byte that could not be decoded
-        return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004

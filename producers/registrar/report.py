@@ -8,18 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from producers.registrar.faults import Fault
+from producers.registrar.guard import YearFigures
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
     """The outcome of one import. lines = recorded + cancelled + unchanged + duplicates + rejected.
 
+    Of a held import, and of a dry run, the numbers say what would be published.
+
     Attributes:
+        digest: SHA-256 of the file's bytes, in hexadecimal.
         import_id: None for a dry run.
         lines: lines below the header, without blank ones.
         students: different student numbers among the lines that were taken.
-        recorded: enrolments published; for a dry run, that would be.
-        cancelled: cancellations published; for a dry run, that would be.
+        recorded: enrolments published.
+        cancelled: cancellations published that a line states.
+        gone: cancellations published since a file that is complete for its year has no line.
         unchanged: lines that say what was published before.
         duplicates: further copies of a line, word for word the same.
         rejected: lines refused; one line may have several faults.
@@ -27,27 +32,47 @@ class ImportReport:
         rejects_path: the rejects file; None when nothing was rejected.
         encoding: as found: `utf-8`, `utf-8-sig`, `windows-1252`.
         separator: as found.
+        held: the guard let nothing be published; in a dry run, would let nothing be.
+        approval: the id by which the held import can be approved, or was.
+        years: what would change unusually, by academic year.
+        affected_path: the file of affected people; None when nobody is.
+        full_year: the academic year that the file was said to be complete for.
+        unattributed: refused lines that name no student. With a full year, nobody was cancelled for being
+            absent if there are any.
     """
 
     source: str
-    import_id: int | None
     dry_run: bool
+    digest: str
     lines: int
     students: int
-    recorded: int
-    cancelled: int
-    unchanged: int
     duplicates: int
     rejected: int
+    import_id: int | None = None
+    recorded: int = 0
+    cancelled: int = 0
+    gone: int = 0
+    unchanged: int = 0
     faults: Mapping[Fault, int] = field(default_factory=dict)
     rejects_path: Path | None = None
     encoding: str = "utf-8"
     separator: str = ";"
+    held: bool = False
+    approval: str | None = None
+    years: tuple[YearFigures, ...] = ()
+    affected_path: Path | None = None
+    full_year: int | None = None
+    unattributed: int = 0
 
     @property
     def published(self) -> int:
         """How many facts were published; for a dry run, would be."""
-        return self.recorded + self.cancelled
+        return self.recorded + self.cancelled + self.gone
+
+    @property
+    def absence_unknown(self) -> bool:
+        """Whether nobody could be cancelled for being absent, since refused lines name no student."""
+        return self.full_year is not None and self.unattributed > 0
 
     def counts(self) -> dict[str, int]:
         """The numbers, for the store and for metrics."""
@@ -56,6 +81,7 @@ class ImportReport:
             "students": self.students,
             "recorded": self.recorded,
             "cancelled": self.cancelled,
+            "gone": self.gone,
             "unchanged": self.unchanged,
             "duplicates": self.duplicates,
             "rejected": self.rejected,
@@ -72,4 +98,11 @@ class ImportReport:
             "rejects": None if self.rejects_path is None else str(self.rejects_path),
             "encoding": self.encoding,
             "separator": self.separator,
+            "sha256": self.digest,
+            "held": self.held,
+            "approval": self.approval,
+            "years": [figures.to_json() for figures in self.years],
+            "affected": None if self.affected_path is None else str(self.affected_path),
+            "full_year": self.full_year,
+            "unattributed": self.unattributed,
         }

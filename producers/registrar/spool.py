@@ -7,21 +7,24 @@ nothing personal stays behind, even after kill -9. It lives where TMPDIR says.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from types import TracebackType
 from typing import Self
 
 from pipeline.errors import SesameError
+from pipeline.store.feeds import StepKey
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.profile import Profile
 from producers.registrar.rows import PERSON_FIELDS, Fact
 
 _PAGE = 500
 _SHOWN_LINES_MAX = 5
+_STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # schemas.account.StudentNumber
 _SCHEMA = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -57,7 +60,7 @@ class Spooled:
         return str(self.fact["student_number"])
 
     @property
-    def step_key(self) -> tuple[str, int, str, str]:
+    def step_key(self) -> StepKey:
         """Student number, year, step, step version."""
         return self.student, self.fact["year"], self.fact["step"], self.fact["step_version"]
 
@@ -85,6 +88,11 @@ class Spool:
         self._database.close()
         if isinstance(error, sqlite3.Error):
             raise SpoolFailed from error
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The temporary database, for what else is to be kept on disk while the import lasts."""
+        return self._database
 
     def keep(self, line: int, fact: Fact) -> None:
         """Take a line's fact."""
@@ -119,6 +127,7 @@ class Spool:
         """
         self._database.execute("CREATE INDEX by_student ON facts (student, person)")
         self._database.execute("CREATE INDEX by_step ON facts (step, fingerprint)")
+        self._database.execute("CREATE INDEX by_rejected_student ON rejections (student)")
         contradicting = self._database.execute(
             "SELECT student FROM facts GROUP BY student HAVING COUNT(DISTINCT person) > 1"
         )
@@ -180,6 +189,35 @@ class Spool:
     def students(self) -> int:
         """How many different students the facts are about."""
         return int(self._database.execute("SELECT COUNT(DISTINCT student) FROM facts").fetchone()[0])
+
+    def people(self) -> dict[int, int]:
+        """How many students the facts are about, by academic year; cancelled enrolments are left out."""
+        rows = self._database.execute(
+            "SELECT json_extract(fact, '$.year'), COUNT(DISTINCT student) FROM facts"
+            " WHERE person IS NOT NULL GROUP BY 1"
+        )
+        return {int(year): int(students) for year, students in rows}
+
+    def has_year(self, year: int) -> bool:
+        """Whether any fact is of this academic year."""
+        query = "SELECT 1 FROM facts WHERE json_extract(fact, '$.year') = ? LIMIT 1"
+        return self._database.execute(query, (year,)).fetchone() is not None
+
+    def unattributed(self) -> int:
+        """How many rejected lines do not say which student they are about."""
+        rows = self._database.execute("SELECT DISTINCT line, student FROM rejections")
+        return len({line for line, student in rows if not _STUDENT_NUMBER.fullmatch(_restored(student))})
+
+    def absent(self, keys: Sequence[StepKey]) -> list[StepKey]:
+        """Those of `keys` that no line of the file is about, of students none of whose lines was rejected."""
+        return [key for key in keys if not self._is_named(key)]
+
+    def _is_named(self, key: StepKey) -> bool:
+        found = self._database.execute(
+            "SELECT 1 FROM facts WHERE step = ? UNION ALL SELECT 1 FROM rejections WHERE student = ? LIMIT 1",
+            (_digest(list(key)), _storable(key[0])),
+        )
+        return found.fetchone() is not None
 
     def rejected(self) -> tuple[int, Counter[Fault]]:
         """How many lines were rejected, and for which faults (each counted once per line)."""

@@ -19,3 +19,13 @@ class RegistrarSettings(Section):
         default=True,
         description="Whether an enrolment that awaits payment is kept from being in force.",
     )
+    guard_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="A file is held when, in one academic year, more than this share of the people would "
+        "lose an enrolment or change in a way that seldom happens, and more than `guard_people` would.",
+    )
+    guard_people: int = Field(
+        default=50, ge=0, description="See `guard_share`: a number of people. 0: the share alone decides."
+    )

@@ -18,7 +18,7 @@ from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
 from pipeline.store.tables import metadata
-from producers.registrar import ImportReport, apogee, import_file
+from producers.registrar import ImportReport, Order, Threshold, apogee, import_file
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import from_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
@@ -58,6 +58,7 @@ class Site:
         self.log.ensure_topics({ENROLMENTS: PARTITIONS})
         self.memory = SqlFeedMemory(self.database)
         self.rejects = folder / "rejects.csv"
+        self.affected = folder / "affected.csv"
 
     def generate(self, students: int) -> None:
         with self.export.open("w", encoding="utf-8", newline="") as file:
@@ -68,12 +69,16 @@ class Site:
         try:
             return import_file(
                 self.export,
+                Order(
+                    rejects_path=self.rejects,
+                    affected_path=self.affected,
+                    dry_run=dry_run,
+                    threshold=Threshold(share=1.0),
+                ),
                 profile=apogee(),
                 feed=self.memory,
                 producer=producer,
                 clock=lambda: datetime.now(UTC),
-                dry_run=dry_run,
-                rejects_path=self.rejects,
                 progress=lambda _done, _in_all: None,
             )
         finally:

@@ -11,7 +11,7 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
 from pipeline.store.tables import metadata
-from producers.registrar import ImportReport, Profile, apogee, import_file
+from producers.registrar import Approval, ImportReport, Order, Profile, Threshold, apogee, import_file
 from producers.registrar.feed import FeedMemory
 from schemas.envelope import Message, from_record
 
@@ -93,6 +93,7 @@ class Registrar:
         self.log = RecordedLog()
         self.export = folder / "export.csv"
         self.rejects = folder / "rejects.csv"
+        self.affected = folder / "affected.csv"
         self.slept_s: list[float] = []
 
     def write(self, rows: Iterable[Row], *, separator: str = ";", encoding: str = "utf-8") -> Path:
@@ -102,8 +103,23 @@ class Registrar:
             writer.writerows([row[column] for column in COLUMNS] for row in rows)
         return self.export
 
-    def import_rows(self, *rows: Row, dry_run: bool = False, republish: bool = False) -> ImportReport:
-        return self.import_(self.write(rows), dry_run=dry_run, republish=republish)
+    def import_rows(
+        self,
+        *rows: Row,
+        dry_run: bool = False,
+        republish: bool = False,
+        full_year: int | None = None,
+        threshold: Threshold | None = None,
+        approval: str = "",
+    ) -> ImportReport:
+        return self.import_(
+            self.write(rows),
+            dry_run=dry_run,
+            republish=republish,
+            full_year=full_year,
+            threshold=threshold,
+            approval=approval,
+        )
 
     def import_(
         self,
@@ -112,24 +128,42 @@ class Registrar:
         profile: Profile | None = None,
         dry_run: bool = False,
         republish: bool = False,
+        full_year: int | None = None,
+        threshold: Threshold | None = None,
+        approval: str = "",
         progress: Callable[[int, int | None], None] = lambda _done, _in_all: None,
     ) -> ImportReport:
+        order = Order(
+            rejects_path=self.rejects,
+            affected_path=self.affected,
+            dry_run=dry_run,
+            republish=republish,
+            full_year=full_year,
+            threshold=threshold or Threshold(),
+            approval=Approval(approval, "odile") if approval else None,
+        )
         return import_file(
             path,
+            order,
             profile=profile or apogee(),
             feed=self.memory,
             producer=self.log,
             clock=lambda: NOW,
-            dry_run=dry_run,
-            rejects_path=self.rejects,
             progress=progress,
-            republish=republish,
             sleep=self.slept_s.append,
         )
 
     def rejected(self) -> list[dict[str, str]]:
         """The rejects file, as a spreadsheet reads it."""
-        with self.rejects.open(encoding="utf-8", newline="") as file:
+        return self._rows(self.rejects)
+
+    def affected_rows(self) -> list[dict[str, str]]:
+        """The file of affected people, likewise."""
+        return self._rows(self.affected)
+
+    @staticmethod
+    def _rows(path: Path) -> list[dict[str, str]]:
+        with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file, delimiter=";"))
 
     def close(self) -> None:

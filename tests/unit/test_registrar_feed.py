@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,7 @@ def test_crashes_in_a_row_never_give_one_id_to_facts_with_another_one_between(re
 def test_what_was_acknowledged_before_a_crash_is_not_published_again(
     registrar: Registrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.registrar.spool._PAGE", 1)
+    monkeypatch.setattr("producers.registrar.differences._PAGE", 1)
 
     class DiesLater(DiesBeforeConfirming):
         confirmed = 0
@@ -344,6 +345,7 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "students": 1,
         "recorded": 1,
         "cancelled": 0,
+        "gone": 0,
         "unchanged": 0,
         "duplicates": 0,
         "rejected": 1,
@@ -351,6 +353,13 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "rejects": str(registrar.rejects),
         "encoding": "utf-8",
         "separator": ";",
+        "sha256": sha256(registrar.export.read_bytes()).hexdigest(),
+        "held": False,
+        "approval": None,
+        "years": [],
+        "affected": None,
+        "full_year": None,
+        "unattributed": 1,
     }
 
 

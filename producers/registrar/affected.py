@@ -1,0 +1,49 @@
+"""The file of affected people: who would lose an enrolment, or change in a way that seldom happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from producers.registrar.guard import Affected
+from producers.registrar.outline import Change
+from producers.registrar.sheets import Sheet, harmless
+
+COLUMNS = ("student", "year", "step", "version", "change", "before", "after", "meaning")
+MEANINGS: dict[Change, str] = {
+    Change.CANCELLED: "The file cancels this enrolment.",
+    Change.GONE: "The file is said to be complete for the year, and does not have this enrolment.",
+    Change.NOT_IN_FORCE: "The enrolment was in force, and is pending or awaits payment in the file.",
+    Change.PEDAGOGICAL: "The pedagogical enrolment was validated, and is not in the file.",
+    Change.IDENTITY: "Birth name, first given name or birth date are others, and not only spelled otherwise.",
+    Change.INE: "The INE is another one, or missing.",
+    Change.PERSONAL_MAIL: "The personal mail address is another one, or missing.",
+    Change.COMPONENT: "The component of this enrolment is another one.",
+}
+"""What each change means, for the operator."""
+
+_SHEET = Sheet("file of affected people", COLUMNS, "--affected")
+
+
+def write(path: Path, affected: Iterable[Affected], *, separator: str) -> None:
+    """Write the file; see `Sheet.write`."""
+    _SHEET.write(path, map(_cells, affected), separator=separator)
+
+
+def remove(path: Path) -> None:
+    """Remove an earlier import's file; see `Sheet.remove`."""
+    _SHEET.remove(path)
+
+
+def _cells(each: Affected) -> tuple[int | str, ...]:
+    student, year, step, version = each.key
+    return (
+        harmless(student),
+        year,
+        harmless(step),
+        harmless(version),
+        each.change.value,
+        harmless(each.before),
+        harmless(each.after),
+        MEANINGS[each.change],
+    )
