@@ -59,6 +59,12 @@ COMPONENTS = (
         only=(e.HoldPlaced, e.HoldLifted),
     ),
     Component(
+        "identities",
+        "Says whether two student numbers are one person, and whether a number still has its holder.",
+        publishes=(c.ACTIVATIONS,),
+        only=(e.IdentityDecided,),
+    ),
+    Component(
         "replay",
         "Asks one consumer to look at students again.",
         publishes=c.both_lanes(c.ACTIVATIONS),

@@ -27,6 +27,7 @@ _FACTS = (
     e.PreferenceChanged,
     e.HoldPlaced,
     e.HoldLifted,
+    e.IdentityDecided,
     e.ReplayRequested,
 )
 _OUTCOMES = (e.TargetProvisioned, e.TargetWaiting, e.TargetFailed)

@@ -172,6 +172,33 @@ class HoldLifted(Event):
     reason: Text = Field(description="Why, in the operator's words, without personal data.")
 
 
+class IdentityDecision(StrEnum):
+    """What an operator found out about a doubtful identity."""
+
+    SEPARATE = "separate"
+    MERGE = "merge"
+
+
+class IdentityDecided(Event):
+    """An operator has looked at a doubtful identity. Of several decisions about one doubt the newest holds.
+
+    With `other`: whether two student numbers are one person; merged, this number's enrolments are the other
+    one's from now on. Without: whether this number, whose names and birth date have changed beyond
+    recognition, still has its holder.
+    """
+
+    type: ClassVar[str] = "fr.sesame.identity.decided.v1"
+    decision: IdentityDecision = Field(
+        description="`merge`: it is one person. `separate`: they are two people."
+    )
+    other: StudentNumber | None = Field(
+        None,
+        description="The other student number, which goes on when both are one person. Absent: the doubt is "
+        "about this number's holder.",
+    )
+    reason: Text = Field(description="Why, in the operator's words, without personal data.")
+
+
 class ReplayRequested(Event):
     """An operator asks one consumer to compare this student with its target and write the difference."""
 
@@ -193,6 +220,7 @@ class Cause(StrEnum):
     PREFERENCE = "preference"
     HOLD = "hold"
     LIFECYCLE = "lifecycle"
+    IDENTITY = "identity"
 
 
 class AccountChanged(Event):
@@ -335,6 +363,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         PreferenceChanged,
         HoldPlaced,
         HoldLifted,
+        IdentityDecided,
         ReplayRequested,
         AccountChanged,
         TargetProvisioned,
