@@ -1,4 +1,5 @@
-"""Facts about a student number that is not known yet: they wait for its enrolment, and not for ever."""
+"""Facts that wait: for the enrolment of a student number that is not known yet (and not for ever), or for an
+operator's decision about who a number's holder is."""
 
 from __future__ import annotations
 
@@ -13,11 +14,14 @@ from pipeline.store.tables import pending_facts as p
 from schemas.envelope import Headers
 
 FACTS_PER_PAGE = 500
+ENROLMENT, DECISION = "enrolment", "decision"
+"""What a fact waits for."""
 
 
 @dataclass(frozen=True)
 class PendingFact:
-    """A record as it was read. `received_at`: seconds since the epoch, UTC."""
+    """A record as it was read. `received_at`: seconds since the epoch, UTC. `waits_for`: ENROLMENT or
+    DECISION."""
 
     event_id: str
     student_number: str
@@ -25,6 +29,7 @@ class PendingFact:
     topic: str
     headers: Headers
     value: bytes
+    waits_for: str = ENROLMENT
 
 
 def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
@@ -36,31 +41,44 @@ def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
         topic=fact.topic,
         headers=json.dumps([[name, text.decode()] for name, text in fact.headers]),
         value=fact.value,
+        waits_for=fact.waits_for,
     )
     connection.execute(statement.on_conflict_do_nothing(index_elements=[p.c.event_id]))
 
 
-def take(connection: Connection, student_number: str) -> list[PendingFact]:
-    """A student's facts, oldest first; they are no longer kept."""
-    return _take(connection, p.c.student_number == student_number)
+def take(connection: Connection, student_number: str, *, waits_for: str = ENROLMENT) -> list[PendingFact]:
+    """A student's facts that wait for this, oldest first; they are no longer kept."""
+    return _take(connection, p.c.student_number == student_number, p.c.waits_for == waits_for)
+
+
+def held(connection: Connection, student_number: str) -> list[PendingFact]:
+    """A student's facts that wait for a decision, oldest first; they stay."""
+    query = select(p).where(p.c.student_number == student_number, p.c.waits_for == DECISION)
+    return [_fact(row) for row in connection.execute(query.order_by(p.c.received_at, p.c.event_id))]
+
+
+def drop(connection: Connection, event_id: str) -> None:
+    """Keep this fact no longer."""
+    connection.execute(delete(p).where(p.c.event_id == event_id))
 
 
 def take_older(connection: Connection, received_before: float) -> list[PendingFact]:
-    """A page of the facts that came before this moment, oldest first; they are no longer kept."""
-    return _take(connection, p.c.received_at < received_before)
+    """A page of the facts that have waited for an enrolment since before this moment, oldest first; they are
+    no longer kept."""
+    return _take(connection, p.c.received_at < received_before, p.c.waits_for == ENROLMENT)
 
 
 def waiting(connection: Connection, student_numbers: list[str]) -> dict[str, list[PendingFact]]:
-    """What is kept for each of these students, oldest first."""
+    """What waits for each of these students' enrolment, oldest first."""
     found: dict[str, list[PendingFact]] = {}
-    query = select(p).where(p.c.student_number.in_(student_numbers)).order_by(p.c.received_at, p.c.event_id)
-    for row in connection.execute(query):
+    query = select(p).where(p.c.student_number.in_(student_numbers), p.c.waits_for == ENROLMENT)
+    for row in connection.execute(query.order_by(p.c.received_at, p.c.event_id)):
         found.setdefault(row.student_number, []).append(_fact(row))
     return found
 
 
-def _take(connection: Connection, these: ColumnElement[bool]) -> list[PendingFact]:
-    query = select(p).where(these).order_by(p.c.received_at, p.c.event_id).limit(FACTS_PER_PAGE)
+def _take(connection: Connection, *these: ColumnElement[bool]) -> list[PendingFact]:
+    query = select(p).where(*these).order_by(p.c.received_at, p.c.event_id).limit(FACTS_PER_PAGE)
     facts = [_fact(row) for row in connection.execute(query)]
     if facts:
         connection.execute(delete(p).where(p.c.event_id.in_([fact.event_id for fact in facts])))
@@ -75,4 +93,5 @@ def _fact(row: Row[Any]) -> PendingFact:
         topic=row.topic,
         headers=tuple((name, text.encode()) for name, text in json.loads(row.headers)),
         value=row.value,
+        waits_for=row.waits_for,
     )

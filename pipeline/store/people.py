@@ -40,6 +40,7 @@ class KnownPerson:
         activated_at: seconds since the epoch; None: the student has not asked for the account.
         credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
         recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
+        merged_into: the number that this person goes on under, as an operator decided.
     """
 
     student_number: str
@@ -55,6 +56,7 @@ class KnownPerson:
     credential_sequence: int = 0
     holds: frozenset[Hold] = field(default_factory=frozenset)
     recent_facts: tuple[str, ...] = ()
+    merged_into: str | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,17 @@ class People:
         query = select(people).where(people.c.student_number == student_number)
         row = connection.execute(self._database.locking(query)).one_or_none()
         return None if row is None else _person(row)
+
+    def known(self, connection: Connection, student_number: str) -> KnownPerson | None:
+        """The person, to look at only."""
+        query = select(people).where(people.c.student_number == student_number)
+        row = connection.execute(query).one_or_none()
+        return None if row is None else _person(row)
+
+    def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
+        """Those whom an operator found to be this very person."""
+        query = select(people).where(people.c.merged_into == student_number)
+        return [_person(row) for row in connection.execute(query.order_by(people.c.student_number))]
 
     def add(self, connection: Connection, person: KnownPerson) -> bool:
         """Record a person who was not known; False if somebody else just did."""
@@ -139,11 +152,11 @@ class People:
         )
         return bool(done.rowcount)
 
-    def enrolments(self, connection: Connection, student_number: str) -> list[Enrolment]:
-        """The enrolments that were not cancelled, of all years."""
+    def enrolments(self, connection: Connection, *student_numbers: str) -> list[Enrolment]:
+        """The enrolments of these numbers that were not cancelled, of all years."""
         rows = connection.execute(
             select(enrolments.c.document).where(
-                enrolments.c.student_number == student_number, enrolments.c.cancelled.is_(False)
+                enrolments.c.student_number.in_(student_numbers), enrolments.c.cancelled.is_(False)
             )
         )
         return [Enrolment.model_validate_json(row.document) for row in rows]
@@ -152,14 +165,14 @@ class People:
 
     def claim_fingerprints(
         self, connection: Connection, student_number: str, prints: Mapping[str, str]
-    ) -> list[str]:
+    ) -> dict[str, str]:
         """Take these fingerprints (kind to value) for a student.
 
         Returns:
-            The student numbers that already hold one of them, other than this one: candidates for being
-            the same person.
+            Kind to the student number that took it first, of those that somebody else holds: candidates for
+            being the same person.
         """
-        others = set()
+        others: dict[str, str] = {}
         for kind, value in prints.items():
             statement = self._database.insert(fingerprints).values(
                 kind=kind, value=value, student_number=student_number
@@ -175,8 +188,18 @@ class People:
                 )
             ).scalar_one()
             if holder != student_number:
-                others.add(holder)
-        return sorted(others)
+                others[kind] = holder
+        return others
+
+    def take_over_fingerprint(
+        self, connection: Connection, student_number: str, kind: str, value: str
+    ) -> None:
+        """Take a fingerprint from a number of which it is true no more."""
+        connection.execute(
+            update(fingerprints)
+            .where(fingerprints.c.kind == kind, fingerprints.c.value == value)
+            .values(student_number=student_number)
+        )
 
     def sealed_sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
         """The vault's sequence of a reference that was sealed for this very student; None: there is none."""

@@ -51,6 +51,7 @@ people = Table(
     Column("credential_sequence", Integer, nullable=False, default=0),
     Column("holds", Text, nullable=False, default="[]"),  # JSON list
     Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
+    Column("merged_into", String(32), index=True),  # the number that this person goes on under
 )
 
 enrolments = Table(
@@ -84,6 +85,19 @@ fingerprints = Table(
     Column("student_number", String(32), nullable=False, index=True),
 )
 
+identity_doubts = Table(
+    "identity_doubts",
+    metadata,
+    Column("id", String(64), primary_key=True),  # a digest of what is compared: one doubt, one row
+    Column("student_number", String(32), nullable=False, index=True),  # whose fact raised it
+    Column("other_number", String(32), index=True),  # None: whether the number still has its holder
+    Column("evidence", String(64), nullable=False),  # what agrees, or does not: birth, ine, holder
+    Column("claimed", Text),  # holder: who the number is said to be now (JSON); None once decided
+    Column("state", String(16), nullable=False, index=True),  # open | separate | merged | withdrawn
+    Column("raised_at", Float, nullable=False),
+    Column("decided_at", Float),  # when the operator decided: the newest decision holds
+)
+
 pending_facts = Table(
     "pending_facts",
     metadata,
@@ -93,6 +107,7 @@ pending_facts = Table(
     Column("topic", String(64), nullable=False),
     Column("headers", Text, nullable=False),  # JSON list of [name, text]
     Column("value", LargeBinary, nullable=False),
+    Column("waits_for", String(16), nullable=False, server_default="enrolment"),  # or: decision
 )
 
 activation_requests = Table(
