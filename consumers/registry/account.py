@@ -86,19 +86,26 @@ def shown_person(person: KnownPerson, settings: RegistrySettings) -> Person:
 def current_enrolments(
     enrolments: Iterable[Enrolment], settings: RegistrySettings, today: date
 ) -> list[Enrolment]:
-    """Those whose year has not ended, the main one first: in force, primary, newest year, then by step."""
+    """Those whose year has not ended, the main one first: in force, primary, newest year, then by step.
 
-    def rank(enrolment: Enrolment) -> tuple[bool, bool, int, str, str]:
+    A person of two student numbers may be enrolled twice in one step: the enrolment that opens more counts.
+    """
+
+    def rank(enrolment: Enrolment) -> tuple[bool, bool, int, str, str, bool]:
         return (
             not enrolment.in_force,
             not enrolment.primary,
             -enrolment.year,
             enrolment.step,
             enrolment.step_version,
+            enrolment.pedagogical is not Pedagogical.VALIDATED,
         )
 
     current = (enrolment for enrolment in enrolments if settings.year_ends_on(enrolment.year) >= today)
-    return sorted(current, key=rank)
+    steps: dict[tuple[int, str, str], Enrolment] = {}
+    for enrolment in sorted(current, key=rank):
+        steps.setdefault((enrolment.year, enrolment.step, enrolment.step_version), enrolment)
+    return list(steps.values())
 
 
 def memberships(

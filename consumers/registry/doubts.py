@@ -1,29 +1,28 @@
-"""Are two student numbers one person? What is compared, and what happens until a human has looked.
+"""Are two student numbers one person? What happens until a human has looked, and when they have.
 
-Two fingerprints: the birth name, given name and birth date, however they are spelt; and the INE, the national
-number, which is no key here but must not belong to two people. Homonyms with other birth dates are not in
-doubt. Only hashes are kept.
+A new student number that matches another (`consumers.registry.recognition`) is recorded and held (the
+technical hold: SupAnn's "suspected homonym"); no account is made for it. A match that shows only later, on a
+number that has its account already, leaves that account alone: a registrar's typing error must not shut
+anybody out. Either way there is a doubt, which `sesame identities` shows with both sides, and a dead letter
+that names both numbers.
 
-A new student number that matches another is recorded and held (the technical hold: SupAnn's "suspected
-homonym"); no account is made for it. A match that shows only later, on a number that has its account already,
-leaves that account alone: a registrar's typing error must not shut anybody out. Either way a dead letter
-names both numbers. Lifting the hold says that they are two persons, and makes the account; a correction by
-the registrar that ends the match lifts it too.
+An operator decides it once, and the same doubt is never raised again. A correction by the registrar that ends
+the match, on whichever side, withdraws the doubt by itself.
 """
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlalchemy import Connection
 
-from consumers.registry.identity import ascii_word
 from consumers.registry.minting import NAME
+from consumers.registry.recognition import fingerprints, shared
 from pipeline.burial import bury, resolve
 from pipeline.facts import Rejected
 from pipeline.store import dead_letters
+from pipeline.store import doubts as store
 from pipeline.store.database import Database
-from pipeline.store.people import Identity, KnownPerson, People
+from pipeline.store.doubts import Doubt, Verdict
+from pipeline.store.people import KnownPerson, People
 from schemas.account import Hold
 from schemas.envelope import event_id
 
@@ -39,7 +38,7 @@ class Doubts:
 
     def examine(
         self, connection: Connection, before: KnownPerson | None, after: KnownPerson, fact_id: str
-    ) -> None:
+    ) -> set[str]:
         """Compare a person with everybody else, if what is compared has changed.
 
         Args:
@@ -47,40 +46,108 @@ class Doubts:
             before: what was known until now; None: nothing.
             after: what is recorded now.
             fact_id: id of the event that brought it.
+
+        Returns:
+            Other student numbers that are in doubt no more, and may have an account now.
         """
         prints = fingerprints(after.identity, after.ine)
         if before is not None and prints == fingerprints(before.identity, before.ine):
-            return
-        number = after.student_number
-        others = self._people.claim_fingerprints(connection, number, prints)
-        without_account = self._people.account(connection, number) is None
-        if others:
-            if without_account:
-                self._people.change(connection, number, holds=after.holds | {Hold.TECHNICAL})
-            doubt = Rejected(DOUBTFUL, _question(number, others, without_account=without_account))
-            bury_fact(connection, self._database, number, fact_id, doubt)
-        elif without_account and self._in_doubt(connection, after):
-            self._people.change(connection, number, holds=after.holds - {Hold.TECHNICAL})
-            self.resolved(connection, number)
+            return set()
+        matches = self._matches(connection, after, prints)
+        released = self._withdraw(connection, after.student_number, matches)
+        subject = after.merged_into or after.student_number
+        asked = [other for other, kinds in matches.items() if self._raise(connection, subject, other, kinds)]
+        if asked:
+            self._hold(connection, subject, sorted(asked), fact_id)
+        return released
+
+    def settle(
+        self, connection: Connection, doubt: Doubt, verdict: Verdict, decided_at: float | None = None
+    ) -> bool:
+        """End a doubt; return whether the number that it held is free of doubt now."""
+        store.settle(connection, doubt.id, verdict, decided_at)
+        return self._release(connection, doubt.student_number)
+
+    def declare_separate(self, connection: Connection, student_number: str, decided_at: float) -> None:
+        """Somebody has lifted the technical hold of this number: it is nobody else's."""
+        for doubt in store.of(connection, student_number, [Verdict.OPEN]):
+            if doubt.student_number == student_number and doubt.other_number is not None:
+                store.settle(connection, doubt.id, Verdict.SEPARATE, decided_at)
+        self.resolved(connection, student_number)
 
     def resolved(self, connection: Connection, student_number: str) -> None:
-        """Somebody has looked: the doubt about this number is over."""
+        """Nothing about this number waits for anybody any more, unless a doubt about it is open still."""
+        if self._open_about(connection, student_number):
+            return
         now = self._database.now(connection)
         resolve(connection, NAME, student_number, up_to_version=0, how="dismissed", now=now, cause=DOUBTFUL)
 
-    def _in_doubt(self, connection: Connection, person: KnownPerson) -> bool:
-        return Hold.TECHNICAL in person.holds and bool(
-            dead_letters.unresolved(
-                connection, consumer=NAME, student_number=person.student_number, cause=DOUBTFUL
-            )
+    def _matches(
+        self, connection: Connection, person: KnownPerson, prints: dict[str, str]
+    ) -> dict[str, set[str]]:
+        """Who may be this person (or goes on as who may be), and what agrees."""
+        number, subject = person.student_number, person.merged_into or person.student_number
+        matches: dict[str, set[str]] = {}
+        for kind, holder in self._people.claim_fingerprints(connection, number, prints).items():
+            # A fingerprint names only who took it first; whoever was in doubt with them may have it too.
+            candidates = {holder, *(doubt.beside(holder) for doubt in store.of(connection, holder))}
+            alike = [
+                other
+                for candidate in sorted(candidates - {number, ""})
+                if (other := self._people.known(connection, candidate)) is not None
+                and kind in shared(prints, fingerprints(other.identity, other.ine))
+            ]
+            if not alike:  # a correction made it untrue of the one who took it
+                self._people.take_over_fingerprint(connection, number, kind, prints[kind])
+            for other in alike:
+                if (goes_on_as := other.merged_into or other.student_number) != subject:
+                    matches.setdefault(goes_on_as, set()).add(kind)
+        return matches
+
+    def _withdraw(self, connection: Connection, number: str, matches: dict[str, set[str]]) -> set[str]:
+        released = set()
+        for doubt in store.of(connection, number, [Verdict.OPEN]):
+            if doubt.other_number is None:
+                continue
+            other = self._people.known(connection, doubt.beside(number))
+            ended = other is None or (other.merged_into or other.student_number) not in matches
+            if ended and self.settle(connection, doubt, Verdict.WITHDRAWN):
+                released.add(doubt.student_number)
+        return released - {number}
+
+    def _raise(self, connection: Connection, number: str, other: str, kinds: set[str]) -> bool:
+        """Ask whether these two are one person; False if it was asked before, and perhaps decided."""
+        doubt = Doubt(
+            id=store.pair_id(number, other),
+            student_number=number,
+            other_number=other,
+            evidence=tuple(sorted(kinds)),
+            state=Verdict.OPEN,
+            raised_at=self._database.now(connection),
         )
+        return store.raise_once(connection, self._database, doubt)
 
+    def _hold(self, connection: Connection, number: str, others: list[str], fact_id: str) -> None:
+        without_account = self._people.account(connection, number) is None
+        if without_account and (person := self._people.locked(connection, number)) is not None:
+            self._people.change(connection, number, holds=person.holds | {Hold.TECHNICAL})
+        doubt = Rejected(DOUBTFUL, _question(number, others, without_account=without_account))
+        bury_fact(connection, self._database, number, fact_id, doubt)
 
-def fingerprints(identity: Identity, ine: str | None) -> dict[str, str]:
-    """Kind to value. A name of which nothing is left in ASCII is compared as it is written."""
-    names = [ascii_word(name).replace("-", "") or name for name in (identity.birth_name, identity.given_name)]
-    prints = {"birth": _hash(*names, identity.birth_date.isoformat())}
-    return prints | ({"ine": _hash(ine.upper())} if ine else {})
+    def _release(self, connection: Connection, number: str) -> bool:
+        """Lift what the last doubt about a number has left behind; False while there is another one."""
+        if self._open_about(connection, number):
+            return False
+        person = self._people.locked(connection, number)
+        held = person is not None and Hold.TECHNICAL in person.holds
+        if person is not None and held and self._people.account(connection, number) is None:
+            self._people.change(connection, number, holds=person.holds - {Hold.TECHNICAL})
+        self.resolved(connection, number)
+        return True
+
+    def _open_about(self, connection: Connection, number: str) -> bool:
+        open_ones = store.of(connection, number, [Verdict.OPEN])
+        return any(doubt.student_number == number for doubt in open_ones)
 
 
 def bury_fact(
@@ -105,10 +172,6 @@ def _question(number: str, others: list[str], *, without_account: bool) -> str:
     meanwhile = "no account is made for it" if without_account else "its account goes on meanwhile"
     return (
         f"student number {number} may be the person of {', '.join(others)}: same names and birth date, or"
-        f" same INE; {meanwhile}. If they are one person, have the registrar merge the numbers and cancel the"
-        f" enrolments of {number}. If they are two, lift the technical hold of {number}"
+        f" same INE; {meanwhile}. Look at both with `sesame identities show {number}`, then say"
+        " `sesame identities merge` or `separate`"
     )
-
-
-def _hash(*parts: str) -> str:
-    return "sha256:" + hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

@@ -13,7 +13,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consumers.registry import choices
+from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
+from consumers.registry.holders import Holders
 from consumers.registry.minting import NAME, TIMERS, Minter, Origin
 from consumers.registry.registrar import RegistrarFacts
 from consumers.registry.settings import RegistrySettings
@@ -60,7 +62,9 @@ class Registry:
         self._people = People(database)
         self._minter = Minter(database, self._people, settings)
         self._doubts = Doubts(database, self._people)
-        self._registrar = RegistrarFacts(self._people, self._minter, self._doubts)
+        holders = Holders(database, self._doubts)
+        self._registrar = RegistrarFacts(self._people, self._minter, self._doubts, holders)
+        self._decisions = Decisions(database, self._people, self._minter, self._doubts, holders)
 
     # --- the loop's side ---
 
@@ -72,11 +76,16 @@ class Registry:
         """
         event = message.event
         if isinstance(event, events.EnrolmentRecorded):
-            if self._registrar.recorded(connection, event, message):
+            if self._registrar.recorded(connection, event, message, record):
                 for fact in pending_facts.take(connection, event.student_number):
                     self._apply_pending(connection, fact)
         elif isinstance(event, events.EnrolmentCancelled):
             self._registrar.cancelled(connection, event, message)
+        elif isinstance(event, events.IdentityDecided):
+            lane = catalogue.lane_of(record.topic)
+            self._decisions.apply(
+                connection, event, message, lane, lambda *fact: self.handle(connection, fact[1], fact[0])
+            )
         elif isinstance(event, events.ReplayRequested):
             if event.consumer == self.name:  # a site changed its settings: merge again
                 origin = Origin.of(message, events.Cause.LIFECYCLE, catalogue.lane_of(record.topic))
@@ -112,9 +121,15 @@ class Registry:
     # --- acts of students and operators ---
 
     def _settle(self, connection: Connection, message: Message, lane: Lane) -> bool:
-        """Apply an act to a person; False if the person is not known."""
+        """Apply an act to a person; False if the person is not known.
+
+        What a student settles under a number that is another one's person goes to that one. A hold concerns
+        the person, so it goes to every account that they ever had.
+        """
         event = message.event
         person = self._people.locked(connection, event.student_number)
+        if person is not None and person.merged_into is not None:
+            person = self._people.locked(connection, person.merged_into)
         if person is None:
             return False
         if message.id in person.recent_facts:
@@ -123,9 +138,14 @@ class Registry:
         recent = (*person.recent_facts, message.id)[-RECENT_FACTS:]
         self._people.change(connection, person.student_number, **changes, recent_facts=recent)
         origin = Origin.of(message, _CAUSES[type(event)], lane)
+        if isinstance(event, events.HoldPlaced | events.HoldLifted):
+            for other in self._people.merged_into(connection, person.student_number):
+                theirs = self._changes(connection, other, message)
+                self._people.change(connection, other.student_number, **theirs)
+                self._minter.mint_version(connection, other.student_number, origin)
         self._minter.mint_version(connection, person.student_number, origin)
         if isinstance(event, events.HoldLifted) and event.hold is Hold.TECHNICAL:
-            self._doubts.resolved(connection, person.student_number)
+            self._doubts.declare_separate(connection, event.student_number, message.time.timestamp())
         return True
 
     def _changes(self, connection: Connection, person: KnownPerson, message: Message) -> Mapping[str, Any]:
@@ -133,7 +153,7 @@ class Registry:
             case events.ActivationRequested() as event:
                 return self._activation(connection, person, event, message)
             case events.CredentialChanged(credential_ref=ref):
-                return self._credential(connection, person, ref)
+                return self._credential(connection, person, ref, message)
             case events.PreferenceChanged() as event:
                 return self._preference(connection, person, event)
             case events.HoldPlaced(hold=hold):
@@ -158,11 +178,13 @@ class Registry:
         if event.language is not None:
             changes["language"] = event.language
         if event.credential_ref is not None:
-            changes |= self._credential(connection, person, event.credential_ref)
+            changes |= self._credential(connection, person, event.credential_ref, message)
         return changes
 
-    def _credential(self, connection: Connection, person: KnownPerson, ref: str) -> Mapping[str, Any]:
-        sequence = self._people.sealed_sequence(connection, person.student_number, ref)
+    def _credential(
+        self, connection: Connection, person: KnownPerson, ref: str, message: Message
+    ) -> Mapping[str, Any]:
+        sequence = self._people.sealed_sequence(connection, message.event.student_number, ref)
         return choices.credential_change(person, ref, sequence)
 
     def _preference(
@@ -170,7 +192,7 @@ class Registry:
     ) -> Mapping[str, Any]:
         value: str | None = event.value
         if event.value_ref is not None:
-            if self._people.sealed_sequence(connection, person.student_number, event.value_ref) is None:
+            if self._people.sealed_sequence(connection, event.student_number, event.value_ref) is None:
                 raise Rejected(
                     "unknown_reference",
                     "the vault holds nothing of this student under the event's reference: it was restored"

@@ -6,7 +6,7 @@ nothing would change for the targets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection
@@ -61,7 +61,8 @@ class Minter:
         """Bring the account to what is known now, and announce it; None if nothing changes for the targets.
 
         There is no first version for a person whose identity is in doubt (the technical hold), nor for one
-        who neither is enrolled nor asked for an account.
+        who neither is enrolled nor asked for an account. A number that is another one's person has no
+        enrolments of its own: they are the other's, whose account is brought along.
 
         Raises:
             NamesExhausted: there is no name left to give.
@@ -69,10 +70,12 @@ class Minter:
         person = self._people.locked(connection, student_number)
         if person is None:
             return None
+        if person.merged_into is not None:
+            self.mint_version(connection, person.merged_into, origin)
         now = self._database.now(connection)
         today = datetime.fromtimestamp(now, UTC).date()
         previous = self._people.account(connection, student_number)
-        enrolments = tuple(self._people.enrolments(connection, student_number))
+        person, enrolments = self._whole(connection, person)
         if previous is None and not self._deserves_account(person, enrolments, today):
             return None
         ledger = SqlLedger(connection, self._database, now)
@@ -88,8 +91,20 @@ class Minter:
         self._announce(connection, account, origin, now)
         return account
 
+    def _whole(
+        self, connection: Connection, person: KnownPerson
+    ) -> tuple[KnownPerson, tuple[Enrolment, ...]]:
+        """The person under all of their numbers: the newest names, and every enrolment."""
+        if person.merged_into is not None:
+            return person, ()
+        others = self._people.merged_into(connection, person.student_number)
+        newest = max([person, *others], key=lambda each: each.identity_sequence)
+        numbers = (person.student_number, *(other.student_number for other in others))
+        enrolments = tuple(self._people.enrolments(connection, *numbers))
+        return replace(person, identity=newest.identity), enrolments
+
     def _deserves_account(self, person: KnownPerson, enrolments: tuple[Enrolment, ...], today: date) -> bool:
-        if Hold.TECHNICAL in person.holds:
+        if Hold.TECHNICAL in person.holds or person.merged_into is not None:
             return False
         enrolled = bool(current_enrolments(enrolments, self._settings, today))
         return enrolled or person.activated_at is not None

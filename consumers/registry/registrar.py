@@ -8,7 +8,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consumers.registry.doubts import Doubts
+from consumers.registry.holders import Holders
 from consumers.registry.minting import Minter, Origin
+from pipeline.eventlog.port import Record
 from pipeline.store.people import Identity, KnownPerson, People
 from schemas.account import Administrative, Enrolment, Lane
 from schemas.envelope import Message
@@ -20,19 +22,29 @@ _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth
 class RegistrarFacts:
     """Applies enrolments within the caller's transaction."""
 
-    def __init__(self, people: People, minter: Minter, doubts: Doubts) -> None:
+    def __init__(self, people: People, minter: Minter, doubts: Doubts, holders: Holders) -> None:
         self._people = people
         self._minter = minter
         self._doubts = doubts
+        self._holders = holders
 
-    def recorded(self, connection: Connection, event: EnrolmentRecorded, message: Message) -> bool:
+    def recorded(
+        self, connection: Connection, event: EnrolmentRecorded, message: Message, record: Record
+    ) -> bool:
         """Apply what the registrar holds; return whether the person was not known before.
 
         Raises:
-            Rejected: no name is left to give.
+            Rejected: no name is left to give, or the number belongs to somebody else.
         """
         before = self._people.locked(connection, event.student_number)
-        after = self._identify(connection, before, event)
+        said = _identity(event)
+        if (
+            before is not None
+            and event.source_sequence > before.identity_sequence
+            and not self._holders.accept(connection, before, (said, event.ine), message, record)
+        ):
+            return False
+        after = self._identify(connection, before, event, said)
         cancelled = event.administrative is Administrative.CANCELLED
         newer = self._people.record_enrolment(
             connection,
@@ -41,10 +53,15 @@ class RegistrarFacts:
             event.source_sequence,
             None if cancelled else Enrolment.model_validate(event.model_dump()),
         )
+        released: set[str] = set()
         if after is not None:
-            self._doubts.examine(connection, before, after, message.id)
+            released = self._doubts.examine(connection, before, after, message.id)
+        if before is not None:
+            self._holders.superseded(connection, event)
         if after is not None or newer:
-            self._mint(connection, message)
+            self._mint(connection, event.student_number, message)
+        for number in sorted(released):
+            self._mint(connection, number, message)
         return before is None
 
     def cancelled(self, connection: Connection, event: EnrolmentCancelled, message: Message) -> None:
@@ -52,16 +69,17 @@ class RegistrarFacts:
         key = (event.year, event.step, event.step_version)
         number, sequence = event.student_number, event.source_sequence
         if self._people.record_enrolment(connection, number, key, sequence, None):
-            self._mint(connection, message)
+            self._mint(connection, number, message)
+        self._holders.superseded(connection, event)
 
     def _identify(
-        self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded
+        self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded, said: Identity
     ) -> KnownPerson | None:
         """Keep who this person is, as the newest fact says; None if something newer is known."""
         if before is not None and event.source_sequence <= before.identity_sequence:
             return None
         values: dict[str, Any] = {
-            "identity": Identity.model_validate({name: getattr(event, name) for name in _WHO}),
+            "identity": said,
             "identity_sequence": event.source_sequence,
             "ine": event.ine or (before.ine if before is not None else None),
             "personal_mail": event.personal_mail,
@@ -72,6 +90,10 @@ class RegistrarFacts:
             self._people.add(connection, KnownPerson(event.student_number, **values))
         return self._people.locked(connection, event.student_number)
 
-    def _mint(self, connection: Connection, message: Message) -> None:
+    def _mint(self, connection: Connection, student_number: str, message: Message) -> None:
         origin = Origin.of(message, Cause.ENROLMENT, Lane.BULK)
-        self._minter.mint_version(connection, message.event.student_number, origin)
+        self._minter.mint_version(connection, student_number, origin)
+
+
+def _identity(event: EnrolmentRecorded) -> Identity:
+    return Identity.model_validate({name: getattr(event, name) for name in _WHO})

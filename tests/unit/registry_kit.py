@@ -47,14 +47,15 @@ class Clock:
 
 @dataclass
 class Desk:
-    """A registry at work on a store of its own."""
+    """A registry at work on a store of its own, or on the one that `url` names."""
 
     folder: Path
     settings: RegistrySettings = SETTINGS
     clock: Clock = field(default_factory=Clock)
+    url: str | None = None
 
     def __post_init__(self) -> None:
-        self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
+        self.database = Database(self.url or f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
         metadata.create_all(self.database.engine)
         self.vault = Vault(self.database, [new_key()], clock=self.clock)
         self.registry = Registry(self.database, self.vault, self.settings)

@@ -1,0 +1,154 @@
+"""What an operator decides about doubtful identities, and what follows from it for both sides.
+
+**Merge**: two numbers are one person. The account of one goes on, with the enrolments of both and the newest
+names; facts and acts about the other number are the first one's from now on. The other number gets no
+account; one that it has already loses its enrolments, and ends as any other account does: in grace, so that
+mail can be taken out of it, then expired. Its login stays in the ledger for ever. What closes access goes
+over to the person (holds); what opens it (the activation and its password) only to an account that nobody
+has activated yet, so that a wrong decision can never give a working account to somebody else's password.
+
+**Separate**: two people. What was held for the doubt goes on; numbers that were merged part again.
+
+Of several decisions about one doubt the newest holds, by the time at which the operator took it: a
+redelivery changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from consumers.registry.doubts import Doubts
+from consumers.registry.holders import Holders
+from consumers.registry.minting import Minter, Origin
+from pipeline.eventlog.port import Record
+from pipeline.facts import Rejected
+from pipeline.store import doubts as store
+from pipeline.store.database import Database
+from pipeline.store.doubts import Doubt, Verdict
+from pipeline.store.people import KnownPerson, People
+from schemas.account import Hold, Lane
+from schemas.envelope import Message
+from schemas.events import Cause, IdentityDecided, IdentityDecision
+
+_VERDICTS = {
+    IdentityDecision.MERGE: Verdict.MERGED,
+    IdentityDecision.SEPARATE: Verdict.SEPARATE,
+}
+_SETTLED_BY_THE_STUDENT = (
+    "activated_at",
+    "credential_ref",
+    "credential_sequence",
+    "language",
+    "preferred_given_name",
+    "mail_redirect",
+)
+
+
+class Decisions:
+    """Applies decisions within the caller's transaction."""
+
+    def __init__(
+        self, database: Database, people: People, minter: Minter, doubts: Doubts, holders: Holders
+    ) -> None:
+        self._database = database
+        self._people = people
+        self._minter = minter
+        self._doubts = doubts
+        self._holders = holders
+
+    def apply(
+        self,
+        connection: Connection,
+        event: IdentityDecided,
+        message: Message,
+        lane: Lane,
+        apply_fact: Callable[[Message, Record], None],
+    ) -> None:
+        """Let a decision take effect.
+
+        Args:
+            connection: the caller's transaction.
+            event, message, lane: the decision.
+            apply_fact: applies a fact that was held, as if it came now.
+
+        Raises:
+            Rejected: a number that it names is not known.
+        """
+        verdict, decided_at = _VERDICTS[event.decision], message.time.timestamp()
+        number = event.student_number
+        holder = self._known(connection, number)
+        origin = Origin.of(message, Cause.IDENTITY, lane)
+        if event.other is None:
+            self._holders.decided(connection, holder, verdict, decided_at, apply_fact)
+            self._minter.mint_version(connection, number, origin)
+            return
+        if event.other == number:
+            raise Rejected("one_number", "a number cannot be compared with itself: give the other one")
+        self._known(connection, event.other)
+        if not self._decide(connection, number, event.other, verdict, decided_at):
+            return
+        mine, theirs = self._known(connection, number), self._known(connection, event.other)
+        if verdict is Verdict.MERGED:
+            self._merge(connection, mine, theirs)
+        else:
+            self._part(connection, mine, theirs)
+        concerned = dict.fromkeys((number, event.other, mine.merged_into, theirs.merged_into))
+        for each in filter(None, concerned):
+            self._minter.mint_version(connection, each, origin)
+
+    def _known(self, connection: Connection, student_number: str) -> KnownPerson:
+        person = self._people.locked(connection, student_number)
+        if person is None:
+            raise Rejected(
+                "unknown_student",
+                "a decision names a student number that is not known: check both numbers, then decide again",
+            )
+        return person
+
+    def _decide(
+        self, connection: Connection, number: str, other: str, verdict: Verdict, decided_at: float
+    ) -> bool:
+        """Remember the decision; False if a newer one is known."""
+        doubt = Doubt(
+            id=store.pair_id(number, other),
+            student_number=number,
+            other_number=other,
+            evidence=("operator",),
+            state=Verdict.OPEN,
+            raised_at=self._database.now(connection),
+        )
+        store.raise_once(connection, self._database, doubt)  # nobody but the operator had a doubt
+        known = store.get(connection, doubt.id) or doubt
+        if known.decided_at is not None and known.decided_at >= decided_at:
+            return False
+        self._doubts.settle(connection, known, verdict, decided_at)
+        return True
+
+    def _merge(self, connection: Connection, mine: KnownPerson, theirs: KnownPerson) -> None:
+        """Let `mine` go on as `theirs`."""
+        survivor = theirs
+        if theirs.merged_into is not None:
+            if theirs.merged_into == mine.student_number:  # the other way round than before
+                self._people.change(connection, theirs.student_number, merged_into=None)
+            else:
+                survivor = self._known(connection, theirs.merged_into)
+        if survivor.student_number == mine.student_number:
+            return
+        for each in (mine, *self._people.merged_into(connection, mine.student_number)):
+            if each.student_number != survivor.student_number:
+                self._people.change(connection, each.student_number, merged_into=survivor.student_number)
+        self._people.change(connection, mine.student_number, holds=mine.holds - {Hold.TECHNICAL})
+        carried: dict[str, Any] = {"holds": survivor.holds | (mine.holds - {Hold.TECHNICAL})}
+        if survivor.activated_at is None and mine.activated_at is not None:
+            carried |= {name: getattr(mine, name) for name in _SETTLED_BY_THE_STUDENT}
+        self._people.change(connection, survivor.student_number, **carried)
+
+    def _part(self, connection: Connection, mine: KnownPerson, theirs: KnownPerson) -> None:
+        """Let two numbers that were one person be two again, if they were."""
+        if mine.merged_into is not None and mine.merged_into in (theirs.student_number, theirs.merged_into):
+            self._people.change(connection, mine.student_number, merged_into=None)
+        elif theirs.merged_into == mine.student_number:
+            self._people.change(connection, theirs.student_number, merged_into=None)
