@@ -9,6 +9,7 @@ COMMANDS: Final[dict[str, str]] = {
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "doctor": "sesame.cli.doctor:doctor",
     "hold": "sesame.cli.hold:hold",
+    "identities": "sesame.cli.identities:identities",
     "import": "sesame.cli.imports:import_command",
     "ledger": "sesame.cli.ledger:ledger",
     "migrate": "sesame.cli.migrate:migrate",

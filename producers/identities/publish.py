@@ -1,0 +1,56 @@
+"""Publishes `identity.decided`, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pipeline.eventlog.port import NewRecord, Producer
+from pipeline.store import audit
+from pipeline.store.database import Database
+from schemas import catalogue
+from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
+from schemas.events import IdentityDecided, IdentityDecision
+
+EMITTER = "identities"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an operator found out.
+
+    Attributes:
+        student_number: the number in doubt; merged, its enrolments are `other`'s from now on.
+        other: the other number; None: the doubt is about who holds `student_number`.
+        reason: why, for the audit; no personal data.
+        actor: the operator's user name.
+        at: when, with a zone. Of several decisions about one doubt the newest holds.
+    """
+
+    student_number: str
+    other: str | None
+    decision: IdentityDecision
+    reason: str
+    actor: str
+    at: datetime
+
+
+def decide(decision: Decision, *, database: Database, producer: Producer) -> None:
+    """Say it. In the personal lane: somebody is waiting for their account.
+
+    Raises:
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
+    event = IdentityDecided(
+        student_number=decision.student_number,
+        other=decision.other,
+        decision=decision.decision,
+        reason=decision.reason,
+    )
+    with database.write() as connection:
+        action = f"identity.{decision.decision.value}"
+        audit.note(connection, database, actor=decision.actor, action=action, detail=event.model_dump())
+    number, moment = decision.student_number, decision.at.isoformat()
+    identity = event_id(event.type, EMITTER, number, decision.other or "", decision.decision, moment)
+    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, decision.at, event))
+    producer.append([NewRecord(catalogue.ACTIVATIONS, number, value, headers)])

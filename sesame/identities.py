@@ -1,0 +1,141 @@
+"""Doubtful identities, as an operator looks at them: each side with all that tells people apart."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from pipeline.store import doubts as store
+from pipeline.store import pending_facts
+from pipeline.store.database import Database
+from pipeline.store.doubts import Doubt, Verdict
+from pipeline.store.people import Identity, KnownPerson, People
+from schemas.account import Account
+from schemas.envelope import from_record
+from schemas.events import EnrolmentRecorded
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two who may be one person. Personal data: for the operator's eyes.
+
+    Attributes:
+        enrolments: year, step and component of each that was not cancelled.
+        stage, login, mail, activated_at: of the account; None: there is none.
+        merged_into: the number that this person goes on under, as was decided.
+    """
+
+    student_number: str
+    birth_name: str
+    usage_name: str | None
+    given_name: str
+    preferred_given_name: str | None
+    birth_date: str
+    ine: str | None
+    enrolments: tuple[str, ...]
+    holds: tuple[str, ...]
+    stage: str | None
+    login: str | None
+    mail: str | None
+    activated_at: datetime | None
+    merged_into: str | None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One doubt with both sides. `after` is the other number, or who the number is said to be now; None: who
+    it was said to be is not kept once it is decided."""
+
+    doubt: Doubt
+    before: Side
+    after: Side | None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "student_number": self.doubt.student_number,
+            "other": self.doubt.other_number,
+            "evidence": list(self.doubt.evidence),
+            "state": self.doubt.state.value,
+            "raised_at": datetime.fromtimestamp(self.doubt.raised_at, UTC),
+            "decided_at": self.doubt.decided_at and datetime.fromtimestamp(self.doubt.decided_at, UTC),
+            "before": asdict(self.before),
+            "after": None if self.after is None else asdict(self.after),
+        }
+
+
+def listed(database: Database, states: Collection[Verdict]) -> list[Doubt]:
+    """Every doubt that stands so, oldest first."""
+    with database.read() as connection:
+        return store.in_state(connection, states)
+
+
+def cases(database: Database, student_number: str) -> list[Case]:
+    """Every doubt that this number has to do with, open ones first."""
+    people = People(database)
+    with database.read() as connection:
+        found = store.of(connection, student_number)
+        found.sort(key=lambda doubt: doubt.state is not Verdict.OPEN)
+        made = (_case(connection, people, doubt) for doubt in found)
+        return [case for case in made if case is not None]
+
+
+def known(database: Database, student_number: str) -> Side | None:
+    """Who a number is; None: nobody that the registry knows."""
+    with database.read() as connection:
+        return _side(connection, People(database), student_number)
+
+
+def _case(connection: Connection, people: People, doubt: Doubt) -> Case | None:
+    """The case; for a pair, the number that was there first comes first."""
+    mine = _side(connection, people, doubt.student_number)
+    if mine is None:
+        return None
+    if doubt.other_number is not None:
+        theirs = _side(connection, people, doubt.other_number)
+        return None if theirs is None else Case(doubt, before=theirs, after=mine)
+    claimed = None if doubt.claimed is None else _claimed(connection, doubt.student_number, doubt.claimed)
+    return Case(doubt, before=mine, after=claimed)
+
+
+def _side(connection: Connection, people: People, student_number: str) -> Side | None:
+    person = people.known(connection, student_number)
+    if person is None:
+        return None
+    enrolments = people.enrolments(connection, student_number)
+    steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
+    return _made(person, tuple(steps), people.account(connection, student_number))
+
+
+def _made(person: KnownPerson, steps: tuple[str, ...], account: Account | None) -> Side:
+    identity = person.identity
+    return Side(
+        student_number=person.student_number,
+        birth_name=identity.birth_name,
+        usage_name=identity.usage_name,
+        given_name=identity.given_name,
+        preferred_given_name=identity.preferred_given_name,
+        birth_date=identity.birth_date.isoformat(),
+        ine=person.ine,
+        enrolments=steps,
+        holds=tuple(sorted(person.holds)),
+        stage=account.stage.value if account is not None else None,
+        login=account.login if account is not None else None,
+        mail=account.mail if account is not None else None,
+        activated_at=account.activated_at if account is not None else None,
+        merged_into=person.merged_into,
+    )
+
+
+def _claimed(connection: Connection, student_number: str, identity: Identity) -> Side:
+    """Who the number is said to be, as far as the facts tell that are held."""
+    facts = pending_facts.held(connection, student_number)
+    events = [from_record(student_number, fact.headers, fact.value).event for fact in facts]
+    said = [event for event in events if isinstance(event, EnrolmentRecorded)]
+    ine = next((event.ine for event in said if event.ine), None)
+    steps = sorted({f"{event.year} {event.step} {event.component}" for event in said})
+    return _made(KnownPerson(student_number, identity, 0, ine=ine), tuple(steps), None)

@@ -1,0 +1,186 @@
+"""`sesame identities`: what an operator sees, what is published, what is audited."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select
+
+from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.store.tables import audit
+from schemas import catalogue
+from schemas.envelope import from_record
+from schemas.events import IdentityDecided, IdentityDecision
+from sesame.cli import main
+from sesame.cli.errors import ExitCode
+from sesame.settings import load
+from sesame.wiring import build
+from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
+
+OTHER = "22009999"
+KARIM: dict[str, Any] = {"birth_name": "Benali", "given_name": "Karim", "birth_date": date(2005, 1, 2)}
+REASON = ("--reason", "papers seen", "--yes")
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A registry on the very store that the commands use."""
+    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LOGNAME", "operatrice")
+    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
+    settings = load(None)
+    with closing(build(settings)) as app:
+        app.log.close()
+        url = settings.store_url.get_secret_value()
+        app.database.close()
+    desk = Desk(tmp_path, url=url)
+    with closing(desk.database):
+        yield desk
+
+
+def sesame(*arguments: str, answer: str | None = None) -> Result:
+    return CliRunner().invoke(main, ("identities", *arguments), prog_name="sesame", input=answer)
+
+
+def published(folder: Path) -> list[IdentityDecided]:
+    log = SqliteEventLog(folder / "data" / "events.db")
+    with closing(log), closing(log.consumer("test", (catalogue.ACTIVATIONS,), member="test")) as consumer:
+        records = consumer.poll(100, 1.0)
+    found = [from_record(record.key, record.headers, record.value).event for record in records]
+    return [event for event in found if isinstance(event, IdentityDecided)]
+
+
+def audited(desk: Desk) -> list[tuple[str, str, dict[str, str]]]:
+    with desk.database.read() as connection:
+        rows = connection.execute(select(audit).order_by(audit.c.id)).all()
+    return [(row.actor, row.action, json.loads(row.detail)) for row in rows]
+
+
+def in_doubt(desk: Desk) -> None:
+    desk.apply(enrolled(LEA, ine="0123456789A"))
+    desk.apply(enrolled(PAUL, 2, ine="0123456789A", usage_name="Roux", step="M1DROIT"))
+
+
+def test_the_list_names_numbers_and_nobody(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(enrolled(OTHER, 3, birth_name="Petit"))
+    desk.apply(enrolled(OTHER, 4, **KARIM))
+    result = sesame("list")
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [[PAUL, LEA], [OTHER, "(itself)"]]
+    assert "Martin" not in result.output
+    [first, second] = json.loads(sesame("list", "--json").stdout)
+    assert (first["other"], first["evidence"], second["other"]) == (LEA, ["birth", "ine"], None)
+
+
+def test_nothing_in_doubt_is_said_beside_the_data(desk: Desk) -> None:
+    result = sesame("list")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "No doubtful identities" in result.stderr
+
+
+def test_both_sides_stand_side_by_side_with_what_differs(desk: Desk) -> None:
+    in_doubt(desk)
+    result = sesame("show", PAUL)
+    lines = {line[:20].strip(): line for line in result.stdout.splitlines()}
+    assert "differs" in lines["usage name"]
+    assert "differs" not in lines["birth date"]
+    assert lines["enrolments"].split()[1:7] == ["2026", "L1INFO", "SCI", "2026", "M1DROIT", "SCI"]
+    assert f"sesame identities merge {PAUL} {LEA}" in result.stderr
+    [case] = json.loads(sesame("show", LEA, "--json").stdout)
+    assert (case["before"]["login"], case["after"]["login"]) == ("lea.martin", None)
+
+
+def test_a_look_at_personal_data_is_audited(desk: Desk) -> None:
+    in_doubt(desk)
+    sesame("show", PAUL)
+    assert audited(desk) == [("operatrice", "identity.show", {"student_number": PAUL})]
+
+
+def test_who_a_number_is_said_to_be_stands_beside_its_holder(desk: Desk) -> None:
+    desk.apply(enrolled())
+    desk.apply(enrolled(sequence=2, ine="9876543210B", step="M1DROIT", **KARIM))
+    result = sesame("show", LEA)
+    assert "9876543210B" in result.stdout
+    assert "M1DROIT" in result.stdout
+    assert "until now" in result.stdout
+    birth_name = next(line for line in result.stdout.splitlines() if line.startswith("birth name"))
+    assert birth_name.split() == ["birth", "name", "Martin", "Benali", "differs"]
+    assert "--holder" in result.stderr
+
+
+def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path) -> None:
+    in_doubt(desk)
+    result = sesame("separate", PAUL, *REASON)
+    assert result.exit_code == 0, result.output
+    [event] = published(tmp_path)
+    assert (event.student_number, event.other, event.decision) == (PAUL, LEA, IdentityDecision.SEPARATE)
+    [(actor, action, detail)] = audited(desk)
+    assert (actor, action, detail["reason"]) == ("operatrice", "identity.separate", "papers seen")
+
+
+def test_the_number_with_an_account_goes_on_unless_the_operator_says_otherwise(
+    desk: Desk, tmp_path: Path
+) -> None:
+    in_doubt(desk)
+    sesame("merge", LEA, PAUL, *REASON)
+    sesame("merge", PAUL, "--keep", PAUL, *REASON)
+    first, second = published(tmp_path)
+    assert (first.student_number, first.other) == (PAUL, LEA)
+    assert (second.student_number, second.other) == (LEA, PAUL)
+
+
+def test_of_two_accounts_the_operator_says_which_goes_on(desk: Desk, tmp_path: Path) -> None:
+    desk.apply(enrolled(LEA))
+    desk.apply(enrolled(PAUL, 2, birth_name="Durand"))
+    for number in (LEA, PAUL):
+        desk.apply(activation(number))
+    undecided = sesame("merge", LEA, PAUL, *REASON)
+    assert undecided.exit_code == ExitCode.USAGE
+    assert "--keep" in undecided.stderr
+    assert sesame("merge", LEA, PAUL, "--keep", OTHER, *REASON).exit_code == ExitCode.USAGE
+    assert sesame("merge", LEA, PAUL, "--keep", LEA, *REASON).exit_code == 0
+    [event] = published(tmp_path)
+    assert (event.student_number, event.other) == (PAUL, LEA)
+
+
+def test_a_decision_is_asked_for_and_may_be_refused(desk: Desk, tmp_path: Path) -> None:
+    in_doubt(desk)
+    refused = sesame("separate", PAUL, "--reason", "papers seen", answer="n\n")
+    assert refused.exit_code == ExitCode.INTERRUPTED
+    assert f"{PAUL} and {LEA} are two people" in refused.stderr
+    assert published(tmp_path) == []
+    assert sesame("separate", PAUL, "--reason", "papers seen", answer="y\n").exit_code == 0
+    assert len(published(tmp_path)) == 1
+
+
+def test_of_several_doubts_about_one_number_the_operator_names_one(desk: Desk, tmp_path: Path) -> None:
+    in_doubt(desk)
+    desk.apply(enrolled(PAUL, 5, **KARIM))
+    several = sesame("separate", PAUL, *REASON)
+    assert several.exit_code == ExitCode.USAGE
+    assert LEA in several.stderr
+    assert sesame("separate", PAUL, LEA, "--holder", *REASON).exit_code == ExitCode.USAGE
+    assert sesame("merge", PAUL, "--holder", *REASON).exit_code == 0
+    [event] = published(tmp_path)
+    assert (event.student_number, event.other, event.decision) == (PAUL, None, IdentityDecision.MERGE)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("show", OTHER), ("separate", OTHER, *REASON), ("merge", LEA, OTHER, *REASON)]
+)
+def test_a_number_that_nobody_doubts_is_named(desk: Desk, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    desk.apply(enrolled(LEA))
+    result = sesame(*arguments)
+    assert result.exit_code == ExitCode.FAILED
+    assert OTHER in result.stderr
+    assert published(tmp_path) == []
