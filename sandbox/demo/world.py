@@ -94,7 +94,7 @@ class World:
             ready=self._pipeline_is_ready,
             env=environment(),
             cwd=self.private,
-            start_timeout_s=60.0,
+            start_timeout_s=120.0,
             stop_timeout_s=20.0,
             outlives_parent=keep,
         )
