@@ -8,9 +8,8 @@ from itertools import islice
 
 from consumers.directory import Directory, ObservedEntry
 from pipeline.store.database import Database
-from pipeline.store.ledger import SqlLedger
+from pipeline.store.ledger import DIRECTORY, SqlLedger
 
-ORIGIN = "directory"
 ENTRIES_PER_TRANSACTION = 500
 _KINDS = {
     "mail": ("mail", "supannAutreMail"),
@@ -36,8 +35,9 @@ class Reserved:
 def reserve_names(directory: Directory, database: Database) -> Reserved:
     """Put every login, mail address and principal name of the directory into the ledger; change nothing else.
 
-    An entry with exactly one student number holds its names for that student; any other entry is somebody
-    else's (staff, doctoral students, services).
+    An entry with exactly one student number holds its names for that student, even if it was somebody else's
+    when it was seen before: an operator has linked the two. Any other entry is somebody else's (staff,
+    doctoral students, services).
 
     Raises:
         TargetDown, Misconfigured: the directory cannot be read; what was reserved stays.
@@ -58,7 +58,7 @@ def _reserve(ledger: SqlLedger, entry: ObservedEntry, found: Reserved) -> None:
     free = True
     for kind, value in _names(entry):
         found.names += 1
-        free &= ledger.reserve(kind, value, holder=holder, origin=ORIGIN)
+        free &= ledger.reserve(kind, value, holder=holder, origin=DIRECTORY)
     if not free:
         found.conflicts.append(entry.dn)
 

@@ -110,7 +110,10 @@ class Minter:
         return enrolled or person.activated_at is not None
 
     def _names(self, person: KnownPerson, previous: Account | None, ledger: SqlLedger) -> Names:
-        if previous is not None:
+        """The account's names. Nobody has seen those of an account that was never activated: until then they
+        are what the ledger says, where an operator may have linked an entry of the directory to this number.
+        """
+        if previous is not None and previous.activated_at is not None:
             return Names(previous.login, previous.mail, previous.principal)
         shown = shown_person(person, self._settings)
         return mint(shown, person.student_number, self._settings, ledger)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select, update
 
 from pipeline.store.database import Database
-from pipeline.store.tables import ledger
+from pipeline.store.tables import ledger, people
 
 MINTED = "minted"
+DIRECTORY = "directory"
+_TICK_S = 1e-5  # names that are reserved one after another keep their order
 
 
 class SqlLedger:
@@ -30,13 +32,14 @@ class SqlLedger:
         self._now = now
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
-        """Kind to value: the first name of each kind that this student was given."""
+        """Kind to value: the name of each kind that the directory showed as this student's, else the first
+        one that was minted."""
         rows = self._connection.execute(
             select(ledger.c.kind, ledger.c.value)
             .where(ledger.c.student_number == student_number)
-            .order_by(ledger.c.recorded_at.desc(), ledger.c.value.desc())
+            .order_by(ledger.c.origin == DIRECTORY, ledger.c.recorded_at.desc(), ledger.c.value.desc())
         )
-        return {row.kind: row.value for row in rows}  # the earliest comes last, and stays
+        return {row.kind: row.value for row in rows}  # the one that goes first comes last, and stays
 
     def all_of(self, student_number: str, kind: str) -> list[str]:
         """Every name of this kind that is this student's, in the order in which they were given."""
@@ -75,7 +78,20 @@ class SqlLedger:
         Returns:
             False if somebody else holds it already: nothing is changed, and somebody should look.
         """
-        return self._take(kind, value, holder, origin)
+        self._now += _TICK_S
+        return self._take(kind, value, holder, origin) or self._adopt(kind, value, holder)
+
+    def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
+        """Let a name that was seen in the directory as no student's be this student's, whose number its entry
+        carries now; not once they have activated an account, whose names stay."""
+        activated = exists().where(people.c.student_number == holder, people.c.activated_at.is_not(None))
+        done = self._connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.student_number.is_(None))
+            .where(ledger.c.origin == DIRECTORY, ~activated)
+            .values(student_number=holder, recorded_at=self._now)
+        )
+        return bool(done.rowcount)
 
     def _holder(self, kind: str, value: str) -> str | None:
         row = self._connection.execute(

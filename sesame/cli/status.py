@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 
 import click
 from rich.text import Text
 
 from pipeline.errors import SesameError
+from schemas.account import Hold
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 from sesame.diagnosis import PersonStatus, TargetStatus, person_status
+from sesame.identities import known
 
 _INDENT = " " * 11
 _COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
@@ -23,6 +26,11 @@ class NoSuchStudent(SesameError):
     file has not been imported, or its line was refused: see the rejects file."""
 
 
+class HeldInDoubt(SesameError):
+    """This student number may be somebody's second one, or is held by an operator: no account is made for it.
+    `sesame identities show STUDENT` shows who it may be, and how to decide it."""
+
+
 @click.command()
 @click.argument("student")
 @json_option
@@ -30,7 +38,14 @@ class NoSuchStudent(SesameError):
 def status(context: Context, *, student: str, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
     app = context.application
-    found = person_status(app.database, student, targets=app.settings.targets, follows=app.follows)
+    look = partial(person_status, app.database, targets=app.settings.targets, follows=app.follows)
+    person = known(app.database, student)
+    found = look(student)
+    if person is not None and person.merged_into is not None:
+        click.echo(f"{student} is {person.merged_into}, as an operator decided", err=True)
+        found = found or look(person.merged_into)
+    if found is None and person is not None and Hold.TECHNICAL in person.holds:
+        raise HeldInDoubt(f"no account for student number {student!r}")
     if found is None:
         raise NoSuchStudent(f"no account for student number {student!r}")
     if as_json:

@@ -95,6 +95,14 @@ EXPLANATIONS: dict[str, Explanation] = {
         "The login is held by somebody else in the target.",
         "An operator finds out who holds it; the entry is never taken over. Then replay.",
     ),
+    "doubtful_identity": Explanation(
+        "Two student numbers may be one person, or a number may have changed hands.",
+        "An operator looks (`sesame identities show`) and decides (`merge` or `separate`).",
+    ),
+    "number_reissued": Explanation(
+        "The number belongs to somebody else, as an operator decided.",
+        "The registrar gives the newcomer a number of their own, and corrects this one.",
+    ),
     "unknown_student": Explanation(
         "An event names a student whom the registry does not know.", "Import the registrar's file again."
     ),

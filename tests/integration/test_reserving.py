@@ -93,3 +93,23 @@ def test_a_name_that_two_claim_is_told_and_left_to_an_operator(own_slapd: Slapd,
     found = reserve(own_slapd, database)
     assert found.conflicts == [f"uid=helene.roussel,{own_slapd.people_dn}"]
     assert held(database, "helene.roussel") == [("login", "22600001")]
+
+
+def test_an_entry_that_an_operator_links_to_a_student_gives_them_its_names(
+    own_slapd: Slapd, database: Database
+) -> None:
+    dn = f"uid=helene.roussel,{own_slapd.people_dn}"
+    as_provisioner(own_slapd, "ldapadd", stdin=STAFF.format(people=own_slapd.people_dn))
+    reserve(own_slapd, database)
+    link = (
+        f"dn: {dn}\nchangetype: modify\nadd: objectClass\nobjectClass: supannPerson\n"
+        "-\nadd: supannEtuId\nsupannEtuId: 22600001\n"
+    )
+    as_provisioner(own_slapd, "ldapmodify", stdin=link)
+    assert reserve(own_slapd, database).conflicts == []
+    assert held(database, "helene.roussel") == [("login", "22600001")]
+    with database.write() as connection:
+        names = SqlLedger(connection, database, now=0.0)
+        person = Person(birth_name="Roussel", given_name="Hélène")
+        minted = mint(person, "22600001", RegistrySettings(), names)
+    assert (minted.login, minted.mail) == ("helene.roussel", "helene.roussel@univ-exemple.fr")

@@ -184,3 +184,19 @@ def test_a_number_that_nobody_doubts_is_named(desk: Desk, tmp_path: Path, argume
     assert result.exit_code == ExitCode.FAILED
     assert OTHER in result.stderr
     assert published(tmp_path) == []
+
+
+def test_a_number_that_is_held_or_merged_says_so_when_it_is_looked_up(desk: Desk) -> None:
+    in_doubt(desk)
+    held = CliRunner().invoke(main, ["status", PAUL])
+    assert held.exit_code == ExitCode.FAILED
+    assert "sesame identities show" in held.stderr
+    merge = IdentityDecided(
+        student_number=PAUL, other=LEA, decision=IdentityDecision.MERGE, reason="papers seen"
+    )
+    desk.apply(merge)
+    merged = CliRunner().invoke(main, ["status", PAUL])
+    assert merged.exit_code == 0
+    assert merged.stdout.startswith(f"{LEA}  lea.martin")
+    assert f"{PAUL} is {LEA}" in merged.stderr
+    assert CliRunner().invoke(main, ["status", OTHER]).exit_code == ExitCode.FAILED

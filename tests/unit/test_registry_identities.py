@@ -349,6 +349,56 @@ def test_a_decision_that_names_nobody_is_refused(desk: Desk, decision: Event, ca
     assert rejected.value.cause == cause
 
 
+# --- somebody who is in the directory already -----------------------------------------------------------
+
+
+def seen_in_directory(desk: Desk, *, holder: str | None, login: str = "lea.martin") -> bool:
+    """What the hourly look at the directory's entry of this login comes to."""
+    desk.clock.now += 1
+    with desk.transaction() as connection:
+        ledger = SqlLedger(connection, desk.database, desk.clock())
+        mails = (f"{login}@univ-exemple.fr", f"a.{login}@univ-exemple.fr")
+        names = [("login", login), *(("mail", mail) for mail in mails)]
+        found = [ledger.reserve(kind, name, holder=holder, origin="directory") for kind, name in names]
+    return all(found)
+
+
+def test_a_login_of_the_staff_is_never_a_student_s(desk: Desk) -> None:
+    seen_in_directory(desk, holder=None)
+    desk.apply(enrolled())
+    desk.apply(activation())
+    assert desk.account().login == "lea.martin2"
+
+
+def test_a_doctoral_student_whom_an_operator_links_keeps_the_login_they_have(desk: Desk) -> None:
+    seen_in_directory(desk, holder=None)
+    desk.apply(enrolled())
+    assert desk.account().login == "lea.martin2"
+    assert seen_in_directory(desk, holder=LEA)
+    desk.apply(activation())
+    account = desk.account()
+    assert (account.login, account.mail) == ("lea.martin", "lea.martin@univ-exemple.fr")
+    assert set(account.aliases) == {"a.lea.martin@univ-exemple.fr", "lea.martin2@etu.univ-exemple.fr"}
+    assert seen_in_directory(desk, holder=LEA)
+
+
+def test_a_link_that_comes_after_the_activation_is_a_conflict_and_changes_nothing(desk: Desk) -> None:
+    seen_in_directory(desk, holder=None)
+    desk.apply(enrolled())
+    desk.apply(activation())
+    assert not seen_in_directory(desk, holder=LEA)
+    desk.apply(enrolled(sequence=2, step="DUFLE"))
+    assert (desk.account().login, desk.account().aliases) == ("lea.martin2", ())
+
+
+def test_a_login_that_was_minted_is_never_linked_to_anybody(desk: Desk) -> None:
+    desk.apply(enrolled())
+    assert not seen_in_directory(desk, holder=PAUL)
+    assert not seen_in_directory(desk, holder=None)
+    desk.apply(activation())
+    assert desk.account().login == "lea.martin"
+
+
 # --- a number that changes hands ------------------------------------------------------------------------
 
 KARIM: dict[str, Any] = {
