@@ -25,22 +25,33 @@ class TargetDown(SesameError):
     `unknown` says whether something may have been written all the same (a time-out, a hang-up): the students
     of that call are then left alone until the call can no longer have an effect, and compared first."""
 
+    remedy = "Start it, or mend the network to it; work goes on by itself when it is back."
+
     def __init__(self, message: str = "", *, remedy: str = "", unknown: bool = True) -> None:
         super().__init__(message, remedy=remedy)
         self.unknown = unknown
 
 
 class Throttled(SesameError):
-    """The target asked to be called less often. The consumer pauses for as long as it was told."""
+    """The target asked to be called less often. The consumer pauses for as long as it was told.
 
-    def __init__(self, message: str, *, retry_after_s: float) -> None:
+    `unknown` as in `TargetDown`: an earlier call for the same students may still have an effect."""
+
+    def __init__(self, message: str, *, retry_after_s: float, unknown: bool = False) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.unknown = unknown
 
 
 class Misconfigured(SesameError):
     """The target refuses the consumer itself (token, rights, base DN), whoever the student is. The consumer
-    stops at once and says so; it looks again from time to time, and goes on when the fault is mended."""
+    stops at once and says so; it looks again from time to time, and goes on when the fault is mended.
+
+    `unknown` as in `TargetDown`: an earlier call for the same students may still have an effect."""
+
+    def __init__(self, message: str = "", *, remedy: str = "", unknown: bool = False) -> None:
+        super().__init__(message, remedy=remedy)
+        self.unknown = unknown
 
 
 class DependencyDown(SesameError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sesame.cli.page import cli_page
+from sesame.diagnosis.page import reasons_page
 from sesame.errors_page import errors_page
 from sesame.observability.page import metrics_page
 from sesame.settings.page import settings_page
@@ -17,6 +18,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": cli_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
+    "reasons.md": reasons_page,
     "settings.md": settings_page,
 }
 

@@ -107,6 +107,8 @@ class Propagation:
         before = rows.seen_of(connection, event.student_number).get(event.target)
         if before is not None and before.rank >= seen.rank:
             return
+        if before is not None and (before.version, before.state) == (seen.version, seen.state):
+            seen = replace(seen, finished_at=before.finished_at)  # a replay: it was there since then
         pending = event.pending if isinstance(event, TargetWaiting) else ()
         rows.save_seen(connection, self._database, event.student_number, seen, pending)
         self._judge(connection, progress, message)

@@ -78,7 +78,7 @@ def _lines(target: TargetStatus) -> Iterator[Text | str]:
         f"{target.target:<10} ",
         (target.state, _COLOURS.get(target.state, "")),
         since,
-        f" (has version {target.version})" if target.version else " (has nothing yet)",
+        f" (has version {target.version})" if target.version else "",
     )
     if target.cause:
         yield f"{_INDENT}cause: {target.cause}"

@@ -77,8 +77,8 @@ def test_an_error_is_a_sentence_and_a_remedy_on_standard_error() -> None:
 
 
 def test_an_error_without_a_remedy_says_what_its_kind_means() -> None:
-    result = CliRunner().invoke(group_raising(TargetDown("moodle: no answer")), ["work"])
-    assert result.stderr.startswith("sesame: moodle: no answer\nThe target cannot be reached")
+    result = CliRunner().invoke(group_raising(Misconfigured("moodle: refused")), ["work"])
+    assert result.stderr.startswith("sesame: moodle: refused\nThe target refuses the consumer itself")
 
 
 def test_a_fault_of_ours_is_named_with_its_place_and_without_a_traceback() -> None:

@@ -88,6 +88,19 @@ def test_a_replay_after_completion_is_not_announced_again(desk: Desk) -> None:
     assert desk.progress().state is State.COMPLETED
 
 
+def test_a_replay_leaves_the_time_at_which_each_target_was_there_first(
+    desk: Desk, database: Database
+) -> None:
+    desk.account()
+    desk.bell()
+    desk.all_done(10)
+    desk.all_done(5000)
+    with database.read() as connection:
+        seen = propagation_rows.seen_of(connection, LEA)
+    opened_at = desk.progress().opened_at
+    assert {each.finished_at - opened_at for each in seen.values()} == {10.0}
+
+
 def test_each_version_is_completed_once_by_outcomes_at_it_or_later(desk: Desk) -> None:
     desk.account(1)
     desk.bell(1)
