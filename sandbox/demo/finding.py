@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 COMPLETED, WAITING, FAILED = "completed", "waiting", "failed"
-PROVISIONED = "provisioned"
+PROVISIONED, OUTSTANDING = "provisioned", "outstanding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,14 @@ class Announced:
     def reasons(self) -> list[str]:
         """Why it waits, or failed; each reason once."""
         return sorted({str(one["reason"]) for one in self.targets.values() if one["reason"]})
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is complete, or failed with a reason, or waits with a reason and nothing else is due."""
+        if self.state == COMPLETED:
+            return True
+        due = any(one["state"] == OUTSTANDING for one in self.targets.values())
+        return bool(self.reasons) and (self.state == FAILED or (self.state == WAITING and not due))
 
     @property
     def pending(self) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.demo import credentials, machine, progress, roll
-from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced
+from sandbox.demo.finding import COMPLETED, Announced
 from sandbox.demo.looks import answers, looks_at
 from sandbox.demo.program import DONE, PARTLY, CommandFailed, Running
 from sandbox.demo.roll import Student
@@ -161,13 +161,7 @@ def result(world: World, cast: Cast, overview: Mapping[str, Any], said: Mapping[
     """The numbers. Who is in no state with a reason is counted as unaccounted."""
     letters = {one["student_number"] for one in world.sesame.run("dead-letters", "list", "--json").json()}
     given_up = [number for number in cast.students if number not in said and number in letters]
-    silent = [
-        number
-        for number in cast.students
-        if number not in said
-        or said[number].state not in (COMPLETED, WAITING, FAILED)
-        or (said[number].state != COMPLETED and not said[number].reasons)
-    ]
+    silent = [number for number in cast.students if number not in said or not said[number].settled]
     lost = len(set(silent) - set(given_up))
     return result_of(
         overview,

@@ -78,12 +78,18 @@ def watch(
 
 
 def settled(overview: Overview, students: int) -> bool:
-    """Whether nobody is on the way any more. A request that the registry gave up is settled too."""
+    """Whether nobody is on the way any more, to any target: who waits at one may be on the way to another.
+
+    A request that the registry gave up is settled too; and who failed at one target may stay outstanding at
+    those that follow it.
+    """
     given_up = sum(
         count for name, count in overview["dead_letters_by_cause"].items() if name.startswith("registry ")
     )
     known = int(overview["students"])
-    return overview["in_progress"] == 0 and known > 0 and known + given_up >= students
+    if known == 0 or known + given_up < students or overview["in_progress"]:
+        return False
+    return all(counts.get("outstanding", 0) <= overview["failed"] for counts in overview["targets"].values())
 
 
 def view_for(students: int, console: Console | None = None) -> View:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.eventlog.sqlite import SqliteEventLog
-from sandbox.demo import play
+from sandbox.demo import play, sweep_moodle
 from sandbox.demo.play import Cast
+from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
 from sandbox.process import wait_until
 from schemas import catalogue
@@ -21,6 +23,7 @@ from tests.acceptance.acting import (
     state_of,
     world_with_accounts,
 )
+from tests.integration.ldap_tools import as_provisioner
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -86,3 +89,32 @@ def test_a_replay_of_everybody_leaves_the_targets_byte_equal(done: tuple[World, 
     wait_until(lambda: compared(world, target) >= due, f"{target} to have been compared", 120.0)
     assert metric(world, "sesame_target_changes_total", target=target, result="written") == written
     assert everything(world, cast, said) == before
+
+
+def test_the_sweep_finds_whatever_somebody_else_changes(done: tuple[World, Cast]) -> None:
+    world, cast = done
+    whole = [student.number for student in cast.students.values() if student.complete]
+    entry, member, box = whole[:3]
+    said = play.announced(world)
+
+    rename = (
+        f"dn: uid={said[entry].login},{world.slapd.people_dn}\nchangetype: modify\nreplace: sn\nsn: Autre\n"
+    )
+    as_provisioner(world.slapd, "ldapmodify", stdin=rename)
+    leave_a_cohort(world, member)
+    with smtplib.LMTP("127.0.0.1", world.dovecot.ports.lmtp) as post:
+        post.sendmail("quelqu.un@univ-exemple.fr", [said[box].mail], b"Subject: Bonjour\r\n\r\nBonjour.\r\n")
+
+    found = {
+        (one.number, one.where) for one in sweep(world, cast.students, said, cast.passwords).disagreements
+    }
+    assert found == {(entry, "directory"), (member, "moodle"), (box, "mailbox")}
+
+
+def leave_a_cohort(world: World, number: str) -> None:
+    """Take a student out of one cohort, as a site's administrator can."""
+    site = sweep_moodle.dump(world.moodle)
+    user = next(id_ for id_, one in site.users.items() if one["idnumber"] == number)
+    cohort = next(id_ for id_, (_, members) in site.cohorts.items() if user in members)
+    form = {"members[0][cohortid]": str(cohort), "members[0][userid]": str(user)}
+    sweep_moodle.call(world.moodle, "core_cohort_delete_cohort_members", form)
