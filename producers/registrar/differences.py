@@ -16,7 +16,7 @@ from producers.registrar.faults import UnusableFile
 from producers.registrar.feed import FeedMemory, ToPublish
 from producers.registrar.guard import Affected, Fingerprint
 from producers.registrar.outline import GONE, Change, Outline, changes_between, changes_of_person
-from producers.registrar.reader import LINES_MAX
+from producers.registrar.physical import LINES_MAX
 from producers.registrar.rows import Fact
 from producers.registrar.spool import Spool, Spooled
 

@@ -16,6 +16,7 @@ class Fault(StrEnum):
     """A class of fault of a row. The name is stable: scripts may count by it."""
 
     BROKEN_QUOTES = "broken_quotes"
+    BROKEN_JSON = "broken_json"
     LINE_TOO_LONG = "line_too_long"
     WRONG_FIELD_COUNT = "wrong_field_count"
     UNDECODABLE = "undecodable"
@@ -36,6 +37,7 @@ class Fault(StrEnum):
 
 REMEDIES: dict[Fault, str] = {
     Fault.BROKEN_QUOTES: "Close every double quote on its own line; a field cannot hold a line break.",
+    Fault.BROKEN_JSON: "Write one JSON object per line, with texts, whole numbers or null as values.",
     Fault.LINE_TOO_LONG: "Look for a missing line break or pasted text; export the line again.",
     Fault.WRONG_FIELD_COUNT: "Give the line as many fields as the header; quote fields that hold separators.",
     Fault.UNDECODABLE: "Export the whole file in one encoding, best UTF-8.",

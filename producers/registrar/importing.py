@@ -11,11 +11,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.eventlog.port import Producer
-from producers.registrar import affected, reader, rejects, rows
+from producers.registrar import affected, reading, rejects, rows
 from producers.registrar.differences import Differences, add_absent
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed import FeedMemory, Publisher
 from producers.registrar.guard import Approval, Fingerprint, Threshold, judge
+from producers.registrar.physical import Layout
 from producers.registrar.profile import Profile
 from producers.registrar.report import ImportReport
 from producers.registrar.spool import Spool
@@ -104,7 +105,7 @@ class _Import:
 
     def run(self) -> ImportReport:
         started_at = self.clock()
-        layout = reader.examine(self.path, self.profile.column_names)
+        layout = reading.examine(self.path, self.profile)
         report = self._read(layout)
         import_id = None
         if not self.order.dry_run:
@@ -135,11 +136,11 @@ class _Import:
         self.feed.finish(import_id, finished_at=self.clock().timestamp(), summary=summary)
         return report
 
-    def _read(self, layout: reader.Layout) -> ImportReport:
+    def _read(self, layout: Layout) -> ImportReport:
         """Put every line's fact or faults into the spool, and compare the lines with one another."""
         digest = sha256()
         lines = 0
-        for line in reader.read(self.path, layout, self.profile.column_names, digest=digest):
+        for line in reading.read(self.path, layout, self.profile, digest=digest):
             lines += 1
             parsed = rows.parse(line, self.profile)
             if isinstance(parsed, list):
@@ -158,7 +159,7 @@ class _Import:
         rejected, faults = self.spool.rejected()
         rejects_path = self.order.rejects_path if rejected else None
         if rejects_path is not None:
-            rejects.write(rejects_path, self.spool.rejections(), separator=layout.separator)
+            rejects.write(rejects_path, self.spool.rejections(), separator=layout.sheet_separator)
         else:
             rejects.remove(self.order.rejects_path)
         if self.order.full_year is not None:
@@ -186,7 +187,7 @@ class _Import:
                 remedy="Check the year, and the export's selection.",
             )
 
-    def _judge(self, report: ImportReport, differences: Differences, layout: reader.Layout) -> ImportReport:
+    def _judge(self, report: ImportReport, differences: Differences, layout: Layout) -> ImportReport:
         """Compare the facts with what was published before, and let the guard look at the whole."""
         order, source = self.order, self.profile.name
         people = self.spool.people()
@@ -200,7 +201,7 @@ class _Import:
         )
         years = judge(differences.affected_people(), known=known, in_file=people, threshold=order.threshold)
         if years:
-            affected.write(order.affected_path, differences.affected(), separator=report.separator)
+            affected.write(order.affected_path, differences.affected(), separator=layout.sheet_separator)
         else:
             affected.remove(order.affected_path)
         over = any(figures.over for figures in years)
@@ -232,7 +233,7 @@ class _Import:
         }
         self.feed.approve(import_id, actor=self.order.approval.actor, detail=detail)
 
-    def _advance(self, layout: reader.Layout, part: float, line: int) -> None:
+    def _advance(self, layout: Layout, part: float, line: int) -> None:
         """Tell how far it is: reading is one step per line, comparing and publishing are half a step each."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
         self.progress(int(part * layout.lines) + steps, 2 * layout.lines)

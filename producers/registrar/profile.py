@@ -1,6 +1,6 @@
 """Profiles: how one registrar's export says what an enrolment is.
 
-A profile is data: which column feeds which field, and what its codes mean. `rows` validates the fields and
+A profile is data: which columns feed which field, and what their codes mean. `rows` validates the fields and
 knows nothing of any export.
 
 Source of the Apogée columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …). The
@@ -9,8 +9,11 @@ state of the pedagogical enrolment is no Apogée field: the export computes it i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
 from producers.registrar.faults import Fault
@@ -18,20 +21,56 @@ from producers.registrar.faults import Fault
 Problem = tuple[str, Fault, str, str]
 """Field, class of fault, value as read, detail."""
 
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
-@dataclass(frozen=True, slots=True)
+
+class Form(StrEnum):
+    """How a file is written."""
+
+    DELIMITED = "delimited"  # CSV with a header
+    JSON_LINES = "json_lines"  # one object per line
+
+
+@dataclass(frozen=True)
 class Column:
     """Where one field comes from.
 
     Attributes:
-        field: a field of `rows.RecordedRow`.
-        name: the export's column.
+        field: a field of `rows.EnrolmentRow`.
+        name: the export's column; empty when there is none, and the field is `default` on every line.
         values: what the column's codes mean; any other code is a fault. None: the value is taken as it is.
+        default: taken where the export has no value.
+        template: text with {columns} in it, instead of `name`; without a value of one of them, it has none.
+        convert: makes the value readable; leaves it alone if it cannot.
     """
 
     field: str
-    name: str
+    name: str = ""
     values: Mapping[str, str] | None = None
+    default: str = ""
+    template: str = ""
+    convert: Callable[[str], str] | None = None
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The export's columns that it is made of."""
+        if self.template:
+            return tuple(dict.fromkeys(_PLACEHOLDER.findall(self.template)))
+        return (self.name,) if self.name else ()
+
+    @property
+    def shown(self) -> str:
+        """The columns, for people."""
+        return " + ".join(self.names)
+
+    def read(self, cells: Sequence[str]) -> str:
+        """The value that the cells of `names` give; empty when there is none."""
+        if not self.template:
+            return cells[0] if cells else ""
+        if not all(cells):
+            return ""
+        by_name = dict(zip(self.names, cells, strict=True))
+        return _PLACEHOLDER.sub(lambda found: by_name[found[1]], self.template)
 
 
 @dataclass(frozen=True)
@@ -39,42 +78,60 @@ class Profile:
     """One kind of export.
 
     Attributes:
-        name: chosen by `--profile`; also the source named in the events.
+        name: the source named in the events; a feed's memory belongs to it.
         columns: in any order; the file may have more.
         payment_required: whether an enrolment that awaits payment opens no account yet.
+        form: how the file is written.
     """
 
     name: str
     columns: tuple[Column, ...]
     payment_required: bool = True
+    form: Form = Form.DELIMITED
 
-    @property
+    @cached_property
     def column_names(self) -> tuple[str, ...]:
         """The export's columns, in the order that `take` wants their values in."""
-        return tuple(column.name for column in self.columns)
+        return tuple(dict.fromkeys(name for column in self.columns for name in column.names))
+
+    @cached_property
+    def _plan(self) -> tuple[tuple[Column, tuple[int, ...]], ...]:
+        places = {name: place for place, name in enumerate(self.column_names)}
+        return tuple((column, tuple(places[name] for name in column.names)) for column in self.columns)
 
     def column_of(self, field: str) -> str:
         """The export's column for a field; empty if the profile has none."""
-        return next((column.name for column in self.columns if column.field == field), "")
+        return next((column.shown for column in self.columns if column.field == field), "")
+
+    @cached_property
+    def field_of(self) -> Mapping[str, str]:
+        """The field that each of the export's columns feeds; of several, the first one."""
+        found: dict[str, str] = {}
+        for column in self.columns:
+            for name in column.names:
+                found.setdefault(name, column.field)
+        return found
 
     def take(self, cells: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
         """The fields of one line, empty ones left out, and codes that mean nothing.
 
         Args:
-            cells: the line's values in the order of `columns`, without outer blanks.
+            cells: the line's values in the order of `column_names`, without outer blanks.
         """
         fields: dict[str, str] = {}
         problems: list[Problem] = []
-        for column, cell in zip(self.columns, cells, strict=True):
-            if not cell:
-                continue
-            if column.values is None:
-                fields[column.field] = cell
-            elif cell in column.values:
-                fields[column.field] = column.values[cell]
-            else:
-                known = ", ".join(column.values)
-                problems.append((column.field, Fault.UNKNOWN_VALUE, cell, f"known values: {known}"))
+        for column, places in self._plan:
+            value = cells[places[0]] if column.name else column.read([cells[place] for place in places])
+            if value and column.convert is not None:
+                value = column.convert(value)
+            if value and column.values is not None:
+                if value not in column.values:
+                    known = ", ".join(column.values)
+                    problems.append((column.field, Fault.UNKNOWN_VALUE, value, f"known values: {known}"))
+                    continue
+                value = column.values[value]
+            if value := value or column.default:
+                fields[column.field] = value
         return fields, problems
 
 
@@ -114,7 +171,3 @@ def apogee(*, payment_required: bool = True) -> Profile:
             Column("pedagogical", "IP_VALIDE", MappingProxyType({"O": "validated", "N": "pending"})),
         ),
     )
-
-
-PROFILES: Mapping[str, Callable[..., Profile]] = MappingProxyType({"apogee": apogee})
-"""The profiles that come with Sésame, by the name given to `--profile`."""

@@ -8,66 +8,28 @@ from __future__ import annotations
 
 import codecs
 import csv
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
 
 from producers.registrar.faults import Fault, UnusableFile
+from producers.registrar.physical import (
+    LINE_BYTES_MAX,
+    LINES_MAX,
+    Digest,
+    Layout,
+    Line,
+    first_line,
+    lines_below,
+    state_of,
+    survey,
+    too_long,
+)
 
-LINE_BYTES_MAX = 65_536
-LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
-_CHUNK_BYTES = 1 << 16
+__all__ = ["LINES_MAX", "LINE_BYTES_MAX", "Layout", "Line", "examine", "read"]
+
 _SEPARATORS = (";", ",", "\t")
-_UTF8_BOM = codecs.BOM_UTF8
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip (xlsx, ods) and OLE (xls)
-
-
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take some more bytes."""
-
-
-class _Lines(Protocol):
-    def readline(self, limit: int, /) -> bytes: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line below the header: its cells in the order of the columns asked for, or why there are none.
-
-    Bytes that are wrong in the file's encoding stand as lone surrogates (U+DC80 to U+DCFF).
-    """
-
-    number: int
-    cells: tuple[str, ...]
-    fault: Fault | None = None
-    detail: str = ""
-    raw: str = ""  # the line's beginning, when there are no cells
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What was found out about a file before reading it.
-
-    Attributes:
-        encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`.
-        header: the columns' names, in upper case.
-        header_line: its line number; blank lines may stand above.
-        lines: how many lines the file has in all, the header included.
-        state: size and time of the last change, to notice a file that is still being written.
-    """
-
-    encoding: str
-    separator: str
-    header: tuple[str, ...]
-    header_line: int
-    lines: int
-    state: tuple[int, int]
 
 
 def examine(path: Path, columns: Sequence[str]) -> Layout:
@@ -77,9 +39,10 @@ def examine(path: Path, columns: Sequence[str]) -> Layout:
         UnusableFile: it cannot be read, is empty, is no text, or lacks one of `columns`.
     """
     try:
-        state = _state(path.stat())
-        encoding, lines = _survey(path)
-        header_line, text = _first_line(path, encoding)
+        state = state_of(path.stat())
+        encoding, lines, start = survey(path)
+        _refuse_what_is_no_text(path, start)
+        header_line, text = first_line(path, encoding)
     except OSError as error:
         raise UnusableFile(
             f"{path}: cannot be read: {error.strerror or error}",
@@ -100,54 +63,18 @@ def read(
         path: the export.
         layout: as `examine` found it.
         columns: whose cells are wanted, in this order.
-        digest: updated with every byte of the file, the very ones that the lines are made of.
+        digest: updated with every byte of the file.
 
     Raises:
         UnusableFile: reading failed on the way, or the file was changed meanwhile.
     """
     positions = [layout.header.index(column.upper()) for column in columns]
     width = len(layout.header)
-    try:
-        with path.open("rb") as file:
-            for number, raw, whole in _physical_lines(_Digested(file, digest) if digest else file):
-                if number <= layout.header_line:
-                    continue
-                if number > layout.lines:  # it grows, perhaps as fast as it is read
-                    raise _changed(path)
-                text = _decode(raw, layout.encoding)
-                if not whole:
-                    detail = f"longer than {LINE_BYTES_MAX} bytes"
-                    yield Line(number, (), Fault.LINE_TOO_LONG, detail, text[:200])
-                elif text.strip():
-                    yield _parse(number, text, layout.separator, positions, width)
-            if _state(os.fstat(file.fileno())) != layout.state:
-                raise _changed(path)
-    except OSError as error:
-        raise UnusableFile(f"{path}: reading failed: {error.strerror or error}") from error
-
-
-class _Digested:
-    """A file of which every byte that is read is told to a digest."""
-
-    def __init__(self, file: BinaryIO, digest: Digest) -> None:
-        self._file = file
-        self._digest = digest
-
-    def readline(self, bytes_max: int) -> bytes:
-        raw = self._file.readline(bytes_max)
-        self._digest.update(raw)
-        return raw
-
-
-def _changed(path: Path) -> UnusableFile:
-    return UnusableFile(
-        f"{path}: the file was changed while it was being read",
-        remedy="Import it again once it is complete: let the export be renamed into place.",
-    )
-
-
-def _state(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+    for number, text, whole in lines_below(path, layout, digest):
+        if not whole:
+            yield too_long(number, text)
+        elif text.strip():
+            yield _parse(number, text, layout.separator, positions, width)
 
 
 def _parse(number: int, text: str, separator: str, positions: list[int], width: int) -> Line:
@@ -164,51 +91,6 @@ def _parse(number: int, text: str, separator: str, positions: list[int], width: 
     return Line(number, tuple([cells[position].strip() for position in positions]))
 
 
-def _physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
-    """Number, bytes without the line's end, and whether that is the whole line."""
-    number = 0
-    while raw := file.readline(LINE_BYTES_MAX + 2):
-        number += 1
-        whole = raw.endswith(b"\n") or len(raw) <= LINE_BYTES_MAX
-        rest = raw
-        while not rest.endswith(b"\n") and rest:  # too long, or the last line: go to its end
-            rest = file.readline(_CHUNK_BYTES)
-            whole = whole and not rest
-        yield number, raw.rstrip(b"\r\n") if whole else raw[:LINE_BYTES_MAX], whole
-
-
-def _decode(raw: bytes, encoding: str) -> str:
-    return raw.decode(encoding.removesuffix("-sig"), errors="surrogateescape")
-
-
-def _survey(path: Path) -> tuple[str, int]:
-    """The encoding and the number of lines.
-
-    Without a byte order mark: UTF-8, unless more bytes are wrong in it than characters beyond ASCII are
-    right. Then it is Windows-1252, in which nearly any bytes are right.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
-    right = wrong = lines = 0
-    last = b"\n"
-    with path.open("rb") as file:
-        start = file.read(4096)
-        _refuse_what_is_no_text(path, start)
-        file.seek(0)
-        while chunk := file.read(_CHUNK_BYTES):
-            lines += chunk.count(b"\n")
-            last = chunk[-1:]
-            if not chunk.isascii() or decoder.getstate()[0]:
-                text = decoder.decode(chunk)
-                bad = len(text) - len(text.encode("utf-8", "ignore").decode())
-                wrong += bad
-                right += len(text) - len(text.encode("ascii", "ignore")) - bad
-    wrong += len(decoder.decode(b"", final=True))
-    lines += last != b"\n"
-    if start.startswith(_UTF8_BOM):
-        return "utf-8-sig", lines
-    return ("windows-1252" if wrong > right else "utf-8"), lines
-
-
 def _refuse_what_is_no_text(path: Path, start: bytes) -> None:
     as_csv = "Export it as CSV in UTF-8."
     if start.startswith(_SPREADSHEETS):
@@ -217,20 +99,6 @@ def _refuse_what_is_no_text(path: Path, start: bytes) -> None:
         raise UnusableFile(f"{path}: the encoding is UTF-16", remedy=as_csv)
     if b"\0" in start.split(b"\n", 1)[0]:
         raise UnusableFile(f"{path}, line 1: this is not text (it holds zero bytes)", remedy=as_csv)
-
-
-def _first_line(path: Path, encoding: str) -> tuple[int, str]:
-    with path.open("rb") as file:
-        for number, raw, whole in _physical_lines(file):
-            text = _decode(raw.removeprefix(_UTF8_BOM) if number == 1 else raw, encoding)
-            if not whole:
-                raise UnusableFile(
-                    f"{path}, line {number}: the header is longer than {LINE_BYTES_MAX} bytes",
-                    remedy="Check that the file is a CSV export with line breaks.",
-                )
-            if text.strip():
-                return number, text
-    raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
 
 
 def _header(path: Path, number: int, text: str, columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
@@ -248,7 +116,8 @@ def _header(path: Path, number: int, text: str, columns: Sequence[str]) -> tuple
     missing = [column for column in columns if column.upper() not in header]
     if len(missing) == len(columns):
         raise UnusableFile(
-            f"{path}, line {number}: no header: none of the expected columns is there",
+            f"{path}, line {number}: no header: none of the expected columns is there, be they separated by "
+            "semicolons, commas or tabs",
             remedy=f"Export with a header line that names the columns: {', '.join(columns)}.",
         )
     if missing:

@@ -16,8 +16,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 from producers.registrar.faults import Fault, Rejection
+from producers.registrar.physical import Line
 from producers.registrar.profile import Problem, Profile
-from producers.registrar.reader import Line
 from schemas.account import Administrative, Pedagogical, StudentNumber
 from schemas.scalars import Code
 
@@ -154,16 +154,17 @@ def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[P
         return cells, []
     kept: list[str] = []
     problems: list[Problem] = []
-    for column, cell in zip(profile.columns, cells, strict=True):
+    for name, cell in zip(profile.column_names, cells, strict=True):
         text = unicodedata.normalize("NFC", cell.translate(_BIDI_MARKS)).strip()
         kept.append(text)
         if text.isprintable():
             continue
         categories = {unicodedata.category(character) for character in text}
+        field = profile.field_of[name]
         if "Cs" in categories:
-            problems.append((column.field, Fault.UNDECODABLE, cell, "bytes that are wrong in this encoding"))
+            problems.append((field, Fault.UNDECODABLE, cell, "bytes that are wrong in this encoding"))
         elif categories & {"Cc", "Zl", "Zp"}:
-            problems.append((column.field, Fault.CONTROL_CHARACTER, cell, "a control character"))
+            problems.append((field, Fault.CONTROL_CHARACTER, cell, "a control character"))
     return kept, problems
 
 

@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from producers.registrar import PROFILES, Approval, ImportReport, Order, Threshold, import_file
+from producers.registrar import (
+    Approval,
+    Explanation,
+    ImportReport,
+    Order,
+    Profile,
+    Threshold,
+    choose,
+    explain,
+    import_file,
+)
+from producers.registrar.faults import REMEDIES
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option
 from sesame.cli.output import progress_bar, write_json
 
+if TYPE_CHECKING:
+    from sesame.settings.sources import RegistrarSettings
+
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_EXPLAINED_LINES = 5
+_SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs"}
 
 
-@click.command(name="import")
+class _Import(click.Command):
+    """A command whose `--explain` may stand alone: what follows is its value only if it is a number."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        following = [*args[1:], ""]
+        whole = [
+            f"--explain={_EXPLAINED_LINES}" if word == "--explain" and not after.isdecimal() else word
+            for word, after in zip(args, following, strict=True)
+        ]
+        return super().parse_args(ctx, whole)
+
+
+@click.command(name="import", cls=_Import)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--profile",
+    metavar="PROFILE",
+    help="How FILE is written: apogee, pegase, or a mapping file of your own (MAPPING.toml). "
+    "Default: the settings'.",
+)
+@click.option(
+    "--explain",
+    "explained_lines",
+    type=click.IntRange(1, 1000),
+    metavar="[N]",
+    help=f"Show how the first N lines are read (default {_EXPLAINED_LINES}), and do nothing else.",
+)
 @dry_run_option
 @json_option
 @click.option(
@@ -44,6 +87,8 @@ def import_command(
     context: Context,
     *,
     file: Path,
+    profile: str | None,
+    explained_lines: int | None,
     dry_run: bool,
     as_json: bool,
     full: bool,
@@ -63,8 +108,12 @@ def import_command(
 
     if full != (year is not None):
         raise click.UsageError("--full and --year belong together: --full --year 2026")
+    settings = context.settings.registrar
+    chosen = _profile(profile, settings)
+    if explained_lines is not None:
+        _explain(file, chosen, explained_lines, as_json=as_json)
+        return
     app = context.application
-    settings = app.settings.registrar
     order = Order(
         rejects_path=rejects or file.with_name(f"{file.stem}.rejects.csv"),
         affected_path=affected or file.with_name(f"{file.stem}.affected.csv"),
@@ -79,7 +128,7 @@ def import_command(
         report = import_file(
             file,
             order,
-            profile=PROFILES[settings.profile](payment_required=settings.payment_required),
+            profile=chosen,
             feed=SqlFeedMemory(app.database),
             producer=app.producer,
             clock=utc_now,
@@ -90,6 +139,59 @@ def import_command(
     else:
         click.echo("\n".join(_text(report)))
     _conclude(report, approve)
+
+
+def _profile(named: str | None, settings: RegistrarSettings) -> Profile:
+    return choose(named or settings.mapping or settings.profile, payment_required=settings.payment_required)
+
+
+def _explain(file: Path, profile: Profile, lines_max: int, *, as_json: bool) -> None:
+    """Show how the first lines are read."""
+    explanation = explain(file, profile, lines_max)
+    layout = explanation.layout
+    if as_json:
+        document = {
+            "profile": profile.name,
+            "encoding": layout.encoding,
+            "separator": layout.separator,
+            "lines": layout.lines,
+            "ignored_columns": explanation.ignored,
+            "read": [line.to_json() for line in explanation.lines],
+        }
+        write_json(document)
+    else:
+        click.echo("\n".join(_explained(file, profile, explanation)))
+
+
+def _explained(file: Path, profile: Profile, explanation: Explanation) -> Iterator[str]:
+    """The explanation, for people."""
+    layout = explanation.layout
+    written = _written(layout.encoding, layout.separator)
+    yield f"{file}: {layout.lines} lines ({written}), profile {profile.name}"
+    if explanation.ignored:
+        yield f"columns that are not used: {', '.join(explanation.ignored)}"
+    for line in explanation.lines:
+        yield f"\nline {line.number}"
+        width = max((len(each.value) for each in line.fields), default=0)
+        for each in line.fields:
+            yield f"  {each.field:<21} {each.value:<{min(width, 40)}}  ← {each.source}"
+        for rejection in line.rejections:
+            place = f"{rejection.column}: " if rejection.column else ""
+            remedy = REMEDIES[rejection.fault]
+            yield f"  refused: {place}{rejection.fault.value}, {rejection.detail}. {remedy}"
+        if line.fact is not None and "reason" in line.fact:
+            yield f"  gives a cancellation ({line.fact['reason']})"
+        elif line.fact is not None:
+            yield (
+                f"  gives an enrolment: administrative {line.fact['administrative']}, "
+                f"pedagogical {line.fact['pedagogical']}"
+            )
+
+
+def _written(encoding: str, separator: str) -> str:
+    names = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a byte order mark", "windows-1252": "Windows-1252"}
+    form = f"separated by {_SEPARATORS[separator]}" if separator else "JSON lines"
+    return f"{names[encoding]}, {form}"
 
 
 def _conclude(report: ImportReport, approve: str | None) -> None:
@@ -120,10 +222,9 @@ def _conclude(report: ImportReport, approve: str | None) -> None:
 def _text(report: ImportReport) -> list[str]:
     """The report, for people."""
     verb = "would be published" if report.dry_run or report.held else "published"
-    separator = {"\t": "tab"}.get(report.separator, report.separator)
     gone = "" if report.full_year is None else f"and {report.gone} cancellations of absent ones "
     counts = (
-        f"{report.lines} lines ({report.encoding}, separator {separator}), {report.students} students: "
+        f"{report.lines} lines ({_written(report.encoding, report.separator)}), {report.students} students: "
         f"{report.recorded} enrolments and {report.cancelled} cancellations {gone}{verb}, "
         f"{report.unchanged} unchanged, {report.duplicates} repeated, {report.rejected} refused"
     )

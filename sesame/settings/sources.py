@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -14,10 +15,13 @@ class RegistrarSettings(Section):
 
     place: ClassVar[str] = "registrar"
 
-    profile: Literal["apogee"] = Field("apogee", description="How an export is written.")
+    profile: Literal["apogee", "pegase"] = Field("apogee", description="How an export is written.")
+    mapping: Path | None = Field(
+        None, description="A mapping file of your own, for any other export; then `profile` does not count."
+    )
     payment_required: bool = Field(
         default=True,
-        description="Whether an enrolment that awaits payment is kept from being in force.",
+        description="Apogée: whether an enrolment that awaits payment is kept from being in force.",
     )
     guard_share: float = Field(
         default=0.05,

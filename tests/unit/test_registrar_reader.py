@@ -88,7 +88,7 @@ def test_one_line_in_another_encoding_is_marked_and_the_rest_is_utf_8(path: Path
 def test_a_character_cut_in_two_by_the_end_of_a_chunk_is_one_character(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.registrar.reader._CHUNK_BYTES", 1)
+    monkeypatch.setattr("producers.registrar.physical._CHUNK_BYTES", 1)
     path.write_bytes(f"{HEADER}\n1;Nguyễn Đặng;Lettres\n".encode())
     assert examine(path, COLUMNS).encoding == "utf-8"
 

@@ -1,0 +1,129 @@
+"""Shows how the first lines of an export are read: which columns give which field, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from producers.registrar import reading, rows
+from producers.registrar.faults import REMEDIES, Rejection
+from producers.registrar.physical import Layout, Line
+from producers.registrar.profile import Column, Profile
+from producers.registrar.sheets import harmless
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReading:
+    """One field of one line.
+
+    Attributes:
+        value: as an event would say it; empty when there is none.
+        source: the columns with what stands in them, or that it is a constant.
+    """
+
+    field: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineReading:
+    """One line: its fields, and the fact that it states or the faults that it has."""
+
+    number: int
+    fields: tuple[FieldReading, ...]
+    fact: Mapping[str, Any] | None
+    rejections: tuple[Rejection, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of `--json`."""
+        return {
+            "line": self.number,
+            "fields": {each.field: {"value": each.value, "source": each.source} for each in self.fields},
+            "fact": None if self.fact is None else dict(self.fact),
+            "faults": [
+                {
+                    "column": each.column,
+                    "fault": each.fault.value,
+                    "value": harmless(each.value),
+                    "detail": each.detail,
+                    "remedy": REMEDIES[each.fault],
+                }
+                for each in self.rejections
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a file is written, and how its first lines are read.
+
+    Attributes:
+        ignored: columns of the file that the profile does not use.
+    """
+
+    layout: Layout
+    ignored: tuple[str, ...]
+    lines: tuple[LineReading, ...]
+
+
+def explain(path: Path, profile: Profile, lines_max: int) -> Explanation:
+    """Read the first lines of an export. Nothing is compared, nothing is published.
+
+    Args:
+        path: the export.
+        profile: how to read it.
+        lines_max: how many lines.
+
+    Raises:
+        UnusableFile: the file as a whole is no such export.
+    """
+    layout = reading.examine(path, profile)
+    used = {name.upper() for name in profile.column_names}
+    found = reading.read(path, layout, profile)
+    return Explanation(
+        layout,
+        tuple(name for name in layout.header if name not in used),
+        tuple(_explained(line, profile) for line in islice(found, lines_max)),
+    )
+
+
+def _explained(line: Line, profile: Profile) -> LineReading:
+    parsed = rows.parse(line, profile)
+    rejections = tuple(parsed) if isinstance(parsed, list) else ()
+    if line.fault is not None:
+        return LineReading(line.number, (), None, rejections)
+    cells, _ = rows.clean(line.cells, profile)
+    taken, _ = profile.take(cells)
+    cell_of = dict(zip(profile.column_names, cells, strict=True))
+    fact = None if isinstance(parsed, list) else parsed
+    fields = tuple(
+        FieldReading(
+            column.field,
+            harmless(_value(column.field, taken, fact)),
+            _source(column, [cell_of[name] for name in column.names]),
+        )
+        for column in profile.columns
+    )
+    return LineReading(line.number, fields, fact, rejections)
+
+
+def _value(field: str, taken: Mapping[str, str], fact: Mapping[str, Any] | None) -> str:
+    """The field as the fact has it (a date is ISO then); what the fact does not have, as it was taken."""
+    value = taken.get(field, "")
+    if fact is None or field not in fact or isinstance(fact[field], bool):
+        return value
+    return str(fact[field])
+
+
+def _source(column: Column, cells: Sequence[str]) -> str:
+    if not column.names:
+        return "constant"
+    told = ", ".join(
+        f"{name} = {harmless(cell)}" if cell else f"{name} is empty"
+        for name, cell in zip(column.names, cells, strict=True)
+    )
+    return f"{told}; default" if column.default and not all(cells) else told

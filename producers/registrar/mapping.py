@@ -1,0 +1,201 @@
+"""A mapping file: a profile of the site's own, in TOML, for any other export.
+
+```toml
+name = "scolarite"        # the feed's name in the events
+form = "delimited"        # or json_lines
+payment_required = false
+
+[fields]
+student_number = "NUM_ETU"                                      # a column
+step = { join = "{DIPLOME}{NIVEAU}" }                           # several
+step_version = { column = "VERSION", default = "1" }            # a default
+year = { constant = "2026" }                                    # no column
+state = { column = "ETAT", values = { "Inscrit" = "in_force", "Annulé" = "cancelled" } }
+```
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, get_args
+
+from pipeline.errors import SesameError
+from producers.registrar.profile import Column, Form, Profile
+from producers.registrar.rows import EnrolmentRow
+
+BYTES_MAX = 1_000_000
+_TOP = ("name", "form", "payment_required", "fields")
+_PARTS = ("column", "join", "constant", "values", "default")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # schemas.scalars.Token
+_RESERVED_NAMES = ("apogee", "pegase")
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+class MappingUnusable(SesameError):
+    """The mapping file cannot be used. The lines below say which key, and what it may be; nothing was read of
+    the export."""
+
+    exit_code = 2
+    remedy = (
+        "docs/reference/mapping.md describes the file; `sesame import FILE --explain` shows what it gives."
+    )
+
+
+def _fields() -> dict[str, tuple[bool, tuple[str, ...]]]:
+    """Every field: whether it is required, and its words if it takes no others."""
+    words = {
+        "primary": ("true", "false"),
+        "payment": ("awaiting", "paid"),
+        "pedagogical": ("validated", "pending"),
+        "state": get_args(EnrolmentRow.model_fields["state"].annotation),
+    }
+    return {
+        name: (field.is_required(), words.get(name, ())) for name, field in EnrolmentRow.model_fields.items()
+    }
+
+
+FIELDS = MappingProxyType(_fields())
+"""The fields that a mapping fills: whether each is required, and its words if it takes no others."""
+
+
+def read_mapping(path: Path) -> Profile:
+    """The profile that a mapping file describes.
+
+    Raises:
+        MappingUnusable: with a line for each fault: which key, what is wrong, and what would be right.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(BYTES_MAX + 1)
+        document = tomllib.loads(unicodedata.normalize("NFC", raw.decode("utf-8-sig")))
+    except OSError as error:
+        raise MappingUnusable(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise MappingUnusable(f"{path}: this is not TOML: {error}") from error
+    if len(raw) > BYTES_MAX:
+        raise MappingUnusable(f"{path}: larger than {BYTES_MAX} bytes")
+    reading = _Reading()
+    profile = reading.profile(document)
+    if profile is None or reading.faults:
+        raise MappingUnusable("\n".join([f"{path}:", *(f"  {fault}" for fault in reading.faults)]))
+    return profile
+
+
+class _Reading:
+    """One file's reading; gathers every fault rather than stopping at the first one."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+
+    def profile(self, document: Mapping[str, Any]) -> Profile | None:
+        self._unknown("", document, _TOP)
+        name = document.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            self.faults.append("name: required: small letters, digits and _, a letter first, at most 64")
+        elif name in _RESERVED_NAMES:
+            self.faults.append(f"name: {name} is the name of another profile; choose one of your own")
+        form = document.get("form", Form.DELIMITED.value)
+        if form not in list(Form):
+            self.faults.append(f"form: {_either(list(Form))}")
+        payment = document.get("payment_required", False)
+        if not isinstance(payment, bool):
+            self.faults.append("payment_required: true or false")
+        fields = document.get("fields")
+        if not isinstance(fields, dict):
+            self.faults.append("fields: a table [fields] is required: one line per field")
+            return None
+        columns = tuple(self._columns(fields))
+        if payment is True and "payment" not in fields:
+            self.faults.append("fields.payment: required with payment_required = true")
+        if self.faults:
+            return None
+        return Profile(str(name), columns, payment_required=payment is True, form=Form(form))
+
+    def _columns(self, fields: Mapping[str, Any]) -> Iterable[Column]:
+        self._unknown("fields.", fields, tuple(FIELDS))
+        for field, (required, words) in FIELDS.items():
+            if field in fields:
+                column = self._column(field, fields[field], words)
+                if column is not None:
+                    yield column
+            elif required:
+                self.faults.append(f"fields.{field}: required: name a column, or give a constant")
+
+    def _column(self, field: str, given: Any, words: tuple[str, ...]) -> Column | None:
+        place = f"fields.{field}"
+        if isinstance(given, str):
+            given = {"column": given}
+        if not isinstance(given, dict):
+            self.faults.append(f'{place}: a column\'s name, or a table like {{ column = "…" }}')
+            return None
+        self._unknown(f"{place}.", given, _PARTS)
+        sources = [part for part in ("column", "join", "constant") if part in given]
+        if len(sources) != 1:
+            self.faults.append(f"{place}: exactly one of column, join and constant is needed")
+            return None
+        source = self._text(place, given, sources[0])
+        default = self._text(place, given, "default")
+        values = self._values(place, given.get("values"), words)
+        if sources[0] == "constant":
+            if "default" in given or "values" in given:
+                self.faults.append(f"{place}: a constant takes neither default nor values")
+            source, default = "", source
+        if sources[0] == "join" and (not _PLACEHOLDER.search(source) or _braces(source)):
+            self.faults.append(f'{place}.join: names columns in braces, like "{{DIPLOME}}{{NIVEAU}}"')
+        if default and words and default not in words:
+            key = "constant" if sources[0] == "constant" else "default"
+            self.faults.append(f"{place}.{key}: {_either(words)}")
+        if sources[0] == "join":
+            return Column(field, values=values, default=default, template=source)
+        return Column(field, source, values, default)
+
+    def _text(self, place: str, given: Mapping[str, Any], part: str) -> str:
+        """A text; a whole number or a truth value is taken as one, as it would stand in an export."""
+        value = given.get(part)
+        if part not in given:
+            return ""
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, int):
+            return str(value)
+        if not isinstance(value, str) or not value.strip():
+            self.faults.append(f"{place}.{part}: a text that is not empty")
+            return ""
+        return value.strip()
+
+    def _values(self, place: str, given: Any, words: tuple[str, ...]) -> Mapping[str, str] | None:
+        if given is None:
+            return None
+        if not isinstance(given, dict) or not given:
+            self.faults.append(f"{place}.values: a table of the export's words and their meanings")
+            return None
+        found = {}
+        for word, meaning in given.items():
+            text = ("true" if meaning else "false") if isinstance(meaning, bool) else str(meaning)
+            if isinstance(meaning, dict | list) or not text or (words and text not in words):
+                right = _either(words) if words else "a text"
+                self.faults.append(f"{place}.values.{word!r}: means {text!r}; it must be {right}")
+            found[word.strip()] = text
+        return MappingProxyType(found)
+
+    def _unknown(self, place: str, given: Mapping[str, Any], known: tuple[str, ...]) -> None:
+        for key in given:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                self.faults.append(f"{place}{key}: unknown; {hint}")
+
+
+def _braces(text: str) -> bool:
+    """Whether there are braces that name no column."""
+    return bool(re.search(r"[{}]", _PLACEHOLDER.sub("", text)))
+
+
+def _either(words: Iterable[str]) -> str:
+    return "one of " + ", ".join(words)

@@ -1,0 +1,192 @@
+"""A file's physical lines, whatever they mean: in bounded memory, numbered as an editor numbers them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from producers.registrar.faults import Fault, UnusableFile
+
+LINE_BYTES_MAX = 65_536
+LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
+UTF8_BOM = codecs.BOM_UTF8
+_CHUNK_BYTES = 1 << 16
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take some more bytes."""
+
+
+class _Lines(Protocol):
+    def readline(self, limit: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line that states something: its cells in the order of the columns asked for, or why there are none.
+
+    Bytes that are wrong in the file's encoding stand as lone surrogates (U+DC80 to U+DCFF).
+    """
+
+    number: int
+    cells: tuple[str, ...]
+    fault: Fault | None = None
+    detail: str = ""
+    raw: str = ""  # the line's beginning, when there are no cells
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What was found out about a file before reading it.
+
+    Attributes:
+        encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`.
+        separator: between the cells; empty for JSON lines.
+        header: the columns' names, in upper case; empty for JSON lines.
+        header_line: its line number, above which blank lines may stand; 0 for JSON lines.
+        lines: how many lines the file has in all, the header included.
+        state: size and time of the last change, to notice a file that is still being written.
+    """
+
+    encoding: str
+    separator: str
+    header: tuple[str, ...]
+    header_line: int
+    lines: int
+    state: tuple[int, int]
+
+    @property
+    def sheet_separator(self) -> str:
+        """The separator of files about this one: its own, so that all open alike in the same spreadsheet."""
+        return self.separator or ";"
+
+
+def state_of(status: os.stat_result) -> tuple[int, int]:
+    """What changes when a file is written to: its size and the time of its last change (nanoseconds)."""
+    return status.st_size, status.st_mtime_ns
+
+
+def lines_below(path: Path, layout: Layout, digest: Digest | None) -> Iterator[tuple[int, str, bool]]:
+    """Number, text and wholeness of every line below the header. A line that is too long is cut.
+
+    Args:
+        path: the file.
+        layout: as it was found.
+        digest: updated with every byte of the file, the very ones that the lines are made of.
+
+    Raises:
+        UnusableFile: reading failed on the way, or the file was changed meanwhile.
+    """
+    encoding = layout.encoding
+    try:
+        with path.open("rb") as file:
+            for number, raw, whole in physical_lines(_Digested(file, digest) if digest else file):
+                if number <= layout.header_line:
+                    continue
+                if number > layout.lines:  # it grows, perhaps as fast as it is read
+                    raise _changed(path)
+                yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
+            if state_of(os.fstat(file.fileno())) != layout.state:
+                raise _changed(path)
+    except OSError as error:
+        raise UnusableFile(f"{path}: reading failed: {error.strerror or error}") from error
+
+
+def first_line(path: Path, encoding: str) -> tuple[int, str]:
+    """Number and text of the first line that is not blank.
+
+    Raises:
+        UnusableFile: there is none, or it is no line.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        for number, raw, whole in physical_lines(file):
+            text = decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding)
+            if not whole:
+                raise UnusableFile(
+                    f"{path}, line {number}: the header is longer than {LINE_BYTES_MAX} bytes",
+                    remedy="Check that the file is an export with line breaks.",
+                )
+            if text.strip():
+                return number, text
+    raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
+
+
+def survey(path: Path) -> tuple[str, int, bytes]:
+    """The encoding, the number of lines, and the first bytes.
+
+    Without a byte order mark: UTF-8, unless more bytes are wrong in it than characters beyond ASCII are
+    right. Then it is Windows-1252, in which nearly any bytes are right.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+    right = wrong = lines = 0
+    last = b"\n"
+    with path.open("rb") as file:
+        start = file.read(4096)
+        file.seek(0)
+        while chunk := file.read(_CHUNK_BYTES):
+            lines += chunk.count(b"\n")
+            last = chunk[-1:]
+            if not chunk.isascii() or decoder.getstate()[0]:
+                text = decoder.decode(chunk)
+                bad = len(text) - len(text.encode("utf-8", "ignore").decode())
+                wrong += bad
+                right += len(text) - len(text.encode("ascii", "ignore")) - bad
+    wrong += len(decoder.decode(b"", final=True))
+    lines += last != b"\n"
+    if start.startswith(UTF8_BOM):
+        return "utf-8-sig", lines, start
+    return ("windows-1252" if wrong > right else "utf-8"), lines, start
+
+
+def physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
+    """Number, bytes without the line's end, and whether that is the whole line."""
+    number = 0
+    while raw := file.readline(LINE_BYTES_MAX + 2):
+        number += 1
+        whole = raw.endswith(b"\n") or len(raw) <= LINE_BYTES_MAX
+        rest = raw
+        while not rest.endswith(b"\n") and rest:  # too long, or the last line: go to its end
+            rest = file.readline(_CHUNK_BYTES)
+            whole = whole and not rest
+        yield number, raw.rstrip(b"\r\n") if whole else raw[:LINE_BYTES_MAX], whole
+
+
+def decode(raw: bytes, encoding: str) -> str:
+    """The text of these bytes; those that are wrong stand as lone surrogates."""
+    return raw.decode(encoding.removesuffix("-sig"), errors="surrogateescape")
+
+
+def too_long(number: int, text: str) -> Line:
+    """The line whose beginning is `text`, refused for its length."""
+    return Line(number, (), Fault.LINE_TOO_LONG, f"longer than {LINE_BYTES_MAX} bytes", text[:200])
+
+
+class _Digested:
+    """A file of which every byte that is read is told to a digest."""
+
+    def __init__(self, file: BinaryIO, digest: Digest) -> None:
+        self._file = file
+        self._digest = digest
+
+    def readline(self, bytes_max: int) -> bytes:
+        raw = self._file.readline(bytes_max)
+        self._digest.update(raw)
+        return raw
+
+
+def _changed(path: Path) -> UnusableFile:
+    return UnusableFile(
+        f"{path}: the file was changed while it was being read",
+        remedy="Import it again once it is complete: let the export be renamed into place.",
+    )
