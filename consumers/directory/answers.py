@@ -149,7 +149,7 @@ def misconfigured(code: int, diagnostic: str = "") -> Misconfigured:
         code, ("the directory refuses the consumer", "see the directory's log for the reason")
     )
     what = what.format(names=_names(diagnostic) or "(not named)")
-    return Misconfigured(f"{what} (LDAP result {code}); {remedy}", remedy=remedy)
+    return Misconfigured(f"{what} (LDAP result {code})", remedy=remedy)
 
 
 def bind_refused(answer: Answer) -> SesameError:

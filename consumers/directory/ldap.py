@@ -7,6 +7,7 @@ schema, one connection per thread (ldap3's SAFE_SYNC never reconnects: a broken 
 
 from __future__ import annotations
 
+import re
 import ssl
 import threading
 import time
@@ -309,5 +310,6 @@ def _unbind(connection: Connection) -> None:
 
 
 def _without_certificate(error: Exception) -> str:
-    """The reason only: ldap3 and OpenSSL may append the whole certificate."""
-    return str(error).split("{", 1)[0][:200]
+    """The reason only: ldap3 wraps it into a tuple, Python adds where, OpenSSL may append the certificate."""
+    reason = re.sub(r" ?\(_ssl\.c:\d+\)", "", str(error).split("{", 1)[0])
+    return reason[:200].strip("(),'\" ")

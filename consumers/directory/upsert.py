@@ -130,6 +130,7 @@ class LdapDirectory:
     def probe(self) -> None:
         """See `port.Directory.probe`. Several processes may probe at once: a later mark will do too."""
         with self._client.within(VERB_S_MAX):
+            self._probe_branches()
             self._probe(self._branches.probe)
 
     def disconnect(self) -> None:
@@ -151,6 +152,13 @@ class LdapDirectory:
                     if number in found:
                         found[number].append(observed)
         return {number: tuple(several) for number, several in found.items()}
+
+    def _probe_branches(self) -> None:
+        """What every student's work needs besides an entry: the probe's own may be elsewhere in the tree."""
+        self._read(["sesame-probe"])
+        groups = self._branches.groups
+        if groups is not None and self._readable(lambda: self._client.entry(groups, ["objectClass"])) is None:
+            raise misconfigured(Code.NO_SUCH_OBJECT)
 
     def _probe(self, dn: str) -> None:
         mark = f"probe {self._clock_ns():020d} {secrets.token_hex(8)}"

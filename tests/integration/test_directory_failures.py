@@ -40,8 +40,9 @@ def test_a_certificate_of_an_unknown_authority_is_refused(slapd: Slapd, tmp_path
     stranger = ThrowawayCA(tmp_path, name="Autre CA").ca_file
     for uri in (slapd.ldap_uri, slapd.ldaps_uri):
         directory = directory_of(slapd, client_of(slapd, ca_file=stranger, uri=uri))
-        with pytest.raises(Misconfigured, match="certificate"):
+        with pytest.raises(Misconfigured, match="certificate verify failed") as stopped:
             directory.probe()
+        assert not set("(){}'") & set(str(stopped.value))  # words, no tuple of Python's and no certificate
 
 
 def test_a_certificate_for_another_name_is_refused(tmp_path: Path) -> None:
@@ -100,6 +101,15 @@ def test_a_missing_probe_entry_says_which_to_add(slapd: Slapd) -> None:
     with pytest.raises(Misconfigured, match="probes") as stopped:
         directory.probe()
     assert "tree.ldif" in stopped.value.remedy
+    directory.disconnect()
+
+
+@pytest.mark.parametrize("branch", ["people", "groups"])
+def test_a_branch_that_no_student_can_be_written_to_fails_the_probe(slapd: Slapd, branch: str) -> None:
+    """Otherwise the probe ends the outage that the students meet, and each pays for it with attempts."""
+    directory = directory_of(slapd, **{branch: f"ou=absente,{slapd.base_dn}"})
+    with pytest.raises(Misconfigured, match="does not exist"):
+        directory.probe()
     directory.disconnect()
 
 

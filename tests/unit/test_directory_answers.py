@@ -59,8 +59,9 @@ def test_what_concerns_the_consumer_stops_it_with_a_remedy(code: int) -> None:
 
 
 def test_a_class_that_the_server_does_not_know_is_a_missing_schema() -> None:
-    with pytest.raises(Misconfigured, match="schema"):
+    with pytest.raises(Misconfigured, match="objectClass") as stopped:
         judge(Answer(21, "objectClass: value #3 invalid per syntax"))
+    assert "schema" in stopped.value.remedy
 
 
 def test_an_unexpected_code_is_one_students_trouble() -> None:
