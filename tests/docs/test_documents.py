@@ -14,8 +14,11 @@ import pytest
 
 from consumers.moodle.causes import Cause
 from consumers.moodle.functions import NEEDED
+from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
-from producers.registrar.profile import apogee
+from producers.registrar.mapping import FIELDS
+from producers.registrar.pegase import pegase
+from producers.registrar.profile import Profile, apogee
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
 from schemas.events import EVENT_TYPES, TYPE_PREFIX
@@ -190,15 +193,34 @@ def test_the_architecture_names_every_room_layer_and_contract() -> None:
         assert [re.sub(r"\s{2,}.*", "", layer) for layer in layers] == contracts[identity]["layers"]
 
 
-def test_the_profiles_page_names_every_column_code_and_fault() -> None:
-    text = page("apogee-profile.md")
-    profile = apogee()
-    assert [column.name for column in profile.columns if f"| `{column.name}` |" not in text] == []
-    for column in profile.columns:
+@pytest.mark.parametrize("profile", [apogee(), pegase()], ids=lambda profile: profile.name)
+def test_a_profiles_page_names_every_column_and_code(profile: Profile) -> None:
+    text = page(f"{profile.name}-profile.md")
+    named = [column for column in profile.columns if column.name]
+    assert [column.name for column in named if f"| `{column.name}` |" not in text] == []
+    for column in named:
         row = next(line for line in text.splitlines() if line.startswith(f"| `{column.name}` |"))
         assert [code for code in column.values or {} if f"`{code}`" not in row] == []
+
+
+def test_the_page_of_rejections_names_every_fault_and_remedy() -> None:
+    text = page("rejections.md")
     assert re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE) == [fault.value for fault in Fault]
     assert [fault for fault, remedy in REMEDIES.items() if f"| {remedy} |" not in text] == []
+
+
+def test_the_page_about_mappings_names_every_field_and_its_words() -> None:
+    text = page("mapping.md")
+    for field, (required, words) in FIELDS.items():
+        row = re.search(rf"^\| `{field}` \|(.*)$", text, re.MULTILINE)
+        assert row is not None, field
+        assert [word for word in words if f"`{word}`" not in row[1]] == []
+        assert ("| yes |" in row[1]) is required
+
+
+def test_the_how_to_of_imports_explains_every_change_that_may_hold_a_file() -> None:
+    text = (ROOT / "docs" / "how-to" / "import-nightly.md").read_text(encoding="utf-8")
+    assert [change for change, meaning in MEANINGS.items() if f"| `{change}` | {meaning} |" not in text] == []
 
 
 def test_the_page_of_exit_codes_has_them_all() -> None:
