@@ -10,6 +10,7 @@ so do the birth name and the civil given names, which would expose whoever uses 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -254,7 +255,16 @@ def _cursus(enrolment: Enrolment, profile: Profile) -> str:
 
 def _plain(text: str) -> str:
     """The text in ASCII, as SupAnn wants cn; blanks are collapsed."""
-    return " ".join(anyascii(text).split())
+    return " ".join(anyascii("".join(filter(_has_a_spelling, text))).split())
+
+
+def _has_a_spelling(char: str) -> bool:
+    """Whether a character should be transliterated: an emoji would be spelt out (':grinning:'), and so would
+    combining marks that compose with no letter."""
+    if char.isascii():
+        return True
+    category, name = unicodedata.category(char), unicodedata.name(char, "")
+    return category not in ("So", "Cf", "Me") and not name.startswith("COMBINING ")
 
 
 def _clean(values: dict[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from schemas.account import Account, Requirement, Stage
 _COLUMN_CHARS_MAX: Final = 100  # mdl_user: username, firstname, lastname, email
 _USERNAME: Final = re.compile(r"[a-z0-9._@-]+")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
+_NO_TAGS: Final = str.maketrans("<>", "\u2039\u203a")
 
 NOTE_SHORTENED: Final = "name shortened to Moodle's 100 characters"
 
@@ -68,8 +69,9 @@ def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = Fal
 
 def shortened(name: str) -> str:
     """The name with single blanks, in at most 100 characters: whole words where possible, then an
-    ellipsis."""
-    tidy = " ".join(name.split())
+    ellipsis. What Moodle would take for a tag (PARAM_NOTAGS), and refuse the user for, stands in angle
+    quotation marks."""
+    tidy = " ".join((name.translate(_NO_TAGS) if "<" in name else name).split())
     if len(tidy) <= _COLUMN_CHARS_MAX:
         return tidy
     room = tidy[: _COLUMN_CHARS_MAX - 1]

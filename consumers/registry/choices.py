@@ -16,6 +16,12 @@ from schemas.events import Preference
 PREFERRED_NAME_LENGTH_MAX = 100
 ADDRESS_LENGTH_MAX = 254  # RFC 5321, 4.5.3.1.3 with erratum 1690
 
+_BIDI_MARKS = dict.fromkeys(
+    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+)
+_NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Categories of what no name has. Joiners (Cf) are letters' in Persian and in Indic scripts."""
+
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
@@ -73,11 +79,13 @@ def _address(text: str, account: Account | None) -> str:
     return text
 
 
-def _given_name(text: str) -> str:
-    if len(text) > PREFERRED_NAME_LENGTH_MAX or not text.isprintable():
+def _given_name(text: str) -> str | None:
+    """The name without the marks that change how it is shown but not what it is, as the registrar's are."""
+    name = unicodedata.normalize("NFC", text.translate(_BIDI_MARKS)).strip()
+    if len(name) > PREFERRED_NAME_LENGTH_MAX or not _NO_TEXT.isdisjoint(map(unicodedata.category, name)):
         raise Rejected(
             "invalid_preferred_given_name",
-            f"a preferred given name has at most {PREFERRED_NAME_LENGTH_MAX} printable characters. The form"
-            " that took it should have refused it",
+            f"a preferred given name has at most {PREFERRED_NAME_LENGTH_MAX} characters, no control character"
+            ". The form that took it should have refused it",
         )
-    return text
+    return name or None

@@ -118,7 +118,14 @@ def test_no_name_is_longer_than_moodles_column_and_a_short_one_is_kept(name: str
     short = shortened(name)
     tidy = " ".join(name.split())
     assert len(short) <= 100
-    assert (short == tidy) if len(tidy) <= 100 else short.endswith("…")
+    assert "<" not in short
+    if "<" not in tidy:
+        assert (short == tidy) if len(tidy) <= 100 else short.endswith("…")
+
+
+def test_what_moodle_would_take_for_a_tag_stays_readable() -> None:
+    assert shortened("<b>Roux</b> & fils") == "\u2039b\u203aRoux\u2039/b\u203a & fils"
+    assert shortened("Roux -> Petit") == "Roux -> Petit"
 
 
 def test_every_cause_explains_itself() -> None:

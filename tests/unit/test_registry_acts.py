@@ -161,13 +161,32 @@ def test_a_preferred_given_name_is_shown_and_keeps_the_login(desk: Desk) -> None
     assert (desk.account().person.display_name, desk.account().login) == ("Noé Martin", "lea.martin")
 
 
-@pytest.mark.parametrize("name", ["x" * 101, "Lé\x00a", "Léa\nMartin"])
+@pytest.mark.parametrize("name", ["x" * 101, "Lé\x00a", "Léa\nMartin", "Lé\u2028a", "Léa\x1b[31m"])
 def test_a_preferred_given_name_that_cannot_be_shown_is_refused(desk: Desk, name: str) -> None:
     desk.apply(enrolled())
     ref = desk.seal(name, purpose="preference")
     with pytest.raises(Rejected) as rejected:
         desk.apply(prefers(Preference.PREFERRED_GIVEN_NAME, value_ref=ref))
     assert rejected.value.cause == "invalid_preferred_given_name"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "shown"),
+    [
+        ("\u202eNoa\u202c", "Noa"),
+        ("Noe\u200f\u0301", "Noé"),
+        ("\u0639\u0644\u06cc\u200c\u0631", "\u0639\u0644\u06cc\u200c\u0631"),  # a joiner is a letter's
+        ("Zoé 🎓", "Zoé 🎓"),
+        ("\u200f", "Léa"),
+        ("x" * 100, "x" * 100),
+    ],
+)
+def test_a_preferred_given_name_is_kept_as_it_is_less_what_turns_it_round(
+    desk: Desk, chosen: str, shown: str
+) -> None:
+    desk.apply(enrolled())
+    desk.apply(prefers(Preference.PREFERRED_GIVEN_NAME, value_ref=desk.seal(chosen, purpose="preference")))
+    assert desk.account().person.shown_given_name == shown
 
 
 def test_somebody_else_s_value_is_never_taken(desk: Desk) -> None:
