@@ -3,7 +3,8 @@
 The rules, in the order in which they apply to a name:
 
 1. An apostrophe of any kind disappears with the blanks around it (d'Arc: darc, O' Connor: oconnor). Then
-   Unicode NFKC: a hyphen or dash of any kind is a hyphen, other punctuation is a blank, symbols disappear.
+   Unicode NFKC: a hyphen or dash of any kind is a hyphen, other punctuation is a blank; symbols, and marks
+   that compose with no letter, disappear.
 2. Transliteration to ASCII from any script (anyascii: ß gives ss, œ oe, đ d), lower case, and nothing kept
    but a-z, 0-9, blank and hyphen.
 3. In a family name, particles are glued to the word that follows (de la Tour: delatour, Ben Ali: benali);
@@ -11,7 +12,8 @@ The rules, in the order in which they apply to a name:
 4. Remaining blanks are hyphens (Martin Dupont: martin-dupont).
 
 The family name is the usage name if there is one, the given name the preferred one if there is one. A
-change of name keeps the login: the ledger already holds one for this student number. A name of which nothing
+change of name keeps the login: the ledger already holds one for this student number; the mail address may
+follow it (`renamed`). A name of which nothing
 is left (emoji) is left out; when nothing remains at all, the student number is the login. The first of
 several homonyms gets the plain name, the next ones a counter from 2 on (after a hyphen if the name ends in a
 digit). A login that is too long loses the last parts of its longest name, then its last letters.
@@ -105,6 +107,36 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
     return Names(held[LOGIN], held[MAIL], held[PRINCIPAL])
 
 
+def renamed(
+    names: Names,
+    before: Person,
+    after: Person,
+    student_number: str,
+    settings: RegistrySettings,
+    ledger: Ledger,
+) -> Names:
+    """The names after a change of the shown name: a new mail address if the settings want one, else the same.
+
+    The ledger keeps the address before, which stays an alias. Coming back to a former name gives the former
+    address back. The login that the new name would have given is taken too if the address is made of it: it
+    would be confusing on anybody else. The principal name never changes: services know people by it.
+
+    Raises:
+        NamesExhausted: no counter up to `homonyms_max` is free.
+    """
+    old, new = Templates(before, student_number, settings), Templates(after, student_number, settings)
+    if settings.rename == "keep" or old.address(MAIL, old.login()) == new.address(MAIL, new.login()):
+        return names
+    of_login = MAIL in new.made_of_login()
+    for counter in range(1, settings.homonyms_max + 1):
+        login = new.login(counter if of_login else 1)
+        wanted = {MAIL: new.address(MAIL, login, 1 if of_login else counter)}
+        wanted |= {LOGIN: login} if of_login else {}
+        if not _reserved(wanted.values(), settings) and ledger.claim(wanted, student_number):
+            return names._replace(mail=wanted[MAIL])
+    raise NamesExhausted
+
+
 class Templates:
     """One person's names as the templates make them, whoever else may hold them. Pure.
 
@@ -174,6 +206,8 @@ def _kept(char: str) -> str:
     category = unicodedata.category(char)
     if category == "Pd" or char == "\N{MINUS SIGN}":
         return "-"
+    if category == "Me" or unicodedata.name(char, "").startswith("COMBINING "):
+        return ""  # diacritics that compose with nothing; a script's own vowel signs have other names
     if category[0] in "LMN":
         return char
     return "" if category[0] == "S" or category == "Cf" or char == "\N{MIDDLE DOT}" else " "

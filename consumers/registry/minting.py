@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import Connection
 
 from consumers.registry.account import Known, changes_after, current_enrolments, merge, shown_person
-from consumers.registry.identity import MAIL, Names, mint
+from consumers.registry.identity import MAIL, Names, mint, renamed
 from consumers.registry.settings import RegistrySettings
 from pipeline import outbox, timers
 from pipeline.store.database import Database
@@ -113,10 +113,15 @@ class Minter:
         """The account's names. Nobody has seen those of an account that was never activated: until then they
         are what the ledger says, where an operator may have linked an entry of the directory to this number.
         """
-        if previous is not None and previous.activated_at is not None:
-            return Names(previous.login, previous.mail, previous.principal)
-        shown = shown_person(person, self._settings)
-        return mint(shown, person.student_number, self._settings, ledger)
+        shown, number = shown_person(person, self._settings), person.student_number
+        if previous is None:
+            return mint(shown, number, self._settings, ledger)
+        names = Names(previous.login, previous.mail, previous.principal)
+        if previous.activated_at is None:
+            held = mint(shown, number, self._settings, ledger)
+            if held.login != names.login:
+                return held
+        return renamed(names, previous.person, shown, number, self._settings, ledger)
 
     def _arm(self, connection: Connection, account: Account, today: date) -> None:
         """See to it that this account is looked at again on the day after which time alone changes it."""

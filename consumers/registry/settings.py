@@ -127,6 +127,11 @@ class RegistrySettings(Section):
         le=64,
         description="Longest login, its counter included. 32 is what Linux takes, 64 a mail's local part.",
     )
+    rename: Literal["keep", "mail"] = Field(
+        default="keep",
+        description="What a change of the shown name changes. keep: no name of the account. mail: the mail "
+        "address follows, and the one before stays an alias for ever; the login never changes.",
+    )
     homonyms_max: int = Field(default=1000, ge=1, le=9999, description="Highest counter that is tried.")
     reserved_names: frozenset[str] = Field(
         default=frozenset(RESERVED_NAMES), description="Logins and local parts that nobody is given."

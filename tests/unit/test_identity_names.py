@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.registry.identity import MAIL, PRINCIPAL, Templates, ascii_word, mint
+from consumers.registry.identity import (
+    MAIL,
+    PRINCIPAL,
+    Names,
+    NamesExhausted,
+    Templates,
+    ascii_word,
+    mint,
+    renamed,
+)
 from consumers.registry.settings import RegistrySettings, template_fields
 from schemas.account import Person
 
@@ -79,6 +88,11 @@ def login(given_name: str, birth_name: str, settings: RegistrySettings = SETTING
         ("Gal·la", "Puig", "galla.puig"),
         ("J.-P.", "St. John", "j-p.st-john"),
         ("Élodie 🎓", "Roux", "elodie.roux"),
+        ("Tam", "Z\u0351\u036ba\u0489lgo", "tam.zalgo"),
+        ("सीता", "कौर", "sita.kaur"),
+        ("משה", "כהן", "msh.khhn"),
+        ("はなこ", "やまだ", "hanako.yamada"),
+        ("지우", "김", "jiu.gim"),
     ],
 )
 def test_a_name_becomes_a_login(given_name: str, birth_name: str, expected: str) -> None:
@@ -199,6 +213,102 @@ def test_a_login_found_in_the_directory_is_kept_and_the_rest_is_minted_beside_it
     ledger = MemoryLedger(jdupont="22001234")
     names = mint(person("Jean", "Dupont"), "22001234", SETTINGS, ledger)
     assert names == ("jdupont", "jdupont@etu.univ-exemple.fr", "jdupont@etu.univ-exemple.fr")
+
+
+# --- a change of name ---
+
+CLAIRE, MARRIED = person("Claire", "Moreau"), person("Claire", "Moreau", usage_name="Lefebvre")
+RENAMING = SETTINGS.model_copy(update={"rename": "mail"})
+
+
+def rename(
+    names: Names, before: Person, after: Person, ledger: MemoryLedger, settings: RegistrySettings = RENAMING
+) -> Names:
+    return renamed(names, before, after, "22001234", settings, ledger)
+
+
+def test_a_site_that_keeps_names_changes_none() -> None:
+    ledger = MemoryLedger()
+    names = mint(CLAIRE, "22001234", SETTINGS, ledger)
+    assert rename(names, CLAIRE, MARRIED, ledger, SETTINGS) == names
+
+
+def test_the_address_follows_a_change_of_name_and_the_login_stays() -> None:
+    ledger = MemoryLedger()
+    names = mint(CLAIRE, "22001234", RENAMING, ledger)
+    after = rename(names, CLAIRE, MARRIED, ledger)
+    assert after == ("claire.moreau", "claire.lefebvre@etu.univ-exemple.fr", names.principal)
+    assert ledger.holders[MAIL, names.mail] == "22001234"
+
+
+def test_the_address_of_a_new_name_passes_over_those_who_have_it() -> None:
+    ledger = MemoryLedger(**{"claire.lefebvre": "21000001"})
+    ledger.holders[MAIL, "claire.lefebvre2@etu.univ-exemple.fr"] = "staff"
+    names = mint(CLAIRE, "22001234", RENAMING, ledger)
+    assert rename(names, CLAIRE, MARRIED, ledger).mail == "claire.lefebvre3@etu.univ-exemple.fr"
+
+
+def test_nobody_else_is_given_the_login_of_the_new_address() -> None:
+    ledger = MemoryLedger()
+    rename(mint(CLAIRE, "22001234", RENAMING, ledger), CLAIRE, MARRIED, ledger)
+    namesake = mint(person("Claire", "Lefebvre"), "22005678", RENAMING, ledger)
+    assert (namesake.login, namesake.mail) == ("claire.lefebvre2", "claire.lefebvre2@etu.univ-exemple.fr")
+
+
+def test_a_former_name_gives_the_former_address_back() -> None:
+    ledger = MemoryLedger()
+    names = mint(CLAIRE, "22001234", RENAMING, ledger)
+    after = rename(names, CLAIRE, MARRIED, ledger)
+    assert rename(after, MARRIED, CLAIRE, ledger) == names
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        person("Claire", "MOREAU"),
+        person("Claire", "Moreau", preferred_given_name="Claire"),
+        person("Clairé", "Moreau"),
+    ],
+)
+def test_another_spelling_of_the_same_login_is_no_change_of_name(after: Person) -> None:
+    ledger = MemoryLedger(**{"claire.moreau": "21000001"})
+    names = mint(CLAIRE, "22001234", RENAMING, ledger)
+    assert names.login == "claire.moreau2"
+    assert rename(names, CLAIRE, after, ledger) == names
+
+
+def test_an_address_that_is_not_made_of_the_login_has_its_own_counter_and_takes_no_login() -> None:
+    settings = RegistrySettings(
+        rename="mail", login_template="{student_number}", mail_template="{given}.{family}@{domain}"
+    )
+    ledger = MemoryLedger()
+    ledger.holders[MAIL, "claire.lefebvre@etu.univ.example"] = "21000001"
+    names = mint(CLAIRE, "22001234", settings, ledger)
+    after = rename(names, CLAIRE, MARRIED, ledger, settings)
+    assert after.mail == "claire.lefebvre2@etu.univ.example"
+    assert {value for kind, value in ledger.holders if kind == "login"} == {"22001234"}
+
+
+def test_an_address_of_numbers_does_not_care_about_names() -> None:
+    settings = RegistrySettings(rename="mail", login_template="{student_number}")
+    ledger = MemoryLedger()
+    names = mint(CLAIRE, "22001234", settings, ledger)
+    assert rename(names, CLAIRE, MARRIED, ledger, settings) == names
+
+
+def test_a_reserved_address_is_not_given_for_a_new_name_either() -> None:
+    settings = RENAMING.model_copy(update={"reserved_names": frozenset({"claire.lefebvre"})})
+    ledger = MemoryLedger()
+    names = mint(CLAIRE, "22001234", settings, ledger)
+    assert rename(names, CLAIRE, MARRIED, ledger, settings).mail == "claire.lefebvre2@etu.univ-exemple.fr"
+
+
+def test_the_search_for_a_new_address_is_bounded() -> None:
+    ledger = MemoryLedger(**{"claire.lefebvre": "21000001", "claire.lefebvre2": "21000002"})
+    settings = RENAMING.model_copy(update={"homonyms_max": 2})
+    names = mint(CLAIRE, "22001234", settings, ledger)
+    with pytest.raises(NamesExhausted):
+        rename(names, CLAIRE, MARRIED, ledger, settings)
 
 
 # --- for any name at all ---

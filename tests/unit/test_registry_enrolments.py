@@ -130,6 +130,37 @@ def test_a_change_of_name_keeps_the_login_and_shows_the_new_name(desk: Desk) -> 
     assert (account.login, account.person.display_name) == ("lea.martin", "Léa Lefebvre")
 
 
+def test_a_change_of_name_may_rename_the_mail_and_keep_the_address_before_for_ever(
+    reopened: Reopened,
+) -> None:
+    desk = reopened(settings=SETTINGS.model_copy(update={"rename": "mail"}))
+    desk.apply(enrolled())
+    desk.apply(activation())
+    desk.apply(enrolled(sequence=2, usage_name="Lefebvre"))
+    account = desk.account()
+    domain = SETTINGS.mail_domain
+    assert (account.login, account.principal) == ("lea.martin", f"lea.martin@{domain}")
+    assert (account.mail, account.aliases) == (f"lea.lefebvre@{domain}", (f"lea.martin@{domain}",))
+    desk.apply(enrolled(sequence=3, usage_name="Lefebvre", step="DUFLE"))
+    assert desk.account().mail == f"lea.lefebvre@{domain}"
+    desk.apply(enrolled(sequence=4))
+    assert (desk.account().mail, desk.account().aliases) == (
+        f"lea.martin@{domain}",
+        (f"lea.lefebvre@{domain}",),
+    )
+
+
+def test_a_name_that_changes_before_anybody_asked_for_the_account_follows_the_same_policy(
+    reopened: Reopened,
+) -> None:
+    desk = reopened(settings=SETTINGS.model_copy(update={"rename": "mail"}))
+    desk.apply(enrolled())
+    desk.apply(enrolled(sequence=2, usage_name="Lefebvre"))
+    desk.apply(enrolled(sequence=3, usage_name="Lefebvre", step="DUFLE"))
+    desk.apply(activation())
+    assert desk.account().mail == f"lea.lefebvre@{SETTINGS.mail_domain}"
+
+
 def test_an_ine_that_is_missing_in_a_later_row_is_not_forgotten(desk: Desk) -> None:
     desk.apply(enrolled(ine="0123456789A"))
     desk.apply(enrolled(sequence=2, step="DUFLE"))
