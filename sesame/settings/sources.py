@@ -31,5 +31,8 @@ class RegistrarSettings(Section):
         "lose an enrolment or change in a way that seldom happens, and more than `guard_people` would.",
     )
     guard_people: int = Field(
-        default=50, ge=0, description="See `guard_share`: a number of people. 0: the share alone decides."
+        default=50,
+        ge=0,
+        le=1_000_000,
+        description="See `guard_share`: a number of people. 0: the share alone decides.",
     )
