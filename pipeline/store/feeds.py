@@ -199,6 +199,16 @@ class SqlFeedMemory:
         with self._database.read() as connection:
             return {int(year): int(students) for year, students in connection.execute(query)}
 
+    def sources(self) -> list[str]:
+        """Every feed that was ever imported.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        query = select(imports.c.source).distinct().order_by(imports.c.source)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
     def live_steps(self, source: str, year: int) -> Iterator[list[StepKey]]:
         """Every enrolment of that academic year that `source` holds, in order, some hundreds at a time.
 

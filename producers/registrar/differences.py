@@ -6,7 +6,7 @@ Nothing is published while this is found out: the guard looks at the whole befor
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -104,9 +104,12 @@ class Differences:
             progress: told the line that has been compared.
         """
         tally = Tally()
+        others = [source for source in memory.sources() if source != self._source]
         for page in self._spool.facts():
-            known = memory.published(self._source, {each.student for each in page})
-            newest = _newest(known)
+            students = {each.student for each in page}
+            known = memory.published(self._source, students)
+            anywhere = _newest_of_each([known, *(memory.published(other, students) for other in others)])
+            newest = _newest(anywhere)
             for each in page:
                 before = known.get(each.step_key)
                 same = before is not None and before.fingerprint == each.fingerprint
@@ -114,21 +117,31 @@ class Differences:
                     tally.unchanged += 1
                     continue
                 tally.count(each)
-                self._keep(each, before, newest.get(each.student))
+                self._keep_to_publish(each, before, anywhere.get(each.step_key), newest.get(each.student))
                 if not same:
                     was = None if before is None else before.fingerprint
                     fingerprint.add(each.step_key, was, each.fingerprint)
             progress(page[-1].line)
         return tally
 
-    def _keep(self, each: Spooled, before: Published | None, newest: Published | None) -> None:
+    def _keep_to_publish(
+        self, each: Spooled, before: Published | None, held: Published | None, newest: Published | None
+    ) -> None:
+        """Keep a fact, and what it takes or changes.
+
+        Args:
+            each: the fact.
+            before: what this feed published of the enrolment.
+            held: what any feed published of it last: the registry asks no fact which feed it comes from.
+            newest: what any feed published last of the student.
+        """
         base = 0
         if before is not None:  # the same fact again has the same base, and so the same event id
             base = before.base if before.fingerprint == each.fingerprint else before.sequence
-        recalled = Outline.read(before.outline) if before is not None else None
+        recalled = Outline.read(held.outline) if held is not None else None
         outline = Outline.of(each.fact, recalled)
         self._database.execute("INSERT INTO to_publish VALUES (?, ?, ?)", (each.line, base, outline.text()))
-        if before is not None and before.live:
+        if held is not None and held.live:
             changes = changes_between(recalled, outline, gone=each.fact.get("reason") == GONE)
         else:
             elsewhere = Outline.read(newest.outline) if newest is not None else None
@@ -166,6 +179,18 @@ class Differences:
         rows = self._database.execute("SELECT year, student, change FROM affected ORDER BY year, student")
         for (year, student), found in groupby(rows, key=itemgetter(0, 1)):
             yield year, student, frozenset(Change(change) for _, _, change in found)
+
+
+def _newest_of_each(feeds: Sequence[Mapping[StepKey, Published]]) -> Mapping[StepKey, Published]:
+    """Of each enrolment what was published last, by whichever feed."""
+    if len(feeds) == 1:
+        return feeds[0]
+    found: dict[StepKey, Published] = {}
+    for feed in feeds:
+        for key, published in feed.items():
+            if key not in found or found[key].sequence < published.sequence:
+                found[key] = published
+    return found
 
 
 def _newest(known: Mapping[StepKey, Published]) -> dict[str, Published]:

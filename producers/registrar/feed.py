@@ -46,6 +46,9 @@ class FeedMemory(Protocol):
     def people(self, source: str) -> Mapping[int, int]:
         """How many students `source` holds an enrolment of, by academic year."""
 
+    def sources(self) -> Sequence[str]:
+        """Every feed that was ever imported."""
+
     def live_steps(self, source: str, year: int) -> Iterator[Sequence[StepKey]]:
         """Every enrolment of that academic year that `source` holds, some hundreds at a time."""
 

@@ -129,17 +129,15 @@ class Fingerprint:
 
     def __init__(self, *binding: str) -> None:
         self._hash = hashlib.sha256()
-        self._add(binding)
+        self._add(*binding)
 
-    def _add(self, parts: Iterable[str]) -> None:
-        for part in parts:
-            raw = part.encode("utf-8", "surrogatepass")
-            self._hash.update(len(raw).to_bytes(4, "big") + raw)
+    def _add(self, *parts: str) -> None:
+        self._hash.update(("\x1f".join(parts) + "\x1e").encode())  # neither stands in any code or number
 
     def add(self, key: StepKey, before: str | None, after: str) -> None:
         """One difference: the enrolment, the fingerprint of its fact before (None: none), and now."""
         student, year, step, version = key
-        self._add((student, str(year), step, version, before or "", after))
+        self._add(student, str(year), step, version, before or "", after)
 
     @property
     def approval_id(self) -> str:

@@ -10,7 +10,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from types import TracebackType
@@ -38,6 +38,9 @@ CREATE TABLE rejections (
     value TEXT NOT NULL, detail TEXT NOT NULL
 );
 """
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 class SpoolFailed(SesameError):
@@ -98,7 +101,7 @@ class Spool:
         """Take a line's fact."""
         step = _digest([fact["student_number"], fact["year"], fact["step"], fact["step_version"]])
         person = None if "reason" in fact else _digest([fact.get(name) for name in PERSON_FIELDS])
-        text = json.dumps(fact, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = _canonical(fact)
         fingerprint = sha256(text.encode()).hexdigest()
         self._database.execute(
             "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)",
@@ -240,8 +243,10 @@ class Spool:
             yield [Spooled(line, fingerprint, json.loads(fact)) for line, fingerprint, fact in page]
 
 
-def _digest(parts: list[object]) -> bytes:
-    return blake2b(json.dumps(parts, ensure_ascii=True).encode(), digest_size=16).digest()
+def _digest(parts: Iterable[object]) -> bytes:
+    """Of values without control characters; None and a missing value are the same."""
+    text = "\x1f".join("" if part is None else str(part) for part in parts)
+    return blake2b(text.encode(), digest_size=16).digest()
 
 
 def _storable(value: str) -> bytes:

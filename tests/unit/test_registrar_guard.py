@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy import select
 
 from pipeline.store.feeds import ImportSuperseded, SqlFeedMemory, imports
 from pipeline.store.tables import audit
-from producers.registrar import ImportReport, Threshold, UnusableFile
+from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
 from producers.registrar.affected import MEANINGS
 from producers.registrar.outline import Change
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
@@ -222,6 +223,18 @@ def test_somebody_who_comes_back_as_another_person_is_noticed_though_they_were_c
     registrar.import_rows(*students(5, ETA_IAE="A"), threshold=Threshold(share=1))
     (year,) = held(registrar, students(5, DATE_NAI_IND="24/12/2006")).years
     assert year.changes == {Change.IDENTITY: 5}
+
+
+def test_another_feed_takes_nothing_away_unnoticed(registrar: Registrar) -> None:
+    registrar.import_rows(*students(5))
+    other = replace(apogee(), name="scolarite")
+    for changes, change in (({"ETA_IAE": "A"}, Change.CANCELLED), ({"MAIL_PERSO": ""}, Change.PERSONAL_MAIL)):
+        path = registrar.write(students(5, **changes))
+        report = registrar.import_(path, profile=other, threshold=SMALL)
+        assert report.held
+        assert report.years[0].changes == {change: 5}
+    unchanged = registrar.import_(registrar.write(students(5)), profile=other, threshold=SMALL)
+    assert (unchanged.held, unchanged.years, unchanged.recorded) == (False, (), 5)
 
 
 # --- approval -----------------------------------------------------------------------------------------

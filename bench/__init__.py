@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured by hand, never asserted by a test."""
