@@ -250,7 +250,8 @@ class _VerifiedTls(Tls):
 
 def name_dn(attribute: str, value: str, parent: str) -> str:
     """A distinguished name with the value escaped (RFC 4514)."""
-    return f"{attribute}={escape_rdn(value)},{parent}"
+    escaped = escape_rdn(value).replace("\\\0", "\\00")  # ldap3 leaves a NUL as it is, behind a backslash
+    return f"{attribute}={escaped},{parent}"
 
 
 def any_of(attribute: str, values: Sequence[str]) -> str:
