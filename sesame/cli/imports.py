@@ -215,6 +215,8 @@ def _conclude(report: ImportReport, approve: str | None) -> None:
             err=True,
         )
         raise click.exceptions.Exit(int(ExitCode.HELD))
+    if approve is not None and report.approval is None:
+        click.echo(f"No approval was needed: {approve} changed nothing.", err=True)
     if report.rejected:
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
 

@@ -85,3 +85,64 @@ def test_a_truncated_file_cancels_nobody_unless_it_is_said_to_be_complete() -> N
 @pytest.mark.parametrize("options", [["--full"], ["--year", "2026"], ["--full", "--year", "26"]])
 def test_a_full_file_is_full_for_one_year(options: list[str]) -> None:
     assert sesame("import", "export.csv", *options).exit_code == 2
+
+
+def test_an_approval_that_was_not_needed_is_said_to_have_changed_nothing() -> None:
+    result = sesame("import", "export.csv", "--approve", "0123456789abcdef0123")
+    assert result.exit_code == 3
+    assert "No approval was needed" in result.stderr
+
+
+@pytest.mark.parametrize("options", [["--explain"], ["--explain", "5"], ["--explain=5"]])
+@pytest.mark.parametrize("first", [True, False], ids=["options first", "file first"])
+def test_an_explanation_shows_five_lines_and_touches_nothing(
+    site: Path, options: list[str], first: bool
+) -> None:
+    words = [*options, "export.csv"] if first else ["export.csv", *options]
+    result = sesame("import", *words)
+    assert result.exit_code == 0, result.stderr
+    assert "UTF-8, separated by semicolons), profile apogee" in result.stdout
+    assert "COD_ETU = 22600001" in result.stdout
+    assert result.stdout.count("\nline ") == 5
+    assert sorted(path.name for path in site.iterdir()) == ["data", "export.csv", "sesame.toml"]
+    assert list((site / "data").iterdir()) == []
+
+
+def test_an_explanation_names_faults_and_remedies_and_is_json_for_programs() -> None:
+    path = Path("export.csv")
+    text = path.read_text(encoding="utf-8").replace(";", "\t").replace("\tE\tP\t", "\tX\tP\t", 1)
+    path.write_bytes(text.encode("windows-1252", "replace"))
+    plain = sesame("import", "export.csv", "--explain", "1")
+    assert "Windows-1252, separated by tabs" in plain.stdout
+    assert "refused: ETA_IAE: unknown_value, known values: C, E, A, R. Use one of" in plain.stdout
+    told = json.loads(sesame("import", "export.csv", "--explain", "1", "--json").stdout)
+    assert (told["encoding"], told["separator"], told["profile"]) == ("windows-1252", "\t", "apogee")
+    assert told["read"][0]["faults"][0]["fault"] == "unknown_value"
+    assert told["read"][0]["fields"]["student_number"]["source"] == "COD_ETU = 22600001"
+
+
+def test_the_profile_is_an_option_or_a_setting(site: Path) -> None:
+    examples = Path(__file__).parents[2] / "examples"
+    for name in ("mapping.toml", "scolarite-2026.csv", "pegase-2026.jsonl"):
+        (site / name).write_bytes((examples / name).read_bytes())
+    assert sesame("import", "pegase-2026.jsonl", "--profile", "pegase").exit_code == 0
+    assert sesame("import", "scolarite-2026.csv", "--profile", "mapping.toml").exit_code == 0
+    assert sesame("import", "scolarite-2026.csv").exit_code == 1
+    settings = 'data_dir = "data"\n[registrar]\nmapping = "mapping.toml"\n'
+    (site / "sesame.toml").write_text(settings, encoding="utf-8")
+    result = sesame("import", "scolarite-2026.csv", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["unchanged"] == 4
+    assert sesame("import", "export.csv", "--profile", "apogee", "--explain").exit_code == 0
+
+
+def test_a_profile_that_cannot_be_used_ends_with_2_and_says_why(site: Path) -> None:
+    mapping = 'name = "mine"\n[fields]\nstep = "ETAPE"\nyeer = "ANNEE"\n'
+    (site / "mine.toml").write_text(mapping, encoding="utf-8")
+    wrong = sesame("import", "export.csv", "--profile", "mine.toml")
+    assert wrong.exit_code == 2
+    assert "mine.toml:" in wrong.stderr
+    assert "fields.yeer: unknown; did you mean year?" in wrong.stderr
+    unknown = sesame("import", "export.csv", "--profile", "apoge")
+    assert unknown.exit_code == 2
+    assert "Choose apogee, pegase" in unknown.stderr
