@@ -132,6 +132,7 @@ class Handler(Protocol):
             TargetDown: the target as a whole is away; no outcome of this batch is known.
             Throttled: the target wants fewer calls.
             Misconfigured: the target refuses the consumer, not the student.
+                Each says by `unknown` whether any call for these students may still have an effect.
         """
 
     def probe(self) -> None:

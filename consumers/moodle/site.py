@@ -25,7 +25,7 @@ from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.users import Users, note_lost
 from consumers.moodle.work import Work
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured, TargetDown, Throttled
 
 _WRITING_ROUNDS: Final = 2
 
@@ -130,14 +130,13 @@ class MoodleSite:
     @contextmanager
     def _doubting(self, deadline: Deadline) -> Iterator[None]:
         """When the site refuses the service user, its rights are verified before the next answer is
-        believed. When it is down, it is said whether a write may still have an effect."""
+        believed. Whatever ends the call, it is said whether a write may still have an effect."""
         try:
             yield
-        except TargetDown as error:
+        except (TargetDown, Throttled, Misconfigured) as error:
             error.unknown = deadline.lost
-            raise
-        except Misconfigured:
-            self._rights.forget()
+            if isinstance(error, Misconfigured):
+                self._rights.forget()
             raise
         except CallFailed as error:
             # Writes leave their faults with the students: what arrives here is a read that cannot be had.

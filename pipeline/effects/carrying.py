@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from pipeline.announce import announcement
+from pipeline.announce import Entered, announcement
 from pipeline.effects.ending import Ending
 from pipeline.effects.entry import Door, Entry
 from pipeline.engine import Backoff, Turn
@@ -89,6 +89,19 @@ class Effects:
         """
         self._ending.record(entry, outcomes)
 
+    def finish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        """Publish, then record.
+
+        Raises:
+            StoreUnavailable, LogError: the turns repeat; at once, if their calls are known to be over.
+        """
+        try:
+            self.publish(entry, outcomes)
+            self.record(entry, outcomes)
+        except Exception:
+            self._door.ended(entry, outcomes)
+            raise
+
     def charge(self, turns: Sequence[Turn]) -> None:
         """These students' work fails alone while the target's probe succeeds: that costs an attempt.
 
@@ -101,12 +114,11 @@ class Effects:
         entry = self._door.enter(turns, calling=False)
         message = "the target fails on this student's work alone, while its probe succeeds"
         outcomes: dict[str, HandlerOutcome] = {
-            number: Retry(FAILS_ALONE, message, unknown=entered.doubtful)
+            number: Retry(FAILS_ALONE, message, unknown=_under_way(entered))
             for number, entered in entry.work.items()
         }
         outcomes |= entry.decided
-        self.publish(entry, outcomes)
-        self.record(entry, outcomes)
+        self.finish(entry, outcomes)
 
     def give_back(self, entry: Entry, *, unknown: bool) -> None:
         """End the leases without an outcome: the target was down. `unknown`: something may be written."""
@@ -123,3 +135,8 @@ class Effects:
     def _now(self) -> datetime:
         with self._database.read() as connection:
             return datetime.fromtimestamp(self._database.now(connection), UTC)
+
+
+def _under_way(entered: Entered) -> bool:
+    """Whether an earlier call may still have an effect."""
+    return entered.state is not None and entered.state.held(entered.started_at)

@@ -66,13 +66,22 @@ class Ending:
             target_states.mark_suspect(connection, self._target, lost)
 
     def give_back(self, entry: Entry, *, unknown: bool) -> None:
-        """End the leases without an outcome: the target was down."""
+        """End the leases without an outcome: the target was down, or refused the consumer.
+
+        A batch is several calls: whoever was asked for is in doubt, even if the last call is known to have
+        had no effect. Who was not asked for keeps the doubt that there was.
+        """
         with self._database.write() as connection:
-            asked = {number: e for number, e in entry.work.items() if number not in entry.decided}
-            for turns, maybe in ((asked, unknown), (entry.work.keys() - asked.keys(), False)):
-                epochs = {number: entry.work[number].epoch for number in turns}
-                doubtful = {number for number in turns if entry.work[number].doubtful}
-                target_states.give_back(connection, self._target, epochs, unknown=maybe, doubtful=doubtful)
+            for number, entered in entry.work.items():
+                asked = number not in entry.decided
+                target_states.give_back(
+                    connection,
+                    self._target,
+                    number,
+                    entered.epoch,
+                    suspect=asked or entered.doubtful,
+                    unknown=asked and unknown,
+                )
 
     def bury_fault(self, turn: Turn, error: Exception) -> None:
         """A student whose turn fails for a reason that nobody foresaw goes to the dead letters."""

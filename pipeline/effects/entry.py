@@ -15,7 +15,7 @@ from pipeline.store import accounts, dead_letters, parking, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.target_states import TargetState
-from pipeline.target import Dead, HandlerOutcome, Task, Waiting
+from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import Account, Stage
 from schemas.envelope import event_id
 
@@ -58,6 +58,17 @@ class Door:
         self._database = database
         self._lease_s = lease_s
         self._follows = follows
+        self._ended: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `ended`
+
+    def ended(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        """These outcomes could not be recorded, so the leases are still held, and the turns will repeat.
+
+        Whose call is known to be over may enter again at once. Whose outcome is unknown may not, and only
+        this process knows it.
+        """
+        for number, outcome in outcomes.items():
+            if not (isinstance(outcome, Retry) and outcome.unknown):
+                self._ended[number] = entry.work[number].epoch
 
     def enter(self, turns: Sequence[Turn], *, calling: bool) -> Entry:
         """Take the leases of those who have something to do; park those whom somebody else works on.
@@ -123,9 +134,11 @@ class Door:
         )
 
     def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
-        if not calling and state.lease_owner == self._owner:
+        """Whether an earlier call may still have an effect. What this process itself saw end has none."""
+        over = self._ended.pop(state.student_number, None) == state.lease_epoch
+        if state.lease_owner == self._owner and (over or not calling):
             return False
-        return state.blocked(self._owner, now)
+        return state.held(now)
 
     def _behind(self, turn: Turn, account: Account, leader: TargetState | None) -> bool:
         """Whether the target that this one follows has not the newest version yet."""

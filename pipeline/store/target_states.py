@@ -8,7 +8,7 @@ back tells its successor that the outcome is unknown.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,10 +55,9 @@ class TargetState:
     pending: tuple[str, ...]
     since: float | None
 
-    def blocked(self, owner: str, now: float) -> bool:
-        """Whether a call may still have an effect: somebody else's, or an own one of unknown outcome."""
-        held = self.lease_owner is not None and now < self.lease_until
-        return held and (self.lease_owner != owner or self.suspect)
+    def held(self, now: float) -> bool:
+        """Whether a call may still have an effect, whoever made it."""
+        return self.lease_owner is not None and now < self.lease_until
 
     @property
     def abandoned(self) -> bool:
@@ -196,31 +195,26 @@ def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[
 
 
 def give_back(
-    connection: Connection,
-    target: str,
-    epochs: dict[str, int],
-    *,
-    unknown: bool,
-    doubtful: Collection[str] = (),
+    connection: Connection, target: str, student_number: str, epoch: int, *, suspect: bool, unknown: bool
 ) -> None:
-    """End these leases without an outcome (the target was down).
+    """End a lease without an outcome (the target was down).
 
     Args:
         connection: the caller's transaction.
         target: which.
-        epochs: under which each student's lease was taken.
-        unknown: something may still be written; the leases then run out by themselves.
-        doubtful: students whose earlier outcome was unknown, and still is.
+        student_number: whose.
+        epoch: under which the lease was taken; if it is another one's now, nothing happens.
+        suspect: what the target holds is in doubt: compare before writing.
+        unknown: something may still be written; the lease then runs out by itself.
     """
-    for number, epoch in epochs.items():
-        values: dict[str, object] = {"suspect": True} if unknown else {"lease_owner": None}
-        if number in doubtful:
-            values["suspect"] = True
-        connection.execute(
-            update(t)
-            .where(t.c.target == target, t.c.student_number == number, t.c.lease_epoch == epoch)
-            .values(**values)
-        )
+    values: dict[str, object] = {"suspect": suspect or unknown}
+    if not unknown:
+        values["lease_owner"] = None
+    connection.execute(
+        update(t)
+        .where(t.c.target == target, t.c.student_number == student_number, t.c.lease_epoch == epoch)
+        .values(**values)
+    )
 
 
 def fail(

@@ -68,8 +68,7 @@ class Calls:
         tasks = entry.tasks
         if tasks:
             outcomes |= self._handle(entry)
-        self._effects.publish(entry, outcomes)
-        self._effects.record(entry, outcomes)
+        self._effects.finish(entry, outcomes)
         for number, outcome in outcomes.items():
             self._observer.outcome(self._handler.name, outcome, entry.work[number].lane)
         return bool(tasks)
@@ -80,7 +79,7 @@ class Calls:
             outcomes = dict(self._handler.handle(tasks))
             self._observer.batch(name, len(tasks), self._clock() - started)
         except (TargetDown, Throttled, Misconfigured) as error:
-            self._effects.give_back(entry, unknown=getattr(error, "unknown", False))
+            self._effects.give_back(entry, unknown=error.unknown)
             raise
         except DependencyDown:
             raise

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.effects import Effects, Entry
 from pipeline.engine import Backoff, Bell, Place, Turn
+from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
 from pipeline.store import parking, target_states
 from pipeline.store.parking import Kind
@@ -78,9 +79,7 @@ def woken(plant: Plant, number: str) -> Turn:
 
 
 def end(effects: Effects, entry: Entry, outcome: HandlerOutcome) -> None:
-    outcomes = dict.fromkeys(entry.work, outcome)
-    effects.publish(entry, outcomes)
-    effects.record(entry, outcomes)
+    effects.finish(entry, dict.fromkeys(entry.work, outcome))
 
 
 def leader_has(plant: Plant, number: str, version: int) -> None:
@@ -110,6 +109,31 @@ def test_what_is_given_up_after_an_unknown_outcome_keeps_its_lease_until_the_cal
     clock.now += plant.lease_s + 1
     entry = effects.enter([woken(plant, "A")])
     assert entry.work["A"].task.compare
+
+
+class Away(Effects):
+    """Effects whose store goes away before the last one."""
+
+    def record(self, *args: object, **kwargs: object) -> None:
+        raise DependencyDown("away")
+
+
+def test_an_unknown_outcome_that_could_not_be_recorded_keeps_the_student_out_all_the_same(
+    plant: Plant, clock: Clock
+) -> None:
+    for number in "AB":
+        plant.account(number)
+    effects = plant.effects()
+    entry = effects.enter([bell("A"), bell("B")])
+    effects.__class__ = Away
+    with pytest.raises(DependencyDown):
+        effects.finish(entry, {"A": UNKNOWN, "B": DONE})
+    effects.__class__ = Effects
+    again = effects.enter([bell("A"), bell("B")])
+    assert list(again.work) == ["B"]  # whose call is known to be over
+    assert again.work["B"].task.compare
+    clock.now += plant.lease_s + 1
+    assert effects.enter([woken(plant, "A")]).work["A"].task.compare
 
 
 @pytest.mark.parametrize("how", ["given_back", "retried", "dead"])

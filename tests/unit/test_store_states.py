@@ -87,29 +87,12 @@ def test_two_processes_never_lease_one_student_both(database_url: str, database:
     assert sorted(one + other) == sorted(f"S{i}" for i in range(50))
 
 
-@pytest.mark.parametrize(
-    ("owner", "suspect", "seconds_left", "blocked"),
-    [
-        ("here", False, 10, False),  # the store was away between two effects: the turn repeats
-        ("here", True, 10, True),  # an own call of unknown outcome may still have an effect
-        ("elsewhere", False, 10, True),
-        ("elsewhere", True, 10, True),
-        ("elsewhere", True, 0, False),
-        ("here", True, -1, False),
-        (None, True, 10, False),
-    ],
-)
-def test_who_may_enter_while_a_call_may_still_have_an_effect(
-    database: Database, owner: str | None, *, suspect: bool, seconds_left: int, blocked: bool
-) -> None:
-    lease(database, "A", 1, owner=owner or "x", until=START + seconds_left)
-    if owner is None:
-        ended = Conclusion("A", 1, State.RETRYING, 1, sequence=1, suspect=suspect)
-        conclude(database, ended)
-    elif suspect:
-        with database.write() as connection:
-            target_states.give_back(connection, TARGET, {"A": 1}, unknown=True)
-    assert state(database, "A").blocked("here", START) is blocked
+def test_a_lease_is_held_until_its_time_is_over_or_it_is_given_back(database: Database) -> None:
+    lease(database, "A", 1, until=START + 10)
+    assert state(database, "A").held(START + 9.9)
+    assert not state(database, "A").held(START + 10)
+    conclude(database, done("A", 1, 1))
+    assert not state(database, "A").held(START)
 
 
 def test_an_unknown_outcome_keeps_the_lease_and_the_doubt(database: Database) -> None:
@@ -126,23 +109,27 @@ def test_a_doubt_without_a_call_under_way_frees_the_lease(database: Database) ->
     assert (row.lease_owner, row.suspect) == (None, True)
 
 
-def test_leases_given_back_keep_the_doubts_of_before(database: Database) -> None:
-    for number in "AB":
-        lease(database, number, 1)
+@pytest.mark.parametrize(
+    ("suspect", "unknown", "expected"),
+    [(False, False, (None, False)), (True, False, (None, True)), (False, True, ("here", True))],
+)
+def test_a_lease_given_back_is_free_unless_its_call_may_still_have_an_effect(
+    database: Database, expected: tuple[str | None, bool], *, suspect: bool, unknown: bool
+) -> None:
+    lease(database, "A", 1)
     with database.write() as connection:
-        target_states.give_back(connection, TARGET, {"A": 1, "B": 1}, unknown=False, doubtful={"A"})
-    assert [(state(database, n).suspect, state(database, n).lease_owner) for n in "AB"] == [
-        (True, None),
-        (False, None),
-    ]
+        target_states.give_back(connection, TARGET, "A", 1, suspect=suspect, unknown=unknown)
+    row = state(database, "A")
+    assert (row.lease_owner, row.suspect) == expected
 
 
 def test_what_somebody_else_has_leased_is_not_given_back(database: Database) -> None:
     lease(database, "A", 1)
     lease(database, "A", 2, owner="elsewhere")
     with database.write() as connection:
-        target_states.give_back(connection, TARGET, {"A": 1}, unknown=False)
-    assert state(database, "A").lease_owner == "elsewhere"
+        target_states.give_back(connection, TARGET, "A", 1, suspect=True, unknown=False)
+    row = state(database, "A")
+    assert (row.lease_owner, row.suspect) == ("elsewhere", False)
 
 
 def test_a_suspicion_outlives_the_success_of_the_present_owner(database: Database) -> None:

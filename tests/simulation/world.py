@@ -1,0 +1,451 @@
+"""A small world in one thread, on the real embedded log and store: every part of the pipeline, a clock that
+is told, and a seeded chance that decides what is next, what fails, and which process is killed where."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, select, update
+
+from consumers.propagation import BREACHED, LATE, Objectives, Propagation
+from pipeline import outbox, timers
+from pipeline.effects import Effects, Entry
+from pipeline.engine import Backoff, Engine, Limits, Turn
+from pipeline.errors import DependencyDown
+from pipeline.eventlog.port import Consumer, LogError, LogUnavailable, NewRecord, Record, TopicPartition
+from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.eventlog.sqlite_file import LogFile
+from pipeline.facts import FactLoop
+from pipeline.outbox import OutboxRelay
+from pipeline.store import accounts, migrate
+from pipeline.store.database import Database
+from pipeline.store.tables import accounts as accounts_table
+from pipeline.store.tables import propagation
+from pipeline.target import HandlerOutcome
+from pipeline.worker import TargetWorker, topics_for
+from schemas import catalogue
+from schemas.account import Account, Hold, Lane, Person, Stage
+from schemas.envelope import Message, event_id, from_record, to_record
+from schemas.events import AccountChanged, Cause, ReplayRequested
+from tests.simulation.targets import ChaosHandler, Crash, Truth, Weather
+
+START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
+LEASE_S = 10.0
+FOLLOWS = {"mailbox": "directory"}
+TARGETS = ("directory", "mailbox", "moodle")
+STUDENTS = tuple(f"2200{number:04}" for number in range(8))
+LIMITS = Limits(
+    batch_size=3, linger_s=0.0, slots=3, in_hand_max=20, probe_delay_s_max=4.0, misconfigured_delay_s=4.0
+)
+
+
+class Inline(ThreadPoolExecutor):
+    """A pool that works at once, in the caller's thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        fn(*args, **kwargs)
+        return Future()
+
+
+class Nobody:
+    """An observer that does not look."""
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_args: None
+
+
+@dataclass
+class Faults:
+    """Where processes are killed and dependencies go away."""
+
+    weather: Weather
+
+    def here(self) -> None:
+        if self.weather.strikes(0.006):
+            raise Crash
+        if self.weather.strikes(0.012):
+            raise DependencyDown("away")
+
+
+class FaultyEffects(Effects):
+    """Effects between any two of which the process may be killed."""
+
+    faults: Faults
+    truth: Truth
+
+    def enter(self, turns: Sequence[Turn]) -> Entry:
+        self.faults.here()
+        entry = super().enter(turns)
+        self.faults.here()
+        return entry
+
+    def publish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        self.faults.here()
+        super().publish(entry, outcomes)
+        self.faults.here()
+
+    def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+        self.faults.here()
+        super().record(entry, outcomes)
+        for number in outcomes:
+            self.settle(number, entry.work[number].epoch)
+        self.faults.here()
+
+    def settle(self, number: str, epoch: int) -> None:
+        """An outcome was recorded under this lease, and it was not an unknown one: the doubt is over."""
+        from pipeline.store import target_states
+
+        with self._database.read() as connection:
+            state = target_states.states_of(connection, self.target, [number])[number]
+        if state.lease_epoch == epoch and not state.suspect:
+            self.truth.of(number).uncertain = False
+
+
+class FaultyConsumer:
+    """A member of a consumer group that may be killed before or after a commit, and whose log may be away."""
+
+    def __init__(self, inner: Consumer, faults: Faults) -> None:
+        self.inner, self._faults = inner, faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        if self._faults.weather.strikes(0.01):
+            raise LogUnavailable("away")
+        return self.inner.poll(max_records, timeout_s)
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        self._faults.here()
+        self.inner.commit(offsets)
+        self._faults.here()
+
+
+class FaultyProducer:
+    """A producer whose acknowledgements get lost, or whose records do."""
+
+    def __init__(self, inner: Any, weather: Weather) -> None:
+        self._inner, self._weather = inner, weather
+
+    def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
+        if self._weather.strikes(0.01):
+            raise LogUnavailable("away")
+        placed: list[tuple[TopicPartition, int]] = self._inner.append(records)
+        if self._weather.strikes(0.01):
+            raise LogUnavailable("the acknowledgement was lost")
+        return placed
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class FaultyPropagation(Propagation):
+    """Propagation, killed now and then in the middle of a transaction."""
+
+    faults: Faults
+
+    def handle(self, connection: Connection, record: Record, message: Message) -> None:
+        super().handle(connection, record, message)
+        self.faults.here()
+
+
+def _without_flushing(connection: Any, _record: object) -> None:
+    """The processes of this world are killed, and the machine is not: nothing has to reach the disk."""
+    connection.execute("PRAGMA synchronous=OFF")
+
+
+class UnflushedFile(LogFile):
+    """A log's file that is not flushed either."""
+
+    def connect(self) -> sqlite3.Connection:
+        connection = super().connect()
+        _without_flushing(connection, None)
+        return connection
+
+
+class World:
+    """Everything. `step` lets one thing happen."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
+        self.now = START
+        self.weather = Weather(self.chance, LEASE_S, poison=STUDENTS[0])
+        self.faults = Faults(self.weather)
+        self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=lambda: self.now)
+        event.listen(self.database.engine, "connect", _without_flushing)
+        migrate.upgrade(self.database)
+        self.log = SqliteEventLog(folder / "log.db", clock=lambda: self.now, session_timeout_s=1e6)
+        self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
+        self.producer = FaultyProducer(self.log.producer(), self.weather)
+        self.relay = OutboxRelay(self.database, self.producer)
+        self.truths = {name: Truth(name) for name in TARGETS}
+        self.pool = Inline(1)
+        self.lives = self.killed = self.replays = 0
+        self.consumers: dict[str, FaultyConsumer] = {}
+        self.workers = {name: self.worker(name) for name in TARGETS}
+        self.propagation = self.fact_loop()
+
+    # --- lives ---
+
+    def consumer(self, group: str, topics: tuple[str, ...]) -> FaultyConsumer:
+        if group in self.consumers:
+            self.consumers[group].inner.close()
+        self.consumers[group] = FaultyConsumer(self.log.consumer(group, topics, member="host"), self.faults)
+        return self.consumers[group]
+
+    def worker(self, name: str) -> TargetWorker:
+        self.lives += 1
+        effects = FaultyEffects(
+            target=name,
+            owner=f"life-{self.lives}",
+            database=self.database,
+            producer=self.producer,
+            backoff=Backoff(delay_s_min=1.0, delay_s_max=30.0, attempts_max=3),
+            lease_s=LEASE_S,
+            recheck_s=20.0,
+            follows=FOLLOWS.get(name),
+            chance=self.chance,
+        )
+        effects.faults, effects.truth = self.faults, self.truths[name]
+        handler = ChaosHandler(self.truths[name], self.weather, lambda: self.now, lambda: self.hang(name))
+        return TargetWorker(
+            handler=handler,
+            engine=Engine(LIMITS),
+            effects=effects,
+            consumer=self.consumer(name, topics_for(FOLLOWS.get(name))),
+            database=self.database,
+            observer=Nobody(),
+            follows=FOLLOWS.get(name),
+            clock=lambda: self.now,
+        )
+
+    def fact_loop(self) -> FactLoop:
+        handler = FaultyPropagation(self.database, targets=TARGETS, follows=FOLLOWS, objectives=Objectives())
+        handler.faults = self.faults
+        self.timers = {LATE: handler.on_late, BREACHED: handler.on_breached}
+        return FactLoop(
+            handler=handler,
+            consumer=self.consumer(handler.name, handler.topics),
+            database=self.database,
+            observer=Nobody(),
+            after=self.relay.ring,
+            clock=lambda: self.now,
+        )
+
+    def hang(self, name: str) -> None:
+        """A call hangs, perhaps until its lease is over, while a restarted process takes its work over. Then
+        one of the two lives is the one that goes on."""
+        self.pass_time(self.chance.choice((0.5, LEASE_S + 2.0)))
+        hanging, consumer = self.workers[name], self.consumers.pop(name)
+        self.workers[name] = self.worker(name)
+        for _ in range(4):
+            self.change()
+            self.send()
+            self.work(name)
+            self.pass_time(0.5)
+        if self.chance.random() < 0.5:
+            consumer.inner.close()
+        else:
+            self.consumers[name].inner.close()
+            self.workers[name], self.consumers[name] = hanging, consumer
+
+    # --- what happens ---
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        for truth in self.truths.values():
+            truth.until(self.now)
+
+    def step(self) -> None:
+        """Something happens: a registrar's or a student's act, an operator's, a worker's step, time."""
+        deeds: list[tuple[int, Callable[[], None]]] = [
+            (3, self.change),
+            (1, self.ask_for_replay),
+            (1, self.drift),
+            (2, self.repeat_bell),
+            (4, self.send),
+            (4, self.join),
+            *((6, lambda name=name: self.work(name)) for name in TARGETS),
+        ]
+        weights, acts = zip(*deeds, strict=True)
+        self.chance.choices(acts, weights)[0]()
+        self.pass_time(self.chance.choice((0.0, 0.1, 0.5, 2.0)))
+
+    def settle(self) -> None:
+        """No act and no fault any more: let everything come to its end."""
+        self.weather.rough = False
+        quiet = 0
+        for _ in range(400):
+            before = self.position()
+            for name in TARGETS:
+                self.work(name)
+            self.send()
+            self.join()
+            self.pass_time(10.0)
+            quiet = quiet + 1 if self.position() == before else 0
+            if quiet > 6:
+                return
+        raise AssertionError("it does not come to an end")
+
+    def position(self) -> tuple[object, ...]:
+        ends = [sorted(self.log.end_offsets(topic).items()) for topic in catalogue.TOPICS]
+        lags = [sum(consumer.inner.lag().values()) for consumer in self.consumers.values()]
+        return ends, lags, self.relay.waiting()
+
+    def work(self, name: str) -> None:
+        with self.survived(name):
+            self.workers[name]._step(self.pool)  # noqa: SLF001
+
+    def join(self) -> None:
+        with self.survived("propagation"):
+            self.propagation._step()  # noqa: SLF001
+            timers.run_due(self.database, self.timers)
+
+    def send(self) -> None:
+        with suppress(LogUnavailable):
+            self.relay.send_page()
+
+    @contextmanager
+    def survived(self, name: str) -> Iterator[None]:
+        """A part's step; if it is killed, a new life begins in its place."""
+        try:
+            yield
+        except (DependencyDown, LogError):
+            pass  # the loop pauses, and goes on
+        except Crash:
+            self.killed += 1
+            if name == "propagation":
+                self.propagation = self.fact_loop()
+            else:
+                self.workers[name] = self.worker(name)
+
+    # --- acts ---
+
+    def change(self) -> None:
+        """The registry mints a version of a student's account, and announces it by the outbox."""
+        number, lane = self.chance.choice(STUDENTS), self.chance.choice(tuple(Lane))
+        with self.database.write() as connection:
+            previous = accounts.newest(connection, [number]).get(number)
+            version = 1 if previous is None else previous.version + 1
+            opened = datetime.fromtimestamp(self.now, UTC)
+            if previous is not None and not self._at_rest(connection, previous):
+                opened, lane = previous.opened_at or opened, min(lane, previous.lane, key=list(Lane).index)
+            account = Account(
+                student_number=number,
+                version=version,
+                stage=Stage.PRECREATED if version == 1 and self.chance.random() < 0.2 else Stage.ACTIVE,
+                holds=frozenset({Hold.SUSPENDED} if self.chance.random() < 0.1 else ()),
+                login=f"login.{number}",
+                mail=f"login.{number}@etu.univ-exemple.fr",
+                principal=f"login.{number}@univ-exemple.fr",
+                person=Person(birth_name="Lefèvre", given_name="Élodie"),
+                activated_at=opened,
+                opened_at=opened,
+                lane=lane,
+            )
+            self._save(connection, account)
+            message = self._bell(number, version, lane, account.stage)
+            topic = catalogue.by_lane(catalogue.ACCOUNTS, lane)
+            outbox.enqueue(connection, message, topic, lane)
+
+    def _at_rest(self, connection: Connection, account: Account) -> bool:
+        row = connection.execute(
+            select(propagation).where(propagation.c.student_number == account.student_number)
+        ).one_or_none()
+        if row is None:
+            return False
+        return bool(
+            row.completed_version >= account.version
+            or (row.state == "waiting" and row.version >= account.version)
+        )
+
+    def _save(self, connection: Connection, account: Account) -> None:
+        values = {
+            "version": account.version,
+            "stage": account.stage,
+            "login": account.login,
+            "activated_at": START,
+            "changed_at": self.now,
+            "document": account.model_dump_json(),
+        }
+        if account.version == 1:
+            connection.execute(
+                accounts_table.insert().values(student_number=account.student_number, **values)
+            )
+        else:
+            here = accounts_table.c.student_number == account.student_number
+            connection.execute(update(accounts_table).where(here).values(**values))
+
+    def _bell(self, number: str, version: int, lane: Lane, stage: Stage) -> Message:
+        fact = AccountChanged(
+            student_number=number, version=version, stage=stage, lane=lane, cause=Cause.ENROLMENT
+        )
+        identity = event_id(fact.type, "registry", number, version)
+        return Message(identity, "/sesame/registry", datetime.fromtimestamp(self.now, UTC), fact)
+
+    def repeat_bell(self) -> None:
+        """A bell of some version is sent once more, on whichever lane: a redelivery, or a reordering."""
+        number, lane = self.chance.choice(STUDENTS), self.chance.choice(tuple(Lane))
+        with self.database.read() as connection:
+            account = accounts.newest(connection, [number]).get(number)
+        if account is None:
+            return
+        version = self.chance.randint(1, account.version)
+        headers, value = to_record(self._bell(number, version, lane, account.stage))
+        topic = catalogue.by_lane(catalogue.ACCOUNTS, lane)
+        with suppress(LogUnavailable):
+            self.producer.append([NewRecord(topic, number, value, headers)])
+
+    def ask_for_replay(self, name: str | None = None, number: str | None = None) -> None:
+        self.replays += 1
+        number, name = number or self.chance.choice(STUDENTS), name or self.chance.choice(TARGETS)
+        with self.database.read() as connection:
+            if number not in accounts.newest(connection, [number]):
+                return
+        lane = self.chance.choice(tuple(Lane))
+        fact = ReplayRequested(
+            student_number=number, consumer=name, replay_id=f"replay-{self.replays:05}", reason="chance"
+        )
+        moment = datetime.fromtimestamp(self.now, UTC)
+        identity = event_id(fact.type, "replay", name, self.replays, number)
+        headers, value = to_record(Message(identity, "/sesame/replay", moment, fact))
+        record = NewRecord(catalogue.by_lane(catalogue.ACTIVATIONS, lane), number, value, headers)
+        while True:  # an operator does it again until it is acknowledged
+            with suppress(LogUnavailable):
+                self.producer.append([record])
+                return
+
+    def drift(self) -> None:
+        """Somebody changes a student's object by hand, and an operator asks for a replay."""
+        name, number = self.chance.choice(TARGETS), self.chance.choice(STUDENTS)
+        held = self.truths[name].of(number)
+        if held.version:
+            held.intact = False
+            self.ask_for_replay(name, number)
+
+    # --- looking ---
+
+    def said(self, *topics: str) -> list[Message]:
+        """Every event on these topics."""
+        self.lives += 1
+        consumer = self.log.consumer(f"look-{self.lives}", topics, member="host")
+        messages: list[Message] = []
+        while records := consumer.poll(500, 0.0):
+            messages += [from_record(record.key, record.headers, record.value) for record in records]
+        consumer.close()
+        return messages
+
+    def close(self) -> None:
+        for consumer in self.consumers.values():
+            consumer.inner.close()
+        self.producer.close()
+        self.log.close()
+        self.database.close()
