@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -140,8 +141,12 @@ class _Import:
         """Put every line's fact or faults into the spool, and compare the lines with one another."""
         digest = sha256()
         lines = 0
+        dates: Counter[str] = Counter()
+        birth_date = self.profile.place_of("birth_date")
         for line in reading.read(self.path, layout, self.profile, digest=digest):
             lines += 1
+            if line.cells and birth_date is not None:
+                dates[rows.date_form(line.cells[birth_date])] += 1
             parsed = rows.parse(line, self.profile)
             if isinstance(parsed, list):
                 for rejection in parsed:
@@ -176,6 +181,7 @@ class _Import:
             rejects_path=rejects_path,
             encoding=layout.encoding,
             separator=layout.separator,
+            dates={form: count for form, count in dates.items() if form},
             full_year=self.order.full_year,
             unattributed=self.spool.unattributed(),
         )

@@ -103,6 +103,11 @@ class Profile:
         """The export's column for a field; empty if the profile has none."""
         return next((column.shown for column in self.columns if column.field == field), "")
 
+    def place_of(self, field: str) -> int | None:
+        """Where in `column_names` the one column of a field stands; None if it has none, or several."""
+        names = next((column.names for column in self.columns if column.field == field), ())
+        return self.column_names.index(names[0]) if len(names) == 1 else None
+
     @cached_property
     def field_of(self) -> Mapping[str, str]:
         """The field that each of the export's columns feeds; of several, the first one."""

@@ -37,6 +37,7 @@ _DATES = (
     re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})"),
     re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"),
 )
+DATE_FORMS = ("dd/mm/yyyy", "yyyy-mm-dd")  # as `_DATES` reads them
 
 
 def _refuse(fault: Fault, detail: str) -> PydanticCustomError:
@@ -52,6 +53,14 @@ def _date(text: str) -> date:
             except ValueError:
                 raise _refuse(Fault.BAD_DATE, "no such day in the calendar") from None
     raise _refuse(Fault.BAD_DATE, "neither dd/mm/yyyy nor yyyy-mm-dd")
+
+
+def date_form(text: str) -> str:
+    """How a date is written, for the report: `dd/mm/yyyy` or `yyyy-mm-dd`; empty if it is neither."""
+    for pattern, form in zip(_DATES, DATE_FORMS, strict=True):
+        if pattern.fullmatch(text):
+            return form
+    return ""
 
 
 def _year(text: str) -> int:

@@ -225,8 +225,10 @@ def _text(report: ImportReport) -> list[str]:
     """The report, for people."""
     verb = "would be published" if report.dry_run or report.held else "published"
     gone = "" if report.full_year is None else f"and {report.gone} cancellations of absent ones "
+    dates = " and ".join(sorted(report.dates))
+    written = _written(report.encoding, report.separator) + (f", dates {dates}" if dates else "")
     counts = (
-        f"{report.lines} lines ({_written(report.encoding, report.separator)}), {report.students} students: "
+        f"{report.lines} lines ({written}), {report.students} students: "
         f"{report.recorded} enrolments and {report.cancelled} cancellations {gone}{verb}, "
         f"{report.unchanged} unchanged, {report.duplicates} repeated, {report.rejected} refused"
     )

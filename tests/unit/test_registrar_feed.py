@@ -353,6 +353,7 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "rejects": str(registrar.rejects),
         "encoding": "utf-8",
         "separator": ";",
+        "dates": {"dd/mm/yyyy": 2},
         "sha256": sha256(registrar.export.read_bytes()).hexdigest(),
         "held": False,
         "approval": None,
@@ -361,6 +362,13 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "full_year": None,
         "unattributed": 1,
     }
+
+
+def test_the_report_says_how_the_file_is_written(registrar: Registrar) -> None:
+    rows = [ZOE, MAMADOU, ZOE | {"COD_ETU": "3", "DATE_NAI_IND": "?"}]
+    report = registrar.import_(registrar.write(rows, separator="\t", encoding="utf-8-sig"))
+    assert (report.encoding, report.separator) == ("utf-8-sig", "\t")
+    assert report.dates == {"dd/mm/yyyy": 1, "yyyy-mm-dd": 1}
 
 
 variants = st.fixed_dictionaries(
