@@ -282,4 +282,4 @@ def _reason(error: Exception | None) -> str:
         return ""
     if not isinstance(error, SesameError):
         return fault(error)
-    return f"{error} {error.remedy}".strip()
+    return f"{error}. {error.remedy}" if error.remedy else str(error)

@@ -107,7 +107,8 @@ def test_a_missing_probe_entry_says_which_to_add(slapd: Slapd) -> None:
 @pytest.mark.parametrize("branch", ["people", "groups"])
 def test_a_branch_that_no_student_can_be_written_to_fails_the_probe(slapd: Slapd, branch: str) -> None:
     """Otherwise the probe ends the outage that the students meet, and each pays for it with attempts."""
-    directory = directory_of(slapd, **{branch: f"ou=absente,{slapd.base_dn}"})
+    place: dict[str, Any] = {branch: f"ou=absente,{slapd.base_dn}"}
+    directory = directory_of(slapd, **place)
     with pytest.raises(Misconfigured, match="does not exist"):
         directory.probe()
     directory.disconnect()
