@@ -129,7 +129,7 @@ def renamed(
         return names
     of_login = MAIL in new.made_of_login()
     for counter in range(1, settings.homonyms_max + 1):
-        login = new.login(counter if of_login else 1)
+        login = new.login(counter)
         wanted = {MAIL: new.address(MAIL, login, 1 if of_login else counter)}
         wanted |= {LOGIN: login} if of_login else {}
         if not _reserved(wanted.values(), settings) and ledger.claim(wanted, student_number):
@@ -176,7 +176,7 @@ def name_fields(person: Person, student_number: str, particles: frozenset[str]) 
         "given_initial": given[:1],
         "given_initials": "".join(part[0] for part in given.split("-") if part),
         "family_initial": family[:1],
-        "student_number": student_number.lower().strip("._-"),
+        "student_number": student_number.lower(),
     }
 
 
@@ -219,12 +219,13 @@ def _reserved(values: Iterable[str], settings: RegistrySettings) -> bool:
 
 def _numbered(template: str, fields: Mapping[str, str], length_max: int, counter: int) -> str:
     """The rendered template with its counter, within the limit."""
-    base = _fitted(template, fields, length_max)
+    whole = base = _fitted(template, fields, length_max)
     if counter == 1:
-        return base
-    if len(base) + len(f"-{counter}") > length_max:
+        return whole
+    if len(whole) + len(f"-{counter}") > length_max:
         base = _fitted(template, fields, length_max - len(f"-{counter}"))
-    return f"{base}-{counter}" if base[-1].isdigit() else f"{base}{counter}"
+    # Digits of the name's own, cut off or not, must not run into the counter's.
+    return f"{base}-{counter}" if whole[-1].isdigit() or base[-1].isdigit() else f"{base}{counter}"
 
 
 def _fitted(template: str, fields: Mapping[str, str], length_max: int) -> str:

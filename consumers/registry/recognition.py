@@ -60,7 +60,7 @@ def recognised(before: Identity, after: Identity, ine: str | None, ine_after: st
 
 def _agree(before: Iterable[str | None], after: Iterable[str | None]) -> bool:
     mine, theirs = _words(before), _words(after)
-    if mine & theirs or not (mine or theirs):
+    if mine & theirs:
         return True
     return any(SequenceMatcher(None, one, other).ratio() >= ALIKE_MIN for one in mine for other in theirs)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumers.registry.identity import (
@@ -88,6 +88,20 @@ def login(given_name: str, birth_name: str, settings: RegistrySettings = SETTING
         ("Gal·la", "Puig", "galla.puig"),
         ("J.-P.", "St. John", "j-p.st-john"),
         ("Élodie 🎓", "Roux", "elodie.roux"),
+        ("Erwan", "Ker 'Vel", "erwan.kervel"),
+        ("Erwan", "Ker´Vel", "erwan.kervel"),
+        ("Levon", "Ter՚Petrosyan", "levon.terpetrosyan"),
+        ("Leilani", "Ka ʻAhu", "leilani.kaahu"),
+        ("Amina", "سعيد", "amina.syd"),
+        ("Anna", "Bel—Ami", "anna.bel-ami"),
+        ("Anna", "Bel−Ami", "anna.bel-ami"),
+        ("Ⓛéa", "Roux", "lea.roux"),
+        ("Le\u20dda", "Ro\u0327\u0301ux", "lea.roux"),
+        ("Sam", "Fara\u200dh", "sam.farah"),
+        ("Ab", "Roux$Petit", "ab.rouxpetit"),
+        ("Marie de la Croix", "Petit", "marie-de-la-croix.petit"),
+        ("John", "Smith 3rd", "john.smith-3rd"),
+        ("Jan", "van der", "jan.vander"),
         ("Tam", "Z\u0351\u036ba\u0489lgo", "tam.zalgo"),
         ("सीता", "कौर", "sita.kaur"),
         ("משה", "כהן", "msh.khhn"),
@@ -117,6 +131,14 @@ def test_the_usage_name_and_the_preferred_given_name_are_what_people_see() -> No
     assert Templates(who, "22001234", SETTINGS).login() == "louise.bernard"
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("A--B", "a-b"), ("-a-", "a"), ("a - b", "a-b"), ("a_b", "a-b"), ("a -- b", "a-b"), ("--", "")],
+)
+def test_a_word_has_single_hyphens_inside_only(name: str, word: str) -> None:
+    assert ascii_word(name) == word
+
+
 def test_homonyms_are_counted_from_two_on() -> None:
     assert [login("Jean", "Dupont", counter=n) for n in (1, 2, 3)] == [
         "jean.dupont",
@@ -135,11 +157,30 @@ def test_homonyms_are_counted_from_two_on() -> None:
         ("{student_number}", "22001234"),
         ("e{student_number}", "e22001234"),
         ("{given}.{family}.etu", "jean-pierre.delatour.etu"),
+        ("{given_initial}{family_initial}{student_number}", "jd22001234"),
+        ("{given}_{family}", "jean-pierre_delatour"),
     ],
 )
 def test_sites_choose_their_template(template: str, expected: str) -> None:
     settings = RegistrySettings(login_template=template)
     assert login("Jean-Pierre", "de la Tour", settings) == expected
+
+
+def test_a_separator_beside_nothing_disappears_inside_the_login_too() -> None:
+    settings = RegistrySettings(login_template="{given}.{family}.etu")
+    assert login("Suharto", "🎉", settings) == "suharto.etu"
+    assert login("🎓", "Suharto", RegistrySettings(login_template="{family}-_{given}.x")) == "suharto.x"
+
+
+def test_a_template_may_take_the_birth_name_whatever_is_shown() -> None:
+    settings = RegistrySettings(login_template="{given}.{birth_family}")
+    who = person("Louis", "de Martin", usage_name="Bernard")
+    assert Templates(who, "22001234", settings).login() == "louis.demartin"
+
+
+def test_a_capital_in_a_student_number_is_none_in_a_login() -> None:
+    settings = RegistrySettings(login_template="{student_number}")
+    assert Templates(person("Louis", "Martin"), "E22-01.", settings).login() == "e22-01"
 
 
 def test_a_long_login_loses_whole_parts_of_its_longest_name_first() -> None:
@@ -193,6 +234,14 @@ def test_an_address_without_the_login_has_a_counter_of_its_own() -> None:
     assert names.login == "22001234"
     assert names.mail == "jean.dupont2@etu.univ.example"
     assert names.principal == "22001234@etu.univ.example"
+
+
+def test_an_address_that_the_ledger_knows_is_kept_beside_a_new_login() -> None:
+    ledger = MemoryLedger()
+    ledger.holders[MAIL, "jd@univ-exemple.fr"] = "22001234"
+    names = mint(person("Jean", "Dupont"), "22001234", SETTINGS, ledger)
+    assert names == ("jean.dupont", "jd@univ-exemple.fr", "jean.dupont@etu.univ-exemple.fr")
+    assert (MAIL, "jean.dupont@etu.univ-exemple.fr") not in ledger.holders
 
 
 def test_a_change_of_name_keeps_every_name() -> None:
@@ -305,8 +354,14 @@ def test_a_reserved_address_is_not_given_for_a_new_name_either() -> None:
 
 def test_the_search_for_a_new_address_is_bounded() -> None:
     ledger = MemoryLedger(**{"claire.lefebvre": "21000001", "claire.lefebvre2": "21000002"})
+    names = mint(CLAIRE, "22001234", RENAMING, ledger)
+    last = RENAMING.model_copy(update={"homonyms_max": 3})
+    assert rename(names, CLAIRE, MARRIED, ledger, last).mail == "claire.lefebvre3@etu.univ-exemple.fr"
+    del (
+        ledger.holders[MAIL, "claire.lefebvre3@etu.univ-exemple.fr"],
+        ledger.holders["login", "claire.lefebvre3"],
+    )
     settings = RENAMING.model_copy(update={"homonyms_max": 2})
-    names = mint(CLAIRE, "22001234", settings, ledger)
     with pytest.raises(NamesExhausted):
         rename(names, CLAIRE, MARRIED, ledger, settings)
 
@@ -346,16 +401,17 @@ def test_any_name_gives_a_mail_address_in_the_standard_s_limits(
         assert domain == "etu.univ.example"
 
 
-LETTERS = st.text(st.characters(categories=["Ll", "Lu", "Lo"]), min_size=1, max_size=80)
-
-
-@given(LETTERS, LETTERS, ANY_NUMBER, st.integers(8, 64))
+@given(ANY_NAME, ANY_NAME, ANY_NUMBER, st.integers(8, 64))
+@example("A", "AA\U00010040", "0", 8)  # a sign of Linear B that is spelt 100: the counter must not meet it
 def test_no_two_counters_give_the_same_login(
     given_name: str, birth_name: str, number: str, length_max: int
 ) -> None:
     settings = RegistrySettings(login_length_max=length_max)
     minted = Templates(person(given_name, birth_name), number, settings)
-    assert len({minted.login(counter) for counter in range(1, 120)}) == 119
+    counted = {minted.login(counter) for counter in range(2, 120)}
+    assert len(counted) == 118
+    # A name that itself looks counted is passed over by the ledger when its turn comes.
+    assert minted.login() not in counted or re.search(r"-\d+$", minted.login())
 
 
 @given(ANY_NAME)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consumers.registry.recognition import recognised
+from consumers.registry.recognition import fingerprints, recognised
 from pipeline.facts import Rejected
 from pipeline.store import doubts as store
 from pipeline.store import pending_facts
@@ -524,6 +524,10 @@ def who(birth_name: str, given_name: str, born: str, **more: str) -> Identity:
         (who("Martin", "Léa", "04/05/2007"), who("Martin-Durand", "Léa Marie", "01/01/1970")),
         (who("Lefebvre", "Théo", "04/05/2007"), who("Lefevre", "Theo", "04/05/1997")),
         (who("Petit", "Ana", "04/05/2007", usage_name="Roux"), who("Roux", "Ana", "01/01/2001")),
+        (
+            who("Petit", "Paul", "04/05/2007", preferred_given_name="Camille"),
+            who("Petit", "Camille", "01/01/2001"),
+        ),
         (who("王", "小明", "04/05/2007"), who("Wang", "Xiaoming", "04/05/2007")),
         (who("🎓", "Ana", "04/05/2007"), who("🎉", "Ana", "04/05/2007")),
     ],
@@ -540,6 +544,7 @@ def test_people_are_recognised_by_two_of_three(before: Identity, after: Identity
         (who("Martin", "Léa", "04/05/2007"), who("Benali", "Karim", "04/05/2007")),
         (who("Martin", "Léa", "04/05/2007"), who("Martin", "Hugo", "02/01/2005")),
         (who("Martin", "Léa", "04/05/2007"), who("Durand", "Léa", "02/01/2005")),
+        (who("Martin", "Léa", "04/05/2007"), who("Durand", "Léa", "05/04/2007")),
         (who("🎓", "Léa", "04/05/2007"), who("🎉", "Hugo", "04/05/2007")),
         (who("D", "Léa", "04/05/2007"), who("E D", "Hugo", "04/05/2007")),
     ],
@@ -548,6 +553,34 @@ def test_one_of_three_is_not_enough(before: Identity, after: Identity) -> None:
     assert not recognised(before, after, None, None)
     assert not recognised(before, after, INE, None)
     assert not recognised(before, after, INE, "9876543210B")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (who("De La Tour", "Jean-Pierre", "04/05/2007"), who("DELATOUR", "Jean Pierre", "04/05/2007")),
+        (who("d’Arc", "Zoé", "04/05/2007"), who("D'ARC", "ZOE", "04/05/2007", usage_name="Petit")),
+        (who("王", "小明", "04/05/2007"), who("Wang", "Xiaoming", "04/05/2007")),
+        (who("🎓", "Ana", "04/05/2007"), who("🎓", "ANA", "04/05/2007")),
+    ],
+)
+def test_a_fingerprint_does_not_depend_on_the_spelling(one: Identity, other: Identity) -> None:
+    assert fingerprints(one, INE) == fingerprints(other, INE.lower())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        who("🎉", "Ana", "04/05/2007"),
+        who("🎓", "Anna", "04/05/2007"),
+        who("🎓", "Ana", "05/04/2007"),
+        who("Ana", "🎓", "04/05/2007"),
+    ],
+)
+def test_a_fingerprint_tells_names_and_birth_dates_apart(other: Identity) -> None:
+    mine = fingerprints(who("🎓", "Ana", "04/05/2007"), None)
+    assert mine["birth"] != fingerprints(other, None)["birth"]
+    assert "ine" not in mine
 
 
 def test_the_ine_vouches_for_anybody() -> None:
