@@ -9,6 +9,9 @@ from typing import Any
 COMPLETED, WAITING, FAILED = "completed", "waiting", "failed"
 PROVISIONED, OUTSTANDING = "provisioned", "outstanding"
 
+FOLLOWS = {"mailbox": "directory"}
+"""The mail server looks its users up in the directory: it begins when the directory is done."""
+
 
 @dataclass(frozen=True, slots=True)
 class Announced:
@@ -46,8 +49,13 @@ class Announced:
         """Whether it is complete, or failed with a reason, or waits with a reason and nothing else is due."""
         if self.state == COMPLETED:
             return True
-        due = any(one["state"] == OUTSTANDING for one in self.targets.values())
-        return bool(self.reasons) and (self.state == FAILED or (self.state == WAITING and not due))
+        return bool(self.reasons) and (self.state == FAILED or (self.state == WAITING and not self._due()))
+
+    def _due(self) -> bool:
+        """Whether a target has something to do that does not wait for what it follows."""
+        outstanding = [name for name, one in self.targets.items() if one["state"] == OUTSTANDING]
+        leaders = [self.targets.get(FOLLOWS.get(name, ""), {}) for name in outstanding]
+        return any(leader.get("state") != WAITING for leader in leaders)
 
     @property
     def pending(self) -> set[str]:

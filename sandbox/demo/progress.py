@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from sandbox.demo.finding import FOLLOWS
 from sandbox.demo.stage import say
 from sandbox.process import SandboxError
 
@@ -80,8 +81,8 @@ def watch(
 def settled(overview: Overview, students: int) -> bool:
     """Whether nobody is on the way any more, to any target: who waits at one may be on the way to another.
 
-    A request that the registry gave up is settled too; and who failed at one target may stay outstanding at
-    those that follow it.
+    A request that the registry gave up is settled too. Who failed, or waits at the target that another one
+    follows, stays outstanding at the latter.
     """
     given_up = sum(
         count for name, count in overview["dead_letters_by_cause"].items() if name.startswith("registry ")
@@ -89,7 +90,12 @@ def settled(overview: Overview, students: int) -> bool:
     known = int(overview["students"])
     if known == 0 or known + given_up < students or overview["in_progress"]:
         return False
-    return all(counts.get("outstanding", 0) <= overview["failed"] for counts in overview["targets"].values())
+    targets = overview["targets"]
+    return all(
+        counts.get("outstanding", 0)
+        <= overview["failed"] + targets.get(FOLLOWS.get(name, ""), {}).get("waiting", 0)
+        for name, counts in targets.items()
+    )
 
 
 def view_for(students: int, console: Console | None = None) -> View:

@@ -79,6 +79,12 @@ def test_who_waits_at_one_target_and_is_on_the_way_to_another_is_not_settled() -
     assert settled(overview(dead_letters_by_cause={"registry unknown_student": 1}), 3)
 
 
+def test_a_mailbox_is_not_awaited_while_the_directory_waits_for_an_enrolment() -> None:
+    waiting = {"directory": {"waiting": 1}, "mailbox": {"outstanding": 1}, "moodle": {"waiting": 1}}
+    assert settled(overview(targets=waiting), 2)
+    assert not settled(overview(targets=waiting | {"moodle": {"outstanding": 1}}), 2)
+
+
 def test_what_a_failure_keeps_others_from_is_settled() -> None:
     assert settled(overview(failed=1, completed=0, targets={"mailbox": {"outstanding": 1}}), 2)
 
@@ -114,6 +120,8 @@ def test_a_student_without_a_reason_is_not_accounted_for() -> None:
     assert said("waiting", moodle=("waiting", roll.PEDAGOGICAL)).settled
     assert not said("waiting", moodle=("waiting", None)).settled
     assert not said("waiting", moodle=("waiting", roll.PEDAGOGICAL), mailbox=("outstanding", None)).settled
+    closed = ("waiting", roll.ADMINISTRATIVE)
+    assert said("waiting", directory=closed, mailbox=("outstanding", None), moodle=closed).settled
     assert not said("in_progress", moodle=("outstanding", None)).settled
     assert not said("failed", moodle=("failed", None)).settled
 
