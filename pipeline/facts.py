@@ -22,7 +22,7 @@ from schemas.account import Lane
 from schemas.catalogue import lane_of
 from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
-POLL_S = 0.05
+POLL_S = 0.25  # the log wakes whoever polls when there is a record
 RECORDS_PER_TRANSACTION = 200
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
 PAUSE_S = 1.0

@@ -28,6 +28,7 @@ from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
 
 POLL_S = 0.02
+IDLE_POLL_S = 0.25  # with nothing under way only the log has news, and it wakes whoever polls
 COMMIT_EVERY_S = 0.2
 PARKED_LOOK_EVERY_S = 0.25
 PARKED_PER_PAGE = 200
@@ -118,7 +119,8 @@ class TargetWorker:
         self._pause_full_lanes()
         busy = self._engine.ready > 0 and self._engine.running > 0
         due_in = self._engine.due_in(self._clock())
-        wait_s = 0.0 if busy else min(POLL_S, due_in if due_in is not None else POLL_S)
+        patience_s = POLL_S if self._engine.running else IDLE_POLL_S
+        wait_s = 0.0 if busy else min(patience_s, due_in if due_in is not None else patience_s)
         if self._unread:
             self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
         else:
