@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -10,6 +10,8 @@ from sqlalchemy import select
 from pipeline.store import dead_letters
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts
+
+NUMBERS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,15 @@ def select_students(database: Database, consumer: str, selection: Selection) -> 
             )
             return Selected(tuple(numbers))
         query = select(accounts.c.student_number, accounts.c.activated_at).order_by(accounts.c.student_number)
+        pages = [query]
         if selection.students:
-            query = query.where(accounts.c.student_number.in_(selection.students))
-        activated = {row.student_number: row.activated_at is not None for row in connection.execute(query)}
+            named = sorted(set(selection.students))
+            pages = [query.where(accounts.c.student_number.in_(page)) for page in _pages(named)]
+        activated = {
+            row.student_number: row.activated_at is not None
+            for page in pages
+            for row in connection.execute(page)
+        }
     if selection.everybody:
         return Selected(tuple(number for number, active in activated.items() if active))
     return _named(selection.students, activated)
@@ -68,3 +76,9 @@ def _named(students: Sequence[str], activated: dict[str, bool]) -> Selected:
         unknown=tuple(number for number in once if number not in activated),
         not_activated=tuple(number for number in once if activated.get(number) is False),
     )
+
+
+def _pages(numbers: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many at a time as one query takes."""
+    for start in range(0, len(numbers), NUMBERS_PER_QUERY):
+        yield numbers[start : start + NUMBERS_PER_QUERY]
