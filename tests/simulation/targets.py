@@ -132,7 +132,7 @@ class ChaosHandler:
             return Waiting("pedagogical_enrolment_pending", ("L1INFO-2026",), recheck_after_s=20.0)
         if strikes(0.03):
             return Dead("identity_collision", "held by somebody else")
-        if strikes(0.9 if number == self._weather.poison else 0.03):
+        if strikes(0.6 if number == self._weather.poison else 0.01):
             self._fail(number, version)
         held, believed = self._truth.of(number), self._believed.get(number)
         if task.compare or believed != version:

@@ -16,8 +16,8 @@ from schemas import catalogue
 from schemas.events import Outcome, PropagationCompleted
 from tests.simulation.world import FOLLOWS, STUDENTS, TARGETS, UnflushedFile, World
 
-SEEDS = range(10)
-STEPS = 500
+SEEDS = range(12)
+STEPS = 600
 
 
 @pytest.fixture(params=SEEDS, ids=lambda seed: f"seed {seed}")

@@ -41,7 +41,7 @@ START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 LEASE_S = 10.0
 FOLLOWS = {"mailbox": "directory"}
 TARGETS = ("directory", "mailbox", "moodle")
-STUDENTS = tuple(f"2200{number:04}" for number in range(8))
+STUDENTS = tuple(f"2200{number:04}" for number in range(6))
 LIMITS = Limits(
     batch_size=3, linger_s=0.0, slots=3, in_hand_max=20, probe_delay_s_max=4.0, misconfigured_delay_s=4.0
 )
@@ -69,9 +69,9 @@ class Faults:
     weather: Weather
 
     def here(self) -> None:
-        if self.weather.strikes(0.006):
+        if self.weather.strikes(0.01):
             raise Crash
-        if self.weather.strikes(0.012):
+        if self.weather.strikes(0.03):
             raise DependencyDown("away")
 
 
@@ -267,7 +267,7 @@ class World:
     def step(self) -> None:
         """Something happens: a registrar's or a student's act, an operator's, a worker's step, time."""
         deeds: list[tuple[int, Callable[[], None]]] = [
-            (3, self.change),
+            (6, self.change),
             (1, self.ask_for_replay),
             (1, self.drift),
             (2, self.repeat_bell),

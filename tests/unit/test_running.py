@@ -1,0 +1,268 @@
+"""`sesame run` in one process: it does the whole job, no loop ends in silence, and a stop is bounded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, select
+
+from consumers.propagation import LATE
+from pipeline import timers
+from pipeline.eventlog.port import NewRecord
+from pipeline.facts import FactHandler, FactLoop, FactObserver
+from pipeline.store import dead_letters, status
+from pipeline.store.tables import propagation
+from pipeline.target import Handler
+from pipeline.vault import new_key
+from pipeline.worker import Observer, TargetWorker
+from schemas import catalogue
+from schemas.account import Administrative, Pedagogical
+from schemas.envelope import Message, event_id, to_record
+from schemas.events import ActivationRequested, EnrolmentRecorded, Event
+from sesame import running
+from sesame.observability.metrics import Metrics
+from sesame.running import Runner
+from sesame.settings import load
+from sesame.wiring import Application
+from tests.unit.pipeline_kit import PATIENCE_S, Target
+
+LEA = "22001234"
+
+
+class Site(Application):
+    """The application with one target in memory, whose loops fail as they are told to."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "vault.key").write_text(new_key())
+        (folder / "vault.key").chmod(0o600)
+        path = folder / "sesame.toml"
+        path.write_text(
+            f'data_dir = "{folder}"\ntargets = ["moodle"]\nhttp.enabled = false\nengine.shutdown_s_max = 1\n',
+            encoding="utf-8",
+        )
+        super().__init__(load(path))
+        self.handlers: list[Target] = []
+        self.owners: list[str] = []
+        self.fails: dict[str, list[Exception]] = {}
+        self.instead: dict[str, Callable[[threading.Event], None]] = {}
+
+    def handler(self, target: str) -> Handler:
+        self.handlers.append(Target(target))
+        return self.handlers[-1]
+
+    def fact_loop(self, handler: FactHandler, observer: FactObserver) -> FactLoop:
+        self._fail(handler.name)
+        return super().fact_loop(handler, observer)
+
+    def worker(self, target: str, observer: Observer) -> TargetWorker:
+        self._fail(target)
+        worker = super().worker(target, observer)
+        self.owners.append(worker._effects._door._owner)  # noqa: SLF001
+        instead = self.instead.pop(target, None)
+        if instead is not None:
+            run = worker.run
+
+            def end_by_itself(stopping: threading.Event) -> None:
+                instead(stopping)
+                over = threading.Event()
+                over.set()
+                run(over)
+
+            worker.run = end_by_itself  # type: ignore[method-assign]
+        return worker
+
+    def _fail(self, name: str) -> None:
+        if self.fails.get(name):
+            raise self.fails[name].pop(0)
+
+
+class Run:
+    """A runner in a thread of its own."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.runner = Runner(site, Metrics())
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.runner.run, args=(self.stopping,))
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self) -> None:
+        self.stopping.set()
+        if self.thread.ident is not None:
+            self.thread.join(PATIENCE_S)
+            assert not self.thread.is_alive()
+
+    def until(self, what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not what():
+            assert time.monotonic() < deadline, f"did not happen; states: {self.states()}"
+            time.sleep(0.01)
+
+    def say(self, event: Event, topic: str) -> None:
+        identity = event_id(event.type, "test", event.student_number)
+        message = Message(identity, "/sesame/test", datetime.now(UTC), event)
+        headers, value = to_record(message)
+        self.site.producer.append([NewRecord(topic, event.student_number, value, headers)])
+
+    def states(self) -> dict[str, tuple[str, str]]:
+        with self.site.database.read() as connection:
+            return {each.consumer: (each.state, each.reason) for each in status.statuses(connection)}
+
+    def letters(self) -> list[dead_letters.DeadLetter]:
+        with self.site.database.read() as connection:
+            return dead_letters.unresolved(connection)
+
+    def propagated(self) -> str | None:
+        with self.site.database.read() as connection:
+            state: str | None = connection.execute(select(propagation.c.state)).scalar_one_or_none()
+        return state
+
+    def enrol_and_activate(self) -> None:
+        enrolment = EnrolmentRecorded(
+            student_number=LEA,
+            source="apogee",
+            source_sequence=1,
+            year=datetime.now(UTC).year,
+            step="L1INFO",
+            step_version="261",
+            step_label="Licence 1 Informatique",
+            component="SCI",
+            primary=True,
+            administrative=Administrative.IN_FORCE,
+            pedagogical=Pedagogical.VALIDATED,
+            birth_name="Martin",
+            given_name="Léa",
+            birth_date=date(2007, 5, 3),
+        )
+        self.say(enrolment, catalogue.ENROLMENTS)
+        self.say(ActivationRequested(student_number=LEA), catalogue.ACTIVATIONS)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(running, "RESTART_AFTER_S", 0.1)
+    monkeypatch.setattr(running, "TIMERS_EVERY_S", 0.02)
+    site = Site(tmp_path)
+    yield site
+    site.close()
+
+
+@pytest.fixture
+def run(site: Site) -> Iterator[Run]:
+    run = Run(site)
+    yield run
+    run.stop()
+
+
+def test_an_enrolment_and_an_activation_become_an_account_that_is_complete(run: Run) -> None:
+    run.start()
+    run.enrol_and_activate()
+    run.until(lambda: run.propagated() == "completed")
+    run.stop()
+    assert run.letters() == []
+    assert [set(handler.held) for handler in run.site.handlers] == [set(), {LEA}]  # the first one only looks
+    assert {state for state, _ in run.states().values()} == {"stopped"}
+
+
+@pytest.mark.parametrize("name", ["registry", "propagation", "moodle"])
+def test_a_loop_that_fails_says_so_without_naming_anybody_and_is_started_again(run: Run, name: str) -> None:
+    run.site.fails = {name: [KeyError("Léa Martin")] * 3}
+    run.start()
+    run.until(lambda: run.states().get(name, ("", ""))[0] == "stopped")
+    reason = run.states()[name][1]
+    assert "KeyError" in reason
+    assert "Martin" not in reason
+    run.enrol_and_activate()
+    run.until(lambda: run.propagated() == "completed")
+    assert run.states()[name][0] == "running"
+
+
+def test_while_a_loop_is_down_the_process_says_that_it_is_not_ready(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "RESTART_AFTER_S", PATIENCE_S)
+    run.site.fails = {"registry": [KeyError("oops")]}
+    run.start()
+    run.until(lambda: run.runner._dead_loops() == "not running: registry")  # noqa: SLF001
+
+
+def test_a_loop_that_ends_by_itself_says_so_and_its_successor_is_another_owner(run: Run) -> None:
+    run.site.instead = {"moodle": lambda _stopping: None}
+    run.start()
+    run.until(lambda: len(run.site.owners) == 2)
+    run.enrol_and_activate()
+    run.until(lambda: run.propagated() == "completed")
+    run.stop()
+    assert len(set(run.site.owners)) == 2
+    assert all(handler.closed for handler in run.site.handlers)  # no connection is left behind
+
+
+def test_a_stop_does_not_wait_for_ever_for_a_loop_that_hangs(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "JOIN_S_MAX", 0.1)
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def hang(_stopping: threading.Event) -> None:
+        hanging.set()
+        assert let_go.wait(PATIENCE_S)
+
+    run.site.instead = {"moodle": hang}
+    run.start()
+    assert hanging.wait(PATIENCE_S)
+    run.stop()
+    let_go.set()
+    for thread in threading.enumerate():
+        if thread.name == "moodle":
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+
+
+def test_a_timer_that_fails_is_a_dead_letter_and_the_others_run(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = []
+
+    def on_late(_self: object, _connection: Connection, number: str, _now: float) -> None:
+        if number == LEA:
+            raise KeyError("Léa Martin")
+        ran.append(number)
+
+    monkeypatch.setattr("consumers.propagation.Propagation.on_late", on_late)
+    with run.site.database.write() as connection:
+        for number in (LEA, "22005678"):
+            timers.arm(connection, run.site.database, LATE, number, 1.0)
+    run.start()
+    run.until(lambda: ran == ["22005678"] and len(run.letters()) == 1)
+    [letter] = run.letters()
+    assert (letter.consumer, letter.student_number, letter.cause) == ("propagation", LEA, "internal_error")
+    assert "Martin" not in letter.message
+
+
+def test_a_chore_that_hangs_does_not_hold_lateness_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[str] = []
+    chores = iter(range(100))
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def run_due(_self: object) -> None:
+        if next(chores):  # the first time is before the loops
+            hanging.set()
+            let_go.wait(PATIENCE_S)
+
+    monkeypatch.setattr("sesame.housekeeping.Housekeeping.run_due", run_due)
+    monkeypatch.setattr(
+        "consumers.propagation.Propagation.on_late", lambda _s, _c, number, _n: ran.append(number)
+    )
+    run.start()
+    assert hanging.wait(PATIENCE_S)
+    with run.site.database.write() as connection:
+        timers.arm(connection, run.site.database, LATE, LEA, 1.0)
+    run.until(lambda: ran == [LEA])
+    let_go.set()
