@@ -155,7 +155,10 @@ FILES: Mapping[str, tuple[bytes, str]] = {
         (_HEADER + _LINE).replace(b"DATE_NAI_IND", b"NE_LE"),
         "line 1: the header lacks DATE_NAI_IND",
     ),
-    "twice-a-column.csv": ((_HEADER + _LINE).replace(b"MAIL_PERSO", b"COD_ETU"), "the header"),
+    "twice-a-column.csv": (
+        _HEADER.replace(b"\n", b";COD_ETU\n") + _LINE.replace(b"\n", b";98000001\n"),
+        "line 1: the header names COD_ETU more than once",
+    ),
     "wrong-separator.csv": ((_HEADER + _LINE).replace(b";", b"|"), "separated by semicolons, commas or tabs"),
     "spreadsheet.csv": (b"PK\x03\x04\x14\x00\x06\x00", "this is a spreadsheet"),
     "utf-16.csv": (codecs.BOM_UTF16_LE + "COD_ETU".encode("utf-16-le"), "the encoding is UTF-16"),
