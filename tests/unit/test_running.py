@@ -181,7 +181,7 @@ def test_a_loop_that_fails_says_so_without_naming_anybody_and_is_started_again(r
     assert "Martin" not in reason
     run.enrol_and_activate()
     run.until(lambda: run.propagated() == "completed")
-    assert run.states()[name][0] == "running"
+    run.until(lambda: run.states()[name][0] == "running")
 
 
 def test_while_a_loop_is_down_the_process_says_that_it_is_not_ready(
