@@ -206,7 +206,7 @@ def _kept(char: str) -> str:
     category = unicodedata.category(char)
     if category == "Pd" or char == "\N{MINUS SIGN}":
         return "-"
-    if category == "Me" or unicodedata.name(char, "").startswith("COMBINING "):
+    if unicodedata.name(char, "").startswith("COMBINING "):
         return ""  # diacritics that compose with nothing; a script's own vowel signs have other names
     if category[0] in "LMN":
         return char

@@ -530,6 +530,7 @@ def who(birth_name: str, given_name: str, born: str, **more: str) -> Identity:
         ),
         (who("王", "小明", "04/05/2007"), who("Wang", "Xiaoming", "04/05/2007")),
         (who("🎓", "Ana", "04/05/2007"), who("🎉", "Ana", "04/05/2007")),
+        (who("🎓", "Ana", "04/05/2007"), who("🎓", "Ana", "01/01/2001")),
     ],
 )
 def test_people_are_recognised_by_two_of_three(before: Identity, after: Identity) -> None:
