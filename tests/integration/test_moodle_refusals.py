@@ -29,6 +29,7 @@ UPDATE = "core_user_update_users"
 JOIN = "core_cohort_add_cohort_members"
 LEAVE = "core_cohort_delete_cohort_members"
 BY_FIELD = "core_user_get_users_by_field"
+REFUSED_MAIL = "elodie..lefevre@etu.univ-exemple.fr"  # PHP's filter takes no two dots in a row
 
 
 @pytest.fixture
@@ -136,8 +137,9 @@ def test_two_users_with_one_student_number_are_a_dead_letter_and_neither_is_touc
 def test_the_one_row_that_moodle_refuses_is_found_among_fifty(
     handler: MoodleHandler, moodle: MoodleStandIn
 ) -> None:
-    bad = Person(birth_name="Lefèvre <b>", given_name="Élodie")
-    accounts = [account(each, person=bad) if each == "22600038" else account(each) for each in numbers(50)]
+    accounts = [
+        account(each, mail=REFUSED_MAIL) if each == "22600038" else account(each) for each in numbers(50)
+    ]
     outcomes = handle(handler, *accounts)
     dead = outcomes["22600038"]
     assert isinstance(dead, Dead)
@@ -148,9 +150,13 @@ def test_the_one_row_that_moodle_refuses_is_found_among_fifty(
 
 def test_the_one_update_that_moodle_refuses_is_found_among_fifty(handler: MoodleHandler) -> None:
     handle(handler, *(account(each) for each in numbers(50)))
-    bad = Person(birth_name="Lefèvre <b>", given_name="Élodie")
     good = Person(birth_name="Lefèvre", given_name="Élodie", preferred_given_name="Éli")
-    accounts = [account(each, version=2, person=bad if each == "22600007" else good) for each in numbers(50)]
+    accounts = [
+        account(each, version=2, mail=REFUSED_MAIL)
+        if each == "22600007"
+        else account(each, version=2, person=good)
+        for each in numbers(50)
+    ]
     outcomes = handle(handler, *accounts)
     assert of_kind(outcomes, Dead) == ["22600007"]
     assert len(of_kind(outcomes, Done)) == 49
@@ -182,8 +188,7 @@ def test_outcomes_quote_nobody(handler: MoodleHandler, operator: Operator, moodl
     moodle.set(debug_display=True)
     operator.create_user(f"elodie.lefevre{ELODIE}")
     operator.create_user("compte.manuel", email="elodie.lefevre22600002@etu.univ-exemple.fr")
-    bad = Person(birth_name="Lefèvre <b>", given_name="Élodie")
-    outcomes = handle(handler, account(ELODIE), account("22600002"), account("22600003", person=bad))
+    outcomes = handle(handler, account(ELODIE), account("22600002"), account("22600003", mail=REFUSED_MAIL))
     said = repr(list(outcomes.values())).lower()
     assert len(of_kind(outcomes, Done)) == 0
     for personal in ("lefevre", "lefèvre", "élodie", "@etu.univ-exemple.fr", "compte.manuel"):
