@@ -33,7 +33,7 @@ def test_kill_9_in_the_burst_loses_nothing_and_welcomes_everybody_once(tmp_path:
         world.moodle.set(latency_per_call_s=3.0)  # so that there is a middle
         with play.begin_activation(world, cast) as command:
             for kill in range(KILLS):
-                wait_until(lambda: halfway(world, numbers, kill / KILLS), "the burst to be under way", 120.0)  # noqa: B023
+                wait_until(lambda: halfway(world, numbers, kill / KILLS), "the burst to be under way", 400.0)  # noqa: B023
                 world.pipeline.kill()
                 assert settled_now(world) < len(numbers)
                 world.start_pipeline()
