@@ -31,6 +31,7 @@ class Interrupted(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.code = 128 + number
+        self.name = signal.Signals(number).name
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             return stop(options.records)
         return run(options.records, students=options.students, json_file=options.json, keep=options.keep)
     except Interrupted as interrupted:
-        complain("interrupted: everything was ended and removed")
+        complain(f"interrupted by {interrupted.name}: everything was ended and removed")
         return interrupted.code
     except (MachineUnfit, MissingServer) as unfit:
         complain(str(unfit))
