@@ -4,9 +4,9 @@
 (`pipeline.worker`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
 """
 
-from pipeline.engine.bell import Bell, Place, Turn
+from pipeline.engine.bell import Batch, Bell, Place, Turn
 from pipeline.engine.circuit import Circuit, CircuitState
-from pipeline.engine.core import Batch, Engine
+from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
 from pipeline.engine.retry import Backoff

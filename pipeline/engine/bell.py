@@ -1,4 +1,4 @@
-"""A bell says: look at this student. Several bells of one student make one turn."""
+"""A bell says: look at this student. Several bells of one student make a turn, several turns a batch."""
 
 from __future__ import annotations
 
@@ -88,3 +88,12 @@ class Turn:
     def replays(self) -> tuple[str, ...]:
         """The ids of all replays in it."""
         return tuple(bell.event_id for bell in self.bells if bell.replay)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Students whose turns run in one call to the target."""
+
+    number: int
+    lane: Lane
+    turns: tuple[Turn, ...]

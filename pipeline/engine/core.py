@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from pipeline.engine.bell import Bell, Place, Turn
+from pipeline.engine.bell import Batch, Bell, Place, Turn
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
@@ -15,15 +15,6 @@ from schemas.catalogue import lane_of
 
 Partition = tuple[str, int]
 ISOLATED_MAX = 10_000
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Students whose turns run in one call to the target."""
-
-    number: int
-    lane: Lane
-    turns: tuple[Turn, ...]
 
 
 @dataclass

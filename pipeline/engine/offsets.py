@@ -33,11 +33,6 @@ class OffsetTracker:
         return next(iter(self._open), self._read_to)
 
     @property
-    def unsettled(self) -> int:
-        """How many records were read and not settled."""
-        return len(self._open)
-
-    @property
     def gap(self) -> int:
         """How far reading is ahead of the position."""
         position = self.position
