@@ -130,8 +130,7 @@ class Holders:
             way_back = self._doubt(connection, student_number, holder.identity)
             store.raise_once(connection, self._database, replace(way_back, claimed=None))
             store.settle(connection, way_back.id, verdict, decided_at)
-        waiting = pending_facts.take(connection, student_number, waits_for=DECISION)
-        for fact in sorted(waiting, key=lambda fact: _event(fact).source_sequence):
+        for fact in pending_facts.take(connection, student_number, waits_for=DECISION):
             message = from_record(fact.student_number, fact.headers, fact.value)
             record = Record(fact.topic, 0, 0, fact.student_number, fact.value, fact.headers, 0)
             try:

@@ -163,6 +163,12 @@ def test_lifting_the_technical_hold_is_remembered_as_two_people(desk: Desk) -> N
     assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.SEPARATE]
 
 
+def test_lifting_the_hold_of_the_one_says_nothing_about_the_other(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(HoldLifted(student_number=LEA, hold=Hold.TECHNICAL, reason="mail client mended"))
+    assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.OPEN]
+
+
 def test_an_operator_s_own_technical_hold_survives_a_decision_about_a_working_account(desk: Desk) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
@@ -296,6 +302,55 @@ def test_merging_three_numbers_leaves_one_account_whatever_the_order(desk: Desk)
     assert desk.maybe_account(OTHER) is None
     desk.apply(merge(OTHER, LEA))
     assert doubts(desk, OTHER) == []
+
+
+def test_a_number_that_is_merged_into_a_merged_one_is_the_person_s_too(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(enrolled(OTHER, 3, step="DUFLE"))
+    desk.apply(merge(PAUL, LEA))
+    desk.apply(merge(OTHER, PAUL))
+    assert steps(desk) == {"L1INFO", "M1DROIT", "DUFLE"}
+    assert desk.person(OTHER).merged_into == LEA
+
+
+def test_two_numbers_of_one_person_can_be_told_apart_from_each_other(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(enrolled(OTHER, 3, step="DUFLE"))
+    desk.apply(merge(PAUL, LEA))
+    desk.apply(merge(OTHER, LEA))
+    desk.apply(separate(PAUL, OTHER))
+    assert (desk.person(PAUL).merged_into, desk.person(OTHER).merged_into) == (None, LEA)
+    assert steps(desk) == {"L1INFO", "DUFLE"}
+    assert steps(desk, PAUL) == {"M1DROIT"}
+
+
+def test_another_doubt_about_the_number_that_ends_does_not_shut_the_account_that_goes_on(desk: Desk) -> None:
+    desk.apply(enrolled(LEA, ine=INE))
+    desk.apply(enrolled(OTHER, 2, birth_name="Durand"))
+    desk.apply(enrolled(PAUL, 3, birth_name="Durand", ine=INE))
+    assert {doubt.other_number for doubt in doubts(desk)} == {LEA, OTHER}
+    desk.apply(activation(LEA))
+    desk.apply(merge(PAUL, LEA))
+    assert desk.account().holds == frozenset()
+    assert desk.account().access_open
+    assert [doubt.other_number for doubt in doubts(desk)] == [OTHER]
+
+
+def test_a_merged_number_is_in_no_doubt_with_itself(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(merge(PAUL, LEA))
+    desk.apply(enrolled(LEA, 3, ine=INE))
+    desk.apply(enrolled(PAUL, 4, ine=INE))
+    assert doubts(desk, LEA) == []
+
+
+def test_what_a_merged_number_brings_up_is_asked_about_the_person(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(merge(PAUL, LEA))
+    desk.apply(enrolled(OTHER, 3, birth_name="Durand", ine=INE))
+    desk.apply(enrolled(PAUL, 4, ine=INE))
+    assert [(doubt.student_number, doubt.other_number) for doubt in doubts(desk, OTHER)] == [(LEA, OTHER)]
+    assert doubts(desk, PAUL) == []
 
 
 def test_a_namesake_of_a_merged_number_is_compared_with_the_person(desk: Desk) -> None:
@@ -479,6 +534,15 @@ def test_the_registrar_s_correction_of_the_same_step_withdraws_the_doubt(desk: D
     assert doubts(desk, LEA) == []
     assert desk.letters() == []
     assert steps(desk) == {"L1INFO", "M1DROIT"}
+
+
+def test_an_older_fact_of_the_same_step_replaces_nothing(desk: Desk) -> None:
+    desk.apply(enrolled())
+    desk.apply(enrolled(sequence=5, **KARIM))
+    desk.apply(enrolled(sequence=3, step="M1DROIT"))
+    assert len(doubts(desk, LEA)) == 1
+    desk.apply(merge(LEA))
+    assert desk.account().person.display_name == "Karim Benali"
 
 
 def test_a_cancellation_of_the_step_in_doubt_withdraws_it(desk: Desk) -> None:
