@@ -95,8 +95,7 @@ class Decisions:
             self._merge(connection, mine, theirs)
         else:
             self._part(connection, mine, theirs)
-        concerned = dict.fromkeys((number, event.other, mine.merged_into, theirs.merged_into))
-        for each in filter(None, concerned):
+        for each in (number, event.other):  # and, if it is merged, the one that it goes on as
             self._minter.mint_version(connection, each, origin)
 
     def _known(self, connection: Connection, student_number: str) -> KnownPerson:
