@@ -80,7 +80,7 @@ def examine(check: Check) -> Finding:
     except SesameError as error:
         return fail(str(error), remedy_of(error), down=is_away(error))
     except Exception as error:  # noqa: BLE001 (the doctor examines the others all the same)
-        text = f"internal error, {type(error).__name__}: {error}"
+        text = f"internal error, {type(error).__name__}"  # its own text may quote a person or a secret
         return fail(text, "Run it again with SESAME_DEBUG=1, and report what it prints.")
 
 
@@ -137,6 +137,9 @@ def _store(settings: Settings) -> Finding:
 
 
 def _log(settings: Settings) -> Finding:
+    from schemas import catalogue
+    from sesame.wiring import build
+
     path = settings.log_path
     if not path.exists():
         folder = path.parent
@@ -147,6 +150,11 @@ def _log(settings: Settings) -> Finding:
         return fail(f"the event log {path} is not writable", f"chown it to Sésame's user: {path}")
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
         pass  # SQLite writes files of its own beside the log
+    application = build(settings)
+    try:
+        application.log.end_offsets(catalogue.ENROLMENTS)  # a damaged file, or another number of partitions
+    finally:
+        application.close()
     return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
 
 

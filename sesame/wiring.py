@@ -25,7 +25,7 @@ from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
 from pipeline.worker import Observer, TargetWorker, topics_for
 from schemas import catalogue
-from sesame import targets
+from sesame import folders, targets
 from sesame.settings import Settings
 
 FOLLOWS = {"mailbox": "directory"}
@@ -87,7 +87,7 @@ class Application:
     def database_as_it_is(self) -> Database:
         """The store, in whatever form it is: for migrations and checks."""
         if not self.settings.store.has_secret("url"):
-            self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+            folders.make(self.settings.data_dir)
         return Database(self.settings.store_url.get_secret_value())
 
     @cached_property
@@ -97,7 +97,7 @@ class Application:
         Raises:
             LogError: it cannot be used, or has other partitions than the settings say.
         """
-        self.settings.log_path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        folders.make(self.settings.log_path.parent)
         retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
         log = SqliteEventLog(self.settings.log_path, retention_s=retention_s)
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, self.settings.log.partitions))

@@ -36,7 +36,8 @@ def exit_code_of(error: Exception) -> ExitCode:
 def report(error: Exception) -> ExitCode:
     """Write the error's message and remedy on standard error; return the exit code.
 
-    With SESAME_DEBUG set, the traceback follows.
+    An unforeseen error is named by kind and place: its text may quote a row, and so a person or a secret.
+    With SESAME_DEBUG set, the traceback follows, with the text.
     """
     if isinstance(error, SesameError):
         click.echo(f"sesame: {error}", err=True)
@@ -45,7 +46,7 @@ def report(error: Exception) -> ExitCode:
     else:
         place = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {place[0].filename}:{place[0].lineno}" if place else ""
-        click.echo(f"sesame: internal error, {type(error).__name__}{where}: {error}", err=True)
+        click.echo(f"sesame: internal error, {type(error).__name__}{where}", err=True)
         click.echo(f"Run it again with {DEBUG_VARIABLE}=1, and report what it prints.", err=True)
     if os.environ.get(DEBUG_VARIABLE):
         click.echo("".join(traceback.format_exception(error)), err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING
 
 import click
@@ -10,9 +9,11 @@ import click
 from pipeline.errors import SesameError
 from schemas.account import Hold
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator_name, reason_option
 
 if TYPE_CHECKING:
     from producers.holds import HoldRequest
+    from sesame.wiring import Application
 
 _KINDS = click.Choice([hold.value for hold in Hold])
 
@@ -31,7 +32,7 @@ def hold() -> None:
 @hold.command(name="place")
 @click.argument("student")
 @click.option("--kind", type=_KINDS, default=Hold.SUSPENDED.value, show_default=True, help="Why, in SupAnn.")
-@click.option("--reason", required=True, help="Why, for the audit; no personal data.")
+@reason_option()
 @pass_context
 def place_command(context: Context, *, student: str, kind: str, reason: str) -> None:
     """Shut STUDENT's access to every target. Nothing is deleted."""
@@ -39,13 +40,18 @@ def place_command(context: Context, *, student: str, kind: str, reason: str) -> 
 
     app = context.application
     place(_request(student, kind, reason), database=app.database, producer=app.producer)
-    click.echo(f"{student}: hold {kind} is placed; `sesame status {student}` shows when access is shut")
+    if _known(app, student):
+        click.echo(f"{student}: hold {kind} is placed; `sesame status {student}` shows when access is shut")
+    else:
+        click.echo(
+            f"{student}: hold {kind} is kept until an import brings this number: it has no account yet"
+        )
 
 
 @hold.command(name="lift")
 @click.argument("student")
 @click.option("--kind", type=_KINDS, default=Hold.SUSPENDED.value, show_default=True, help="Which hold.")
-@click.option("--reason", required=True, help="Why, for the audit; no personal data.")
+@reason_option()
 @pass_context
 def lift_command(context: Context, *, student: str, kind: str, reason: str) -> None:
     """Say that the reason to shut STUDENT's access is gone. Other holds stay."""
@@ -54,6 +60,13 @@ def lift_command(context: Context, *, student: str, kind: str, reason: str) -> N
     app = context.application
     lift(_request(student, kind, reason), database=app.database, producer=app.producer)
     click.echo(f"{student}: hold {kind} is lifted")
+
+
+def _known(app: Application, student: str) -> bool:
+    from pipeline.store.people import People
+
+    with app.database.read() as connection:
+        return student in People(app.database).asked_by(connection, [student])
 
 
 def _request(student: str, kind: str, reason: str) -> HoldRequest:
@@ -67,4 +80,4 @@ def _request(student: str, kind: str, reason: str) -> HoldRequest:
         TypeAdapter(StudentNumber).validate_python(student)
     except ValidationError as error:
         raise NotAStudentNumber from error
-    return HoldRequest(student, Hold(kind), reason, getpass.getuser(), utc_now())
+    return HoldRequest(student, Hold(kind), reason, operator_name(), utc_now())

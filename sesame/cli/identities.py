@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import json_option, yes_option
 from sesame.cli.output import data_console, side_console, write_json
 
@@ -97,7 +97,7 @@ def show(context: Context, *, student: str, as_json: bool) -> None:
         raise NoSuchDoubt(f"nothing is in doubt about {student!r}")
     with database.write() as connection:
         detail = {"student_number": student}
-        audit.note(connection, database, actor=getpass.getuser(), action="identity.show", detail=detail)
+        audit.note(connection, database, actor=operator_name(), action="identity.show", detail=detail)
     if as_json:
         write_json([case.document() for case in found])
         return
@@ -109,7 +109,7 @@ def show(context: Context, *, student: str, as_json: bool) -> None:
 @click.argument("student")
 @click.argument("other", required=False)
 @click.option("--holder", is_flag=True, help="The doubt is about who holds STUDENT's number.")
-@click.option("--reason", required=True, help="Why, for the audit; no personal data.")
+@reason_option()
 @yes_option
 @pass_context
 def separate(
@@ -132,7 +132,7 @@ def separate(
 @click.argument("other", required=False)
 @click.option("--keep", help="The number whose account goes on; if unset, the one that has an account.")
 @click.option("--holder", is_flag=True, help="The doubt is about who holds STUDENT's number.")
-@click.option("--reason", required=True, help="Why, for the audit; no personal data.")
+@reason_option()
 @yes_option
 @pass_context
 def merge(
@@ -209,7 +209,7 @@ def _decide(
 
     if not yes:
         click.confirm(f"{words}. Is that right?", abort=True, err=True)
-    made = Decision(number, other, decision, reason, getpass.getuser(), utc_now())
+    made = Decision(number, other, decision, reason, operator_name(), utc_now())
     decide(made, database=app.database, producer=app.producer)
     click.echo(f"decided: {words}")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
-
 import click
 
 from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import write_json
 
@@ -21,7 +20,7 @@ class NobodyToReplay(SesameError):
 @click.option("--student", "students", multiple=True, help="This student number; may be given several times.")
 @click.option("--cause", help="Everybody with an unresolved dead letter of this cause.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody who has activated.")
-@click.option("--reason", default="operator", show_default=True, help="Why, for the audit; no personal data.")
+@reason_option(default="operator")
 @dry_run_option
 @yes_option
 @json_option
@@ -73,7 +72,7 @@ def replay(
         selected.students,
         consumer=consumer,
         reason=reason,
-        actor=getpass.getuser(),
+        actor=operator_name(),
         lane=Lane.BULK if everybody else Lane.PERSONAL,
         producer=app.producer,
         database=app.database,

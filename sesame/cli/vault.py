@@ -24,9 +24,10 @@ def vault() -> None:
 def init(context: Context) -> None:
     """Make the vault's key file, mode 0600. An existing one is never replaced."""
     from pipeline.vault import new_key
+    from sesame import folders
 
     path = context.settings.vault_key_file
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folders.make(path.parent)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import subprocess
@@ -234,3 +235,62 @@ def test_every_command_is_in_the_table_of_its_group() -> None:
         command = group.get_command(context, name)
         assert command is not None
         assert command.name == name
+
+
+def test_a_fault_of_ours_quotes_nobody() -> None:
+    result = CliRunner().invoke(group_raising(ValueError("input_value='Zoé Lefèvre'")), ["work"])
+    assert "Zoé" not in result.output
+    assert "Zoé" not in examine(raising(KeyError("Zoé"))).text
+
+
+def test_a_log_that_run_would_refuse_is_refused_by_the_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sesame("hold", "place", "22600001", "--reason", "makes the log")
+    monkeypatch.setenv("SESAME_LOG__PARTITIONS", "3")
+    assert "partitions" in examined("log").text
+    monkeypatch.delenv("SESAME_LOG__PARTITIONS")
+    assert examined("log").state is State.OK
+    (tmp_path / "data" / "events.db").write_bytes(b"no database" * 100)
+    assert examined("log").state is State.FAIL
+
+
+@pytest.mark.parametrize("command", [["overview"], ["vault", "init"]])
+def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SESAME_DATA_DIR", str(tmp_path / "file" / "data"))
+    result = sesame(*command)
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'file' / 'data'} cannot be used" in result.stderr
+    assert "data_dir" in result.stderr
+
+
+def test_a_data_folder_that_a_command_makes_is_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESAME_DATA_DIR", str(tmp_path / "fresh"))
+    sesame("vault", "init")
+    assert (tmp_path / "fresh").stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 513, "two\nlines"])
+def test_a_reason_that_no_event_can_carry_is_wrong_usage(reason: str) -> None:
+    result = sesame("hold", "place", "22600001", "--reason", reason)
+    assert result.exit_code == 2
+    assert "--reason" in result.stderr
+
+
+def test_a_hold_on_a_number_that_nobody_imported_says_that_it_is_kept() -> None:
+    result = sesame("hold", "place", "22600001", "--reason", "theft")
+    assert result.exit_code == 0
+    assert "kept until an import brings this number" in result.stdout
+
+
+def test_a_user_without_a_name_can_give_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert sesame("hold", "place", "22600001", "--reason", "theft").exit_code == 0

@@ -1,0 +1,43 @@
+"""Who gives a command, and why: what goes into the audit and into events."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def reason_option(default: str | None = None) -> Callable[[Command], Command]:
+    """`--reason`: the command gets `reason`, one line that an event can carry. Required without `default`."""
+    return click.option(
+        "--reason",
+        default=default,
+        required=default is None,
+        show_default=True,
+        callback=_one_line,
+        help="Why, for the audit; no personal data.",
+    )
+
+
+def operator_name() -> str:
+    """The name of the user who runs this; their number where the system has no name for it, as in images."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _one_line(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    from pydantic import TypeAdapter, ValidationError
+
+    from schemas.scalars import Text
+
+    try:
+        return TypeAdapter(Text).validate_python(value.strip())
+    except ValidationError:
+        raise click.BadParameter("give one line of 1 to 512 characters") from None

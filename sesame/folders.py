@@ -1,0 +1,24 @@
+"""The folders that Sésame's own files live in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.errors import SesameError
+
+
+class FolderUnusable(SesameError):
+    """A folder for Sésame's files can neither be used nor made. Make it for the user that runs Sésame, with
+    mode 0700, or name another one by `data_dir`."""
+
+
+def make(folder: Path) -> None:
+    """Have this folder: closed to others when it is made now, left as it is when it is there.
+
+    Raises:
+        FolderUnusable: something else has its name, or it may not be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+    except OSError as error:
+        raise FolderUnusable(f"the folder {folder} cannot be used: {error.strerror}") from error
