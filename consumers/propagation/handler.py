@@ -12,6 +12,7 @@ from consumers.propagation import rows
 from consumers.propagation.window import Objectives, Progress, Seen, State, judge, window_of
 from pipeline import outbox, timers
 from pipeline.eventlog.port import Record
+from pipeline.facts import Rejected
 from pipeline.store import accounts
 from pipeline.store.database import Database
 from schemas import catalogue
@@ -65,7 +66,11 @@ class Propagation:
     # --- facts ------------------------------------------------------------------------------------
 
     def handle(self, connection: Connection, _record: Record, message: Message) -> None:
-        """Apply one bell or one outcome."""
+        """Apply one bell or one outcome.
+
+        Raises:
+            Rejected: the outcome is of a version that was never minted.
+        """
         event = message.event
         if isinstance(event, AccountChanged):
             self._open(connection, event.student_number, message)
@@ -92,6 +97,13 @@ class Propagation:
         return before.at_version(account.version, account.lane, opened_at)
 
     def _outcome(self, connection: Connection, event: Outcome, message: Message) -> None:
+        minted = accounts.version_of(connection, event.student_number)
+        if minted is None or event.version > minted:
+            raise Rejected(
+                "unknown_version",
+                "an outcome names a version that was never minted: the database was restored from an older"
+                " backup, or a foreign producer writes to the outcomes; find out which, then replay",
+            )
         progress = self._open(connection, event.student_number, message)
         if progress is None:
             return

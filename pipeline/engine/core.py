@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.engine.bell import Batch, Bell, Place, Turn
+from pipeline.engine.blame import Blame
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
@@ -14,7 +15,6 @@ from schemas.account import Lane
 from schemas.catalogue import lane_of
 
 Partition = tuple[str, int]
-ISOLATED_MAX = 10_000
 
 
 @dataclass
@@ -43,9 +43,7 @@ class Engine:
         self._running: dict[int, Batch] = {}
         self._batches = 0
         self._since_bulk = 0
-        self._isolated: dict[str, None] = {}  # were in a batch that failed as a whole: run alone
-        self._accused: Turn | None = None
-        self._stale_through = 0  # batches up to this number began before the last good probe
+        self._blame = Blame()
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -88,7 +86,7 @@ class Engine:
         self.circuit.tick(now)
         if not self.circuit.passes or len(self._running) >= self.limits.slots:
             return None
-        if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._fresh, self._running)):
+        if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
             return None  # one at a time until a student's work succeeded
         for lane in self._order():
             turns = self._gather(lane, now)
@@ -105,9 +103,7 @@ class Engine:
         for turn in batch.turns:
             self._finish(turn, now)
         if answered:
-            self._accused = None
-            for turn in batch.turns:
-                self._isolated.pop(turn.student_number, None)
+            self._blame.answered(batch)
         if answered and self.circuit.state is CircuitState.HALF_OPEN:
             self.circuit.close()
 
@@ -117,8 +113,9 @@ class Engine:
 
     def tripped(self, batch: Batch, now: float, reason: str) -> None:
         """The target as a whole failed during this batch: nobody is charged, and each comes again alone."""
-        self._accuse(batch, now)
-        if self._fresh(batch.number):
+        self._give_back(batch, now, alone=True)
+        if self._blame.fresh(batch.number):
+            self._blame.failed(batch)
             self.circuit.down(now, reason)
 
     def throttled(self, batch: Batch, now: float, reason: str, retry_after_s: float) -> None:
@@ -127,24 +124,25 @@ class Engine:
         self.circuit.throttled(now, reason, retry_after_s)
 
     def misconfigured(self, batch: Batch, now: float, reason: str) -> None:
-        """The target refused the consumer during this batch: nobody is charged."""
-        self._accuse(batch, now)
-        if self._fresh(batch.number):
+        """The target refused the consumer during this batch: nobody is charged, and each comes again alone,
+        others first."""
+        self._give_back(batch, now, alone=True, front=False)
+        if not self._blame.fresh(batch.number):
+            return
+        if self._blame.refused(batch):
+            self.circuit.down(now, reason)  # the target is well for others: a quick probe is enough
+        else:
             self.circuit.misconfigured(now, reason)
 
     def probed(self, now: float, *, ok: bool, reason: str = "") -> Batch | None:
         """A probe ended. If a student's work failed alone and the target is well, that student is to be
         charged with an attempt: it is returned as a batch that only needs an outcome."""
         self.circuit.probed(now, ok=ok, reason=reason)
-        if ok:
-            self._stale_through = self._batches
-        accused, self._accused = self._accused, None
-        if not ok or accused is None:
+        accused = self._blame.probed(ok=ok, batches=self._batches)
+        student = self._students.get(accused) if accused is not None else None
+        if accused is None or student is None or student.running or not student.waiting:
             return None
-        student = self._students.get(accused.student_number)
-        if student is None or student.running or not student.waiting:
-            return None
-        self._unqueue(accused.student_number, student)
+        self._unqueue(accused, student)
         turn = Turn(tuple(student.waiting), alone=True)
         student.waiting = []
         return self._start(turn.lane, [turn])
@@ -215,7 +213,7 @@ class Engine:
         turns: list[Turn] = []
         while queue and len(turns) < size:
             number = queue[0]
-            alone = number in self._isolated
+            alone = self._blame.alone(number)
             if alone and turns:
                 break
             queue.popleft()
@@ -253,31 +251,15 @@ class Engine:
         for place in turn.places:
             self._in_hand[place.lane] -= 1
 
-    def _fresh(self, number: int) -> bool:
-        """Whether a batch began after the last good probe: the failure of an older one is no news."""
-        return number > self._stale_through
-
-    def _accuse(self, batch: Batch, now: float) -> None:
-        """A call failed as a whole. One who was alone in it may be the cause: the next probe will tell."""
-        self._give_back(batch, now, alone=True)
-        if self._fresh(batch.number) and len(batch.turns) == 1 and batch.turns[0].alone:
-            self._accused = batch.turns[0]
-
-    def _give_back(self, batch: Batch, now: float, *, alone: bool = False) -> None:
+    def _give_back(self, batch: Batch, now: float, *, alone: bool = False, front: bool = True) -> None:
         del self._running[batch.number]
-        for turn in reversed(batch.turns):
-            if alone:
-                self._isolate(turn.student_number)
+        if alone:
+            self._blame.isolate(batch)
+        for turn in reversed(batch.turns) if front else batch.turns:
             student = self._students[turn.student_number]
             student.waiting = [*turn.bells, *student.waiting]
             student.running = False
-            self._queue(turn.student_number, student, now, front=True)
-
-    def _isolate(self, number: str) -> None:
-        """This student runs alone until the target has answered: through the parking lot and back, too."""
-        self._isolated[number] = None
-        if len(self._isolated) > ISOLATED_MAX:
-            del self._isolated[next(iter(self._isolated))]
+            self._queue(turn.student_number, student, now, front=front)
 
     def _queue(self, number: str, student: _Student, now: float, *, front: bool = False) -> None:
         lane = Turn(tuple(student.waiting)).lane

@@ -70,18 +70,36 @@ def test_a_charge_is_no_evidence_that_the_target_is_well(engine: Engine) -> None
     assert engine.take(10.0) is None
 
 
-def test_one_whom_the_target_refuses_alone_does_not_stop_the_others_for_ever(engine: Engine) -> None:
+def refused(engine: Engine, now: float) -> list[str]:
+    """The next student's work is refused; who it was."""
+    batch = taken(engine, now)
+    engine.misconfigured(batch, now, "insufficient rights")
+    return numbers(batch)
+
+
+def test_a_refusal_that_the_probe_cannot_see_is_charged_to_nobody(engine: Engine) -> None:
+    ring(engine, "A", "B", "C")
+    now, tried = 0.0, []
+    for _ in range(9):
+        tried += refused(engine, now)
+        now += 30.0
+        assert probe(engine, now) is None
+    assert set(tried) == {"A", "B", "C"}  # others are tried, not one alone again and again
+
+
+def test_one_who_is_refused_again_after_another_was_answered_is_charged(engine: Engine) -> None:
     ring(engine, "A", "B")
-    engine.misconfigured(taken(engine), 0.0, "insufficient rights")
+    refused(engine, 0.0)
     assert probe(engine, 30.0) is None
-    alone = taken(engine, 30.0)
-    assert numbers(alone) == ["A"]
-    engine.misconfigured(alone, 30.0, "insufficient rights")
-    charged = probe(engine, 60.0)
+    assert refused(engine, 30.0) == ["A"]
+    assert probe(engine, 60.0) is None
+    other = taken(engine, 60.0)
+    assert numbers(other) == ["B"]
+    engine.settled(other, 60.0, answered=True)
+    assert refused(engine, 60.0) == ["A"]
+    charged = probe(engine, 61.0)  # the target is well for others, and does not wait its thirty seconds
     assert charged is not None
     assert numbers(charged) == ["A"]
-    engine.settled(charged, 60.0, answered=False)
-    assert numbers(taken(engine, 60.0)) == ["B"]
 
 
 def test_a_call_that_was_under_way_in_the_outage_tells_nothing_new_when_it_fails(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import State
+from pipeline.facts import Rejected
 from pipeline.store.database import Database
 from pipeline.store.tables import outbox
 from schemas.account import Lane, Stage
@@ -124,6 +125,18 @@ def test_an_older_outcome_that_arrives_late_does_not_undo_a_newer_one(desk: Desk
     desk.outcome(TargetFailed, "directory", 10, lease_epoch=6)  # it came by the bulk topic
     desk.outcome(TargetProvisioned, "moodle", 21)
     desk.outcome(TargetProvisioned, "mailbox", 22)
+    assert desk.progress().state is State.COMPLETED
+
+
+def test_an_outcome_of_a_version_that_was_never_minted_does_not_win_the_join(desk: Desk) -> None:
+    desk.account(2)
+    desk.bell(2)
+    with pytest.raises(Rejected, match="never minted"):
+        desk.outcome(TargetProvisioned, "directory", 1, 999, lease_epoch=999_999)
+    desk.account(3)
+    desk.bell(3)
+    assert desk.progress().state is State.IN_PROGRESS
+    desk.all_done(10, 3)
     assert desk.progress().state is State.COMPLETED
 
 
