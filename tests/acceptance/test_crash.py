@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,8 @@ def test_kill_9_in_the_burst_loses_nothing_and_welcomes_everybody_once(tmp_path:
         world.moodle.set(latency_per_call_s=3.0)  # so that there is a middle
         with play.begin_activation(world, cast) as command:
             for kill in range(KILLS):
-                wait_until(
-                    lambda: halfway(world, numbers, kill / KILLS), "the burst to be under way", MIDDLE_S_MAX
-                )  # noqa: B023
+                under_way = partial(halfway, world, numbers, kill / KILLS)
+                wait_until(under_way, "the burst to be under way", MIDDLE_S_MAX)
                 world.pipeline.kill()
                 assert settled_now(world) < len(numbers)
                 world.start_pipeline()
