@@ -16,7 +16,7 @@ from schemas import catalogue
 from schemas.events import Outcome, PropagationCompleted
 from tests.simulation.world import FOLLOWS, STUDENTS, TARGETS, UnflushedFile, World
 
-SEEDS = range(10)
+SEEDS = range(8)
 STEPS = 600
 
 
