@@ -38,8 +38,7 @@ def test_kill_9_in_the_burst_loses_nothing_and_welcomes_everybody_once(tmp_path:
         with play.begin_activation(world, cast) as command:
             for kill in range(KILLS):
                 under_way = partial(halfway, world, numbers, kill / KILLS)
-                middle = partial(halfway, world, numbers, kill / KILLS)
-                wait_until(middle, "the burst to be under way", MIDDLE_S_MAX)
+                wait_until(under_way, "the burst to be under way", MIDDLE_S_MAX)
                 world.pipeline.kill()
                 assert settled_now(world) < len(numbers)
                 world.start_pipeline()
