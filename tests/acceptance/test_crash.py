@@ -30,10 +30,10 @@ def test_kill_9_in_the_burst_loses_nothing_and_welcomes_everybody_once(tmp_path:
             assert overview["completed"] + overview["waiting"] < overview["students"]
             world.start_pipeline()
         world.moodle.set(latency_per_call_s=0.0)
-        overview = settle(world, len(numbers))
+        settled = settle(world, len(numbers))
 
-        assert overview["completed"] + overview["waiting"] == len(numbers)
-        assert overview["dead_letters"] == 0
+        assert settled["completed"] + settled["waiting"] == len(numbers)
+        assert settled["dead_letters"] == 0
         assert disagreements(world, cast) == []
 
 
