@@ -20,6 +20,7 @@ from sesame.remedies import is_away, remedy_of
 from sesame.settings import Settings
 
 _FREE_BYTES_MIN = 500_000_000
+_FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its journal may fail
 
 
 class State(StrEnum):
@@ -102,11 +103,21 @@ def _disk(settings: Settings) -> Finding:
             f"the folder {folder} does not exist",
             f"Create it for the user that runs Sésame: install -d -m 0700 -o sesame {folder}",
         )
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return fail(
+            f"the file system of {folder} is read-only",
+            "Look in the kernel's log why, and mount it writable.",
+        )
     if not os.access(folder, os.W_OK):
         return fail(
             f"the folder {folder} is not writable", f"chown it to the user that runs Sésame: {folder}"
         )
     free = shutil.disk_usage(folder).free
+    if free < _FULL_BYTES:
+        return fail(
+            f"the disk of {folder} is full: {free // 10**6} MB free",
+            "Make room; work goes on by itself, nothing is lost.",
+        )
     if free < _FREE_BYTES_MIN:
         return warn(f"{folder} has {free // 10**6} MB free", "Make room before the disk is full.")
     return ok(f"{folder} is writable, {free // 10**9} GB free")

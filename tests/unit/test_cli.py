@@ -5,9 +5,11 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -294,3 +296,19 @@ def test_a_user_without_a_name_can_give_commands(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     assert sesame("hold", "place", "22600001", "--reason", "theft").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("free", "state"),
+    [(0, State.FAIL), (15_000_000, State.FAIL), (400_000_000, State.WARN), (600_000_000, State.OK)],
+)
+def test_a_full_disk_fails_the_doctor_and_one_that_fills_warns(
+    monkeypatch: pytest.MonkeyPatch, free: int, state: State
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free))
+    assert examined("disk").state is state
+
+
+def test_a_read_only_file_system_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _folder: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert "read-only" in examined("disk").text
