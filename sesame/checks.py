@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from pathlib import Path
 
 from pipeline.errors import SesameError
 from sesame.remedies import is_away, remedy_of
@@ -135,7 +134,7 @@ def _store(settings: Settings) -> Finding:
     from pipeline.store.database import Database
 
     url = settings.store_url.get_secret_value()
-    path = _sqlite_path(url)
+    path = settings.store_file
     if path is not None and not path.exists():
         # Connecting would create it: the doctor changes nothing.
         return fail(f"the database {path} does not exist", "Run `sesame migrate` once.")
@@ -173,7 +172,7 @@ def _target(settings: Settings, target: str) -> Finding:
     """Exercise the whole path to a target, as its consumer does after an outage: on no student's object."""
     from sesame.wiring import build
 
-    path = _sqlite_path(settings.store_url.get_secret_value())
+    path = settings.store_file
     if path is not None and not path.exists():
         return fail("not checked: its consumer needs the database", "Mend `store` first.")
     application = build(settings)
@@ -186,8 +185,3 @@ def _target(settings: Settings, target: str) -> Finding:
             handler.close()
     finally:
         application.close()
-
-
-def _sqlite_path(url: str) -> Path | None:
-    prefix = "sqlite:///"
-    return Path(url.removeprefix(prefix)) if url.startswith(prefix) else None

@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.errors import SesameError
+
 if TYPE_CHECKING:
     from sesame.settings import Settings
     from sesame.wiring import Application
+
+
+class NothingYet(SesameError):
+    """There is no database yet: `sesame import`, `sesame run` or `sesame migrate` makes it. If there should
+    be one, other settings name it: give their file by `--config` or `SESAME_CONFIG`."""
 
 
 class Context:
@@ -44,6 +51,21 @@ class Context:
             self.quiet_logs()
             self._built = build(self.settings)
         return self._built
+
+    @property
+    def looking(self) -> Application:
+        """The same for a command that only looks: it makes no database where there is none.
+
+        Raises:
+            NothingYet: there is none.
+        """
+        from sesame.settings import find_file
+
+        path = self.settings.store_file
+        if path is not None and not path.exists():
+            used = find_file(self.config)
+            raise NothingYet(f"there is no {path}; settings: {used or 'the defaults, no file was found'}")
+        return self.application
 
     def quiet_logs(self) -> None:
         """Keep log lines below a warning from a command's standard error: it has words of its own."""

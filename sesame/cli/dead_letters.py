@@ -42,7 +42,7 @@ def list_command(
     context: Context, *, consumer: str | None, student: str | None, cause: str | None, as_json: bool
 ) -> None:
     """List unresolved dead letters, oldest first, with a summary by cause."""
-    with context.application.database.read() as connection:
+    with context.looking.database.read() as connection:
         letters = store.unresolved(connection, consumer=consumer, student_number=student, cause=cause)
     if as_json:
         write_json([_document(letter) for letter in letters])
@@ -73,7 +73,7 @@ def list_command(
 @pass_context
 def show(context: Context, *, letter: str, as_json: bool) -> None:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
-    with context.application.database.read() as connection:
+    with context.looking.database.read() as connection:
         found = store.by_id(connection, letter)
     if not found:
         raise NoSuchDeadLetter(f"no dead letter {letter!r}")

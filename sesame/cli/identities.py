@@ -62,7 +62,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     from pipeline.store.doubts import Verdict
     from sesame.identities import listed
 
-    found = listed(context.application.database, tuple(Verdict) if everything else [Verdict.OPEN])
+    found = listed(context.looking.database, tuple(Verdict) if everything else [Verdict.OPEN])
     rows = [
         (each.student_number, each.other_number, each.evidence, each.state.value, each.raised_at)
         for each in found
@@ -91,7 +91,7 @@ def show(context: Context, *, student: str, as_json: bool) -> None:
     from pipeline.store import audit
     from sesame.identities import cases
 
-    database = context.application.database
+    database = context.looking.database
     found = cases(database, student)
     if not found:
         raise NoSuchDoubt(f"nothing is in doubt about {student!r}")
@@ -122,9 +122,9 @@ def separate(
     """
     from schemas.events import IdentityDecision
 
-    number, second = _which(context.application, student, other, holder=holder)
+    number, second = _which(context.looking, student, other, holder=holder)
     words = f"{number} and {second} are two people" if second else f"{number} stays with its first holder"
-    _decide(context.application, number, second, IdentityDecision.SEPARATE, reason, words, yes=yes)
+    _decide(context.looking, number, second, IdentityDecision.SEPARATE, reason, words, yes=yes)
 
 
 @identities.command()
@@ -152,7 +152,7 @@ def merge(
     """
     from schemas.events import IdentityDecision
 
-    app = context.application
+    app = context.looking
     number, second = _which(app, student, other, holder=holder)
     if second is None:
         words = f"{number} is still the same person, under other names"

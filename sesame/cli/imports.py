@@ -38,7 +38,7 @@ class _Import(click.Command):
     """A command whose `--explain` may stand alone: what follows is its value only if it is a number."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        following = [*args[1:], ""]
+        following = [*args, ""][1:]
         whole = [
             f"--explain={_EXPLAINED_LINES}" if word == "--explain" and not after.isdecimal() else word
             for word, after in zip(args, following, strict=True)

@@ -14,14 +14,10 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 def reason_option(default: str | None = None) -> Callable[[Command], Command]:
     """`--reason`: the command gets `reason`, one line that an event can carry. Required without `default`."""
-    return click.option(
-        "--reason",
-        default=default,
-        required=default is None,
-        show_default=True,
-        callback=_one_line,
-        help="Why, for the audit; no personal data.",
-    )
+    words = "Why, for the audit; no personal data."
+    if default is None:  # a default of None would count as a value that was given
+        return click.option("--reason", required=True, callback=_one_line, help=words)
+    return click.option("--reason", default=default, show_default=True, callback=_one_line, help=words)
 
 
 def operator_name() -> str:
@@ -32,7 +28,9 @@ def operator_name() -> str:
         return f"uid {os.getuid()}"
 
 
-def _one_line(_context: click.Context, _option: click.Parameter, value: str) -> str:
+def _one_line(_context: click.Context, _option: click.Parameter, value: object) -> object:
+    if not isinstance(value, str):
+        return value  # it was not given: click says so itself, afterwards
     from pydantic import TypeAdapter, ValidationError
 
     from schemas.scalars import Text

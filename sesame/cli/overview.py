@@ -19,7 +19,7 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     from sesame.diagnosis.overview import Overview
     from sesame.diagnosis.overview import overview as look
 
-    app = context.application
+    app = context.looking
     found: Overview = look(
         app.database,
         targets=app.settings.targets,

@@ -47,7 +47,7 @@ def replay(
     from schemas.account import Lane
     from sesame.wiring import utc_now
 
-    app = context.application
+    app = context.looking
     if consumer not in app.settings.targets:
         raise click.BadParameter(f"{consumer!r} is none of {', '.join(app.settings.targets)}")
     try:

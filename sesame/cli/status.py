@@ -37,7 +37,7 @@ class HeldInDoubt(SesameError):
 @pass_context
 def status(context: Context, *, student: str, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
-    app = context.application
+    app = context.looking
     look = partial(person_status, app.database, targets=app.settings.targets, follows=app.follows)
     person = known(app.database, student)
     found = look(student)

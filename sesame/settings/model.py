@@ -20,6 +20,8 @@ Target = Literal["directory", "mailbox", "moodle"]
 ENV_PREFIX = "SESAME_"
 ENV_NESTED = "__"
 
+_SQLITE = "sqlite:///"
+
 
 class Settings(BaseSettings):
     """Everything that a site may set. Made by `sesame.settings.load`, which explains what is wrong."""
@@ -79,7 +81,17 @@ class Settings(BaseSettings):
         """
         if self.store.has_secret("url"):
             return self.store.secret("url")
-        return SecretStr(f"sqlite:///{self.data_dir.absolute() / 'sesame.db'}")
+        return SecretStr(f"{_SQLITE}{self.data_dir.absolute() / 'sesame.db'}")
+
+    @property
+    def store_file(self) -> Path | None:
+        """The database's file; None if it is a server's, or in memory.
+
+        Raises:
+            SecretUnreadable: as `store_url`.
+        """
+        url = self.store_url.get_secret_value()
+        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
 
     @property
     def log_path(self) -> Path:

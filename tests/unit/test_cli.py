@@ -257,7 +257,7 @@ def test_a_log_that_run_would_refuse_is_refused_by_the_doctor(
     assert examined("log").state is State.FAIL
 
 
-@pytest.mark.parametrize("command", [["overview"], ["vault", "init"]])
+@pytest.mark.parametrize("command", [["migrate"], ["vault", "init"]])
 def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
@@ -312,3 +312,20 @@ def test_a_full_disk_fails_the_doctor_and_one_that_fills_warns(
 def test_a_read_only_file_system_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "statvfs", lambda _folder: SimpleNamespace(f_flag=os.ST_RDONLY))
     assert "read-only" in examined("disk").text
+
+
+@pytest.mark.parametrize(
+    "command", [["overview"], ["status", "22600001"], ["dead-letters", "list"], ["identities", "list"]]
+)
+def test_looking_makes_no_database_and_names_the_settings(tmp_path: Path, command: list[str]) -> None:
+    result = sesame(*command)
+    assert result.exit_code == 1
+    assert f"there is no {tmp_path / 'data' / 'sesame.db'}; settings: sesame.toml" in result.stderr
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["import"], ["hold", "place", "22600001"], ["replay"], ["status"]])
+def test_a_command_that_lacks_an_argument_is_wrong_usage(command: list[str]) -> None:
+    result = sesame(*command)
+    assert result.exit_code == 2
+    assert "Error: Missing" in result.stderr
