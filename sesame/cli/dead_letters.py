@@ -6,14 +6,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 import click
-from rich.table import Table
 
 from pipeline.errors import SesameError
 from pipeline.store import dead_letters as store
 from pipeline.store.dead_letters import DeadLetter
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import data_console, write_json
+from sesame.cli.output import show_table, write_json
 from sesame.diagnosis import explain
 
 _SHORT = 12  # characters of an id that tell one from another
@@ -50,11 +49,9 @@ def list_command(
     if not letters:
         click.echo("No unresolved dead letters.", err=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("id", "recorded", "consumer", "student", "cause", "attempts", "message"):
-        table.add_column(column)
-    for letter in letters:
-        table.add_row(
+    names = ("id", "recorded", "consumer", "student", "cause", "attempts", "message")
+    rows = [
+        (
             letter.id[:_SHORT],
             _time(letter.recorded_at),
             letter.consumer,
@@ -63,7 +60,9 @@ def list_command(
             str(letter.attempts),
             letter.message,
         )
-    data_console().print(table)
+        for letter in letters
+    ]
+    show_table(dict.fromkeys(names, "left"), rows, folded="message")
     click.echo(_summary(letters), err=True)
 
 

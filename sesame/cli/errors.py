@@ -43,6 +43,9 @@ def report(error: Exception) -> ExitCode:
         click.echo(f"sesame: {error}", err=True)
         if remedy := remedy_of(error):
             click.echo(remedy, err=True)
+    elif isinstance(error, OSError) and error.strerror:
+        about = f": {error.filename}" if error.filename else ""
+        click.echo(f"sesame: the system refused: {error.strerror}{about}", err=True)
     else:
         place = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {place[0].filename}:{place[0].lineno}" if place else ""

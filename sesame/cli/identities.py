@@ -14,7 +14,7 @@ from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import json_option, yes_option
-from sesame.cli.output import data_console, side_console, write_json
+from sesame.cli.output import data_console, show_table, side_console, write_json
 
 if TYPE_CHECKING:
     from sesame.identities import Case, Side
@@ -74,12 +74,11 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     if not rows:
         click.echo("No doubtful identities.", err=True)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("student", "other", "why", "state", "since"):
-        table.add_column(column)
-    for number, other, evidence, state, raised_at in rows:
-        table.add_row(number, other or "(itself)", _why(evidence), state, _time(raised_at))
-    data_console().print(table)
+    shown = [
+        (number, other or "(itself)", _why(evidence), state, _time(raised_at))
+        for number, other, evidence, state, raised_at in rows
+    ]
+    show_table(dict.fromkeys(("student", "other", "why", "state", "since"), "left"), shown)
 
 
 @identities.command()

@@ -2,28 +2,66 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Justify = Literal["left", "right"]
 
 WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
+_WIDTH_MEASURED = 10_000  # columns, more than any table needs
+_FOLDED_WIDTH_MIN = 30
+
+_LITERAL: Final[dict[str, Any]] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
+"""Names of steps and of people are shown as they are, whatever brackets and colons they have."""
 
 
 def data_console() -> Console:
-    """Standard output; colours on a terminal only, and not with NO_COLOR."""
-    width = None if sys.stdout.isatty() else WIDTH_ELSEWHERE
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+    """Standard output; colours on a terminal only, and not with NO_COLOR. Nothing, if it is closed."""
+    out = sys.stdout or io.StringIO()
+    width = None if out.isatty() else WIDTH_ELSEWHERE
+    return Console(file=out, width=width, **_LITERAL)
+
+
+def show_table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], *, folded: str = "") -> None:
+    """Write a table to standard output. On a narrow terminal its lines run on: no value is cut, so that an id
+    or a state can be read, and copied.
+
+    Args:
+        columns: name to how it is aligned.
+        rows: a value for each column.
+        folded: the column of running text, which takes several lines where there is little room.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in columns.items():
+        runs_on = name == folded
+        table.add_column(
+            name,
+            justify=justify,
+            no_wrap=not runs_on,
+            overflow="fold",
+            min_width=_FOLDED_WIDTH_MIN if runs_on else None,
+        )
+    for row in rows:
+        table.add_row(*row)
+    console = data_console()
+    wide = console.options.update(max_width=_WIDTH_MEASURED)
+    console.width = max(console.width, Measurement.get(console, wide, table).minimum)
+    console.print(table)
 
 
 def side_console() -> Console:
     """Standard error, for progress and remarks."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, **_LITERAL)
 
 
 def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:

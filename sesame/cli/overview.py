@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
-from rich.table import Table
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
-from sesame.cli.output import data_console, write_json
+from sesame.cli.output import Justify, data_console, show_table, write_json
+
+if TYPE_CHECKING:
+    from sesame.diagnosis.overview import Overview
+
+_COUNTS = ("provisioned", "waiting", "failed", "outstanding")
+_SECONDS = ("p50", "p95", "p99", "max")
 
 
 @click.command()
@@ -16,7 +23,6 @@ from sesame.cli.output import data_console, write_json
 @pass_context
 def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
-    from sesame.diagnosis.overview import Overview
     from sesame.diagnosis.overview import overview as look
 
     app = context.looking
@@ -41,30 +47,16 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     console.print(
         f"inside 15 min: {found.within_15_min}, inside 60 min: {found.within_60_min}, beyond: {found.beyond}"
     )
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in (
-        "target",
-        "state",
-        "provisioned",
-        "waiting",
-        "failed",
-        "outstanding",
-        "p50",
-        "p95",
-        "p99",
-        "max",
-    ):
-        table.add_column(column, justify="left" if column in ("target", "state") else "right")
-    for name in (*app.settings.targets, "all"):
-        counts = found.targets.get(name, {})
-        seconds = found.seconds.get(name, {})
-        table.add_row(
-            name,
-            found.consumers.get(name, {}).get("state", ""),
-            *(
-                str(counts.get(s, 0)) if counts else ""
-                for s in ("provisioned", "waiting", "failed", "outstanding")
-            ),
-            *(f"{seconds[q]:.2f} s" if q in seconds else "" for q in ("p50", "p95", "p99", "max")),
-        )
-    console.print(table)
+    columns: dict[str, Justify] = {"target": "left", "state": "left"}
+    columns |= dict.fromkeys((*_COUNTS, *_SECONDS), "right")
+    show_table(columns, [_row(found, name) for name in (*app.settings.targets, "all")])
+
+
+def _row(found: Overview, name: str) -> list[str]:
+    counts, seconds = found.targets.get(name, {}), found.seconds.get(name, {})
+    return [
+        name,
+        found.consumers.get(name, {}).get("state", ""),
+        *(str(counts.get(state, 0)) if counts else "" for state in _COUNTS),
+        *(f"{seconds[q]:.2f} s" if q in seconds else "" for q in _SECONDS),
+    ]

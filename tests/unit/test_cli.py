@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -329,3 +330,10 @@ def test_a_command_that_lacks_an_argument_is_wrong_usage(command: list[str]) -> 
     result = sesame(*command)
     assert result.exit_code == 2
     assert "Error: Missing" in result.stderr
+
+
+def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    result = CliRunner().invoke(group_raising(full), ["work"])
+    assert result.stderr == "sesame: the system refused: No space left on device\n"
+    assert result.exit_code == 1

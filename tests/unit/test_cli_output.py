@@ -1,0 +1,54 @@
+"""What a command writes: nothing cut, nothing interpreted, whatever the output is."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from sesame.cli.output import data_console, show_table, side_console
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "dumb")
+    return terminal
+
+
+def test_no_value_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = narrow_terminal(monkeypatch)
+    show_table({"id": "left", "state": "right"}, [("cf90804295df", "misconfigured")])
+    assert "cf90804295df" in narrow.getvalue()
+    assert "misconfigured" in narrow.getvalue()
+
+
+def test_running_text_takes_several_lines_and_loses_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow = narrow_terminal(monkeypatch)
+    text = "the login is held by an entry that does not carry this student number"
+    show_table({"id": "left", "message": "left"}, [("cf90804295df", text)], folded="message")
+    assert len(narrow.getvalue().splitlines()) > 2
+    assert set(text.split()) <= set(narrow.getvalue().split())
+
+
+def test_a_step_with_brackets_and_colons_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    label = "Licence 2 [parcours bi] :sun: [/fin]"
+    data_console().print(label)
+    side_console().print(label)
+    show_table({"step": "left"}, [(label,)])
+    shown = capsys.readouterr()
+    assert shown.out.count(label) == 2
+    assert label in shown.err
+
+
+def test_a_closed_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    show_table({"id": "left"}, [("x",)])
+    assert sys.stdout is None
