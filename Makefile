@@ -21,12 +21,12 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers node demo stop test check lint types layers schemas docs format pages lock clean
+.PHONY: help setup python servers machine demo stop test check lint types layers schemas docs format pages lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-setup: python servers node ## Install all that the project needs: the locked environment and Debian packages
+setup: python machine ## Install all that the project needs: the locked environment and Debian packages
 
 python: ## Install the locked Python environment only
 	@scripts/setup-python
@@ -34,8 +34,8 @@ python: ## Install the locked Python environment only
 servers: # slapd and Dovecot, which demo and tests start for themselves
 	@scripts/setup-debian servers
 
-node: # Node.js, which the check of the AsyncAPI document runs on
-	@scripts/setup-debian node
+machine: # all of the Debian packages that the tests use
+	@scripts/setup-debian servers node postgres java browser prometheus
 
 demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 JSON=FILE KEEP=1
 	@"$(BIN)/python" -m sandbox.demo run --students "$(STUDENTS)" \
@@ -45,7 +45,7 @@ stop: ## End what `make demo KEEP=1` left running
 	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" -m sandbox.demo stop; fi
 
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
-	@scripts/setup-debian servers node || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
+	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) check
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile $(TESTS)
 
