@@ -17,7 +17,7 @@ from pipeline.effects.entry import Entry, letter_of
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.engine import Backoff, Turn
 from pipeline.errors import fault
-from pipeline.store import accounts, parking, target_states
+from pipeline.store import accounts, dead_letters, parking, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind
 from pipeline.store.target_states import Conclusion, State
@@ -56,14 +56,29 @@ class Ending:
 
     def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
         """Record what was reached; who returns too late comes again and is compared."""
+        reached = {
+            number: (entry.work[number], outcome, self.final(entry.work[number], outcome))
+            for number, outcome in outcomes.items()
+        }
         with self._database.write() as connection:
             now = self._database.now(connection)
-            lost = []
-            for number, outcome in outcomes.items():
-                if not self._conclude(connection, entry.work[number], outcome, now):
-                    lost.append(number)
-                    self._come_back(connection, entry.work[number], now)
-            target_states.mark_suspect(connection, self._target, lost)
+            written = target_states.conclude(
+                connection,
+                self._database,
+                self._target,
+                [_conclusion(*each) for each in reached.values()],
+                now,
+            )
+            done = [number for number in written if isinstance(reached[number][2], Done)]
+            lettered = dead_letters.students_with_some(connection, self._target, done)
+            for number, (entered, _, outcome) in reached.items():
+                if number not in written:
+                    self._come_back(connection, entered, now)
+                    continue
+                self._settle(connection, entered, outcome, now)
+                if number in lettered:
+                    self._resolve(connection, entered, now)
+            target_states.mark_suspect(connection, self._target, sorted(reached.keys() - written))
 
     def give_back(self, entry: Entry, *, unknown: bool) -> None:
         """End the leases without an outcome: the target was down, or refused the consumer.
@@ -113,13 +128,9 @@ class Ending:
             topic = catalogue.by_lane(catalogue.OUTCOMES, turn.lane)
             outbox.enqueue(connection, message, topic, turn.lane)
 
-    def _conclude(self, connection: Connection, entered: Entered, given: HandlerOutcome, now: float) -> bool:
-        outcome = self.final(entered, given)
-        if not target_states.conclude(connection, self._target, _conclusion(entered, given, outcome), now):
-            return False
+    def _settle(self, connection: Connection, entered: Entered, outcome: HandlerOutcome, now: float) -> None:
         if isinstance(outcome, Done):
             self._unpark(connection, entered)
-            self._resolve(connection, entered, now)
         elif isinstance(outcome, Waiting):
             recheck_s = outcome.recheck_after_s if outcome.recheck_after_s is not None else self._recheck_s
             why = Why(Kind.WAITING, now + recheck_s, outcome.reason, owed=False)
@@ -141,7 +152,6 @@ class Ending:
                 version=entered.account.version,
             )
             bury(connection, self._database, letter)
-        return True
 
     def _resolve(self, connection: Connection, entered: Entered, now: float) -> None:
         how: Literal["replayed", "newer_success"] = "replayed" if entered.replays else "newer_success"

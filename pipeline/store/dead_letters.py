@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, func, select, update
@@ -55,6 +56,16 @@ def unresolved(
         if wanted is not None:
             query = query.where(column == wanted)
     return [_letter(row) for row in connection.execute(query).mappings()]
+
+
+def students_with_some(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> set[str]:
+    """Which of these students have dead letters of this consumer that need somebody."""
+    if not student_numbers:
+        return set()
+    query = select(d.c.student_number).where(
+        d.c.consumer == consumer, d.c.student_number.in_(student_numbers), d.c.resolved_at.is_(None)
+    )
+    return set(connection.execute(query).scalars())
 
 
 def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:

@@ -11,9 +11,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, and_, func, select, update
+from sqlalchemy import Connection, Row, RowMapping, bindparam, func, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import target_states as t
@@ -120,19 +120,7 @@ def lease(
     """
     if not epochs:
         return set()
-    statement = database.insert(t).values(
-        [
-            {
-                "target": target,
-                "student_number": number,
-                "lease_owner": owner,
-                "lease_epoch": epoch,
-                "lease_until": until,
-                "sequence": 0,
-            }
-            for number, epoch in epochs.items()
-        ]
-    )
+    statement = database.insert(t)
     new = statement.excluded
     taken = connection.execute(
         statement.on_conflict_do_update(
@@ -144,23 +132,75 @@ def lease(
                 "sequence": new.sequence,
             },
             where=t.c.lease_epoch == new.lease_epoch - 1,
-        ).returning(t.c.student_number)
+        ).returning(t.c.student_number),
+        [
+            {
+                "target": target,
+                "student_number": number,
+                "lease_owner": owner,
+                "lease_epoch": epochs[number],
+                "lease_until": until,
+                "sequence": 0,
+            }
+            for number in sorted(epochs)  # in one order, so that two processes cannot wait for each other
+        ],
     )
     return {row.student_number for row in taken}
 
 
-def conclude(connection: Connection, target: str, ended: Conclusion, now: float) -> bool:
-    """Write a turn's end and give the lease back. False, and nothing written, if the lease was lost."""
-    still_ours = and_(
-        t.c.target == target,
-        t.c.student_number == ended.student_number,
-        t.c.lease_epoch == ended.epoch,
-    )
-    row = connection.execute(select(t).where(still_ours)).one_or_none()
-    if row is None:
-        return False
+def conclude(
+    connection: Connection, database: Database, target: str, ended: Sequence[Conclusion], now: float
+) -> set[str]:
+    """Write how turns ended, at most one for each student, and give their leases back.
+
+    Returns:
+        Whose end was written. Those who are missing had lost their lease, and nothing was written for them.
+    """
+    if not ended:
+        return set()
+    numbers = [each.student_number for each in ended]
+    query = select(t).where(t.c.target == target, t.c.student_number.in_(numbers))
+    rows = {
+        row.student_number: row
+        for row in connection.execute(database.locking(query.order_by(t.c.student_number)))
+    }
+    values = [
+        _ended(each, row, now)
+        for each in ended
+        if (row := rows.get(each.student_number)) is not None and row.lease_epoch == each.epoch
+    ]
+    if values:
+        connection.execute(_CONCLUDE, [{"of_target": target, **each} for each in values])
+    return {str(each["of_student"]) for each in values}
+
+
+_ENDED: Final = (
+    "lease_owner",
+    "state",
+    "state_version",
+    "sequence",
+    "reason",
+    "pending",
+    "since",
+    "suspect",
+    "applied_version",
+    "applied_at",
+    "digest",
+    "replayed_event_id",
+)
+# One statement for a whole batch: building one for each student costs more than the database does.
+_CONCLUDE: Final = (
+    update(t)
+    .where(t.c.target == bindparam("of_target"), t.c.student_number == bindparam("of_student"))
+    .values({name: bindparam(f"new_{name}", type_=t.c[name].type) for name in _ENDED})
+)
+
+
+def _ended(ended: Conclusion, row: Row[Any], now: float) -> dict[str, object]:
+    """The row as the turn's end leaves it."""
     same = (row.state, row.state_version, row.reason) == (ended.state, ended.state_version, ended.reason)
-    values: dict[str, object] = {
+    applied = ended.applied_version is not None
+    values = {
         "lease_owner": row.lease_owner if ended.unknown else None,
         "state": ended.state,
         "state_version": ended.state_version,
@@ -169,16 +209,12 @@ def conclude(connection: Connection, target: str, ended: Conclusion, now: float)
         "pending": json.dumps(list(ended.pending), ensure_ascii=False),
         "since": row.since if same and row.since is not None else now,
         "suspect": ended.suspect or ended.unknown,
+        "applied_version": max(row.applied_version, ended.applied_version or 0),
+        "applied_at": now if applied else row.applied_at,
+        "digest": ended.digest if applied else row.digest,
+        "replayed_event_id": ended.replayed_event_id or row.replayed_event_id,
     }
-    if ended.applied_version is not None:
-        values |= {
-            "applied_version": max(row.applied_version, ended.applied_version),
-            "applied_at": now,
-            "digest": ended.digest,
-        }
-    if ended.replayed_event_id is not None:
-        values["replayed_event_id"] = ended.replayed_event_id
-    return bool(connection.execute(update(t).where(still_ours).values(**values)).rowcount)
+    return {"of_student": ended.student_number, **{f"new_{name}": value for name, value in values.items()}}
 
 
 def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[str]) -> None:

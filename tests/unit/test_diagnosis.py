@@ -80,7 +80,7 @@ class Desk:
             target_states.lease(connection, self.database, target, {LEA: epoch}, owner="x", until=START)
             applied = version if state is State.PROVISIONED else None
             ended = Conclusion(LEA, epoch, state, version, 1, applied_version=applied, **more)  # type: ignore[arg-type]
-            assert target_states.conclude(connection, target, ended, START - 30)
+            assert target_states.conclude(connection, self.database, target, [ended], START - 30)
 
     def parked(self, target: str, **changes: object) -> None:
         with self.database.write() as connection:

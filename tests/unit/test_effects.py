@@ -90,7 +90,7 @@ def leader_has(plant: Plant, number: str, version: int) -> None:
         ended = Conclusion(
             number, epoch, State.PROVISIONED, version, sequence=1, applied_version=version, digest="d"
         )
-        assert target_states.conclude(connection, "directory", ended, now=0.0)
+        assert target_states.conclude(connection, plant.database, "directory", [ended], now=0.0)
 
 
 # --- doubt ----------------------------------------------------------------------------------------

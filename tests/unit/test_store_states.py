@@ -25,7 +25,7 @@ def lease(database: Database, number: str, epoch: int, *, owner: str = "here", u
 
 def conclude(database: Database, ended: Conclusion, now: float = START) -> bool:
     with database.write() as connection:
-        return target_states.conclude(connection, TARGET, ended, now)
+        return bool(target_states.conclude(connection, database, TARGET, [ended], now))
 
 
 def state(database: Database, number: str) -> TargetState:
@@ -54,6 +54,18 @@ def test_nothing_is_recorded_under_a_lease_that_was_lost(database: Database) -> 
     lease(database, "A", 2, owner="elsewhere")
     assert not conclude(database, done("A", 1, 3))
     assert state(database, "A").applied_version == 0
+
+
+def test_of_a_batch_only_the_ends_under_a_lost_lease_are_not_recorded(database: Database) -> None:
+    for number in "ABC":
+        lease(database, number, 1)
+    lease(database, "B", 2, owner="elsewhere")
+    with database.write() as connection:
+        ends = [done(number, 1, 3) for number in "CBAD"]  # of D nothing is known at all
+        assert target_states.conclude(connection, database, TARGET, ends, START) == {"A", "C"}
+        assert target_states.conclude(connection, database, TARGET, [], START) == set()
+    assert {number: state(database, number).applied_version for number in "ABC"} == {"A": 3, "B": 0, "C": 3}
+    assert state(database, "B").abandoned
 
 
 def test_an_applied_version_never_falls(database: Database) -> None:
@@ -195,6 +207,6 @@ def test_only_the_newest_epoch_can_ever_conclude(steps: list[tuple[int, int]]) -
             assert bool(took) is (newest == 0 or leased == newest + 1)
             newest = max(newest, leased if took else 0)
             if newest:
-                concluded = target_states.conclude(connection, TARGET, done("A", ended, 1), START)
-                assert concluded is (ended == newest)
+                concluded = target_states.conclude(connection, database, TARGET, [done("A", ended, 1)], START)
+                assert bool(concluded) is (ended == newest)
     database.close()

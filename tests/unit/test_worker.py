@@ -426,7 +426,7 @@ def test_a_followers_replay_goes_by_what_the_leader_has_recorded(mailbox: Plant)
     with mailbox.database.write() as connection:
         target_states.lease(connection, mailbox.database, "directory", {"A": 1}, owner="d", until=0.0)
         ended = target_states.Conclusion("A", 1, State.PROVISIONED, 2, sequence=1, applied_version=2)
-        assert target_states.conclude(connection, "directory", ended, now=0.0)
+        assert target_states.conclude(connection, mailbox.database, "directory", [ended], now=0.0)
     mailbox.replay("A")
     mailbox.start()
     mailbox.until(lambda: mailbox.applied("A") == 2)

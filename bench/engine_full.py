@@ -1,0 +1,55 @@
+"""How many students one process carries when the target costs nothing: log, leases, versions, outcomes.
+
+The whole order of effects, as shipped: one bell each, the lease and the newest account from the store, the
+outcome acknowledged by the log, the applied version recorded, the offset committed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bench.plant import Nothing, account_of, bell, embedded, fill, migrated, numbers, ring, running, until
+from bench.rows import Row, middle
+from pipeline.engine import Limits
+from pipeline.eventlog.sqlite import SqliteEventLog
+from schemas import catalogue
+
+STUDENTS = 20_000
+PARTITIONS = 4
+BATCH = 200
+SQLITE_WANTED = 2_000.0
+
+
+def on_sqlite(students: int = STUDENTS, batch_size: int = BATCH) -> float:
+    """Students per second on the embedded log and store."""
+    with TemporaryDirectory(prefix="sesame-bench-") as name, migrated(embedded(Path(name))) as database:
+        log = SqliteEventLog(Path(name) / "log.db")
+        log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
+        chosen = numbers(students)
+        fill(database, map(account_of, chosen))
+        ring(log, map(bell, chosen))
+        handler = Nothing(batch_size)
+        begun = time.perf_counter()
+        with running(log, database, handler, limits(batch_size)) as observer:
+            until(lambda: handler.done >= students, observer)
+            elapsed_s = time.perf_counter() - begun
+        log.close()
+    return students / elapsed_s
+
+
+def limits(batch_size: int) -> Limits:
+    """Bounds under which batches fill up."""
+    return Limits(batch_size=batch_size, linger_s=0.02, in_hand_max=10 * batch_size)
+
+
+def rows(runs: int) -> Sequence[Row]:
+    """Measure."""
+    return [Row("engine-full-sqlite", "students/s", middle(on_sqlite, runs), limit=SQLITE_WANTED)]
+
+
+if __name__ == "__main__":
+    for each in (10, 50, 200, 500):
+        print(each, on_sqlite(batch_size=each))

@@ -1,0 +1,102 @@
+"""A row of the table of benchmarks: what was measured, what it is compared with, and whether that is good."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+_DIGITS = 3
+
+Compared = Literal["at least", "at most"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        name: of the row; stable, so that two runs can be compared.
+        unit: of `ours` and of the peers.
+        ours: Sésame's figure.
+        limit: what `ratio` (or, without a ratio, `ours`) is to reach or to stay under.
+        compared: which of the two.
+        ratio: ours against what it is measured beside in the same run, where there is something.
+        peers: others' figures, same unit, same run.
+        note: what a reader must know to read the figure.
+    """
+
+    name: str
+    unit: str
+    ours: float
+    limit: float | None = None
+    compared: Compared = "at least"
+    ratio: float | None = None
+    peers: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the figure is what is wanted; a row without a limit always is."""
+        if self.limit is None:
+            return True
+        value = self.ours if self.ratio is None else self.ratio
+        return value >= self.limit if self.compared == "at least" else value <= self.limit
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as `make bench JSON=FILE` writes it."""
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "ours": rounded(self.ours),
+            "limit": self.limit,
+            "compared": self.compared,
+            "peers": {name: rounded(value) for name, value in self.peers.items()},
+            "ratio": None if self.ratio is None else rounded(self.ratio),
+            "wanted": self.wanted,
+            "note": self.note,
+        }
+
+
+def rounded(value: float) -> float:
+    """Three significant digits at least: what a noisy machine can say."""
+    return round(value) if abs(value) >= 10**_DIGITS else float(f"{value:.{_DIGITS}g}")
+
+
+def middle(measure: Callable[[], float], runs: int) -> float:
+    """The median of several runs."""
+    return median(measure() for _ in range(runs))
+
+
+def side_by_side(measures: Mapping[str, Callable[[], float]], runs: int) -> dict[str, float]:
+    """The median of each, the runs taken in turn: what disturbs the machine disturbs all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in measures}
+    for _ in range(runs):
+        for name, measure in measures.items():
+            taken[name].append(measure())
+    return {name: median(values) for name, values in taken.items()}
+
+
+def table(rows: Iterable[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        "| Row | Ours | Unit | Beside | Ratio | Wanted | |",
+        "|---|---:|---|---|---:|---:|---|",
+    ]
+    for row in rows:
+        peers = ", ".join(f"{name} {rounded(value):g}" for name, value in row.peers.items())
+        ratio = "" if row.ratio is None else f"{rounded(row.ratio):g}"
+        limit = "" if row.limit is None else f"{'≥' if row.compared == 'at least' else '≤'} {row.limit:g}"
+        verdict = "" if row.limit is None else ("yes" if row.wanted else "**no**")
+        lines.append(
+            f"| `{row.name}` | {rounded(row.ours):g} | {row.unit} | {peers} | {ratio} | {limit} | {verdict} |"
+        )
+    return "\n".join(lines)
+
+
+def write_json(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows for a program to read."""
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n", encoding="utf-8")
