@@ -79,11 +79,14 @@ StudentNumber = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-
 
 
 class Person(Model):
-    """Names exactly as the registrar gave them (Unicode NFC), and what targets need besides."""
+    """Names exactly as the registrar gave them (Unicode NFC), and what targets need besides.
 
-    birth_name: str  # nom de famille (patronymique)
+    Who has one name only has either no birth name or no given name: it is empty.
+    """
+
+    birth_name: str = ""  # nom de famille (patronymique)
     usage_name: str | None = None  # nom d'usage; shown instead of the birth name when present
-    given_name: str
+    given_name: str = ""
     preferred_given_name: str | None = None  # prénom d'usage; shown instead of the given name
     language: str = "fr"  # BCP 47, "fr" or "en"
 
@@ -101,6 +104,16 @@ class Person(Model):
     def display_name(self) -> str:
         """Accented, given name first (SupAnn's displayName)."""
         return f"{self.shown_given_name} {self.family_name}".strip()
+
+    @property
+    def filed_name(self) -> str:
+        """What the person is filed under: the family name, or the only name that there is."""
+        return self.family_name.strip() or self.shown_given_name.strip()
+
+    @property
+    def called_name(self) -> str:
+        """What a message calls the person: the given name, or the only name that there is."""
+        return self.shown_given_name.strip() or self.family_name.strip()
 
 
 class Enrolment(Model):

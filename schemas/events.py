@@ -76,15 +76,26 @@ class RegistrarFact(Event):
 class EnrolmentRecorded(RegistrarFact):
     """The registrar holds this enrolment, in this state. The highest source sequence of a step wins."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"properties": {"birth_name": {"type": "string"}}, "required": ["birth_name"]},
+            "else": {"properties": {"given_name": {"type": "string"}}, "required": ["given_name"]},
+        }
+    )
+
     type: ClassVar[str] = "fr.sesame.enrolment.recorded.v1"
     step_label: Text = Field(description="Name of the step, for people.")
     component: Code = Field(description="Component (composante), e.g. `SCI`.")
     primary: bool = Field(description="Whether this is the student's main step of that year.")
     administrative: Administrative = Field(description="State of the administrative enrolment.")
     pedagogical: Pedagogical = Field(description="State of the pedagogical enrolment.")
-    birth_name: Text = Field(description="Family name at birth (nom de famille).")
+    birth_name: Text | None = Field(
+        None, description="Family name at birth (nom de famille). Absent: the person has a given name only."
+    )
     usage_name: Text | None = Field(None, description="Name in use (nom d'usage), if any.")
-    given_name: Text = Field(description="First given name.")
+    given_name: Text | None = Field(
+        None, description="First given name. Absent: the person has one name only, the family name."
+    )
     preferred_given_name: Text | None = Field(
         None, description="Preferred given name (prénom d'usage), if any."
     )
@@ -92,6 +103,12 @@ class EnrolmentRecorded(RegistrarFact):
     ine: Ine | None = Field(None, description="National student number (INE), if known.")
     personal_mail: Text | None = Field(None, description="Personal mail address, if known.")
     language: Language | None = Field(None, description="Preferred language, if known.")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.birth_name is None and self.given_name is None:
+            raise ValueError("a person has a family name, a given name, or both")
+        return self
 
 
 class EnrolmentCancelled(RegistrarFact):

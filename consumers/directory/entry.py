@@ -169,7 +169,7 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
     affiliations = _affiliations(account)
     values: dict[str, Iterable[str]] = {
         "cn": [_plain(f"{person.family_name} {person.shown_given_name}") or account.login],
-        "sn": [person.family_name.strip() or account.login],
+        "sn": [person.filed_name or account.login],  # MUST of person: an only name stands there
         "givenName": [person.shown_given_name],
         "displayName": [person.display_name],
         "mail": [account.mail],

@@ -61,7 +61,7 @@ class Welcome:
         """
         language = _language(account)
         words = {
-            "name": _one_line(account.person.shown_given_name),
+            "name": _one_line(account.person.called_name),
             "mail": account.mail,
             "login": account.login,
             "portal": self.portal_url,

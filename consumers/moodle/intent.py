@@ -7,6 +7,9 @@ student's.
 A name above Moodle's 100 characters is shortened, at a word where possible, and ends with an ellipsis. It
 is never cut silently: the outcome carries a note. It is not a dead letter, because a name is for display
 only: identity rests on the student number, and nobody should be kept out of their courses by a long name.
+
+Moodle refuses a user without a first name or without a last one. Who has one name only gets it as the last
+name, by which lists are sorted, and `missing_name` as the first name.
 """
 
 from __future__ import annotations
@@ -41,8 +44,8 @@ def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = Fal
         # The person's names are gone from the account: access stays shut, cohorts are left, no field is
         # touched.
         return Wanted(account.student_number, {}, suspended=True, cohorts={}, create=False, compare=compare)
-    first, last = shortened(account.person.shown_given_name), shortened(account.person.family_name)
-    if not first or not last:
+    first, last = names_of(account, settings)
+    if not last:
         return Fault(Cause.NAME_MISSING)
     if not _USERNAME.fullmatch(account.login) or len(account.login) > _COLUMN_CHARS_MAX:
         return Fault(Cause.LOGIN_INVALID)
@@ -65,6 +68,13 @@ def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = Fal
         create=account.access_open,
         compare=compare,
     )
+
+
+def names_of(account: Account, settings: MoodleSettings) -> tuple[str, str]:
+    """First and last name as Moodle shows them; the last one is empty if the account has no name at all."""
+    person = account.person
+    given, family = shortened(person.shown_given_name), shortened(person.family_name)
+    return (given, family) if given and family else (settings.missing_name, family or given)
 
 
 def shortened(name: str) -> str:

@@ -32,6 +32,7 @@ class MoodleSettings(BaseModel):
             like a value that is too long), before the batch is split.
         retry_wait_s_max: the longest pause between two of these attempts; pauses are jittered.
         auth: the authentication plugin of the users created.
+        missing_name: the first name of somebody who has one name only; Moodle takes no blank one.
         languages: language of a person (BCP 47) to a language pack *installed* on the site, e.g. `{"fr":
             "fr"}`.
             Empty: the language is left to Moodle. A site refuses a user whose pack is absent.
@@ -57,6 +58,7 @@ class MoodleSettings(BaseModel):
     write_attempts: int = Field(default=3, ge=1, le=10)
     retry_wait_s_max: Seconds = 2.0
     auth: str = "cas"
+    missing_name: str = Field(default=".", min_length=1, max_length=100)
     languages: Mapping[str, str] = Field(default_factory=dict)
     operator_recheck_s: Seconds = 3600.0
     membership_age_s_max: Seconds = 60.0

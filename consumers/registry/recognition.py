@@ -7,7 +7,8 @@ are kept. Homonyms with other birth dates are not in doubt.
 One number is compared with itself when the registrar changes who holds it. People change their family name,
 or their given name, and typing errors change a birth date; hardly ever two of these at once. So a holder is
 **recognised** when the INE is the same, or when two of family name, given name and birth date agree. Names
-agree when they share a word, birth and usage name alike, or are spelt almost alike.
+agree when they share a word, birth and usage name alike, or are spelt almost alike. Of somebody who has one
+name only, now or then, it and the birth date must agree: nobody knows which of two names it is.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ _WORD_LETTERS_MIN: Final = 2  # initials and particles of one letter tell nobody
 
 
 def fingerprints(identity: Identity, ine: str | None) -> dict[str, str]:
-    """Kind to value. A name of which nothing is left in ASCII is compared as it is written."""
-    names = [ascii_word(name).replace("-", "") or name for name in (identity.birth_name, identity.given_name)]
+    """Kind to value. A name of which nothing is left in ASCII is compared as it is written; an only name is
+    the same as a family name and as a given name."""
+    given = (identity.birth_name, identity.given_name)
+    names = [ascii_word(name).replace("-", "") or name for name in given if name]
     prints = {"birth": _hash(*names, identity.birth_date.isoformat())}
     return prints | ({"ine": _hash(ine.upper())} if ine else {})
 
@@ -48,14 +51,21 @@ def recognised(before: Identity, after: Identity, ine: str | None, ine_after: st
     """
     if ine and ine_after and ine.upper() == ine_after.upper():
         return True
+    same_day = before.birth_date == after.birth_date
+    if not all((before.birth_name, before.given_name, after.birth_name, after.given_name)):
+        return same_day and _agree(_all_names(before), _all_names(after))
     agreeing = (
-        before.birth_date == after.birth_date,
+        same_day,
         _agree((before.birth_name, before.usage_name), (after.birth_name, after.usage_name)),
         _agree(
             (before.given_name, before.preferred_given_name), (after.given_name, after.preferred_given_name)
         ),
     )
     return sum(agreeing) >= AGREEING_MIN
+
+
+def _all_names(identity: Identity) -> tuple[str | None, ...]:
+    return (identity.birth_name, identity.usage_name, identity.given_name, identity.preferred_given_name)
 
 
 def _agree(before: Iterable[str | None], after: Iterable[str | None]) -> bool:

@@ -96,4 +96,5 @@ class RegistrarFacts:
 
 
 def _identity(event: EnrolmentRecorded) -> Identity:
-    return Identity.model_validate({name: getattr(event, name) for name in _WHO})
+    said = {name: getattr(event, name) for name in _WHO}
+    return Identity.model_validate({name: value for name, value in said.items() if value is not None})

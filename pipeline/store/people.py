@@ -20,11 +20,14 @@ from schemas.account import Account, Enrolment, Hold, Model
 
 
 class Identity(Model):
-    """Who a person is, as the registrar last said. Never leaves the registry as a whole."""
+    """Who a person is, as the registrar last said. Never leaves the registry as a whole.
 
-    birth_name: str
+    Who has one name only has either no birth name or no given name: it is empty.
+    """
+
+    birth_name: str = ""
     usage_name: str | None = None
-    given_name: str
+    given_name: str = ""
     preferred_given_name: str | None = None
     birth_date: date
     language: str | None = Field(default=None, description="the registrar's; the student's own choice wins")

@@ -4,6 +4,7 @@
 name = "scolarite"        # the feed's name in the events
 form = "delimited"        # or json_lines
 payment_required = false
+one_name = false         # true: who has no family name, or no given name, has one name only
 
 [fields]
 student_number = "NUM_ETU"                                      # a column
@@ -30,7 +31,8 @@ from producers.registrar.profile import Column, Form, Profile
 from producers.registrar.rows import EnrolmentRow
 
 BYTES_MAX = 1_000_000
-_TOP = ("name", "form", "payment_required", "fields")
+_TOP = ("name", "form", "payment_required", "one_name", "fields")
+_NAMES = ("birth_name", "given_name")
 _PARTS = ("column", "join", "constant", "values", "default")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # schemas.scalars.Token
 _RESERVED_NAMES = ("apogee", "pegase")
@@ -56,7 +58,8 @@ def _fields() -> dict[str, tuple[bool, tuple[str, ...]]]:
         "state": get_args(EnrolmentRow.model_fields["state"].annotation),
     }
     return {
-        name: (field.is_required(), words.get(name, ())) for name, field in EnrolmentRow.model_fields.items()
+        name: (field.is_required() or name in _NAMES, words.get(name, ()))
+        for name, field in EnrolmentRow.model_fields.items()
     }
 
 
@@ -106,25 +109,34 @@ class _Reading:
         payment = document.get("payment_required", False)
         if not isinstance(payment, bool):
             self.faults.append("payment_required: true or false")
+        one_name = document.get("one_name", False)
+        if not isinstance(one_name, bool):
+            self.faults.append("one_name: true or false")
         fields = document.get("fields")
         if not isinstance(fields, dict):
             self.faults.append("fields: a table [fields] is required: one line per field")
             return None
-        columns = tuple(self._columns(fields))
+        columns = tuple(self._columns(fields, one_name=one_name is True))
         if payment is True and "payment" not in fields:
             self.faults.append("fields.payment: required with payment_required = true")
         if self.faults:
             return None
-        return Profile(str(name), columns, payment_required=payment is True, form=Form(form))
+        return Profile(
+            str(name),
+            columns,
+            payment_required=payment is True,
+            one_name=one_name is True,
+            form=Form(form),
+        )
 
-    def _columns(self, fields: Mapping[str, Any]) -> Iterable[Column]:
+    def _columns(self, fields: Mapping[str, Any], *, one_name: bool) -> Iterable[Column]:
         self._unknown("fields.", fields, tuple(FIELDS))
         for field, (required, words) in FIELDS.items():
             if field in fields:
                 column = self._column(field, fields[field], words)
                 if column is not None:
                     yield column
-            elif required:
+            elif required and not (one_name and field in _NAMES and not fields.keys().isdisjoint(_NAMES)):
                 self.faults.append(f"fields.{field}: required: name a column, or give a constant")
 
     def _column(self, field: str, given: Any, words: tuple[str, ...]) -> Column | None:

@@ -53,7 +53,8 @@ class Outline(NamedTuple):
         if "reason" in fact:
             return cls(_CANCELLED, *(before or cls(_CANCELLED))[1:])
         student = str(fact["student_number"])
-        names = (folded(fact["birth_name"]), folded(fact["given_name"]), str(fact["birth_date"]))
+        written = (fact.get("birth_name") or "", fact.get("given_name") or "")
+        names = (*map(folded, written), str(fact["birth_date"]))
         return cls(
             str(fact["administrative"]),
             _digest(student, *names),

@@ -38,12 +38,17 @@ def path_code(path: str) -> str:
     return re.sub(r"\s*>\s*", "/", path)
 
 
-def pegase() -> Profile:
-    """Pégase. A pedagogical state that the export does not give is pending: nothing opens by omission."""
+def pegase(*, one_name: bool = False) -> Profile:
+    """Pégase. A pedagogical state that the export does not give is pending: nothing opens by omission.
+
+    Args:
+        one_name: see `Profile`.
+    """
     return Profile(
         name="pegase",
         form=Form.JSON_LINES,
         payment_required=False,
+        one_name=one_name,
         columns=(
             Column("student_number", "codeApprenant"),
             Column("ine", "ine"),

@@ -81,12 +81,15 @@ class Profile:
         name: the source named in the events; a feed's memory belongs to it.
         columns: in any order; the file may have more.
         payment_required: whether an enrolment that awaits payment opens no account yet.
+        one_name: whether an empty family name or given name says that the person has one name only;
+            otherwise it is a fault.
         form: how the file is written.
     """
 
     name: str
     columns: tuple[Column, ...]
     payment_required: bool = True
+    one_name: bool = False
     form: Form = Form.DELIMITED
 
     @cached_property
@@ -143,16 +146,18 @@ class Profile:
 _YES_NO = MappingProxyType({"O": "true", "N": "false"})
 
 
-def apogee(*, payment_required: bool = True) -> Profile:
+def apogee(*, payment_required: bool = True, one_name: bool = False) -> Profile:
     """Apogée: CSV with a header, one line per student and step.
 
     Args:
         payment_required: when False, ETA_PMT_IAE = A (awaiting payment) does not keep an enrolment from
             being in force.
+        one_name: see `Profile`.
     """
     return Profile(
         name="apogee",
         payment_required=payment_required,
+        one_name=one_name,
         columns=(
             Column("student_number", "COD_ETU"),
             Column("ine", "COD_NNE_IND"),

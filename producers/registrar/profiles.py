@@ -19,21 +19,22 @@ class UnknownProfile(SesameError):
     exit_code = 2
 
 
-def choose(which: str | Path, *, payment_required: bool = True) -> Profile:
+def choose(which: str | Path, *, payment_required: bool = True, one_name: bool = False) -> Profile:
     """The profile of this name, or the one that the mapping file at this path describes.
 
     Args:
         which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
         payment_required: for Apogée; see `apogee`. A mapping file says it for itself, Pégase by the state.
+        one_name: for Apogée and Pégase; see `Profile`. A mapping file says it for itself.
 
     Raises:
         UnknownProfile: neither.
         MappingUnusable: the mapping file has faults.
     """
     if which == "apogee":
-        return apogee(payment_required=payment_required)
+        return apogee(payment_required=payment_required, one_name=one_name)
     if which == "pegase":
-        return pegase()
+        return pegase(one_name=one_name)
     if str(which).endswith(".toml"):
         return read_mapping(Path(which))
     raise UnknownProfile(

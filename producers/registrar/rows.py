@@ -107,9 +107,9 @@ class EnrolmentRow(StepRow):
     primary: bool
     payment: Literal["awaiting", "paid"] | None = None
     pedagogical: Pedagogical
-    birth_name: Name
+    birth_name: Name | None = None  # of these two one may be missing, if the profile says so
     usage_name: Name | None = None
-    given_name: Name
+    given_name: Name | None = None
     preferred_given_name: Name | None = None
     birth_date: Annotated[date, BeforeValidator(_date)]
     ine: Annotated[str, BeforeValidator(_ine)] | None = None
@@ -138,13 +138,15 @@ def parse(line: Line, profile: Profile) -> Fact | list[Rejection]:
     fields, unknown = profile.take(cells)
     problems += unknown
     row: StepRow | None = None
+    ended = fields.get("state") in _ENDED
     try:
-        ended = fields.get("state") in _ENDED
         row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
     except ValidationError as error:
         found = _problems(error, fields)
     else:
         found = _implausible(row, fields, profile)
+    if not ended:
+        found = [*found, *_nameless(fields, profile)]
     told = {problem[0] for problem in problems}
     problems += [problem for problem in found if problem[0] not in told]
     if row is None or problems:
@@ -191,6 +193,14 @@ def _problems(error: ValidationError, fields: dict[str, str]) -> Iterable[Proble
             yield field, Fault.TOO_LONG, value, f"longer than {each['ctx']['max_length']} characters"
         else:
             yield field, Fault.UNKNOWN_VALUE, value, each["msg"]
+
+
+def _nameless(fields: dict[str, str], profile: Profile) -> Iterable[Problem]:
+    """The names that are missing: both at least if one is enough."""
+    missing = [name for name in ("birth_name", "given_name") if name not in fields]
+    if len(missing) > profile.one_name:
+        for name in missing:
+            yield name, Fault.MISSING_VALUE, "", "the value is missing"
 
 
 def _implausible(row: StepRow, fields: dict[str, str], profile: Profile) -> Iterable[Problem]:

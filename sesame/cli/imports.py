@@ -142,7 +142,11 @@ def import_command(
 
 
 def _profile(named: str | None, settings: RegistrarSettings) -> Profile:
-    return choose(named or settings.mapping or settings.profile, payment_required=settings.payment_required)
+    return choose(
+        named or settings.mapping or settings.profile,
+        payment_required=settings.payment_required,
+        one_name=settings.one_name,
+    )
 
 
 def _explain(file: Path, profile: Profile, lines_max: int, *, as_json: bool) -> None:

@@ -23,6 +23,11 @@ class RegistrarSettings(Section):
         default=True,
         description="Apogée: whether an enrolment that awaits payment is kept from being in force.",
     )
+    one_name: bool = Field(
+        default=False,
+        description="Apogée and Pégase: whether an empty family name or given name says that the person has "
+        "one name only. Without it the line is refused. A mapping file says it for itself.",
+    )
     guard_share: float = Field(
         default=0.05,
         ge=0,

@@ -20,6 +20,7 @@ HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]
 LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
 Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
+ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 
@@ -170,6 +171,11 @@ class MoodleSettings(Section):
     retry_wait_s_max: Seconds = Field(2.0, description="Longest pause between two of these attempts.")
     auth: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")] = Field(
         "cas", description="Authentication plugin of the users created."
+    )
+    missing_name: ShownName = Field(
+        ".",
+        description="First name, in Moodle, of somebody who has one name only: Moodle takes no blank one. "
+        "The name itself is the last name.",
     )
     languages: Mapping[str, str] = Field(
         default_factory=dict,

@@ -96,12 +96,22 @@ def test_an_erased_account_is_shut_and_leaves_its_cohorts_without_a_field_being_
         ({"mail": "elodie.lefevre"}, Cause.EMAIL_INVALID),
         ({"mail": "élodie@etu.univ-exemple.fr"}, Cause.EMAIL_INVALID),
         ({"mail": "e" * 90 + "@etu.univ-exemple.fr"}, Cause.EMAIL_INVALID),
-        ({"person": Person(birth_name="  ", given_name="Élodie")}, Cause.NAME_MISSING),
-        ({"person": Person(birth_name="Lefèvre", given_name="")}, Cause.NAME_MISSING),
+        ({"person": Person(birth_name="  ", given_name=" ")}, Cause.NAME_MISSING),
+        ({"person": Person()}, Cause.NAME_MISSING),
     ],
 )
 def test_what_moodle_would_refuse_or_wipe_is_not_sent(changes: dict[str, Any], cause: Cause) -> None:
     assert wanted_of(account(**changes), SETTINGS) == Fault(cause)
+
+
+@pytest.mark.parametrize("person", [Person(birth_name="Suharto"), Person(given_name="Suharto")])
+def test_an_only_name_is_the_last_name_and_the_settings_say_what_the_first_one_is(person: Person) -> None:
+    fields = wanted(account(person=person)).fields
+    assert (fields["firstname"], fields["lastname"]) == (".", "Suharto")
+    settings = SETTINGS.model_copy(update={"missing_name": "(sans prénom)"})
+    other = wanted_of(account(person=person), settings)
+    assert isinstance(other, Wanted)
+    assert (other.fields["firstname"], other.fields["lastname"]) == ("(sans prénom)", "Suharto")
 
 
 def test_a_long_name_is_shortened_at_a_word_and_says_so() -> None:

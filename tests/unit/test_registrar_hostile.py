@@ -92,7 +92,7 @@ def test_names_are_published_as_given_without_being_run_or_changed(imported: Imp
         "Énora 🎓",
     ):
         assert names[name] == 1, name
-    assert not any("\u202e" in name or "\u0301" in name for name in names)
+    assert not any("\u202e" in name or "\u0301" in name for name in names if name)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -122,6 +122,19 @@ def test_payment_counts_only_if_the_mapping_says_so(registrar: Registrar, tmp_pa
     assert event.administrative is Administrative.AWAITING_PAYMENT
 
 
+def test_a_mapping_may_have_one_column_for_the_name_and_say_so(registrar: Registrar, tmp_path: Path) -> None:
+    registrar.export.write_text(HEADER + LINE, encoding="utf-8")
+    [given] = [line for line in WHOLE.splitlines() if line.startswith("given_name")]
+    report = registrar.import_(
+        registrar.export, profile=mapped(tmp_path, "one_name = true\n" + WHOLE.replace(given, ""))
+    )
+    assert (report.recorded, report.rejected) == (1, 0)
+    event = registrar.log.messages[0].event
+    assert isinstance(event, EnrolmentRecorded)
+    assert event.birth_name
+    assert event.given_name is None
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -132,6 +145,7 @@ def test_payment_counts_only_if_the_mapping_says_so(registrar: Registrar, tmp_pa
         ("[fields]", 'form = "xml"\n[fields]', "form: one of delimited, json_lines"),
         ("[fields]", "payment_required = 1\n[fields]", "payment_required: true or false"),
         ("[fields]", "payment_required = true\n[fields]", "fields.payment: required"),
+        ("[fields]", 'one_name = "yes"\n[fields]', "one_name: true or false"),
         ("[fields]", "[champs]", "fields: a table [fields] is required"),
         ('birth_name = "Nom"', "", "fields.birth_name: required"),
         ('birth_name = "Nom"', 'birthname = "Nom"', "fields.birthname: unknown; did you mean birth_name?"),

@@ -224,3 +224,30 @@ def test_whatever_stands_in_a_line_it_is_a_fact_or_has_a_fault(cells: list[str])
     assert stated
     assert isinstance(stated, list)  # random text states nothing
     assert all(rejection.column in COLUMNS for rejection in stated)
+
+
+@pytest.mark.parametrize("column", ["LIB_NOM_PAT_IND", "LIB_PR1_IND"])
+def test_one_name_is_enough_where_the_profile_says_so(column: str) -> None:
+    refused = read({column: ""})
+    assert isinstance(refused, list)
+    assert [(each.column, each.fault) for each in refused] == [(column, Fault.MISSING_VALUE)]
+    one = fact({column: ""}, apogee(one_name=True))
+    assert len({"birth_name", "given_name"} & one.keys()) == 1
+    event = EnrolmentRecorded.model_validate({**one, "source": "apogee", "source_sequence": 1})
+    assert (event.birth_name is None) is (column == "LIB_NOM_PAT_IND")
+
+
+def test_without_any_name_a_line_is_refused_whatever_the_profile_says() -> None:
+    for nameless in (
+        {"LIB_NOM_PAT_IND": "", "LIB_PR1_IND": ""},
+        {"LIB_NOM_PAT_IND": " ", "LIB_PR1_IND": "\u200f"},
+    ):
+        refused = read(nameless, apogee(one_name=True))
+        assert isinstance(refused, list)
+        assert {each.column for each in refused} == {"LIB_NOM_PAT_IND", "LIB_PR1_IND"}
+
+
+def test_a_missing_name_is_told_together_with_the_other_faults() -> None:
+    refused = read({"LIB_PR1_IND": "", "DATE_NAI_IND": "31/02/2005"})
+    assert isinstance(refused, list)
+    assert {each.fault for each in refused} == {Fault.MISSING_VALUE, Fault.BAD_DATE}
