@@ -120,6 +120,8 @@ class EnrolmentCancelled(RegistrarFact):
 
 # --- acts of students and operators ---------------------------------------------------------------
 
+REASON_REF = "Where the store keeps why, in the operator's own words: they may be personal."
+
 
 class ActivationRequested(Event):
     """The student asked for the account. The window opens at this event's time."""
@@ -178,7 +180,7 @@ class HoldPlaced(Event):
 
     type: ClassVar[str] = "fr.sesame.hold.placed.v1"
     hold: Hold = Field(description="Which kind of hold. Several kinds may apply at once.")
-    reason: Text = Field(description="Why, in the operator's words, without personal data.")
+    reason_ref: Reference | None = Field(None, description=REASON_REF)
 
 
 class HoldLifted(Event):
@@ -186,7 +188,7 @@ class HoldLifted(Event):
 
     type: ClassVar[str] = "fr.sesame.hold.lifted.v1"
     hold: Hold = Field(description="Which kind of hold.")
-    reason: Text = Field(description="Why, in the operator's words, without personal data.")
+    reason_ref: Reference | None = Field(None, description=REASON_REF)
 
 
 class IdentityDecision(StrEnum):
@@ -213,7 +215,7 @@ class IdentityDecided(Event):
         description="The other student number, which goes on when both are one person. Absent: the doubt is "
         "about this number's holder.",
     )
-    reason: Text = Field(description="Why, in the operator's words, without personal data.")
+    reason_ref: Reference | None = Field(None, description=REASON_REF)
 
 
 class ReplayRequested(Event):
@@ -222,7 +224,7 @@ class ReplayRequested(Event):
     type: ClassVar[str] = "fr.sesame.replay.requested.v1"
     consumer: Token = Field(description="The consumer that is asked; the others ignore this event.")
     replay_id: Reference = Field(description="The replay that this is a part of.")
-    reason: Text = Field(description="Why, in the operator's words, without personal data.")
+    reason_ref: Reference | None = Field(None, description=REASON_REF)
 
 
 # --- the bell -------------------------------------------------------------------------------------

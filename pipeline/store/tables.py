@@ -313,3 +313,15 @@ audit = Table(
     Column("detail", Text, nullable=False),  # JSON, without personal data
     sqlite_autoincrement=True,
 )
+
+remarks = Table(
+    "remarks",
+    metadata,
+    Column("ref", String(64), primary_key=True),
+    Column("action", String(64), nullable=False),
+    Column("about", String(64), nullable=False),
+    Column("student_number", String(32), index=True),  # None: said of many at once
+    Column("actor", String(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("words", Text, nullable=False),  # an operator's own: they may be personal
+)

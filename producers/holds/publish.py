@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit
+from pipeline.store import audit, remarks
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Hold
@@ -21,7 +21,7 @@ class HoldRequest:
     """What an operator asks for.
 
     Attributes:
-        reason: why, for the audit; no personal data.
+        reason: why, in the operator's own words: for support. They stay in the store.
         actor: the operator's user name.
         at: when, with a zone.
     """
@@ -39,8 +39,7 @@ def place(request: HoldRequest, *, database: Database, producer: Producer) -> No
     Raises:
         LogUnavailable: it may have been asked for already; asking again is harmless.
     """
-    event = HoldPlaced(student_number=request.student_number, hold=request.hold, reason=request.reason)
-    _publish(request, event, "hold.place", database, producer)
+    _publish(request, HoldPlaced, "hold.place", database, producer)
 
 
 def lift(request: HoldRequest, *, database: Database, producer: Producer) -> None:
@@ -49,19 +48,30 @@ def lift(request: HoldRequest, *, database: Database, producer: Producer) -> Non
     Raises:
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
-    event = HoldLifted(student_number=request.student_number, hold=request.hold, reason=request.reason)
-    _publish(request, event, "hold.lift", database, producer)
+    _publish(request, HoldLifted, "hold.lift", database, producer)
 
 
 def _publish(
-    request: HoldRequest, event: HoldPlaced | HoldLifted, action: str, database: Database, producer: Producer
+    request: HoldRequest,
+    kind: type[HoldPlaced | HoldLifted],
+    action: str,
+    database: Database,
+    producer: Producer,
 ) -> None:
+    number, hold = request.student_number, request.hold
     with database.write() as connection:
-        detail = {"student_number": event.student_number, "hold": event.hold, "reason": event.reason}
+        ref = remarks.keep(
+            connection,
+            database,
+            action=action,
+            about=hold,
+            student_number=number,
+            actor=request.actor,
+            words=request.reason,
+        )
+        detail = {"student_number": number, "hold": hold, "reason_ref": ref}
         audit.note(connection, database, actor=request.actor, action=action, detail=detail)
-    number, moment = event.student_number, request.at.isoformat()
-    message = Message(
-        event_id(event.type, EMITTER, number, event.hold, moment), SOURCE_PREFIX + EMITTER, request.at, event
-    )
-    headers, value = to_record(message)
+    event = kind(student_number=number, hold=hold, reason_ref=ref)
+    identity = event_id(event.type, EMITTER, number, hold, request.at.isoformat())
+    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, request.at, event))
     producer.append([NewRecord(catalogue.ACTIVATIONS, number, value, headers)])

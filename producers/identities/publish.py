@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit
+from pipeline.store import audit, remarks
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
@@ -22,7 +22,7 @@ class Decision:
     Attributes:
         student_number: the number in doubt; merged, its enrolments are `other`'s from now on.
         other: the other number; None: the doubt is about who holds `student_number`.
-        reason: why, for the audit; no personal data.
+        reason: why, in the operator's own words: for support. They stay in the store.
         actor: the operator's user name.
         at: when, with a zone. Of several decisions about one doubt the newest holds.
     """
@@ -41,16 +41,22 @@ def decide(decision: Decision, *, database: Database, producer: Producer) -> Non
     Raises:
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
-    event = IdentityDecided(
-        student_number=decision.student_number,
-        other=decision.other,
-        decision=decision.decision,
-        reason=decision.reason,
-    )
+    number, action = decision.student_number, f"identity.{decision.decision.value}"
     with database.write() as connection:
-        action = f"identity.{decision.decision.value}"
+        ref = remarks.keep(
+            connection,
+            database,
+            action=action,
+            about=decision.other or "",
+            student_number=number,
+            actor=decision.actor,
+            words=decision.reason,
+        )
+        event = IdentityDecided(
+            student_number=number, other=decision.other, decision=decision.decision, reason_ref=ref
+        )
         audit.note(connection, database, actor=decision.actor, action=action, detail=event.model_dump())
-    number, moment = decision.student_number, decision.at.isoformat()
+    moment = decision.at.isoformat()
     identity = event_id(event.type, EMITTER, number, decision.other or "", decision.decision, moment)
     headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, decision.at, event))
     producer.append([NewRecord(catalogue.ACTIVATIONS, number, value, headers)])

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import islice
 
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit
+from pipeline.store import audit, remarks
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Lane
@@ -47,17 +47,26 @@ def replay(
     """
     replay_id = secrets.token_urlsafe(9)
     with database.write() as connection:
-        detail = {"consumer": consumer, "reason": reason, "replay_id": replay_id, "students": len(students)}
+        ref = remarks.keep(
+            connection,
+            database,
+            action="replay",
+            about=consumer,
+            student_number=students[0] if len(students) == 1 else None,
+            actor=actor,
+            words=reason,
+        )
+        detail = {"consumer": consumer, "reason_ref": ref, "replay_id": replay_id, "students": len(students)}
         audit.note(connection, database, actor=actor, action="replay", detail=detail)
     topic = catalogue.by_lane(catalogue.ACTIVATIONS, lane)
     numbers = iter(students)
     while page := list(islice(numbers, RECORDS_PER_APPEND)):
-        producer.append([_record(number, topic, consumer, replay_id, reason, clock()) for number in page])
+        producer.append([_record(number, topic, consumer, replay_id, ref, clock()) for number in page])
     return ReplayReport(replay_id, consumer, len(students))
 
 
-def _record(number: str, topic: str, consumer: str, replay_id: str, reason: str, time: datetime) -> NewRecord:
-    event = ReplayRequested(student_number=number, consumer=consumer, replay_id=replay_id, reason=reason)
+def _record(number: str, topic: str, consumer: str, replay_id: str, ref: str, time: datetime) -> NewRecord:
+    event = ReplayRequested(student_number=number, consumer=consumer, replay_id=replay_id, reason_ref=ref)
     identity = event_id(event.type, EMITTER, consumer, replay_id, number)
     headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, time, event))
     return NewRecord(topic, number, value, headers)

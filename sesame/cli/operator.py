@@ -1,4 +1,4 @@
-"""Who gives a command, and why: what goes into the audit and into events."""
+"""Who gives a command, and why: what support is shown, and what the audit refers to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 
 def reason_option(default: str | None = None) -> Callable[[Command], Command]:
-    """`--reason`: the command gets `reason`, one line that an event can carry. Required without `default`."""
-    words = "Why, for the audit; no personal data."
+    """`--reason`: the command gets `reason`, one line of text. Required without `default`."""
+    words = "Why, for support: kept in the store, never on the log."
     if default is None:  # a default of None would count as a value that was given
         return click.option("--reason", required=True, callback=_one_line, help=words)
     return click.option("--reason", default=default, show_default=True, callback=_one_line, help=words)

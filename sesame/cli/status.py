@@ -61,6 +61,8 @@ def _show(person: PersonStatus) -> None:
         f"{person.student_number}  {person.login}  {person.mail}\n"
         f"{person.state}: version {person.version}, {person.stage}{holds}"
     )
+    for note in person.hold_notes:
+        console.print(f"held as {note.hold} since {_time(note.since)} by {note.actor}: {note.words}")
     if person.activated_at is not None:
         console.print(f"activated {_time(person.activated_at)}")
     if person.completed_at is not None and person.elapsed_s is not None:

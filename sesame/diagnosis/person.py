@@ -16,6 +16,7 @@ from pipeline.store.status import ConsumerStatus
 from pipeline.store.tables import propagation
 from pipeline.store.target_states import State, TargetState
 from schemas.account import Account, Stage
+from sesame.diagnosis.holding import HoldNote, hold_notes
 from sesame.diagnosis.reasons import explain
 
 CONSUMER_SILENT_AFTER_S = 30.0
@@ -64,6 +65,7 @@ class PersonStatus:
     completed_at: datetime | None
     elapsed_s: float | None
     targets: tuple[TargetStatus, ...] = field(default=())
+    hold_notes: tuple[HoldNote, ...] = field(default=())
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -100,6 +102,7 @@ def person_status(
         )
         letters = dead_letters.unresolved(connection, student_number=student_number)
         window = _window(connection, student_number)
+        notes = hold_notes(connection, account)
     found = tuple(_target(target, known, letters) for target in targets)
     return PersonStatus(
         student_number=student_number,
@@ -114,6 +117,7 @@ def person_status(
         completed_at=_moment(window.get("completed_at")),
         elapsed_s=window.get("elapsed_s"),
         targets=found,
+        hold_notes=notes,
     )
 
 

@@ -411,9 +411,7 @@ class World:
             if number not in accounts.newest(connection, [number]):
                 return
         lane = self.chance.choice(tuple(Lane))
-        fact = ReplayRequested(
-            student_number=number, consumer=name, replay_id=f"replay-{self.replays:05}", reason="chance"
-        )
+        fact = ReplayRequested(student_number=number, consumer=name, replay_id=f"replay-{self.replays:05}")
         moment = datetime.fromtimestamp(self.now, UTC)
         identity = event_id(fact.type, "replay", name, self.replays, number)
         headers, value = to_record(Message(identity, "/sesame/replay", moment, fact))

@@ -174,7 +174,6 @@ class Plant:
             student_number=number,
             consumer=self.target.name,
             replay_id=f"replay-{tell_apart:04}",
-            reason="test",
         )
         return self.say(event, catalogue.ACTIVATIONS, emitter="replay", tell_apart=tell_apart)
 

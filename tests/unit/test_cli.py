@@ -279,7 +279,7 @@ def test_a_data_folder_that_a_command_makes_is_closed_to_others(
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "x" * 513, "two\nlines"])
-def test_a_reason_that_no_event_can_carry_is_wrong_usage(reason: str) -> None:
+def test_a_reason_that_is_not_one_line_of_text_is_wrong_usage(reason: str) -> None:
     result = sesame("hold", "place", "22600001", "--reason", reason)
     assert result.exit_code == 2
     assert "--reason" in result.stderr

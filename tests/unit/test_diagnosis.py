@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert
 
-from pipeline.store import dead_letters, parking, status, target_states
+from pipeline.store import dead_letters, parking, remarks, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
 from pipeline.store.parking import Kind, Parked
@@ -97,6 +97,19 @@ class Desk:
         with self.database.write() as connection:
             status.report(connection, self.database, said)
 
+    def said(self, action: str, hold: str, words: str) -> None:
+        with self.database.write() as connection:
+            remarks.keep(
+                connection,
+                self.database,
+                action=action,
+                about=hold,
+                student_number=LEA,
+                actor="camille",
+                words=words,
+            )
+        self.clock.now += 1
+
     def look(self) -> PersonStatus:
         found = person_status(self.database, LEA, targets=TARGETS, follows={"mailbox": "directory"})
         assert found is not None
@@ -155,6 +168,18 @@ def test_an_older_version_is_on_its_way_and_a_follower_is_after_its_leader(desk:
     assert [target.state for target in desk.look().targets] == ["queued", "after", "queued"]
     assert desk.at("mailbox").reason == "directory"
     assert desk.look().state == "in_progress"
+
+
+def test_support_sees_who_placed_a_hold_and_why_in_their_words(desk: Desk) -> None:
+    desk.account()
+    assert desk.look().hold_notes == (), "the registry's own holds have no words"
+    desk.said("hold.place", "suspended", "stolen password, ticket 4711")
+    desk.said("hold.place", "administrative", "not in force any more")
+    [note] = desk.look().hold_notes
+    assert (note.hold, note.actor, note.words) == ("suspended", "camille", "stolen password, ticket 4711")
+    assert note.since == datetime.fromtimestamp(START, UTC)
+    desk.said("hold.lift", "suspended", "new password given")
+    assert desk.look().hold_notes == (), "placed again by somebody without words"
 
 
 def test_a_missing_precondition_is_shown_with_its_cause_and_what_is_missing(desk: Desk) -> None:

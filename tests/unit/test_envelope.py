@@ -28,7 +28,7 @@ from schemas.envelope import (
     from_record,
     to_record,
 )
-from schemas.events import EVENT_TYPES, AccountChanged, Cause, HoldPlaced, TargetWaiting
+from schemas.events import EVENT_TYPES, AccountChanged, Cause, EnrolmentRecorded, TargetWaiting
 
 NUMBER = "22604711"
 RENTREE = datetime(2026, 9, 1, 8, 30, 0, 250_000, tzinfo=UTC)
@@ -118,9 +118,9 @@ def test_what_is_unknown_is_left_out_rather_than_null() -> None:
 
 
 def test_french_and_other_letters_come_back() -> None:
-    event = HoldPlaced(
-        student_number=NUMBER, hold=Hold.TECHNICAL, reason="Homonyme de Zoé N’Guyen-Łuczak 學生"
-    )
+    known = json.loads((EXAMPLES / EnrolmentRecorded.type / "valid-everything-known.json").read_text())
+    known |= {"student_number": NUMBER, "given_name": "Zoé 學生", "birth_name": "N’Guyen-Łuczak"}
+    event = EnrolmentRecorded.from_json(json.dumps(known))
     headers, value = to_record(replace(MESSAGE, event=event))
     assert from_record(NUMBER, headers, value).event == event
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.store import remarks
 from pipeline.store.tables import audit
 from schemas import catalogue
 from schemas.envelope import from_record
@@ -125,7 +126,10 @@ def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path
     [event] = published(tmp_path)
     assert (event.student_number, event.other, event.decision) == (PAUL, LEA, IdentityDecision.SEPARATE)
     [(actor, action, detail)] = audited(desk)
-    assert (actor, action, detail["reason"]) == ("operatrice", "identity.separate", "papers seen")
+    assert (actor, action, detail["reason_ref"]) == ("operatrice", "identity.separate", event.reason_ref)
+    with desk.database.read() as connection:
+        [remark] = remarks.of_student(connection, PAUL)
+    assert (remark.ref, remark.about, remark.words) == (event.reason_ref, LEA, "papers seen")
 
 
 def test_the_number_with_an_account_goes_on_unless_the_operator_says_otherwise(
@@ -191,9 +195,7 @@ def test_a_number_that_is_held_or_merged_says_so_when_it_is_looked_up(desk: Desk
     held = CliRunner().invoke(main, ["status", PAUL])
     assert held.exit_code == ExitCode.FAILED
     assert "sesame identities show" in held.stderr
-    merge = IdentityDecided(
-        student_number=PAUL, other=LEA, decision=IdentityDecision.MERGE, reason="papers seen"
-    )
+    merge = IdentityDecided(student_number=PAUL, other=LEA, decision=IdentityDecision.MERGE)
     desk.apply(merge)
     merged = CliRunner().invoke(main, ["status", PAUL])
     assert merged.exit_code == 0

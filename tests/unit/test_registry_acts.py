@@ -33,11 +33,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def placed(hold: Hold) -> HoldPlaced:
-    return HoldPlaced(student_number=LEA, hold=hold, reason="decision of the disciplinary section")
+    return HoldPlaced(student_number=LEA, hold=hold)
 
 
 def lifted(hold: Hold) -> HoldLifted:
-    return HoldLifted(student_number=LEA, hold=hold, reason="decision annulled")
+    return HoldLifted(student_number=LEA, hold=hold)
 
 
 def prefers(preference: Preference, **more: Any) -> PreferenceChanged:

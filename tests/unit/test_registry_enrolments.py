@@ -210,7 +210,7 @@ def test_a_doubt_is_raised_once_and_survives_further_facts(desk: Desk) -> None:
 def test_lifting_the_technical_hold_says_that_they_are_two_people(desk: Desk) -> None:
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL))
-    desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL, reason="two persons, passports seen"))
+    desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL))
     account = desk.account(PAUL)
     assert (account.login, account.holds) == ("lea.martin2", frozenset())
     assert desk.letters(PAUL) == []
@@ -330,9 +330,7 @@ def test_settings_that_change_are_applied_by_a_replay_to_the_registry(reopened: 
     template = SETTINGS.cohorts[0].model_copy(update={"key": "{component}-{step}"})
     changed = reopened(settings=SETTINGS.model_copy(update={"cohorts": (template,)}))
     for consumer in ("directory", "registry"):
-        replay = ReplayRequested(
-            student_number=LEA, consumer=consumer, replay_id=f"replay-{consumer}", reason="new cohorts"
-        )
+        replay = ReplayRequested(student_number=LEA, consumer=consumer, replay_id=f"replay-{consumer}")
         changed.apply(replay)
     assert [cohort.key for cohort in changed.account().cohorts] == ["SCI-L1INFO"]
     assert changed.account().version == 2

@@ -44,15 +44,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 def merge(number: str, into: str | None = None) -> IdentityDecided:
-    return IdentityDecided(
-        student_number=number, other=into, decision=IdentityDecision.MERGE, reason="one person, seen"
-    )
+    return IdentityDecided(student_number=number, other=into, decision=IdentityDecision.MERGE)
 
 
 def separate(number: str, other: str | None = None) -> IdentityDecided:
-    return IdentityDecided(
-        student_number=number, other=other, decision=IdentityDecision.SEPARATE, reason="two people, seen"
-    )
+    return IdentityDecided(student_number=number, other=other, decision=IdentityDecision.SEPARATE)
 
 
 def doubts(desk: Desk, number: str = PAUL, *states: Verdict) -> list[Doubt]:
@@ -159,13 +155,13 @@ def test_a_new_detail_of_one_side_neither_holds_the_other_nor_asks_twice(desk: D
 
 def test_lifting_the_technical_hold_is_remembered_as_two_people(desk: Desk) -> None:
     in_doubt(desk)
-    desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL, reason="two people"))
+    desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL))
     assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.SEPARATE]
 
 
 def test_lifting_the_hold_of_the_one_says_nothing_about_the_other(desk: Desk) -> None:
     in_doubt(desk)
-    desk.apply(HoldLifted(student_number=LEA, hold=Hold.TECHNICAL, reason="mail client mended"))
+    desk.apply(HoldLifted(student_number=LEA, hold=Hold.TECHNICAL))
     assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.OPEN]
 
 
@@ -173,7 +169,7 @@ def test_an_operator_s_own_technical_hold_survives_a_decision_about_a_working_ac
     desk.apply(enrolled(LEA))
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     desk.apply(activation(PAUL))
-    desk.apply(HoldPlaced(student_number=PAUL, hold=Hold.TECHNICAL, reason="broken client"))
+    desk.apply(HoldPlaced(student_number=PAUL, hold=Hold.TECHNICAL))
     desk.apply(enrolled(PAUL, 3))
     desk.apply(separate(PAUL, LEA))
     assert desk.account(PAUL).holds == {Hold.TECHNICAL}
@@ -280,13 +276,13 @@ def test_a_hold_goes_over_to_the_person_and_shuts_every_account_of_theirs(desk: 
     desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
     for number in (LEA, PAUL):
         desk.apply(activation(number))
-    desk.apply(HoldPlaced(student_number=PAUL, hold=Hold.ADMINISTRATIVE, reason="section"))
+    desk.apply(HoldPlaced(student_number=PAUL, hold=Hold.ADMINISTRATIVE))
     desk.apply(merge(PAUL, LEA))
     assert not desk.account(LEA).access_open
-    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED, reason="stolen"))
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
     assert Hold.SUSPENDED in desk.account(PAUL).holds
     for hold in (Hold.ADMINISTRATIVE, Hold.SUSPENDED):
-        desk.apply(HoldLifted(student_number=PAUL, hold=hold, reason="over"))
+        desk.apply(HoldLifted(student_number=PAUL, hold=hold))
     assert desk.account(LEA).access_open
     assert desk.account(PAUL).holds == frozenset()
 
@@ -565,7 +561,7 @@ def test_acts_of_the_holder_go_on_while_their_number_is_in_doubt(desk: Desk) -> 
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
     desk.apply(activation())
-    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED, reason="stolen"))
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
     assert (desk.account().stage, desk.account().access_open) == (Stage.ACTIVE, False)
     assert desk.account().person.display_name == "Léa Martin"
 

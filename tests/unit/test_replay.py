@@ -15,7 +15,7 @@ from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.store import dead_letters
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.tables import accounts, audit
+from pipeline.store.tables import accounts, audit, remarks
 from producers.replay import ReplayReport, Selection, replay, select_students
 from schemas import catalogue
 from schemas.account import Lane
@@ -156,10 +156,13 @@ def test_a_replay_is_noted_before_it_is_asked_for_without_naming_anybody(
     report = ask(database, producer, LEA, PAUL)
     with database.read() as connection:
         [row] = connection.execute(select(audit)).all()
+        [remark] = connection.execute(select(remarks)).all()
+    assert (remark.action, remark.about, remark.student_number) == ("replay", "moodle", None)
+    assert (remark.actor, remark.words) == ("camille", "cohort renamed")
     assert (row.actor, row.action) == ("camille", "replay")
     assert json.loads(row.detail) == {
         "consumer": "moodle",
-        "reason": "cohort renamed",
+        "reason_ref": remark.ref,
         "replay_id": report.replay_id,
         "students": 2,
     }
