@@ -18,7 +18,7 @@ from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
 from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts
-from pipeline.target import Description, Done, HandlerOutcome, Task
+from pipeline.target import Description, Done, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
@@ -53,6 +53,10 @@ class Nothing:
         with self._lock:
             self.done += len(tasks)
         return {task.account.student_number: Done(_DIGEST, changed=True) for task in tasks}
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """Nothing ever differs."""
+        return {account.student_number: Preview() for account in accounts}
 
     def probe(self) -> None:
         """See `pipeline.target.Handler`."""

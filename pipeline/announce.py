@@ -23,6 +23,7 @@ class Entered:
         state: as it was before the lease.
         parked: what was parked for this student, bells of this turn included.
         started_at, lease_until: database time, epoch seconds.
+        close_only: the target that this one follows is behind: access is shut, and nothing else happens.
     """
 
     turn: Turn
@@ -32,6 +33,7 @@ class Entered:
     parked: Parked | None
     started_at: float
     lease_until: float
+    close_only: bool = False
 
     @property
     def doubtful(self) -> bool:
@@ -41,7 +43,8 @@ class Entered:
     @property
     def task(self) -> Task:
         """What the handler gets."""
-        return Task(self.account, compare=self.doubtful or bool(self.replays))
+        compare = self.doubtful or bool(self.replays)
+        return Task(self.account, compare=compare, close_only=self.close_only)
 
     @property
     def replays(self) -> tuple[str, ...]:

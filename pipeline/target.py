@@ -29,10 +29,13 @@ class Task:
     Attributes:
         account: the newest desired state.
         compare: an earlier call's outcome is unknown, or an operator asked: read back before writing.
+        close_only: this target follows another one, which is not there yet: shut access and do nothing else;
+            the outcome is `Closed`. Only a target that follows another one is ever asked.
     """
 
     account: Account
     compare: bool = False
+    close_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,25 @@ class Dead:
     message: str
 
 
-HandlerOutcome = Done | Waiting | Retry | Dead
+@dataclass(frozen=True)
+class Closed:
+    """Access is shut, and nothing else was done: see `Task.close_only`. No version is recorded."""
+
+
+HandlerOutcome = Done | Waiting | Retry | Dead | Closed
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a turn would do now, from a read of the target; nothing is written.
+
+    Attributes:
+        differs: what would be written, in the target's own words and without values; empty: nothing would.
+        obstacle: a reason or cause for which it would not be, e.g. `identity_collision`; empty: none is seen.
+    """
+
+    differs: tuple[str, ...] = ()
+    obstacle: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +154,15 @@ class Handler(Protocol):
             Throttled: the target wants fewer calls.
             Misconfigured: the target refuses the consumer, not the student.
                 Each says by `unknown` whether any call for these students may still have an effect.
+        """
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """What `handle` would do for these accounts, by student number; reads, and writes nothing.
+
+        At most `batch_size` of them.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured: as in `handle`.
         """
 
     def probe(self) -> None:

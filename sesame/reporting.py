@@ -15,14 +15,20 @@ from pipeline.outbox import OutboxRelay
 from pipeline.store import dead_letters, parking, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.status import ConsumerStatus
-from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
 from sesame.observability.metrics import Metrics
 
 REPORT_EVERY_S = 5.0
 FORGET_AFTER_S = 86_400.0
-_OUTCOMES: dict[type, str] = {Done: "done", Waiting: "waiting", Retry: "retry", Dead: "dead"}
+_OUTCOMES: dict[type, str] = {
+    Done: "done",
+    Waiting: "waiting",
+    Retry: "retry",
+    Dead: "dead",
+    Closed: "closed",
+}
 _CIRCUIT = {CircuitState.CLOSED: 0.0, "running": 0.0, CircuitState.HALF_OPEN: 1.0}
 
 

@@ -33,6 +33,12 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
     return makers[target]()
 
 
+def execution_s_max(target: str, settings: Settings) -> float:
+    """How long a target may go on, in seconds, with a call that was given up."""
+    seconds: float = getattr(settings, target).execution_s_max
+    return seconds
+
+
 def ldap_directory(settings: Settings) -> directory.LdapDirectory:
     """The directory, as its port has it.
 
@@ -70,6 +76,7 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
         profile,
         system=f"LDAP {wanted.uri}",
         batch_size=wanted.batch_size,
+        work_s_max=wanted.call_s_max,
     )
 
 
@@ -95,6 +102,7 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
         mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
         system=f"Dovecot {wanted.doveadm_url}",
         batch_size=wanted.batch_size,
+        work_s_max=wanted.call_s_max,
     )
 
 

@@ -184,7 +184,9 @@ class Application:
             database=self.database,
             producer=self.producer,
             backoff=engine.backoff(),
-            lease_s=handler.call_s_max + engine.lease_margin_s,
+            lease_s=handler.call_s_max
+            + targets.execution_s_max(target, self.settings)
+            + engine.lease_margin_s,
             recheck_s=engine.recheck_s,
             follows=follows,
         )

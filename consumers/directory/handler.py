@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from consumers.directory.difference import forbidden
 from consumers.directory.entry import OWNED, Profile, canonical, desired_entry, differences, user_password
 from consumers.directory.port import (
     Applied,
@@ -22,7 +23,7 @@ from consumers.directory.port import (
 )
 from pipeline.digest import digest_of
 from pipeline.errors import TargetDown
-from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from schemas.account import Account
 
@@ -49,7 +50,8 @@ class DirectoryHandler:
         profile: the establishment's own choices.
         system: technology and address, for operators.
         batch_size: students in one call.
-        work_s_max: no further student is begun after this; the rest is tried again.
+        work_s_max: no operation is begun after this; no further student is begun after a part of it, so that
+            what was written can be read back, and the rest is tried again.
         monotonic: seconds, for the limit above.
     """
 
@@ -63,7 +65,7 @@ class DirectoryHandler:
         *,
         system: str,
         batch_size: int = 20,
-        work_s_max: float = 30.0,
+        work_s_max: float = 15.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -72,9 +74,7 @@ class DirectoryHandler:
         self._system = system
         self.batch_size = batch_size
         self._work_s_max = work_s_max
-        self.call_s_max = (
-            work_s_max + 3 * directory.verb_s_max
-        )  # to close, to apply the last slice, to read back
+        self.call_s_max = work_s_max + directory.operation_s_max
         self._monotonic = monotonic
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
@@ -86,10 +86,11 @@ class DirectoryHandler:
         closed: Mapping[str, ApplyResult] = {}
         results: dict[str, ApplyResult] = {}
         try:
-            closed = self._directory.close(shut) if shut else {}
-            self._apply_in_time(list(desired.values()), results)
-            applied = [n for n, result in results.items() if isinstance(result, Applied)]
-            observed = self._directory.read(applied)
+            with self._directory.within(self._work_s_max):
+                closed = self._directory.close(shut) if shut else {}
+                self._apply_in_time(list(desired.values()), results)
+                applied = [n for n, result in results.items() if isinstance(result, Applied)]
+                observed = self._directory.read(applied)
         except TargetDown as down:
             down.unknown = down.unknown or _unanswered((*closed.values(), *results.values()))
             raise
@@ -106,6 +107,16 @@ class DirectoryHandler:
             )
         self._secrets.consume(list(_references_shown(observed.values(), accounts.values())))
         return outcomes
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """What differs, by attribute; `entry`: there is none with this student number."""
+        observed = self._directory.read([account.student_number for account in accounts])
+        return {
+            account.student_number: _preview(
+                self._desired(account, set()), observed.get(account.student_number, ())
+            )
+            for account in accounts
+        }
 
     def probe(self) -> None:
         """Write and read back the pipeline's own entry."""
@@ -137,7 +148,7 @@ class DirectoryHandler:
 
     def _apply_in_time(self, desired: Sequence[DesiredEntry], results: dict[str, ApplyResult]) -> None:
         """Apply slice by slice into `results`, and leave the rest when the time is used up."""
-        deadline = self._monotonic() + self._work_s_max
+        deadline = self._monotonic() + self._work_s_max * _WRITING_SHARE
         for start in range(0, len(desired), _SLICE):
             part = desired[start : start + _SLICE]
             if self._monotonic() >= deadline:
@@ -174,8 +185,22 @@ class DirectoryHandler:
         return Done(digest=digest_of(canonical(shown[0])), changed=changed)
 
 
+_WRITING_SHARE = 0.6
+"""Of the time for a batch, how much is for writing; the rest is for the last slice and to read back."""
+
 _SLICE = 10
 """Students between two looks at the clock; also one search's worth."""
+
+
+def _preview(desired: DesiredEntry, shown: tuple[ObservedEntry, ...]) -> Preview:
+    if not shown:
+        return Preview(differs=("entry",))
+    if len(shown) > 1:
+        return Preview(obstacle="student_number_ambiguous")
+    match forbidden(desired, shown[0]):
+        case Refused(cause) | Unsettled(cause):
+            return Preview(obstacle=cause)
+    return Preview(differs=differences(desired, shown[0]))
 
 
 def _unanswered(results: Iterable[ApplyResult]) -> bool:

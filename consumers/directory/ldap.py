@@ -125,16 +125,20 @@ class LdapClient:
     def within(self, seconds: float) -> Iterator[None]:
         """Begin no operation of this thread later than `seconds` from now: TargetDown is raised instead.
 
-        A TargetDown that leaves says by `unknown` whether a write of this thread, in here, had no answer.
+        May be nested: the nearest end counts. A TargetDown that leaves says by `unknown` whether a write of
+        this thread, in the outermost one, had no answer.
         """
-        self._local.deadline, self._local.unanswered = self._monotonic() + seconds, False
+        outer: float | None = getattr(self._local, "deadline", None)
+        deadline = self._monotonic() + seconds
+        self._local.deadline = deadline if outer is None else min(deadline, outer)
+        self._local.unanswered = outer is not None and self._local.unanswered
         try:
             yield
         except TargetDown as down:
             down.unknown = self._local.unanswered
             raise
         finally:
-            self._local.deadline = None
+            self._local.deadline = outer
 
     @property
     def operation_s_max(self) -> float:

@@ -7,6 +7,7 @@ what an answer means for the pipeline in `handler.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -127,11 +128,15 @@ class Directory(Protocol):
     calling a verb again: each writes only what differs.
 
     Attributes:
-        verb_s_max: the longest that a verb takes, time-outs and attempts included; `dump` alone may take
-            longer. One that would take longer raises TargetDown.
+        operation_s_max: the longest that one operation takes, time-outs included: what was begun at the last
+            moment of `within` ends no later than so long after it.
     """
 
-    verb_s_max: float
+    operation_s_max: float
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """In here this thread begins no operation later than `seconds` from now: TargetDown is raised
+        instead. A verb outside has a limit of its own; `dump` has none."""
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
         """Bring each entry to what is desired and touch nothing else; one result per student number.

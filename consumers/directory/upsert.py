@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -38,8 +39,8 @@ T = TypeVar("T")
 ATTEMPTS_MAX = 3
 """How often one student's work is tried within a call when the directory is busy or hangs up."""
 
-VERB_S_MAX = 30.0
-"""No verb but `dump` begins another operation after this many seconds."""
+_VERB_S_MAX = 30.0
+"""No verb but `dump` begins another operation after this many seconds, whatever the caller allows."""
 
 _CONFLICTS_MAX = 16
 _CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
@@ -97,23 +98,27 @@ class LdapDirectory:
         self._sleep = sleep
         self._clock_ns = clock_ns
         self._known_groups: set[str] = set()
-        self.verb_s_max = VERB_S_MAX + client.operation_s_max
+        self.operation_s_max = client.operation_s_max
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        """See `port.Directory.within`."""
+        return self._client.within(seconds)
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
         """See `port.Directory.apply`."""
-        with self._client.within(VERB_S_MAX):
+        with self._client.within(_VERB_S_MAX):
             found = self._read([desired.student_number for desired in batch])
             return {d.student_number: self._settle(d, found[d.student_number]) for d in batch}
 
     def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
         """See `port.Directory.close`."""
-        with self._client.within(VERB_S_MAX):
+        with self._client.within(_VERB_S_MAX):
             found = self._read(batch)
             return {number: self._shut(found[number]) for number in batch}
 
     def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `port.Directory.read`."""
-        with self._client.within(VERB_S_MAX):
+        with self._client.within(_VERB_S_MAX):
             return self._read(student_numbers)
 
     def dump(self) -> Iterator[ObservedEntry]:
@@ -129,7 +134,7 @@ class LdapDirectory:
 
     def probe(self) -> None:
         """See `port.Directory.probe`. Several processes may probe at once: a later mark will do too."""
-        with self._client.within(VERB_S_MAX):
+        with self._client.within(_VERB_S_MAX):
             self._probe_branches()
             self._probe(self._branches.probe)
 

@@ -1,7 +1,8 @@
 """The mailbox: folders, quota, one welcome message and the opted-in redirection, on a Dovecot server."""
 
+from consumers.mailbox.difference import Wanted
 from consumers.mailbox.dovecot import Doveadm
-from consumers.mailbox.handler import MailboxHandler, Wanted
+from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import Mailboxes, ObservedMailbox, WelcomeJournal

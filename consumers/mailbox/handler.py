@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from consumers.mailbox.difference import Wanted, differences, preview_of, redirect_differs, script_of
 from consumers.mailbox.port import (
     ApplyResult,
     Change,
@@ -26,10 +27,10 @@ from consumers.mailbox.port import (
     Written,
 )
 from consumers.mailbox.posting import Post, Posting
-from consumers.mailbox.redirect import RedirectInvalid, script_for
+from consumers.mailbox.redirect import RedirectInvalid
 from consumers.mailbox.welcome import AddressInvalid, Welcome
 from pipeline.digest import digest_of
-from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
 
 MAILBOX_FULL: Final = "mailbox_full"
@@ -39,19 +40,6 @@ OWN_SCRIPT: Final = "own_sieve_script_active"
 """Reason of waiting: the student's own sieve script is active, and is not replaced by the redirection."""
 
 _RECHECK_S: Final = 3600.0
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What every mailbox has.
-
-    Attributes:
-        folders: besides the inbox, subscribed.
-        quota_bytes: what the directory says each mailbox may hold; None: not checked.
-    """
-
-    folders: tuple[str, ...]
-    quota_bytes: int | None = None
 
 
 @dataclass
@@ -93,7 +81,7 @@ class MailboxHandler:
         *,
         system: str,
         batch_size: int = 10,
-        work_s_max: float = 20.0,
+        work_s_max: float = 10.0,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mailboxes = mailboxes
@@ -109,11 +97,15 @@ class MailboxHandler:
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """Close what must be closed, write what differs, read everything back."""
         end = self._monotonic() + self._work_s_max
-        accounts = {task.account.mail: task.account for task in tasks}
-        if shut := [mail for mail, account in accounts.items() if not account.access_open]:
+        outcomes: dict[str, HandlerOutcome] = {
+            task.account.student_number: Closed() for task in tasks if task.close_only
+        }
+        if shut := [task.account.mail for task in tasks if task.close_only or not task.account.access_open]:
             self._mailboxes.close(shut)
+        accounts = {task.account.mail: task.account for task in tasks if not task.close_only}
+        if not accounts:
+            return outcomes
         seen = self._mailboxes.read([Key(mail) for mail in accounts])
-        outcomes: dict[str, HandlerOutcome] = {}
         turns: list[_Turn] = []
         for mail, account in accounts.items():
             begun = self._begin(account, seen[mail])
@@ -129,6 +121,16 @@ class MailboxHandler:
         self._apply(turns)
         after = self._read_again(turns)
         return outcomes | {t.account.student_number: self._outcome(t, after[t.account.mail]) for t in turns}
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """What differs: folders, quota, redirect, welcome; `sessions`: access is to be shut."""
+        seen = self._mailboxes.read([Key(account.mail) for account in accounts])
+        return {
+            account.student_number: preview_of(
+                account, self._wanted, seen[account.mail], self._journal.known(account.student_number)
+            )
+            for account in accounts
+        }
 
     def probe(self) -> None:
         """Look up the service account."""
@@ -165,7 +167,7 @@ class MailboxHandler:
                 "enabled (sesameMailEnabled)",
             )
         try:
-            return _Turn(account, seen, script=_script(account))
+            return _Turn(account, seen, script=script_of(account))
         except RedirectInvalid as error:  # all else is done; the redirection stays as it is
             fault = Dead("redirect_invalid", f"the redirection's address cannot be used: {error}")
             return _Turn(account, seen, script=seen.redirect_script, fault=fault)
@@ -194,7 +196,7 @@ class MailboxHandler:
         seen = turn.before
         missing = tuple(f for f in self._wanted.folders if f not in seen.folders)
         unsubscribed = set(self._wanted.folders) & seen.folders - seen.subscribed
-        settled = turn.fault is not None or not _redirect_differs(turn.script, seen)
+        settled = turn.fault is not None or not redirect_differs(turn.script, seen)
         return Change(
             address=seen.address,
             create=missing,
@@ -255,14 +257,10 @@ class MailboxHandler:
         return Done(digest=digest_of(self._canonical(seen)), changed=changed, note=turn.note)
 
     def _differences(self, turn: _Turn, seen: ObservedMailbox) -> Iterable[str]:
-        if not set(self._wanted.folders) <= seen.folders & seen.subscribed:
-            yield "folders"
-        if self._wanted.quota_bytes is not None and seen.quota_kib != _kib(self._wanted.quota_bytes):
-            yield "quota"
+        script = turn.script if turn.fault is None else seen.redirect_script
         if turn.welcome is not None and seen.sighting is not None and seen.sighting.copies == 0:
             yield "welcome"
-        if turn.fault is None and _redirect_differs(turn.script, seen):
-            yield "redirect"
+        yield from differences(self._wanted, script, seen)
 
     def _canonical(self, seen: ObservedMailbox) -> dict[str, object]:
         """What the pipeline owns in a mailbox, as it was read back. Messages are the student's."""
@@ -272,22 +270,6 @@ class MailboxHandler:
             "quota_kib": seen.quota_kib,
             "redirect": seen.redirect_script if seen.redirect_active else None,
         }
-
-
-def _script(account: Account) -> str | None:
-    """The redirection's script, if the student opted in. Raises RedirectInvalid."""
-    if account.mail_redirect is None:
-        return None
-    return script_for(account.mail_redirect, own=frozenset({account.mail, *account.aliases}))
-
-
-def _redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
-    return seen.redirect_script != script or (script is not None and not seen.redirect_active)
-
-
-def _kib(size_bytes: int) -> int:
-    """As doveadm shows a limit: in KiB, rounded up."""
-    return -(-size_bytes // 1024)
 
 
 def _too_late(turns: Iterable[_Turn]) -> dict[str, HandlerOutcome]:

@@ -195,6 +195,9 @@ class WelcomeJournal(Protocol):
     def intend(self, student_number: str, message_id: str, uidvalidity: int, uidnext: int) -> Intent | None:
         """Record the intent; if there is an earlier one, leave it and return it."""
 
+    def known(self, student_number: str) -> Intent | None:
+        """What is recorded already; changes nothing."""
+
     def sent(self, student_number: str) -> None:
         """The mail server took charge of the message, or it was found in the mailbox."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from consumers.mailbox.difference import FIRST_UID
 from consumers.mailbox.port import (
     Intent,
     Key,
@@ -27,8 +28,6 @@ from consumers.mailbox.welcome import AddressInvalid, Welcome
 from schemas.account import Account
 
 NOT_SENT_AGAIN: Final = "welcome message: unknown whether it arrived; not sent again"
-
-_FIRST_UID: Final = 1  # an inbox whose UIDNEXT this is never had a message
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Posting:
                 decisions[number] = Post()
             elif earlier is not None and earlier.state == "undecided":
                 decisions[number] = Post(note=NOT_SENT_AGAIN)
-            elif earlier is None and seen.uidnext == _FIRST_UID:
+            elif earlier is None and seen.uidnext == FIRST_UID:
                 decisions[number] = self._write(account)
             else:
                 doubtful.append((account, earlier))
@@ -84,7 +83,7 @@ class Posting:
     def _look(self, doubtful: Sequence[tuple[Account, Intent | None]]) -> dict[str, Decision]:
         """Look for the message in the mailboxes where it may already be."""
         keys = [
-            Key(account.mail, self.message_id(account), earlier.uidnext if earlier else _FIRST_UID)
+            Key(account.mail, self.message_id(account), earlier.uidnext if earlier else FIRST_UID)
             for account, earlier in doubtful
         ]
         seen = self._mailboxes.read(keys)

@@ -9,10 +9,12 @@ from consumers.moodle.causes import Cause, Fault, Kind
 from consumers.moodle.deadline import Deadline
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
 from consumers.moodle.port import MoodlePort, Result, SiteLock, Wanted
+from consumers.moodle.preview import preview_of
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.site import MoodleSite
-from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from schemas.account import Account
 
 
 class MoodleHandler:
@@ -74,6 +76,16 @@ class MoodleHandler:
                     task, results[number], lost=deadline.lost, shut_now=number in shut
                 )
         return outcomes
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """What differs: a user's fields, by Moodle's names, and cohorts to join (`+`) and to leave (`-`)."""
+        seen = self._port.read([account.student_number for account in accounts], self.deadline())
+        return {
+            account.student_number: preview_of(
+                wanted_of(account, self._settings), seen[account.student_number]
+            )
+            for account in accounts
+        }
 
     def probe(self) -> None:
         """See `Handler.probe`: the site's information and the service user, by the calls that students

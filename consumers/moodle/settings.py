@@ -53,7 +53,7 @@ class MoodleSettings(BaseModel):
     connect_timeout_s: Seconds = 5.0
     write_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 30.0
-    call_s_max: Seconds = 120.0
+    call_s_max: Seconds = 40.0
     read_attempts: int = Field(default=3, ge=1, le=10)
     write_attempts: int = Field(default=3, ge=1, le=10)
     retry_wait_s_max: Seconds = 2.0

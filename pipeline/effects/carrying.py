@@ -12,7 +12,7 @@ from pipeline.effects.entry import Door, Entry
 from pipeline.engine import Backoff, Turn
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.store.database import Database
-from pipeline.target import HandlerOutcome, Retry
+from pipeline.target import Closed, HandlerOutcome, Retry
 from schemas import catalogue
 from schemas.envelope import to_record
 
@@ -114,7 +114,9 @@ class Effects:
         entry = self._door.enter(turns, calling=False)
         message = "the target fails on this student's work alone, while its probe succeeds"
         outcomes: dict[str, HandlerOutcome] = {
-            number: Retry(FAILS_ALONE, message, unknown=_under_way(entered))
+            number: Closed()
+            if entered.close_only
+            else Retry(FAILS_ALONE, message, unknown=_under_way(entered))
             for number, entered in entry.work.items()
         }
         outcomes |= entry.decided

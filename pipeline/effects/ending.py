@@ -21,7 +21,7 @@ from pipeline.store import accounts, dead_letters, parking, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind
 from pipeline.store.target_states import Conclusion, State
-from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
 from schemas.envelope import event_id
 
@@ -59,9 +59,12 @@ class Ending:
         reached = {
             number: (entry.work[number], outcome, self.final(entry.work[number], outcome))
             for number, outcome in outcomes.items()
+            if not isinstance(outcome, Closed)
         }
         with self._database.write() as connection:
             now = self._database.now(connection)
+            for number in outcomes.keys() - reached.keys():  # shut, and nothing else
+                self._give_back(connection, entry.work[number], doubtful=False, unknown=False)
             written = target_states.conclude(
                 connection,
                 self._database,
@@ -89,14 +92,7 @@ class Ending:
         with self._database.write() as connection:
             for number, entered in entry.work.items():
                 asked = number not in entry.decided
-                target_states.give_back(
-                    connection,
-                    self._target,
-                    number,
-                    entered.epoch,
-                    suspect=asked or entered.doubtful,
-                    unknown=asked and unknown,
-                )
+                self._give_back(connection, entered, doubtful=asked, unknown=asked and unknown)
 
     def bury_fault(self, turn: Turn, error: Exception) -> None:
         """A student whose turn fails for a reason that nobody foresaw goes to the dead letters."""
@@ -128,6 +124,16 @@ class Ending:
             topic = catalogue.by_lane(catalogue.OUTCOMES, turn.lane)
             outbox.enqueue(connection, message, topic, turn.lane)
 
+    def _give_back(self, connection: Connection, entered: Entered, *, doubtful: bool, unknown: bool) -> None:
+        target_states.give_back(
+            connection,
+            self._target,
+            entered.account.student_number,
+            entered.epoch,
+            suspect=doubtful or entered.doubtful,
+            unknown=unknown,
+        )
+
     def _settle(self, connection: Connection, entered: Entered, outcome: HandlerOutcome, now: float) -> None:
         if isinstance(outcome, Done):
             self._unpark(connection, entered)
@@ -140,7 +146,7 @@ class Ending:
             if outcome.unknown:
                 due_at = max(due_at, entered.lease_until + LEASE_RETRY_MARGIN_S)
             self._park(connection, entered, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
-        else:
+        elif isinstance(outcome, Dead):
             self._unpark(connection, entered)
             letter = letter_of(
                 self._target,
@@ -197,4 +203,4 @@ def _conclusion(entered: Entered, given: HandlerOutcome, outcome: HandlerOutcome
         return replace(ended, state=State.WAITING, reason=outcome.reason, pending=outcome.pending)
     if isinstance(outcome, Retry):
         return replace(ended, reason=outcome.cause, replayed_event_id=None)
-    return replace(ended, state=State.FAILED, reason=outcome.cause)
+    return replace(ended, state=State.FAILED, reason=outcome.cause if isinstance(outcome, Dead) else None)

@@ -112,13 +112,27 @@ class Door:
             self._rest(connection, lot)
         elif self._behind(turn, account, known.leader.get(number)):
             self._wait_for_leader(connection, turn, state, lot, known.now)
+            if not account.access_open:
+                return self._entered(turn, account, state, lot, known.now, close_only=True)
         elif _caught_up(turn, account, state, lot):
             if lot is not None:
                 parking.unpark(connection, self._target, number, version=lot.version, bells=lot.bells)
         else:
-            epoch = 1 + (state.lease_epoch if state is not None else 0)
-            return Entered(turn, account, epoch, state, lot, known.now, known.now + self._lease_s)
+            return self._entered(turn, account, state, lot, known.now)
         return None
+
+    def _entered(
+        self,
+        turn: Turn,
+        account: Account,
+        state: TargetState | None,
+        lot: Parked | None,
+        now: float,
+        *,
+        close_only: bool = False,
+    ) -> Entered:
+        epoch = 1 + (state.lease_epoch if state is not None else 0)
+        return Entered(turn, account, epoch, state, lot, now, now + self._lease_s, close_only)
 
     def _rang(self, connection: Connection, turn: Turn, lot: Parked | None) -> Parked | None:
         if lot is None or not turn.rang:

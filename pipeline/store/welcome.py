@@ -53,6 +53,12 @@ class WelcomeMessages:
             )
             return None
 
+    def known(self, student_number: str) -> Intent | None:
+        """What is recorded of a student's message, if anything is."""
+        with self._database.read() as connection:
+            row = connection.execute(select(w).where(w.c.student_number == student_number)).one_or_none()
+        return Intent(row.message_id, row.uidvalidity, row.uidnext, row.state) if row is not None else None
+
     def sent(self, student_number: str) -> None:
         """The message was accepted by the mail server, or was found in the mailbox."""
         self._settle(student_number, "sent")

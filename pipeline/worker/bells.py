@@ -8,14 +8,18 @@ from pipeline.eventlog.port import Record
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
 from schemas import catalogue
+from schemas.account import Stage
 from schemas.envelope import EnvelopeError, Message, event_id
 from schemas.events import AccountChanged, ReplayRequested, TargetProvisioned
 
 
 def topics_for(follows: str | None) -> tuple[str, ...]:
-    """What a target consumer reads: its bells, and the replays that operators ask for."""
-    bells = catalogue.OUTCOMES if follows else catalogue.ACCOUNTS
-    return (*catalogue.both_lanes(bells), *catalogue.both_lanes(catalogue.ACTIVATIONS))
+    """What a target consumer reads: its bells, and the replays that operators ask for.
+
+    One that follows another target is rung by that one's outcomes; of accounts it reads what shuts access.
+    """
+    asked = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.ACTIVATIONS))
+    return (*catalogue.both_lanes(catalogue.OUTCOMES), *asked) if follows else asked
 
 
 def bell_for(name: str, follows: str | None, message: Message, place: Place) -> Bell | None:
@@ -26,9 +30,17 @@ def bell_for(name: str, follows: str | None, message: Message, place: Place) -> 
         return Bell(event.student_number, 0, place.lane, message.id, True, place) if mine else None
     if follows is None and isinstance(event, AccountChanged):
         return Bell(event.student_number, event.version, event.lane, message.id, False, place)
+    if isinstance(event, AccountChanged) and _shuts(event):
+        return Bell(
+            event.student_number, 0, event.lane, message.id, False, place
+        )  # says nothing of the leader
     if follows is not None and isinstance(event, TargetProvisioned) and event.target == follows:
         return Bell(event.student_number, event.version, event.lane, message.id, False, place)
     return None
+
+
+def _shuts(event: AccountChanged) -> bool:
+    return bool(event.holds) or event.stage is Stage.EXPIRED
 
 
 def bury_poison(database: Database, consumer: str, record: Record, error: EnvelopeError) -> None:

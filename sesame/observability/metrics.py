@@ -19,7 +19,7 @@ LABELS: Final[dict[str, str]] = {
     "consumer": "`registry`, `propagation`, or a target",
     "lane": "`personal` or `bulk`",
     "window": "`within_15_min`, `within_60_min`, `beyond` or `bulk`",
-    "outcome": "`done`, `waiting`, `retry` or `dead`",
+    "outcome": "`done`, `waiting`, `retry`, `dead` or `closed`",
     "result": "a fixed word, listed in the metric's text",
     "reason": "the token of a business precondition, e.g. `pedagogical_enrolment_pending`",
     "cause": "the token of a failure, e.g. `identity_collision`",
@@ -76,7 +76,7 @@ class Metrics:
     def _define_work(self) -> None:
         self.attempts = self._counter(
             "attempts_total",
-            "Students' turns at a target; result: `done`, `waiting`, `retry` or `dead`.",
+            "Students' turns at a target; result: `done`, `waiting`, `retry`, `dead`, `closed`.",
             ("consumer", "result"),
         )
         self.outcomes = self._counter(

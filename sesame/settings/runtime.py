@@ -49,10 +49,11 @@ class EngineSettings(Section):
         description="How often a student who waits for a precondition is looked at again.",
     )
     lease_margin_s: float = Field(
-        30.0,
+        5.0,
         ge=1,
         le=3600,
-        description="How much longer a lease lasts than the longest call with all that it may leave running.",
+        description="How much longer a lease lasts than the longest call and what it may leave running, so "
+        "that it has ended by every clock.",
     )
     probe_delay_s_min: float = Field(
         1.0, gt=0, le=600, description="First delay between probes of a target that is down."

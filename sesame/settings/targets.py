@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 from consumers.moodle import settings as moodle
 from sesame.settings.base import Section
 
+EXECUTION = "Longest time that the server may go on with a call that Sésame gave up; leases outlive it."
 CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."
 
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)]
@@ -72,7 +73,9 @@ class DirectorySettings(Section):
         "1G", description="Quota of a mailbox, e.g. `500M` or `1G`. Empty: the mail server's own."
     )
     connect_timeout_s: int = Field(5, ge=1, le=120, description="Longest wait for a connection.")
-    receive_timeout_s: int = Field(10, ge=1, le=600, description="Longest wait for one answer.")
+    receive_timeout_s: int = Field(5, ge=1, le=600, description="Longest wait for one answer.")
+    call_s_max: Seconds = Field(15.0, description="Longest time for one batch in all; the rest is retried.")
+    execution_s_max: Seconds = Field(10.0, description=EXECUTION)
     batch_size: int = Field(20, ge=1, le=500, description="Students in one call.")
 
     @property
@@ -122,11 +125,15 @@ class MailboxSettings(Section):
         "assistance@univ-exemple.fr", description="The address that the welcome message gives for help."
     )
     timeout_s: float = Field(
-        20.0,
+        10.0,
         ge=10,
         le=600,
         description="Longest wait for an answer; with its directory down, Dovecot takes about 6 s to say so.",
     )
+    call_s_max: Seconds = Field(
+        10.0, description="Time after which nothing more is begun for a batch; the rest is retried."
+    )
+    execution_s_max: Seconds = Field(10.0, description=EXECUTION)
     batch_size: int = Field(10, ge=1, le=100, description="Students in one call.")
 
     @model_validator(mode="after")
@@ -160,7 +167,10 @@ class MoodleSettings(Section):
     connect_timeout_s: Seconds = Field(5.0, description="Longest wait for a connection.")
     write_timeout_s: Seconds = Field(10.0, description="Longest time to send a request.")
     read_timeout_s: Seconds = Field(30.0, description="Longest wait for an answer.")
-    call_s_max: Seconds = Field(120.0, description="Longest time for one batch in all; the rest is retried.")
+    call_s_max: Seconds = Field(40.0, description="Longest time for one batch in all; the rest is retried.")
+    execution_s_max: Seconds = Field(
+        30.0, description=f"{EXECUTION} PHP goes on up to its `max_execution_time`."
+    )
     read_attempts: int = Field(3, ge=1, le=10, description="Attempts to read before the site is called down.")
     write_attempts: int = Field(
         3,
@@ -202,7 +212,7 @@ class MoodleSettings(Section):
         """
         given = {name: getattr(self, name) for name in type(self).model_fields}
         given |= {"token": self.secret("token"), "base_url": self.base_url.rstrip("/")}
-        del given["token_file"]
+        del given["token_file"], given["execution_s_max"]
         return moodle.MoodleSettings.model_validate(given)
 
 

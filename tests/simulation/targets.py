@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
-from pipeline.target import Dead, Description, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from schemas.account import Account
 
 
 class Crash(BaseException):
@@ -108,6 +109,9 @@ class ChaosHandler:
             raise Crash
         return outcomes
 
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        return {account.student_number: Preview() for account in accounts}
+
     def probe(self) -> None:
         if self._weather.strikes(0.2):
             raise TargetDown("refused", unknown=False)
@@ -121,6 +125,8 @@ class ChaosHandler:
     def _one(self, task: Task) -> HandlerOutcome:
         number, version = task.account.student_number, task.account.version
         strikes = self._weather.strikes
+        if task.close_only:
+            return Closed()
         if strikes(0.12):
             return Retry("target_busy", "busy")
         if strikes(0.12):

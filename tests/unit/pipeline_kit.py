@@ -18,7 +18,7 @@ from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.store import dead_letters, parking, target_states
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, metadata
-from pipeline.target import Description, Done, HandlerOutcome, Task
+from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
@@ -43,6 +43,7 @@ class Target:
         self.held: dict[str, int] = {}
         self.calls: list[list[str]] = []
         self.compared: list[str] = []
+        self.shut: list[str] = []
         self.script: Script = lambda _task: None
         self.probe_error: Exception | None = None
         self.closed = 0
@@ -58,11 +59,22 @@ class Target:
         if answer is not None:
             return answer
         number, version = task.account.student_number, task.account.version
+        if task.close_only:
+            self.shut.append(number)
+            return Closed()
         if task.compare:
             self.compared.append(number)
         changed = self.held.get(number) != version
         self.held[number] = version
         return Done(digest_of({"number": number, "version": version}), changed)
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        return {
+            account.student_number: Preview(
+                () if self.held.get(account.student_number) == account.version else ("version",)
+            )
+            for account in accounts
+        }
 
     def probe(self) -> None:
         if self.probe_error is not None:

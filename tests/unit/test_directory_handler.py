@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -35,13 +36,17 @@ def account(number: str = "22601234", **fields: Any) -> Account:
 class InMemory:
     """The port's fake: keeps what it is given, unless told to answer otherwise."""
 
-    verb_s_max = 1.0
+    operation_s_max = 1.0
 
     def __init__(self) -> None:
         self.entries: dict[str, ObservedEntry] = {}
         self.answers: dict[str, ApplyResult] = {}
         self.calls: list[tuple[str, int]] = []
         self.forgets: set[str] = set()
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        self.calls.append(("within", int(seconds)))
+        return nullcontext()
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
         self.calls.append(("apply", len(batch)))
@@ -141,7 +146,7 @@ def test_what_is_read_back_otherwise_than_written_is_no_success(directory: InMem
 
 def test_access_is_closed_first_and_only_where_it_must_be(directory: InMemory) -> None:
     handle(directory, account("1"), account("2", holds=frozenset({Hold.SUSPENDED})))
-    assert directory.calls == [("close", 1), ("apply", 2), ("read", 2)]
+    assert directory.calls == [("within", 15), ("close", 1), ("apply", 2), ("read", 2)]
 
 
 def test_a_hash_is_consumed_only_when_its_reference_was_read_back(directory: InMemory) -> None:
@@ -200,9 +205,11 @@ def test_a_guarded_change_names_what_it_expects_to_find(directory: InMemory) -> 
     ]
 
 
-def test_a_call_takes_no_longer_than_its_work_one_slice_more_and_the_rest() -> None:
-    handler = DirectoryHandler(InMemory(), Secrets(), PROFILE, system="memory", work_s_max=30.0)
-    assert handler.call_s_max == 30.0 + 3 * InMemory.verb_s_max
+def test_a_call_begins_nothing_after_its_time_and_ends_one_operation_later(directory: InMemory) -> None:
+    handler = DirectoryHandler(directory, Secrets(), PROFILE, system="memory", work_s_max=30.0)
+    handler.handle([Task(account("1"))])
+    assert directory.calls[0] == ("within", 30)
+    assert handler.call_s_max == 30.0 + InMemory.operation_s_max
 
 
 def test_it_says_what_it_owns_and_closes_what_it_opened(directory: InMemory) -> None:

@@ -15,9 +15,9 @@ from pipeline.outbox import OutboxRelay
 from pipeline.store import parking, target_states
 from pipeline.store.parking import Kind
 from pipeline.store.target_states import Conclusion, State
-from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
-from schemas.account import Lane, Stage
+from schemas.account import Hold, Lane, Stage
 from schemas.events import TargetFailed
 from tests.unit.pipeline_kit import NOW, Plant, Target
 
@@ -424,3 +424,35 @@ def test_personal_rows_of_the_parking_lot_do_not_stand_behind_bulk_ones(plant: P
     with plant.database.read() as connection:
         due = parking.due(connection, "directory", clock.now, limit=2)
     assert [row.student_number for row in due] == ["P1", "B1", "B2"]
+
+
+def test_access_is_shut_before_the_leader_is_there_and_nothing_is_recorded_of_it(mailbox: Plant) -> None:
+    mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
+    leader_has(mailbox, "A", 1)
+    effects = mailbox.effects()
+    entry = effects.enter(
+        [Turn((Bell("A", 0, Lane.PERSONAL, "hold", place=Place(catalogue.ACCOUNTS, 0, 1)),))]
+    )
+    assert entry.work["A"].task.close_only
+    end(effects, entry, Closed())
+    state = mailbox.state("A")
+    assert state is not None
+    assert (state.applied_version, state.state, state.lease_owner, state.suspect) == (0, "new", None, False)
+    assert mailbox.outcomes() == []
+    leader_has(mailbox, "A", 2)
+    assert not effects.enter([bell("A", 2, "directory-2")]).work["A"].task.close_only
+
+
+def test_shutting_access_waits_for_the_lease_and_for_nothing_else(mailbox: Plant, clock: Clock) -> None:
+    mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
+    assert "A" in mailbox.effects().enter([bell("A", 0, "hold")]).work  # a life that ends here
+    successor = mailbox.effects()
+    assert successor.enter([bell("A", 0, "hold again")]).work == {}
+    clock.now += mailbox.lease_s + 2
+    assert successor.enter([woken(mailbox, "A")]).work["A"].task.close_only
+
+
+def test_an_open_account_waits_for_its_leader_as_before(mailbox: Plant) -> None:
+    mailbox.account("A", 2)
+    leader_has(mailbox, "A", 1)
+    assert mailbox.effects().enter([bell("A", 0, "account")]).work == {}

@@ -16,8 +16,10 @@ from pipeline.store.parking import Kind
 from pipeline.store.target_states import State
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
 from schemas import catalogue
-from schemas.account import Lane, Stage
+from schemas.account import Hold, Lane, Stage
 from schemas.events import (
+    AccountChanged,
+    Cause,
     DeadLetterRecorded,
     DeadLetterResolved,
     TargetFailed,
@@ -432,3 +434,21 @@ def test_a_followers_replay_goes_by_what_the_leader_has_recorded(mailbox: Plant)
     mailbox.until(lambda: mailbox.applied("A") == 2)
     mailbox.stop()
     assert mailbox.target.calls == [["A"]]
+
+
+def test_a_hold_shuts_the_mailbox_without_waiting_for_the_directory(mailbox: Plant) -> None:
+    mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
+    event = AccountChanged(
+        student_number="A",
+        version=2,
+        stage=Stage.ACTIVE,
+        holds=(Hold.SUSPENDED,),
+        lane=Lane.PERSONAL,
+        cause=Cause.HOLD,
+    )
+    mailbox.say(event, catalogue.ACCOUNTS)
+    mailbox.start()
+    mailbox.until(lambda: mailbox.target.shut == ["A"])
+    mailbox.stop()
+    assert mailbox.applied("A") == 0
+    assert mailbox.lag() == 0

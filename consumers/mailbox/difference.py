@@ -1,0 +1,83 @@
+"""What a mailbox does not have as it should: pure, without IO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from consumers.mailbox.port import Intent, ObservedMailbox, ReadResult, Unknown, Unsettled
+from consumers.mailbox.redirect import RedirectInvalid, script_for
+from pipeline.target import Preview
+from schemas.account import Account
+
+FIRST_UID = 1
+"""An inbox whose UIDNEXT this is never had a message."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What every mailbox has.
+
+    Attributes:
+        folders: besides the inbox, subscribed.
+        quota_bytes: what the directory says each mailbox may hold; None: not checked.
+    """
+
+    folders: tuple[str, ...]
+    quota_bytes: int | None = None
+
+
+def script_of(account: Account) -> str | None:
+    """The redirection's script, if the student opted in.
+
+    Raises:
+        RedirectInvalid: the address cannot be used.
+    """
+    if account.mail_redirect is None:
+        return None
+    return script_for(account.mail_redirect, own=frozenset({account.mail, *account.aliases}))
+
+
+def differences(wanted: Wanted, script: str | None, seen: ObservedMailbox) -> Iterator[str]:
+    """Names of what is not as wanted: folders, quota, redirect."""
+    if not set(wanted.folders) <= seen.folders & seen.subscribed:
+        yield "folders"
+    if wanted.quota_bytes is not None and seen.quota_kib != _kib(wanted.quota_bytes):
+        yield "quota"
+    if redirect_differs(script, seen):
+        yield "redirect"
+
+
+def redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
+    """Whether the redirection is not as wanted; `script` None: none is wanted."""
+    return seen.redirect_script != script or (script is not None and not seen.redirect_active)
+
+
+def preview_of(account: Account, wanted: Wanted, seen: ReadResult, posted: Intent | None) -> Preview:
+    """What a turn would write.
+
+    Args:
+        account: the desired state.
+        wanted: what every mailbox has.
+        seen: the mailbox, as it was read.
+        posted: the journal's row of the welcome message, if there is one.
+    """
+    if isinstance(seen, Unsettled):
+        return Preview(obstacle=seen.cause)
+    if isinstance(seen, Unknown):
+        return Preview(obstacle="mailbox_not_enabled") if account.access_open else Preview()
+    if not account.access_open:
+        return Preview(differs=("sessions",), obstacle="directory_behind")
+    try:
+        found = [*differences(wanted, script_of(account), seen)]
+    except RedirectInvalid:
+        return Preview(tuple(differences(wanted, seen.redirect_script, seen)), "redirect_invalid")
+    if posted is None and seen.uidnext == FIRST_UID:
+        found.append("welcome")
+    blocked = "redirect" in found and seen.own_script_active
+    return Preview(tuple(found), "own_sieve_script_active" if blocked else "")
+
+
+def _kib(size_bytes: int) -> int:
+    """As doveadm shows a limit: in KiB, rounded up."""
+    return -(-size_bytes // 1024)

@@ -1,0 +1,22 @@
+"""What a turn would write of one student, from what was read. Pure, without IO."""
+
+from __future__ import annotations
+
+from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.port import Seen, Wanted
+from consumers.moodle.work import Work
+from pipeline.target import Preview
+
+
+def preview_of(wanted: Wanted | Fault, seen: Seen) -> Preview:
+    """The difference, by Moodle's own names; `user`: there is none with this student number."""
+    if isinstance(wanted, Fault):
+        return Preview(obstacle=wanted.cause.value)
+    joining = tuple(f"+{key}" for key in wanted.cohorts if key not in seen.cohorts)
+    if not seen.users:
+        return Preview(differs=("user", *joining)) if wanted.create else Preview()
+    if len(seen.users) > 1:
+        return Preview(obstacle=Cause.DUPLICATE_IDNUMBER.value)
+    fields = Work(wanted, seen.users).differing()
+    leaving = tuple(f"-{key}" for key in seen.cohorts if key not in wanted.cohorts)
+    return Preview(differs=(*fields, *joining, *leaving))
