@@ -36,7 +36,7 @@ from sandbox.tls import ThrowawayCA
 _OPS = Path(__file__).resolve().parent.parent / "ops" / "ldap"
 _PACKAGES = "slapd slapd-contrib ldap-utils"
 _SYSTEM_SCHEMAS = Path("/etc/ldap/schema")
-_ACCOUNTS = ("provisioner", "dovecot", "cas")
+_ACCOUNTS = ("provisioner", "dovecot", "cas", "probe")
 _UNPRIVILEGED = ("openldap", "nobody")
 
 # An anonymous bind (RFC 4511, section 4.2), message id 1: any answer to it shows that slapd serves.
@@ -172,6 +172,16 @@ class Slapd:
         """A file (mode 0600, no line end) with the login server's password."""
         return self._password_file("cas")
 
+    @property
+    def probe_password_file(self) -> Path:
+        """A file (mode 0600, no line end) with the password of the probe's entry."""
+        return self._password_file("probe")
+
+    @property
+    def policy_dn(self) -> str:
+        """The password policy that applies to everybody."""
+        return f"cn=default,ou=policies,{self.base_dn}"
+
     # --- life ------------------------------------------------------------------------------------------
 
     @property
@@ -295,7 +305,7 @@ class Slapd:
         return text if self._fsync else text.replace("#@DBNOSYNC@", "dbnosync")
 
     def _seed(self, conf: Path) -> None:
-        """Load the first entries offline (slapadd), each service account with a fresh random password."""
+        """Load the first entries offline (slapadd), each account with a fresh random password."""
         hasher = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)  # the passwords are random
         values = {
             "DC": self.base_dn.split(",", 1)[0].partition("=")[2],

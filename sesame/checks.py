@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -92,6 +93,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("store", lambda: _store(settings)),
         Check("log", lambda: _log(settings)),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
+        *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
     ]
 
 
@@ -185,3 +187,35 @@ def _target(settings: Settings, target: str) -> Finding:
             handler.close()
     finally:
         application.close()
+
+
+_CAS_REMEDIES = {
+    "bad_credentials": "Give cas.probe_login the password of cas.probe_password_file in the directory. "
+    "It is not tried again by itself: wrong passwords lock an account.",
+    "service_refused": "Register cas.service_url with the CAS server.",
+    "ticket_rejected": "Compare cas.service_url with what the CAS server has, and both clocks.",
+    "mismatch": "Look at the attributes that the CAS server releases to cas.service_url.",
+    "unavailable": "See whether the CAS server runs, and whether its directory does.",
+}
+
+
+def _cas(settings: Settings) -> Finding:
+    """Log in as the service account; without its password, only ask whether the server answers."""
+    from sesame.cas import ProbeOutcome, TicketRefused
+    from sesame.wiring import build
+
+    application = build(settings)
+    probe, client = application.cas_probe(), application.cas_client()
+    if probe is not None:
+        result = probe.run()
+        if result.outcome is ProbeOutcome.OK:
+            return ok(f"{settings.cas.server_url}: {settings.cas.probe_login} can log in")
+        away = result.outcome is ProbeOutcome.UNAVAILABLE
+        return fail(result.message, _CAS_REMEDIES[result.outcome], down=away)
+    if client is not None:
+        with suppress(TicketRefused):  # which is the right answer: nobody has this ticket
+            client.validate("ST-of-nobody")
+    return warn(
+        f"{settings.cas.server_url} answers; no login was tried",
+        "Set cas.probe_password_file: docs/how-to/connect-cas.md.",
+    )

@@ -26,6 +26,8 @@ from pipeline.vault import Vault, read_keys
 from pipeline.worker import Observer, TargetWorker, topics_for
 from schemas import catalogue
 from sesame import folders, targets
+from sesame.cas import CasLogins, LoginProbe
+from sesame.cas.client import CasClient
 from sesame.settings import Settings
 
 FOLLOWS = {"mailbox": "directory"}
@@ -155,6 +157,45 @@ class Application:
             SettingsError: a secret is missing.
         """
         return targets.handler(target, self.settings, self.database, self.vault)
+
+    def cas_client(self, service_url: str | None = None) -> CasClient | None:
+        """The CAS server, for the portal or for another service of ours; None: the settings name none."""
+        wanted = self.settings.cas
+        if wanted.server_url is None:
+            return None
+        return CasClient(
+            wanted.server_url,
+            service_url or wanted.service_url,
+            ca_file=wanted.ca_file,
+            connect_timeout_s=wanted.connect_timeout_s,
+            read_timeout_s=wanted.read_timeout_s,
+        )
+
+    def cas_logins(self, service_url: str | None = None) -> CasLogins | None:
+        """Logins by CAS, for the portal or for another service of ours; None: the settings name no server."""
+        client = self.cas_client(service_url)
+        if client is None:
+            return None
+        return CasLogins(
+            self.database,
+            client,
+            session_s=self.settings.cas.session_s,
+            number_attribute=self.settings.cas.number_attribute,
+        )
+
+    def cas_probe(self) -> LoginProbe | None:
+        """The login probe; None: the settings name no CAS server, or no account to probe with.
+
+        Raises:
+            SettingsError: the account's password cannot be read.
+        """
+        client, wanted = self.cas_client(), self.settings.cas
+        if client is None or not wanted.has_secret("probe_password"):
+            return None
+        wanted.secret("probe_password")
+        return LoginProbe(
+            client, wanted.probe_login, lambda: wanted.secret("probe_password").get_secret_value()
+        )
 
     def directory(self) -> Directory:
         """The directory itself, for what concerns everybody in it; the caller disconnects it.

@@ -303,6 +303,31 @@ timers = Table(
     UniqueConstraint("kind", "student_number"),
 )
 
+# --- logging in -----------------------------------------------------------------------------------
+
+cas_logins = Table(
+    "cas_logins",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("seen_at", Float),  # the first login by CAS that was seen to work; None: none yet
+    Column("last_at", Float),
+    Column("failed_at", Float),  # the last one that came back and was of no use
+    Column("failure", String(32)),
+)
+
+cas_sessions = Table(
+    "cas_sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),  # SHA-256: the browser alone has the token
+    Column("ticket_hash", String(64), nullable=False, unique=True),  # what a single logout names
+    Column("service", String(255), nullable=False),
+    Column("login", String(255), nullable=False),
+    Column("student_number", String(32)),  # None: not a student's
+    Column("opened_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("ended_at", Float),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -109,6 +109,7 @@ def _kept(world: World) -> str:
         f"\nEverything runs on in {world.folder} until `make stop`.\n"
         f"  export SESAME_CONFIG={world.settings_file}\n"
         f"  {sesame_program()} overview\n"
+        f"  CAS: {world.cas.url}login (its certificate is verified with {world.cas.ca_file})\n"
         f"  log of `sesame run`: {world.log_file}"
     )
 

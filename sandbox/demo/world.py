@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.demo import record
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import Sesame, environment
@@ -85,6 +86,12 @@ class World:
         )
         self.dovecot = Dovecot(lookup, self.folder / "dovecot", keep_running=keep)
         self.moodle = MoodleStandIn(self.folder / "moodle", outlives_parent=keep)
+        self.cas = CasServer(
+            CasDirectory.of(self.slapd),
+            [Service("portail", r"^https?://127[.]0[.]0[.]1:[0-9]+/")],
+            self.folder / "cas",
+            keep_running=keep,
+        )
         self._http_port = free_port()
         self.sesame = Sesame(self.settings_file, cwd=self.private)
         self.pipeline = ManagedProcess(
@@ -117,6 +124,8 @@ class World:
         """
         for name in self.servers:
             self.start_server(name)
+        self.cas.start()
+        self.record.add("cas", self.cas.pid)
         self._write_settings()
 
     def start_server(self, target: str) -> None:
@@ -137,7 +146,7 @@ class World:
 
     def close(self) -> None:
         """End everything and remove the folder."""
-        for name in ("pipeline", "moodle", "dovecot", "slapd"):
+        for name in ("pipeline", "cas", "moodle", "dovecot", "slapd"):
             process = self.__dict__.get(name)
             if process is not None:
                 process.stop()
@@ -174,6 +183,10 @@ class World:
             "doveadm_key_file": dovecot.api_key_file,
             "lmtp_port": dovecot.ports.lmtp,
             "probe_mail": slapd.probe_mail,
+            "cas_url": self.cas.url,
+            "cas_ca_file": self.cas.ca_file,
+            "probe_login": slapd.probe_uid,
+            "probe_password_file": slapd.probe_password_file,
             "moodle_url": moodle.url,
             "moodle_token_file": moodle.token_file,
             "http_port": self._http_port,

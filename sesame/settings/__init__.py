@@ -2,6 +2,7 @@
 
 from sesame.settings.base import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
+from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
@@ -9,6 +10,7 @@ from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 
 __all__ = [
+    "CasSettings",
     "DirectorySettings",
     "EngineSettings",
     "HttpSettings",

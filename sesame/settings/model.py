@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from consumers.registry.settings import RegistrySettings
 from producers.activation.hashing import HashingSettings
+from sesame.settings.login import CasSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
@@ -55,6 +56,7 @@ class Settings(BaseSettings):
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
     moodle: MoodleSettings = Field(default_factory=MoodleSettings)
+    cas: CasSettings = Field(default_factory=CasSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)

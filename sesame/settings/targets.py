@@ -138,7 +138,7 @@ class MailboxSettings(Section):
 
     @model_validator(mode="after")
     def _key_under_tls(self) -> Self:
-        _tls("doveadm_url", self.doveadm_url)
+        tls("doveadm_url", self.doveadm_url)
         return self
 
 
@@ -201,7 +201,7 @@ class MoodleSettings(Section):
 
     @model_validator(mode="after")
     def _token_under_tls(self) -> Self:
-        _tls("base_url", self.base_url)
+        tls("base_url", self.base_url)
         return self
 
     def site(self) -> moodle.MoodleSettings:
@@ -216,7 +216,12 @@ class MoodleSettings(Section):
         return moodle.MoodleSettings.model_validate(given)
 
 
-def _tls(name: str, url: str) -> None:
+def tls(name: str, url: str) -> None:
+    """Refuse an address that shows a secret, or over which one would travel in the clear.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise ValueError(f"{name} must not carry a name or a password: it is shown and logged")

@@ -126,7 +126,7 @@ def test_its_commands_show_the_entry_and_the_mailbox_to_their_owner(kept: Sequen
 def test_stop_ends_and_removes_what_was_kept(kept: Sequence[str | Path]) -> None:
     _, _, records = kept
     (one,) = record.former(Path(records))
-    assert len([process for process in one.processes if process.alive]) == len(TARGETS) + 1
+    assert len([process for process in one.processes if process.alive]) == len(TARGETS) + 2
 
     assert run_demo("stop", "--records", records).returncode == 0
 
@@ -148,7 +148,7 @@ def begun(records: Path) -> subprocess.Popen[str]:
     def is_up() -> bool:
         assert process.poll() is None
         mine = [one for one in record.former(records) if one.driver.pid == process.pid]
-        return bool(mine) and len(mine[0].processes) > len(TARGETS)
+        return bool(mine) and len(mine[0].processes) > len(TARGETS) + 1
 
     wait_until(is_up, "the demo's servers to run", 120.0)
     return process
@@ -170,7 +170,7 @@ def test_a_second_run_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
         (one,) = record.former(tmp_path)
         process.kill()
         process.wait(timeout=10)
-    assert len([each for each in one.processes if each.alive]) == len(TARGETS) + 1
+    assert len([each for each in one.processes if each.alive]) == len(TARGETS) + 2
 
     with begun(tmp_path) as second:
         assert [each for each in one.processes if each.alive] == []

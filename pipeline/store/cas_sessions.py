@@ -1,0 +1,75 @@
+"""Which ticket opened which session, so that a single logout ends it: a cookie alone cannot be revoked.
+
+Neither the token that the browser keeps nor the ticket is here, only their SHA-256: whoever reads the
+database cannot enter a session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from pipeline.store.tables import cas_sessions as t
+
+
+@dataclass(frozen=True)
+class CasSession:
+    """One session. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        service: the address that the ticket was given for.
+        student_number: None: whoever it is has no account here.
+    """
+
+    service: str
+    login: str
+    student_number: str | None
+    opened_at: float
+    expires_at: float
+
+
+def open_(connection: Connection, *, token: str, ticket: str, session: CasSession) -> None:
+    """Note a session. A ticket opens one: it is validated once."""
+    connection.execute(
+        insert(t).values(token_hash=_hash(token), ticket_hash=_hash(ticket), **session.__dict__)
+    )
+
+
+def find(connection: Connection, token: str, *, service: str, now: float) -> CasSession | None:
+    """The session that this token enters, if it is neither ended nor over."""
+    row = connection.execute(
+        select(t.c.service, t.c.login, t.c.student_number, t.c.opened_at, t.c.expires_at).where(
+            t.c.token_hash == _hash(token),
+            t.c.service == service,
+            t.c.ended_at.is_(None),
+            t.c.expires_at > now,
+        )
+    ).one_or_none()
+    return None if row is None else CasSession(*row)
+
+
+def end(connection: Connection, token: str, *, now: float) -> None:
+    """End the session that this token enters."""
+    connection.execute(
+        update(t).where(t.c.token_hash == _hash(token), t.c.ended_at.is_(None)).values(ended_at=now)
+    )
+
+
+def end_by_ticket(connection: Connection, ticket: str, *, now: float) -> bool:
+    """End the session that this ticket opened; whether there was one."""
+    ended = connection.execute(
+        update(t).where(t.c.ticket_hash == _hash(ticket), t.c.ended_at.is_(None)).values(ended_at=now)
+    )
+    return ended.rowcount > 0
+
+
+def forget_over(connection: Connection, *, now: float) -> None:
+    """Forget sessions whose time is over."""
+    connection.execute(delete(t).where(t.c.expires_at <= now))
+
+
+def _hash(secret: str) -> str:
+    """No salt and no slow hash: these are random and long, not chosen by people."""
+    return hashlib.sha256(secret.encode()).hexdigest()

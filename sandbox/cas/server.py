@@ -1,0 +1,147 @@
+"""Start and steer the CAS server from a test or a demo: it runs as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import ssl
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.cas.config import CasDirectory, Config, Service
+from sandbox.process import ManagedProcess, free_port
+from sandbox.tls import ThrowawayCA
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class CasServer:
+    """One CAS server. Nothing runs before `start` (or `with`).
+
+    `port`, certificate, tickets and sessions stay the same from one start to the next.
+
+    Args:
+        directory: where people are.
+        services: who may send people here.
+        folder: where everything lives (default: a new temporary folder, removed by `close`).
+        logout_ca_file: certificates that the services' own ones are verified with when the server tells them
+            that somebody has logged out; None: those of the system.
+        keep_running: leave the server up when the interpreter exits.
+    """
+
+    def __init__(
+        self,
+        directory: CasDirectory,
+        services: Sequence[Service],
+        folder: Path | None = None,
+        *,
+        logout_ca_file: Path | None = None,
+        keep_running: bool = False,
+    ) -> None:
+        self.directory = directory
+        self._services = tuple(services)
+        self._temporary = folder is None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="cas-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        self.port = self._kept_port()
+        self.ca_file = self.folder / "tls" / "ca.pem"
+        self._config_file = self.folder / "config.json"
+        trusted = {"REQUESTS_CA_BUNDLE": str(logout_ca_file)} if logout_ca_file is not None else {}
+        self._process = ManagedProcess(
+            "the CAS server",
+            [sys.executable, "-m", "sandbox.cas", self._config_file],
+            log_file=self.folder / "cas.log",
+            ready=self._answers,
+            env={**os.environ, **trusted},
+            cwd=_ROOT,
+            start_timeout_s=30.0,
+            outlives_parent=keep_running,
+        )
+
+    @property
+    def url(self) -> str:
+        """The server's address, with the final slash that CAS clients need."""
+        return f"https://127.0.0.1:{self.port}/cas/"
+
+    @property
+    def running(self) -> bool:
+        """True while the server has been started and has not ended."""
+        return self._process.running
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs, else None."""
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, and return once the login page is shown; raises `sandbox.process.StartFailed`."""
+        if not self.ca_file.exists():
+            self.ca_file.parent.mkdir()
+            ThrowawayCA(self.ca_file.parent).issue("server")
+        key = self.folder / "secret-key"
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_text(secrets.token_urlsafe(48), encoding="ascii")
+        Config(str(self.folder), self.port, self.directory, self._services).write(self._config_file)
+        self._process.start()
+
+    def serve(self, *services: Service) -> None:
+        """Let these services send people here, and no others; a running server is started again."""
+        self._services = services
+        if self.running:
+            self.stop()
+            self.start()
+
+    def stop(self) -> None:
+        """End it politely; data and port stay."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.kill()
+
+    def pause(self) -> None:
+        """Freeze it: connections are accepted and nothing is answered until `resume`."""
+        self._process.pause()
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self._process.resume()
+
+    def close(self) -> None:
+        """Stop, and remove the folder if it was a temporary one."""
+        self.stop()
+        if self._temporary:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _answers(self) -> bool:
+        tls = ssl.create_default_context(cafile=str(self.ca_file))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+        )
+        with opener.open(f"{self.url}login", timeout=10.0) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+
+    def _kept_port(self) -> int:
+        state = self.folder / "port.json"
+        if not state.exists():
+            state.write_text(json.dumps(free_port()), encoding="ascii")
+        return int(json.loads(state.read_text(encoding="ascii")))

@@ -1,0 +1,64 @@
+"""A CAS server, as the portal needs it (CAS protocol 3.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pipeline.errors import SesameError
+
+
+class TicketRefused(SesameError):
+    """The CAS server does not vouch for this ticket: it was used before, it is too old, it was given for
+    another service, or it was made up. Whoever brought it logs in again."""
+
+
+class ServiceRefused(SesameError):
+    """The CAS server does not know the service that asks, or does not serve it. Register `cas.service_url`
+    with the CAS server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What the CAS server says of a ticket that it vouches for.
+
+    Attributes:
+        login: whose it is.
+        attributes: what it releases of them to this service.
+    """
+
+    login: str
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+
+
+class LoginServer(Protocol):
+    """A CAS server, for one service. Safe to call from several threads; nothing is kept between calls.
+
+    Attributes:
+        service_url: where it sends people back to: from the settings, never from a request.
+    """
+
+    service_url: str
+
+    def login_url(self, *, renew: bool = False) -> str:
+        """Where to send a browser; with `renew`, whoever is logged in already must say so again."""
+
+    def logout_url(self, back_to: str | None = None) -> str:
+        """Where to send a browser to end everything."""
+
+    def validate(self, ticket: str) -> Validated:
+        """Ask whose ticket it is; a ticket can be asked about once. Takes up to the two time-outs together.
+
+        Raises:
+            TicketRefused: nobody's, or not for this service.
+            ServiceRefused: the server refuses this service.
+            TargetDown: the server cannot be reached, or what it answers is no answer.
+            Misconfigured: its certificate does not verify.
+        """
+
+    def logged_out(self, body: bytes) -> str | None:
+        """The ticket that a single logout's request names; None if it is none.
+
+        Such a request has no signature: knowing the ticket is its only proof.
+        """

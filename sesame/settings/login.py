@@ -1,0 +1,51 @@
+"""Logging in: the CAS server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from sesame.settings.base import Section
+from sesame.settings.targets import CA_FILE, HttpsUrl, Seconds, tls
+
+
+class CasSettings(Section):
+    """CAS: where people log in, and the account with which that is probed. Without `server_url`: not used."""
+
+    place: ClassVar[str] = "cas"
+
+    server_url: HttpsUrl | None = Field(
+        None, description="The CAS server, up to the part before `login`; `http://` on loopback only."
+    )
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    service_url: HttpsUrl = Field(
+        "https://compte.univ-exemple.fr/cas",
+        description="Where the CAS server sends people back to; registered there, with single logout.",
+    )
+    connect_timeout_s: Seconds = Field(3.0, description="Longest wait for a connection.")
+    read_timeout_s: Seconds = Field(10.0, description="Longest wait for an answer.")
+    session_s: float = Field(
+        4 * 3600.0, ge=60, le=7 * 86_400, description="How long a session of the portal lasts at most."
+    )
+    number_attribute: str = Field(
+        "supannEtuId",
+        min_length=1,
+        max_length=64,
+        description="The attribute, if the CAS server releases it, that must agree with the student number.",
+    )
+    probe_login: str = Field(
+        "sesame-probe", min_length=1, max_length=255, description="The service account that the probe uses."
+    )
+    probe_password: SecretStr | None = Field(
+        None, description="Its password. Without it the probe only asks whether the server answers."
+    )
+    probe_password_file: Path | None = Field(None, description="File that holds `cas.probe_password`.")
+
+    @model_validator(mode="after")
+    def _under_tls(self) -> Self:
+        if self.server_url is not None:
+            tls("server_url", self.server_url)
+        tls("service_url", self.service_url)
+        return self

@@ -1,0 +1,365 @@
+"""Logging in through a real CAS server, whose people are those of a real directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from pipeline.errors import Misconfigured, TargetDown
+from pipeline.store import cas_logins, migrate
+from pipeline.store.cas_logins import CasLogin
+from pipeline.store.database import Database
+from pipeline.store.tables import accounts
+from sandbox.cas import CasDirectory, CasServer, Service
+from sandbox.slapd import Slapd
+from schemas.account import Account, Hold
+from sesame.cas import CasLogins, LoginFailure, LoginProbe, ProbeOutcome, TicketRefused
+from sesame.cas.client import CasClient
+from sesame.cas.port import ServiceRefused
+from sesame.checks import Finding, State, checks_for, examine
+from sesame.settings import CasSettings, Settings
+from tests.integration.cas_kit import Browser, Site, site, ticket_of
+from tests.integration.directory_kit import Consumer, account, fresh_number
+
+PASSWORD = "Un-mot-de-passe-2026"
+SERVICE = "http://127.0.0.1:9/cas"
+SUCCESS = (
+    b'<cas:serviceResponse xmlns:cas="http://www.yale.edu/tp/cas"><cas:authenticationSuccess>'
+    b"<cas:user>zoe.lefevre</cas:user></cas:authenticationSuccess></cas:serviceResponse>"
+)
+LOGOUT = (
+    b'<samlp:LogoutRequest xmlns:samlp="urn:oasis:names:tc:SAML:2.0:protocol">'
+    b"<samlp:SessionIndex>%s</samlp:SessionIndex></samlp:LogoutRequest>"
+)
+FAILURE = (
+    b'<cas:serviceResponse xmlns:cas="http://www.yale.edu/tp/cas">'
+    b'<cas:authenticationFailure code="%s">no</cas:authenticationFailure></cas:serviceResponse>'
+)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('cas')}/store.db")
+    migrate.upgrade(database)
+    yield database
+    database.close()
+
+
+@dataclass
+class Desk:
+    """A portal: students with accounts, and the CAS server that they log in through."""
+
+    cas: CasServer
+    consumer: Consumer
+    database: Database
+    service: str = SERVICE
+    browsers: list[Browser] = field(default_factory=list)
+
+    def browser(self) -> Browser:
+        self.browsers.append(Browser(self.cas))
+        return self.browsers[-1]
+
+    def close(self) -> None:
+        for browser in self.browsers:
+            browser.close()
+        self.consumer.directory.disconnect()
+
+    def client(self, service: str | None = None) -> CasClient:
+        return CasClient(self.cas.url, service or self.service, ca_file=self.cas.ca_file)
+
+    def logins(self, *, session_s: float = 600.0) -> CasLogins:
+        return CasLogins(self.database, self.client(), session_s=session_s)
+
+    def student(self, **fields: object) -> Account:
+        """A student with an entry and a password in the directory, and an account in the store."""
+        number = fresh_number()
+        made = account(number, credential_ref=self.consumer.vault.put(f"c-{number}", PASSWORD), **fields)
+        self.consumer.bring(made)
+        with self.database.write() as connection:
+            connection.execute(
+                accounts.insert().values(
+                    student_number=number,
+                    version=1,
+                    stage=made.stage.value,
+                    login=made.login,
+                    changed_at=0.0,
+                    document=made.model_dump_json(),
+                )
+            )
+        return made
+
+    def ticket(self, student: Account, password: str = PASSWORD) -> str:
+        return self.browser().ticket(self.client().login_url(), student.login, password)
+
+    def known(self, student: Account) -> CasLogin | None:
+        with self.database.read() as connection:
+            return cas_logins.of(connection, student.student_number)
+
+
+@pytest.fixture
+def desk(cas: CasServer, slapd: Slapd, database: Database) -> Iterator[Desk]:
+    desk = Desk(cas, Consumer(slapd), database)
+    yield desk
+    desk.close()
+
+
+# --- the first login is the observation ---------------------------------------------------------------
+
+
+def test_the_first_login_is_the_observation_that_cas_works_for_this_student(desk: Desk) -> None:
+    student = desk.student()
+    assert desk.known(student) is None
+    logins = desk.logins()
+    arrival = logins.arrive(desk.ticket(student), expected=student.student_number)
+    assert (arrival.student_number, arrival.as_expected) == (student.student_number, True)
+    session = logins.session(arrival.token)
+    assert session is not None
+    assert (session.login, session.student_number) == (student.login, student.student_number)
+    first = desk.known(student)
+    assert first is not None
+    assert first.seen_at is not None
+    assert first.failure is None
+    logins.arrive(desk.ticket(student))
+    again = desk.known(student)
+    assert again is not None
+    assert again.seen_at == first.seen_at
+    assert again.last_at is not None
+    assert again.last_at >= first.seen_at
+
+
+def test_a_ticket_releases_the_attributes_of_the_directory(desk: Desk) -> None:
+    student = desk.student()
+    validated = desk.client().validate(desk.ticket(student))
+    assert validated.login == student.login
+    assert validated.attributes["supannEtuId"] == (student.student_number,)
+    assert set(validated.attributes["eduPersonAffiliation"]) == {"student", "member"}
+
+
+def test_somebody_else_who_comes_back_marks_their_own_account_and_not_the_one_expected(desk: Desk) -> None:
+    expected, other = desk.student(), desk.student()
+    arrival = desk.logins().arrive(desk.ticket(other), expected=expected.student_number)
+    assert (arrival.student_number, arrival.as_expected) == (other.student_number, False)
+    seen, failed = desk.known(other), desk.known(expected)
+    assert seen is not None
+    assert seen.seen_at is not None
+    assert failed is not None
+    assert (failed.seen_at, failed.failure) == (None, LoginFailure.OTHER_PERSON)
+
+
+def test_a_ticket_is_good_once(desk: Desk) -> None:
+    student = desk.student()
+    logins, ticket = desk.logins(), desk.ticket(student)
+    logins.arrive(ticket)
+    with pytest.raises(TicketRefused):
+        logins.arrive(ticket, expected=student.student_number)
+    known = desk.known(student)
+    assert known is not None
+    assert known.failure == LoginFailure.TICKET_REFUSED
+
+
+def test_a_ticket_of_another_service_is_refused(desk: Desk) -> None:
+    student = desk.student()
+    ticket = desk.browser().ticket(
+        desk.client("http://127.0.0.1:8/other").login_url(), student.login, PASSWORD
+    )
+    with pytest.raises(ServiceRefused):
+        desk.client().validate(ticket)
+
+
+@pytest.mark.parametrize("ticket", ["", "ST-of-nobody", "PT-1", "ST-\n", "ST-é", "ST-" + "x" * 300])
+def test_a_ticket_that_was_made_up_is_refused(desk: Desk, ticket: str) -> None:
+    with pytest.raises(TicketRefused):
+        desk.client().validate(ticket)
+
+
+def test_a_login_whose_number_is_another_one_now_shows_nobodys_page(desk: Desk) -> None:
+    student = desk.student()
+    with desk.database.write() as connection:
+        mine = accounts.c.student_number == student.student_number
+        connection.execute(accounts.update().where(mine).values(student_number="22699999"))
+    arrival = desk.logins().arrive(desk.ticket(student))
+    assert arrival.student_number is None
+    assert desk.known(student) is None
+
+
+def test_a_shut_account_cannot_log_in(desk: Desk) -> None:
+    student = desk.student()
+    desk.consumer.bring(student.model_copy(update={"version": 2, "holds": frozenset({Hold.SUSPENDED})}))
+    answer = desk.browser().log_in(desk.client().login_url(), student.login, PASSWORD)
+    assert answer.status_code == 200
+    assert 'type="password"' in answer.text
+
+
+# --- sessions and single logout -----------------------------------------------------------------------
+
+
+def test_a_single_logout_ends_the_session_of_its_ticket_and_no_other(desk: Desk) -> None:
+    student = desk.student()
+    with site() as portal:
+        desk.service = portal.url
+        logins, browser = desk.logins(), desk.browser()
+        mine = logins.arrive(browser.ticket(desk.client().login_url(), student.login, PASSWORD))
+        elsewhere = logins.arrive(desk.ticket(student))
+        assert logins.session(mine.token) is not None
+        browser.log_out()
+        request = portal.logout_request()
+    assert logins.logged_out(request)
+    assert logins.session(mine.token) is None
+    assert logins.session(elsewhere.token) is not None
+    assert not logins.logged_out(request)
+
+
+def test_a_session_ends_by_leaving_by_time_and_for_other_services(desk: Desk) -> None:
+    student = desk.student()
+    logins = desk.logins()
+    arrival = logins.arrive(desk.ticket(student))
+    assert replace(desk, service="http://127.0.0.1:8/other").logins().session(arrival.token) is None
+    logins.leave(arrival.token)
+    assert logins.session(arrival.token) is None
+    brief = desk.logins(session_s=0.0)
+    assert brief.session(brief.arrive(desk.ticket(student)).token) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not xml",
+        b"<a/>",
+        b'<!DOCTYPE a [<!ENTITY e "ST-1">]><a>&e;</a>',
+        LOGOUT % b"TGT-1",
+        b"<a>" + b" " * 20_000 + b"</a>",
+    ],
+)
+def test_what_is_no_logout_request_ends_nothing(desk: Desk, body: bytes) -> None:
+    assert not desk.logins().logged_out(body)
+
+
+# --- a server that does not answer as one -------------------------------------------------------------
+
+
+def broken(portal: Site) -> CasClient:
+    """A client of a server that is no CAS server, with little patience."""
+    return CasClient(f"{portal.url}", SERVICE, connect_timeout_s=1.0, read_timeout_s=0.2)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (500, SUCCESS),
+        (201, SUCCESS),
+        (200, b"<html><p>maintenance</html>"),
+        (200, b'<cas:serviceResponse xmlns:cas="http://www.yale.edu/tp/cas"/>'),
+        (200, b""),
+        (200, FAILURE % b"INTERNAL_ERROR"),
+    ],
+)
+def test_an_answer_that_is_none_is_no_login(status: int, body: bytes) -> None:
+    with site() as portal:
+        portal.status, portal.body = status, body
+        with pytest.raises(TargetDown):
+            broken(portal).validate("ST-1")
+
+
+def test_a_redirection_is_not_followed() -> None:
+    with site() as portal, site() as elsewhere:
+        elsewhere.body = SUCCESS
+        portal.status, portal.location = 302, elsewhere.url
+        with pytest.raises(TargetDown, match="status 302"):
+            broken(portal).validate("ST-1")
+
+
+def test_a_server_that_is_silent_or_absent_is_down(desk: Desk) -> None:
+    with site() as portal:
+        portal.silent = True
+        with pytest.raises(TargetDown):
+            broken(portal).validate("ST-1")
+    student = desk.student()
+    logins = CasLogins(desk.database, broken(portal), session_s=600)
+    with pytest.raises(TargetDown):
+        logins.arrive("ST-1", expected=student.student_number)
+    known = desk.known(student)
+    assert known is not None
+    assert known.failure == LoginFailure.CAS_DOWN
+
+
+def test_a_success_without_a_name_is_nobodys() -> None:
+    with site() as portal:
+        portal.body = SUCCESS.replace(b"zoe.lefevre", b" ")
+        with pytest.raises(TicketRefused):
+            broken(portal).validate("ST-1")
+
+
+def test_a_certificate_of_an_unknown_authority_is_refused_whatever_the_environment_says(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(desk.cas.ca_file))
+    with pytest.raises(Misconfigured):
+        CasClient(desk.cas.url, SERVICE).validate("ST-1")
+
+
+# --- the login probe ----------------------------------------------------------------------------------
+
+
+def probe(desk: Desk, slapd: Slapd, *, password: str | None = None, **expected: str) -> LoginProbe:
+    word = password or slapd.probe_password_file.read_text(encoding="ascii")
+    return LoginProbe(desk.client(), slapd.probe_uid, lambda: word, expected=expected)
+
+
+def test_the_probe_logs_in_as_a_person_would_and_out_again(desk: Desk, slapd: Slapd) -> None:
+    assert probe(desk, slapd, mail=slapd.probe_mail).run().outcome is ProbeOutcome.OK
+    result = probe(desk, slapd, mail="somebody@univ-exemple.fr").run()
+    assert (result.outcome, "mail" in result.message) == (ProbeOutcome.MISMATCH, True)
+
+
+def test_the_probe_tells_a_wrong_password_from_a_refused_service(desk: Desk, slapd: Slapd) -> None:
+    assert probe(desk, slapd, password="wrong").run().outcome is ProbeOutcome.BAD_CREDENTIALS
+    desk.service = "https://elsewhere.test/cas"
+    assert probe(desk, slapd).run().outcome is ProbeOutcome.SERVICE_REFUSED
+
+
+def test_the_probe_finds_a_server_that_is_away_or_shows_no_form(desk: Desk, slapd: Slapd) -> None:
+    with site() as portal:
+        for answering in (True, False):
+            portal.silent = not answering
+            result = LoginProbe(broken(portal), slapd.probe_uid, lambda: "-").run()
+            assert result.outcome is ProbeOutcome.UNAVAILABLE
+
+
+def test_a_directory_that_is_away_is_a_login_server_that_is_away(own_slapd: Slapd, desk: Desk) -> None:
+    services = [Service("tests", "^http://127[.]0[.]0[.]1")]
+    with CasServer(CasDirectory.of(own_slapd), services) as cas:
+        desk.cas = cas
+        assert probe(desk, own_slapd).run().outcome is ProbeOutcome.OK
+        own_slapd.stop()
+        assert probe(desk, own_slapd, password="any").run().outcome is ProbeOutcome.UNAVAILABLE
+        cas.stop()
+        assert probe(desk, own_slapd, password="any").run().outcome is ProbeOutcome.UNAVAILABLE
+
+
+def test_whoever_is_logged_in_already_gets_a_ticket_without_a_form_unless_asked_anew(desk: Desk) -> None:
+    student = desk.student()
+    browser = desk.browser()
+    client = desk.client()
+    browser.ticket(client.login_url(), student.login, PASSWORD)
+    assert desk.logins().arrive(ticket_of(browser.get(client.login_url()))).login == student.login
+    assert 'type="password"' in browser.get(client.login_url(renew=True)).text
+
+
+def test_the_doctor_takes_the_whole_path_and_says_what_is_wrong(desk: Desk, slapd: Slapd) -> None:
+    given = {"server_url": desk.cas.url, "ca_file": desk.cas.ca_file, "service_url": SERVICE}
+    word = {"probe_login": slapd.probe_uid, "probe_password_file": slapd.probe_password_file}
+
+    def finding(**changes: object) -> Finding:
+        settings = Settings(cas=CasSettings.model_validate(given | changes))
+        return examine(next(check for check in checks_for(settings) if check.name == "cas"))
+
+    assert finding(**word).state is State.OK
+    assert finding().state is State.WARN
+    wrong = finding(**word, service_url="https://elsewhere.test/cas")
+    assert (wrong.state, wrong.down, "register" in wrong.remedy.lower()) == (State.FAIL, False, True)
+    away = finding(**word, server_url="https://127.0.0.1:9/cas/")
+    assert (away.state, away.down) == (State.FAIL, True)
+    assert "cas" not in [check.name for check in checks_for(Settings())]
