@@ -54,6 +54,11 @@ class Misconfigured(SesameError):
         self.unknown = unknown
 
 
+class WriteForbidden(SesameError):
+    """A write was about to be sent to a target that is only observed (its setting `mode`); it was not sent.
+    That is a fault of Sésame's own: report it with the log."""
+
+
 class DependencyDown(SesameError):
     """The database or the event log cannot be used. Work stops until it can; nothing is lost."""
 

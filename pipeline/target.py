@@ -15,11 +15,19 @@ A target's own port (in its room's `port.py`) has five verbs, each over a batch:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from schemas.account import Account
+
+OBSERVED_ONLY: Final = "observed_only"
+"""Reason of waiting of every student at a target that is only observed: `pending` names what would be
+written."""
+
+WHEN_RUNG: Final = math.inf
+"""As `Waiting.recheck_after_s`: look again when an event rings, and not before."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,8 @@ class Waiting:
     Attributes:
         reason: a token such as `pedagogical_enrolment_pending`; students and support read its explanation.
         pending: names of what is not given yet.
-        recheck_after_s: look again by itself after this many seconds; None: after the engine's usual time.
-            The event that lifts it wakes the student at once in either case.
+        recheck_after_s: look again by itself after this many seconds; None: after the engine's usual time;
+            `WHEN_RUNG`: never. The event that lifts it wakes the student at once in each case.
     """
 
     reason: str

@@ -182,6 +182,8 @@ def _target(settings: Settings, target: str) -> Finding:
         handler = application.handler(target)
         try:
             handler.probe()
+            if target in settings.observed:
+                return ok(f"{handler.describe().system}: it can be read; it is only observed")
             return ok(f"{handler.describe().system}: the whole path works")
         finally:
             handler.close()

@@ -14,13 +14,14 @@ from pipeline.target import Handler
 from pipeline.vault import Vault
 from schemas.events import PropagationCompleted
 from sesame.managed import ManagedCohorts
+from sesame.observing import Observing
 from sesame.settings import Settings
 
 OnCompleted = Callable[[PropagationCompleted], None]
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
-    """The handler of a target, by its name.
+    """The handler of a target, by its name; it only observes where the settings say so.
 
     Raises:
         SettingsError: a secret is missing.
@@ -30,7 +31,8 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
         "mailbox": lambda: _mailbox(settings, database),
         "moodle": lambda: _moodle(settings, database),
     }
-    return makers[target]()
+    made = makers[target]()
+    return Observing(made) if target in settings.observed else made
 
 
 def execution_s_max(target: str, settings: Settings) -> float:
@@ -39,8 +41,8 @@ def execution_s_max(target: str, settings: Settings) -> float:
     return seconds
 
 
-def ldap_directory(settings: Settings) -> directory.LdapDirectory:
-    """The directory, as its port has it.
+def ldap_directory(settings: Settings, *, read_only: bool = False) -> directory.LdapDirectory:
+    """The directory, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
@@ -54,9 +56,49 @@ def ldap_directory(settings: Settings) -> directory.LdapDirectory:
         ca_file=wanted.ca_file,
         connect_timeout_s=wanted.connect_timeout_s,
         receive_timeout_s=wanted.receive_timeout_s,
+        read_only=read_only or wanted.mode == "observe",
     )
     branches = directory.Branches(wanted.people_dn, wanted.groups_dn, wanted.probe_dn)
     return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
+
+
+def dovecot_mailboxes(settings: Settings, *, read_only: bool = False) -> mailbox.DovecotMailboxes:
+    """The mail server, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    wanted = settings.mailbox
+    wanted.secret("api_key")
+    doveadm = mailbox.Doveadm(
+        wanted.doveadm_url,
+        lambda: wanted.secret("api_key").get_secret_value(),
+        ca_file=wanted.ca_file,
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+        read_only=read_only or wanted.mode == "observe",
+    )
+    lmtp = mailbox.Lmtp(
+        wanted.lmtp_host,
+        wanted.lmtp_port,
+        sender=wanted.sender,
+        context=mailbox.context_of(wanted.ca_file),
+    )
+    return mailbox.DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
+
+
+def moodle_site(settings: Settings, database: Database, *, read_only: bool = False) -> moodle.MoodlePort:
+    """The Moodle site, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    wanted = settings.moodle.site()
+    managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
+    return moodle.moodle_site(
+        wanted.model_copy(update={"read_only": read_only or wanted.read_only}),
+        lock=SiteLocks(database),
+        is_managed=managed,
+    )
 
 
 def _directory(settings: Settings, vault: Vault) -> Handler:
@@ -82,21 +124,8 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
 
 def _mailbox(settings: Settings, database: Database) -> Handler:
     wanted = settings.mailbox
-    wanted.secret("api_key")
-    doveadm = mailbox.Doveadm(
-        wanted.doveadm_url,
-        lambda: wanted.secret("api_key").get_secret_value(),
-        ca_file=wanted.ca_file,
-        connections_max=settings.engine.slots + 1,  # the probe has one too
-    )
-    lmtp = mailbox.Lmtp(
-        wanted.lmtp_host,
-        wanted.lmtp_port,
-        sender=wanted.sender,
-        context=mailbox.context_of(wanted.ca_file),
-    )
     return mailbox.MailboxHandler(
-        mailbox.DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s),
+        dovecot_mailboxes(settings),
         WelcomeMessages(database, clock=time.time),
         mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC)),
         mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
@@ -107,5 +136,4 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:
-    managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
-    return moodle.moodle_handler(settings.moodle.site(), lock=SiteLocks(database), is_managed=managed)
+    return moodle.MoodleHandler(moodle_site(settings, database), settings.moodle.site())

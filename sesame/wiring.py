@@ -146,9 +146,13 @@ class Application:
 
     @property
     def follows(self) -> dict[str, str]:
-        """Which of the configured targets follows which."""
-        wanted = self.settings.targets
-        return {target: leader for target, leader in FOLLOWS.items() if target in wanted and leader in wanted}
+        """Which of the configured targets follows which. One that is only observed follows none."""
+        wanted, observed = self.settings.targets, self.settings.observed
+        return {
+            target: leader
+            for target, leader in FOLLOWS.items()
+            if target in wanted and leader in wanted and target not in observed
+        }
 
     def handler(self, target: str) -> Handler:
         """The target's handler, connected to its server.

@@ -37,7 +37,7 @@ from ldap3.utils.dn import escape_rdn
 
 from consumers.directory.answers import Answer, Code, Lost, bind_refused, judge
 from consumers.directory.difference import Change, Raw
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
 _Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 
@@ -57,6 +57,7 @@ class Endpoint:
         ca_file: PEM of the authority that signs the server's certificate; None: the system's authorities.
         connect_timeout_s: for the TCP connection.
         receive_timeout_s: for each answer; whole seconds, ldap3 takes nothing else.
+        read_only: no write is ever sent: the directory is only observed.
     """
 
     uri: str
@@ -65,13 +66,15 @@ class Endpoint:
     ca_file: Path | None = None
     connect_timeout_s: int = 5
     receive_timeout_s: int = 10
+    read_only: bool = False
 
 
 class LdapClient:
     """The few operations that the directory consumer needs. Thread-safe: one connection per thread.
 
     Every method raises Lost when the connection breaks or no answer comes in time, TargetDown when no
-    connection can be made, Misconfigured when the server's certificate or our credentials are refused.
+    connection can be made, Misconfigured when the server's certificate or our credentials are refused. A
+    write raises WriteForbidden at a directory that is only observed.
     """
 
     def __init__(self, endpoint: Endpoint, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -180,6 +183,8 @@ class LdapClient:
     def _run(
         self, operation: Callable[[Connection], Any], *, writes: bool = False
     ) -> tuple[Answer, Any, Mapping[str, Any]]:
+        if writes and self.endpoint.read_only:
+            raise WriteForbidden
         deadline: float | None = getattr(self._local, "deadline", None)
         if deadline is not None and self._monotonic() >= deadline:
             raise TargetDown(f"{self.endpoint.uri} is too slow: the time for this work is used up")

@@ -158,7 +158,8 @@ class Directory(Protocol):
         """Everybody in the branch, students or not, in pages: memory stays bounded."""
 
     def probe(self) -> None:
-        """Write and read back an entry of the pipeline's own; return only if that works."""
+        """Write and read back an entry of the pipeline's own; return only if that works. A directory that is
+        only observed is only read."""
 
     def disconnect(self) -> None:
         """Give all connections back. Nothing may be called afterwards."""

@@ -136,7 +136,8 @@ class LdapDirectory:
         """See `port.Directory.probe`. Several processes may probe at once: a later mark will do too."""
         with self._client.within(_VERB_S_MAX):
             self._probe_branches()
-            self._probe(self._branches.probe)
+            if not self._client.endpoint.read_only:
+                self._probe(self._branches.probe)
 
     def disconnect(self) -> None:
         """See `port.Directory.disconnect`."""

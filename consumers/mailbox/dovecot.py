@@ -20,11 +20,17 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumers.mailbox.deadline import Deadline
 from consumers.mailbox.tls import context_of, untrusted
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
 _CONNECT_S_MAX: Final = 5.0
 _BYTES_MAX: Final = 16 * 1024 * 1024
 _AGAIN_S: Final = 0.2
+
+
+_LOOKING: Final = frozenset(
+    {"user", "mailboxList", "quotaGet", "mailboxStatus", "sieveList", "sieveGet", "fetch"}
+)
+"""The commands that a server may be sent that is only observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ class Doveadm:
         api_key: gives the key; asked at each request, so that it can be changed meanwhile.
         ca_file: certificate authorities that may vouch for the server; None: the system's.
         connections_max: how many calls may be in flight.
+        read_only: no command that changes anything is ever sent: the server is only observed.
         transport: for tests of the classification; None: the network.
 
     Raises:
@@ -95,10 +102,12 @@ class Doveadm:
         *,
         ca_file: Path | None,
         connections_max: int = 8,
+        read_only: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url = url
         self._api_key = api_key
+        self.read_only = read_only
         self._client = httpx.Client(
             verify=context_of(ca_file),
             limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=connections_max),
@@ -113,9 +122,12 @@ class Doveadm:
         Raises:
             TargetDown: no answer, or not in time; `unknown` if it `writes` and the connection was made.
             Misconfigured: the key, the certificate, the address or a command is refused.
+            WriteForbidden: the server is only observed, and a command may change something; none was sent.
         """
         if not commands:
             return []
+        if self.read_only and (writes or not {command.name for command in commands} <= _LOOKING):
+            raise WriteForbidden
         body = json.dumps([[c.name, c.arguments, str(tag)] for tag, c in enumerate(commands)])
         try:
             status, content = _server_may_just_have_hung_up(_AGAIN_S)(self._post, body.encode(), deadline)

@@ -24,7 +24,7 @@ from consumers.mailbox.port import (
     Unsettled,
     Written,
 )
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
 SCRIPT: Final = "sesame"
 """The project's own name among a student's sieve scripts. No other script is ever touched."""
@@ -153,6 +153,8 @@ class DovecotMailboxes:
         for change in batch:
             if change.welcome is None:
                 continue
+            if self._doveadm.read_only:
+                raise WriteForbidden
             if deadline.over:
                 results[change.address] = Unsettled("mailbox_slow", "the call's time was used up before")
                 continue

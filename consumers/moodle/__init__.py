@@ -15,7 +15,7 @@ wanted, with its remedy.
 """
 
 from consumers.moodle.causes import Cause, Fault, Kind
-from consumers.moodle.handler import MoodleHandler, moodle_handler
+from consumers.moodle.handler import MoodleHandler, moodle_handler, moodle_site
 from consumers.moodle.port import Cohort, MoodlePort, Seen, SiteLock, User, Wanted
 from consumers.moodle.settings import MoodleSettings
 
@@ -32,4 +32,5 @@ __all__ = [
     "User",
     "Wanted",
     "moodle_handler",
+    "moodle_site",
 ]

@@ -154,5 +154,16 @@ def moodle_handler(
     Raises:
         Misconfigured: the file of certificate authorities cannot be read.
     """
-    site = MoodleSite(RestClient(settings), settings, lock=lock, is_managed=is_managed, clock=clock)
+    site = moodle_site(settings, lock=lock, is_managed=is_managed, clock=clock)
     return MoodleHandler(site, settings, clock=clock)
+
+
+def moodle_site(
+    settings: MoodleSettings,
+    *,
+    lock: SiteLock,
+    is_managed: Callable[[str], bool],
+    clock: Callable[[], float] = time.monotonic,
+) -> MoodleSite:
+    """The port over web services. Arguments and errors as in `moodle_handler`."""
+    return MoodleSite(RestClient(settings), settings, lock=lock, is_managed=is_managed, clock=clock)

@@ -24,7 +24,7 @@ from consumers.moodle.answers import Answer, result_of
 from consumers.moodle.deadline import Deadline
 from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.settings import MoodleSettings
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
 _KEEPALIVE_S: Final = 4.0
 """Below the shortest keep-alive of common web servers (Apache: 5 s), so that no request is written into a
@@ -100,7 +100,10 @@ class RestClient:
         Raises:
             Refused, WriteRefused, Broken, OutcomeUnknown, OutOfTime: see `errors.py`.
             TargetDown, Throttled, Misconfigured: as the port says.
+            WriteForbidden: the site is only observed; nothing was sent.
         """
+        if self._settings.read_only:
+            raise WriteForbidden
         attempts = Retrying(
             stop=stop_after_attempt(self._settings.write_attempts),
             wait=self.wait_s,

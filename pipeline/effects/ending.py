@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -139,7 +140,8 @@ class Ending:
             self._unpark(connection, entered)
         elif isinstance(outcome, Waiting):
             recheck_s = outcome.recheck_after_s if outcome.recheck_after_s is not None else self._recheck_s
-            why = Why(Kind.WAITING, now + recheck_s, outcome.reason, owed=False)
+            due_at = None if math.isinf(recheck_s) else now + recheck_s
+            why = Why(Kind.WAITING, due_at, outcome.reason, owed=False)
             self._park(connection, entered, now, why)
         elif isinstance(outcome, Retry):
             due_at = now + (outcome.after_s or self._backoff.delay_s(entered.attempt, self._chance.random()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -47,9 +48,23 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     console.print(
         f"inside 15 min: {found.within_15_min}, inside 60 min: {found.within_60_min}, beyond: {found.beyond}"
     )
+    for line in _observed(found):
+        console.print(line)
     columns: dict[str, Justify] = {"target": "left", "state": "left"}
     columns |= dict.fromkeys((*_COUNTS, *_SECONDS), "right")
     show_table(columns, [_row(found, name) for name in (*app.settings.targets, "all")])
+
+
+def _observed(found: Overview) -> Iterator[str]:
+    """What would be written where Sésame only observes."""
+    for target, one in found.observed.items():
+        changed = one["students"] - one["unchanged"]
+        yield f"{target}: {one['students']} students only observed, {changed} of them would be written"
+        fields = sorted(one["fields"].items(), key=lambda item: (-item[1], item[0]))
+        yield from (f"  would write: {name}: {students}" for name, students in fields)
+        yield from (
+            f"  for instance {number}: {', '.join(names)}" for number, names in one["examples"].items()
+        )
 
 
 def _row(found: Overview, name: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from pipeline.store import dead_letters, status
+from pipeline.store import observed as observation
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, propagation, propagation_targets
 from pipeline.store.target_states import State
@@ -40,6 +41,8 @@ class Overview:
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
         seconds: quantiles of the completed ones' time since the window opened, per target and in all.
         targets: how many students are in which state, per target.
+        observed: what would be written to the targets that are only observed, per target: students, unchanged
+            ones, students per field, and examples.
         people: only if asked for.
     """
 
@@ -58,6 +61,7 @@ class Overview:
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     targets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     consumers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     people: Sequence[Person] | None = None
 
     def document(self) -> dict[str, Any]:
@@ -102,6 +106,7 @@ def overview(
         made = connection.execute(select(func.count()).select_from(accounts)).scalar_one()
         letters = dead_letters.counts(connection)
         consumers = status.statuses(connection)
+        seen = observation.observed(connection)
     states = Counter(row.state() for row in rows)
     windows = _windows(rows, late_s, breach_s)
     return Overview(
@@ -120,6 +125,7 @@ def overview(
         seconds=_seconds(rows, targets),
         targets={name: dict(Counter(row.target(name) for row in rows)) for name in targets},
         consumers={one.consumer: {"state": one.state, "reason": one.reason} for one in reversed(consumers)},
+        observed={name: asdict(one) for name, one in seen.items() if name in targets},
         people=[_person(row, targets) for row in rows] if with_people else None,
     )
 

@@ -24,6 +24,7 @@ LABELS: Final[dict[str, str]] = {
     "reason": "the token of a business precondition, e.g. `pedagogical_enrolment_pending`",
     "cause": "the token of a failure, e.g. `identity_collision`",
     "kind": "a fixed word, listed in the metric's text",
+    "field": "what would be written: an attribute, `entry`, `user`, `cohort members`, `folders` …",
     "topic": "a topic of the log",
 }
 """Every label that a metric may have, and its values. None may identify a person."""
@@ -106,6 +107,11 @@ class Metrics:
         )
         self.waiting = self._gauge(
             "waiting", "Students who wait for a business precondition.", ("target", "reason")
+        )
+        self.observed_differences = self._gauge(
+            "observed_differences",
+            "Students of a target that is only observed, by what would be written.",
+            ("target", "field"),
         )
         self.dead_letters = self._gauge("dead_letters", "Unresolved dead letters.", ("consumer", "cause"))
         self.outbox_rows = self._gauge("outbox_rows", "Rows of the outbox that are not on the log yet.", ())

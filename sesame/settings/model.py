@@ -75,6 +75,12 @@ class Settings(BaseSettings):
         return (env_settings, init_settings)
 
     @property
+    def observed(self) -> frozenset[str]:
+        """The targets that are only observed."""
+        modes = {target: getattr(getattr(self, target), "mode", "write") for target in self.targets}
+        return frozenset(target for target, mode in modes.items() if mode == "observe")
+
+    @property
     def store_url(self) -> SecretStr:
         """The database's URL.
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
@@ -23,7 +23,13 @@ Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
 ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Mode = Literal["write", "observe"]
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
+
+MODE = (
+    "`write`, or `observe`: say what would be written, and write nothing. No account is complete while one "
+    "of its targets is only observed."
+)
 
 
 class DirectorySettings(Section):
@@ -31,6 +37,7 @@ class DirectorySettings(Section):
 
     place: ClassVar[str] = "directory"
 
+    mode: Mode = Field("write", description=MODE)
     uri: LdapUri = Field(
         "ldap://127.0.0.1:389", description="`ldap://HOST:PORT` (with StartTLS) or `ldaps://…`."
     )
@@ -102,6 +109,7 @@ class MailboxSettings(Section):
 
     place: ClassVar[str] = "mailbox"
 
+    mode: Mode = Field("write", description=MODE)
     doveadm_url: HttpsUrl = Field(
         "https://127.0.0.1:8443/doveadm/v1", description="doveadm's HTTP address; `http://` on loopback only."
     )
@@ -147,6 +155,7 @@ class MoodleSettings(Section):
 
     place: ClassVar[str] = "moodle"
 
+    mode: Mode = Field("write", description=MODE)
     base_url: HttpsUrl = Field(
         "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."
     )
@@ -212,6 +221,7 @@ class MoodleSettings(Section):
         """
         given = {name: getattr(self, name) for name in type(self).model_fields}
         given |= {"token": self.secret("token"), "base_url": self.base_url.rstrip("/")}
+        given["read_only"] = given.pop("mode") == "observe"
         del given["token_file"], given["execution_s_max"]
         return moodle.MoodleSettings.model_validate(given)
 

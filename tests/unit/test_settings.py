@@ -240,8 +240,8 @@ def test_every_setting_says_what_it_is_and_every_number_has_bounds() -> None:
 
 def test_moodles_settings_are_those_of_its_consumer() -> None:
     here, room = MoodleSettings.model_fields, moodle_room.MoodleSettings.model_fields
-    assert set(here) - {"token_file", "execution_s_max"} == set(room)
-    for name in set(room) - {"token", "base_url"}:
+    assert set(here) - {"token_file", "execution_s_max", "mode"} == set(room) - {"read_only"}
+    for name in set(room) - {"token", "base_url", "read_only"}:
         assert here[name].get_default(call_default_factory=True) == room[name].get_default(
             call_default_factory=True
         ), name

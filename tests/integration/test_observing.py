@@ -1,0 +1,245 @@
+"""Targets that are only observed: what would be written is told, and every byte of theirs stays as it is."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers.directory import DirectoryHandler
+from consumers.mailbox import Doveadm, DovecotMailboxes, Lmtp, context_of
+from consumers.mailbox.port import Change
+from consumers.moodle import MoodleHandler, MoodlePort, moodle_site
+from consumers.moodle.deadline import Deadline
+from consumers.moodle.port import Wanted as WantedUser
+from pipeline.errors import WriteForbidden
+from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
+from sandbox.demo.sweep_directory import search
+from sandbox.moodle import MoodleStandIn
+from sandbox.slapd import Slapd
+from schemas.account import Hold
+from sesame.observing import Observing
+from tests.conftest import require_service
+from tests.integration import directory_kit, moodle_kit
+from tests.integration.mailbox_kit import WELCOME, Desk, desk_at
+from tests.integration.moodle_kit import Handlers, Operator, ProcessLock, is_managed, settings_for
+from tests.integration.post_office import PostOffice
+
+
+def differing(outcome: HandlerOutcome) -> set[str]:
+    """What would be written, as an outcome that promises nothing says it."""
+    assert isinstance(outcome, Waiting)
+    assert outcome.reason == OBSERVED_ONLY
+    return set(outcome.pending)
+
+
+def entries(slapd: Slapd) -> str:
+    """The whole directory, with the attributes that the server keeps itself."""
+    return search(slapd, slapd.base_dn, "(objectClass=*)", "*", "+")
+
+
+# --- the directory ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watching(own_slapd: Slapd) -> Iterator[Observing]:
+    client = directory_kit.client_of(own_slapd, read_only=True)
+    directory = directory_kit.directory_of(own_slapd, client)
+    vault = directory_kit.VaultOfTheTest()
+    observer = Observing(DirectoryHandler(directory, vault, directory_kit.PROFILE, system="LDAP of the test"))
+    yield observer
+    observer.close()
+
+
+def test_an_observed_directory_says_what_would_be_written_and_stays_byte_equal(
+    own_slapd: Slapd, watching: Observing
+) -> None:
+    consumer = directory_kit.Consumer(own_slapd)
+    zoe, newcomer = directory_kit.account(), directory_kit.account()
+    assert isinstance(consumer.bring(zoe), Done)
+    moved = zoe.model_copy(update={"version": 2, "entities": ("DRO",), "holds": frozenset({Hold.SUSPENDED})})
+    before = entries(own_slapd)
+
+    watching.probe()
+    outcomes = watching.handle([Task(moved), Task(newcomer)])
+
+    assert entries(own_slapd) == before
+    assert differing(outcomes[newcomer.student_number]) == {"entry"}
+    assert differing(outcomes[zoe.student_number]) == {
+        *("sesameVersion", "supannEntiteAffectation", "supannEntiteAffectationPrincipale", "sesameHold"),
+        *("sesameMailEnabled", "supannRessourceEtat", "supannRessourceEtatDate", "pwdAccountLockedTime"),
+    }
+    assert differing(watching.handle([Task(zoe)])[zoe.student_number]) == set()
+    assert isinstance(consumer.bring(moved), Done)  # switched to write: the very same account is brought over
+    assert differing(watching.handle([Task(moved)])[zoe.student_number]) == set()
+    consumer.directory.disconnect()
+
+
+def test_no_write_ever_leaves_for_an_observed_directory(own_slapd: Slapd) -> None:
+    directory = directory_kit.directory_of(own_slapd, directory_kit.client_of(own_slapd, read_only=True))
+    wanted = directory_kit.desired()
+    writing = directory_kit.directory_of(own_slapd)
+    writing.apply([wanted])
+    before = entries(own_slapd)
+    for unwanted in (directory_kit.desired(), directory_kit.desired(wanted.student_number, version=2)):
+        with pytest.raises(WriteForbidden):
+            directory.apply([unwanted])
+    with pytest.raises(WriteForbidden):
+        directory.close([wanted.student_number])
+    assert entries(own_slapd) == before
+    for port in (directory, writing):
+        port.disconnect()
+
+
+# --- Moodle -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
+    with MoodleStandIn(tmp_path / "moodle") as server:
+        yield server
+
+
+@pytest.fixture
+def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
+    made = Handlers(moodle)
+    yield made
+    made.close()
+
+
+def rows(moodle: MoodleStandIn) -> list[str]:
+    """Every row of the site's database."""
+    with closing(sqlite3.connect(f"file:{moodle.data_file}?mode=ro", uri=True)) as db:
+        return list(db.iterdump())
+
+
+def port_of(moodle: MoodleStandIn) -> MoodlePort:
+    return moodle_site(settings_for(moodle, read_only=True), lock=ProcessLock(), is_managed=is_managed)
+
+
+def watched(moodle: MoodleStandIn) -> Observing:
+    return Observing(MoodleHandler(port_of(moodle), settings_for(moodle)))
+
+
+def test_an_observed_moodle_says_what_would_be_written_and_stays_byte_equal(
+    moodle: MoodleStandIn, handlers: Handlers
+) -> None:
+    here = moodle_kit.account("22600001", moodle_kit.cohort("L1INFO"))
+    assert isinstance(moodle_kit.handle_one(handlers(), here), Done)
+    Operator(moodle).create_user("somebody", idnumber="22600003")
+    moved = here.model_copy(
+        update={
+            "version": 2,
+            "mail": "elodie@etu.univ-exemple.fr",
+            "cohorts": (moodle_kit.cohort("L2INFO"),),
+        }
+    )
+    newcomer = moodle_kit.account("22600002", moodle_kit.cohort("L1INFO"))
+    other = moodle_kit.account("22600003")
+    before, wrote = rows(moodle), moodle_kit.writes(moodle)
+
+    observer = watched(moodle)
+    observer.probe()
+    outcomes = observer.handle([Task(each) for each in (moved, newcomer, other)])
+
+    assert (rows(moodle), moodle_kit.writes(moodle)) == (before, wrote)
+    assert differing(outcomes["22600001"]) == {"email", "+L2INFO-2026", "-L1INFO-2026"}
+    assert differing(outcomes["22600002"]) == {"user", "+L1INFO-2026"}
+    assert differing(outcomes["22600003"]) == {"username", "firstname", "lastname", "email"}
+    assert isinstance(moodle_kit.handle_one(handlers(), moved), Done)
+    observer.close()
+    after = watched(moodle)
+    assert differing(after.handle([Task(moved)])["22600001"]) == set()
+    after.close()
+
+
+def test_no_writing_function_is_ever_called_at_an_observed_moodle(
+    moodle: MoodleStandIn, handlers: Handlers
+) -> None:
+    here = moodle_kit.account("22600001")
+    moodle_kit.handle_one(handlers(), here)
+    wrote = moodle_kit.writes(moodle)
+    port, deadline = port_of(moodle), Deadline.after(20.0)
+    user = {"username": "a", "auth": "cas", "firstname": "A", "lastname": "B", "email": "a@b.example"}
+    with pytest.raises(WriteForbidden):
+        port.apply([WantedUser("22600009", user, suspended=False, cohorts={})], deadline)
+    with pytest.raises(WriteForbidden):
+        port.close(["22600001"], deadline)
+    assert moodle_kit.writes(moodle) == wrote
+    port.shut()
+
+
+# --- the mailbox --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[PostOffice]:
+    with require_service(PostOffice) as office:
+        yield office
+
+
+@pytest.fixture
+def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
+    with desk_at(office, tmp_path) as desk:
+        yield desk
+
+
+def files(office: PostOffice) -> Mapping[str, str]:
+    """Every file of every mailbox: messages, folders, subscriptions, scripts. The server's own indexes, which
+    it keeps when anybody looks, are left out."""
+    root = office.dovecot.folder / "mail"
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith("dovecot")
+    }
+
+
+def mailboxes(office: PostOffice) -> DovecotMailboxes:
+    dovecot = office.dovecot
+    key = dovecot.api_key_file.read_text(encoding="ascii")
+    return DovecotMailboxes(
+        Doveadm(dovecot.doveadm_url, lambda: key, ca_file=dovecot.ca_file, read_only=True),
+        Lmtp("127.0.0.1", dovecot.ports.lmtp, sender=WELCOME.sender, context=context_of(dovecot.ca_file)),
+        probe_user=office.slapd.probe_mail,
+    )
+
+
+def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal(desk: Desk) -> None:
+    zoe, noe, mia = desk.student("zoe.lefevre"), desk.student("noe.garnier"), desk.student("mia.petit")
+    absent = desk.student("lea.roy", enabled=False)
+    desk.provision(zoe)
+    desk.office.messages(noe.mail)  # a mailbox that was used before, and has none of our folders
+    changed = zoe.now(mail_redirect="zoe@ailleurs.example")
+    observer = Observing(desk.handler(mailboxes(desk.office)))
+    before = files(desk.office)
+
+    observer.probe()
+    everybody = [changed, noe.account, mia.account, absent.account]
+    outcomes = observer.handle([Task(each) for each in everybody])
+
+    assert files(desk.office) == before
+    assert before
+    assert differing(outcomes[zoe.number]) == {"redirect"}
+    assert differing(outcomes[noe.number]) == differing(outcomes[mia.number]) == {"folders", "welcome"}
+    assert differing(outcomes[absent.number]) == {"refused: mailbox_not_enabled"}
+    assert desk.welcomes(noe) == 0
+    assert [type(each) for each in desk.provision(zoe, noe)] == [Done, Done]
+    observer.close()
+
+
+def test_no_command_that_writes_is_ever_sent_to_an_observed_mail_server(desk: Desk) -> None:
+    port, ada = mailboxes(desk.office), desk.student("ada.martin")
+    change: dict[str, Any] = {"address": ada.mail}
+    for part in ({"create": ("Scolarité",)}, {"welcome": b"Subject: x\r\n\r\nx\r\n"}, {"install": "keep;"}):
+        with pytest.raises(WriteForbidden):
+            port.apply([Change(**change, **part)])
+    with pytest.raises(WriteForbidden):
+        port.close([ada.mail])
+    assert desk.office.messages(ada.mail) == []
+    port.disconnect()
