@@ -73,6 +73,8 @@ class Vault:
 
     def seal(self, connection: Connection, student_number: str, purpose: str, secret: str) -> str:
         """Keep `secret` for this student and purpose; return the reference that may travel."""
+        # One after the other: what is sealed later has the higher sequence, and is seen later.
+        self._database.alone(connection, "vault", student_number)
         ref = secrets.token_urlsafe(18)
         inside = json.dumps({"ref": ref, "student": student_number, "secret": secret})
         connection.execute(

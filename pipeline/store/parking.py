@@ -88,17 +88,17 @@ def park(
 
     If bells rang meanwhile (in another process), they are not forgotten: the row is then due at once.
     """
-    query = select(p).where(p.c.consumer == consumer, p.c.student_number == row.student_number)
-    found = connection.execute(database.locking(query)).mappings().one_or_none()
-    if found is not None:
-        present = _parked(found)
-        if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
-            row = _joined(row, present)
-    values = {name: value for name, value in row.__dict__.items() if name != "student_number"}
-    statement = database.insert(p).values(consumer=consumer, student_number=row.student_number, **values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[p.c.consumer, p.c.student_number], set_=values)
-    )
+    statement = database.insert(p).values(consumer=consumer, **row.__dict__).on_conflict_do_nothing()
+    here = and_(p.c.consumer == consumer, p.c.student_number == row.student_number)
+    locked = database.locking(select(p).where(here))
+    while (found := connection.execute(locked).mappings().one_or_none()) is None:
+        if connection.execute(statement).rowcount:
+            return
+        # Somebody else parked this student since the look: what they wrote is joined.
+    present = _parked(found)
+    if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
+        row = _joined(row, present)
+    connection.execute(update(p).where(here).values(**row.__dict__))
 
 
 def _joined(row: Parked, rung: Parked) -> Parked:

@@ -87,7 +87,12 @@ class People:
     # --- persons ---
 
     def locked(self, connection: Connection, student_number: str) -> KnownPerson | None:
-        """The person, locked until the transaction ends: nobody else mints a version meanwhile."""
+        """The person, locked until the transaction ends: nobody else mints a version meanwhile.
+
+        Nor is a number that is not known made known meanwhile: what is put aside for its first enrolment
+        would not be seen by whoever records that one.
+        """
+        self._database.alone(connection, "person", student_number)
         query = select(people).where(people.c.student_number == student_number)
         row = connection.execute(self._database.locking(query)).one_or_none()
         return None if row is None else _person(row)

@@ -26,8 +26,8 @@ from tests.unit.registry_kit import LEA, PAUL, START, Desk, activation, cancelle
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
+def desk(store_url: str) -> Iterator[Desk]:
+    desk = Desk(store_url)
     yield desk
     desk.database.close()
 

@@ -37,8 +37,8 @@ INE = "0123456789A"
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
+def desk(store_url: str) -> Iterator[Desk]:
+    desk = Desk(store_url)
     with closing(desk.database):
         yield desk
 

@@ -18,8 +18,8 @@ from pipeline.store.tables import metadata
 from tests.unit.store_kit import in_processes
 
 
-def test_an_empty_database_is_brought_to_the_newest_form(database_url: str) -> None:
-    database = Database(database_url)
+def test_an_empty_database_is_brought_to_the_newest_form(empty_url: str) -> None:
+    database = Database(empty_url)
     with pytest.raises(StoreNotMigrated):
         migrate.check(database)
     assert migrate.upgrade(database) == migrate.head()
@@ -49,9 +49,9 @@ def _upgrade(results: Any, url: str) -> None:
     database.close()
 
 
-def test_two_processes_that_migrate_at_once_do_not_hinder_each_other(database_url: str) -> None:
-    assert in_processes(_upgrade, [(database_url,)] * 2) == [migrate.head()] * 2
-    database = Database(database_url)
+def test_two_processes_that_migrate_at_once_do_not_hinder_each_other(empty_url: str) -> None:
+    assert in_processes(_upgrade, [(empty_url,)] * 2) == [migrate.head()] * 2
+    database = Database(empty_url)
     migrate.check(database)
     database.close()
 
@@ -68,7 +68,7 @@ def test_a_database_from_the_future_is_refused_and_left_alone(database: Database
 
 
 def test_a_migration_that_fails_leaves_nothing_half_done(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(config: Config, revision: str) -> None:
         upgrade(config, revision)
@@ -76,7 +76,7 @@ def test_a_migration_that_fails_leaves_nothing_half_done(
 
     upgrade = command.upgrade
     monkeypatch.setattr(command, "upgrade", broken)
-    database = Database(database_url)
+    database = Database(empty_url)
     with pytest.raises(KeyError):
         migrate.upgrade(database)
     with database.read() as connection:
