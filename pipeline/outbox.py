@@ -47,8 +47,8 @@ def enqueue(
 
 
 class OutboxRelay:
-    """Sends what is in the outbox. One per process is enough; of those of several processes one works at a
-    time, and another goes on when it dies (on SQLite, where one process is the rule, several are harmless)."""
+    """Sends what is in the outbox. Of the relays of several processes one sends at a time; when it dies,
+    another goes on. On SQLite, where one process is the rule, several are harmless."""
 
     def __init__(self, database: Database, producer: Producer) -> None:
         self._database = database
@@ -136,9 +136,7 @@ class OutboxRelay:
 
 
 def _page(connection: Connection) -> Sequence[Row[Any]]:
-    return connection.execute(
-        select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(ROWS_PER_PAGE)
-    ).all()
+    return connection.execute(select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(ROWS_PER_PAGE)).all()
 
 
 def _forget(connection: Connection, sent: Sequence[Row[Any]]) -> None:

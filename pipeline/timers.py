@@ -45,8 +45,9 @@ def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailu
     none is due, or while another process runs these kinds.
 
     An action may arm its timer again, for later. It looks for itself whether it is still wanted: a fact may
-    have disarmed it at the same moment. One that fails is undone, and due again after `RETRY_AFTER_S`, so that
-    it does not hold the others up; `on_failure` is told (if there is none, the error passes and nothing ran).
+    have disarmed it at the same moment. One that fails is undone, and due again after `RETRY_AFTER_S`, so
+    that it does not hold the others up; `on_failure` is told (if there is none, the error passes and nothing
+    ran).
     Timers of a kind that is not handled here are left alone.
 
     Raises:

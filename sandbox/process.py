@@ -177,7 +177,7 @@ class ManagedProcess:
             )
 
     def stop(self) -> None:
-        """End the server politely (SIGTERM, or `stop_signal`), then by SIGKILL when it takes longer than `stop_timeout_s`."""
+        """End the server politely (`stop_signal`), then by SIGKILL after `stop_timeout_s`."""
         process = self._process
         if process is None:
             return

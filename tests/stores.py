@@ -1,7 +1,7 @@
 """The databases that every test of the store runs on: SQLite's file and a real PostgreSQL server.
 
-PostgreSQL comes from the first of these: the address in `TEST_POSTGRES_URL` (an administrator's of a server made for
-tests: databases are created and dropped there), the programs that are installed, a container where Docker is.
+PostgreSQL comes from the first of these: the address in `TEST_POSTGRES_URL` (an administrator's, of a server
+made for tests: databases come and go there), the installed programs, a container where Docker is.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from pipeline.store import feeds, migrate
+from pipeline.store import feeds, migrate  # noqa: F401  # feeds: its tables belong to the metadata too
 from pipeline.store.database import Database
+from pipeline.store.tables import metadata
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
 
@@ -27,7 +28,7 @@ ADDRESS = "TEST_POSTGRES_URL"
 IMAGE = "POSTGRES_IMAGE"
 DEFAULT_IMAGE = "postgres:17"
 
-_TABLES = [table.name for table in feeds.metadata.sorted_tables]
+_TABLES = [table.name for table in metadata.sorted_tables]
 
 
 class Server(Protocol):

@@ -75,7 +75,7 @@ def _is_local(host: str) -> bool:
 
 
 def connect_args(url: URL) -> dict[str, Any]:
-    """libpq's parameters: every wait is bounded, whatever `url` leaves open. What it says itself stays."""
+    """Parameters of libpq: every wait is bounded, whatever `url` leaves open. What it says itself stays."""
     wanted: dict[str, Any] = {
         "connect_timeout": CONNECT_S_MAX,
         "application_name": "sesame",

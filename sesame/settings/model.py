@@ -13,15 +13,13 @@ from producers.activation.hashing import HashingSettings
 from sesame.settings.login import CasSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
-from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
+from sesame.settings.storage import SQLITE, LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 
 Target = Literal["directory", "mailbox", "moodle"]
 
 ENV_PREFIX = "SESAME_"
 ENV_NESTED = "__"
-
-_SQLITE = "sqlite:///"
 
 
 class Settings(BaseSettings):
@@ -85,21 +83,19 @@ class Settings(BaseSettings):
         """The database's URL.
 
         Raises:
-            SecretUnreadable: it is in a file that cannot be read.
+            SettingsError: it cannot be used, or is in a file that cannot be read.
         """
-        if self.store.has_secret("url"):
-            return self.store.secret("url")
-        return SecretStr(f"{_SQLITE}{self.data_dir.absolute() / 'sesame.db'}")
+        return self.store.address(self.data_dir / "sesame.db")
 
     @property
     def store_file(self) -> Path | None:
         """The database's file; None if it is a server's, or in memory.
 
         Raises:
-            SecretUnreadable: as `store_url`.
+            SettingsError: as `store_url`.
         """
         url = self.store_url.get_secret_value()
-        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+        return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
     @property
     def log_path(self) -> Path:

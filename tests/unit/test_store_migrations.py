@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select, text
 
 from pipeline.store import feeds, migrate
 from pipeline.store.database import Database
@@ -82,3 +83,38 @@ def test_a_migration_that_fails_leaves_nothing_half_done(
     with database.read() as connection:
         assert inspect(connection).get_table_names() == []
     database.close()
+
+
+def _rows_of(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _value(column: Column[Any]) -> object:
+    kinds: dict[type, object] = {str: "a", int: 1, float: 1.5, bool: True, bytes: b"\x00\xff"}
+    return kinds[column.type.python_type]
+
+
+REVISIONS = [each.revision for each in migrate.script().walk_revisions()][1:]
+"""Every form that a database may have today, but the newest one."""
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_filled_database_goes_forward_and_keeps_every_row(empty_url: str, revision: str) -> None:
+    with closing(Database(empty_url)) as database:
+        migrate.upgrade(database, to=revision)
+        with pytest.raises(StoreNotMigrated):
+            migrate.check(database)
+        old = MetaData()
+        with database.write() as connection:
+            old.reflect(connection)
+            old.remove(old.tables["alembic_version"])
+            for table in old.sorted_tables:
+                row = {column.name: _value(column) for column in table.columns}
+                row |= {"state": "sent"} if table.name == "welcome_messages" else {}
+                connection.execute(table.insert().values(**row))
+        assert migrate.upgrade(database) == migrate.head()
+        migrate.check(database)
+        with database.read() as connection:
+            assert {table.name: _rows_of(connection, table) for table in old.sorted_tables} == {
+                table.name: 1 for table in old.sorted_tables
+            }
