@@ -10,7 +10,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from consumers.registry.settings import RegistrySettings
 from producers.activation.hashing import HashingSettings
+from producers.activation.policy import PasswordSettings
+from producers.activation.proofs import ProofSettings
 from sesame.settings.login import CasSettings
+from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, LogSettings, StoreSettings, VaultSettings
@@ -51,6 +54,10 @@ class Settings(BaseSettings):
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)
+    password: PasswordSettings = Field(default_factory=PasswordSettings)
+    proofs: ProofSettings = Field(default_factory=ProofSettings)
+    portal: PortalSettings = Field(default_factory=PortalSettings)
+    smtp: SmtpSettings = Field(default_factory=SmtpSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
     moodle: MoodleSettings = Field(default_factory=MoodleSettings)
