@@ -99,6 +99,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("log", lambda: _log(settings)),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
+        *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
     ]
 
 
@@ -197,6 +198,20 @@ def _log(settings: Settings) -> Finding:
     finally:
         application.close()
     return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
+
+
+def _portal(settings: Settings) -> Finding:
+    """What the students' pages need besides the store and the vault: their files and the mail server."""
+    from sesame.web import smtp_of
+
+    portal = settings.portal
+    for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
+        if path is not None and not os.access(path, os.R_OK):
+            return fail(f"{path} cannot be read", f"Make it readable for the user that runs Sésame: {path}")
+    smtp_of(settings).probe()
+    return ok(
+        f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} takes mail"
+    )
 
 
 def _target(settings: Settings, target: str) -> Finding:

@@ -17,7 +17,7 @@ from producers.activation.smtp import MailRefused, MailServerDown, Post
 LETTERS_PER_PAGE = 10
 CLAIM_S = 120.0  # longer than a page takes to send, or another sender would send it too
 RETRY_DELAY_S_MAX = 300.0
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 0.25
 
 OnSent = Callable[[str], None]
 """Told how each ended: sent, postponed or refused."""
@@ -47,22 +47,16 @@ class Postman:
         self._post = post
         self._on_sent = on_sent
         self._on_trouble = on_trouble
-        self._bell = threading.Event()
-
-    def ring(self) -> None:
-        """A message may be due: do not wait for the next look."""
-        self._bell.set()
 
     def run(self, stopping: threading.Event) -> None:
         """Send until told to stop."""
         while not stopping.is_set():
-            self._bell.clear()
             try:
                 if self.send_page():
                     continue
             except DependencyDown as error:
                 self._on_trouble(str(error))
-            self._bell.wait(LOOK_EVERY_S)
+            stopping.wait(LOOK_EVERY_S)
 
     def send_page(self) -> int:
         """Send some that are due; return how many were looked at.
@@ -85,12 +79,12 @@ class Postman:
             says = json.loads(self._vault.unwrap(proof.letter or b""))
             self._post.send(self._letters.write(proof.purpose, proof.language, says))
         except MailServerDown as error:
-            self._trouble(error, "postponed")
             self._postpone(proof)
+            self._trouble(error, "postponed")
         except (MailRefused, AddressUnusable, SealBroken) as error:
-            self._trouble(error, "refused")
             with self._database.write() as connection:
                 mail_proofs.postpone(connection, proof.id, None)
+            self._trouble(error, "refused")
         else:
             with self._database.write() as connection:
                 mail_proofs.sent(connection, proof.id, self._database.now(connection))

@@ -16,7 +16,7 @@ import hmac
 import json
 import secrets
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -37,6 +37,7 @@ CODE_DIGITS = 6
 HOUR_S = 3600.0
 _UNREACHABLE = frozenset({Stage.EXPIRED.value, Stage.ERASED.value})
 _NO_CODE = "-"  # no digest: never equal to one
+_chance = secrets.SystemRandom()
 
 
 class ProofSettings(BaseModel):
@@ -54,6 +55,13 @@ class ProofSettings(BaseModel):
         le=20,
         description="Messages to one student at once; then one more each time that this share of "
         "`lifetime_h` has passed.",
+    )
+    delay_s_max: float = Field(
+        default=1.0,
+        ge=0,
+        le=60,
+        description="A message leaves after a random part of this, in seconds, so that the time of an answer "
+        "does not tell whether there is one.",
     )
 
 
@@ -88,23 +96,15 @@ class Proofs:
 
     Args:
         keys: of the digests, the present one first (`pipeline.vault.derive_keys`).
-        on_letter: a message may be due.
     """
 
     def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        keys: Sequence[bytes],
-        settings: ProofSettings,
-        *,
-        on_letter: Callable[[], None] = lambda: None,
+        self, database: Database, vault: Vault, keys: Sequence[bytes], settings: ProofSettings
     ) -> None:
         self._database = database
         self._vault = vault
         self._keys = tuple(keys)
         self._settings = settings
-        self._on_letter = on_letter
         self._people = People(database)
         lifetime_s = settings.lifetime_h * HOUR_S
         self._rate = Rate(settings.messages_at_once, lifetime_s / settings.messages_at_once)
@@ -123,7 +123,6 @@ class Proofs:
             holder = self._holder(contact, given)
             pair = self._digest(self._keys[0], "pair", student_number, given)
             proof = self._add(connection, contact if holder else None, pair, language, given)
-        self._on_letter()
         return proof.id
 
     def again(self, proof_id: str, language: str) -> str | None:
@@ -135,7 +134,6 @@ class Proofs:
             number = before.student_number
             contact = self._people.contact(connection, number if number is not None else before.id)
             proof = self._add(connection, contact, before.pair, language, "")
-        self._on_letter()
         return proof.id
 
     def ask_redirect(self, student_number: str, address: str, language: str) -> bool:
@@ -151,7 +149,6 @@ class Proofs:
             mail_proofs.void_others(connection, student_number, REDIRECT, now)
             make = partial(self._new, REDIRECT, student_number, pair, language, now)
             mail_proofs.add(connection, make(to=address, value=self._vault.wrap(address)))
-        self._on_letter()
         return True
 
     def _holder(self, contact: Contact | None, given: str) -> bool:
@@ -207,6 +204,7 @@ class Proofs:
             "activated": activated,
         }
         code_digest = self._digest(self._keys[0], "code", proof_id, code)
+        delay_s = _chance.uniform(0.0, self._settings.delay_s_max)
         return MailProof(
             id=proof_id,
             purpose=purpose,
@@ -219,7 +217,7 @@ class Proofs:
             expires_at=now + self._settings.lifetime_h * HOUR_S,
             value=value,
             letter=self._vault.wrap(json.dumps(letter)),
-            send_at=now if sends else None,
+            send_at=now + delay_s if sends else None,
         )
 
     # --- showing it ---

@@ -66,8 +66,8 @@ class MailSink:
         """What has come, in the order of its coming; of one recipient of the envelope, or of everybody."""
         found = []
         for path in sorted(self.folder.glob("*.eml")):
-            message = message_from_bytes(path.read_bytes(), policy=default)
-            if isinstance(message, EmailMessage) and recipient in (None, message["X-Envelope-To"]):
+            message = message_from_bytes(path.read_bytes(), _class=EmailMessage, policy=default)
+            if recipient in (None, message["X-Envelope-To"]):
                 found.append(message)
         return found
 

@@ -49,7 +49,9 @@ async def _serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     server = await loop.create_server(
-        lambda: SMTP(keep, hostname="localhost", tls_context=context, require_starttls=True, enable_SMTPUTF8=True),
+        lambda: SMTP(
+            keep, hostname="localhost", tls_context=context, require_starttls=True, enable_SMTPUTF8=True
+        ),
         "127.0.0.1",
         options.port,
     )

@@ -72,11 +72,7 @@ class Desk:
             on_trouble=self.counted.trouble,
         )
         self.proofs = Proofs(
-            self.database,
-            self.vault,
-            derive_keys(self.keys, "proofs"),
-            self.settings.proofs,
-            on_letter=self.postman.ring,
+            self.database, self.vault, derive_keys(self.keys, "proofs"), self.settings.proofs
         )
         self.choices = Choices(
             self.database,

@@ -94,7 +94,6 @@ class Server:
     def stop(self) -> None:
         """Let open pages go, stop listening, and return."""
         self._stopping.set()
-        self._desk.postman.ring()
         self._watch.wake_all()
         self._server.should_exit = True
         for thread in self._threads:

@@ -94,7 +94,11 @@ def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected
         account = People(desk.database).account(connection, student_number)
     if status is None or account is None:
         return None
-    services = [_service(target, account, expected) for target in status.targets]
+    asked = desk.choices.situation(student_number)
+    shown = dict(_SHOWN)
+    if asked is not None and asked.activated:  # the registry has not read it yet
+        shown["not_opened"] = UNDER_WAY
+    services = [_service(target, account, shown, expected) for target in status.targets]
     return Standing(
         student_number=student_number,
         login=account.login,
@@ -116,8 +120,10 @@ def _login(services: list[Service]) -> tuple[Service, ...]:
     return (Service(CAS, directory.state, directory.since, expected=directory.expected),)
 
 
-def _service(target: TargetStatus, account: Account, expected: Mapping[str, Expected]) -> Service:
-    state = _SHOWN.get(target.state, UNDER_WAY)
+def _service(
+    target: TargetStatus, account: Account, shown: Mapping[str, str], expected: Mapping[str, Expected]
+) -> Service:
+    state = shown.get(target.state, UNDER_WAY)
     pending = set(target.pending)
     courses: tuple[Course, ...] = ()
     if target.target == "moodle":

@@ -20,11 +20,29 @@ LANGUAGES: Final[tuple[Spoken, ...]] = get_args(Spoken)
 LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
 
 
+class French(NullTranslations):
+    """French as the templates have it, with the blanks before double signs that no line may break at."""
+
+    def gettext(self, message: str) -> str:
+        """The text."""
+        return _spaced(message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        """The text for one or several: in French the plural begins at two."""
+        return _spaced(msgid2 if n > 1 else msgid1)
+
+
+def _spaced(text: str) -> str:
+    for sign in (":", ";", "?", "!"):
+        text = text.replace(f" {sign}", f"\u00a0{sign}")
+    return text
+
+
 @cache
 def translations(language: Spoken) -> NullTranslations:
     """The translations from French into a language. Compiled when they are first used."""
     if language == "fr":
-        return NullTranslations()
+        return French()
     with (LOCALE_FOLDER / f"{language}.po").open("rb") as file:
         catalogue = read_po(file, locale=language)
     compiled = BytesIO()

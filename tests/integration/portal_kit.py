@@ -1,13 +1,15 @@
-"""The students' pages on real sockets: HTTPS, a store, a registry, and a mail server that keeps what comes."""
+"""The students' pages on real sockets: HTTPS, a store, a registry, a mail server that keeps what comes."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from consumers.registry import Registry
 from pipeline.eventlog.port import Record
 from pipeline.store import migrate
 from pipeline.store.database import Database
+from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
 from pipeline.store.tables import outbox
 from pipeline.vault import Vault, new_key
@@ -44,14 +47,17 @@ _sequences = itertools.count(1)
 
 @dataclass
 class Portal:
-    """One portal and its world, started by `with`. `wish` are settings of `[portal]`."""
+    """One portal and its world, started by `with`; `wish` and `proofs` are settings of these sections.
+
+    Its clock stands still until a test moves it: messages leave without the random delay.
+    """
 
     folder: Path
     wish: dict[str, Any] = field(default_factory=dict)
-    sections: dict[str, Any] = field(default_factory=dict)
+    proofs: dict[str, Any] = field(default_factory=lambda: {"delay_s_max": 0.0})
+    clock: Any = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.clock = Clock()
         self.sink = MailSink(self.folder / "smtp")
         self.port = free_port()
         self.ca = ThrowawayCA(self.folder)
@@ -65,7 +71,7 @@ class Portal:
         }
         smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file, "timeout_s": 5.0}
         self.settings = Settings(
-            data_dir=self.folder, portal=portal, smtp=smtp, activation=CHEAP, **self.sections
+            data_dir=self.folder, portal=portal, smtp=smtp, activation=CHEAP, proofs=self.proofs
         )
         self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
         migrate.upgrade(self.database)
@@ -119,10 +125,8 @@ class Portal:
         with self.database.write() as connection:
             self.registry.handle(connection, record, message)
 
-    def desk_time(self) -> Any:
+    def desk_time(self) -> datetime:
         """The store's time, with a zone."""
-        from datetime import UTC, datetime
-
         return datetime.fromtimestamp(self.clock(), UTC)
 
     def student(self, mail: str | None = MAIL, **more: Any) -> str:
@@ -143,9 +147,9 @@ class Portal:
     def said(self, number: str) -> list[Event]:
         """What waits in the outbox about a student, the registry's own announcements apart."""
         with self.database.read() as connection:
-            rows = connection.execute(select(outbox).where(outbox.c.key == number).order_by(outbox.c.id)).all()
-        import json
-
+            rows = connection.execute(
+                select(outbox).where(outbox.c.key == number).order_by(outbox.c.id)
+            ).all()
         messages = [
             from_record(row.key, tuple((n, v.encode()) for n, v in json.loads(row.headers)), row.value)
             for row in rows
@@ -177,6 +181,20 @@ class Portal:
         """The newest message about a student, once there are so many."""
         wait_until(lambda: len(self.letters(number)) >= count, f"message {count} about {number}", 20.0)
         return self.letters(number)[-1]
+
+    def wait_for_trouble(self, *, more_than: int) -> None:
+        """Wait until the postman has complained more often than that."""
+        wait_until(lambda: len(self.troubles) > more_than, "the postman to complain", 20.0)
+
+    def wait_until_sent(self, number: str) -> None:
+        """Wait until every message about a student is noted as sent."""
+
+        def all_sent() -> bool:
+            query = select(mail_proofs.c.sent_at).where(mail_proofs.c.student_number == number)
+            with self.database.read() as connection:
+                return None not in connection.execute(query).scalars().all()
+
+        wait_until(all_sent, "the messages to be noted as sent", 20.0)
 
     def letters(self, number: str) -> list[Letter]:
         """The messages about a student."""
@@ -249,7 +267,9 @@ class Browser:
         self.get("/")
         return self.send("/demande", numero=number, courriel=mail)
 
-    def choose(self, password: str = GOOD, *, again: str | None = None, charter: bool = True) -> httpx.Response:
+    def choose(
+        self, password: str = GOOD, *, again: str | None = None, charter: bool = True
+    ) -> httpx.Response:
         """Choose a password on the page that asks for one."""
         more = {"charte": "oui"} if charter else {}
         return self.send(
