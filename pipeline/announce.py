@@ -43,7 +43,8 @@ class Entered:
     @property
     def task(self) -> Task:
         """What the handler gets."""
-        compare = self.doubtful or bool(self.replays)
+        rechecked = self.parked is not None and self.parked.kind is Kind.WAITING and not self.turn.rang
+        compare = self.doubtful or rechecked or bool(self.replays)
         return Task(self.account, compare=compare, close_only=self.close_only)
 
     @property
@@ -58,8 +59,14 @@ class Entered:
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt, from 1."""
-        return 1 + (self.parked.attempts if self.parked is not None else 0)
+        """The number of this attempt at this version, from 1: a newer version has all its chances."""
+        return 1 + (self.parked.attempts if self.parked is not None and self.retried else 0)
+
+    @property
+    def retried(self) -> bool:
+        """Whether what is parked counts failures of this very version."""
+        lot, version = self.parked, self.account.version
+        return lot is not None and lot.kind is Kind.RETRY and lot.attempts_version == version
 
     def letter_id(self, target: str) -> str:
         """The id of the dead letter that this turn would leave: the same for a redelivery."""
@@ -118,7 +125,7 @@ def _before(entered: Entered) -> str:
     because a call was under way has no earlier announcement, and a repetition shares the first one's id.
     """
     state, lot = entered.state, entered.parked
-    looked_at = state is not None and lot is not None and lot.kind is not Kind.LEASED
+    looked_at = state is not None and lot is not None and not lot.kind.only_looks
     return f"{state.state}/{state.since}" if looked_at and state is not None else ""
 
 

@@ -72,3 +72,12 @@ def fault(error: BaseException) -> str:
     ours = [frame for frame in frames if "site-packages" not in frame.filename] or frames
     place = f" in {Path(ours[-1].filename).name}:{ours[-1].lineno} {ours[-1].name}" if ours else ""
     return type(error).__name__ + place
+
+
+def told(error: Exception | None) -> str:
+    """What the operator reads of an error: what is wrong, and the remedy where there is one."""
+    if error is None:
+        return ""
+    if not isinstance(error, SesameError):
+        return fault(error)
+    return f"{error}. {error.remedy}" if error.remedy else str(error)

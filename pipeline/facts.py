@@ -15,7 +15,15 @@ from sqlalchemy import Connection
 
 from pipeline.burial import bury
 from pipeline.errors import DependencyDown, SesameError, fault
-from pipeline.eventlog.port import Consumer, LogUnavailable, NotAssigned, Record, TopicPartition
+from pipeline.eventlog.port import (
+    Consumer,
+    LogUnavailable,
+    NotAssigned,
+    OffsetOutOfRange,
+    Record,
+    TopicPartition,
+)
+from pipeline.store import lost_records
 from pipeline.store.database import Database, stores_fault
 from pipeline.store.dead_letters import DeadLetter
 from schemas.account import Lane
@@ -48,6 +56,13 @@ class FactHandler(Protocol):
 
         Raises:
             Rejected: it cannot be applied; what was written for it is undone.
+        """
+
+    def make_up_for_lost(self, connection: Connection) -> str:
+        """Make up, from the store, for facts that the log lost before they were read.
+
+        Returns:
+            What was done, in words. Empty: the store cannot know them; an operator must bring them again.
         """
 
 
@@ -94,16 +109,15 @@ class FactLoop:
         self._next_report = 0.0
 
     def run(self, stopping: threading.Event) -> None:
-        """Apply facts until told to stop.
-
-        Raises:
-            OffsetOutOfRange: the log lost facts that were not read: ask the registrar for the file again.
-        """
+        """Apply facts until told to stop. When the log lost some that cannot be made up for, stand still and
+        say so, until an operator accepts the loss."""
         try:
             while not stopping.is_set():
                 try:
-                    self._step()
-                    self._report("running", "")
+                    if self._step_or_recover():
+                        self._report("running", "")
+                    else:
+                        stopping.wait(PAUSE_S)
                 except (DependencyDown, LogUnavailable) as error:
                     self._observer.trouble(self.name, str(error))
                     self._observer.state(self.name, "down", str(error))
@@ -111,6 +125,40 @@ class FactLoop:
         finally:
             self._consumer.close()
             self._observer.state(self.name, "stopped", "the process was told to stop")
+
+    def _step_or_recover(self) -> bool:
+        """One step. False: records are lost, and nobody has accepted that yet."""
+        try:
+            self._step()
+        except OffsetOutOfRange as lost:
+            if lost.tp is None:
+                raise
+            return self._recover(lost, lost.tp)
+        return True
+
+    def _recover(self, lost: OffsetOutOfRange, tp: TopicPartition) -> bool:
+        with self._database.write() as connection:
+            done = self._handler.make_up_for_lost(connection)
+            accepted = bool(done) or lost_records.notice(
+                connection,
+                self._database,
+                self.name,
+                tp.topic,
+                tp.partition,
+                offset=lost.offset,
+                first=lost.first,
+            )
+        if not accepted:
+            why = (
+                f"{lost}. These facts were not read and are not in the store: bring them again, e.g. by "
+                "importing the registrar's file, then `sesame lost-records accept`"
+            )
+            self._observer.state(self.name, "records lost", why)
+            return False
+        self._observer.trouble(self.name, f"{lost}; {done or 'an operator accepted the loss'}")
+        self._consumer.seek(tp, lost.first)
+        self._applied[tp] = lost.first  # committed with the next step: a restart does not meet it again
+        return True
 
     def _step(self) -> None:
         self._commit()

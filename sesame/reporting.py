@@ -12,7 +12,7 @@ from pipeline.engine import CircuitState
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import TopicPartition
 from pipeline.outbox import OutboxRelay
-from pipeline.store import dead_letters, observed, parking, status, target_states
+from pipeline.store import dead_letters, observed, parking, quarantines, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
@@ -130,11 +130,13 @@ class Reporter:
                 letters = dead_letters.counts(connection)
                 waiting = target_states.waiting_counts(connection)
                 unwritten = observed.differences(connection)
+                stopped = {(one.consumer,): 1 for one in quarantines.every(connection)}
             for gauge, counts in (
                 (self._metrics.parked, parked),
                 (self._metrics.dead_letters, letters),
                 (self._metrics.waiting, waiting),
                 (self._metrics.observed_differences, unwritten),
+                (self._metrics.quarantined, stopped),
             ):
                 gauge.clear()
                 for labels, count in counts.items():

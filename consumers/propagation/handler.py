@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from consumers.propagation.window import Objectives, Progress, Seen, State, judg
 from pipeline import outbox, timers
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
-from pipeline.store import accounts
+from pipeline.store import accounts, resync
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Account, Lane
@@ -76,6 +77,12 @@ class Propagation:
             self._open(connection, event.student_number, message)
         elif isinstance(event, Outcome) and event.target in self._targets:
             self._outcome(connection, event, message)
+
+    def make_up_for_lost(self, connection: Connection) -> str:
+        """Let the targets compare whoever is not complete, and say again what they have."""
+        again = f"resync-{secrets.token_hex(8)}"
+        count = resync.unfinished(connection, self._database, self._targets, event_id=again)
+        return f"{count} students who are not complete are compared with the targets again"
 
     def _open(self, connection: Connection, student_number: str, message: Message) -> Progress | None:
         """Follow the newest version; None if nobody has asked for this account yet."""

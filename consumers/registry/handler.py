@@ -93,6 +93,10 @@ class Registry:
         elif not self._settle(connection, message, catalogue.lane_of(record.topic)):
             self._keep(connection, record, message)
 
+    def make_up_for_lost(self, _connection: Connection) -> str:
+        """Facts come from outside: nothing in the store says what was in them."""
+        return ""
+
     def timers(self) -> Mapping[str, OnDue]:
         """The kinds of timer that the registry arms, and what they do."""
         return dict.fromkeys(TIMERS, self.due)
@@ -202,10 +206,7 @@ class Registry:
             if value is None:  # consumed: it was applied, and a newer one may have been since
                 return {}
         account = self._people.account(connection, person.student_number)
-        changes = choices.preference_change(event.preference, value, account)
-        if event.value_ref is not None:  # the person's row has it from now on; a rejected one may be replayed
-            self._vault.erase(connection, event.value_ref)
-        return changes
+        return choices.preference_change(event.preference, value, account)
 
     def _open(self, ref: str) -> str | None:
         try:

@@ -89,8 +89,11 @@ class Effects:
         """
         self._ending.record(entry, outcomes)
 
-    def finish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+    def finish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> Mapping[str, HandlerOutcome]:
         """Publish, then record.
+
+        Returns:
+            The outcomes as they count: a retry that has had its chances is a dead letter.
 
         Raises:
             StoreUnavailable, LogError: the turns repeat; at once, if their calls are known to be over.
@@ -101,6 +104,7 @@ class Effects:
         except Exception:
             self._door.ended(entry, outcomes)
             raise
+        return {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
 
     def charge(self, turns: Sequence[Turn]) -> None:
         """These students' work fails alone while the target's probe succeeds: that costs an attempt.

@@ -7,7 +7,6 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -60,12 +59,12 @@ class Ending:
         """Record what was reached; who returns too late comes again and is compared."""
         reached = {
             number: (entry.work[number], outcome, self.final(entry.work[number], outcome))
-            for number, outcome in sorted(outcomes.items(), key=itemgetter(0))  # all lock rows in one order
+            for number, outcome in outcomes.items()
             if not isinstance(outcome, Closed)
         }
         with self._database.write() as connection:
             now = self._database.now(connection)
-            for number in sorted(outcomes.keys() - reached.keys()):  # shut, and nothing else
+            for number in outcomes.keys() - reached.keys():  # shut, and nothing else
                 self._give_back(connection, entry.work[number], doubtful=False, unknown=False)
             written = target_states.conclude(
                 connection,
@@ -92,7 +91,7 @@ class Ending:
         had no effect. Who was not asked for keeps the doubt that there was.
         """
         with self._database.write() as connection:
-            for number, entered in sorted(entry.work.items(), key=itemgetter(0)):
+            for number, entered in entry.work.items():
                 asked = number not in entry.decided
                 self._give_back(connection, entered, doubtful=asked, unknown=asked and unknown)
 
@@ -175,7 +174,13 @@ class Ending:
     def _park(self, connection: Connection, entered: Entered, now: float, why: Why) -> None:
         row = lot_of(entered.turn, entered.parked, now, why)
         if why.kind is Kind.RETRY:
-            row = replace(row, attempts=entered.attempt, age_s=age_s(entered, now))
+            row = replace(
+                row,
+                attempts=entered.attempt,
+                attempts_version=entered.account.version,
+                first_at=row.first_at if entered.retried else now,
+                age_s=age_s(entered, now),
+            )
         parking.park(connection, self._database, self._target, row, seen=entered.parked)
 
     def _come_back(self, connection: Connection, entered: Entered, now: float) -> None:

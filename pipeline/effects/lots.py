@@ -47,6 +47,7 @@ def lot_of(turn: Turn, lot: Parked | None, now: float, why: Why) -> Parked:
         lane=lane_of(turn, lot),
         event_id=owed[-1] if owed else turn.bell.event_id,
         replay=bool(owed),
+        attempts_version=0 if lot is None or forget else lot.attempts_version,
     )
 
 
@@ -54,7 +55,7 @@ def age_s(entered: Entered, now: float) -> float:
     """Seconds since the first failure, less the times when the target was down: a turn only comes when the
     target is up, so at most the planned delay is counted for each interval between two turns."""
     lot = entered.parked
-    if lot is None or lot.kind is not Kind.RETRY:
+    if lot is None or not entered.retried:
         return 0.0
     planned = (lot.due_at if lot.due_at is not None else now) - lot.counted_at
     return lot.age_s + max(0.0, min(now - lot.counted_at, planned))

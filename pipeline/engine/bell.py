@@ -15,6 +15,8 @@ class Place(NamedTuple):
     topic: str
     partition: int
     offset: int
+    generation: int = 0  # of the partition, counted by the engine: see `pipeline.engine.offsets.Offsets`
+    timestamp_ms: int = 0  # when it was appended
 
     @property
     def lane(self) -> Lane:

@@ -15,6 +15,7 @@ class CircuitState(StrEnum):
     HALF_OPEN = "half_open"  # a probe succeeded: one student at a time
     THROTTLED = "throttled"  # the target asked for a pause
     MISCONFIGURED = "misconfigured"  # the target refuses the consumer: only rare probes
+    QUARANTINED = "quarantined"  # too much work is given up for good: one student is tried now and then
 
 
 class Circuit:
@@ -28,6 +29,8 @@ class Circuit:
         self._next_at = 0.0
         self._delay_s = limits.probe_delay_s_min
         self._probing = False
+        self.quarantined = False  # until it is lifted, whatever the state is meanwhile
+        self._quarantine_s = limits.quarantine_delay_s_min
 
     @property
     def passes(self) -> bool:
@@ -36,7 +39,7 @@ class Circuit:
 
     def down(self, now: float, reason: str) -> None:
         """The target as a whole did not answer, or answered that it is out of order."""
-        if self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED):
+        if self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED, CircuitState.QUARANTINED):
             return  # several calls were under way when it went down: one of them is enough to say so
         if self.state is CircuitState.HALF_OPEN:
             self._wait_longer()
@@ -46,6 +49,20 @@ class Circuit:
         """The target refuses the consumer itself."""
         self._leave(CircuitState.MISCONFIGURED, now, reason)
         self._next_at = now + self._limits.misconfigured_delay_s
+
+    def quarantine(self, now: float, reason: str) -> None:
+        """Too much work is given up for good. A trial that ends so makes the next one wait twice as long."""
+        if self.quarantined:
+            self._quarantine_s = min(self._quarantine_s * 2, self._limits.quarantine_delay_s_max)
+        self.quarantined = True
+        self._leave(CircuitState.QUARANTINED, now, reason)
+        self._next_at = now + self._quarantine_s
+
+    def lift(self) -> None:
+        """The quarantine is over. A target that is down stays so."""
+        self.quarantined, self._quarantine_s = False, self._limits.quarantine_delay_s_min
+        if self.state in (CircuitState.QUARANTINED, CircuitState.HALF_OPEN):
+            self.close()
 
     def throttled(self, now: float, reason: str, retry_after_s: float) -> None:
         """The target wants to be left alone for a while; no probe is needed afterwards."""
@@ -60,7 +77,7 @@ class Circuit:
 
     def probe_due(self, now: float) -> bool:
         """Whether a probe should start now. A true answer counts as its start."""
-        waits = self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED)
+        waits = self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED, CircuitState.QUARANTINED)
         if not waits or self._probing or now < self._next_at:
             return False
         self._probing = True
@@ -74,6 +91,8 @@ class Circuit:
             self.reason = "a probe succeeded; trying one student"
         elif self.state is CircuitState.MISCONFIGURED:
             self.misconfigured(now, reason)
+        elif self.state is CircuitState.QUARANTINED:
+            self._next_at = now + self._quarantine_s
         else:
             self._wait_longer()
             self._open(now, reason)

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
 from pipeline.engine.bell import Batch, Bell, Place, Turn
 from pipeline.engine.blame import Blame
 from pipeline.engine.circuit import Circuit, CircuitState
+from pipeline.engine.failures import Failures
 from pipeline.engine.limits import Limits
-from pipeline.engine.offsets import OffsetTracker
+from pipeline.engine.offsets import Offsets, Partition
+from pipeline.engine.queues import Queues, Student
 from schemas.account import Lane
-from schemas.catalogue import lane_of
-
-Partition = tuple[str, int]
-
-
-@dataclass
-class _Student:
-    """A student's one place: bells that wait, and whether a turn is running."""
-
-    waiting: list[Bell] = field(default_factory=list)
-    running: bool = False
-    ready_at: float = 0.0
-    queued_in: Lane | None = None
 
 
 class Engine:
@@ -36,48 +23,65 @@ class Engine:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.circuit = Circuit(limits)
-        self._students: dict[str, _Student] = {}
-        self._queues: dict[Lane, deque[str]] = {Lane.PERSONAL: deque(), Lane.BULK: deque()}
-        self._offsets: dict[Partition, OffsetTracker] = {}
+        self._students: dict[str, Student] = {}
+        self._queues = Queues()
+        self._offsets = Offsets()
         self._in_hand = {Lane.PERSONAL: 0, Lane.BULK: 0}
         self._running: dict[int, Batch] = {}
         self._batches = 0
         self._since_bulk = 0
         self._blame = Blame()
+        self._failures = Failures(limits)
 
     # --- reading ----------------------------------------------------------------------------------
 
     def offer(self, bell: Bell, now: float) -> None:
         """A bell was read from the log, or came out of the parking lot."""
         if bell.place is not None:
-            if not self._tracker(bell.place).read(bell.place.offset):
+            if not self._offsets.read(bell.place):
                 return
             self._in_hand[bell.place.lane] += 1
-        student = self._students.setdefault(bell.student_number, _Student())
+        student = self._students.setdefault(bell.student_number, Student())
         if bell.place is None and (student.running or student.waiting):
             return  # it is about to be looked at anyway: one place each
         student.waiting.append(bell)
-        self._queue(bell.student_number, student, now)
+        self._queues.put(bell.student_number, student, now)
 
     def skip(self, place: Place) -> None:
         """A record was read that asks for nothing here (or was dead-lettered already)."""
-        tracker = self._tracker(place)
-        if tracker.read(place.offset):
-            tracker.settle(place.offset)
+        if self._offsets.read(place):
+            self._offsets.settle(place)
 
     def capacity(self, lane: Lane) -> int:
         """How many more records of this lane may be read. 0: pause its topics."""
         if not self.circuit.passes:
             return 0
-        for (topic, _), tracker in self._offsets.items():
-            if tracker.gap >= self.limits.gap_max and lane_of(topic) is lane:
-                return 0
+        if self._offsets.gap_reached(lane, self.limits.gap_max):
+            return 0
         return max(0, self.limits.in_hand_max - self._in_hand[lane])
 
     def revoke(self, partitions: Iterable[Partition]) -> None:
-        """These partitions belong to another member now: their offsets are no longer ours to commit."""
-        for partition in partitions:
-            self._offsets.pop(partition, None)
+        """These partitions belong to another member now, or are read anew from elsewhere.
+
+        Their offsets are no longer ours to commit. What has not begun is left to whoever reads it again.
+        """
+        self._offsets.revoke(partitions)
+        for number, student in list(self._students.items()):
+            kept = [
+                bell for bell in student.waiting if bell.place is None or self._offsets.current(bell.place)
+            ]
+            for bell in student.waiting:
+                if bell.place is not None and bell not in kept:
+                    self._in_hand[bell.place.lane] -= 1
+            student.waiting = kept
+            if not kept:
+                self._queues.drop(number, student)
+                if not student.running:
+                    del self._students[number]
+
+    def generation(self, topic: str, partition: int) -> int:
+        """What a place of this partition that is read now carries."""
+        return self._offsets.generation((topic, partition))
 
     # --- working ----------------------------------------------------------------------------------
 
@@ -94,18 +98,36 @@ class Engine:
                 return self._start(lane, turns)
         return None
 
-    def settled(self, batch: Batch, now: float, *, answered: bool) -> None:
+    def settled(self, batch: Batch, now: float, *, answered: bool, given_up: Sequence[str] = ()) -> None:
         """Every student of the batch has an outcome that is recorded durably.
 
         `answered`: the target was called and answered, which is evidence that it is well.
+        `given_up`: the causes of those who went to the dead letters.
         """
         del self._running[batch.number]
         for turn in batch.turns:
             self._finish(turn, now)
-        if answered:
-            self._blame.answered(batch)
-        if answered and self.circuit.state is CircuitState.HALF_OPEN:
+        if not answered:
+            return
+        self._blame.answered(batch)
+        if self.circuit.quarantined:
+            self._tried(batch, now, given_up)
+            return
+        if self.circuit.state is CircuitState.HALF_OPEN:
             self.circuit.close()
+        self._failures.note(now, len(batch.turns), given_up)
+        if why := self._failures.too_many():
+            self.quarantine(now, why)
+
+    def quarantine(self, now: float, why: str) -> None:
+        """Too much work is given up for good, here or in another process: stop, and try one now and then."""
+        self._failures.forget()
+        self.circuit.quarantine(now, why)
+
+    def lift(self) -> None:
+        """An operator, or another process's trial, lifted the quarantine."""
+        self._failures.forget()
+        self.circuit.lift()
 
     def repeat(self, batch: Batch, now: float, *, alone: bool) -> None:
         """Nothing is known to have happened (the store or the log failed): the same bells ring again."""
@@ -142,7 +164,7 @@ class Engine:
         student = self._students.get(accused) if accused is not None else None
         if accused is None or student is None or student.running or not student.waiting:
             return None
-        self._unqueue(accused, student)
+        self._queues.drop(accused, student)
         turn = Turn(tuple(student.waiting), alone=True)
         student.waiting = []
         return self._start(turn.lane, [turn])
@@ -151,14 +173,11 @@ class Engine:
 
     def to_commit(self) -> dict[Partition, int]:
         """Per partition, the next offset to read, where it moved."""
-        moved = ((partition, tracker.to_commit()) for partition, tracker in self._offsets.items())
-        return {partition: offset for partition, offset in moved if offset is not None}
+        return self._offsets.to_commit()
 
     def committed(self, offsets: dict[Partition, int]) -> None:
         """The log acknowledged these."""
-        for partition, offset in offsets.items():
-            if partition in self._offsets:
-                self._offsets[partition].committed(offset)
+        self._offsets.committed(offsets)
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -170,7 +189,7 @@ class Engine:
     @property
     def ready(self) -> int:
         """Students that wait for a slot."""
-        return sum(len(queue) for queue in self._queues.values())
+        return self._queues.ready
 
     @property
     def idle(self) -> bool:
@@ -180,9 +199,9 @@ class Engine:
     def due_in(self, now: float) -> float | None:
         """Seconds until something can happen without a record or a result; None: nothing can."""
         moments = [
-            self._students[queue[0]].ready_at + self.limits.linger_s
-            for queue in self._queues.values()
-            if queue and self.circuit.passes
+            self._students[number].ready_at + self.limits.linger_s
+            for number in self._queues.heads()
+            if self.circuit.passes
         ]
         probe_at = self.circuit.next_at()
         if probe_at is not None:
@@ -190,9 +209,6 @@ class Engine:
         return max(0.0, min(moments) - now) if moments else None
 
     # --- inside -----------------------------------------------------------------------------------
-
-    def _tracker(self, place: Place) -> OffsetTracker:
-        return self._offsets.setdefault((place.topic, place.partition), OffsetTracker())
 
     def _order(self) -> tuple[Lane, ...]:
         bulk_running = sum(batch.lane is Lane.BULK for batch in self._running.values())
@@ -236,20 +252,27 @@ class Engine:
 
     def _finish(self, turn: Turn, now: float) -> None:
         for place in turn.places:
-            tracker = self._offsets.get((place.topic, place.partition))
-            if tracker is not None:
-                tracker.settle(place.offset)
+            self._offsets.settle(place)
         self._release(turn)
         student = self._students[turn.student_number]
         student.running = False
         if student.waiting:
-            self._queue(turn.student_number, student, now)
+            self._queues.put(turn.student_number, student, now)
         else:
             del self._students[turn.student_number]
 
     def _release(self, turn: Turn) -> None:
         for place in turn.places:
             self._in_hand[place.lane] -= 1
+
+    def _tried(self, batch: Batch, now: float, given_up: Sequence[str]) -> None:
+        """In quarantine. What began before it tells nothing new."""
+        if self.circuit.state is not CircuitState.HALF_OPEN or not self._blame.fresh(batch.number):
+            return
+        if given_up:
+            self.circuit.quarantine(now, f"a student who was tried was refused again, by {given_up[0]}")
+        else:
+            self.circuit.lift()
 
     def _give_back(self, batch: Batch, now: float, *, alone: bool = False, front: bool = True) -> None:
         del self._running[batch.number]
@@ -259,21 +282,4 @@ class Engine:
             student = self._students[turn.student_number]
             student.waiting = [*turn.bells, *student.waiting]
             student.running = False
-            self._queue(turn.student_number, student, now, front=front)
-
-    def _queue(self, number: str, student: _Student, now: float, *, front: bool = False) -> None:
-        lane = Turn(tuple(student.waiting)).lane
-        if student.running or student.queued_in is lane:
-            return
-        self._unqueue(number, student)
-        student.queued_in = lane
-        student.ready_at = now
-        if front:
-            self._queues[lane].appendleft(number)
-        else:
-            self._queues[lane].append(number)
-
-    def _unqueue(self, number: str, student: _Student) -> None:
-        if student.queued_in is not None:
-            self._queues[student.queued_in].remove(number)
-            student.queued_in = None
+            self._queues.put(turn.student_number, student, now, front=front)

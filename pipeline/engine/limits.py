@@ -19,6 +19,9 @@ class Limits:
         gap_max: how far one partition may be read ahead of what can be committed; reading its lane pauses.
         probe_delay_s_min, probe_delay_s_max: between probes of a target that is down; doubles.
         misconfigured_delay_s: between probes of a target that refuses the consumer.
+        quarantine_window_s, quarantine_failed_min, quarantine_share: the consumer stops when, within the
+            window, so many turns at least and such a share of all were given up for good.
+        quarantine_delay_s_min, quarantine_delay_s_max: before one student is tried in quarantine; doubles.
     """
 
     batch_size: int = 10
@@ -31,6 +34,11 @@ class Limits:
     probe_delay_s_min: float = 1.0
     probe_delay_s_max: float = 15.0
     misconfigured_delay_s: float = 30.0
+    quarantine_window_s: float = 300.0
+    quarantine_failed_min: int = 20
+    quarantine_share: float = 0.5
+    quarantine_delay_s_min: float = 300.0
+    quarantine_delay_s_max: float = 3600.0
 
     def __post_init__(self) -> None:
         if self.slots < 1 or self.batch_size < 1 or self.in_hand_max < 1 or self.bulk_every < 1:

@@ -1,6 +1,14 @@
-"""What may be committed: the lowest offset below which everything is settled."""
+"""What may be committed: per partition, the lowest offset below which everything is settled."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pipeline.engine.bell import Place
+from schemas.account import Lane
+from schemas.catalogue import lane_of
+
+Partition = tuple[str, int]
 
 
 class OffsetTracker:
@@ -10,7 +18,8 @@ class OffsetTracker:
     compacted or transactional log): what was never read needs no settling.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, generation: int = 0) -> None:
+        self.generation = generation
         self._open: dict[int, None] = {}  # read, not settled; insertion order is offset order
         self._read_to: int | None = None  # one above the highest offset that was read
         self._committed: int | None = None
@@ -46,3 +55,58 @@ class OffsetTracker:
     def committed(self, offset: int) -> None:
         """Note that the log acknowledged this commit."""
         self._committed = offset
+
+
+class Offsets:
+    """Every partition's tracker. A partition that was lost and won again is another generation of it: what
+    was read under an earlier one settles nothing in the later."""
+
+    def __init__(self) -> None:
+        self._trackers: dict[Partition, OffsetTracker] = {}
+        self._generations: dict[Partition, int] = {}
+
+    def generation(self, partition: Partition) -> int:
+        """Under which records of this partition are read now."""
+        return self._generations.get(partition, 0)
+
+    def read(self, place: Place) -> bool:
+        """Note that a record was read. False if it was read before under this generation."""
+        partition = (place.topic, place.partition)
+        tracker = self._trackers.get(partition)
+        if tracker is None:
+            tracker = self._trackers[partition] = OffsetTracker(self.generation(partition))
+        return tracker.generation == place.generation and tracker.read(place.offset)
+
+    def settle(self, place: Place) -> None:
+        """Nothing more has to happen for this record; of an earlier generation it is no matter any more."""
+        tracker = self._trackers.get((place.topic, place.partition))
+        if tracker is not None and tracker.generation == place.generation:
+            tracker.settle(place.offset)
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        """These are another member's now, or are read anew from elsewhere."""
+        for partition in partitions:
+            self._trackers.pop(partition, None)
+            self._generations[partition] = self.generation(partition) + 1
+
+    def current(self, place: Place) -> bool:
+        """Whether the record was read under the present generation of its partition."""
+        return place.generation == self.generation((place.topic, place.partition))
+
+    def gap_reached(self, lane: Lane, gap_max: int) -> bool:
+        """Whether a partition of this lane has been read that far ahead of what can be committed."""
+        return any(
+            tracker.gap >= gap_max and lane_of(topic) is lane
+            for (topic, _), tracker in self._trackers.items()
+        )
+
+    def to_commit(self) -> dict[Partition, int]:
+        """Per partition, the next offset to read, where it moved."""
+        moved = ((partition, tracker.to_commit()) for partition, tracker in self._trackers.items())
+        return {partition: offset for partition, offset in moved if offset is not None}
+
+    def committed(self, offsets: Mapping[Partition, int]) -> None:
+        """The log acknowledged these."""
+        for partition, offset in offsets.items():
+            if partition in self._trackers:
+                self._trackers[partition].committed(offset)

@@ -40,8 +40,19 @@ class UnknownTopic(LogError):
 
 
 class OffsetOutOfRange(LogError):
-    """The offset asked for is not in the log any more, or not yet. The operator decides: target consumers
-    are resynchronised from the store, the registry asks for the file again."""
+    """The offset asked for is not in the log any more, or not yet. Target consumers and propagation make up
+    for what was lost from the store, by themselves; the registry stops and asks for the file again:
+    `sesame lost-records list`.
+
+    `tp` and `offset` say where; `first` is where the log can be read from."""
+
+    def __init__(
+        self, message: str, *, tp: TopicPartition | None = None, offset: int = 0, first: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.tp = tp
+        self.offset = offset
+        self.first = first
 
 
 class RecordTooLarge(LogError):

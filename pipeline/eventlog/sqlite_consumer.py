@@ -228,7 +228,10 @@ class SqliteConsumer:
             if not first <= position <= end:
                 raise OffsetOutOfRange(
                     f"group {self._group!r}: offset {position} of {tp.topic} partition {tp.partition} is not"
-                    f" in the log: what is there starts at {first}, and the next to be written is {end}"
+                    f" in the log: what is there starts at {first}, and the next to be written is {end}",
+                    tp=tp,
+                    offset=position,
+                    first=first,
                 )
             if position < end:
                 available[tp] = end - position

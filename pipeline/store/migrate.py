@@ -14,6 +14,7 @@ from pipeline.errors import SesameError
 from pipeline.store.database import Database
 
 _FOLDER = Path(__file__).parent / "migrations"
+_POSTGRESQL_LOCK = 7_371_616  # any number of our own: two processes migrate one after the other
 
 
 class StoreNotMigrated(SesameError):
@@ -25,9 +26,8 @@ class StoreFromTheFuture(SesameError):
     """The database was migrated by a newer version of Sésame. Upgrade this installation."""
 
 
-def upgrade(database: Database, *, to: str = "head") -> str:
-    """Migrate to the newest form, or to that of revision `to`; return the newest revision. Doing it again, or
-    twice at once, is harmless.
+def upgrade(database: Database) -> str:
+    """Migrate to the newest form; return the revision. Doing it again, or twice at once, is harmless.
 
     Raises:
         StoreFromTheFuture: a newer version was here.
@@ -35,13 +35,10 @@ def upgrade(database: Database, *, to: str = "head") -> str:
     """
     with database.write() as connection:
         if not database.is_sqlite:
-            # Whoever has another one's migration to wait for, or a large table to change, waits.
-            connection.execute(text("SET LOCAL statement_timeout = 0"))
-            connection.execute(text("SET LOCAL lock_timeout = 0"))
-            database.alone(connection, "migration")
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
         config = _config(connection)
         _refuse_the_future(connection, config)
-        command.upgrade(config, to)
+        command.upgrade(config, "head")
     return head()
 
 
@@ -60,12 +57,7 @@ def check(database: Database) -> None:
 
 def head() -> str:
     """The newest revision that this version knows."""
-    return str(script().get_current_head())
-
-
-def script() -> ScriptDirectory:
-    """The migrations, as Alembic knows them."""
-    return ScriptDirectory.from_config(_config())
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -6,6 +6,7 @@ neither has moved since the turn began: a bell that rang meanwhile is not forgot
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -24,6 +25,12 @@ class Kind(StrEnum):
     RETRY = "retry"  # a transient failure; attempts and age are counted
     WAITING = "waiting"  # a business precondition is missing; nothing is counted
     LEASED = "leased"  # somebody else may be writing; nothing is counted
+    RESYNC = "resync"  # the log lost what may have been a bell, or a row was mended; nothing is counted
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether the row says no more than: look at this student again."""
+        return self in (Kind.LEASED, Kind.RESYNC)
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,8 @@ class Parked:
 
     Attributes:
         due_at: when to look again (database time, epoch seconds); None: only an event wakes it.
-        attempts, age_s: failures so far, and for how long, counted only while the target was up.
+        attempts, age_s: failures so far, and for how long, counted only while the target was up; of the
+            account version `attempts_version`.
         lane, event_id: of the bell to ring when it is due.
         replay: an operator asked for a comparison that is not done yet; `event_id` is that request's.
     """
@@ -51,6 +59,25 @@ class Parked:
     lane: Lane
     event_id: str
     replay: bool
+    attempts_version: int = 0
+
+
+@dataclass(frozen=True)
+class Share:
+    """Whose rows one owner of several fetches: those whose hash, modulo `of`, is one of `numbers`."""
+
+    numbers: frozenset[int]
+    of: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is everybody."""
+        return len(self.numbers) >= self.of
+
+
+def key_hash(student_number: str) -> int:
+    """What shares are made of."""
+    return zlib.crc32(student_number.encode())
 
 
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
@@ -67,14 +94,20 @@ def all_parked_of(connection: Connection, student_number: str) -> dict[str, Park
     return {row["consumer"]: _parked(row) for row in rows}
 
 
-def due(connection: Connection, consumer: str, now: float, *, limit: int) -> list[Parked]:
-    """The rows that are due: a bounded page of each lane, personal ones first, the longest due first."""
+def due(
+    connection: Connection, consumer: str, now: float, *, limit: int, share: Share | None = None
+) -> list[Parked]:
+    """The rows that are due: a bounded page of each lane, personal ones first, the longest due first.
+
+    `share`: of these students only; None: of all.
+    """
+    mine = [] if share is None or share.whole else [(p.c.key_hash % share.of).in_(sorted(share.numbers))]
     return [
         _parked(row)
         for lane in Lane
         for row in connection.execute(
             select(p)
-            .where(p.c.consumer == consumer, p.c.lane == lane, p.c.due_at <= now)
+            .where(p.c.consumer == consumer, p.c.lane == lane, p.c.due_at <= now, *mine)
             .order_by(p.c.due_at)
             .limit(limit)
         ).mappings()
@@ -88,17 +121,18 @@ def park(
 
     If bells rang meanwhile (in another process), they are not forgotten: the row is then due at once.
     """
-    statement = database.insert(p).values(consumer=consumer, **row.__dict__).on_conflict_do_nothing()
-    here = and_(p.c.consumer == consumer, p.c.student_number == row.student_number)
-    locked = database.locking(select(p).where(here))
-    while (found := connection.execute(locked).mappings().one_or_none()) is None:
-        if connection.execute(statement).rowcount:
-            return
-        # Somebody else parked this student since the look: what they wrote is joined.
-    present = _parked(found)
-    if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
-        row = _joined(row, present)
-    connection.execute(update(p).where(here).values(**row.__dict__))
+    query = select(p).where(p.c.consumer == consumer, p.c.student_number == row.student_number)
+    found = connection.execute(database.locking(query)).mappings().one_or_none()
+    if found is not None:
+        present = _parked(found)
+        if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
+            row = _joined(row, present)
+    values = {name: value for name, value in row.__dict__.items() if name != "student_number"}
+    new = {"student_number": row.student_number, "key_hash": key_hash(row.student_number), **values}
+    statement = database.insert(p).values(consumer=consumer, **new)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[p.c.consumer, p.c.student_number], set_=values)
+    )
 
 
 def _joined(row: Parked, rung: Parked) -> Parked:
@@ -186,9 +220,13 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in rows}
 
 
+_KINDS, _LANES = frozenset(kind.value for kind in Kind), frozenset(lane.value for lane in Lane)
+
+
 def _parked(row: RowMapping) -> Parked:
     fields: dict[str, Any] = dict(row)
-    del fields["consumer"]
-    fields["kind"] = Kind(fields["kind"])
-    fields["lane"] = Lane(fields["lane"])
+    del fields["consumer"], fields["key_hash"]
+    # What somebody wrote by hand must not stop the others: see `pipeline.store.mending`.
+    fields["kind"] = Kind(fields["kind"]) if fields["kind"] in _KINDS else Kind.RESYNC
+    fields["lane"] = Lane(fields["lane"]) if fields["lane"] in _LANES else Lane.PERSONAL
     return Parked(**fields)

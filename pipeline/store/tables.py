@@ -192,7 +192,7 @@ parked = Table(
     metadata,
     Column("consumer", String(64), primary_key=True),
     Column("student_number", String(32), primary_key=True),
-    Column("kind", String(16), nullable=False),  # retry | waiting | leased
+    Column("kind", String(16), nullable=False),  # retry | waiting | leased | resync
     Column("version", Integer, nullable=False),  # the highest version that rang
     Column("bells", Integer, nullable=False, default=1),  # raised by each bell; see pipeline.store.parking
     Column("due_at", Float),  # None: only an event wakes it
@@ -205,6 +205,8 @@ parked = Table(
     Column("lane", String(16), nullable=False),
     Column("event_id", String(64), nullable=False),  # of the bell that rang last
     Column("replay", Boolean, nullable=False, default=False),
+    Column("attempts_version", Integer, nullable=False, server_default="0"),  # whose attempts are counted
+    Column("key_hash", BigInteger, nullable=False, server_default="0"),  # owners fetch due rows by it
     Index("ix_parked_consumer_lane_due_at", "consumer", "lane", "due_at"),
 )
 
@@ -253,8 +255,8 @@ welcome_messages = Table(
     metadata,
     Column("student_number", String(32), primary_key=True),
     Column("message_id", String(255), nullable=False),
-    Column("uidvalidity", BigInteger, nullable=False),
-    Column("uidnext", BigInteger, nullable=False),
+    Column("uidvalidity", Integer, nullable=False),
+    Column("uidnext", Integer, nullable=False),
     Column("intended_at", Float, nullable=False),
     Column("state", String(16), nullable=False),  # intended | sent | undecided
     CheckConstraint("state in ('intended', 'sent', 'undecided')", name="state"),

@@ -230,6 +230,12 @@ def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[
         )
 
 
+def shorten(connection: Connection, target: str, student_number: str, epoch: int, until: float) -> None:
+    """Let a lease end at `until`, if it is still the one of this epoch."""
+    here = (t.c.target == target, t.c.student_number == student_number, t.c.lease_epoch == epoch)
+    connection.execute(update(t).where(*here).values(lease_until=until))
+
+
 def give_back(
     connection: Connection, target: str, student_number: str, epoch: int, *, suspect: bool, unknown: bool
 ) -> None:

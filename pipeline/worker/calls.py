@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from pipeline.effects import Effects, Entry
 from pipeline.engine import Batch, Turn
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
-from pipeline.target import Handler, HandlerOutcome, Retry
+from pipeline.target import Dead, Handler, HandlerOutcome, Retry
 from pipeline.worker.observer import Observer
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a batch ended: nothing in `error` means that everything was recorded. No batch: it was a probe."""
+    """How a batch ended: nothing in `error` means that everything was recorded. No batch: it was a probe.
+
+    `answered`, `given_up`: as `Engine.settled` takes them.
+    """
 
     batch: Batch | None
     error: Exception | None = None
     answered: bool = False
+    given_up: tuple[str, ...] = ()
 
 
 class Calls:
@@ -56,22 +60,23 @@ class Calls:
     def work(self, batch: Batch) -> None:
         """Carry a batch out."""
         try:
-            answered = self._turns(batch.turns)
+            answered, given_up = self._turns(batch.turns)
         except Exception as error:  # noqa: BLE001  # the loop's thread decides what it means
             self._results.put(Result(batch, error))
         else:
-            self._results.put(Result(batch, answered=answered))
+            self._results.put(Result(batch, answered=answered, given_up=given_up))
 
-    def _turns(self, turns: tuple[Turn, ...]) -> bool:
+    def _turns(self, turns: tuple[Turn, ...]) -> tuple[bool, tuple[str, ...]]:
         entry = self._effects.enter(turns)
         outcomes: dict[str, HandlerOutcome] = dict(entry.decided)
         tasks = entry.tasks
         if tasks:
             outcomes |= self._handle(entry)
-        self._effects.finish(entry, outcomes)
-        for number, outcome in outcomes.items():
+        ended = self._effects.finish(entry, outcomes)
+        for number, outcome in ended.items():
             self._observer.outcome(self._handler.name, outcome, entry.work[number].lane)
-        return bool(tasks)
+        given_up = tuple(outcome.cause for outcome in ended.values() if isinstance(outcome, Dead))
+        return bool(tasks), given_up
 
     def _handle(self, entry: Entry) -> dict[str, HandlerOutcome]:
         name, tasks, started = self._handler.name, entry.tasks, self._clock()

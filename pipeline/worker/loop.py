@@ -14,15 +14,24 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.effects import Effects
-from pipeline.engine import Batch, Bell, Engine, Place
-from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown, Throttled, fault
-from pipeline.eventlog.port import Consumer, LogError, LogUnavailable, NotAssigned, Record, TopicPartition
-from pipeline.store import parking
+from pipeline.engine import Batch, Engine, Place
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
+from pipeline.eventlog.port import (
+    Consumer,
+    LogError,
+    LogUnavailable,
+    NotAssigned,
+    OffsetOutOfRange,
+    Record,
+    TopicPartition,
+)
 from pipeline.store.database import Database
 from pipeline.target import Handler
 from pipeline.worker.bells import bell_for, bury_poison
 from pipeline.worker.calls import Calls, Result
+from pipeline.worker.lot import Lot
 from pipeline.worker.observer import Observer
+from pipeline.worker.quarantine import Quarantine
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
@@ -30,8 +39,6 @@ from schemas.envelope import EnvelopeError, from_record
 POLL_S = 0.02
 IDLE_POLL_S = 0.25  # with nothing under way only the log has news, and it wakes whoever polls
 COMMIT_EVERY_S = 0.2
-PARKED_LOOK_EVERY_S = 0.25
-PARKED_PER_PAGE = 200
 REPORT_EVERY_S = 1.0
 STORE_PAUSE_S = 1.0
 RECORDS_PER_POLL = 500
@@ -46,6 +53,7 @@ class TargetWorker:
         consumer: its member of the consumer group; owned by the thread that calls `run`, closed at its end.
         clock: monotonic seconds, for the engine.
         grace_s: how long a stop waits for calls that are under way.
+        partitions: how many each topic has, if several workers share the parking lot.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class TargetWorker:
         follows: str | None = None,
         clock: Callable[[], float] = time.monotonic,
         grace_s: float = 20.0,
+        partitions: int = 1,
     ) -> None:
         self.name = handler.name
         self._handler = handler
@@ -75,22 +84,28 @@ class TargetWorker:
         self._calls = Calls(handler, effects, observer, self._results, clock)
         self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
         self._owned: frozenset[TopicPartition] = frozenset()
-        self._next_commit = self._next_parked = self._next_report = 0.0
+        self._quarantine = Quarantine(handler.name, engine, database)
+        self._lot = Lot(
+            handler.name,
+            database,
+            partitions=partitions,
+            on_trouble=lambda what: observer.trouble(handler.name, what),
+        )
+        self._next_commit = self._next_report = 0.0
 
     # --- the loop ---------------------------------------------------------------------------------
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until told to stop, then finish what is under way and commit.
-
-        Raises:
-            OffsetOutOfRange: the log lost records that this consumer has not read: see its docstring.
-        """
+        """Work until told to stop, then finish what is under way and commit."""
         pool = ThreadPoolExecutor(self._engine.limits.slots + 1, thread_name_prefix=self.name)
         why = "an error ended the loop; the log has it"
         try:
             while not stopping.is_set():
                 try:
-                    self._step(pool)
+                    try:
+                        self._step(pool)
+                    except OffsetOutOfRange as lost:
+                        self._start_elsewhere(lost)
                 except (DependencyDown, LogUnavailable) as error:
                     self._observer.trouble(self.name, str(error))
                     self._observer.state(self.name, "down", str(error))
@@ -107,12 +122,12 @@ class TargetWorker:
 
     def _step(self, pool: ThreadPoolExecutor) -> None:
         now = self._clock()
+        self._report(now)
         self._collect(wait_s=0.0)
         self._wake_parked(now)
         self._read()
         self._start(pool)
         self._commit(self._clock())
-        self._report(now)
 
     def _read(self) -> None:
         """Read bells; when every slot is taken, wait for a result rather than for a record."""
@@ -125,18 +140,24 @@ class TargetWorker:
             self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
         else:
             self._unread.extend(self._consumer.poll(RECORDS_PER_POLL, wait_s))
+        self._follow_assignment()
         while self._unread:
             self._admit(self._unread[0])
             self._unread.popleft()
-        owned = self._consumer.assignment()
-        if owned != self._owned:
-            self._engine.revoke((tp.topic, tp.partition) for tp in self._owned - owned)
-            self._owned = owned
         if busy:
             self._collect(wait_s=POLL_S)
 
+    def _follow_assignment(self) -> None:
+        """Leave to others what became theirs."""
+        owned = self._consumer.assignment()
+        if owned != self._owned:
+            self._engine.revoke((tp.topic, tp.partition) for tp in self._owned - owned)
+            self._unread = deque(record for record in self._unread if record.tp in owned)
+            self._owned = owned
+
     def _admit(self, record: Record) -> None:
-        place = Place(record.topic, record.partition, record.offset)
+        generation = self._engine.generation(record.topic, record.partition)
+        place = Place(record.topic, record.partition, record.offset, generation, record.timestamp_ms)
         try:
             message = from_record(record.key, record.headers, record.value)
         except EnvelopeError as error:
@@ -166,14 +187,18 @@ class TargetWorker:
             pool.submit(self._calls.work, batch)
 
     def _wake_parked(self, now: float) -> None:
-        if now < self._next_parked or not self._engine.circuit.passes:
-            return
-        self._next_parked = now + PARKED_LOOK_EVERY_S
-        with self._database.read() as connection:
-            rows = parking.due(connection, self.name, self._database.now(connection), limit=PARKED_PER_PAGE)
-        for row in rows:
-            bell = Bell(row.student_number, row.version, row.lane, row.event_id, row.replay)
-            self._engine.offer(bell, now)
+        if self._engine.circuit.passes:
+            for bell in self._lot.woken(now, frozenset(tp.partition for tp in self._owned)):
+                self._engine.offer(bell, now)
+
+    def _start_elsewhere(self, lost: OffsetOutOfRange) -> None:
+        """The log lost records that were not read. The store knows whom they may have been about."""
+        if lost.tp is None:
+            raise lost
+        self._lot.make_up_for(lost)
+        self._engine.revoke([(lost.tp.topic, lost.tp.partition)])
+        self._consumer.seek(lost.tp, lost.first)
+        self._consumer.commit({lost.tp: lost.first})  # a restart does not meet the same loss again
 
     # --- results ----------------------------------------------------------------------------------
 
@@ -194,17 +219,17 @@ class TargetWorker:
     def _apply(self, result: Result) -> None:
         now, error, batch = self._clock(), result.error, result.batch
         if batch is None:
-            charged = self._engine.probed(now, ok=error is None, reason=_reason(error))
+            charged = self._engine.probed(now, ok=error is None, reason=told(error))
             if charged is not None:
                 self._charge(charged)
         elif error is None:
-            self._engine.settled(batch, now, answered=result.answered)
+            self._engine.settled(batch, now, answered=result.answered, given_up=result.given_up)
         elif isinstance(error, TargetDown):
-            self._engine.tripped(batch, now, _reason(error))
+            self._engine.tripped(batch, now, told(error))
         elif isinstance(error, Throttled):
-            self._engine.throttled(batch, now, _reason(error), error.retry_after_s)
+            self._engine.throttled(batch, now, told(error), error.retry_after_s)
         elif isinstance(error, Misconfigured):
-            self._engine.misconfigured(batch, now, _reason(error))
+            self._engine.misconfigured(batch, now, told(error))
         elif isinstance(error, (DependencyDown, LogError)):
             self._engine.repeat(batch, now, alone=False)
             raise DependencyDown(str(error)) from error
@@ -258,6 +283,7 @@ class TargetWorker:
         if now < self._next_report:
             return
         self._next_report = now + REPORT_EVERY_S
+        self._quarantine.agree(now)
         circuit = self._engine.circuit
         self._observer.state(self.name, "running" if circuit.passes else circuit.state, circuit.reason)
         self._observer.lag(self.name, self._consumer.lag())
@@ -276,12 +302,3 @@ class TargetWorker:
             self._observer.trouble(self.name, f"while stopping: {error}")
         finally:
             self._consumer.close()
-
-
-def _reason(error: Exception | None) -> str:
-    """What the operator reads: the fault, and the remedy where there is one."""
-    if error is None:
-        return ""
-    if not isinstance(error, SesameError):
-        return fault(error)
-    return f"{error}. {error.remedy}" if error.remedy else str(error)

@@ -12,14 +12,15 @@ COMMANDS: Final[dict[str, str]] = {
     "identities": "sesame.cli.identities:identities",
     "import": "sesame.cli.imports:import_command",
     "ledger": "sesame.cli.ledger:ledger",
+    "lost-records": "sesame.cli.lost_records:lost_records_group",
     "migrate": "sesame.cli.migrate:migrate",
     "overview": "sesame.cli.overview:overview",
+    "quarantine": "sesame.cli.quarantine:quarantine",
     "replay": "sesame.cli.replay:replay",
     "run": "sesame.cli.run:run",
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
     "vault": "sesame.cli.vault:vault",
     "version": "sesame.cli.version:version",
-    "web": "sesame.cli.web:web",
 }
 """Name to `module:attribute` of a click command. A module is imported only when its command is asked for."""

@@ -45,6 +45,9 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     for title, counts in (("waiting", found.waiting_by_reason), ("dead letter", found.dead_letters_by_cause)):
         for name, count in counts.items():
             console.print(f"  {title}: {name}: {count}")
+    for name, consumer in found.consumers.items():
+        if consumer["state"] not in ("running", "stopped"):
+            console.print(f"  {name} is {consumer['state']}: {consumer['reason']}")
     console.print(
         f"inside 15 min: {found.within_15_min}, inside 60 min: {found.within_60_min}, beyond: {found.beyond}"
     )

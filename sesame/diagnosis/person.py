@@ -173,7 +173,11 @@ def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
     if consumer.state != "running":
         state = "down" if consumer.state == "open" else consumer.state  # an open circuit, in people's words
         text = f"The target is {state}: {consumer.reason}"
-        step = "It goes on by itself when the target is back; nothing is lost."
+        step = (
+            "An operator looks at it; nothing is lost."
+            if consumer.state == "quarantined"
+            else "It goes on by itself when the target is back; nothing is lost."
+        )
         return TargetStatus(target, "down", _moment(consumer.since), seen, state, (), text, step)
     leader = known.follows.get(target)
     if leader is not None and not _reached(leader, known):

@@ -122,7 +122,13 @@ class Metrics:
         )
         self.circuit_state = self._gauge(
             "circuit_state",
-            "0: closed; 1: half open; 2: open, i.e. the target is down, throttles or refuses the consumer.",
+            "0: closed; 1: half open; 2: open, i.e. the target is down, throttles or refuses the consumer, "
+            "or the consumer is in quarantine.",
+            ("consumer",),
+        )
+        self.quarantined = self._gauge(
+            "quarantined",
+            "1 while the consumer is in quarantine: too much of its work was given up for good.",
             ("consumer",),
         )
         self.last_progress = self._gauge(

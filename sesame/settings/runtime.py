@@ -62,6 +62,22 @@ class EngineSettings(Section):
     misconfigured_delay_s: float = Field(
         30.0, gt=0, le=3600, description="Delay between probes of a target that refuses the consumer itself."
     )
+    quarantine_window_s: float = Field(
+        300.0, ge=1, le=86_400, description="Time over which work given up for good is counted."
+    )
+    quarantine_failed_min: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="As many given up within that time, at least, put a consumer into quarantine.",
+    )
+    quarantine_share: float = Field(
+        0.5, gt=0, le=1, description="And such a share of all turns of that time, at least."
+    )
+    quarantine_delay_s_min: float = Field(
+        300.0, gt=0, le=86_400, description="Wait before one student is tried in quarantine; it doubles."
+    )
+    quarantine_delay_s_max: float = Field(3600.0, gt=0, le=86_400, description="The longest such wait.")
     shutdown_s_max: float = Field(
         20.0, ge=0, le=600, description="How long a stop waits for calls that are under way."
     )
@@ -74,6 +90,8 @@ class EngineSettings(Section):
             raise ValueError("retry_delay_s_min must not be above retry_delay_s_max")
         if self.probe_delay_s_min > self.probe_delay_s_max:
             raise ValueError("probe_delay_s_min must not be above probe_delay_s_max")
+        if self.quarantine_delay_s_min > self.quarantine_delay_s_max:
+            raise ValueError("quarantine_delay_s_min must not be above quarantine_delay_s_max")
         return self
 
     def limits(self, *, batch_size: int) -> Limits:
@@ -89,6 +107,11 @@ class EngineSettings(Section):
             probe_delay_s_min=self.probe_delay_s_min,
             probe_delay_s_max=self.probe_delay_s_max,
             misconfigured_delay_s=self.misconfigured_delay_s,
+            quarantine_window_s=self.quarantine_window_s,
+            quarantine_failed_min=self.quarantine_failed_min,
+            quarantine_share=self.quarantine_share,
+            quarantine_delay_s_min=self.quarantine_delay_s_min,
+            quarantine_delay_s_max=self.quarantine_delay_s_max,
         )
 
     def backoff(self) -> Backoff:

@@ -222,6 +222,7 @@ class World:
             effects=effects,
             consumer=self.consumer(name, topics_for(FOLLOWS.get(name))),
             database=self.database,
+            partitions=2,
             observer=Nobody(),
             follows=FOLLOWS.get(name),
             clock=lambda: self.now,

@@ -35,6 +35,10 @@ class Handler:
         self._database = database
         self.fails: dict[str, Exception] = {}
         self.seen: list[str] = []
+        self.recovers = ""
+
+    def make_up_for_lost(self, connection: Connection) -> str:
+        return self.recovers
 
     def handle(self, connection: Connection, record: Record, message: Message) -> None:
         number = message.event.student_number

@@ -43,15 +43,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def plant(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, clock=clock)
+def plant(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
+    plant = Plant(tmp_path, clock=clock)
     yield plant
     plant.close()
 
 
 @pytest.fixture
-def mailbox(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory", clock=clock)
+def mailbox(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
+    plant = Plant(tmp_path, Target("mailbox"), follows="directory", clock=clock)
     yield plant
     plant.close()
 
@@ -270,6 +270,35 @@ def test_failures_before_a_waiting_do_not_count_afterwards(plant: Plant) -> None
     row = plant.parked("A")
     assert row is not None
     assert row.attempts == 1
+
+
+def test_a_newer_version_has_all_its_chances(plant: Plant) -> None:
+    plant.backoff = Backoff(attempts_max=3)
+    plant.account("A")
+    effects = plant.effects()
+    for _ in range(2):
+        end(effects, effects.enter([woken(plant, "A") if plant.parked("A") else bell("A")]), REFUSED)
+    plant.account("A", 2)
+    entry = effects.enter([bell("A", 2, "bell-2")])
+    assert entry.work["A"].attempt == 1
+    end(effects, entry, REFUSED)
+    row = plant.parked("A")
+    assert row is not None
+    assert (row.attempts, row.attempts_version, row.age_s) == (1, 2, 0.0)
+    end(effects, effects.enter([woken(plant, "A")]), REFUSED)
+    end(effects, effects.enter([woken(plant, "A")]), REFUSED)
+    assert [letter.attempts for letter in plant.letters()] == [3]
+
+
+def test_one_who_waits_is_compared_when_looked_at_again_and_not_when_an_event_rings(plant: Plant) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A")]), WAITING)
+    entry = effects.enter([woken(plant, "A")])
+    assert entry.work["A"].task.compare
+    end(effects, entry, WAITING)
+    plant.account("A", 2)
+    assert not effects.enter([bell("A", 2, "bell-2")]).work["A"].task.compare
 
 
 def test_age_counts_the_planned_delays_and_not_an_outage_between(plant: Plant, clock: Clock) -> None:

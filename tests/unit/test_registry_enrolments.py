@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +23,12 @@ Reopened = Callable[..., Desk]
 
 
 @pytest.fixture
-def reopened(store_url: str) -> Iterator[Reopened]:
+def reopened(tmp_path: Path) -> Iterator[Reopened]:
     """Desks on one store, one after the other, each with the settings that it is given."""
     with ExitStack() as opened:
 
         def reopen(**given: Any) -> Desk:
-            desk = Desk(store_url, **given)
+            desk = Desk(tmp_path, **given)
             opened.enter_context(closing(desk.database))
             return desk
 
@@ -35,8 +36,8 @@ def reopened(store_url: str) -> Iterator[Reopened]:
 
 
 @pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
-    desk = Desk(store_url)
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
     with closing(desk.database):
         yield desk
 

@@ -22,8 +22,8 @@ from tests.unit.pipeline_kit import PATIENCE_S, Plant
 
 
 @pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    plant = Plant(tmp_path)
     yield plant
     plant.close()
 
@@ -212,7 +212,7 @@ def test_a_dependency_that_is_away_is_the_consumers_state(
     def due(*args: object, **kwargs: object) -> None:
         raise DependencyDown("the database refused")
 
-    monkeypatch.setattr("pipeline.worker.loop.parking.due", due)
+    monkeypatch.setattr("pipeline.worker.lot.parking.due", due)
     monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.01)
     plant.start()
     plant.until(lambda: "down" in plant.observer.states)

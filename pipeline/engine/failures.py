@@ -1,0 +1,50 @@
+"""The share of recent work that was given up for good: what puts a consumer into quarantine. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from pipeline.engine.limits import Limits
+
+
+class Failures:
+    """Turns that ended within the window, and the causes of those that were given up.
+
+    Not a matter of the target's health: it answers, and refuses. When it refuses nearly everybody, something
+    is wrong that concerns all of them, and going on would only fill the dead letters.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._ends: deque[tuple[float, int, tuple[str, ...]]] = deque()  # when, how many turns, causes
+        self._turns = 0
+        self._causes: Counter[str] = Counter()
+
+    def note(self, now: float, turns: int, causes: Sequence[str]) -> None:
+        """So many turns ended, of which these were given up, by cause."""
+        self._ends.append((now, turns, tuple(causes)))
+        self._turns += turns
+        self._causes.update(causes)
+        while self._ends[0][0] <= now - self._limits.quarantine_window_s:
+            _, old, gone = self._ends.popleft()
+            self._turns -= old
+            self._causes.subtract(gone)
+
+    def too_many(self) -> str:
+        """Why there are too many of them, in words; empty: there are not."""
+        failed = self._causes.total()
+        limits = self._limits
+        if failed < limits.quarantine_failed_min or failed < limits.quarantine_share * self._turns:
+            return ""
+        cause, count = self._causes.most_common(1)[0]
+        return (
+            f"{failed} of the last {self._turns} turns were given up for good within "
+            f"{limits.quarantine_window_s:g} s, {count} of them by {cause}"
+        )
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._ends.clear()
+        self._turns = 0
+        self._causes.clear()

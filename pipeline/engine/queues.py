@@ -1,0 +1,57 @@
+"""Students who have something to do, by lane: each has one place, whatever rings."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from pipeline.engine.bell import Bell, Turn
+from schemas.account import Lane
+
+
+@dataclass
+class Student:
+    """A student's one place: bells that wait, and whether a turn is running."""
+
+    waiting: list[Bell] = field(default_factory=list)
+    running: bool = False
+    ready_at: float = 0.0
+    queued_in: Lane | None = None
+
+
+class Queues:
+    """A queue for each lane; a student stands in one of them, once, and in none while a turn is running."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, deque[str]] = {Lane.PERSONAL: deque(), Lane.BULK: deque()}
+
+    def __getitem__(self, lane: Lane) -> deque[str]:
+        return self._lanes[lane]
+
+    @property
+    def ready(self) -> int:
+        """Students that wait for a slot."""
+        return sum(len(queue) for queue in self._lanes.values())
+
+    def heads(self) -> list[str]:
+        """Who is first in each lane that has anybody."""
+        return [queue[0] for queue in self._lanes.values() if queue]
+
+    def put(self, number: str, student: Student, now: float, *, front: bool = False) -> None:
+        """Let a student stand in the lane of those who wait, at its end unless they were in it before."""
+        lane = Turn(tuple(student.waiting)).lane
+        if student.running or student.queued_in is lane:
+            return
+        self.drop(number, student)
+        student.queued_in = lane
+        student.ready_at = now
+        if front:
+            self._lanes[lane].appendleft(number)
+        else:
+            self._lanes[lane].append(number)
+
+    def drop(self, number: str, student: Student) -> None:
+        """Take a student out of whatever lane they stand in."""
+        if student.queued_in is not None:
+            self._lanes[student.queued_in].remove(number)
+            student.queued_in = None

@@ -1,0 +1,89 @@
+"""The parking lot as a worker sees it: who is due, and what has to be put right in it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from pipeline.engine import Bell
+from pipeline.eventlog.port import OffsetOutOfRange
+from pipeline.store import mending, parking, resync
+from pipeline.store.database import Database
+from pipeline.store.parking import Share
+
+LOOK_EVERY_S = 0.25
+MEND_EVERY_S = 60.0
+ROWS_PER_PAGE = 200
+
+
+class Lot:
+    """One worker's view of its consumer's parked rows.
+
+    Args:
+        consumer: the target's name.
+        partitions: how many the topics have; owners share the rows as they share the partitions.
+        on_trouble: told what an operator should know.
+    """
+
+    def __init__(
+        self, consumer: str, database: Database, *, partitions: int, on_trouble: Callable[[str], None]
+    ) -> None:
+        self._consumer = consumer
+        self._database = database
+        self._partitions = partitions
+        self._on_trouble = on_trouble
+        self._next_look = self._next_mend = 0.0
+
+    def woken(self, now: float, owned: frozenset[int]) -> list[Bell]:
+        """The bells of those who are due and this worker's, a page at most.
+
+        Args:
+            now: the engine's time, in monotonic seconds: how often to look.
+            owned: the partitions' numbers that this worker has.
+
+        Raises:
+            StoreUnavailable: call again.
+        """
+        if now < self._next_look or not owned:
+            return []
+        self._next_look = now + LOOK_EVERY_S
+        if now >= self._next_mend:
+            self._mend()
+            self._next_mend = now + MEND_EVERY_S
+        share = Share(owned, self._partitions)
+        with self._database.read() as connection:
+            rows = parking.due(
+                connection, self._consumer, self._database.now(connection), limit=ROWS_PER_PAGE, share=share
+            )
+        return [Bell(row.student_number, row.version, row.lane, row.event_id, row.replay) for row in rows]
+
+    def make_up_for(self, lost: OffsetOutOfRange) -> None:
+        """Look, by the store, at whoever may have been in the records that the log lost.
+
+        Raises:
+            StoreUnavailable: nothing was done.
+        """
+        with self._database.write() as connection:
+            count = resync.behind(
+                connection, self._database, self._consumer, event_id=f"resync-{secrets.token_hex(8)}"
+            )
+        self._on_trouble(
+            f"{lost}; {count} students are compared with the store, and nobody is missed. Replays that were "
+            "asked for meanwhile may be lost: `sesame replays` shows them"
+        )
+
+    def _mend(self) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            moved, seconds = mending.clock_went_back(connection, self._consumer, now)
+            mended = mending.mend(connection, self._consumer, now)
+        if moved:
+            self._on_trouble(
+                f"the database's clock went back by {seconds:.0f} s: {moved} parked students are due after "
+                "the delay that they had left. Look at the machine's time (NTP)"
+            )
+        if mended:
+            self._on_trouble(
+                f"{mended} parked rows were not as Sésame writes them (edited by hand?): they are looked at "
+                "again. Use `sesame replay` instead of SQL"
+            )

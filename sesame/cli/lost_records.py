@@ -1,0 +1,85 @@
+"""`sesame lost-records`: facts that the log lost before the registry had read them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from pipeline.errors import SesameError
+from pipeline.store import audit, lost_records, remarks
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.options import json_option
+from sesame.cli.output import write_json
+
+
+class NothingLost(SesameError):
+    """This consumer waits for no loss to be accepted. `sesame lost-records list` shows which do."""
+
+
+@click.group(name="lost-records")
+def lost_records_group() -> None:
+    """Look at what the log lost, and accept it once the facts were brought again."""
+
+
+@lost_records_group.command(name="list")
+@json_option
+@pass_context
+def list_command(context: Context, *, as_json: bool) -> None:
+    """List the losses that nobody has accepted: the consumer stands still until then."""
+    with context.looking.database.read() as connection:
+        losses = lost_records.unaccepted(connection)
+    if as_json:
+        write_json(
+            [
+                {
+                    "consumer": loss.consumer,
+                    "topic": loss.topic,
+                    "partition": loss.partition,
+                    "offset": loss.offset,
+                    "first": loss.first,
+                    "noticed_at": datetime.fromtimestamp(loss.noticed_at, UTC).isoformat(),
+                }
+                for loss in losses
+            ]
+        )
+        return
+    for loss in losses:
+        click.echo(
+            f"{loss.consumer}: {loss.topic} partition {loss.partition}: offset {loss.offset} was to be read, "
+            f"the log begins at {loss.first}"
+        )
+    if losses:
+        click.echo("Import the registrar's file again, then: sesame lost-records accept CONSUMER --reason …")
+    else:
+        click.echo("Nothing was lost.", err=True)
+
+
+@lost_records_group.command(name="accept")
+@click.argument("consumer")
+@reason_option()
+@pass_context
+def accept_command(context: Context, *, consumer: str, reason: str) -> None:
+    """Let CONSUMER go on from where the log begins. Noted in the audit.
+
+    Import the registrar's file again before or after: what was lost are facts, and the file has them.
+    """
+    app = context.looking
+    with app.database.write() as connection:
+        count = lost_records.accept(connection, app.database, consumer)
+        if not count:
+            raise NothingLost(f"{consumer} waits for no loss to be accepted")
+        actor, action = operator_name(), "lost_records.accept"
+        ref = remarks.keep(
+            connection,
+            app.database,
+            action=action,
+            about=consumer,
+            student_number=None,
+            actor=actor,
+            words=reason,
+        )
+        detail = {"consumer": consumer, "losses": count, "reason_ref": ref}
+        audit.note(connection, app.database, actor=actor, action=action, detail=detail)
+    click.echo(f"{consumer} goes on from where the log begins ({count} partitions)")

@@ -1,0 +1,81 @@
+"""Quarantine over the processes of one consumer: the row in the database stops them, and lets them go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.engine import Engine
+from pipeline.store import quarantines
+from pipeline.target import Dead
+from pipeline.worker.quarantine import Quarantine
+from tests.unit.pipeline_kit import LIMITS, Plant
+
+STRICT = replace(LIMITS, quarantine_failed_min=3, quarantine_delay_s_min=3600.0)
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    plant = Plant(tmp_path)
+    plant.limits = STRICT
+    yield plant
+    plant.close()
+
+
+def row(plant: Plant) -> quarantines.Row | None:
+    with plant.database.read() as connection:
+        return quarantines.of(connection, plant.target.name)
+
+
+def refuse_everybody(plant: Plant) -> None:
+    plant.target.script = lambda _task: Dead("identity_collision", "held by somebody else")
+    for number in ("A", "B", "C"):
+        plant.account(number)
+        plant.ring(number)
+    plant.start()
+    plant.until(lambda: row(plant) is not None and "quarantined" in plant.observer.states)
+
+
+def test_a_consumer_in_quarantine_leaves_the_backlog_and_nobody_is_charged(plant: Plant) -> None:
+    refuse_everybody(plant)
+    found = row(plant)
+    assert found is not None
+    assert found.reason.startswith("3 of the last 3 turns were given up for good")
+    plant.account("D")
+    plant.ring("D")
+    plant.stop()
+    assert plant.lag() >= 1
+    assert plant.state("D") is None
+    assert {letter.student_number for letter in plant.letters()} == {"A", "B", "C"}
+
+
+def test_the_quarantine_outlives_a_restart_and_an_operator_lifts_it(plant: Plant) -> None:
+    refuse_everybody(plant)
+    plant.stop()
+    plant.target.script = lambda _task: None
+    plant.account("D")
+    plant.ring("D")
+    plant.observer.states.clear()
+    plant.start()
+    plant.until(lambda: "quarantined" in plant.observer.states)
+    assert plant.state("D") is None
+    with plant.database.write() as connection:
+        assert quarantines.lift(connection, plant.target.name)
+    plant.until(lambda: plant.applied("D") == 1)
+
+
+def test_what_one_process_found_stops_the_others_and_its_trial_lets_them_go_on(plant: Plant) -> None:
+    engines = [Engine(STRICT), Engine(STRICT)]
+    here, there = (Quarantine("moodle", engine, plant.database) for engine in engines)
+    engines[0].quarantine(0.0, "3 of 3")
+    here.agree(0.0)
+    there.agree(0.0)
+    assert engines[1].circuit.reason == "3 of 3"
+    engines[0].lift()  # a student who was tried here succeeded
+    here.agree(1.0)
+    there.agree(1.0)
+    assert not engines[1].circuit.quarantined
+    assert engines[1].circuit.passes
