@@ -79,6 +79,7 @@ COMPONENTS = (
     _target("directory", "Brings the directory entry to the newest account.", c.ACCOUNTS),
     _target("mailbox", "Brings the mailbox to the newest account, after the directory.", c.OUTCOMES),
     _target("moodle", "Brings the Moodle user and cohorts to the newest account.", c.ACCOUNTS),
+    _target("timetable", "Looks whether the student's calendar is there; off by default.", c.ACCOUNTS),
     Component(
         "propagation",
         "Joins the outcomes per student, and announces completion, lateness and breach.",

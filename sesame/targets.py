@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from consumers import directory, mailbox, moodle
+from consumers import directory, mailbox, moodle, timetable
 from pipeline.store.database import Database
 from pipeline.store.locks import SiteLocks
 from pipeline.store.welcome import WelcomeMessages
@@ -30,6 +30,7 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
         "directory": lambda: _directory(settings, vault),
         "mailbox": lambda: _mailbox(settings, database),
         "moodle": lambda: _moodle(settings, database),
+        "timetable": lambda: _timetable(settings),
     }
     made = makers[target]()
     return Observing(made) if target in settings.observed else made
@@ -137,3 +138,30 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
 
 def _moodle(settings: Settings, database: Database) -> Handler:
     return moodle.MoodleHandler(moodle_site(settings, database), settings.moodle.site())
+
+
+def _timetable(settings: Settings) -> Handler:
+    wanted = settings.timetable
+    token = (lambda: wanted.secret("token").get_secret_value()) if wanted.has_secret("token") else None
+    if token is not None:
+        token()  # missing: say so now, not at the first student
+    endpoint = timetable.Endpoint(
+        template=timetable.Template.of(wanted.calendar_url),
+        probe_url=wanted.probe_url,
+        not_scheduled=wanted.not_scheduled,
+        token=token,
+        token_header=wanted.token_header,
+        ca_file=wanted.ca_file,
+        bytes_max=wanted.bytes_max,
+        connect_timeout_s=wanted.connect_timeout_s,
+        timeout_s=wanted.timeout_s,
+        attempts=wanted.attempts,
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+    )
+    return timetable.TimetableHandler(
+        timetable.IcalTimetable(endpoint),
+        system=f"iCalendar {wanted.server}",
+        batch_size=wanted.batch_size,
+        work_s_max=wanted.call_s_max,
+        recheck_s=wanted.recheck_s,
+    )

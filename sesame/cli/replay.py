@@ -16,7 +16,7 @@ class NobodyToReplay(SesameError):
 
 
 @click.command()
-@click.option("--consumer", required=True, help="The target's name: directory, mailbox or moodle.")
+@click.option("--consumer", required=True, help="The target's name: directory, mailbox, moodle or timetable.")
 @click.option("--student", "students", multiple=True, help="This student number; may be given several times.")
 @click.option("--cause", help="Everybody with an unresolved dead letter of this cause.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody who has activated.")

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 PREFIX: Final = "sesame_"
 LABELS: Final[dict[str, str]] = {
-    "target": "`directory`, `mailbox`, `moodle`; `all` for the whole account",
+    "target": "`directory`, `mailbox`, `moodle`, `timetable`; `all` for the whole account",
     "consumer": "`registry`, `propagation`, or a target",
     "lane": "`personal` or `bulk`",
     "window": "`within_15_min`, `within_60_min`, `beyond` or `bulk`",

@@ -8,6 +8,7 @@ from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilityS
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
+from sesame.settings.timetable import TimetableSettings
 
 __all__ = [
     "CasSettings",
@@ -25,6 +26,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "StoreSettings",
+    "TimetableSettings",
     "VaultSettings",
     "find_file",
     "load",

@@ -15,8 +15,9 @@ from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilityS
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
+from sesame.settings.timetable import TimetableSettings
 
-Target = Literal["directory", "mailbox", "moodle"]
+Target = Literal["directory", "mailbox", "moodle", "timetable"]
 
 ENV_PREFIX = "SESAME_"
 ENV_NESTED = "__"
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
     moodle: MoodleSettings = Field(default_factory=MoodleSettings)
     cas: CasSettings = Field(default_factory=CasSettings)
+    timetable: TimetableSettings = Field(default_factory=TimetableSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)

@@ -140,7 +140,7 @@ def test_an_unknown_variable_is_an_error_too(monkeypatch: pytest.MonkeyPatch) ->
             "must be 'debug', 'info', 'warning' or 'error', and is 'loud'",
         ),
         ("moodle = 3", "moodle: must be a table, with a line for each setting"),
-        ('targets = ["direktory"]', "targets[0]: must be 'directory', 'mailbox' or 'moodle'"),
+        ('targets = ["direktory"]', "targets[0]: must be 'directory', 'mailbox', 'moodle' or 'timetable'"),
         ("targets = []", "targets: must have 1 or more entries"),
         ('[directory]\ncursus_pattern = "["', "is not a regular expression"),
         ('[directory]\ncursus_pattern = "L1"', "has no group"),

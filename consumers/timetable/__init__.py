@@ -1,0 +1,33 @@
+"""The timetable target: one calendar per student, read over HTTP as iCalendar (RFC 5545). Nothing is written.
+
+The timetable service takes its students from elsewhere, so there is nothing to provision: this consumer looks
+whether the student's calendar can be fetched at the address that the portal gives them, and says so. A
+service that has no calendar yet is no failure: the student waits for it, with that reason.
+
+Rooms: `address` (a template and a student make an address), `answers` (what an answer means), `ical` (HTTP),
+`port` (the five verbs), `handler`.
+"""
+
+from consumers.timetable.address import FIELDS, AddressInvalid, Template
+from consumers.timetable.answers import EMPTY, MISSING
+from consumers.timetable.handler import NOT_SCHEDULED, TimetableHandler
+from consumers.timetable.ical import Endpoint, IcalTimetable
+from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject, Timetable
+
+__all__ = [
+    "EMPTY",
+    "FIELDS",
+    "MISSING",
+    "NOT_SCHEDULED",
+    "AddressInvalid",
+    "Endpoint",
+    "IcalTimetable",
+    "NotScheduled",
+    "Observed",
+    "Odd",
+    "Scheduled",
+    "Subject",
+    "Template",
+    "Timetable",
+    "TimetableHandler",
+]

@@ -1,0 +1,58 @@
+"""A student's address at the timetable service: a template whose fields are filled in, percent-encoded."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+from urllib.parse import quote, urlsplit
+
+from consumers.timetable.port import Subject
+
+FIELDS: Final = ("login", "student_number", "mail")
+"""What a template may name in braces."""
+
+_FIELD: Final = re.compile(r"\{([a-z_]*)\}")
+
+
+class AddressInvalid(ValueError):
+    """The template makes no addresses. The text says why."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """Makes addresses. Made by `of`, which checks it."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The template that this text is.
+
+        Raises:
+            AddressInvalid: it has an unknown field or none at all, or one in the server's name.
+        """
+        named = _FIELD.findall(text)
+        if unknown := sorted(set(named) - set(FIELDS)):
+            raise AddressInvalid(f"{{{unknown[0]}}} is no field: the fields are {_braced()}")
+        if not named:
+            raise AddressInvalid(f"names no student: put one of {_braced()} into it")
+        if any(brace in _FIELD.sub("", text) for brace in "{}"):
+            raise AddressInvalid("has a brace that belongs to no field; write it as %7B or %7D")
+        if "{" in urlsplit(text).netloc:
+            raise AddressInvalid("has a field in the server's name: it would choose whom to ask")
+        return cls(text)
+
+    def address(self, subject: Subject) -> str:
+        """The address of one student. Every value is percent-encoded, slashes and dots of a path included
+        (RFC 3986, 2.1 and 3.3): it stays within its place, whatever is in it."""
+        return _FIELD.sub(lambda field: _encoded(getattr(subject, field[1])), self.text)
+
+
+def _encoded(value: str) -> str:
+    escaped = quote(value, safe="")
+    return escaped if escaped.strip(".") else escaped.replace(".", "%2E")
+
+
+def _braced() -> str:
+    return ", ".join(f"{{{name}}}" for name in FIELDS)

@@ -1,0 +1,236 @@
+"""Calendars over HTTP: the only file of this room that imports the HTTP client.
+
+An address names a student, so it is in no message. Redirections are not followed, no cookie is kept from one
+student to the next, nothing is read beyond `bytes_max`, and everything ends within its time.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
+from typing import Final
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from consumers.timetable.address import Template
+from consumers.timetable.answers import MISSING, Answer, judge
+from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject
+from pipeline.errors import Misconfigured, SesameError, TargetDown
+
+PROBE: Final = Subject("sesame-probe", "sesame-probe", "sesame-probe@localhost")
+"""Nobody: whose calendar the probe asks for when no address is set for it."""
+
+_KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
+_WAIT_S_MAX: Final = 0.5  # between two attempts
+
+_REMEDIES: Final = {
+    "timetable_refused": "check timetable.token_file and timetable.token_header with the service's operator",
+    "timetable_redirected": "set timetable.calendar_url to the final address: redirections are not followed",
+    "timetable_missing": "set timetable.probe_url to a calendar that exists, in the service of calendar_url",
+    "timetable_unreadable": "check timetable.calendar_url: it must give an iCalendar object, not a page",
+    "timetable_too_large": "raise timetable.bytes_max, or set timetable.probe_url to a smaller calendar",
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the service is, and how much it may take. Durations in seconds.
+
+    Attributes:
+        template: of a student's address.
+        probe_url: a calendar that always exists and is nobody's; None: the template is filled with `PROBE`.
+        not_scheduled: see `answers.judge`.
+        token: read anew for each call, so that it can be changed in its file; None: none is sent.
+        token_header: carries the token; in `Authorization` it stands behind `Bearer` (RFC 6750).
+        ca_file: authorities (PEM) in place of the system's.
+        bytes_max: of a calendar.
+        timeout_s: of one call, from its first byte to its last; a wait for the next byte may add as much.
+        attempts: when the connection breaks.
+        connections_max: at once.
+    """
+
+    template: Template
+    probe_url: str | None
+    not_scheduled: Collection[str]
+    token: Callable[[], str] | None
+    token_header: str
+    ca_file: Path | None
+    bytes_max: int
+    connect_timeout_s: float
+    timeout_s: float
+    attempts: int
+    connections_max: int
+
+
+class IcalTimetable:
+    """`port.Timetable` over HTTP.
+
+    Args:
+        endpoint: of the service.
+        clock: monotonic seconds.
+        pause: waits that many seconds between two attempts.
+
+    Raises:
+        Misconfigured: the file of certificate authorities cannot be read.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        once_s = 2 * endpoint.connect_timeout_s + 2 * endpoint.timeout_s + _WAIT_S_MAX
+        self.verb_s_max = endpoint.attempts * once_s
+        self._attempts = Retrying(
+            stop=stop_after_attempt(endpoint.attempts),
+            wait=wait_random(0, _WAIT_S_MAX),
+            retry=retry_if_exception_type((httpx.NetworkError, httpx.RemoteProtocolError)),
+            sleep=pause,
+            reraise=True,
+        )
+        self._http = httpx.Client(
+            verify=_tls(endpoint.ca_file),
+            trust_env=False,  # neither proxies nor certificates from the environment
+            follow_redirects=False,  # a redirection would carry the token, and the student's name, elsewhere
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            timeout=httpx.Timeout(endpoint.timeout_s, connect=endpoint.connect_timeout_s),
+            limits=httpx.Limits(
+                max_connections=endpoint.connections_max,
+                max_keepalive_connections=endpoint.connections_max,
+                keepalive_expiry=_KEEPALIVE_S,
+            ),
+        )
+
+    def apply(self, batch: Sequence[Subject]) -> Mapping[str, Observed]:
+        """See `Timetable.apply`."""
+        return self.read(batch)
+
+    def close(self, batch: Sequence[Subject]) -> None:
+        """See `Timetable.close`."""
+
+    def read(self, batch: Sequence[Subject]) -> Mapping[str, Observed]:
+        """See `Timetable.read`."""
+        return {subject.student_number: self._read(subject) for subject in batch}
+
+    def dump(self) -> Iterator[str]:
+        """See `Timetable.dump`."""
+        return iter(())
+
+    def probe(self) -> None:
+        """See `Timetable.probe`.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured: as the port says.
+        """
+        asked = self._endpoint.probe_url
+        answer = self._fetch(asked or self._endpoint.template.address(PROBE))
+        # A service that does not know the probe's name has answered, which is all that can be asked of it.
+        seen = judge(answer, () if asked else (MISSING,))
+        match seen:
+            case Scheduled() | NotScheduled():
+                return
+            case Odd(cause, message):
+                text = message.replace(" this student's calendar", " the probe's calendar")
+                text = text.replace("this student", "the probe")
+                raise Misconfigured(text, remedy=_REMEDIES[cause])
+
+    def disconnect(self) -> None:
+        """See `Timetable.disconnect`."""
+        self._http.close()
+
+    def _read(self, subject: Subject) -> Observed:
+        address = self._endpoint.template.address(subject)
+        return judge(self._fetch(address), self._endpoint.not_scheduled)
+
+    def _fetch(self, address: str) -> Answer:
+        try:
+            return self._attempts(self._fetch_once, address)
+        except httpx.TimeoutException as error:
+            raise _slow() from error
+        except httpx.TransportError as error:
+            raise _unreachable(error) from error
+
+    def _fetch_once(self, address: str) -> Answer:
+        end = self._clock() + self._endpoint.timeout_s
+        with self._http.stream("GET", address, headers=self._headers()) as response:
+            encoded = response.headers.get("content-encoding", "identity").strip().lower()
+            if response.status_code != HTTPStatus.OK:
+                return Answer(response.status_code, retry_after=response.headers.get("retry-after"))
+            if encoded != "identity":
+                return Answer(HTTPStatus.OK)  # asked for as it is: compressed, its size could not be bounded
+            body = bytearray()
+            for piece in response.iter_raw():
+                body += piece
+                if len(body) > self._endpoint.bytes_max:
+                    return Answer(HTTPStatus.OK, None)
+                if self._clock() >= end:
+                    raise _slow()
+        return Answer(HTTPStatus.OK, bytes(body))
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "text/calendar", "Accept-Encoding": "identity"}
+        if self._endpoint.token is not None:
+            name = self._endpoint.token_header
+            bearer = "Bearer " if name.lower() == "authorization" else ""
+            headers[name] = bearer + _carried(self._endpoint.token)
+        return headers
+
+
+def _carried(token: Callable[[], str]) -> str:
+    """The token, if a header can carry it.
+
+    Raises:
+        Misconfigured: it cannot, or its file cannot be read.
+    """
+    try:
+        text = token()
+    except SesameError as error:
+        raise Misconfigured(str(error), remedy=error.remedy) from error
+    if not text.isascii() or not text.isprintable():
+        raise Misconfigured(
+            "timetable.token has characters that no header can carry",
+            remedy="Write the token into its file and nothing else, as the service gave it.",
+        )
+    return text
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Verified TLS: certificate and host name, from the system's authorities or from `ca_file` alone."""
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except (OSError, ssl.SSLError) as error:
+        raise Misconfigured(
+            f"timetable.ca_file cannot be used: {type(error).__name__}",
+            remedy="name a readable PEM file with the authority of the service's certificate",
+        ) from error
+    context.check_hostname = True
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def _slow() -> TargetDown:
+    return TargetDown("the timetable service does not answer in time (timetable.timeout_s)", unknown=False)
+
+
+def _unreachable(error: httpx.TransportError) -> Exception:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return Misconfigured(
+                f"the timetable service's certificate is not trusted: {seen.verify_message}",
+                remedy="renew the certificate, or name its authority in timetable.ca_file",
+            )
+        seen = seen.__cause__ or seen.__context__
+    text = f"the timetable service cannot be reached: {type(error).__name__}"
+    return TargetDown(text, unknown=False)

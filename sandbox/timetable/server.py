@@ -1,0 +1,114 @@
+"""Start and steer the iCalendar server from a test or a demo."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.timetable.serving import BEHAVIOURS, CALENDAR, CALENDARS, EVERYBODY, REQUESTS
+from sandbox.tls import Certificate
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+def calendar(name: str = "sandbox") -> str:
+    """A calendar of one lecture."""
+    return CALENDAR.replace("{uid}", name)
+
+
+class Timetable:
+    """One timetable service on a loopback port, with its calendars in `folder`.
+
+    With `certificate` it speaks HTTPS. The port stays the same from one start to the next. `everybody`: names
+    without a calendar have one all the same.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        certificate: Certificate | None = None,
+        everybody: bool = False,
+        outlives_parent: bool = False,
+    ) -> None:
+        self.folder = folder
+        (folder / CALENDARS).mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self._scheme = "http" if certificate is None else "https"
+        program = [sys.executable, "-m", "sandbox.timetable", "--port", str(self.port)]
+        program += ["--folder", str(folder), *(["--everybody"] if everybody else [])]
+        if certificate is not None:
+            program += ["--certificate", str(certificate.cert_file), "--key", str(certificate.key_file)]
+        self._process = ManagedProcess(
+            "the timetable service",
+            program,
+            log_file=folder / "timetable.log",
+            ready=lambda: accepts_tcp(self.port),
+            cwd=_ROOT,
+            outlives_parent=outlives_parent,
+        )
+
+    @property
+    def url(self) -> str:
+        """The service's address; a calendar is at `/ical/NAME.ics`."""
+        return f"{self._scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs, else None."""
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start, and return once it answers; raises `sandbox.process.StartFailed`."""
+        self._process.start()
+        return self
+
+    def stop(self) -> None:
+        """End it politely."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.kill()
+
+    def give(self, name: str, text: str | None = None) -> None:
+        """From now on this name has this calendar (default: one lecture)."""
+        file = self.folder / CALENDARS / f"{name}.ics"
+        file.write_bytes((calendar(name) if text is None else text).encode())
+
+    def meet(self, name: str = EVERYBODY, **how: Any) -> None:
+        """From now on requests for this name are met so: `status`, `headers`, `body` (latin-1),
+        `content_type`, `padding_bytes`, `delay_s`, `drip`, `hang_up`; nothing: as usual."""
+        file = self.folder / BEHAVIOURS
+        said = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        said[name] = how
+        if not how:
+            del said[name]
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(said), encoding="utf-8")
+        new.replace(file)
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What was asked: `path` and `headers`, in order."""
+        file = self.folder / REQUESTS
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def reset(self) -> None:
+        """Forget calendars, behaviours and requests."""
+        for name in (BEHAVIOURS, REQUESTS):
+            (self.folder / name).unlink(missing_ok=True)
+        for file in (self.folder / CALENDARS).iterdir():
+            file.unlink()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

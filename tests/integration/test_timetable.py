@@ -1,0 +1,329 @@
+"""The timetable target against a real iCalendar server: each answer is the outcome that it should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from consumers.timetable import NOT_SCHEDULED, TimetableHandler
+from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from sandbox.timetable import Timetable, calendar
+from sandbox.tls import ThrowawayCA
+from schemas.account import Account, Hold, Person, Stage
+from sesame.settings import Settings
+from sesame.settings.timetable import TimetableSettings
+from sesame.targets import _timetable
+
+TOKEN = "s3cret-token"
+EMPTY = calendar().replace("VEVENT", "VTODO")
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ThrowawayCA:
+    return ThrowawayCA(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, tls: ThrowawayCA) -> Iterator[Timetable]:
+    with Timetable(tmp_path_factory.mktemp("timetable"), certificate=tls.issue("edt")) as server:
+        yield server
+
+
+@pytest.fixture
+def service(running: Timetable) -> Timetable:
+    running.reset()
+    running.give("sonde")
+    running.give("lea.martin")
+    return running
+
+
+class Desk:
+    """A handler made from settings, as the application makes it."""
+
+    def __init__(self, service: Timetable, tls: ThrowawayCA, **changes: Any) -> None:
+        wanted: dict[str, Any] = {
+            "calendar_url": f"{service.url}/ical/{{login}}.ics",
+            "probe_url": f"{service.url}/ical/sonde.ics",
+            "ca_file": tls.ca_file,
+            "timeout_s": 5.0,
+        }
+        section = TimetableSettings(**{**wanted, **changes})
+        settings = Settings(timetable=section, data_dir=Path("/nonexistent"))
+        handler = _timetable(settings)
+        assert isinstance(handler, TimetableHandler)
+        self.handler = handler
+
+    def outcome(self, account: Account) -> HandlerOutcome:
+        return self.handler.handle([Task(account)])[account.student_number]
+
+
+@pytest.fixture
+def desk(service: Timetable, tls: ThrowawayCA) -> Iterator[Desk]:
+    desk = Desk(service, tls)
+    yield desk
+    desk.handler.close()
+
+
+def account(login: str = "lea.martin", number: str = "22600001", **changes: Any) -> Account:
+    values: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": login,
+        "mail": f"{login}@etu.univ-exemple.fr",
+        "principal": f"{login}@univ-exemple.fr",
+        "person": Person(birth_name="Martin", given_name="Léa"),
+    }
+    return Account(**{**values, **changes})
+
+
+# --- one student ----------------------------------------------------------------------------------
+
+
+def test_a_calendar_that_can_be_fetched_is_provisioned_and_nothing_was_changed(desk: Desk) -> None:
+    first, second = desk.outcome(account()), desk.outcome(account())
+    assert isinstance(first, Done)
+    assert first == second, "the digest says that there is a calendar, not what is in it"
+    assert not first.changed
+
+
+def test_the_address_names_the_student_and_nothing_else_is_asked(desk: Desk, service: Timetable) -> None:
+    desk.outcome(account())
+    [asked] = service.requests()
+    assert asked["path"] == "/ical/lea.martin.ics"
+    assert not {"Authorization", "Cookie"} & set(asked["headers"])
+
+
+@pytest.mark.parametrize("made", ["missing", "empty"])
+def test_who_is_not_scheduled_yet_waits_and_is_looked_at_again(
+    desk: Desk, service: Timetable, made: str
+) -> None:
+    if made == "empty":
+        service.give("paul.durand", EMPTY)
+    paul = account("paul.durand", "22600002")
+    assert desk.outcome(paul) == Waiting(NOT_SCHEDULED, recheck_after_s=3600.0)
+    service.give("paul.durand")
+    assert isinstance(desk.outcome(paul), Done)
+
+
+def test_where_the_settings_say_so_an_empty_calendar_will_do_and_a_missing_one_is_a_fault(
+    service: Timetable, tls: ThrowawayCA
+) -> None:
+    service.give("paul.durand", EMPTY)
+    desk = Desk(service, tls, not_scheduled=())
+    assert isinstance(desk.outcome(account("paul.durand", "22600002")), Done)
+    missing = desk.outcome(account("nobody", "22600003"))
+    assert isinstance(missing, Retry)
+    assert missing.cause == "timetable_missing"
+    desk.handler.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ({"status": 403}, "timetable_refused"),
+        ({"status": 302, "headers": {"Location": "https://elsewhere.example/"}}, "timetable_redirected"),
+        ({"body": "<html>Connexion</html>", "content_type": "text/html"}, "timetable_unreadable"),
+        ({"headers": {"Content-Encoding": "gzip"}}, "timetable_unreadable"),
+        ({"status": 500}, "timetable_unreadable"),
+    ],
+)
+def test_one_student_s_odd_answer_is_theirs_alone(
+    desk: Desk, service: Timetable, how: dict[str, Any], cause: str
+) -> None:
+    service.give("paul.durand")
+    service.meet("paul.durand", **how)
+    service.give("zoe.petit")
+    tasks = [Task(account(name, number)) for name, number in (("paul.durand", "2"), ("zoe.petit", "3"))]
+    outcomes = desk.handler.handle(tasks)
+    odd = outcomes["2"]
+    assert isinstance(odd, Retry)
+    assert odd.cause == cause
+    assert not odd.unknown
+    assert "paul" not in odd.message
+    assert isinstance(outcomes["3"], Done)
+    assert not [asked for asked in service.requests() if "elsewhere" in asked["path"]]
+
+
+def test_what_is_larger_than_the_bound_is_not_read_to_its_end(service: Timetable, tls: ThrowawayCA) -> None:
+    service.meet("lea.martin", padding_bytes=100_000_000)
+    desk = Desk(service, tls, bytes_max=10_000)
+    too_large = desk.outcome(account())
+    assert isinstance(too_large, Dead)
+    assert too_large.cause == "timetable_too_large"
+    assert "timetable.bytes_max" in too_large.message
+    desk.handler.close()
+
+
+def test_who_has_no_access_is_not_asked_about(desk: Desk, service: Timetable) -> None:
+    outcome = desk.outcome(account(holds=frozenset({Hold.SUSPENDED})))
+    assert isinstance(outcome, Done)
+    assert outcome.digest != (desk.outcome(account())).digest  # type: ignore[union-attr]
+    assert len(service.requests()) == 1
+
+
+def test_no_cookie_of_one_student_is_sent_for_the_next(desk: Desk, service: Timetable) -> None:
+    service.meet("lea.martin", headers={"Set-Cookie": "session=lea; Path=/"})
+    service.give("paul.durand")
+    desk.outcome(account())
+    desk.outcome(account("paul.durand", "22600002"))
+    assert [asked["headers"].get("Cookie") for asked in service.requests()] == [None, None]
+
+
+def test_a_batch_without_time_left_tries_the_rest_again(service: Timetable, tls: ThrowawayCA) -> None:
+    desk = Desk(service, tls)
+    ticks = iter([0.0, 1.0, 61.0])
+    desk.handler._monotonic = lambda: next(ticks)  # noqa: SLF001
+    outcomes = desk.handler.handle([Task(account()), Task(account("paul.durand", "22600002"))])
+    assert isinstance(outcomes["22600001"], Done)
+    late = outcomes["22600002"]
+    assert isinstance(late, Retry)
+    assert late.cause == "timetable_slow"
+    desk.handler.close()
+
+
+def test_a_preview_says_what_stands_in_the_way(desk: Desk, service: Timetable) -> None:
+    service.meet("paul.durand", status=403)
+    people = [account(), account("paul.durand", "2"), account("zoe.petit", "3")]
+    shut = account("anne.roy", "4", holds=frozenset({Hold.SUSPENDED}))
+    assert desk.handler.preview([*people, shut]) == {
+        "22600001": Preview(),
+        "2": Preview(obstacle="timetable_refused"),
+        "3": Preview(obstacle=NOT_SCHEDULED),
+        "4": Preview(),
+    }
+
+
+# --- the service as a whole -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"status": 401}, "timetable.token_file"),
+        ({"status": 302, "headers": {"Location": "https://elsewhere.example/"}}, "final address"),
+        ({"body": "<html>Connexion</html>"}, "timetable.calendar_url"),
+    ],
+)
+def test_a_service_that_answers_everybody_so_charges_nobody(
+    desk: Desk, service: Timetable, how: dict[str, Any], says: str
+) -> None:
+    service.meet(**how)
+    with pytest.raises(Misconfigured) as refused:
+        desk.outcome(account())
+    assert says in refused.value.remedy
+    assert "lea" not in str(refused.value)
+
+
+def test_a_service_that_throttles_or_is_out_of_order_says_so_for_everybody(
+    desk: Desk, service: Timetable
+) -> None:
+    service.meet(status=429, headers={"Retry-After": "7"})
+    with pytest.raises(Throttled) as throttled:
+        desk.outcome(account())
+    assert throttled.value.retry_after_s == 7
+    service.meet(status=503)
+    with pytest.raises(TargetDown, match="503"):
+        desk.handler.probe()
+
+
+def test_a_connection_that_breaks_is_tried_again_then_the_service_is_down(
+    desk: Desk, service: Timetable
+) -> None:
+    service.meet("lea.martin", hang_up=True)
+    with pytest.raises(TargetDown) as down:
+        desk.outcome(account())
+    assert down.value.unknown is False
+    assert len(service.requests()) == 2
+
+
+@pytest.mark.parametrize("how", [{"delay_s": 3.0}, {"drip": True}])
+def test_a_calendar_that_does_not_come_in_time_is_not_waited_for(
+    service: Timetable, tls: ThrowawayCA, how: dict[str, Any]
+) -> None:
+    service.meet("lea.martin", **how)
+    desk = Desk(service, tls, timeout_s=0.3)
+    with pytest.raises(TargetDown, match="in time"):
+        desk.outcome(account())
+    desk.handler.close()
+
+
+def test_a_service_that_does_not_run_is_down_and_comes_back(desk: Desk, service: Timetable) -> None:
+    service.kill()
+    try:
+        with pytest.raises(TargetDown, match="cannot be reached"):
+            desk.handler.probe()
+    finally:
+        service.start()
+    desk.handler.probe()
+
+
+def test_a_certificate_of_somebody_else_is_not_trusted(service: Timetable, tmp_path: Path) -> None:
+    desk = Desk(service, ThrowawayCA(tmp_path, name="Another CA"))
+    with pytest.raises(Misconfigured, match="not trusted") as refused:
+        desk.outcome(account())
+    assert "timetable.ca_file" in refused.value.remedy
+    assert service.requests() == []
+    desk.handler.close()
+
+
+def test_an_authority_s_file_that_cannot_be_read_is_said_at_the_start(
+    service: Timetable, tls: ThrowawayCA, tmp_path: Path
+) -> None:
+    with pytest.raises(Misconfigured, match=r"timetable\.ca_file"):
+        Desk(service, tls, ca_file=tmp_path / "absent.pem")
+
+
+# --- the probe and the token ----------------------------------------------------------------------
+
+
+def test_the_probe_asks_for_nobody_s_calendar(desk: Desk, service: Timetable, tls: ThrowawayCA) -> None:
+    desk.handler.probe()
+    plain = Desk(service, tls, probe_url=None)
+    plain.handler.probe()  # the service does not know this name: it has answered
+    paths = [asked["path"] for asked in service.requests()]
+    assert paths == ["/ical/sonde.ics", "/ical/sesame-probe.ics"]
+    plain.handler.close()
+
+
+def test_a_probe_s_calendar_that_is_not_there_is_a_fault_of_the_settings(
+    service: Timetable, tls: ThrowawayCA
+) -> None:
+    desk = Desk(service, tls, probe_url=f"{service.url}/ical/absent.ics")
+    with pytest.raises(Misconfigured, match="does not know the probe"):
+        desk.handler.probe()
+    desk.handler.close()
+
+
+@pytest.mark.parametrize(("header", "carried"), [("Authorization", f"Bearer {TOKEN}"), ("X-Api-Key", TOKEN)])
+def test_the_token_travels_in_its_header_and_may_change_in_its_file(
+    service: Timetable, tls: ThrowawayCA, tmp_path: Path, header: str, carried: str
+) -> None:
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(TOKEN + "\n", encoding="utf-8")
+    desk = Desk(service, tls, token_file=file, token_header=header)
+    desk.outcome(account())
+    file.write_text("another", encoding="utf-8")
+    desk.outcome(account())
+    before, after = (asked["headers"][header] for asked in service.requests())
+    assert (before, after) == (carried, carried.replace(TOKEN, "another"))
+    file.write_text("clé", encoding="utf-8")
+    with pytest.raises(Misconfigured, match="no header can carry"):
+        desk.outcome(account())
+    file.unlink()
+    with pytest.raises(Misconfigured, match="timetable"):
+        desk.outcome(account())
+    assert TOKEN not in json.dumps(desk.handler.describe().__dict__)
+    desk.handler.close()
+
+
+def test_it_owns_nothing_and_says_where_it_looks_without_the_path(desk: Desk, service: Timetable) -> None:
+    said = desk.handler.describe()
+    assert (said.name, said.owns) == ("timetable", ())
+    assert said.system == f"iCalendar {service.url}"
