@@ -24,6 +24,9 @@ from schemas.envelope import Headers, Message, to_record
 
 ROWS_PER_PAGE = 500
 LAST_PAGES_S_MAX = 5.0
+Sent = tuple[list[Row[Any]], LogError | None]
+"""The rows that the log has acknowledged, and what it refuses of the others."""
+
 _LANE_ORDER = {Lane.PERSONAL: 0, Lane.BULK: 1}
 
 
@@ -44,7 +47,8 @@ def enqueue(
 
 
 class OutboxRelay:
-    """Sends what is in the outbox. One per process is enough; several are harmless."""
+    """Sends what is in the outbox. Of the relays of several processes one sends at a time; when it dies,
+    another goes on. On SQLite, where one process is the rule, several are harmless."""
 
     def __init__(self, database: Database, producer: Producer) -> None:
         self._database = database
@@ -63,21 +67,33 @@ class OutboxRelay:
             LogError: the log refuses some rows (a missing topic, a record too large). They stay; the others
                 of the page were sent.
         """
-        with self._database.read() as connection:
-            rows = connection.execute(
-                select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(ROWS_PER_PAGE)
-            ).all()
-        if not rows:
-            return 0
-        sent, refusal = self._append(rows)
-        if sent:
-            with self._database.write() as connection:
-                connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in sent])))
+        sent, refusal = self._send_embedded() if self._database.is_sqlite else self._send_alone()
         if refusal is not None:
             raise refusal
         return len(sent)
 
-    def _append(self, rows: Sequence[Row[Any]]) -> tuple[list[Row[Any]], LogError | None]:
+    def _send_embedded(self) -> Sent:
+        """SQLite's one writer must not wait for the log: a second relay may send the same rows once more."""
+        with self._database.read() as connection:
+            rows = _page(connection)
+        sent, refusal = self._append(rows) if rows else ([], None)
+        if sent:
+            with self._database.write() as connection:
+                _forget(connection, sent)
+        return sent, refusal
+
+    def _send_alone(self) -> Sent:
+        """Of the relays of several processes one sends at a time, so that nothing overtakes what is older."""
+        with self._database.write() as connection:
+            if not self._database.alone_at_once(connection, "outbox"):
+                return [], None
+            rows = _page(connection)
+            sent, refusal = self._append(rows) if rows else ([], None)
+            if sent:
+                _forget(connection, sent)
+        return sent, refusal
+
+    def _append(self, rows: Sequence[Row[Any]]) -> Sent:
         """Append all at once; if the log refuses, find out what it refuses, topic by topic, row by row."""
         try:
             self._producer.append([_record(row) for row in rows])
@@ -117,6 +133,14 @@ class OutboxRelay:
                 pass
         except (StoreUnavailable, LogError) as error:
             on_trouble(str(error))
+
+
+def _page(connection: Connection) -> Sequence[Row[Any]]:
+    return connection.execute(select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(ROWS_PER_PAGE)).all()
+
+
+def _forget(connection: Connection, sent: Sequence[Row[Any]]) -> None:
+    connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in sent])))
 
 
 def _record(row: Row[Any]) -> NewRecord:

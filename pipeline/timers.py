@@ -41,10 +41,13 @@ def _let_pass(_connection: Connection, _kind: str, _student_number: str, error: 
 
 
 def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailure = _let_pass) -> int:
-    """Run the timers that are due, each with its deletion in one transaction; return how many ran.
+    """Run the timers that are due, each with its deletion in one transaction; return how many ran: 0 once
+    none is due, or while another process runs these kinds.
 
-    An action may arm its timer again. One that fails is undone, and due again after `RETRY_AFTER_S`, so that
-    it does not hold the others up; `on_failure` is told (if there is none, the error passes and nothing ran).
+    An action may arm its timer again, for later. It looks for itself whether it is still wanted: a fact may
+    have disarmed it at the same moment. One that fails is undone, and due again after `RETRY_AFTER_S`, so
+    that it does not hold the others up; `on_failure` is told (if there is none, the error passes and nothing
+    ran).
     Timers of a kind that is not handled here are left alone.
 
     Raises:
@@ -56,19 +59,27 @@ def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailu
         ).scalar_one()
         if soonest is None or soonest > database.now(connection):
             return 0
+    # Where others write at once, nobody may hold one student's rows while waiting for another's.
+    page = TIMERS_PER_TRANSACTION if database.is_sqlite else 1
     ran = 0
+    while ran < TIMERS_PER_TRANSACTION and (some := _run_page(database, on_due, on_failure, page)):
+        ran += some
+    return ran
+
+
+def _run_page(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailure, page: int) -> int:
+    kinds = sorted(on_due)
     with database.write() as connection:
+        if not database.alone_at_once(connection, "timers", *kinds):
+            return 0
         now = database.now(connection)
         due = connection.execute(
-            database.locking(
-                select(timers)
-                .where(timers.c.due_at <= now, timers.c.kind.in_(list(on_due)))
-                .order_by(timers.c.due_at)
-                .limit(TIMERS_PER_TRANSACTION)
-            )
+            select(timers)
+            .where(timers.c.due_at <= now, timers.c.kind.in_(kinds))
+            .order_by(timers.c.due_at)
+            .limit(page)
         ).all()
         for row in due:
-            connection.execute(delete(timers).where(timers.c.id == row.id))
             try:
                 with connection.begin_nested():
                     on_due[row.kind](connection, row.student_number, now)
@@ -77,8 +88,9 @@ def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailu
                     raise
                 arm(connection, database, row.kind, row.student_number, now + RETRY_AFTER_S)
                 on_failure(connection, row.kind, row.student_number, error)
-            ran += 1
-    return ran
+            # Last: a fact locks the student's own rows first, then disarms. One that was armed again stays.
+            connection.execute(delete(timers).where(timers.c.id == row.id, timers.c.due_at == row.due_at))
+    return len(due)
 
 
 def armed(database: Database) -> dict[str, int]:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, insert, select, update
 
 from pipeline.errors import SesameError
@@ -53,6 +55,17 @@ def read_keys(path: Path) -> list[str]:
     return lines
 
 
+def derive_keys(keys: Sequence[str], purpose: str) -> list[bytes]:
+    """Keys for another purpose, one of each of the vault's (HKDF, RFC 5869): the first is the present one.
+
+    So whoever signs cookies or keys digests needs no secret file of its own, and turns with the vault's key.
+    """
+    return [
+        HKDF(algorithm=SHA256(), length=32, salt=None, info=f"sesame/{purpose}".encode()).derive(key.encode())
+        for key in keys
+    ]
+
+
 class Vault:
     """Seals and opens. Thread-safe.
 
@@ -73,6 +86,8 @@ class Vault:
 
     def seal(self, connection: Connection, student_number: str, purpose: str, secret: str) -> str:
         """Keep `secret` for this student and purpose; return the reference that may travel."""
+        # One after the other: what is sealed later has the higher sequence, and is seen later.
+        self._database.alone(connection, "vault", student_number)
         ref = secrets.token_urlsafe(18)
         inside = json.dumps({"ref": ref, "student": student_number, "secret": secret})
         connection.execute(
@@ -106,6 +121,21 @@ class Vault:
             raise SealBroken
         return str(inside["secret"])
 
+    def wrap(self, text: str) -> bytes:
+        """Seal something that is kept elsewhere, for a short time."""
+        return self._fernet.encrypt(text.encode())
+
+    def unwrap(self, sealed: bytes) -> str:
+        """What `wrap` sealed.
+
+        Raises:
+            SealBroken: it does not open with the present keys.
+        """
+        try:
+            return self._fernet.decrypt(sealed).decode()
+        except InvalidToken as error:
+            raise SealBroken from error
+
     def consume(self, refs: Sequence[str]) -> None:
         """Erase these secrets for ever and leave tombstones, with those of the same student and purpose that
         are older: nothing may ever be set back to them. Consuming twice is harmless."""
@@ -113,19 +143,23 @@ class Vault:
             return
         with self._database.write() as connection:
             for ref in refs:
-                row = connection.execute(select(vault).where(vault.c.ref == ref)).one_or_none()
-                if row is None:
-                    continue
-                connection.execute(
-                    update(vault)
-                    .where(
-                        vault.c.student_number == row.student_number,
-                        vault.c.purpose == row.purpose,
-                        vault.c.sequence <= row.sequence,
-                        vault.c.sealed.is_not(None),
-                    )
-                    .values(sealed=None, consumed_at=self._clock())
-                )
+                self.erase(connection, ref)
+
+    def erase(self, connection: Connection, ref: str) -> None:
+        """The same for one secret, within the caller's transaction."""
+        row = connection.execute(select(vault).where(vault.c.ref == ref)).one_or_none()
+        if row is None:
+            return
+        connection.execute(
+            update(vault)
+            .where(
+                vault.c.student_number == row.student_number,
+                vault.c.purpose == row.purpose,
+                vault.c.sequence <= row.sequence,
+                vault.c.sealed.is_not(None),
+            )
+            .values(sealed=None, consumed_at=self._clock())
+        )
 
     def sequence(self, connection: Connection, ref: str) -> int | None:
         """The reference's place in the order of sealing; None if it is unknown."""

@@ -116,6 +116,7 @@ class ManagedProcess:
         user: str | None = None,
         start_timeout_s: float = 15.0,
         stop_timeout_s: float = 5.0,
+        stop_signal: signal.Signals = signal.SIGTERM,
         outlives_parent: bool = False,
     ) -> None:
         self.name = name
@@ -127,6 +128,7 @@ class ManagedProcess:
         self._user = user
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
+        self._stop_signal = stop_signal
         self._outlives_parent = outlives_parent
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -175,12 +177,12 @@ class ManagedProcess:
             )
 
     def stop(self) -> None:
-        """End the server politely (SIGTERM), then by SIGKILL when it takes longer than `stop_timeout_s`."""
+        """End the server politely (`stop_signal`), then by SIGKILL after `stop_timeout_s`."""
         process = self._process
         if process is None:
             return
         if self.running:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(self._stop_signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=self._stop_timeout_s)
         self.kill()

@@ -219,7 +219,8 @@ class IdentityDecided(Event):
 
 
 class ReplayRequested(Event):
-    """An operator asks one consumer to compare this student with its target and write the difference."""
+    """An operator, or the student, asks one consumer to compare a student with its target and to write what
+    differs."""
 
     type: ClassVar[str] = "fr.sesame.replay.requested.v1"
     consumer: Token = Field(description="The consumer that is asked; the others ignore this event.")

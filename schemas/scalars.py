@@ -96,3 +96,15 @@ Year = Annotated[int, Field(ge=1990, le=2100), BeforeValidator(_whole)]
 
 Language = Literal["fr", "en"]
 """BCP 47 language tag of a language that the project speaks."""
+
+MAIL_ADDRESS_LENGTH_MAX = 254
+"""RFC 5321, 4.5.3.1.3 with erratum 1690."""
+
+_MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether this is a mail address as people have them: RFC 5322's dot-atom at a domain name, in ASCII."""
+    if len(text) > MAIL_ADDRESS_LENGTH_MAX or ".." in text:
+        return False
+    return _MAIL_ADDRESS.fullmatch(text) is not None

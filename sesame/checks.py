@@ -14,12 +14,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from typing import TYPE_CHECKING
 
 from pipeline.errors import SesameError
 from sesame.remedies import is_away, remedy_of
 from sesame.settings import Settings
 
+if TYPE_CHECKING:
+    from pipeline.store.database import Database
+
 _FREE_BYTES_MIN = 500_000_000
+_POSTGRESQL_MIN = 140_000
 _FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its journal may fail
 
 
@@ -95,6 +100,7 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("log", lambda: _log(settings)),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
+        *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
     ]
 
 
@@ -143,10 +149,34 @@ def _store(settings: Settings) -> Finding:
         return fail(f"the database {path} does not exist", "Run `sesame migrate` once.")
     database = Database(url)
     try:
+        wrong = None if database.is_sqlite else _server(database)
+        if wrong is not None:
+            return wrong
         migrate.check(database)
     finally:
         database.close()
     return ok(f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}")
+
+
+def _server(database: Database) -> Finding | None:
+    """What is wrong with a PostgreSQL server, if anything."""
+    from sqlalchemy import text
+
+    with database.read() as connection:
+        version, encoding, standby, read_only = connection.execute(
+            text(
+                "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),"
+                " pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
+            )
+        ).one()
+    if version < _POSTGRESQL_MIN:
+        return fail(f"PostgreSQL {version // 10_000} is too old", "Use version 14 or newer.")
+    if encoding != "UTF8":
+        return fail(f"the database's encoding is {encoding}", "Create it anew with ENCODING 'UTF8'.")
+    if standby or read_only:
+        what = "a standby" if standby else "set read-only"
+        return fail(f"the database is {what}", "Let store.url name the primary.", down=True)
+    return None
 
 
 def _quarantine(settings: Settings) -> Finding:
@@ -191,6 +221,20 @@ def _log(settings: Settings) -> Finding:
     finally:
         application.close()
     return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
+
+
+def _portal(settings: Settings) -> Finding:
+    """What the students' pages need besides the store and the vault: their files and the mail server."""
+    from sesame.web import smtp_of
+
+    portal = settings.portal
+    for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
+        if path is not None and not os.access(path, os.R_OK):
+            return fail(f"{path} cannot be read", f"Make it readable for the user that runs Sésame: {path}")
+    smtp_of(settings).probe()
+    return ok(
+        f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} takes mail"
+    )
 
 
 def _target(settings: Settings, target: str) -> Finding:

@@ -136,7 +136,7 @@ class Runner:
         app = self._application
         while not stopping.wait(TIMERS_EVERY_S):
             try:
-                while timers.run_due(app.database, due, self._bury_timer) == timers.TIMERS_PER_TRANSACTION:
+                while timers.run_due(app.database, due, self._bury_timer):
                     pass
                 app.outbox.ring()
             except DependencyDown as error:

@@ -9,6 +9,9 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+import structlog
 
 from consumers.directory import Directory
 from consumers.propagation import Objectives, Propagation
@@ -29,6 +32,9 @@ from sesame import folders, targets
 from sesame.cas import CasLogins, LoginProbe
 from sesame.cas.client import CasClient
 from sesame.settings import Settings
+
+if TYPE_CHECKING:
+    from sesame.web import Desk
 
 FOLLOWS = {"mailbox": "directory"}
 """Targets that act only on what another one has: the mail server looks its users up in the directory."""
@@ -118,6 +124,29 @@ class Application:
             VaultKeyError: its key cannot be used.
         """
         return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
+
+    def portal(self) -> Desk:
+        """What the students' pages work with: the database and the vault's keys, and no log.
+
+        Raises:
+            VaultKeyError: the vault's key cannot be used.
+            StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
+        """
+        from sesame.web import Counted, Desk
+
+        log = structlog.get_logger()
+        counted = Counted(
+            letter=lambda how: log.info("letter", outcome=how),
+            trouble=lambda what: log.warning("portal_trouble", reason=what),
+        )
+        return Desk(
+            self.settings,
+            self.database,
+            self.vault,
+            read_keys(self.settings.vault_key_file),
+            follows=self.follows,
+            counted=counted,
+        )
 
     @cached_property
     def outbox(self) -> OutboxRelay:

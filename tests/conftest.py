@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -11,8 +13,10 @@ from hypothesis import HealthCheck, settings
 
 from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.dovecot import Dovecot, LookupDirectory
+from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
+from tests import stores
 
 T = TypeVar("T")
 
@@ -63,3 +67,56 @@ def dovecot(slapd: Slapd) -> Iterator[Dovecot]:
     """A mail server for the users of the shared directory: use a student of your own, and do not stop it."""
     with require_service(lambda: Dovecot(LookupDirectory.of(slapd))) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[stores.Server]:
+    """A PostgreSQL server shared by the tests of one worker: use a database of your own."""
+    serving = stores.server()
+    server = require_service(serving.__enter__)
+    try:
+        yield server
+    finally:
+        serving.__exit__(None, None, None)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for one test, which may kill and restart it."""
+    with require_service(Postgres) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shelf(postgres: stores.Server) -> Iterator[stores.Shelf]:
+    """What `store_url` hands out on PostgreSQL."""
+    shelf = stores.Shelf(postgres)
+    yield shelf
+    shelf.close()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> stores.Template:
+    """What `store_url` hands out on SQLite."""
+    return stores.Template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: stores.Template) -> str:
+    """A database without rows, in the form that this version wants. Whoever tests state runs on each kind."""
+    if request.param == "sqlite":
+        return sqlite_template.copy(tmp_path / "store.db")
+    shelf: stores.Shelf = request.getfixturevalue("shelf")
+    return shelf.empty()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without tables, of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: stores.Server = request.getfixturevalue("postgres")
+    name = f"empty_{secrets.token_hex(4)}"
+    yield server.create(name)
+    server.drop(name)

@@ -3,7 +3,6 @@ the person's row, worked out here; the handler writes it."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
@@ -12,17 +11,15 @@ from pipeline.facts import Rejected
 from pipeline.store.people import KnownPerson
 from schemas.account import Account
 from schemas.events import Preference
+from schemas.scalars import is_mail_address
 
 PREFERRED_NAME_LENGTH_MAX = 100
-ADDRESS_LENGTH_MAX = 254  # RFC 5321, 4.5.3.1.3 with erratum 1690
 
 _BIDI_MARKS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 )
 _NO_TEXT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Categories of what no name has. Joiners (Cf) are letters' in Persian and in Indic scripts."""
-
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
 def preference_change(
@@ -64,7 +61,7 @@ def credential_change(person: KnownPerson, ref: str, sequence: int | None) -> Ma
 
 
 def _address(text: str, account: Account | None) -> str:
-    if len(text) > ADDRESS_LENGTH_MAX or not _ADDRESS.fullmatch(text) or ".." in text:
+    if not is_mail_address(text):
         raise Rejected(
             "invalid_mail_redirect",
             "the address to redirect to is not a mail address. The form that took it should have refused it",

@@ -206,7 +206,10 @@ class Registry:
             if value is None:  # consumed: it was applied, and a newer one may have been since
                 return {}
         account = self._people.account(connection, person.student_number)
-        return choices.preference_change(event.preference, value, account)
+        changes = choices.preference_change(event.preference, value, account)
+        if event.value_ref is not None:  # the person's row has it from now on; a rejected one may be replayed
+            self._vault.erase(connection, event.value_ref)
+        return changes
 
     def _open(self, ref: str) -> str | None:
         try:

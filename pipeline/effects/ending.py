@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Literal
 
 from sqlalchemy import Connection
@@ -59,12 +60,12 @@ class Ending:
         """Record what was reached; who returns too late comes again and is compared."""
         reached = {
             number: (entry.work[number], outcome, self.final(entry.work[number], outcome))
-            for number, outcome in outcomes.items()
+            for number, outcome in sorted(outcomes.items(), key=itemgetter(0))  # all lock rows in one order
             if not isinstance(outcome, Closed)
         }
         with self._database.write() as connection:
             now = self._database.now(connection)
-            for number in outcomes.keys() - reached.keys():  # shut, and nothing else
+            for number in sorted(outcomes.keys() - reached.keys()):  # shut, and nothing else
                 self._give_back(connection, entry.work[number], doubtful=False, unknown=False)
             written = target_states.conclude(
                 connection,
@@ -91,7 +92,7 @@ class Ending:
         had no effect. Who was not asked for keeps the doubt that there was.
         """
         with self._database.write() as connection:
-            for number, entered in entry.work.items():
+            for number, entered in sorted(entry.work.items(), key=itemgetter(0)):
                 asked = number not in entry.decided
                 self._give_back(connection, entered, doubtful=asked, unknown=asked and unknown)
 

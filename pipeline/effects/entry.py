@@ -78,6 +78,7 @@ class Door:
             calling: the target will be called: nobody is let in while an earlier call may have an effect.
         """
         entry = Entry()
+        turns = sorted(turns, key=lambda turn: turn.student_number)  # all lock rows in one order
         with self._database.write() as connection:
             known = self._load(connection, [turn.student_number for turn in turns])
             for turn in turns:

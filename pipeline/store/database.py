@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
@@ -10,17 +11,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, Select, create_engine, event, extract, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from pipeline.errors import DependencyDown
+from pipeline.store import postgresql as server
 
 BUSY_TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 32
 CONNECTION_WAIT_S = 30.0
+_COUNTED = {"preserve_rowcount": True}
+"""Whether an INSERT did nothing, because its row was there, is told by its row count: with psycopg SQLAlchemy
+forgets that of every INSERT unless it is told to keep it, and says -1."""
+
+_ADVISORY = 7_371_617  # the first half of every advisory lock's key: no other program of the database has it
 
 
 class StoreUnavailable(DependencyDown):
@@ -32,14 +39,19 @@ class Database:
     """One database, by URL. Every change goes through `write`, every look through `read`.
 
     Args:
-        url: an SQLAlchemy URL, e.g. `sqlite:////var/lib/sesame/sesame.db`.
-        clock: seconds since the epoch, UTC. On SQLite it is also the database's time.
+        url: an SQLAlchemy URL, e.g. `sqlite:////var/lib/sesame/sesame.db` or `postgresql://…`.
+        clock: the database's time, in seconds since the epoch, UTC; None: this machine's on SQLite, the
+            server's on PostgreSQL.
+
+    Raises:
+        AddressRefused: PostgreSQL would not be verified; see `pipeline.store.postgresql`.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._url = make_url(url)
-        self.is_sqlite = self._url.get_backend_name() == "sqlite"
+    def __init__(self, url: str, *, clock: Callable[[], float] | None = None) -> None:
+        given = make_url(url)
+        self.is_sqlite = given.get_backend_name() == "sqlite"
+        self._url = given if self.is_sqlite else server.address(given)
+        self._clock = clock or (time.time if self.is_sqlite else None)
         self._turn = threading.Lock()  # SQLite: threads take turns here rather than by its busy waiting
         self.engine = self._connect()
 
@@ -51,9 +63,14 @@ class Database:
                 pool_size=CONNECTIONS_MAX,
                 max_overflow=0,
                 pool_timeout=CONNECTION_WAIT_S,
+                connect_args=server.connect_args(self._url),
+                hide_parameters=True,  # an error's text is shown, and rows have people in them
+                execution_options=_COUNTED,
             )
         engine = create_engine(
             self._url,
+            hide_parameters=True,
+            execution_options=_COUNTED,
             poolclass=QueuePool,
             pool_size=CONNECTIONS_MAX,
             max_overflow=0,
@@ -107,6 +124,8 @@ class Database:
         with self._guard(), self.engine.connect() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql("BEGIN")
+            else:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             try:
                 yield connection
             finally:
@@ -129,9 +148,9 @@ class Database:
 
     def now(self, connection: Connection) -> float:
         """The database's time, in seconds since the epoch: the one clock that all workers share."""
-        if self.is_sqlite:
+        if self._clock is not None:
             return self._clock()
-        moment = connection.execute(select(func.extract("epoch", func.clock_timestamp()))).scalar_one()
+        moment = connection.execute(select(extract("epoch", func.clock_timestamp()))).scalar_one()
         return float(moment)
 
     def insert(self, table: Any) -> Any:
@@ -142,18 +161,34 @@ class Database:
         """`query` with its rows locked until the transaction ends (SQLite has one writer: nothing to do)."""
         return query if self.is_sqlite else query.with_for_update()
 
+    def alone(self, connection: Connection, *subject: str) -> None:
+        """Wait until nobody else's transaction has this subject, and have it until this one ends.
+
+        For what a row's lock cannot keep apart, because there may be no row yet. On SQLite whoever writes is
+        alone anyway.
+        """
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY, _hashed(subject))))
+
+    def alone_at_once(self, connection: Connection, *subject: str) -> bool:
+        """`alone`, without waiting: False if somebody else has the subject."""
+        if self.is_sqlite:
+            return True
+        mine = select(func.pg_try_advisory_xact_lock(_ADVISORY, _hashed(subject)))
+        return bool(connection.execute(mine).scalar_one())
+
     @contextmanager
     def _guard(self) -> Iterator[None]:
         try:
             yield
-        except OperationalError as error:
-            raise StoreUnavailable(f"the database refused: {error.orig}") from error
         except PoolTimeout as error:
             raise StoreUnavailable("every connection to the database has been busy for too long") from error
         except DBAPIError as error:
-            if error.connection_invalidated:
-                raise StoreUnavailable(f"the connection was lost: {error.orig}") from error
-            raise
+            if not stores_fault(error):
+                raise
+            lost = "the connection was lost" if error.connection_invalidated else "the database refused"
+            text = f"{lost}: {server.in_words(error.orig)}"
+            raise StoreUnavailable(text, remedy=server.remedy(error.orig)) from error
 
     def close(self) -> None:
         """Give every connection back."""
@@ -164,7 +199,14 @@ def stores_fault(error: BaseException) -> bool:
     """Whether it is the store that failed (a lost connection, a deadlock, a full disk), not the request."""
     if isinstance(error, DependencyDown | OperationalError | PoolTimeout):
         return True
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    if not isinstance(error, DBAPIError):
+        return False
+    return error.connection_invalidated or server.is_servers_fault(error.orig)
+
+
+def _hashed(subject: tuple[str, ...]) -> int:
+    """A subject as the 32 bits that an advisory lock is known by; that two may share them only costs time."""
+    return int.from_bytes(hashlib.sha256("\x1f".join(subject).encode()).digest()[:4], signed=True)
 
 
 def _end_sqlite(connection: Connection, how: str) -> None:

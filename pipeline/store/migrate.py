@@ -14,7 +14,6 @@ from pipeline.errors import SesameError
 from pipeline.store.database import Database
 
 _FOLDER = Path(__file__).parent / "migrations"
-_POSTGRESQL_LOCK = 7_371_616  # any number of our own: two processes migrate one after the other
 
 
 class StoreNotMigrated(SesameError):
@@ -26,8 +25,9 @@ class StoreFromTheFuture(SesameError):
     """The database was migrated by a newer version of Sésame. Upgrade this installation."""
 
 
-def upgrade(database: Database) -> str:
-    """Migrate to the newest form; return the revision. Doing it again, or twice at once, is harmless.
+def upgrade(database: Database, *, to: str = "head") -> str:
+    """Migrate to the newest form, or to that of revision `to`; return the newest revision. Doing it again, or
+    twice at once, is harmless.
 
     Raises:
         StoreFromTheFuture: a newer version was here.
@@ -35,10 +35,13 @@ def upgrade(database: Database) -> str:
     """
     with database.write() as connection:
         if not database.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRESQL_LOCK})
+            # Whoever has another one's migration to wait for, or a large table to change, waits.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
+            database.alone(connection, "migration")
         config = _config(connection)
         _refuse_the_future(connection, config)
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     return head()
 
 
@@ -57,7 +60,12 @@ def check(database: Database) -> None:
 
 def head() -> str:
     """The newest revision that this version knows."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return str(script().get_current_head())
+
+
+def script() -> ScriptDirectory:
+    """The migrations, as Alembic knows them."""
+    return ScriptDirectory.from_config(_config())
 
 
 def _config(connection: Connection | None = None) -> Config:

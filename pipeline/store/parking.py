@@ -121,18 +121,18 @@ def park(
 
     If bells rang meanwhile (in another process), they are not forgotten: the row is then due at once.
     """
-    query = select(p).where(p.c.consumer == consumer, p.c.student_number == row.student_number)
-    found = connection.execute(database.locking(query)).mappings().one_or_none()
-    if found is not None:
-        present = _parked(found)
-        if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
-            row = _joined(row, present)
-    values = {name: value for name, value in row.__dict__.items() if name != "student_number"}
-    new = {"student_number": row.student_number, "key_hash": key_hash(row.student_number), **values}
-    statement = database.insert(p).values(consumer=consumer, **new)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[p.c.consumer, p.c.student_number], set_=values)
-    )
+    new = {"consumer": consumer, "key_hash": key_hash(row.student_number), **row.__dict__}
+    statement = database.insert(p).values(**new).on_conflict_do_nothing()
+    here = and_(p.c.consumer == consumer, p.c.student_number == row.student_number)
+    locked = database.locking(select(p).where(here))
+    while (found := connection.execute(locked).mappings().one_or_none()) is None:
+        if connection.execute(statement).rowcount:
+            return
+        # Somebody else parked this student since the look: what they wrote is joined.
+    present = _parked(found)
+    if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
+        row = _joined(row, present)
+    connection.execute(update(p).where(here).values(**row.__dict__))
 
 
 def _joined(row: Parked, rung: Parked) -> Parked:

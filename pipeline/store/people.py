@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
@@ -78,6 +78,16 @@ class Asked(NamedTuple):
     credential_ref: str | None
 
 
+class Contact(NamedTuple):
+    """How to write to a student: the number that the person goes on under, the personal address that the
+    registrar gave, the stage of the account (None: there is none), and since when it is activated."""
+
+    student_number: str
+    personal_mail: str | None
+    stage: str | None
+    activated_at: float | None
+
+
 class People:
     """The registry's tables."""
 
@@ -87,7 +97,12 @@ class People:
     # --- persons ---
 
     def locked(self, connection: Connection, student_number: str) -> KnownPerson | None:
-        """The person, locked until the transaction ends: nobody else mints a version meanwhile."""
+        """The person, locked until the transaction ends: nobody else mints a version meanwhile.
+
+        Nor is a number that is not known made known meanwhile: what is put aside for its first enrolment
+        would not be seen by whoever records that one.
+        """
+        self._database.alone(connection, "person", student_number)
         query = select(people).where(people.c.student_number == student_number)
         row = connection.execute(self._database.locking(query)).one_or_none()
         return None if row is None else _person(row)
@@ -252,6 +267,17 @@ class People:
         return None if row is None else Standing(*row)
 
     # --- looks for producers ---
+
+    def contact(self, connection: Connection, student_number: str) -> Contact | None:
+        """How to write to the student of this number; None: nobody has it."""
+        goes_on = func.coalesce(people.c.merged_into, people.c.student_number)
+        query = (
+            select(goes_on, people.c.personal_mail, accounts.c.stage, accounts.c.activated_at)
+            .outerjoin(accounts, accounts.c.student_number == goes_on)
+            .where(people.c.student_number == student_number)
+        )
+        row = connection.execute(query).one_or_none()
+        return None if row is None else Contact(*row)
 
     def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, Asked]:
         """Those of these students (at most some hundreds) who are known, and what they asked for so far."""

@@ -255,8 +255,8 @@ welcome_messages = Table(
     metadata,
     Column("student_number", String(32), primary_key=True),
     Column("message_id", String(255), nullable=False),
-    Column("uidvalidity", Integer, nullable=False),
-    Column("uidnext", Integer, nullable=False),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uidnext", BigInteger, nullable=False),
     Column("intended_at", Float, nullable=False),
     Column("state", String(16), nullable=False),  # intended | sent | undecided
     CheckConstraint("state in ('intended', 'sent', 'undecided')", name="state"),

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from sqlalchemy import Connection
+
+from pipeline import outbox
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.store import audit, remarks
 from pipeline.store.database import Database
@@ -63,6 +66,27 @@ def replay(
     while page := list(islice(numbers, RECORDS_PER_APPEND)):
         producer.append([_record(number, topic, consumer, replay_id, ref, clock()) for number in page])
     return ReplayReport(replay_id, consumer, len(students))
+
+
+def ask_again(
+    connection: Connection,
+    database: Database,
+    student_number: str,
+    *,
+    consumer: str,
+    actor: str,
+    at: datetime,
+) -> None:
+    """A student asks one consumer to try again: said by the outbox, in the caller's transaction."""
+    replay_id = secrets.token_urlsafe(9)
+    detail = {"consumer": consumer, "replay_id": replay_id, "student_number": student_number}
+    audit.note(connection, database, actor=actor, action="retry", detail=detail)
+    event = ReplayRequested(student_number=student_number, consumer=consumer, replay_id=replay_id)
+    identity = event_id(event.type, EMITTER, consumer, replay_id, student_number)
+    message = Message(identity, SOURCE_PREFIX + EMITTER, at, event)
+    outbox.enqueue(
+        connection, message, catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL), Lane.PERSONAL
+    )
 
 
 def _record(number: str, topic: str, consumer: str, replay_id: str, ref: str, time: datetime) -> NewRecord:

@@ -22,5 +22,6 @@ COMMANDS: Final[dict[str, str]] = {
     "status": "sesame.cli.status:status",
     "vault": "sesame.cli.vault:vault",
     "version": "sesame.cli.version:version",
+    "web": "sesame.cli.web:web",
 }
 """Name to `module:attribute` of a click command. A module is imported only when its command is asked for."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import click
 from pydantic import BaseModel, SecretStr
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
@@ -44,6 +45,8 @@ def check(context: Context) -> None:
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
     for fault in faults:
         click.echo(f"{fault}\n  {fault.remedy}", err=True)
+    if not faults:
+        _ = found.store_url  # which looks at what the URL says too
     if faults:
         raise SettingsError(f"{len(faults)} secret(s) cannot be used: see above")
     click.echo(f"The settings are usable ({where or 'no file: defaults and environment'}).", err=True)
@@ -73,8 +76,7 @@ def _shown(value: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _masked(value: object, name: str) -> object:
     if isinstance(value, SecretStr):
-        # Of a database's address only the password is secret.
-        return re.sub(r"(?<=:)[^:@/]+(?=@)", MASK, value.get_secret_value()) if name == "url" else MASK
+        return _address(value.get_secret_value()) if name == "url" else MASK
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, tuple | list):
@@ -82,3 +84,13 @@ def _masked(value: object, name: str) -> object:
     if isinstance(value, frozenset | set):
         return sorted(str(item) for item in value)
     return value if value is None or isinstance(value, bool | int | float) else str(value)
+
+
+def _address(url: str) -> str:
+    """A database's address, of which only the password is secret; all of it, if it is none."""
+    try:
+        shown = make_url(url)
+    except (ArgumentError, ValueError):
+        return MASK
+    kept = {name: text for name, text in shown.query.items() if "password" not in name}
+    return shown.set(query=kept).render_as_string(hide_password=True).replace(":***@", f":{MASK}@")

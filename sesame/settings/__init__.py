@@ -4,6 +4,7 @@ from sesame.settings.base import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
 from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
+from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
@@ -19,12 +20,14 @@ __all__ = [
     "MailboxSettings",
     "MoodleSettings",
     "ObservabilitySettings",
+    "PortalSettings",
     "PropagationSettings",
     "RegistrarSettings",
     "SecretUnreadable",
     "Section",
     "Settings",
     "SettingsError",
+    "SmtpSettings",
     "StoreSettings",
     "TimetableSettings",
     "VaultSettings",

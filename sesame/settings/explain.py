@@ -89,7 +89,8 @@ def unknown_key(model: type[BaseModel], loc: Loc) -> str:
     last = str(loc[-1])
     by_last = {name.rpartition(".")[2]: name for name in here}
     near = [by_last[name] for name in difflib.get_close_matches(last, by_last, n=1, cutoff=0.6)]
-    near = near or [name for name in names if name.rpartition(".")[2] == last]
+    same = [name for name in names if name.rpartition(".")[2] == last]
+    near = near or difflib.get_close_matches(dotted(loc), same, n=1, cutoff=0.75) or same
     near = near or difflib.get_close_matches(dotted(loc), names, n=1, cutoff=0.75)
     if near:
         return f"; did you mean {' or '.join(near)}?"

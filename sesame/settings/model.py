@@ -10,10 +10,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from consumers.registry.settings import RegistrySettings
 from producers.activation.hashing import HashingSettings
+from producers.activation.policy import PasswordSettings
+from producers.activation.proofs import ProofSettings
 from sesame.settings.login import CasSettings
+from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
-from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
+from sesame.settings.storage import SQLITE, LogSettings, StoreSettings, VaultSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 from sesame.settings.timetable import TimetableSettings
 
@@ -21,8 +24,6 @@ Target = Literal["directory", "mailbox", "moodle", "timetable"]
 
 ENV_PREFIX = "SESAME_"
 ENV_NESTED = "__"
-
-_SQLITE = "sqlite:///"
 
 
 class Settings(BaseSettings):
@@ -54,6 +55,10 @@ class Settings(BaseSettings):
     registrar: RegistrarSettings = Field(default_factory=RegistrarSettings)
     registry: RegistrySettings = Field(default_factory=RegistrySettings)
     activation: HashingSettings = Field(default_factory=HashingSettings)
+    password: PasswordSettings = Field(default_factory=PasswordSettings)
+    proofs: ProofSettings = Field(default_factory=ProofSettings)
+    portal: PortalSettings = Field(default_factory=PortalSettings)
+    smtp: SmtpSettings = Field(default_factory=SmtpSettings)
     directory: DirectorySettings = Field(default_factory=DirectorySettings)
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
     moodle: MoodleSettings = Field(default_factory=MoodleSettings)
@@ -87,21 +92,19 @@ class Settings(BaseSettings):
         """The database's URL.
 
         Raises:
-            SecretUnreadable: it is in a file that cannot be read.
+            SettingsError: it cannot be used, or is in a file that cannot be read.
         """
-        if self.store.has_secret("url"):
-            return self.store.secret("url")
-        return SecretStr(f"{_SQLITE}{self.data_dir.absolute() / 'sesame.db'}")
+        return self.store.address(self.data_dir / "sesame.db")
 
     @property
     def store_file(self) -> Path | None:
         """The database's file; None if it is a server's, or in memory.
 
         Raises:
-            SecretUnreadable: as `store_url`.
+            SettingsError: as `store_url`.
         """
         url = self.store_url.get_secret_value()
-        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+        return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
     @property
     def log_path(self) -> Path:

@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
-from sesame.settings.base import Section
+from pipeline.store.postgresql import AddressRefused, address
+from sesame.settings.base import Section, SettingsError
+
+SQLITE = "sqlite:///"
+
+_EXAMPLE = "For example postgresql://sesame@db.univ-exemple.fr/sesame, with store.password_file."
+_SECRET_PARAMETERS = frozenset({"password", "sslpassword"})
 
 
 class StoreSettings(Section):
@@ -17,10 +25,61 @@ class StoreSettings(Section):
 
     url: SecretStr | None = Field(
         None,
-        description="SQLAlchemy URL of the database, which may hold a password. "
+        description="URL of the database: `postgresql://USER@HOST:PORT/DATABASE`, or "
+        "`sqlite:////PATH`. It may hold a password; `store.password_file` is better. A server that is not "
+        "this machine is verified (`sslmode=verify-full`). "
         "Without it: SQLite, in the file `sesame.db` of `data_dir`.",
     )
     url_file: Path | None = Field(None, description="File that holds `store.url`.")
+    password: SecretStr | None = Field(
+        None, description="PostgreSQL: the password of the URL's user. Better given by a file."
+    )
+    password_file: Path | None = Field(None, description="File that holds `store.password`.")
+    ca_file: Path | None = Field(
+        None,
+        description="PostgreSQL: certificates (PEM) that the server's one is verified with. Without it: "
+        "those of the system.",
+    )
+
+    def address(self, embedded: Path) -> SecretStr:
+        """The database's URL, complete, with its secrets.
+
+        Args:
+            embedded: the file of the embedded database, if no other one is named.
+
+        Raises:
+            SettingsError: it is no database's URL, or its connection would not be verified.
+            SecretUnreadable: it is in a file that cannot be read.
+        """
+        if not self.has_secret("url"):
+            return SecretStr(f"{SQLITE}{embedded.absolute()}")
+        try:
+            url = make_url(self.secret("url").get_secret_value())
+        except (ArgumentError, ValueError):  # whose text repeats what may hold a password
+            raise _refused("is not a database's URL") from None
+        if url.get_backend_name() == "sqlite":
+            return SecretStr(url.render_as_string(hide_password=False))
+        if url.get_backend_name() != "postgresql":
+            raise _refused(f"names {url.get_backend_name()}, which is not supported")
+        return SecretStr(self._postgresql(url).render_as_string(hide_password=False))
+
+    def _postgresql(self, url: URL) -> URL:
+        if hidden := _SECRET_PARAMETERS & set(url.query):
+            raise _refused(f"has a secret among its parameters ({', '.join(sorted(hidden))})")
+        if self.has_secret("password"):
+            if url.password is not None:
+                raise _refused("holds a password, and store.password is set too: keep one of them")
+            url = url.set(password=self.secret("password").get_secret_value())
+        if self.ca_file is not None:
+            url = url.update_query_dict({"sslmode": "verify-full", "sslrootcert": str(self.ca_file)})
+        try:
+            return address(url)
+        except AddressRefused as error:
+            raise _refused(str(error), remedy=error.remedy) from error
+
+
+def _refused(why: str, *, remedy: str = "") -> SettingsError:
+    return SettingsError(f"store.url {why}" if not remedy else f"store.url: {why}", remedy=remedy or _EXAMPLE)
 
 
 class LogSettings(Section):

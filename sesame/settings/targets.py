@@ -235,11 +235,12 @@ def tls(name: str, url: str) -> None:
     parts = urlsplit(url)
     if parts.username or parts.password:
         raise ValueError(f"{name} must not carry a name or a password: it is shown and logged")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError(f"{name} must begin with https://: a secret is sent there")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this names the machine itself."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.events import ActivationRequested
+from tests.stores import sqlite_store
 from tests.unit.registrar_kit import ZOE, Registrar
 from tests.unit.registry_kit import Desk
 
@@ -29,7 +30,7 @@ class Site:
         (folder / "registrar").mkdir()
         (folder / "registry").mkdir()
         self.registrar = Registrar(folder / "registrar")
-        self.desk = Desk(folder / "registry")
+        self.desk = Desk(sqlite_store(folder / "registry"))
 
     def import_rows(self, *rows: dict[str, str], full_year: int | None = None) -> None:
         self.registrar.import_rows(*rows, full_year=full_year)

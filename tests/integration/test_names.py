@@ -31,6 +31,7 @@ from tests.integration.directory_kit import PROFILE, Consumer
 from tests.integration.ldap_tools import search
 from tests.integration.mailbox_kit import WELCOME
 from tests.integration.moodle_kit import Handlers, Operator
+from tests.stores import sqlite_store
 from tests.unit.registrar_kit import COLUMNS, ZOE
 from tests.unit.registry_kit import Desk, activation
 
@@ -158,7 +159,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         records = consumer.poll(1000, 1.0)
     facts = [from_record(record.key, record.headers, record.value).event for record in records]
     events = {fact.student_number: fact for fact in facts if isinstance(fact, EnrolmentRecorded)}
-    desk = Desk(folder)
+    desk = Desk(sqlite_store(folder))
     with closing(desk.database):
         for number in sorted(events):
             desk.apply(events[number])

@@ -17,7 +17,7 @@ from pipeline.eventlog.port import Consumer, NewRecord, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.store import dead_letters, parking, target_states
 from pipeline.store.database import Database
-from pipeline.store.tables import accounts, metadata
+from pipeline.store.tables import accounts
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
@@ -116,14 +116,13 @@ class Plant:
     def __init__(
         self,
         folder: Path,
+        url: str,
         target: Target | None = None,
         *,
         follows: str | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=clock)
-        with self.database.write() as connection:
-            metadata.create_all(connection)
+        self.database = Database(url, clock=clock)
         self.log = SqliteEventLog(folder / "log.db", session_timeout_s=2.0)
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
         self.producer = self.log.producer()

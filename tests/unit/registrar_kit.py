@@ -10,10 +10,10 @@ from pathlib import Path
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
-from pipeline.store.tables import metadata
 from producers.registrar import Approval, ImportReport, Order, Profile, Threshold, apogee, import_file
 from producers.registrar.feed import FeedMemory
 from schemas.envelope import Message, from_record
+from tests.stores import sqlite_store
 
 COLUMNS = apogee().column_names
 NOW = datetime(2026, 9, 1, 8, 30, tzinfo=UTC)
@@ -85,10 +85,9 @@ class RecordedLog:
 class Registrar:
     """Writes exports into a folder and imports them, with a database and a log of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
-        self.database = Database(f"sqlite:///{folder / 'store.db'}")
-        metadata.create_all(self.database.engine)
+        self.database = Database(url or sqlite_store(folder))
         self.memory: FeedMemory = SqlFeedMemory(self.database)
         self.log = RecordedLog()
         self.export = folder / "export.csv"

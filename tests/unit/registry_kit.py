@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -16,11 +15,10 @@ from sqlalchemy import Connection, insert, select
 from consumers.registry.handler import Registry
 from consumers.registry.settings import RegistrySettings
 from pipeline.eventlog.port import Record
-from pipeline.store import feeds  # noqa: F401  # its tables belong to the metadata too
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter, unresolved
 from pipeline.store.people import KnownPerson, People
-from pipeline.store.tables import metadata, outbox, propagation
+from pipeline.store.tables import outbox, propagation
 from pipeline.vault import Vault, new_key
 from schemas import catalogue
 from schemas.account import Account, Administrative, Lane, Pedagogical
@@ -47,16 +45,14 @@ class Clock:
 
 @dataclass
 class Desk:
-    """A registry at work on a store of its own, or on the one that `url` names."""
+    """A registry at work on the store that `url` names."""
 
-    folder: Path
+    url: str
     settings: RegistrySettings = SETTINGS
     clock: Clock = field(default_factory=Clock)
-    url: str | None = None
 
     def __post_init__(self) -> None:
-        self.database = Database(self.url or f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
-        metadata.create_all(self.database.engine)
+        self.database = Database(self.url, clock=self.clock)
         self.vault = Vault(self.database, [new_key()], clock=self.clock)
         self.registry = Registry(self.database, self.vault, self.settings)
         self.people = People(self.database)
@@ -100,7 +96,7 @@ class Desk:
 
     def person(self, student_number: str = LEA) -> KnownPerson:
         with self.database.read() as connection:
-            found = self.people.locked(connection, student_number)
+            found = self.people.known(connection, student_number)
         assert found is not None, f"{student_number} is not known"
         return found
 

@@ -8,9 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection
 
 from pipeline.store.database import Database
+
+ONLY_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For what is SQLite's own: its locks, its settings, its plans."""
 
 START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 

@@ -30,9 +30,9 @@ class Killed(BaseException):
 class Office(Desk):
     """A desk with the embedded log, on which students are activated by command."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.log = SqliteEventLog(self.folder / "events.db", clock=self.clock)
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(url)
+        self.log = SqliteEventLog(folder / "events.db", clock=self.clock)
         self.log.ensure_topics(dict.fromkeys(both_lanes(ACTIVATIONS), 1))
         self.producer = self.log.producer()
 
@@ -93,8 +93,8 @@ class Unsure:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
-    office = Office(tmp_path)
+def office(tmp_path: Path, store_url: str) -> Iterator[Office]:
+    office = Office(tmp_path, store_url)
     yield office
     office.close()
 

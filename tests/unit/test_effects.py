@@ -43,15 +43,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def plant(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, clock=clock)
+def plant(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url, clock=clock)
     yield plant
     plant.close()
 
 
 @pytest.fixture
-def mailbox(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, Target("mailbox"), follows="directory", clock=clock)
+def mailbox(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory", clock=clock)
     yield plant
     plant.close()
 

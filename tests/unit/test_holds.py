@@ -22,8 +22,8 @@ AT = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path)
+def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url)
     yield plant
     plant.close()
 

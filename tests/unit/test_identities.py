@@ -32,19 +32,17 @@ REASON = ("--reason", "papers seen", "--yes")
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A registry on the very store that the commands use."""
     for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOGNAME", "operatrice")
     (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
-    settings = load(None)
-    with closing(build(settings)) as app:
+    monkeypatch.setenv("SESAME_STORE__URL", store_url)
+    with closing(build(load(None))) as app:
         app.log.close()
-        url = settings.store_url.get_secret_value()
-        app.database.close()
-    desk = Desk(tmp_path, url=url)
+    desk = Desk(store_url)
     with closing(desk.database):
         yield desk
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -13,19 +11,11 @@ from consumers.registry.identity import Names, NamesExhausted, mint
 from consumers.registry.settings import RegistrySettings
 from pipeline.store.database import Database
 from pipeline.store.ledger import SqlLedger
-from pipeline.store.tables import ledger, metadata
+from pipeline.store.tables import ledger
 from schemas.account import Person
 
 SETTINGS = RegistrySettings(mail_domain="etu.univ-exemple.fr")
 JEAN = Person(given_name="Jean", birth_name="Dupont")
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'store.db'}")
-    metadata.create_all(database.engine)
-    yield database
-    database.close()
 
 
 def minted(database: Database, student_number: str, settings: RegistrySettings = SETTINGS) -> Names:

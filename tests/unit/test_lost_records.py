@@ -23,8 +23,8 @@ from tests.unit.store_kit import START, Clock
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path)
+def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url)
     yield plant
     plant.close()
 

@@ -20,8 +20,8 @@ from tests.unit.pipeline_kit import Plant, Target
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path, Target())
+def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url, Target())
     yield plant
     plant.close()
 

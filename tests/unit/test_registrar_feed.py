@@ -42,8 +42,8 @@ class DiesBeforeAppending(SqlFeedMemory):
 
 
 @pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
+def registrar(tmp_path: Path, store_url: str) -> Iterator[Registrar]:
+    registrar = Registrar(tmp_path, store_url)
     yield registrar
     registrar.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +25,8 @@ from tests.unit.registry_kit import LEA, PAUL, START, Desk, activation, cancelle
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
+def desk(store_url: str) -> Iterator[Desk]:
+    desk = Desk(store_url)
     yield desk
     desk.database.close()
 

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +22,12 @@ Reopened = Callable[..., Desk]
 
 
 @pytest.fixture
-def reopened(tmp_path: Path) -> Iterator[Reopened]:
+def reopened(store_url: str) -> Iterator[Reopened]:
     """Desks on one store, one after the other, each with the settings that it is given."""
     with ExitStack() as opened:
 
         def reopen(**given: Any) -> Desk:
-            desk = Desk(tmp_path, **given)
+            desk = Desk(store_url, **given)
             opened.enter_context(closing(desk.database))
             return desk
 
@@ -36,8 +35,8 @@ def reopened(tmp_path: Path) -> Iterator[Reopened]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
+def desk(store_url: str) -> Iterator[Desk]:
+    desk = Desk(store_url)
     with closing(desk.database):
         yield desk
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
 from consumers.moodle import settings as moodle_room
 from sesame.settings import MoodleSettings, SecretUnreadable, Section, Settings, SettingsError, load
@@ -169,6 +170,65 @@ def test_a_token_never_travels_in_the_clear(written: Written, url: str) -> None:
 
 def test_loopback_may_be_spoken_to_in_the_clear(written: Written) -> None:
     assert load(written('[moodle]\nbase_url = "http://127.0.0.1:8080"\n')).moodle.base_url
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "allow", "prefer", "require", "verify-ca"])
+def test_a_database_elsewhere_is_verified_or_not_used(written: Written, sslmode: str) -> None:
+    settings = load(written(f'[store]\nurl = "postgresql://sesame:s3cret@db.univ.fr/s?sslmode={sslmode}"\n'))
+    with pytest.raises(SettingsError, match="does not verify") as refused:
+        _ = settings.store_url
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("postgresql://sesame@db.univ.fr/sesame", "verify-full"),
+        ("postgresql+psycopg://sesame@db.univ.fr/sesame?sslmode=verify-full", "verify-full"),
+        ("postgresql://sesame@/sesame?host=db.univ.fr", "verify-full"),
+        ("postgresql://sesame@/sesame?host=/run/postgresql", None),
+        ("postgresql:///sesame", None),
+        ("postgresql://sesame@127.0.0.1/sesame", None),
+        ("postgresql://sesame@localhost.evil.fr/sesame", "verify-full"),
+    ],
+)
+def test_only_this_machine_s_database_is_spoken_to_without_tls(
+    written: Written, url: str, mode: str | None
+) -> None:
+    address = make_url(load(written(f'[store]\nurl = "{url}"\n')).store_url.get_secret_value())
+    assert address.drivername == "postgresql+psycopg"
+    assert address.query.get("sslmode") == mode
+
+
+def test_a_database_s_password_and_ca_come_from_files(written: Written, tmp_path: Path) -> None:
+    secret = secret_file(tmp_path, "p@ss:w/rd\n")
+    text = f'url = "postgresql://sesame@db.univ.fr/sesame"\npassword_file = "{secret}"\nca_file = "ca.pem"\n'
+    address = make_url(load(written(f"[store]\n{text}")).store_url.get_secret_value())
+    assert (address.password, address.query["sslmode"]) == ("p@ss:w/rd", "verify-full")
+    assert Path(str(address.query["sslrootcert"])).name == "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("mysql://sesame:s3cret@db/sesame", "not supported"),
+        ("s3cret", "is not a database"),
+        ("postgresql+psycopg2://sesame:s3cret@db/sesame", "driver"),
+        ("postgresql://sesame@db/sesame?password=s3cret", "among its parameters"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_refused_without_its_password(
+    written: Written, url: str, fault: str
+) -> None:
+    with pytest.raises(SettingsError, match=fault) as refused:
+        _ = load(written(f'[store]\nurl = "{url}"\n')).store_url
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_database_s_password_is_given_once(written: Written) -> None:
+    settings = load(written('[store]\nurl = "postgresql://s:one@127.0.0.1/s"\npassword = "other"\n'))
+    with pytest.raises(SettingsError, match="keep one of them"):
+        _ = settings.store_url
 
 
 def test_a_secret_is_read_from_its_file_when_it_is_needed(written: Written, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from pipeline.store import database as module
 from pipeline.store.database import Database, StoreUnavailable, stores_fault
 from pipeline.store.tables import site_locks, timers
-from tests.unit.store_kit import Clock, undone
+from tests.unit.store_kit import ONLY_SQLITE, Clock, undone
 
 
 def put(database: Database, number: str) -> None:
@@ -58,18 +60,18 @@ def test_a_look_writes_nothing_and_sees_one_moment(database: Database) -> None:
     put(database, "A")
     with database.read() as connection:
         assert connection.execute(select(func.count()).select_from(timers)).scalar_one() == 1
-        if database.is_sqlite:
-            writer = threading.Thread(target=put, args=(database, "B"))
-            writer.start()
-            writer.join()
-            assert connection.execute(select(func.count()).select_from(timers)).scalar_one() == 1
-    assert kept(database)[0] == "A"
+        writer = threading.Thread(target=put, args=(database, "B"))
+        writer.start()
+        writer.join()
+        assert connection.execute(select(func.count()).select_from(timers)).scalar_one() == 1
+    assert kept(database) == ["A", "B"]
 
 
 def test_threads_that_write_at_once_lose_nothing(database: Database) -> None:
     def add(thread: int) -> None:
         for index in range(20):
             with database.write() as connection:
+                database.alone(connection, "test")
                 number = connection.execute(select(func.count()).select_from(timers)).scalar_one()
                 connection.execute(
                     insert(timers).values(kind=f"{thread}", student_number=str(index), due_at=float(number))
@@ -85,13 +87,12 @@ def test_threads_that_write_at_once_lose_nothing(database: Database) -> None:
     assert counted == [float(index) for index in range(80)]  # each saw all that came before it
 
 
+@ONLY_SQLITE
 def test_a_database_that_others_keep_locked_is_unavailable_and_nothing_is_lost(
-    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    store_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not database.is_sqlite:
-        pytest.skip("SQLite's lock")
     monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.05)
-    impatient = Database(database_url)
+    impatient = Database(store_url)
     with database.write():
         with pytest.raises(StoreUnavailable, match="locked"):
             put(impatient, "A")
@@ -101,21 +102,19 @@ def test_a_database_that_others_keep_locked_is_unavailable_and_nothing_is_lost(
     assert kept(database) == ["A"]
 
 
+@ONLY_SQLITE
 def test_a_thread_that_waits_too_long_for_its_turn_says_so(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not database.is_sqlite:
-        pytest.skip("SQLite has one writer")
     monkeypatch.setattr(module, "BUSY_TIMEOUT_S", 0.05)
     with database.write(), pytest.raises(StoreUnavailable, match="another thread"):
         put(database, "A")
 
 
+@ONLY_SQLITE
 def test_a_failure_at_the_commit_is_an_outage_and_nothing_was_written(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not database.is_sqlite:
-        pytest.skip("SQLite's commit")
 
     def full(connection: object, how: str) -> None:
         if how == "COMMIT":
@@ -130,11 +129,11 @@ def test_a_failure_at_the_commit_is_an_outage_and_nothing_was_written(
 
 
 def test_a_database_whose_connections_are_all_busy_is_unavailable(
-    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+    store_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
     monkeypatch.setattr(module, "CONNECTION_WAIT_S", 0.05)
-    small = Database(database_url)
+    small = Database(store_url)
     with small.read(), pytest.raises(StoreUnavailable, match="busy"):
         kept(small)
     small.close()
@@ -157,9 +156,8 @@ def test_an_embedded_store_is_its_owners_alone(tmp_path: Path) -> None:
     database.close()
 
 
+@ONLY_SQLITE
 def test_an_embedded_store_survives_a_power_cut(database: Database) -> None:
-    if not database.is_sqlite:
-        pytest.skip("SQLite's settings")
     with database.read() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar_one() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar_one() == 2  # FULL
@@ -175,9 +173,13 @@ def test_what_is_the_stores_fault_is_told_from_what_was_asked() -> None:
     assert not stores_fault(ValueError("oops"))
 
 
-def test_the_databases_time_is_one_clock_for_all(database: Database, clock: Clock) -> None:
+def test_the_databases_time_is_the_one_that_was_told(database: Database, clock: Clock) -> None:
     with database.read() as connection:
         first = database.now(connection)
-        if database.is_sqlite:
-            clock.now += 5.0
-            assert database.now(connection) == first + 5.0
+        clock.now += 5.0
+        assert database.now(connection) == first + 5.0
+
+
+def test_the_databases_time_is_utc_whoever_tells_it(store_url: str) -> None:
+    with closing(Database(store_url)) as database, database.read() as connection:
+        assert database.now(connection) == pytest.approx(time.time(), abs=60)

@@ -32,10 +32,10 @@ def _hold_often(results: Any, url: str, path: str, name: str) -> None:
 
 
 def test_two_processes_never_hold_one_lock_at_once(
-    database_url: str, database: Database, tmp_path: Path
+    store_url: str, database: Database, tmp_path: Path
 ) -> None:
     path = tmp_path / "lines"
-    in_processes(_hold_often, [(database_url, str(path), name) for name in ("one", "other")])
+    in_processes(_hold_often, [(store_url, str(path), name) for name in ("one", "other")])
     assert sorted(path.read_text().split()) == ["one"] * 10 + ["other"] * 10
 
 
@@ -84,8 +84,6 @@ def test_different_locks_do_not_hinder_each_other(database: Database) -> None:
 
 
 def test_a_holder_that_died_loses_its_lock_after_its_time(database: Database, clock: Clock) -> None:
-    if not database.is_sqlite:
-        pytest.skip("the clock of a server is its own")
     dead = SiteLocks(database, ttl_s=120.0)
     dead._acquire("cohort", "a process that was killed")  # noqa: SLF001
     locks = SiteLocks(database, wait_s=0.05)
@@ -101,8 +99,6 @@ def test_a_holder_that_died_loses_its_lock_after_its_time(database: Database, cl
 def test_a_holder_whose_time_was_over_does_not_free_its_successors_lock(
     database: Database, clock: Clock
 ) -> None:
-    if not database.is_sqlite:
-        pytest.skip("the clock of a server is its own")
     slow, successor = SiteLocks(database, ttl_s=10.0), SiteLocks(database)
     third = SiteLocks(database, wait_s=0.05)
     with slow.hold("cohort"):

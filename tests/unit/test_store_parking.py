@@ -12,7 +12,7 @@ from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked, Share
 from pipeline.store.tables import parked
 from schemas.account import Lane
-from tests.unit.store_kit import START
+from tests.unit.store_kit import ONLY_SQLITE, START
 
 ROW = Parked(
     student_number="A",
@@ -135,9 +135,8 @@ def test_only_due_rows_come_personal_ones_first_the_longest_due_first(database: 
     assert [each.student_number for each in found] == ["P2", "P1", "B1", "B2"]
 
 
+@ONLY_SQLITE
 def test_a_page_is_found_by_the_index_however_full_the_lot_is(database: Database) -> None:
-    if not database.is_sqlite:
-        return
     with database.read() as connection:
         plan = connection.exec_driver_sql(
             "EXPLAIN QUERY PLAN SELECT * FROM parked WHERE consumer = 'moodle' AND lane = 'bulk'"

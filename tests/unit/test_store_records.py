@@ -111,7 +111,7 @@ def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Dat
     assert journal.intend(LEA, "<one@univ-exemple.fr>", 7, 12) == Intent(
         "<one@univ-exemple.fr>", 7, 12, "sent"
     )
-    journal.intend(PAUL, "<two@univ-exemple.fr>", 1, 1)
+    journal.intend(PAUL, "<two@univ-exemple.fr>", 2**32 - 1, 2**32 - 1)  # RFC 9051: unsigned
     journal.undecided(PAUL)
     with database.read() as connection:
         rows = connection.execute(select(welcome_messages.c.student_number, welcome_messages.c.state))

@@ -94,8 +94,8 @@ def _race(results: Any, url: str, owner: str) -> None:
     database.close()
 
 
-def test_two_processes_never_lease_one_student_both(database_url: str, database: Database) -> None:
-    one, other = in_processes(_race, [(database_url, "one"), (database_url, "other")])
+def test_two_processes_never_lease_one_student_both(store_url: str, database: Database) -> None:
+    one, other = in_processes(_race, [(store_url, "one"), (store_url, "other")])
     assert sorted(one + other) == sorted(f"S{i}" for i in range(50))
 
 

@@ -30,8 +30,8 @@ from tests.unit.pipeline_kit import NOW, Plant, Target
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path)
+def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url)
     yield plant
     plant.close()
 
@@ -386,8 +386,8 @@ def test_a_fault_in_the_handler_costs_that_student_attempts_and_nobody_else(plan
 
 
 @pytest.fixture
-def mailbox(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path, Target("mailbox"), follows="directory")
+def mailbox(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory")
     yield plant
     plant.close()
 

@@ -22,8 +22,8 @@ from tests.unit.pipeline_kit import PATIENCE_S, Plant
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path)
+def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url)
     yield plant
     plant.close()
 

@@ -18,8 +18,8 @@ STRICT = replace(LIMITS, quarantine_failed_min=3, quarantine_delay_s_min=3600.0)
 
 
 @pytest.fixture
-def plant(tmp_path: Path) -> Iterator[Plant]:
-    plant = Plant(tmp_path)
+def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    plant = Plant(tmp_path, store_url)
     plant.limits = STRICT
     yield plant
     plant.close()

@@ -1,0 +1,161 @@
+"""Proofs by mail: a link and a 6-digit code that show that somebody reads a student's mail.
+
+Of both only keyed digests are kept. What the message has to say is sealed until it was sent, then erased.
+
+A request that matches nobody makes a row too, a **decoy** without a student: it costs the same time, counts
+the same attempts, and no message leaves. So nothing tells who is known here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Connection, Float, Integer, LargeBinary, String, Table, delete, select, update
+
+from pipeline.store.tables import metadata
+
+mail_proofs = Table(
+    "mail_proofs",
+    metadata,
+    Column("id", String(32), primary_key=True),  # random; not secret
+    Column("purpose", String(16), nullable=False),  # password | redirect
+    Column("student_number", String(32), index=True),  # None: a decoy
+    Column("pair", String(64), nullable=False),  # keyed digest of who was asked for, and at which address
+    Column("language", String(8), nullable=False),
+    Column("link_digest", String(64), nullable=False),
+    Column("code_digest", String(64), nullable=False),
+    Column("value", LargeBinary),  # sealed: the address that a redirection goes to
+    Column("letter", LargeBinary),  # sealed: what the message says; None once it was sent
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False, default=0),  # of the code
+    Column("proved_at", Float),  # the code was typed: it is of no use any more, the link still is
+    Column("used_at", Float),  # what it was for was done
+    Column("used_by", String(64)),  # digest of the grant that used it: a double click is recognised
+    Column("voided_at", Float),  # a password was chosen by another proof since
+    Column("send_at", Float, index=True),  # when the message is due; None: there is nothing to send
+    Column("sent_at", Float),
+    Column("send_attempts", Integer, nullable=False, default=0),
+)
+
+p = mail_proofs
+
+
+@dataclass(frozen=True)
+class MailProof:
+    """One proof. Times are seconds since the epoch, UTC; the columns' comments say what each is."""
+
+    id: str
+    purpose: str
+    student_number: str | None
+    pair: str
+    language: str
+    link_digest: str
+    code_digest: str
+    created_at: float
+    expires_at: float
+    value: bytes | None = None
+    letter: bytes | None = None
+    attempts: int = 0
+    proved_at: float | None = None
+    used_at: float | None = None
+    used_by: str | None = None
+    voided_at: float | None = None
+    send_at: float | None = None
+    sent_at: float | None = None
+    send_attempts: int = 0
+
+    def stands(self, now: float) -> bool:
+        """Whether it may still be used."""
+        return self.used_at is None and self.voided_at is None and now < self.expires_at
+
+
+def add(connection: Connection, proof: MailProof) -> None:
+    """Keep a new proof."""
+    connection.execute(p.insert().values(**proof.__dict__))
+
+
+def find(connection: Connection, proof_id: str) -> MailProof | None:
+    """The proof of this id."""
+    row = connection.execute(select(p).where(p.c.id == proof_id)).mappings().one_or_none()
+    return None if row is None else MailProof(**row)
+
+
+def count_attempt(connection: Connection, proof_id: str, *, attempts_max: int) -> bool:
+    """Count an attempt at the code, before it is looked at; False if none was left or it is of no use."""
+    done = connection.execute(
+        update(p)
+        .where(p.c.id == proof_id, p.c.attempts < attempts_max, p.c.proved_at.is_(None))
+        .values(attempts=p.c.attempts + 1)
+    )
+    return bool(done.rowcount)
+
+
+def prove(connection: Connection, proof_id: str, now: float) -> None:
+    """The code was typed."""
+    connection.execute(update(p).where(p.c.id == proof_id).values(proved_at=now))
+
+
+def use(connection: Connection, proof_id: str, now: float, *, by: str) -> bool:
+    """Use a proof up; False if it does not stand (any more). Of several at once one succeeds."""
+    done = connection.execute(
+        update(p)
+        .where(p.c.id == proof_id, p.c.used_at.is_(None), p.c.voided_at.is_(None), p.c.expires_at > now)
+        .values(used_at=now, used_by=by, letter=None, value=None, send_at=None)
+    )
+    return bool(done.rowcount)
+
+
+def void_others(connection: Connection, student_number: str, purpose: str, now: float) -> None:
+    """Void every proof of this student and purpose that was not used."""
+    connection.execute(
+        update(p)
+        .where(
+            p.c.student_number == student_number,
+            p.c.purpose == purpose,
+            p.c.used_at.is_(None),
+            p.c.voided_at.is_(None),
+        )
+        .values(voided_at=now, letter=None, value=None, send_at=None)
+    )
+
+
+def letters_due(connection: Connection, now: float) -> bool:
+    """Whether a message is due."""
+    query = select(p.c.id).where(p.c.send_at <= now, p.c.letter.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def claim_letters(connection: Connection, now: float, *, until: float, limit: int) -> list[MailProof]:
+    """Messages that are due, each kept from other senders until `until`."""
+    rows = connection.execute(
+        select(p).where(p.c.send_at <= now, p.c.letter.is_not(None)).order_by(p.c.send_at).limit(limit)
+    ).mappings()
+    claimed = []
+    for row in rows.all():
+        mine = connection.execute(
+            update(p)
+            .where(p.c.id == row["id"], p.c.send_at == row["send_at"])
+            .values(send_at=until, send_attempts=p.c.send_attempts + 1)
+        )
+        if mine.rowcount:
+            claimed.append(MailProof(**{**row, "send_attempts": row["send_attempts"] + 1}))
+    return claimed
+
+
+def sent(connection: Connection, proof_id: str, now: float) -> None:
+    """The mail server has the message: what it said is erased."""
+    connection.execute(update(p).where(p.c.id == proof_id).values(sent_at=now, send_at=None, letter=None))
+
+
+def postpone(connection: Connection, proof_id: str, until: float | None) -> None:
+    """Send it later; None: never (the mail server refuses it for good)."""
+    values: dict[str, object] = {"send_at": until}
+    if until is None:
+        values["letter"] = None
+    connection.execute(update(p).where(p.c.id == proof_id).values(**values))
+
+
+def forget(connection: Connection, *, expired_before: float) -> int:
+    """Delete what expired long ago; return how many there were."""
+    return connection.execute(delete(p).where(p.c.expires_at < expired_before)).rowcount

@@ -1,0 +1,115 @@
+"""What is PostgreSQL's own: how it is connected to, and which of its refusals are no fault of the request."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any, Final
+
+from sqlalchemy import URL
+
+from pipeline.errors import SesameError
+
+DRIVER: Final = "postgresql+psycopg"
+CONNECT_S_MAX: Final = 5
+STATEMENT_S_MAX: Final = 60.0
+LOCK_S_MAX: Final = 30.0
+IDLE_IN_TRANSACTION_S_MAX: Final = 300.0
+SILENCE_S_MAX: Final = 30.0
+"""After so long without an answer to what was sent, the network is taken for gone (`tcp_user_timeout`)."""
+
+_FAULTS: Final = ("08", "25006", "25P", "40", "42501", "42703", "42P01", "53", "55P03", "57", "58", "XX")
+"""SQLSTATEs, or their classes, by which the server speaks of itself and not of what was asked (PostgreSQL's
+manual, appendix A): connections, read-only (25006), transactions that were ended (25P, 40), rights (42501)
+and tables that are missing (42703, 42P01), disk, memory and connections (53), locks (55P03), an operator's
+act (57), input and output (58), damage (XX)."""
+
+_REMEDIES: Final = {
+    "25006": "It is a standby, or was set read-only: let store.url name the primary, or make it writable.",
+    "42501": "Let Sésame's role own the database: ALTER DATABASE … OWNER TO …; then `sesame migrate`.",
+    "42703": "Run `sesame migrate` once.",
+    "42P01": "Run `sesame migrate` once.",
+    "53100": "Make room on the server's disk; work goes on by itself, nothing is lost.",
+    "53300": "Raise the server's max_connections, or run fewer processes.",
+}
+
+
+class AddressRefused(SesameError):
+    """The database's address cannot be used: it is no address, or its connection would not be verified."""
+
+
+def address(url: URL) -> URL:
+    """`url` with this project's driver, and with TLS that is verified unless the server is this machine.
+
+    libpq's own default (`sslmode=prefer`) encrypts when the server likes to, and verifies nobody.
+
+    Raises:
+        AddressRefused: it names another driver, or asks for less than `sslmode=verify-full` elsewhere.
+    """
+    if url.drivername not in ("postgresql", DRIVER):
+        raise AddressRefused(f"the driver {url.drivername} is not supported", remedy=f"Write {DRIVER}://…")
+    given = url.query.get("sslmode")
+    if is_local(url) or given == "verify-full":
+        return url.set(drivername=DRIVER)
+    if given is not None:
+        raise AddressRefused(
+            f"sslmode={given} does not verify the database's server, which is another machine",
+            remedy="Use sslmode=verify-full (the default), with store.ca_file for a CA of your own.",
+        )
+    return url.set(drivername=DRIVER).update_query_dict({"sslmode": "verify-full"})
+
+
+def is_local(url: URL) -> bool:
+    """Whether nothing leaves this machine: a Unix socket, or a loopback address."""
+    named = url.query.get("host", url.host or "")
+    hosts = [host for each in ([named] if isinstance(named, str) else named) for host in each.split(",")]
+    return all(_is_local(host) for host in hosts)
+
+
+def _is_local(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def connect_args(url: URL) -> dict[str, Any]:
+    """Parameters of libpq: every wait is bounded, whatever `url` leaves open. What it says itself stays."""
+    wanted: dict[str, Any] = {
+        "connect_timeout": CONNECT_S_MAX,
+        "application_name": "sesame",
+        "client_encoding": "utf8",
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(SILENCE_S_MAX * 1000),
+        "options": " ".join(
+            (
+                f"-c statement_timeout={int(STATEMENT_S_MAX * 1000)}",
+                f"-c lock_timeout={int(LOCK_S_MAX * 1000)}",
+                f"-c idle_in_transaction_session_timeout={int(IDLE_IN_TRANSACTION_S_MAX * 1000)}",
+                "-c timezone=UTC",
+            )
+        ),
+    }
+    if url.query.get("sslmode") == "verify-full":
+        wanted["sslrootcert"] = "system"
+    return {name: value for name, value in wanted.items() if name not in url.query}
+
+
+def is_servers_fault(error: BaseException | None) -> bool:
+    """Whether the server refused for a reason of its own: the same request may succeed later."""
+    state = getattr(error, "sqlstate", None)
+    return isinstance(state, str) and state.startswith(_FAULTS)
+
+
+def in_words(error: BaseException | None) -> str:
+    """What the server said, in one line, without the values that its details may quote."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return str(primary) if primary else " ".join(str(error).split())
+
+
+def remedy(error: BaseException | None) -> str:
+    """What helps, where it is known."""
+    return _REMEDIES.get(getattr(error, "sqlstate", None) or "", "")

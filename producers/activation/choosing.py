@@ -1,0 +1,200 @@
+"""What a student settles once it is shown who they are: a password, and where their mail goes.
+
+Each act is one transaction: the proof is used up, the secret sealed, the event put into the outbox, and what
+came before is void. So a crash leaves all of it or nothing, and of two clicks one counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from sqlalchemy import Connection
+
+from pipeline import outbox
+from pipeline.store import activation_requests, charters, mail_proofs, web_sessions
+from pipeline.store.activation_requests import Request
+from pipeline.store.database import Database
+from pipeline.store.mail_proofs import MailProof
+from pipeline.store.people import People
+from pipeline.vault import Vault
+from producers.activation.activating import NAME
+from producers.activation.activating import PASSWORD as SEALED_PASSWORD
+from producers.activation.hashing import Hasher
+from producers.activation.policy import PasswordSettings, Personal, Verdict, judge
+from producers.activation.proofs import PASSWORD, REDIRECT
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import SOURCE_PREFIX, Message, event_id
+from schemas.events import ActivationRequested, CredentialChanged, Event, Preference, PreferenceChanged
+
+SECOND_CLICK_S = 120.0
+"""How long after a proof was used the same browser's second click is taken for the first one."""
+
+Spoken = Literal["fr", "en"]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the page that asks for a password must know of a student; `activated`: it is a change of it."""
+
+    student_number: str
+    login: str
+    activated: bool
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What came of a choice: `fresh` is False for the second click, which changed nothing."""
+
+    student_number: str
+    fresh: bool
+
+
+class Choices:
+    """Writes what students settle. Thread-safe; it needs the database and the vault's keys, and no log."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        hasher: Hasher,
+        policy: PasswordSettings,
+        *,
+        site_words: Sequence[str],
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._hasher = hasher
+        self._policy = policy
+        self._site_words = tuple(site_words)
+        self._people = People(database)
+
+    def situation(self, student_number: str) -> Situation | None:
+        """Where a student stands; None if there is no account under this number (yet)."""
+        with self._database.read() as connection:
+            account = self._people.account(connection, student_number)
+            if account is None:
+                return None
+            return Situation(student_number, account.login, self._activated(connection, student_number))
+
+    def judge(self, student_number: str, password: str) -> Verdict:
+        """What a password is worth for this student."""
+        with self._database.read() as connection:
+            person = self._people.known(connection, student_number)
+            account = self._people.account(connection, student_number)
+        names: list[str | None] = list(self._site_words)
+        numbers: list[str | None] = [student_number]
+        birth = None
+        if person is not None:
+            who = person.identity
+            names += [who.birth_name, who.usage_name, who.given_name, who.preferred_given_name]
+            names += [person.preferred_given_name, (person.personal_mail or "").partition("@")[0]]
+            numbers.append(person.ine)
+            birth = who.birth_date
+        if account is not None:
+            names.append(account.login)
+        return judge(password, Personal.of(names, numbers, birth), self._policy)
+
+    def choose_password(
+        self, proof: MailProof, grant: str, password: str, *, charter: str | None, language: Spoken
+    ) -> Chosen | None:
+        """Take a password that was judged good.
+
+        Args:
+            proof: what shows who the student is; used up by this.
+            grant: of the browser that was shown to hold the proof, so that a second click is recognised.
+            charter: the edition that was accepted with it.
+            language: of the page, for the messages to come.
+
+        Returns:
+            None if the proof does not stand any more.
+        """
+        number = proof.student_number
+        if number is None or proof.purpose != PASSWORD:
+            return None
+        mark = hashlib.sha256(grant.encode()).hexdigest()
+        hashed = self._hasher.hash(password)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            if not mail_proofs.use(connection, proof.id, now, by=mark):
+                return self._second_click(connection, proof.id, mark, now)
+            ref = self._vault.seal(connection, number, SEALED_PASSWORD, hashed)
+            self._announce_password(connection, number, ref, language, now)
+            mail_proofs.void_others(connection, number, PASSWORD, now)
+            web_sessions.end_all(connection, number, now)
+            if charter is not None:
+                charters.accept(connection, self._database, number, charter, now)
+        return Chosen(number, fresh=True)
+
+    def confirm_redirect(self, proof: MailProof) -> bool:
+        """The owner of the address has confirmed it; False if the proof does not stand any more."""
+        number, sealed = proof.student_number, proof.value
+        if number is None or sealed is None or proof.purpose != REDIRECT:
+            return False
+        address = self._vault.unwrap(sealed)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            if not mail_proofs.use(connection, proof.id, now, by=""):
+                return False
+            ref = self._vault.seal(connection, number, Preference.MAIL_REDIRECT, address)
+            self._prefer(connection, number, ref, now)
+        return True
+
+    def end_redirect(self, student_number: str) -> None:
+        """Mail stays in the university's mailbox from now on; what was not confirmed yet is void."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            mail_proofs.void_others(connection, student_number, REDIRECT, now)
+            self._prefer(connection, student_number, None, now)
+
+    # --- events ---
+
+    def _activated(self, connection: Connection, student_number: str) -> bool:
+        person = self._people.known(connection, student_number)
+        if person is not None and person.activated_at is not None:
+            return True
+        asked = activation_requests.find(connection, [student_number]).get(student_number)
+        return asked is not None and asked.confirmed_at is not None
+
+    def _announce_password(
+        self, connection: Connection, number: str, ref: str, language: Spoken, now: float
+    ) -> None:
+        event: Event
+        if self._activated(connection, number):
+            event = CredentialChanged(student_number=number, credential_ref=ref)
+        else:
+            event = ActivationRequested(student_number=number, credential_ref=ref, language=language)
+        identity = event_id(event.type, NAME, number, ref, str(now))
+        self._enqueue(connection, event, identity, now)
+        if isinstance(
+            event, ActivationRequested
+        ):  # the outbox will not lose it: `sesame activate` skips them
+            request = Request(number, identity, ref, now, confirmed_at=now)
+            activation_requests.intend(connection, self._database, [request])
+
+    def _prefer(self, connection: Connection, number: str, ref: str | None, now: float) -> None:
+        event = PreferenceChanged(student_number=number, preference=Preference.MAIL_REDIRECT, value_ref=ref)
+        self._enqueue(connection, event, event_id(event.type, NAME, number, ref or "", str(now)), now)
+
+    @staticmethod
+    def _enqueue(connection: Connection, event: Event, identity: str, now: float) -> None:
+        moment = datetime.fromtimestamp(now, UTC)
+        message = Message(identity, SOURCE_PREFIX + NAME, moment, event)
+        outbox.enqueue(
+            connection, message, catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL), Lane.PERSONAL
+        )
+
+    @staticmethod
+    def _second_click(connection: Connection, proof_id: str, mark: str, now: float) -> Chosen | None:
+        used = mail_proofs.find(connection, proof_id)
+        if used is None or used.student_number is None or used.used_at is None:
+            return None
+        same = hmac.compare_digest(used.used_by or "", mark)
+        if not same or now - used.used_at > SECOND_CLICK_S:
+            return None
+        return Chosen(used.student_number, fresh=False)

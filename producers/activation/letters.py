@@ -1,0 +1,122 @@
+"""The messages to students' personal addresses: plain text and HTML, in French or English.
+
+The text is written once; the HTML is made of its paragraphs. Headers are made by the library from values that
+are checked first: what a line end could add to them is refused, never folded in.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from email.errors import HeaderParseError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import cached_property
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from pipeline.errors import SesameError
+from producers.activation.proofs import PASSWORD
+
+LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/"}
+_SUBJECTS: Final = {
+    ("activation", "fr"): "Activez votre compte universitaire",
+    ("activation", "en"): "Activate your university account",
+    ("password", "fr"): "Votre mot de passe universitaire",
+    ("password", "en"): "Your university password",
+    ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
+    ("redirect", "en"): "Confirm that your university mail may be sent here",
+}
+
+
+class AddressUnusable(SesameError):
+    """A personal address cannot stand in a message's header, so nothing was sent to it. The registrar's
+    office corrects the address, and the next import brings it."""
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Writes messages.
+
+    Attributes:
+        sender: their sender's address.
+        sender_name: the name beside it, e.g. the university's.
+        portal_url: of the students' pages, without a final slash: what links begin with.
+        support: the address that is given for help.
+        lifetime_h: of links and codes.
+        clock: the time that a message shows as its date.
+    """
+
+    sender: str
+    sender_name: str
+    portal_url: str
+    support: str
+    lifetime_h: float
+    clock: Callable[[], datetime]
+
+    def write(self, purpose: str, language: str, says: Mapping[str, Any]) -> EmailMessage:
+        """The message about a proof; `says` is what the proof's letter holds.
+
+        Raises:
+            AddressUnusable: the student's address cannot stand in a header.
+        """
+        spoken = language if language in ("fr", "en") else "fr"
+        kind = "activation" if purpose == PASSWORD and not says["activated"] else purpose
+        link = f"{self.portal_url}{LINK_PATHS[purpose]}{says['link']}"
+        words = {
+            "kind": kind,
+            "link": link,
+            "code": f"{says['code'][:3]} {says['code'][3:]}",
+            "number": says["number"],
+            "hours": f"{self.lifetime_h:g}",
+            "support": self.support,
+            "institution": self.sender_name,
+        }
+        subject = _SUBJECTS[kind, spoken]
+        text = self._templates.get_template(f"{purpose}.{spoken}.txt").render(words)
+        html = self._templates.get_template("letter.html").render(
+            language=spoken, subject=subject, link=link, paragraphs=_paragraphs(text, link)
+        )
+        message = self._headed(str(says["to"]), subject)
+        message.set_content(text, cte="quoted-printable")
+        message.add_alternative(html, subtype="html", cte="quoted-printable")
+        message["Content-Language"] = spoken  # RFC 3282; with the content, whose setting drops it
+        return message
+
+    def _headed(self, to: str, subject: str) -> EmailMessage:
+        message = EmailMessage(policy=SMTP)
+        try:
+            message["From"] = Address(self.sender_name, addr_spec=self.sender)
+            message["To"] = Address(addr_spec=to)
+        except (
+            ValueError,
+            IndexError,
+            HeaderParseError,
+        ) as error:  # the library's parser fails in these ways
+            raise AddressUnusable from error
+        message["Subject"] = subject
+        message["Date"] = format_datetime(self.clock())
+        message["Message-ID"] = f"<{secrets.token_hex(16)}@{self.sender.rpartition('@')[2]}>"
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nothing answers it by itself
+        return message
+
+    @cached_property
+    def _templates(self) -> Environment:
+        return Environment(
+            loader=PackageLoader("producers.activation", "templates"),
+            autoescape=select_autoescape(enabled_extensions=("html",)),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            keep_trailing_newline=True,
+        )
+
+
+def _paragraphs(text: str, link: str) -> list[list[str]]:
+    """The text's paragraphs as lines; that of the link is one line, which the HTML makes a link of."""
+    blocks = [[line.strip() for line in block.splitlines()] for block in text.split("\n\n")]
+    return [[link] if link in block else block for block in blocks if block]

@@ -1,0 +1,183 @@
+"""What a password must be, for the one who chooses it and the one who checks it alike.
+
+**Sources.** CNIL, délibération 2022-100 of 21 July 2022 (JORF, 14 October 2022): 80 bits of entropy for a
+password alone, with three examples: 12 characters of all four kinds, 14 of three kinds, or a phrase of 7
+words. NIST SP 800-63B-4, 3.1.1.2: a long maximum, every printable character and blanks, comparison with what
+is common or expected (dictionaries, the service's and the person's own names), a meter, pasting and password
+managers allowed, no expiry by date. Where they differ (NIST wants no mixture of kinds) the phrase serves.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+from zxcvbn import matching, zxcvbn  # type: ignore[import-untyped]
+
+from producers.activation.hashing import PASSWORD_LENGTH_MAX
+
+ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; what follows only makes a password stronger
+PERSONAL_LENGTH_MIN = 4  # shorter names stand in many innocent words
+DISTINCT_WORDS_MIN = 5
+
+FRENCH_WORDS = (
+    *("motdepasse", "azerty", "azertyuiop", "qsdfgh", "wxcvbn", "bonjour", "bonsoir", "soleil", "doudou"),
+    *("chouchou", "coucou", "loulou", "marseille", "paris", "lyon", "psg", "france", "bretagne", "jetaime"),
+    *(
+        "amour",
+        "cheval",
+        "chocolat",
+        "nounours",
+        "maman",
+        "papa",
+        "famille",
+        "chaton",
+        "princesse",
+        "voiture",
+    ),
+    *("etudiant", "etudiante", "universite", "campus", "licence", "master", "rentree", "bienvenue", "secret"),
+    *("janvier", "fevrier", "mars", "avril", "mai", "juin", "juillet", "aout", "septembre", "octobre"),
+    *("novembre", "decembre", "printemps", "automne", "hiver", "vacances", "football", "musique", "guitare"),
+)
+"""Words that French passwords are made of and that the estimator's English lists lack; without accents."""
+
+_turn = threading.Lock()
+
+
+class PasswordSettings(BaseModel):
+    """What a student's password must be. The defaults are the CNIL's three examples of 2022."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    length_min: int = Field(
+        default=12, ge=8, le=64, description="Characters that a password of `kinds_min` kinds has at least."
+    )
+    kinds_min: int = Field(
+        default=4,
+        ge=1,
+        le=4,
+        description="Kinds of characters (small letters, capitals, digits, others) that such a password has.",
+    )
+    longer_length_min: int = Field(
+        default=14, ge=8, le=64, description="Characters with which one kind less will do."
+    )
+    words_min: int = Field(
+        default=7, ge=4, le=20, description="Words of a phrase, for which the kinds do not count."
+    )
+    strength_min: int = Field(
+        default=3, ge=0, le=4, description="Strength that zxcvbn must estimate, from 0 (poor) to 4 (strong)."
+    )
+    words_refused: tuple[str, ...] = Field(
+        default=(),
+        description="Further words that count as known to an attacker, e.g. the university's name.",
+    )
+
+
+class Rule(StrEnum):
+    """What is asked of a password."""
+
+    FORM = "form"
+    COMMON = "common"
+    PERSONAL = "personal"
+    LENGTH_MAX = "length_max"
+    PRINTABLE = "printable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a password is worth: the rules that it breaks, and its strength from 0 to 4."""
+
+    broken: frozenset[Rule]
+    strength: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it may be used."""
+        return not self.broken
+
+
+@dataclass(frozen=True)
+class Personal:
+    """What is known of the person, and must not stand in the password."""
+
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, names: Iterable[str | None], numbers: Iterable[str | None], birth: date | None) -> Personal:
+        """Of names and addresses (taken apart into words), numbers (taken whole) and the birth date."""
+        words = {word for name in names if name for word in _words(name)}
+        words |= {_plain(name) for name in names if name} | {_plain(number) for number in numbers if number}
+        if birth is not None:
+            forms = ("%d%m%Y", "%Y%m%d", "%d%m%y", "%y%m%d", "%d/%m/%Y", "%d-%m-%Y", "%Y-%m-%d", "%d.%m.%Y")
+            words |= {birth.strftime(form) for form in forms}
+        return cls(frozenset(words - {""}))
+
+
+def judge(password: str, personal: Personal, settings: PasswordSettings) -> Verdict:
+    """What a password is worth for this person."""
+    broken = set()
+    if not _has_form(password, settings):
+        broken.add(Rule.FORM)
+    if len(password) > PASSWORD_LENGTH_MAX:
+        broken.add(Rule.LENGTH_MAX)
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in password):
+        broken.add(Rule.PRINTABLE)
+    plain = _plain(password)
+    if any(len(word) >= PERSONAL_LENGTH_MIN and word in plain for word in personal.words):
+        broken.add(Rule.PERSONAL)
+    strength = _strength(password, [*sorted(personal.words), *settings.words_refused, *FRENCH_WORDS])
+    if strength < settings.strength_min:
+        broken.add(Rule.COMMON)
+    return Verdict(frozenset(broken), strength)
+
+
+def _has_form(password: str, settings: PasswordSettings) -> bool:
+    kinds = _kinds(password)
+    if len(password) >= settings.length_min and kinds >= settings.kinds_min:
+        return True
+    if len(password) >= settings.longer_length_min and kinds >= settings.kinds_min - 1:
+        return True
+    words = [word for word in _words(password) if len(word) > 1]
+    return len(words) >= settings.words_min and len(set(words)) >= min(DISTINCT_WORDS_MIN, settings.words_min)
+
+
+def _kinds(password: str) -> int:
+    """How many of the four kinds it has. Letters without case (Arabic, Chinese …) count among the others."""
+    return len(
+        {
+            "small" if c.islower() else "capital" if c.isupper() else "digit" if c.isdecimal() else "other"
+            for c in password
+        }
+    )
+
+
+def _strength(password: str, known: Sequence[str]) -> int:
+    if not password:
+        return 0  # the library fails on it
+    # The library keeps a call's words in a table of its module: one call at a time, and taken out after.
+    with _turn:
+        try:
+            estimated = zxcvbn(_stripped(password)[:ESTIMATED_LENGTH_MAX], user_inputs=list(known))
+        finally:
+            matching.RANKED_DICTIONARIES.pop("user_inputs", None)
+    return int(estimated["score"])
+
+
+def _words(text: str) -> list[str]:
+    spaced = "".join(c if c.isalnum() else " " for c in _plain(text))
+    return spaced.split()
+
+
+def _plain(text: str) -> str:
+    """Without accents, in small letters."""
+    return _stripped(text).casefold()
+
+
+def _stripped(text: str) -> str:
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(c for c in apart if not unicodedata.combining(c))

@@ -1,0 +1,102 @@
+"""Sends what is due: the messages that proofs are waiting to be sent by. Several senders are harmless."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+from pipeline.errors import DependencyDown, SesameError
+from pipeline.store import mail_proofs
+from pipeline.store.database import Database
+from pipeline.store.mail_proofs import MailProof
+from pipeline.vault import SealBroken, Vault
+from producers.activation.letters import AddressUnusable, Letters
+from producers.activation.smtp import MailRefused, MailServerDown, Post
+
+LETTERS_PER_PAGE = 10
+CLAIM_S = 120.0  # longer than a page takes to send, or another sender would send it too
+RETRY_DELAY_S_MAX = 300.0
+LOOK_EVERY_S = 0.25
+
+OnSent = Callable[[str], None]
+"""Told how each ended: sent, postponed or refused."""
+
+
+class Postman:
+    """Sends in a thread of its own.
+
+    Args:
+        on_sent: told of each message.
+        on_trouble: told in a sentence what is wrong, without anybody's address.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        letters: Letters,
+        post: Post,
+        *,
+        on_sent: OnSent = lambda _how: None,
+        on_trouble: Callable[[str], None] = lambda _what: None,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._letters = letters
+        self._post = post
+        self._on_sent = on_sent
+        self._on_trouble = on_trouble
+
+    def run(self, stopping: threading.Event) -> None:
+        """Send until told to stop."""
+        while not stopping.is_set():
+            try:
+                if self.send_page():
+                    continue
+            except DependencyDown as error:
+                self._on_trouble(str(error))
+            stopping.wait(LOOK_EVERY_S)
+
+    def send_page(self) -> int:
+        """Send some that are due; return how many were looked at.
+
+        Raises:
+            StoreUnavailable: nothing is lost; call again.
+        """
+        with self._database.read() as connection:
+            if not mail_proofs.letters_due(connection, self._database.now(connection)):
+                return 0
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            due = mail_proofs.claim_letters(connection, now, until=now + CLAIM_S, limit=LETTERS_PER_PAGE)
+        for proof in due:
+            self._send(proof)
+        return len(due)
+
+    def _send(self, proof: MailProof) -> None:
+        try:
+            says = json.loads(self._vault.unwrap(proof.letter or b""))
+            self._post.send(self._letters.write(proof.purpose, proof.language, says))
+        except MailServerDown as error:
+            self._postpone(proof)
+            self._trouble(error, "postponed")
+        except (MailRefused, AddressUnusable, SealBroken) as error:
+            with self._database.write() as connection:
+                mail_proofs.postpone(connection, proof.id, None)
+            self._trouble(error, "refused")
+        else:
+            with self._database.write() as connection:
+                mail_proofs.sent(connection, proof.id, self._database.now(connection))
+            self._on_sent("sent")
+
+    def _postpone(self, proof: MailProof) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            delay_s = min(RETRY_DELAY_S_MAX, 2.0 ** min(proof.send_attempts, 10))
+            until = now + delay_s
+            mail_proofs.postpone(connection, proof.id, until if until < proof.expires_at else None)
+
+    def _trouble(self, error: SesameError, how: str) -> None:
+        self._on_sent(how)
+        self._on_trouble(str(error))

@@ -1,0 +1,143 @@
+"""Sends messages by SMTP (RFC 5321), under TLS that is verified (RFC 3207, RFC 8314)."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pydantic import SecretStr
+
+from pipeline.errors import DependencyDown, SesameError
+
+PERMANENT_FROM = 500
+Security = Literal["starttls", "tls", "none"]
+
+
+class MailServerDown(DependencyDown):
+    """The mail server that sends to students cannot be reached, or refuses us just now. Messages wait and are
+    tried again until they expire. Check `[smtp]` with `sesame doctor`."""
+
+
+class MailRefused(SesameError):
+    """The mail server refuses this message for good: the address does not exist, or it takes no mail from us.
+    The registrar's office corrects the address; if all are refused, check `[smtp]` and the server's log."""
+
+
+class Post(Protocol):
+    """Hands messages to whoever delivers them."""
+
+    def send(self, message: EmailMessage) -> None:
+        """Hand one over; return once it was accepted.
+
+        Raises:
+            MailServerDown: try again later.
+            MailRefused: never try this one again.
+        """
+
+
+class Smtp:
+    """A mail server. Each message is a session of its own.
+
+    Args:
+        security: `starttls`: the session must be upgraded, or nothing is sent; `tls`: from the first byte;
+            `none`: clear text, for a server on this very machine.
+        user: None: no authentication.
+        password: read when it is needed.
+        ca_file: what the server's certificate is verified with; None: the system's.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        security: Security,
+        user: str | None = None,
+        password: Callable[[], SecretStr] | None = None,
+        ca_file: Path | None = None,
+        timeout_s: float = 20.0,
+    ) -> None:
+        self._host, self._port = host, port
+        self._security = security
+        self._user, self._password = user, password
+        self._ca_file = ca_file
+        self._timeout_s = timeout_s
+
+    def send(self, message: EmailMessage) -> None:
+        """As `Post.send`."""
+        with self._session() as client:
+            client.send_message(message)
+
+    def probe(self) -> None:
+        """Go as far as a message would, and send none.
+
+        Raises:
+            MailServerDown, MailRefused: as `send`.
+        """
+        with self._session() as client:
+            client.noop()
+
+    @contextmanager
+    def _session(self) -> Iterator[smtplib.SMTP]:
+        client: smtplib.SMTP | None = None
+        try:
+            client = self._connected()
+            yield client
+        except smtplib.SMTPRecipientsRefused as error:
+            codes = [code for code, _ in error.recipients.values()]
+            raise _refusal(min(codes, default=PERMANENT_FROM)) from error
+        except smtplib.SMTPAuthenticationError as error:
+            raise MailServerDown(f"the mail server refuses our user ({error.smtp_code})") from error
+        except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
+            raise _refusal(error.smtp_code) from error
+        except smtplib.SMTPNotSupportedError as error:
+            if client is not None and self._secured(client):  # an address that needs SMTPUTF8 (RFC 6531)
+                raise MailRefused("the mail server cannot take such an address") from error
+            raise MailServerDown("the mail server offers no STARTTLS: nothing was sent to it") from error
+        except smtplib.SMTPException as error:
+            raise MailServerDown(f"the mail server hung up or refused us: {type(error).__name__}") from error
+        except ssl.SSLError as error:
+            raise MailServerDown(f"the mail server's certificate is not trusted: {error.reason}") from error
+        except OSError as error:
+            raise MailServerDown(
+                f"no answer from {self._host} port {self._port}: {error.strerror}"
+            ) from error
+        finally:
+            if client is not None:
+                with suppress(smtplib.SMTPException, OSError):
+                    client.quit()
+                client.close()
+
+    def _connected(self) -> smtplib.SMTP:
+        context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        if self._security == "tls":
+            client: smtplib.SMTP = smtplib.SMTP_SSL(
+                self._host, self._port, timeout=self._timeout_s, context=context
+            )
+        else:
+            client = smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
+        try:
+            if self._security == "starttls":
+                client.starttls(context=context)
+            client.ehlo_or_helo_if_needed()
+            if self._user is not None and self._password is not None:
+                client.login(self._user, self._password().get_secret_value())
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    @staticmethod
+    def _secured(client: smtplib.SMTP) -> bool:
+        return isinstance(client.sock, ssl.SSLSocket)
+
+
+def _refusal(code: int) -> SesameError:
+    if code >= PERMANENT_FROM:
+        return MailRefused(f"the mail server refuses this message for good ({code})")
+    return MailServerDown(f"the mail server refuses this message just now ({code})")

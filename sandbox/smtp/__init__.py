@@ -1,0 +1,80 @@
+"""A mail server on loopback that takes messages by STARTTLS only, and keeps them as files for all to read."""
+
+from __future__ import annotations
+
+import sys
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import default
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.tls import ThrowawayCA
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class MailSink:
+    """The server. The port, the certificate and the messages stay from one start to the next.
+
+    Recipients whose local part begins with `refuse` are refused for good (550), with `later` for now (451).
+    """
+
+    def __init__(self, folder: Path, *, outlives_parent: bool = False) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder / "messages"
+        self.folder.mkdir(exist_ok=True)
+        self.port = free_port()
+        certificate = ThrowawayCA(folder).issue("smtp")
+        self.ca_file = certificate.ca_file
+        self._process = ManagedProcess(
+            "the mail sink",
+            [
+                sys.executable,
+                "-m",
+                "sandbox.smtp",
+                *("--port", str(self.port), "--messages", self.folder),
+                *("--cert", certificate.cert_file, "--key", certificate.key_file),
+            ],
+            log_file=folder / "smtp.log",
+            ready=lambda: accepts_tcp(self.port),
+            cwd=_ROOT,
+            outlives_parent=outlives_parent,
+        )
+
+    @property
+    def pid(self) -> int | None:
+        """The process id while it runs, else None."""
+        return self._process.pid
+
+    def start(self) -> Self:
+        """Start, and return once it listens; raises `sandbox.process.StartFailed`."""
+        self._process.start()
+        return self
+
+    def stop(self) -> None:
+        """End it politely."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def messages(self, recipient: str | None = None) -> list[EmailMessage]:
+        """What has come, in the order of its coming; of one recipient of the envelope, or of everybody."""
+        found = []
+        for path in sorted(self.folder.glob("*.eml")):
+            message = message_from_bytes(path.read_bytes(), _class=EmailMessage, policy=default)
+            if recipient in (None, message["X-Envelope-To"]):
+                found.append(message)
+        return found
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

@@ -1,0 +1,165 @@
+"""The students' pages, and the mail server that their messages go by."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+
+from sesame.settings.base import Section
+from sesame.settings.targets import CA_FILE, Address, HttpsUrl, is_loopback
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
+
+
+class PortalSettings(Section):
+    """The students' pages, which `sesame web` serves."""
+
+    place: ClassVar[str] = "portal"
+
+    public_url: HttpsUrl = Field(
+        "https://compte.univ-exemple.fr",
+        description="The address that students use. Links in messages begin with it, and requests for any "
+        "other host are refused. `http://` on loopback only.",
+    )
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
+    tls_cert_file: Path | None = Field(
+        None, description="Certificate chain (PEM), to serve HTTPS without a reverse proxy."
+    )
+    tls_key_file: Path | None = Field(None, description="The certificate's private key (PEM), mode 0600.")
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description="Addresses or networks of the reverse proxies in front. Their `X-Forwarded-For` says who "
+        "asks; nobody else's is believed.",
+    )
+    institution: str = Field(
+        "Université d'exemple",
+        min_length=1,
+        max_length=100,
+        description="The university's name on the pages.",
+    )
+    sender: Address = Field(
+        "ne-pas-repondre@univ-exemple.fr", description="Sender of the messages to personal addresses."
+    )
+    support: Address = Field(
+        "assistance@univ-exemple.fr", description="The address that pages and messages give for help."
+    )
+    charter: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")] = Field(
+        "2026-09", description="Edition of the charter that students accept; kept with each acceptance."
+    )
+    charter_file: Path | None = Field(
+        None,
+        description="The charter in French: text, paragraphs between empty lines. Without it: a short one.",
+    )
+    charter_en_file: Path | None = Field(
+        None, description="The charter in English. Without it: the French one, or the short one."
+    )
+    timezone: str = Field("Europe/Paris", description="Time zone of the times that students read.")
+    session_min: float = Field(
+        60.0, gt=0, le=1440, description="How long a student's session lasts, in minutes."
+    )
+    grant_min: float = Field(
+        30.0, gt=0, le=240, description="How long after the code a password may be chosen, in minutes."
+    )
+    address_burst: int = Field(
+        60,
+        ge=1,
+        le=100_000,
+        description="Forms that one address may send at once; then one every `address_every_s`. Addresses of "
+        "IPv6 count by /64. Think of the lecture hall behind one address.",
+    )
+    address_every_s: float = Field(1.0, gt=0, le=3600, description="See `address_burst`, in seconds.")
+    shared_networks: tuple[str, ...] = Field(
+        (),
+        description="Networks that many students share (the campus, its Wi-Fi): each address there may send "
+        "`shared_factor` times as many.",
+    )
+    shared_factor: int = Field(50, ge=1, le=10_000, description="See `shared_networks`.")
+    retry_every_s: float = Field(
+        120.0,
+        ge=1,
+        le=86_400,
+        description="How often a student may ask for a failed service again, in seconds.",
+    )
+    live_max: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        description="Pages that are kept live at once; further ones are refreshed by hand.",
+    )
+
+    @property
+    def origin(self) -> str:
+        """Scheme and host as browsers write them in `Origin`."""
+        parts = urlsplit(self.public_url)
+        return f"{parts.scheme}://{parts.netloc}".lower()
+
+    @property
+    def secure(self) -> bool:
+        """Whether students come by HTTPS."""
+        return self.origin.startswith("https://")
+
+    @staticmethod
+    def networks(texts: tuple[str, ...]) -> Networks:
+        """These addresses and networks, read."""
+        return tuple(ip_network(text, strict=False) for text in texts)
+
+    @field_validator("trusted_proxies", "shared_networks")
+    @classmethod
+    def _networks(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            try:
+                ip_network(text, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{text!r} is no address or network, like 10.0.0.0/8: {error}") from error
+        return texts
+
+    @field_validator("timezone")
+    @classmethod
+    def _a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ValueError, ZoneInfoNotFoundError) as error:
+            raise ValueError(f"{name!r} is no time zone of this machine, like Europe/Paris") from error
+        return name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        parts = urlsplit(self.public_url)
+        if parts.path.rstrip("/"):
+            raise ValueError("public_url has no path: the pages want a host name of their own")
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ValueError("public_url must begin with https://: passwords are typed there")
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_cert_file and tls_key_file go together")
+        return self
+
+
+class SmtpSettings(Section):
+    """The mail server that messages to personal addresses go by."""
+
+    place: ClassVar[str] = "smtp"
+
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Its host name.")
+    port: int = Field(587, ge=1, le=65_535, description="Its TCP port.")
+    security: Literal["starttls", "tls", "none"] = Field(
+        "starttls",
+        description="`starttls`: refused without; `tls`: from the first byte (port 465); `none`: clear text, "
+        "on loopback only.",
+    )
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    user: str | None = Field(None, max_length=255, description="User name, if the server wants one.")
+    password: SecretStr | None = Field(None, description="Its password. Better given by a file.")
+    password_file: Path | None = Field(None, description="File that holds `smtp.password`.")
+    timeout_s: float = Field(20.0, ge=1, le=120, description="Longest wait for an answer.")
+
+    @model_validator(mode="after")
+    def _clear_text_stays_here(self) -> Self:
+        if self.security == "none" and not is_loopback(self.host):
+            raise ValueError("security none is for a server on this machine: codes would travel in the clear")
+        return self

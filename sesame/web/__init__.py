@@ -1,0 +1,10 @@
+"""The students' pages: activation, forgotten password, and where the account stands.
+
+`Server` serves them from a `Desk`. They need the database and the vault's keys, and no event log: what they
+publish leaves by the outbox.
+"""
+
+from sesame.web.desk import Counted, Desk, smtp_of
+from sesame.web.serving import PortalPortTaken, Server
+
+__all__ = ["Counted", "Desk", "PortalPortTaken", "Server", "smtp_of"]

@@ -1,0 +1,157 @@
+"""'Où en est mon compte ?': the page, its live part, and what a student may do there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Response
+
+from pipeline.store.throttles import Rate
+from producers.activation.proofs import REDIRECT, LinkState
+from producers.replay import ask_again
+from schemas.scalars import is_mail_address
+from sesame.web import signing
+from sesame.web.standing import Standing, standing_of
+from sesame.web.visit import SESSION, PageError, Posted, Visit, Visiting, posted, utc_now
+from sesame.web.wording import duration, moment
+
+router = APIRouter()
+
+ACCESS_S_MAX = 15 * 60.0
+"""How long a link that the support desk gives leads to the page, in seconds."""
+
+
+@router.get("/compte")
+def show_account(visit: Visiting) -> Response:
+    """The page."""
+    return visit.page("account.html", **account_page(visit, visit.student))
+
+
+@router.get("/compte/etat")
+def show_state(visit: Visiting) -> Response:
+    """The live part alone."""
+    return visit.page("_services.html", **account_page(visit, visit.student))
+
+
+@router.post("/compte/reessayer")
+def take_retry(visit: Visiting, form: Posted) -> Response:
+    """Ask a service that failed to try again, now and then."""
+    number = visit.student
+    standing = _standing(visit, number)
+    target = form.get("service", "")
+    service = next((each for each in standing.services if each.name == target and each.can_retry), None)
+    if service is None:
+        return visit.to("/compte")
+    rate = Rate(1, visit.desk.settings.portal.retry_every_s)
+    wait_s = visit.desk.take(f"retry:{target}:{number}", rate)
+    if wait_s:
+        page = account_page(visit, number, notice=("too_soon", duration(wait_s, visit.language)))
+        return visit.page("account.html", 429, **page)
+    with visit.desk.database.write() as connection:
+        ask_again(connection, visit.desk.database, number, consumer=target, actor="student", at=utc_now())
+    return visit.to("/compte?fait=essai")
+
+
+@router.post("/compte/redirection")
+def take_redirect(visit: Visiting, form: Posted) -> Response:
+    """Where the mail shall go: the owner of that address must confirm it first."""
+    number = visit.student
+    visit.slow_down()
+    standing = _standing(visit, number)
+    address = form.get("adresse", "").strip()
+    fault = None
+    if not is_mail_address(address):
+        fault = "form"
+    elif address.casefold().endswith("@" + standing.mail.rpartition("@")[2].casefold()):
+        fault = "own"
+    elif form.get("accord") != "oui":
+        fault = "consent"
+    elif not visit.desk.proofs.ask_redirect(number, address, visit.language):
+        fault = "often"
+    if fault is not None:
+        page = account_page(visit, number, fault=fault, address=address)
+        return visit.page("account.html", 422, **page)
+    return visit.to("/compte?fait=courriel")
+
+
+@router.post("/compte/redirection/fin", dependencies=[Depends(posted)])
+def take_redirect_end(visit: Visiting) -> Response:
+    """The mail stays in the university's mailbox."""
+    visit.desk.choices.end_redirect(visit.student)
+    return visit.to("/compte?fait=fin")
+
+
+@router.get("/redirection/{link}")
+def show_redirect(visit: Visiting, link: str) -> Response:
+    """The link that was sent to the address. Looking at it confirms nothing."""
+    followed = visit.desk.proofs.follow(link, REDIRECT)
+    status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
+    number = followed.proof.student_number if followed.proof is not None else None
+    return visit.page("redirect.html", status, state=followed.state.value, link=link, number=number)
+
+
+@router.post("/redirection")
+def confirm_redirect(visit: Visiting, form: Posted) -> Response:
+    """Its owner confirms."""
+    link = form.get("lien", "")
+    followed = visit.desk.proofs.follow(link, REDIRECT)
+    good = followed.state is LinkState.GOOD and followed.proof is not None
+    if followed.proof is None or not good or not visit.desk.choices.confirm_redirect(followed.proof):
+        return show_redirect(visit, link)
+    return visit.page("redirect.html", state="done", link="", number=followed.proof.student_number)
+
+
+@router.get("/acces/{signed}")
+def show_access(visit: Visiting, signed: str) -> Response:
+    """A link that the support desk gave."""
+    number = visit.desk.signing.read(signing.ACCESS, signed, age_s_max=ACCESS_S_MAX)
+    return visit.page("access.html", 200 if number else 410, link=signed, number=number)
+
+
+@router.post("/acces")
+def take_access(visit: Visiting, form: Posted) -> Response:
+    """A person follows it: open a session."""
+    signed = form.get("lien", "")
+    number = visit.desk.signing.read(signing.ACCESS, signed, age_s_max=ACCESS_S_MAX)
+    if not number:
+        return show_access(visit, signed)
+    session_id = visit.desk.open_session(str(number), "link")
+    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
+    return visit.to("/compte")
+
+
+def account_page(
+    visit: Visit,
+    number: str,
+    *,
+    notice: tuple[str, str] | None = None,
+    fault: str | None = None,
+    address: str = "",
+) -> dict[str, Any]:
+    """All that the page shows."""
+    standing = _standing(visit, number)
+    now = utc_now()
+    done = visit.request.query_params.get("fait", "")
+    shown = notice or ((done, "") if done in ("essai", "courriel", "fin") else None)
+    return {
+        "standing": standing,
+        "notice": shown,
+        "fault": fault,
+        "address": address,
+        "moment": lambda at: moment(at, now, visit.language, visit.desk.zone),
+        "duration": lambda seconds: duration(seconds, visit.language),
+        "looked_at": moment(now, now, visit.language, visit.desk.zone),
+        "login_path": visit.request.app.state.login_path,
+    }
+
+
+def _standing(visit: Visit, number: str) -> Standing:
+    """Where the student stands.
+
+    Raises:
+        PageError: the account is not made yet.
+    """
+    standing = standing_of(visit.desk, number, visit.request.app.state.expectations.all())
+    if standing is None:
+        raise PageError(409, "not_yet")
+    return standing

@@ -1,0 +1,57 @@
+"""Who asks: the browser's address, through the reverse proxies that the settings name and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from sesame.settings.portal import Networks
+
+NOBODY = IPv4Address("0.0.0.0")  # noqa: S104 - stands for an address that is not known; never bound to
+IPV6_SITE_BITS = 64  # what one household or one telephone is given (RFC 6177)
+
+Ip = IPv4Address | IPv6Address
+
+
+def client_address(peer: str | None, forwarded: Iterable[str], trusted: Networks) -> Ip:
+    """The address that a request comes from.
+
+    Args:
+        peer: of the connection; None: a Unix socket.
+        forwarded: the values of `X-Forwarded-For`, in their order. Each proxy appends the address that it
+            sees, so only what stands right of the last address that is no proxy of ours can be believed.
+        trusted: the reverse proxies.
+    """
+    address = _read(peer or "")
+    steps = [step.strip() for value in forwarded for step in value.split(",")]
+    while steps and _is_in(address, trusted):
+        step = _read(steps.pop())
+        if step == NOBODY:
+            break
+        address = step
+    return address
+
+
+def counted_as(address: Ip) -> str:
+    """What an address counts as: itself, or its /64."""
+    if isinstance(address, IPv6Address):
+        return str(ip_network((address, IPV6_SITE_BITS), strict=False))
+    return str(address)
+
+
+def is_in(address: Ip, networks: Networks) -> bool:
+    """Whether an address lies in one of these networks."""
+    return _is_in(address, networks)
+
+
+def _is_in(address: Ip, networks: Networks) -> bool:
+    return any(address in network for network in networks)
+
+
+def _read(text: str) -> Ip:
+    try:
+        address = ip_address(text.strip("[]"))
+    except ValueError:
+        return NOBODY
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address

@@ -1,0 +1,104 @@
+"""The application: routes, guard, and what is shown when something goes wrong."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Final
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from pipeline.errors import DependencyDown
+from sesame.web import account, live, password, proving
+from sesame.web.desk import Desk
+from sesame.web.expecting import Expectations
+from sesame.web.guard import Guard
+from sesame.web.live import Watch
+from sesame.web.pages import STATIC_FOLDER
+from sesame.web.visit import PageError, visit_of
+from sesame.web.wording import Spoken
+
+_STATIC_KEPT: Final = "public, max-age=86400"
+_WORDS: Final = {404: "missing", 405: "missing"}
+
+
+class _Static(StaticFiles):
+    """The style sheet and the script, which browsers may keep."""
+
+    def file_response(self, *args: object, **kwargs: object) -> Response:
+        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
+        response.headers["Cache-Control"] = _STATIC_KEPT
+        return response
+
+
+def make_app(desk: Desk, *, stopping: threading.Event, login_path: str | None = None) -> FastAPI:
+    """The pages.
+
+    Args:
+        stopping: set when open pages shall be let go.
+        login_path: where 'Se connecter' leads; None: CAS is not set up.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.desk = desk
+    app.state.stopping = stopping
+    app.state.login_path = login_path
+    app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
+    app.state.expectations = Expectations(desk.database, desk.settings.targets)
+    for room in (proving, password, account, live):
+        app.include_router(room.router)
+    app.mount("/static", _Static(directory=STATIC_FOLDER), name="static")
+
+    @app.get("/livez")
+    def show_live() -> Response:
+        return PlainTextResponse("ok\n")
+
+    app.add_exception_handler(PageError, _page_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(DependencyDown, _down)
+    app.add_exception_handler(Exception, _fault)
+    portal = desk.settings.portal
+    app.add_middleware(
+        Guard, hosts=[portal.origin.partition("://")[2]], origin=portal.origin, secure=portal.secure
+    )
+    return app
+
+
+def _page_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, PageError):
+        raise TypeError from error
+    return _say(request, error.status, error.what, retry_after_s=error.retry_after_s)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return _say(request, status, _WORDS.get(status, "form"))
+
+
+def _down(request: Request, error: Exception) -> Response:
+    structlog.get_logger().warning(
+        "portal_cannot_answer", error=type(error).__name__, error_message=str(error)
+    )
+    return _say(request, 503, "busy")
+
+
+def _fault(request: Request, _error: Exception) -> Response:
+    """An unforeseen error: the server logs its class and place; the page says nothing of it."""
+    return _say(request, 500, "fault")
+
+
+def _say(request: Request, status: int, what: str, *, retry_after_s: float = 0.0) -> Response:
+    wait_s = math.ceil(retry_after_s)
+    headers = {"Retry-After": str(wait_s)} if wait_s else {}
+    try:
+        response: Response = visit_of(request).page("error.html", status, what=what, wait_s=wait_s)
+    except DependencyDown:
+        desk: Desk = request.app.state.desk
+        language: Spoken = "fr"
+        text = desk.pages.render("down.html", language)
+        response = Response(text, status_code=status, media_type="text/html")
+    response.headers.update(headers)
+    return response

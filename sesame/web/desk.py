@@ -1,0 +1,144 @@
+"""Everything that the pages need, made once: the database, the vault's keys, what students may settle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from pipeline.store import mail_proofs, throttles, web_sessions
+from pipeline.store.database import Database
+from pipeline.store.throttles import Rate
+from pipeline.vault import Vault, derive_keys
+from producers.activation import Choices, Letters, Postman, Proofs, Smtp
+from producers.activation.hashing import Hasher
+from sesame.settings import Settings
+from sesame.settings.portal import Networks
+from sesame.web.addresses import Ip, counted_as, is_in
+from sesame.web.pages import Pages
+from sesame.web.signing import Signing
+
+KEPT_S = 30 * 86_400.0
+"""How long proofs and sessions are kept after they expired: so long an old link explains itself."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What the postman did, told to whoever counts."""
+
+    letter: Callable[[str], None] = lambda _how: None
+    trouble: Callable[[str], None] = lambda _what: None
+
+
+@dataclass
+class Desk:
+    """What the routes work with.
+
+    Args:
+        keys: the vault's, as `read_keys` gives them.
+        counted: told of each message.
+    """
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    keys: list[str]
+    follows: dict[str, str] = field(default_factory=dict)
+    counted: Counted = field(default_factory=Counted)
+
+    def __post_init__(self) -> None:
+        portal = self.settings.portal
+        self.pages = Pages(self.settings)
+        self.signing = Signing(derive_keys(self.keys, "portal"))
+        self.zone = ZoneInfo(portal.timezone)
+        self.proxies: Networks = portal.networks(portal.trusted_proxies)
+        self._shared: Networks = portal.networks(portal.shared_networks)
+        letters = Letters(
+            sender=portal.sender,
+            sender_name=portal.institution,
+            portal_url=portal.public_url.rstrip("/"),
+            support=portal.support,
+            lifetime_h=self.settings.proofs.lifetime_h,
+            clock=lambda: datetime.now(UTC),
+        )
+        self.post = smtp_of(self.settings)
+        self.postman = Postman(
+            self.database,
+            self.vault,
+            letters,
+            self.post,
+            on_sent=self.counted.letter,
+            on_trouble=self.counted.trouble,
+        )
+        self.proofs = Proofs(
+            self.database, self.vault, derive_keys(self.keys, "proofs"), self.settings.proofs
+        )
+        self.choices = Choices(
+            self.database,
+            self.vault,
+            Hasher(self.settings.activation),
+            self.settings.password,
+            site_words=[portal.institution, self.settings.registry.mail_domain],
+        )
+
+    # --- slow-downs ---
+
+    def slow_down(self, address: Ip) -> float:
+        """Count a form that this address sends; the seconds that it must wait, or 0.0."""
+        portal = self.settings.portal
+        factor = portal.shared_factor if is_in(address, self._shared) else 1
+        rate = Rate(portal.address_burst * factor, portal.address_every_s / factor)
+        return self.take(f"address:{counted_as(address)}", rate)
+
+    def take(self, name: str, rate: Rate) -> float:
+        """Ask for one more of what is limited; the seconds until it may be done, or 0.0."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            return throttles.take(connection, self.database, name, rate, now)
+
+    # --- sessions ---
+
+    def open_session(self, student_number: str, means: str) -> str:
+        """Open a session; return the id that the browser keeps."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            lasts_s = self.settings.portal.session_min * 60.0
+            return web_sessions.open_session(connection, student_number, means, now=now, lasts_s=lasts_s)
+
+    def session(self, session_id: str | None) -> web_sessions.WebSession | None:
+        """The session of this id, if it is open."""
+        if not session_id:
+            return None
+        with self.database.read() as connection:
+            return web_sessions.find(connection, session_id, self.database.now(connection))
+
+    def end_session(self, session_id: str | None) -> None:
+        """End it."""
+        if session_id:
+            with self.database.write() as connection:
+                web_sessions.end(connection, session_id, self.database.now(connection))
+
+    # --- housekeeping ---
+
+    def tidy(self) -> None:
+        """Forget what is of no use any more."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            mail_proofs.forget(connection, expired_before=now - KEPT_S)
+            web_sessions.forget(connection, expired_before=now - KEPT_S)
+            throttles.forget(connection, now)
+
+
+def smtp_of(settings: Settings) -> Smtp:
+    """The mail server that the settings name."""
+    smtp = settings.smtp
+    return Smtp(
+        smtp.host,
+        smtp.port,
+        security=smtp.security,
+        user=smtp.user,
+        password=None if smtp.user is None else lambda: smtp.secret("password"),
+        ca_file=smtp.ca_file,
+        timeout_s=smtp.timeout_s,
+    )

@@ -1,0 +1,117 @@
+"""How long a service takes: usually, and at present, from what was measured in the last hours.
+
+A student's time at a target is counted from the opening of the window to the read-back, as the propagation
+consumer does; only personal acts count, since bulk work waits for them. At present means: those who were done
+in the last minutes, and those who wait now, with what they have waited so far, which is a lower bound.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+
+from pipeline.store.database import Database
+from pipeline.store.tables import propagation, propagation_targets
+from pipeline.store.target_states import State
+from schemas.account import Lane
+
+USUAL_OVER_S = 24 * 3600.0
+PRESENT_OVER_S = 600.0
+MEASURED_MIN = 3
+KEPT_S = 5.0
+ROWS_MAX = 5_000
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Seconds; None where too little was measured."""
+
+    usual_s: float | None
+    present_s: float | None
+
+
+class Expectations:
+    """What each target takes, measured anew every few seconds. Thread-safe."""
+
+    def __init__(
+        self, database: Database, targets: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database = database
+        self._targets = tuple(targets)
+        self._monotonic = monotonic
+        self._turn = threading.Lock()
+        self._known: Mapping[str, Expected] = {}
+        self._until = float("-inf")
+
+    def all(self) -> Mapping[str, Expected]:
+        """What is expected of each target."""
+        with self._turn:
+            if self._monotonic() >= self._until:
+                with self._database.read() as connection:
+                    self._known = measure(connection, self._targets, self._database.now(connection))
+                self._until = self._monotonic() + KEPT_S
+            return self._known
+
+
+def measure(connection: Connection, targets: Sequence[str], now: float) -> dict[str, Expected]:
+    """Measure every target."""
+    done = connection.execute(
+        select(
+            propagation_targets.c.target,
+            propagation_targets.c.finished_at,
+            propagation_targets.c.finished_at - propagation.c.opened_at,
+        )
+        .join(propagation, propagation.c.student_number == propagation_targets.c.student_number)
+        .where(
+            propagation.c.lane == Lane.PERSONAL,
+            propagation_targets.c.state == State.PROVISIONED,
+            propagation_targets.c.finished_at > now - USUAL_OVER_S,
+            propagation_targets.c.finished_at >= propagation.c.opened_at,
+        )
+        .order_by(propagation_targets.c.finished_at.desc())
+        .limit(ROWS_MAX)
+    ).all()
+    waiting = _waiting(connection, targets, now)
+    found = {}
+    for target in targets:
+        mine = [(finished_at, elapsed_s) for name, finished_at, elapsed_s in done if name == target]
+        recent = [elapsed_s for finished_at, elapsed_s in mine if finished_at > now - PRESENT_OVER_S]
+        found[target] = Expected(
+            usual_s=_median([elapsed_s for _, elapsed_s in mine]),
+            present_s=_median([*recent, *waiting.get(target, ())]),
+        )
+    return found
+
+
+def _waiting(connection: Connection, targets: Sequence[str], now: float) -> dict[str, list[float]]:
+    """How long those who are on their way have waited so far, by target that has not finished with them."""
+    under_way = connection.execute(
+        select(propagation.c.student_number, propagation.c.version, propagation.c.opened_at)
+        .where(propagation.c.lane == Lane.PERSONAL, propagation.c.state == "in_progress")
+        .limit(ROWS_MAX)
+    ).all()
+    seen = connection.execute(
+        select(
+            propagation_targets.c.student_number, propagation_targets.c.target, propagation_targets.c.version
+        )
+        .join(propagation, propagation.c.student_number == propagation_targets.c.student_number)
+        .where(propagation.c.lane == Lane.PERSONAL, propagation.c.state == "in_progress")
+        .limit(ROWS_MAX * max(1, len(targets)))
+    ).all()
+    finished = {(number, target): version for number, target, version in seen}
+    waiting: dict[str, list[float]] = {}
+    for number, version, opened_at in under_way:
+        for target in targets:
+            if finished.get((number, target), 0) < version:
+                waiting.setdefault(target, []).append(max(0.0, now - opened_at))
+    return waiting
+
+
+def _median(values: Sequence[float]) -> float | None:
+    if len(values) < MEASURED_MIN:
+        return None
+    return sorted(values)[len(values) // 2]

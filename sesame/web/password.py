@@ -1,0 +1,126 @@
+"""The page on which a password is chosen, with its meter and the charter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import JSONResponse
+
+from pipeline.store.throttles import Rate
+from producers.activation.choosing import Situation
+from producers.activation.policy import Verdict
+from producers.activation.proofs import LinkState
+from sesame.web.proving import granted, link_page
+from sesame.web.visit import SESSION, PageError, Posted, Visit, Visiting, posted
+
+router = APIRouter()
+
+METER = Rate(60, 0.5)
+"""How often one grant may ask what a password is worth."""
+
+
+@router.get("/mot-de-passe")
+def show_password(visit: Visiting) -> Response:
+    """The form."""
+    _, _, situation = _standing(visit)
+    return visit.page("password.html", **_page(situation, faults={}))
+
+
+@router.post("/mot-de-passe")
+def take_password(visit: Visiting, form: Posted) -> Response:
+    """A password that is good enough is taken; of two clicks one counts, and both end on the same page."""
+    proof_id, grant = _granted(visit)
+    followed = visit.desk.proofs.standing(proof_id)
+    proof = followed.proof
+    number = proof.student_number if proof is not None else None
+    situation = visit.desk.choices.situation(number) if number is not None else None
+    if proof is None or situation is None:
+        raise PageError(409, "not_yet")
+    password = form.get("mot_de_passe", "")
+    verdict = visit.desk.choices.judge(situation.student_number, password)
+    if followed.state is LinkState.GOOD:
+        faults = _faults(form, verdict, situation)
+        if faults:
+            return visit.page("password.html", 422, **_page(situation, faults=faults, verdict=verdict))
+    charter = None if situation.activated else visit.desk.settings.portal.charter
+    chosen = visit.desk.choices.choose_password(
+        proof, grant, password, charter=charter, language=visit.language
+    )
+    if chosen is None:
+        return link_page(visit, visit.desk.proofs.standing(proof_id), "")
+    session_id = visit.desk.open_session(chosen.student_number, "mail")
+    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
+    return visit.to("/compte")
+
+
+@router.post("/mot-de-passe/force")
+def measure(visit: Visiting, form: Posted) -> Response:
+    """What a password is worth, while it is typed: the very check that it must pass."""
+    proof_id, _, situation = _standing(visit)
+    wait_s = visit.desk.take(f"meter:{proof_id}", METER)
+    if wait_s:
+        raise PageError(429, "slow", retry_after_s=wait_s)
+    verdict = visit.desk.choices.judge(situation.student_number, form.get("mot_de_passe", ""))
+    html = visit.render("_meter.html", verdict=verdict, broken={rule.value for rule in verdict.broken})
+    return JSONResponse({"strength": verdict.strength, "accepted": verdict.accepted, "html": html})
+
+
+@router.post("/compte/ouvrir", dependencies=[Depends(posted)])
+def open_account(visit: Visiting) -> Response:
+    """Who has an active account may look at it without changing the password."""
+    _, _, situation = _standing(visit)
+    if not situation.activated:
+        return visit.to("/mot-de-passe")
+    session_id = visit.desk.open_session(situation.student_number, "mail")
+    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
+    return visit.to("/compte")
+
+
+@router.get("/charte")
+def show_charter(visit: Visiting) -> Response:
+    """The charter, by itself."""
+    return visit.page("charter.html")
+
+
+def _granted(visit: Visit) -> tuple[str, str]:
+    found = granted(visit)
+    if found is None:
+        raise PageError(401, "grant")
+    return found
+
+
+def _standing(visit: Visit) -> tuple[str, str, Situation]:
+    """The proof's id, the grant and the student, if the proof still stands.
+
+    Raises:
+        PageError: it does not; the page says why, and what to do.
+    """
+    proof_id, grant = _granted(visit)
+    followed = visit.desk.proofs.standing(proof_id)
+    if followed.proof is None or followed.proof.student_number is None:
+        raise PageError(401, "grant")
+    if followed.state is not LinkState.GOOD:
+        raise PageError(410, followed.state.value)
+    situation = visit.desk.choices.situation(followed.proof.student_number)
+    if situation is None:
+        raise PageError(409, "not_yet")
+    return proof_id, grant, situation
+
+
+def _faults(form: dict[str, str], verdict: Verdict, situation: Situation) -> dict[str, str]:
+    faults = {}
+    if not form.get("mot_de_passe"):
+        faults["mot_de_passe"] = "empty"
+    elif not verdict.accepted:
+        faults["mot_de_passe"] = "policy"
+    elif form.get("mot_de_passe") != form.get("confirmation"):
+        faults["confirmation"] = "differs"
+    if not situation.activated and form.get("charte") != "oui":
+        faults["charte"] = "unread"
+    return faults
+
+
+def _page(situation: Situation, *, faults: dict[str, str], verdict: Verdict | None = None) -> dict[str, Any]:
+    broken = {rule.value for rule in verdict.broken} if verdict is not None else set()
+    return {"student": situation, "faults": faults, "verdict": verdict, "broken": broken}

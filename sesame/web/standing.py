@@ -1,0 +1,142 @@
+"""'Où en est mon compte ?': what a student is shown of each service. Tokens here, words in the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from pipeline.store.people import People
+from schemas.account import Account, Stage
+from sesame.diagnosis.person import TargetStatus, person_status
+from sesame.web.desk import Desk
+from sesame.web.expecting import Expected
+
+READY, UNDER_WAY, WAITING, DOWN, FAILED, NOT_YET = (
+    "ready",
+    "under_way",
+    "waiting",
+    "down",
+    "failed",
+    "not_yet",
+)
+_SHOWN: Final = {
+    "provisioned": READY,
+    "waiting": WAITING,
+    "retrying": UNDER_WAY,
+    "failed": FAILED,
+    "after": UNDER_WAY,
+    "down": DOWN,
+    "queued": UNDER_WAY,
+    "not_opened": NOT_YET,
+}
+DIRECTORY, CAS = "directory", "cas"
+NO_PASSWORD = "credential_needed"  # noqa: S105 - a reason, not a password
+
+
+@dataclass(frozen=True)
+class Course:
+    """A group of courses in Moodle (a cohort), and whether it is open."""
+
+    name: str
+    open: bool
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service, as the student sees it.
+
+    Attributes:
+        name: `cas`, or a target's.
+        state: ready, under_way, waiting, down, failed or not_yet.
+        since: when that began, if it is known.
+        reason: a token of what it waits for, or of what went wrong.
+        can_retry: whether the student may ask for it again.
+    """
+
+    name: str
+    state: str
+    since: datetime | None = None
+    reason: str | None = None
+    courses: tuple[Course, ...] = ()
+    expected: Expected | None = None
+    can_retry: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A student's account as its owner sees it. `complete`: every service is ready."""
+
+    student_number: str
+    login: str
+    mail: str
+    stage: str
+    shut: bool
+    mail_redirect: str | None
+    services: tuple[Service, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is ready."""
+        return all(service.state == READY for service in self.services)
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """How many services are ready, of how many."""
+        return sum(service.state == READY for service in self.services), len(self.services)
+
+
+def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected]) -> Standing | None:
+    """Where a student stands; None if there is no account under this number (yet)."""
+    status = person_status(desk.database, student_number, targets=desk.settings.targets, follows=desk.follows)
+    with desk.database.read() as connection:
+        account = People(desk.database).account(connection, student_number)
+    if status is None or account is None:
+        return None
+    asked = desk.choices.situation(student_number)
+    shown = dict(_SHOWN)
+    if asked is not None and asked.activated:  # the registry has not read it yet
+        shown["not_opened"] = UNDER_WAY
+    services = [_service(target, account, shown, expected) for target in status.targets]
+    return Standing(
+        student_number=student_number,
+        login=account.login,
+        mail=account.mail,
+        stage=account.stage,
+        shut=bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED),
+        mail_redirect=account.mail_redirect,
+        services=(*_login(services), *services),
+    )
+
+
+def _login(services: list[Service]) -> tuple[Service, ...]:
+    """CAS logs people in by the directory: it can be tried once the directory has the password."""
+    directory = next((service for service in services if service.name == DIRECTORY), None)
+    if directory is None:
+        return ()
+    if directory.reason == NO_PASSWORD:
+        return (Service(CAS, WAITING, directory.since, NO_PASSWORD),)
+    return (Service(CAS, directory.state, directory.since, expected=directory.expected),)
+
+
+def _service(
+    target: TargetStatus, account: Account, shown: Mapping[str, str], expected: Mapping[str, Expected]
+) -> Service:
+    state = shown.get(target.state, UNDER_WAY)
+    pending = set(target.pending)
+    courses: tuple[Course, ...] = ()
+    if target.target == "moodle":
+        courses = tuple(
+            Course(cohort.name, open=state in (READY, WAITING) and cohort.met and cohort.name not in pending)
+            for cohort in account.cohorts
+        )
+    return Service(
+        name=target.target,
+        state=state,
+        since=target.since,
+        reason=target.reason,
+        courses=courses,
+        expected=expected.get(target.target) if state == UNDER_WAY else None,
+        can_retry=target.state in ("failed", "retrying"),
+    )

@@ -1,0 +1,70 @@
+// What the pages do better with a script, and do without one. No library, nothing from elsewhere.
+"use strict";
+
+// Errors: the reader is taken to them.
+const errors = document.getElementById("erreurs");
+if (errors) errors.focus();
+
+// The password: shown on demand, and measured by the very check that it must pass.
+const form = document.querySelector("form[data-meter]");
+if (form) {
+  const field = form.elements.namedItem("mot_de_passe");
+  const again = form.elements.namedItem("confirmation");
+  const show = document.getElementById("montrer");
+  show.closest(".reveal").hidden = false;
+  show.addEventListener("change", () => {
+    for (const each of [field, again]) each.type = show.checked ? "text" : "password";
+  });
+
+  const box = form.querySelector(".meter");
+  const meter = box.querySelector("meter");
+  const words = document.getElementById("force");
+  let timer = 0;
+  let asked = 0;
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(measure, 350);
+  });
+
+  async function measure() {
+    const turn = ++asked;
+    box.hidden = field.value === "";
+    if (box.hidden) return;
+    const body = new URLSearchParams({ jeton: form.elements.namedItem("jeton").value, mot_de_passe: field.value });
+    const answer = await fetch(form.dataset.meter, { method: "POST", body, credentials: "same-origin" });
+    if (!answer.ok || turn !== asked) return;
+    const found = await answer.json();
+    meter.value = found.strength;
+    words.innerHTML = found.html; // made and escaped by the server, like the page itself
+  }
+}
+
+// A double click sends a form once.
+for (const each of document.querySelectorAll("form")) {
+  each.addEventListener("submit", (event) => {
+    if (each.dataset.sent) event.preventDefault();
+    each.dataset.sent = "1";
+    setTimeout(() => delete each.dataset.sent, 3000);
+  });
+}
+
+// Where the account stands: kept live.
+const state = document.getElementById("etat");
+if (state && window.EventSource) {
+  const spoken = document.getElementById("annonce");
+  const stream = new EventSource(state.dataset.flux);
+  const said = () => {
+    const line = state.querySelector("[data-annonce]");
+    return line ? line.textContent : "";
+  };
+  let before = said();
+  stream.addEventListener("etat", (event) => {
+    if (state.contains(document.activeElement) && document.activeElement !== document.body) return; // not under the reader's fingers
+    state.innerHTML = event.data; // made and escaped by the server, like the page itself
+    if (said() !== before) {
+      before = said();
+      spoken.textContent = before;
+    }
+  });
+  stream.addEventListener("fin", () => stream.close());
+}

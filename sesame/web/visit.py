@@ -1,0 +1,182 @@
+"""One request: the browser's language, session and form, and the pages that answer it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from pipeline.store.web_sessions import WebSession
+from sesame.web.addresses import Ip, client_address
+from sesame.web.desk import Desk
+from sesame.web.guard import BODY_BYTES_MAX
+from sesame.web.signing import FORM
+from sesame.web.wording import Spoken, spoken
+
+BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", "demande", "preuve"
+FORM_TOKEN: Final = "jeton"  # noqa: S105 - the field's name
+FIELDS_MAX: Final = 20
+MONTH_S: Final = 30 * 86_400
+
+
+class PageError(Exception):
+    """A request ends with a page that says why.
+
+    Args:
+        what: which text the page has: a token of `error.html`.
+        retry_after_s: for a slow-down.
+    """
+
+    def __init__(self, status: int, what: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.retry_after_s = retry_after_s
+
+
+@dataclass
+class Visit:
+    """One request, and what its answer will carry."""
+
+    request: Request
+    desk: Desk
+    language: Spoken
+    address: Ip
+    session: WebSession | None
+    browser: str
+    _cookies: list[tuple[str, str, int | None]] = field(default_factory=list)
+
+    # --- what it brings ---
+
+    def cookie(self, name: str) -> str | None:
+        """What the browser kept under this name."""
+        return self.request.cookies.get(_full(name, self.desk))
+
+    @property
+    def student(self) -> str:
+        """Whose session it is.
+
+        Raises:
+            PageError: nobody's: the page says how to come in.
+        """
+        if self.session is None:
+            raise PageError(401, "session")
+        return self.session.student_number
+
+    def again(self) -> str | None:
+        """Whose session it still is, looked at once more; None: it has ended."""
+        session = self.desk.session(self.cookie(SESSION))
+        return None if session is None else session.student_number
+
+    def slow_down(self) -> None:
+        """Count this form.
+
+        Raises:
+            PageError: there were too many from this address.
+        """
+        wait_s = self.desk.slow_down(self.address)
+        if wait_s:
+            raise PageError(429, "slow", retry_after_s=wait_s)
+
+    # --- what it gets ---
+
+    def keep(self, name: str, value: str, *, age_s: int | None = None) -> None:
+        """Let the browser keep this; without an age until it is closed."""
+        self._cookies.append((name, value, age_s))
+
+    def drop(self, name: str) -> None:
+        """Let the browser forget this."""
+        self._cookies.append((name, "", 0))
+
+    def page(self, template: str, status: int = 200, **context: Any) -> Response:
+        """Answer with a page."""
+        text = self.render(template, **context)
+        return self._with_cookies(HTMLResponse(text, status_code=status))
+
+    def render(self, template: str, **context: Any) -> str:
+        """The text of a page, or of a part of one."""
+        return self.desk.pages.render(
+            template,
+            self.language,
+            form_token=self.desk.signing.form_token(self.browser),
+            path=self.request.url.path,
+            session=self.session,
+            **{"student": None, **context},
+        )
+
+    def to(self, path: str) -> Response:
+        """Answer by sending the browser to another page of ours (303: it asks for it by GET)."""
+        return self._with_cookies(RedirectResponse(path, status_code=303))
+
+    def _with_cookies(self, response: Response) -> Response:
+        secure = self.desk.settings.portal.secure
+        for name, value, age_s in self._cookies:
+            response.set_cookie(
+                _full(name, self.desk),
+                value,
+                max_age=age_s,
+                secure=secure,
+                httponly=True,
+                samesite="lax",
+                path="/",
+            )
+        return response
+
+
+def _full(name: str, desk: Desk) -> str:
+    """The cookie's name: `__Host-` binds it to this host and to HTTPS (RFC 6265bis, 4.1.3.2)."""
+    return f"__Host-{name}" if desk.settings.portal.secure else name
+
+
+def visit_of(request: Request) -> Visit:
+    """This request."""
+    desk: Desk = request.app.state.desk
+    peer = request.client.host if request.client is not None else None
+    address = client_address(peer, request.headers.getlist("x-forwarded-for"), desk.proxies)
+    cookies = request.cookies
+    language = spoken(cookies.get(_full(LANGUAGE, desk)), request.headers.get("accept-language", ""))
+    session = desk.session(cookies.get(_full(SESSION, desk)))
+    browser = cookies.get(_full(BROWSER, desk), "")
+    visit = Visit(request, desk, language, address, session, browser)
+    if not browser:
+        visit.browser = desk.signing.new_browser()
+        visit.keep(BROWSER, visit.browser)
+    return visit
+
+
+async def posted(request: Request) -> dict[str, str]:
+    """The fields of a form; of a field that comes twice the last one.
+
+    Raises:
+        PageError: it is too large, not text, or was not made by a page of ours for this browser.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            raise PageError(413, "form")
+    try:
+        pairs = parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX
+        )
+    except ValueError as error:
+        raise PageError(400, "form") from error
+    fields = dict(pairs)
+    desk: Desk = request.app.state.desk
+    browser = request.cookies.get(_full(BROWSER, desk), "")
+    if not desk.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):
+        raise PageError(403, FORM)
+    return fields
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+Visiting = Annotated[Visit, Depends(visit_of)]
+Posted = Annotated[dict[str, str], Depends(posted)]

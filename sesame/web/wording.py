@@ -1,0 +1,98 @@
+"""The pages' languages: French is written in the templates, English stands in `locale/en.po`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Final, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from babel import negotiate_locale
+from babel.dates import format_date, format_time
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+
+Spoken = Literal["fr", "en"]
+LANGUAGES: Final[tuple[Spoken, ...]] = get_args(Spoken)
+LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
+
+
+class French(NullTranslations):
+    """French as the templates have it, with the blanks before double signs that no line may break at."""
+
+    def gettext(self, message: str) -> str:
+        """The text."""
+        return _spaced(message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        """The text for one or several: in French the plural begins at two."""
+        return _spaced(msgid2 if n > 1 else msgid1)
+
+
+def _spaced(text: str) -> str:
+    for sign in (":", ";", "?", "!"):
+        text = text.replace(f" {sign}", f"\u00a0{sign}")
+    return text
+
+
+@cache
+def translations(language: Spoken) -> NullTranslations:
+    """The translations from French into a language. Compiled when they are first used."""
+    if language == "fr":
+        return French()
+    with (LOCALE_FOLDER / f"{language}.po").open("rb") as file:
+        catalogue = read_po(file, locale=language)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def spoken(chosen: str | None, accepted: str) -> Spoken:
+    """The language of a page: the one that was chosen, else the first of the browser's that we have.
+
+    Args:
+        chosen: by the reader, on an earlier page.
+        accepted: the header `Accept-Language` (RFC 9110, 12.5.4).
+    """
+    if chosen in LANGUAGES:
+        return "en" if chosen == "en" else "fr"
+    parts = [(_weight(part), -place, _tag(part)) for place, part in enumerate(accepted.split(","))]
+    wanted = [tag for weight, _, tag in sorted(parts, reverse=True) if weight > 0]
+    return "en" if negotiate_locale(wanted, LANGUAGES, sep="-") == "en" else "fr"
+
+
+def _tag(part: str) -> str:
+    return part.partition(";")[0].strip()
+
+
+def _weight(part: str) -> float:
+    _, given, weight = part.partition("q=")
+    try:
+        return float(weight) if given else 1.0
+    except ValueError:
+        return 0.0
+
+
+def moment(at: datetime, now: datetime, language: Spoken, zone: ZoneInfo) -> str:
+    """A time as people say it: the hour, and the day if it is another one."""
+    local = at.astimezone(zone)
+    hour = format_time(local, "short", locale=language)
+    if local.date() == now.astimezone(zone).date():
+        return hour
+    return f"{format_date(local, 'long', locale=language)}, {hour}"
+
+
+def duration(seconds: float, language: Spoken) -> str:
+    """About how long: 8 s, 2 min, 3 h."""
+    minute, hour = 60, 3600
+    if seconds < 1:
+        return "moins d'une seconde" if language == "fr" else "less than a second"
+    if seconds < minute:
+        return f"{seconds:.0f} s"
+    if seconds < hour:
+        return f"{seconds / minute:.0f} min"
+    return f"{seconds / hour:.0f} h"

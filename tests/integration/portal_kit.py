@@ -1,0 +1,277 @@
+"""The students' pages on real sockets: HTTPS, a store, a registry, a mail server that keeps what comes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from sqlalchemy import select
+
+from consumers.registry import Registry
+from pipeline.eventlog.port import Record
+from pipeline.store import migrate
+from pipeline.store.database import Database
+from pipeline.store.mail_proofs import mail_proofs
+from pipeline.store.people import People
+from pipeline.store.tables import outbox
+from pipeline.vault import Vault, new_key
+from sandbox.process import free_port, wait_until
+from sandbox.smtp import MailSink
+from sandbox.tls import ThrowawayCA
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import Message, event_id, from_record, to_record
+from schemas.events import ActivationRequested, EnrolmentRecorded, Event
+from sesame.settings import Settings
+from sesame.web import Counted, Desk, Server
+from tests.unit.registry_kit import Clock, enrolled
+
+MAIL = "lea.martin@perso.example"
+GOOD = "Tournesol-42!Zèbre"
+CHEAP = {"memory_kib": 8_192, "passes": 1}
+
+_numbers = itertools.count(22_700_001)
+_sequences = itertools.count(1)
+
+
+@dataclass
+class Portal:
+    """One portal and its world, started by `with`; `wish` and `proofs` are settings of these sections.
+
+    Its clock stands still until a test moves it: messages leave without the random delay.
+    """
+
+    folder: Path
+    wish: dict[str, Any] = field(default_factory=dict)
+    proofs: dict[str, Any] = field(default_factory=lambda: {"delay_s_max": 0.0})
+    clock: Any = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.sink = MailSink(self.folder / "smtp")
+        self.port = free_port()
+        self.ca = ThrowawayCA(self.folder)
+        certificate = self.ca.issue("portal")
+        portal = {
+            "public_url": f"https://localhost:{self.port}",
+            "port": self.port,
+            "tls_cert_file": certificate.cert_file,
+            "tls_key_file": certificate.key_file,
+            **self.wish,
+        }
+        smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file, "timeout_s": 5.0}
+        self.settings = Settings(
+            data_dir=self.folder, portal=portal, smtp=smtp, activation=CHEAP, proofs=self.proofs
+        )
+        self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
+        migrate.upgrade(self.database)
+        self.keys = [new_key()]
+        self.vault = Vault(self.database, self.keys, clock=self.clock)
+        self.registry = Registry(self.database, self.vault, self.settings.registry)
+        self.troubles: list[str] = []
+        self.server = self._server()
+        self._offsets = itertools.count()
+
+    def _server(self) -> Server:
+        counted = Counted(trouble=self.troubles.append)
+        self.desk = Desk(self.settings, self.database, self.vault, self.keys, counted=counted)
+        return Server(self.desk)
+
+    def __enter__(self) -> Self:
+        self.sink.start()
+        self.server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.stop()
+        self.sink.stop()
+        self.database.close()
+
+    def restart(self) -> None:
+        """End the server and start another one on the same store."""
+        self.server.stop()
+        self.server = self._server()
+        self.server.start()
+
+    @property
+    def url(self) -> str:
+        """The pages' address."""
+        return self.settings.portal.public_url
+
+    # --- the registrar's and the registry's part ---
+
+    def apply(self, event: Event) -> None:
+        """Let the registry apply a fact."""
+        personal = not isinstance(event, EnrolmentRecorded)
+        topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL) if personal else catalogue.ENROLMENTS
+        identity = event_id(event.type, "test", str(next(self._offsets)))
+        self._handle(Message(identity, "/sesame/test", self.desk_time(), event), topic)
+
+    def _handle(self, message: Message, topic: str) -> None:
+        headers, value = to_record(message)
+        record = Record(topic, 0, 0, message.event.student_number, value, headers, 0)
+        with self.database.write() as connection:
+            self.registry.handle(connection, record, message)
+
+    def desk_time(self) -> datetime:
+        """The store's time, with a zone."""
+        return datetime.fromtimestamp(self.clock(), UTC)
+
+    def student(self, mail: str | None = MAIL, **more: Any) -> str:
+        """Enrol a new student; return the number."""
+        number = str(next(_numbers))
+        values = {"personal_mail": mail, "birth_name": f"Essai{number}", **more}
+        self.apply(enrolled(number, next(_sequences), **values))
+        return number
+
+    def active(self, mail: str = MAIL, **more: Any) -> str:
+        """A student who has activated before."""
+        number = self.student(mail, **more)
+        with self.database.write() as connection:
+            ref = self.vault.seal(connection, number, "password", "{ARGON2}x")
+        self.apply(ActivationRequested(student_number=number, credential_ref=ref))
+        return number
+
+    def said(self, number: str) -> list[Event]:
+        """What waits in the outbox about a student, the registry's own announcements apart."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(outbox).where(outbox.c.key == number).order_by(outbox.c.id)
+            ).all()
+        messages = [
+            from_record(row.key, tuple((n, v.encode()) for n, v in json.loads(row.headers)), row.value)
+            for row in rows
+        ]
+        return [message.event for message in messages if "account.changed" not in message.event.type]
+
+    def deliver(self, number: str) -> None:
+        """Let the registry read what the pages have said about a student."""
+        for event in self.said(number):
+            self.apply(event)
+
+    def person(self, number: str) -> Any:
+        """The registry's row."""
+        with self.database.read() as connection:
+            return People(self.database).known(connection, number)
+
+    # --- the student's part ---
+
+    @contextmanager
+    def browser(self, **headers: str) -> Iterator[Browser]:
+        """A browser without JavaScript and without anybody's cookies."""
+        context = ssl.create_default_context(cafile=str(self.ca.ca_file))
+        with httpx.Client(
+            base_url=self.url, verify=context, headers=headers, follow_redirects=True, timeout=20.0
+        ) as client:
+            yield Browser(client)
+
+    def message(self, number: str, *, count: int = 1) -> Letter:
+        """The newest message about a student, once there are so many."""
+        wait_until(lambda: len(self.letters(number)) >= count, f"message {count} about {number}", 20.0)
+        return self.letters(number)[-1]
+
+    def wait_for_trouble(self, *, more_than: int) -> None:
+        """Wait until the postman has complained more often than that."""
+        wait_until(lambda: len(self.troubles) > more_than, "the postman to complain", 20.0)
+
+    def wait_until_sent(self, number: str) -> None:
+        """Wait until every message about a student is noted as sent."""
+
+        def all_sent() -> bool:
+            query = select(mail_proofs.c.sent_at).where(mail_proofs.c.student_number == number)
+            with self.database.read() as connection:
+                return None not in connection.execute(query).scalars().all()
+
+        wait_until(all_sent, "the messages to be noted as sent", 20.0)
+
+    def letters(self, number: str) -> list[Letter]:
+        """The messages about a student."""
+        letters = [Letter(message) for message in self.sink.messages()]
+        return [letter for letter in letters if number in letter.text]
+
+
+@dataclass
+class Letter:
+    """One message, as its reader sees it."""
+
+    message: EmailMessage
+
+    @property
+    def text(self) -> str:
+        """The plain text."""
+        part = self.message.get_body(("plain",))
+        assert part is not None
+        return str(part.get_content())
+
+    @property
+    def html(self) -> str:
+        """The HTML."""
+        part = self.message.get_body(("html",))
+        assert part is not None
+        return str(part.get_content())
+
+    @property
+    def code(self) -> str:
+        """The code, as it is written: in two groups."""
+        found = re.search(r"^(\d{3} \d{3})\s*$", self.text, re.MULTILINE)
+        assert found is not None, self.text
+        return found[1]
+
+    @property
+    def link(self) -> str:
+        """The link."""
+        found = re.search(r"https?://\S+", self.text)
+        assert found is not None, self.text
+        return found[0]
+
+
+@dataclass
+class Browser:
+    """Follows links and sends forms, as a page without scripts does."""
+
+    client: httpx.Client
+    page: httpx.Response = field(init=False)
+
+    def get(self, path: str) -> httpx.Response:
+        """Open a page."""
+        self.page = self.client.get(path)
+        return self.page
+
+    def send(self, action: str, **fields: str) -> httpx.Response:
+        """Send the form of the present page that goes there."""
+        form = re.search(rf'<form method="post" action="{action}".*?</form>', self.page.text, re.DOTALL)
+        assert form is not None, f"no form to {action} on {self.page.url}:\n{self.page.text[:3000]}"
+        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0]))
+        self.page = self.client.post(action, data={**hidden, **fields}, headers={"Origin": self.origin})
+        return self.page
+
+    @property
+    def origin(self) -> str:
+        """Where our pages come from."""
+        return str(self.client.base_url).rstrip("/")
+
+    def ask(self, number: str, mail: str = MAIL) -> httpx.Response:
+        """Ask for a message."""
+        self.get("/")
+        return self.send("/demande", numero=number, courriel=mail)
+
+    def choose(
+        self, password: str = GOOD, *, again: str | None = None, charter: bool = True
+    ) -> httpx.Response:
+        """Choose a password on the page that asks for one."""
+        more = {"charte": "oui"} if charter else {}
+        return self.send(
+            "/mot-de-passe", mot_de_passe=password, confirmation=password if again is None else again, **more
+        )

@@ -1,0 +1,290 @@
+"""Activation and forgotten passwords by the students' pages, on HTTPS and SMTP, without a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import select
+
+from pipeline.store.charters import charter_acceptances
+from pipeline.store.mail_proofs import mail_proofs
+from producers.activation.hashing import Hasher, HashingSettings
+from schemas.events import ActivationRequested, CredentialChanged
+from tests.integration.portal_kit import CHEAP, GOOD, MAIL, Portal
+from tests.unit.registry_kit import cancelled, enrolled
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """One portal for this file: each test has students of its own."""
+    with Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000}) as portal:
+        yield portal
+
+
+def test_a_student_activates_by_the_code_and_sees_the_login_at_once(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        assert "Consultez votre messagerie" in browser.ask(number).text
+        code = portal.message(number).code
+        assert "Choisissez votre mot de passe" in browser.send("/code", code=code).text
+        page = browser.choose()
+    situation = portal.desk.choices.situation(number)
+    assert situation is not None
+    assert page.url.path == "/compte"
+    assert situation.login in page.text
+    (event,) = portal.said(number)
+    assert isinstance(event, ActivationRequested)
+    assert event.language == "fr"
+    sealed = portal.vault.open(event.credential_ref or "")
+    assert sealed is not None
+    assert Hasher(HashingSettings(**CHEAP)).matches(sealed, GOOD)
+    with portal.database.read() as connection:
+        accepted = connection.execute(
+            select(charter_acceptances).where(charter_acceptances.c.student_number == number)
+        ).one()
+    assert accepted.charter == portal.settings.portal.charter
+
+
+def test_a_student_activates_by_the_link_in_another_browser(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+    with portal.browser(**{"Accept-Language": "en"}) as phone:
+        page = phone.get(portal.message(number).link)
+        assert number in page.text
+        assert "Choose your password" in phone.send("/lien").text
+        assert phone.choose().url.path == "/compte"
+    (event,) = portal.said(number)
+    assert isinstance(event, ActivationRequested)
+    assert event.language == "en"
+
+
+def test_a_mail_scanner_that_follows_the_link_uses_nothing_up(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+        with portal.browser() as scanner:
+            for _ in range(3):
+                assert scanner.get(letter.link).status_code == 200
+            assert scanner.client.head(letter.link).status_code in (200, 405)
+        assert browser.send("/code", code=letter.code).url.path == "/mot-de-passe"
+
+
+def test_the_message_is_text_and_html_in_the_language_of_the_page(portal: Portal) -> None:
+    number, other = portal.student(), portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+    with portal.browser(**{"Accept-Language": "en-GB,fr;q=0.5"}) as browser:
+        browser.ask(other)
+    french, english = portal.message(number), portal.message(other)
+    assert french.message["Subject"] == "Activez votre compte universitaire"
+    assert english.message["Subject"] == "Activate your university account"
+    assert french.message["Content-Language"] == "fr"
+    assert french.message["Auto-Submitted"] == "auto-generated"
+    assert french.message["To"] == MAIL
+    for letter in (french, english):
+        assert f'href="{letter.link}"' in letter.html
+        assert letter.code in letter.html
+        assert letter.link.startswith(portal.url + "/lien/")
+
+
+def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as before:
+        before.ask(number)
+        before.send("/code", code=portal.message(number).code)
+        before.choose()
+        portal.deliver(number)
+        with portal.browser() as waiting:
+            waiting.ask(number)
+            old = portal.message(number, count=2)
+        with portal.browser() as again:
+            again.ask(number)
+            letter = portal.message(number, count=3)
+            assert letter.message["Subject"] == "Votre mot de passe universitaire"
+            page = again.send("/code", code=letter.code)
+            assert "Choisissez un nouveau mot de passe" in page.text
+            assert "charte" not in page.text.partition("<footer")[0]
+            assert again.choose("Marguerite-77-Zébu!").url.path == "/compte"
+        assert before.get("/compte").status_code == 401
+    assert [type(event) for event in portal.said(number)] == [ActivationRequested, CredentialChanged]
+    with portal.browser() as late:
+        page = late.get(old.link)
+        assert page.status_code == 410
+        assert "Ce lien ne vaut plus" in page.text
+
+
+def test_an_active_account_may_be_looked_at_without_a_new_password(portal: Portal) -> None:
+    number = portal.active()
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        assert browser.send("/compte/ouvrir").url.path == "/compte"
+    assert portal.said(number) == []
+
+
+def test_a_used_link_says_so_and_offers_a_new_one(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+        browser.send("/code", code=letter.code)
+        browser.choose()
+    with portal.browser() as other:
+        page = other.get(letter.link)
+        assert (page.status_code, "Ce lien a déjà servi" in page.text) == (410, True)
+        assert other.send("/lien/nouveau").url.path == "/code"
+        fresh = portal.message(number, count=2)
+        assert other.send("/code", code=fresh.code).url.path == "/mot-de-passe"
+
+
+def test_an_expired_link_explains_itself_and_offers_a_new_one(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+        portal.clock.now += 25 * HOUR_S
+        page = browser.get(letter.link)
+        assert (page.status_code, "Ce lien a expiré" in page.text) == (410, True)
+        browser.send("/lien/nouveau")
+        fresh = portal.message(number, count=2)
+        assert fresh.message["To"] == MAIL
+        assert browser.send("/code", code=fresh.code).url.path == "/mot-de-passe"
+
+
+def test_an_expired_code_is_wrong_and_its_message_s_link_says_why(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+        portal.clock.now += 25 * HOUR_S
+        assert browser.send("/code", code=letter.code).status_code == 422
+        assert "expiré" in browser.get(letter.link).text
+
+
+def test_a_link_that_was_cut_is_not_known(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        page = browser.get(portal.message(number).link[:-1])
+        assert (page.status_code, "n'est pas reconnu" in page.text) == (404, True)
+
+
+def test_two_tabs_and_a_double_click_come_to_one_password(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        form = browser.page
+        assert browser.choose().url.path == "/compte"
+        browser.page = form  # the other tab, or the second click
+        assert browser.choose("Marguerite-77-Zébu!").url.path == "/compte"
+        (event,) = portal.said(number)
+        portal.clock.now += 600.0
+        browser.page = form  # the back button, later
+        page = browser.choose("Marguerite-77-Zébu!")
+        assert (page.status_code, "Ce lien a déjà servi" in page.text) == (410, True)
+        assert browser.get("/mot-de-passe").status_code == 410
+    assert portal.said(number) == [event]
+
+
+@pytest.mark.parametrize(
+    ("password", "again", "charter", "said"),
+    [
+        ("azerty", "azerty", True, "ne suit pas les règles"),
+        ("Essai{number}!Zq", "Essai{number}!Zq", True, "ne suit pas les règles"),
+        ("", "", True, "Choisissez un mot de passe."),
+        (GOOD, GOOD + "x", True, "ne sont pas les mêmes"),
+        (GOOD, GOOD, False, "acceptez-la pour activer"),
+    ],
+)
+def test_a_password_is_refused_with_the_reason_beside_its_field(
+    portal: Portal, password: str, again: str, charter: bool, said: str
+) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        filled = password.format(number=number)
+        page = browser.choose(filled, again=again.format(number=number), charter=charter)
+        assert page.status_code == 422
+        assert said in page.text
+        assert "aria-invalid=true" in page.text
+        assert not filled or filled not in page.text
+        assert browser.choose().url.path == "/compte"
+    assert len(portal.said(number)) == 1
+
+
+def test_two_students_who_share_an_address_each_get_their_own(portal: Portal) -> None:
+    one, other = portal.student("famille@perso.example"), portal.student("famille@perso.example")
+    with portal.browser() as browser, portal.browser() as elsewhere:
+        browser.ask(one, "famille@perso.example")
+        elsewhere.ask(other, "Famille@Perso.example")
+        first, second = portal.message(one), portal.message(other)
+        assert browser.send("/code", code=second.code).status_code == 422
+        assert browser.send("/code", code=first.code).url.path == "/mot-de-passe"
+        assert f"n° {one}" in browser.page.text
+        assert f"n° {other}" in elsewhere.send("/code", code=second.code).text
+
+
+def test_the_address_of_the_newest_registrar_s_fact_is_the_only_one(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        old = portal.message(number)
+        portal.apply(enrolled(number, 10**9, personal_mail="nouvelle@perso.example", birth_name="Martin"))
+        assert browser.send("/renvoyer").url.path == "/code"
+        fresh = portal.message(number, count=2)
+        assert (old.message["To"], fresh.message["To"]) == (MAIL, "nouvelle@perso.example")
+
+
+def test_a_student_whom_the_registrar_cancels_in_the_middle_is_kept_waiting(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        portal.apply(cancelled(number, 10**9))
+        assert browser.choose().url.path == "/compte"
+    portal.deliver(number)
+    assert portal.person(number).activated_at is not None
+
+
+def test_the_mail_server_is_away_and_the_message_comes_when_it_is_back(portal: Portal) -> None:
+    number, before = portal.student(), len(portal.troubles)
+    portal.sink.kill()
+    try:
+        with portal.browser() as browser:
+            assert browser.ask(number).url.path == "/code"
+            portal.wait_for_trouble(more_than=before)
+    finally:
+        portal.sink.start()
+    portal.clock.now += 600.0
+    assert portal.message(number).code
+
+
+def test_an_address_that_is_refused_for_good_is_not_tried_again_and_nobody_is_quoted(portal: Portal) -> None:
+    number, before = portal.student("refuse.moi@perso.example"), len(portal.troubles)
+    with portal.browser() as browser:
+        browser.ask(number, "refuse.moi@perso.example")
+        portal.wait_for_trouble(more_than=before)
+    with portal.database.read() as connection:
+        row = connection.execute(select(mail_proofs).where(mail_proofs.c.student_number == number)).one()
+    assert (row.send_at, row.letter, row.sent_at) == (None, None, None)
+    assert "refuse.moi" not in portal.troubles[-1]
+
+
+def test_what_was_sent_is_erased_and_the_store_holds_neither_code_nor_link(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+    portal.wait_until_sent(number)
+    portal.database.engine.dispose()
+    stored = b"".join(path.read_bytes() for path in portal.folder.glob("store.db*"))
+    secret = letter.link.rpartition(".")[2]
+    assert secret.encode() not in stored
+    assert letter.code.replace(" ", "").encode() not in stored

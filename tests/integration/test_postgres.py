@@ -1,0 +1,255 @@
+"""A PostgreSQL server that goes away, hangs up, only reads or is not who it says: nothing is lost."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import insert, make_url, select
+
+from pipeline.store import migrate
+from pipeline.store.database import Database, StoreUnavailable
+from pipeline.store.tables import timers
+from sandbox.postgres import Postgres
+from sandbox.process import wait_until
+from sandbox.tls import ThrowawayCA
+from sesame.checks import State, checks_for, examine
+from sesame.settings import Settings, StoreSettings
+from tests import stores
+from tests.conftest import require_service
+from tests.unit import facts_kit
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Postgres]:
+    """A server for these tests, which do to it what others must not meet."""
+    with require_service(lambda: Postgres(fsync=False, settings={"timezone": "Asia/Kolkata"})) as running:
+        yield running
+
+
+@pytest.fixture
+def name(server: Postgres) -> Iterator[str]:
+    """A migrated database of a test's own."""
+    name = f"test_{secrets.token_hex(4)}"
+    with closing(Database(server.create(name))) as database:
+        migrate.upgrade(database)
+    yield name
+    server.drop(name)
+
+
+@pytest.fixture
+def database(server: Postgres, name: str) -> Iterator[Database]:
+    with closing(Database(server.url(name))) as database:
+        yield database
+
+
+def put(database: Database, number: str) -> None:
+    with database.write() as connection:
+        connection.execute(insert(timers).values(kind="test", student_number=number, due_at=1.0))
+
+
+def kept(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.scalars(select(timers.c.student_number).order_by(timers.c.id)))
+
+
+# --- a connection that drops --------------------------------------------------------------------------
+
+
+def test_a_connection_that_drops_in_the_middle_is_a_transient_error_and_leaves_nothing_behind(
+    server: Postgres, name: str, database: Database
+) -> None:
+    def cut_off() -> None:
+        with database.write() as connection:
+            connection.execute(insert(timers).values(kind="test", student_number="A", due_at=1.0))
+            assert server.hang_up(name) == 1
+            connection.execute(insert(timers).values(kind="test", student_number="B", due_at=1.0))
+
+    with pytest.raises(StoreUnavailable, match="the connection was lost: terminating connection"):
+        cut_off()
+    put(database, "C")
+    assert kept(database) == ["C"]
+
+
+def test_a_connection_that_drops_before_the_commit_is_a_transient_error_too(
+    server: Postgres, name: str, database: Database
+) -> None:
+    def cut_off() -> None:
+        with database.write() as connection:
+            connection.execute(insert(timers).values(kind="test", student_number="A", due_at=1.0))
+            server.hang_up(name)
+
+    with pytest.raises(StoreUnavailable):
+        cut_off()
+    assert kept(database) == []
+
+
+def test_connections_that_dropped_while_nobody_used_them_are_not_noticed(
+    server: Postgres, name: str, database: Database
+) -> None:
+    put(database, "A")
+    assert server.hang_up(name) >= 1
+    put(database, "B")
+    assert kept(database) == ["A", "B"]
+
+
+def test_facts_are_applied_once_and_in_order_however_often_the_server_hangs_up(
+    server: Postgres, name: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.facts.PAUSE_S", 0.02)
+    desk = facts_kit.Desk(tmp_path, database)
+    numbers = [f"{number:04}" for number in range(600)]
+    with closing(desk):
+        for number in numbers:
+            desk.say(number)
+        desk.start()
+        for _ in range(6):
+            server.hang_up(name)
+            before = len(desk.handler.seen)
+            desk.until(lambda before=before: len(desk.handler.seen) > before or len(desk.kept()) == 600)  # type: ignore[misc]
+        desk.until(lambda: len(desk.kept()) == 600)
+        desk.stop()
+        assert desk.kept() == numbers
+        assert desk.letters() == []
+        assert desk.lag() == 0
+        assert all("connection" in each or "database" in each for each in desk.observer.troubles)
+
+
+def test_a_server_that_is_killed_and_comes_back_has_all_that_was_acknowledged(own_postgres: Postgres) -> None:
+    with closing(Database(own_postgres.url())) as database:
+        migrate.upgrade(database)
+        acknowledged: list[str] = []
+        stop = threading.Event()
+
+        def write() -> None:
+            for number in range(10_000):
+                if stop.is_set():
+                    return
+                with suppress(StoreUnavailable):
+                    put(database, f"{number:05}")
+                    acknowledged.append(f"{number:05}")
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            wait_until(lambda: len(acknowledged) > 50, "some writes")
+            own_postgres.kill()
+            before = len(acknowledged)
+            with pytest.raises(StoreUnavailable, match=r"refused|lost|closed|failed"):
+                kept(database)
+            own_postgres.start()
+            wait_until(lambda: len(acknowledged) > before + 20, "writes after the crash", 30.0)
+        finally:
+            stop.set()
+            writer.join(30.0)
+        assert set(acknowledged) <= set(kept(database))
+
+
+# --- a server that only reads --------------------------------------------------------------------------
+
+
+def test_a_database_that_only_reads_stops_the_facts_and_buries_none(
+    server: Postgres, name: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.facts.PAUSE_S", 0.02)
+    desk = facts_kit.Desk(tmp_path, database)
+    with closing(desk):
+        server.make_read_only(name)
+        desk.say("A")
+        desk.start()
+        desk.until(lambda: any("read-only transaction" in each for each in desk.observer.troubles))
+        assert desk.observer.states[-1] == "down"
+        server.make_read_only(name, read_only=False)
+        desk.until(lambda: desk.kept() == ["A"])
+        desk.stop()
+        assert desk.letters() == []
+
+
+def test_a_database_that_only_reads_is_told_with_its_remedy(
+    server: Postgres, name: str, database: Database
+) -> None:
+    server.make_read_only(name)
+    with pytest.raises(StoreUnavailable, match="read-only transaction") as refused:
+        put(database, "A")
+    assert "primary" in refused.value.remedy
+    assert kept(database) == []
+
+
+def test_a_database_that_was_never_migrated_is_no_fault_of_the_facts(server: Postgres) -> None:
+    bare = f"test_{secrets.token_hex(4)}"
+    with (
+        closing(Database(server.create(bare))) as database,
+        pytest.raises(StoreUnavailable, match="does not exist") as refused,
+    ):
+        put(database, "A")
+    assert "sesame migrate" in refused.value.remedy
+    server.drop(bare)
+
+
+# --- who it is, and who we are -------------------------------------------------------------------------
+
+
+def test_the_servers_certificate_is_verified_and_another_ca_s_is_refused(
+    server: Postgres, name: str, tmp_path: Path
+) -> None:
+    verified = server.url(name, sslmode="verify-full", sslrootcert=str(server.ca_file))
+    with closing(Database(verified)) as database, database.read() as connection:
+        row = connection.exec_driver_sql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").one()
+        assert row == (True,)
+    stranger = server.url(name, sslmode="verify-full", sslrootcert=str(ThrowawayCA(tmp_path).ca_file))
+    for refused in (stranger, server.url(name, sslmode="verify-full")):
+        with closing(Database(refused)) as database, pytest.raises(StoreUnavailable, match="certificate"):
+            kept(database)
+
+
+def test_a_wrong_password_is_told_without_telling_it(server: Postgres, name: str) -> None:
+    wrong = make_url(server.url(name)).set(password="not-the-pa55word")
+    with (
+        closing(Database(wrong.render_as_string(hide_password=False))) as database,
+        pytest.raises(StoreUnavailable, match="password authentication failed") as refused,
+    ):
+        kept(database)
+    assert "pa55word" not in str(refused.value)
+
+
+def test_the_server_s_time_zone_does_not_move_the_time(database: Database) -> None:
+    with database.read() as connection:
+        row = connection.exec_driver_sql("SHOW timezone").one()
+        assert row == ("UTC",)
+        assert database.now(connection) == pytest.approx(time.time(), abs=60)
+
+
+def test_the_doctor_says_what_is_wrong_with_the_server(server: Postgres, name: str, tmp_path: Path) -> None:
+    def finding(database: str) -> tuple[State, str, bool]:
+        password = tmp_path / "password"
+        password.touch(mode=0o600)
+        password.write_text(server.password(), encoding="ascii")
+        url = SecretStr(f"postgresql://sesame@127.0.0.1:{server.port}/{database}")
+        settings = Settings(data_dir=tmp_path, store=StoreSettings(url=url, password_file=password))
+        found = examine(next(check for check in checks_for(settings) if check.name == "store"))
+        assert server.password() not in found.text
+        return found.state, found.text, found.down
+
+    ok = f"postgresql+psycopg://sesame:***@127.0.0.1:{server.port}/{name} is at revision {migrate.head()}"
+    assert finding(name)[:2] == (State.OK, ok)
+    server.make_read_only(name)
+    assert finding(name) == (State.FAIL, "the database is set read-only", True)
+    assert finding("nowhere")[0] is State.FAIL
+
+
+def test_the_address_in_the_environment_wins(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(stores.ADDRESS, server.url("postgres", user="admin"))
+    with stores.server() as elsewhere:
+        assert isinstance(elsewhere, stores.Elsewhere)
+        shelf = stores.Shelf(elsewhere)
+        with closing(Database(shelf.empty())) as database:
+            put(database, "A")
+        with closing(Database(shelf.empty())) as database:
+            assert kept(database) == []
+        shelf.close()

@@ -1,0 +1,155 @@
+"""The databases that every test of the store runs on: SQLite's file and a real PostgreSQL server.
+
+PostgreSQL comes from the first of these: the address in `TEST_POSTGRES_URL` (an administrator's, of a server
+made for tests: databases come and go there), the installed programs, a container where Docker is.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import make_url
+
+from pipeline.store import feeds, migrate  # noqa: F401  # feeds: its tables belong to the metadata too
+from pipeline.store.database import Database
+from pipeline.store.tables import metadata
+from sandbox.postgres import Postgres
+from sandbox.process import MissingServer
+
+ADDRESS = "TEST_POSTGRES_URL"
+IMAGE = "POSTGRES_IMAGE"
+DEFAULT_IMAGE = "postgres:17"
+
+_TABLES = [table.name for table in metadata.sorted_tables]
+
+
+class Server(Protocol):
+    """Where databases can be made: the sandbox's server is one."""
+
+    def create(self, database: str, *, template: str = "template0") -> str:
+        """Create a database; its address."""
+
+    def drop(self, database: str) -> None:
+        """Remove it, whoever is connected."""
+
+    def hang_up(self, database: str = "sesame") -> int:
+        """End every connection to it."""
+
+
+class Elsewhere:
+    """A server that somebody else has started, at an administrator's address."""
+
+    def __init__(self, url: str) -> None:
+        self._url = make_url(url)
+
+    def create(self, database: str, *, template: str = "template0") -> str:
+        """Create a database; its address."""
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._run(statement.format(sql.Identifier(database), sql.Identifier(template)))
+        return self._url.set(database=database).render_as_string(hide_password=False)
+
+    def drop(self, database: str) -> None:
+        """Remove it, whoever is connected."""
+        self._run(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database)))
+
+    def hang_up(self, database: str = "sesame") -> int:
+        """End every connection to it."""
+        ending = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = {}"
+        return self._run(sql.SQL(ending).format(sql.Literal(database)))
+
+    def _run(self, statement: sql.Composed) -> int:
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            return connection.execute(statement).rowcount
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """A PostgreSQL server for as long as the tests run.
+
+    Raises:
+        MissingServer: there is no address, no program and no Docker.
+    """
+    if address := os.environ.get(ADDRESS):
+        yield Elsewhere(address)
+        return
+    try:
+        own = Postgres(fsync=False)
+    except MissingServer as missing:
+        with container(missing) as elsewhere:
+            yield elsewhere
+        return
+    with own:
+        yield own
+
+
+@contextmanager
+def container(missing: MissingServer) -> Iterator[Server]:
+    """A server in a container, by testcontainers.
+
+    Raises:
+        MissingServer: the given one, if there is no Docker.
+    """
+    from testcontainers.postgres import PostgresContainer
+
+    try:
+        made = PostgresContainer(os.environ.get(IMAGE, DEFAULT_IMAGE), driver=None)
+    except Exception as error:
+        raise missing from error
+    with made as running:
+        yield Elsewhere(running.get_connection_url())
+
+
+class Shelf:
+    """One PostgreSQL database in the form that this version wants, emptied before each test that gets it."""
+
+    def __init__(self, postgres: Server) -> None:
+        self._postgres = postgres
+        self._name = f"sesame_{secrets.token_hex(4)}"
+        self._url = postgres.create(self._name)
+        with closing(Database(self._url)) as database:
+            migrate.upgrade(database)
+
+    def empty(self) -> str:
+        """Its address, once nobody is connected and no row is left."""
+        self._postgres.hang_up(self._name)
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            tables = sql.SQL(", ").join(map(sql.Identifier, _TABLES))
+            connection.execute(sql.SQL("TRUNCATE {} RESTART IDENTITY").format(tables))
+        return self._url
+
+    def close(self) -> None:
+        """Drop it."""
+        self._postgres.drop(self._name)
+
+
+class Template:
+    """An SQLite database in the form that this version wants, to be copied: migrating takes longer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "template.db"
+        with closing(Database(f"sqlite:///{self._file}")) as database:
+            migrate.upgrade(database)
+
+    def copy(self, file: Path) -> str:
+        """The address of a copy."""
+        shutil.copyfile(self._file, file)
+        file.chmod(0o600)
+        return f"sqlite:///{file}"
+
+
+def sqlite_store(folder: Path) -> str:
+    """The address of a new SQLite database in `folder`, for tests that are not about the store."""
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"sqlite:///{folder / 'store.db'}"
+    with closing(Database(url)) as database:
+        migrate.upgrade(database)
+    return url
