@@ -21,6 +21,7 @@ class Topic:
     carries: str
 
 
+_REGISTRAR = (e.EnrolmentRecorded, e.EnrolmentCancelled, e.TeachingsRecorded)
 _FACTS = (
     e.ActivationRequested,
     e.CredentialChanged,
@@ -44,7 +45,7 @@ BULK = ".bulk"
 TOPICS: dict[str, Topic] = {
     topic.name: topic
     for topic in (
-        Topic(ENROLMENTS, (e.EnrolmentRecorded, e.EnrolmentCancelled), 14 * DAY_S, True, "registrar's facts"),
+        Topic(ENROLMENTS, _REGISTRAR, 14 * DAY_S, True, "registrar's facts"),
         Topic(ACTIVATIONS, _FACTS, 30 * DAY_S, False, "acts of persons"),
         Topic(ACTIVATIONS + BULK, _FACTS, 30 * DAY_S, False, "acts on many at once"),
         Topic(ACCOUNTS, (e.AccountChanged,), 30 * DAY_S, False, "whom, and which version"),

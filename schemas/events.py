@@ -38,6 +38,8 @@ from schemas.scalars import (
 )
 
 TYPE_PREFIX = "fr.sesame."
+TEACHINGS_MAX = 500
+"""How many teaching units and groups a student may have in one year."""
 
 
 class Event(Model):
@@ -62,18 +64,23 @@ class Event(Model):
 
 
 class RegistrarFact(Event):
-    """What the registrar says of one enrolment: one student, one year, one version of a programme step."""
+    """What the registrar says of one student in one academic year."""
 
     source: Token = Field(description="The registrar's feed that this comes from, e.g. `apogee`.")
     source_sequence: Count = Field(
-        description="Grows with each fact of this source. Per student and step the highest one wins."
+        description="Grows with each fact of this source. Of facts about the same the highest one wins."
     )
     year: Year = Field(description="Academic year: 2026 means 2026–2027.")
+
+
+class EnrolmentFact(RegistrarFact):
+    """What the registrar says of one enrolment: one student, one year, one version of a programme step."""
+
     step: Code = Field(description="Programme step (étape), e.g. `L1INFO`.")
     step_version: Code = Field(description="Version of the step (version d'étape), e.g. `261`.")
 
 
-class EnrolmentRecorded(RegistrarFact):
+class EnrolmentRecorded(EnrolmentFact):
     """The registrar holds this enrolment, in this state. The highest source sequence of a step wins."""
 
     model_config = ConfigDict(
@@ -111,11 +118,36 @@ class EnrolmentRecorded(RegistrarFact):
         return self
 
 
-class EnrolmentCancelled(RegistrarFact):
+class EnrolmentCancelled(EnrolmentFact):
     """The registrar no longer holds this enrolment."""
 
     type: ClassVar[str] = "fr.sesame.enrolment.cancelled.v1"
     reason: Token = Field(description="Why, e.g. `cancelled` or `gone_from_export`.")
+
+
+class Teaching(Model):
+    """A teaching unit that a student follows, and the group in which they do; one per unit and group."""
+
+    element: Code = Field(description="Teaching unit (élément pédagogique, UE), e.g. `INF101`.")
+    group: Code | None = Field(None, description="Group, e.g. `TD2`. Absent: the unit has none.")
+    label: Text | None = Field(None, description="Name of the unit, for people.")
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells it from the student's others of the year: the unit and the group."""
+        return self.element, self.group or ""
+
+
+class TeachingsRecorded(RegistrarFact):
+    """All the teaching units and groups that this source holds of a student in a year; an empty list: none.
+
+    The whole list, so that the newest fact alone says what is so. Lists of several sources add up.
+    """
+
+    type: ClassVar[str] = "fr.sesame.teachings.recorded.v1"
+    teachings: tuple[Teaching, ...] = Field(
+        max_length=TEACHINGS_MAX, description="The whole list, in any order."
+    )
 
 
 # --- acts of students and operators ---------------------------------------------------------------
@@ -378,6 +410,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     for model in (
         EnrolmentRecorded,
         EnrolmentCancelled,
+        TeachingsRecorded,
         ActivationRequested,
         CredentialChanged,
         PreferenceChanged,

@@ -29,7 +29,7 @@ that they do not know. Times are RFC 3339 with a zone, durations are in seconds.
 
 def page() -> str:
     """The page, in Markdown."""
-    return "\n".join([_HEAD, *_topics(), *_components(), *_types(), *_vocabularies()])
+    return "\n".join([_HEAD, *_topics(), *_components(), *_types(), *_definitions()])
 
 
 def _anchor(model: type[e.Event]) -> str:
@@ -71,23 +71,34 @@ def _types() -> Iterator[str]:
         yield f"### {_short(model)}\n"
         yield " ".join(inspect.cleandoc(model.__doc__ or "").split()) + "\n"
         yield f"CloudEvents type `{model.type}`, schema `schemas/json/{file_name(model)}`.\n"
-        yield "| Field | Type | Required | Meaning |"
-        yield "|---|---|---|---|"
-        for name, field in schema["properties"].items():
-            required = _yes(name in schema.get("required", ()))
-            yield f"| `{name}` | {_type(field)} | {required} | {field['description']} |"
-        yield ""
+        yield from _fields(schema)
 
 
-def _vocabularies() -> Iterator[str]:
-    yield "## Vocabularies\n"
+def _fields(schema: dict[str, Any]) -> Iterator[str]:
+    yield "| Field | Type | Required | Meaning |"
+    yield "|---|---|---|---|"
+    for name, field in schema["properties"].items():
+        required = _yes(name in schema.get("required", ()))
+        yield f"| `{name}` | {_type(field)} | {required} | {field['description']} |"
+    yield ""
+
+
+def _definitions() -> Iterator[str]:
+    """What several fields may be made of: objects, and vocabularies."""
     found: dict[str, dict[str, Any]] = {}
     for model in e.EVENT_TYPES.values():
         found |= schema_of(model).get("$defs", {})
-    for name, definition in sorted(found.items()):
-        yield f"### {name}\n"
-        yield " ".join(definition["description"].split()) + "\n"
-        yield ", ".join(f"`{value}`" for value in definition["enum"]) + "\n"
+    for title, key in (("Parts", "properties"), ("Vocabularies", "enum")):
+        yield f"## {title}\n"
+        for name, definition in sorted(found.items()):
+            if key in definition:
+                yield f"### {name}\n"
+                yield " ".join(definition["description"].split()) + "\n"
+                yield from _fields(definition) if key == "properties" else _words(definition)
+
+
+def _words(definition: dict[str, Any]) -> Iterator[str]:
+    yield ", ".join(f"`{value}`" for value in definition["enum"]) + "\n"
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""Which Moodle cohorts are the pipeline's own: those that a template makes of an enrolment ever known.
+"""Which Moodle cohorts are the pipeline's own: those that a template makes of an enrolment, or of a teaching
+unit and group, ever known.
 
 A cohort that merely looks like one (`club-2026`) belongs to somebody else, and nobody is ever removed from
 it. So the names are made, as the registry makes them, and compared whole: nothing is guessed from a pattern,
@@ -19,6 +20,8 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from consumers.registry.settings import COHORT_FIELDS
+from pipeline.store import teachings
 from pipeline.store.database import Database
 from pipeline.store.tables import enrolments
 from schemas.account import Enrolment
@@ -40,8 +43,9 @@ class ManagedCohorts:
         self, database: Database, templates: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._database = database
-        self._templates = tuple(templates)
-        self._in_full = not all(_fields(template) <= _KEY_FIELDS for template in templates)
+        self._taught = tuple(each for each in templates if not _fields(each) <= COHORT_FIELDS)
+        self._templates = tuple(each for each in templates if each not in self._taught)
+        self._in_full = not all(_fields(template) <= _KEY_FIELDS for template in self._templates)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._known: set[str] = set()
@@ -63,12 +67,16 @@ class ManagedCohorts:
             return idnumber in self._known
 
     def _made(self) -> Iterator[str]:
-        """Every name that the templates make of the enrolments on record."""
+        """Every name that the templates make of the enrolments and teachings on record."""
         columns: list[Any] = [enrolments.c.year, enrolments.c.step, enrolments.c.step_version]
         if self._in_full:
             columns.append(enrolments.c.document)
         with self._database.read() as connection:
-            rows = connection.execute(select(*columns).distinct()).all()
+            rows = connection.execute(select(*columns).distinct()).all() if self._templates else []
+            taught = teachings.ever_known(connection) if self._taught else []
+        for year, element, group in taught:
+            given = {"year": year, "element": element} | ({"group": group} if group else {})
+            yield from (each.format(**given) for each in self._taught if _fields(each) <= given.keys())
         for row in rows:
             fields = self._fields_of(row)
             yield from (

@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from pipeline.store import feeds, migrate  # noqa: F401  # feeds: its tables belong to the metadata too
+from pipeline.store import feeds, migrate, teaching_feeds, teachings  # noqa: F401  # tables of the metadata too
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
 from sandbox.postgres import Postgres

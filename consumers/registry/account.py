@@ -11,17 +11,21 @@ comes into force makes it active again. Days are UTC's.
 **Cohorts and groups.** One per enrolment and template; several enrolments that give one key (a step in two
 versions) give one membership. It is met when the requirement of its template is: the administrative one by an
 enrolment in force, the pedagogical one by an enrolment in force whose pedagogical state is validated.
+
+A template of teachings gives one per teaching unit or group, met as soon as any enrolment of that year meets
+its requirement. Without an enrolment of the year there is none: teachings come and go with the enrolments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from consumers.registry.identity import Names
-from consumers.registry.settings import MembershipTemplate, RegistrySettings
+from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
 from pipeline.store.people import KnownPerson
+from pipeline.store.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
 
 
@@ -39,6 +43,7 @@ class Known:
     mails: tuple[str, ...]
     enrolments: tuple[Enrolment, ...]
     previous: Account | None = None
+    teachings: tuple[HeldTeaching, ...] = ()
 
 
 def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
@@ -61,8 +66,8 @@ def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
         affiliations=_affiliations(stage, settings),
         entities=tuple(dict.fromkeys(enrolment.component for enrolment in in_force)),
         enrolments=tuple(current),
-        groups=memberships(settings.groups, current),
-        cohorts=memberships(settings.cohorts, current),
+        groups=memberships(settings.groups, current, known.teachings),
+        cohorts=memberships(settings.cohorts, current, known.teachings),
         valid_until=valid_until,
         credential_ref=person.credential_ref,
         activated_at=None
@@ -109,25 +114,60 @@ def current_enrolments(
 
 
 def memberships(
-    templates: Sequence[MembershipTemplate], enrolments: Iterable[Enrolment]
+    templates: Sequence[MembershipTemplate],
+    enrolments: Sequence[Enrolment],
+    teachings: Iterable[HeldTeaching] = (),
 ) -> tuple[Membership, ...]:
     """Cohorts or groups, by key. Of several enrolments that give one key, the first one gives the name."""
     found: dict[str, Membership] = {}
-    for enrolment in enrolments:
-        fields = enrolment.model_dump(include={"step", "step_version", "year", "component", "step_label"})
-        for template in templates:
-            key = template.key.format(**fields)
-            met = enrolment.in_force and (
-                template.requires is Requirement.ADMINISTRATIVE
-                or enrolment.pedagogical is Pedagogical.VALIDATED
-            )
-            known = found.get(key)
-            if known is None:
-                name = template.name.format(**fields)
-                found[key] = Membership(key=key, name=name, requires=template.requires, met=met)
-            elif met and not known.met:
-                found[key] = known.model_copy(update={"met": True, "requires": template.requires})
+    of_enrolments = [template for template in templates if not template.of_teachings]
+    of_teachings = [template for template in templates if template.of_teachings]
+    for template, fields, by in (
+        *_enrolled(of_enrolments, enrolments),
+        *_taught(of_teachings, enrolments, teachings),
+    ):
+        key = template.key.format(**fields)
+        met = any(_meets(template.requires, enrolment) for enrolment in by)
+        known = found.get(key)
+        if known is None:
+            name = template.name.format(**fields)
+            found[key] = Membership(key=key, name=name, requires=template.requires, met=met)
+        elif met and not known.met:
+            found[key] = known.model_copy(update={"met": True, "requires": template.requires})
     return tuple(found[key] for key in sorted(found))
+
+
+_Given = tuple[MembershipTemplate, Mapping[str, object], Sequence[Enrolment]]
+"""A template, what it is filled in with, and the enrolments of which one must meet its requirement."""
+
+
+def _enrolled(templates: Sequence[MembershipTemplate], enrolments: Sequence[Enrolment]) -> Iterator[_Given]:
+    for enrolment in enrolments:
+        fields = enrolment.model_dump(include=set(COHORT_FIELDS))
+        yield from ((template, fields, [enrolment]) for template in templates)
+
+
+def _taught(
+    templates: Sequence[MembershipTemplate],
+    enrolments: Sequence[Enrolment],
+    teachings: Iterable[HeldTeaching],
+) -> Iterator[_Given]:
+    for each in teachings if templates else ():
+        of_year = [enrolment for enrolment in enrolments if enrolment.year == each.year]
+        fields = {
+            "element": each.element,
+            "group": each.group,
+            "element_label": each.label,
+            "year": each.year,
+        }
+        for template in templates if of_year else ():
+            if each.group or "group" not in template.fields:
+                yield template, fields, of_year
+
+
+def _meets(requires: Requirement, enrolment: Enrolment) -> bool:
+    validated = enrolment.pedagogical is Pedagogical.VALIDATED
+    return enrolment.in_force and (requires is Requirement.ADMINISTRATIVE or validated)
 
 
 def changes_after(account: Account, settings: RegistrySettings) -> date | None:

@@ -63,7 +63,7 @@ class Registry:
         self._minter = Minter(database, self._people, settings)
         self._doubts = Doubts(database, self._people)
         holders = Holders(database, self._doubts)
-        self._registrar = RegistrarFacts(self._people, self._minter, self._doubts, holders)
+        self._registrar = RegistrarFacts(database, self._people, self._minter, self._doubts, holders)
         self._decisions = Decisions(database, self._people, self._minter, self._doubts, holders)
 
     # --- the loop's side ---
@@ -81,6 +81,8 @@ class Registry:
                     self._apply_pending(connection, fact)
         elif isinstance(event, events.EnrolmentCancelled):
             self._registrar.cancelled(connection, event, message)
+        elif isinstance(event, events.TeachingsRecorded):
+            self._registrar.taught(connection, event, message)
         elif isinstance(event, events.IdentityDecided):
             lane = catalogue.lane_of(record.topic)
             self._decisions.apply(

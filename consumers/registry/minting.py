@@ -15,6 +15,7 @@ from consumers.registry.account import Known, changes_after, current_enrolments,
 from consumers.registry.identity import MAIL, Names, mint, renamed
 from consumers.registry.settings import RegistrySettings
 from pipeline import outbox, timers
+from pipeline.store import teachings
 from pipeline.store.database import Database
 from pipeline.store.ledger import SqlLedger
 from pipeline.store.people import KnownPerson, People, Standing
@@ -75,13 +76,15 @@ class Minter:
         now = self._database.now(connection)
         today = datetime.fromtimestamp(now, UTC).date()
         previous = self._people.account(connection, student_number)
-        person, enrolments = self._whole(connection, person)
+        numbers, person = self._whole(connection, person)
+        enrolments = tuple(self._people.enrolments(connection, *numbers))
         if previous is None and not self._deserves_account(person, enrolments, today):
             return None
         ledger = SqlLedger(connection, self._database, now)
         names = self._names(person, previous, ledger)
         mails = tuple(ledger.all_of(student_number, MAIL))
-        account = merge(Known(person, names, mails, enrolments, previous), self._settings, today)
+        taught = teachings.held(connection, *numbers)
+        account = merge(Known(person, names, mails, enrolments, previous, taught), self._settings, today)
         self._arm(connection, account, today)
         if previous is not None and account.same_state(previous):
             return None
@@ -91,17 +94,15 @@ class Minter:
         self._announce(connection, account, origin, now)
         return account
 
-    def _whole(
-        self, connection: Connection, person: KnownPerson
-    ) -> tuple[KnownPerson, tuple[Enrolment, ...]]:
-        """The person under all of their numbers: the newest names, and every enrolment."""
+    def _whole(self, connection: Connection, person: KnownPerson) -> tuple[tuple[str, ...], KnownPerson]:
+        """All of the person's numbers, and the person with the newest names. A number that goes on under
+        another one has none: its enrolments are the other's."""
         if person.merged_into is not None:
-            return person, ()
+            return (), person
         others = self._people.merged_into(connection, person.student_number)
         newest = max([person, *others], key=lambda each: each.identity_sequence)
         numbers = (person.student_number, *(other.student_number for other in others))
-        enrolments = tuple(self._people.enrolments(connection, *numbers))
-        return replace(person, identity=newest.identity), enrolments
+        return numbers, replace(person, identity=newest.identity)
 
     def _deserves_account(self, person: KnownPerson, enrolments: tuple[Enrolment, ...], today: date) -> bool:
         if Hold.TECHNICAL in person.holds or person.merged_into is not None:

@@ -1,5 +1,6 @@
-"""The registrar's facts: who a person is, and in which steps they are enrolled. The highest source sequence
-of each step wins, cancellations included, whatever the order in which the facts are read."""
+"""The registrar's facts: who a person is, in which steps they are enrolled, and which teaching units they
+follow. The highest source sequence of each step, and of each year's teachings, wins, cancellations included,
+whatever the order in which the facts are read."""
 
 from __future__ import annotations
 
@@ -11,10 +12,12 @@ from consumers.registry.doubts import Doubts
 from consumers.registry.holders import Holders
 from consumers.registry.minting import Minter, Origin
 from pipeline.eventlog.port import Record
+from pipeline.store import teachings
+from pipeline.store.database import Database
 from pipeline.store.people import Identity, KnownPerson, People
 from schemas.account import Administrative, Enrolment, Lane
 from schemas.envelope import Message
-from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded
+from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded, TeachingsRecorded
 
 _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "language")
 
@@ -22,7 +25,10 @@ _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth
 class RegistrarFacts:
     """Applies enrolments within the caller's transaction."""
 
-    def __init__(self, people: People, minter: Minter, doubts: Doubts, holders: Holders) -> None:
+    def __init__(
+        self, database: Database, people: People, minter: Minter, doubts: Doubts, holders: Holders
+    ) -> None:
+        self._database = database
         self._people = people
         self._minter = minter
         self._doubts = doubts
@@ -71,6 +77,11 @@ class RegistrarFacts:
         if self._people.record_enrolment(connection, number, key, sequence, None):
             self._mint(connection, number, message)
         self._holders.superseded(connection, event)
+
+    def taught(self, connection: Connection, event: TeachingsRecorded, message: Message) -> None:
+        """Keep which teaching units and groups a feed holds; they count once there is an enrolment."""
+        if teachings.record(connection, self._database, event):
+            self._mint(connection, event.student_number, message)
 
     def _identify(
         self, connection: Connection, before: KnownPerson | None, event: EnrolmentRecorded, said: Identity

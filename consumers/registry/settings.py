@@ -17,7 +17,10 @@ NAME_FIELDS = frozenset(
 """What a login, mail or principal template may name. See `consumers.registry.identity`."""
 
 COHORT_FIELDS = frozenset({"step", "step_version", "year", "component", "step_label"})
-"""What a cohort's or a group's template may name."""
+"""What the template of an enrolment's cohort or group may name."""
+
+TEACHING_FIELDS = frozenset({"element", "group", "element_label", "year"})
+"""What the template of a teaching unit's or a teaching group's cohort may name."""
 
 RESERVED_NAMES = (
     # RFC 2142: mailbox names that belong to the institution
@@ -84,7 +87,11 @@ class Section(BaseModel):
 
 
 class MembershipTemplate(Section):
-    """One cohort or group per enrolment. Fields: {step} {step_version} {year} {component} {step_label}."""
+    """One cohort or group per enrolment, or per teaching unit or group.
+
+    Fields of the one kind: {step} {step_version} {year} {component} {step_label}; of the other: {element}
+    {group} {year} {element_label}. A template that names {group} gives nothing for a unit without groups.
+    """
 
     key: str = Field(min_length=1, description="Moodle's cohort idnumber, or the LDAP group's cn.")
     name: str = Field(min_length=1, description="What people read.")
@@ -93,11 +100,36 @@ class MembershipTemplate(Section):
         description="Which enrolment must be valid before the student is a member.",
     )
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """What key and name are made of."""
+        return template_fields(self.key) | template_fields(self.name)
+
+    @property
+    def of_teachings(self) -> bool:
+        """Whether it is made of teaching units and groups rather than of enrolments."""
+        return not self.fields <= COHORT_FIELDS
+
     @field_validator("key", "name")
     @classmethod
     def _known_fields(cls, template: str) -> str:
-        _check_fields(template, COHORT_FIELDS)
+        _check_fields(template, COHORT_FIELDS | TEACHING_FIELDS)
         return template
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if not self.of_teachings:
+            return self
+        if mixed := sorted(self.fields - TEACHING_FIELDS):
+            raise ValueError(
+                f"{{{mixed[0]}}} belongs to an enrolment, {{element}} and {{group}} to a teaching unit: "
+                "one template cannot name both"
+            )
+        if template_fields(self.key).isdisjoint({"element", "group"}):
+            raise ValueError("a teaching unit's key must name {element} or {group}")
+        if "element_label" in template_fields(self.key):
+            raise ValueError("a key cannot name {element_label}, which changes: name {element}")
+        return self
 
 
 class RegistrySettings(Section):
@@ -149,10 +181,11 @@ class RegistrySettings(Section):
     )
     cohorts: tuple[MembershipTemplate, ...] = Field(
         default=(MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),),
-        description="Cohorts in Moodle, one per enrolment and template.",
+        description="Cohorts in Moodle, one per enrolment, teaching unit or group, and template.",
     )
     groups: tuple[MembershipTemplate, ...] = Field(
-        default=(), description="Groups in the directory, one per enrolment and template."
+        default=(),
+        description="Groups in the directory, one per enrolment, teaching unit or group, and template.",
     )
     year_end: str = Field(
         default="10-31",

@@ -1,18 +1,20 @@
 """The registrar's feed: an export comes in, enrolments recorded and cancelled go out on the log.
 
-`import_file` is the whole interface; profiles say how each registrar writes its exports.
+`import_file` is the whole interface; profiles say how each registrar writes its exports. The optional second
+file, of teaching units and groups, is in `producers.registrar.teachings`.
 """
 
+from producers.registrar.enrolments import import_file
 from producers.registrar.explaining import Explanation, explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
-from producers.registrar.feed import FeedMemory
+from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.guard import Approval, Threshold, YearFigures
-from producers.registrar.importing import Order, import_file
+from producers.registrar.importing import Order
 from producers.registrar.mapping import MappingUnusable
 from producers.registrar.profile import Profile, apogee
 from producers.registrar.profiles import PROFILES, UnknownProfile, choose
-from producers.registrar.report import ImportReport
-from producers.registrar.spool import SpoolFailed
+from producers.registrar.refusals import SpoolFailed
+from producers.registrar.report import ImportReport, Kind
 
 __all__ = [
     "PROFILES",
@@ -22,10 +24,12 @@ __all__ = [
     "Fault",
     "FeedMemory",
     "ImportReport",
+    "Kind",
     "MappingUnusable",
     "Order",
     "Profile",
     "SpoolFailed",
+    "TeachingMemory",
     "Threshold",
     "UnknownProfile",
     "UnusableFile",

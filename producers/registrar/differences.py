@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 
@@ -17,6 +16,7 @@ from producers.registrar.feed import FeedMemory, ToPublish
 from producers.registrar.guard import Affected, Fingerprint
 from producers.registrar.outline import GONE, Change, Outline, changes_between, changes_of_person
 from producers.registrar.physical import LINES_MAX
+from producers.registrar.report import Tally
 from producers.registrar.rows import Fact
 from producers.registrar.spool import Spool, Spooled
 
@@ -29,25 +29,6 @@ CREATE TABLE affected (
 );
 """
 _STATES = frozenset({Change.CANCELLED, Change.GONE, Change.NOT_IN_FORCE})
-
-
-@dataclass
-class Tally:
-    """How many facts of the file are new, and how many are not."""
-
-    recorded: int = 0
-    cancelled: int = 0
-    gone: int = 0
-    unchanged: int = 0
-
-    def count(self, spooled: Spooled) -> None:
-        """One that has to be published."""
-        if not spooled.cancelled:
-            self.recorded += 1
-        elif spooled.fact["reason"] == GONE:
-            self.gone += 1
-        else:
-            self.cancelled += 1
 
 
 def add_absent(spool: Spool, memory: FeedMemory, source: str, year: int, *, last_line: int) -> None:
@@ -116,7 +97,7 @@ class Differences:
                 if same and before is not None and before.confirmed and not republish:
                     tally.unchanged += 1
                     continue
-                tally.count(each)
+                _count(tally, each)
                 self._keep_to_publish(each, before, anywhere.get(each.step_key), newest.get(each.student))
                 if not same:
                     was = None if before is None else before.fingerprint
@@ -179,6 +160,16 @@ class Differences:
         rows = self._database.execute("SELECT year, student, change FROM affected ORDER BY year, student")
         for (year, student), found in groupby(rows, key=itemgetter(0, 1)):
             yield year, student, frozenset(Change(change) for _, _, change in found)
+
+
+def _count(tally: Tally, spooled: Spooled) -> None:
+    """One that has to be published."""
+    if not spooled.cancelled:
+        tally.recorded += 1
+    elif spooled.fact["reason"] == GONE:
+        tally.gone += 1
+    else:
+        tally.cancelled += 1
 
 
 def _newest_of_each(feeds: Sequence[Mapping[StepKey, Published]]) -> Mapping[StepKey, Published]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ from producers.registrar import reading, rows
 from producers.registrar.faults import REMEDIES, Rejection
 from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Column, Profile
+from producers.registrar.rows import Fact
 from producers.registrar.sheets import harmless
 
 
@@ -70,13 +71,18 @@ class Explanation:
     lines: tuple[LineReading, ...]
 
 
-def explain(path: Path, profile: Profile, lines_max: int) -> Explanation:
+Parse = Callable[[Line, Profile], Fact | list[Rejection]]
+"""Tells what a line states, or all its faults."""
+
+
+def explain(path: Path, profile: Profile, lines_max: int, *, parse: Parse = rows.parse) -> Explanation:
     """Read the first lines of an export. Nothing is compared, nothing is published.
 
     Args:
         path: the export.
         profile: how to read it.
         lines_max: how many lines.
+        parse: of the kind of file that it is.
 
     Raises:
         UnusableFile: the file as a whole is no such export.
@@ -87,12 +93,12 @@ def explain(path: Path, profile: Profile, lines_max: int) -> Explanation:
     return Explanation(
         layout,
         tuple(name for name in layout.header if name not in used),
-        tuple(_explained(line, profile) for line in islice(found, lines_max)),
+        tuple(_explained(line, profile, parse) for line in islice(found, lines_max)),
     )
 
 
-def _explained(line: Line, profile: Profile) -> LineReading:
-    parsed = rows.parse(line, profile)
+def _explained(line: Line, profile: Profile, parse: Parse) -> LineReading:
+    parsed = parse(line, profile)
     rejections = tuple(parsed) if isinstance(parsed, list) else ()
     if line.fault is not None:
         return LineReading(line.number, (), None, rejections)
@@ -114,7 +120,7 @@ def _explained(line: Line, profile: Profile) -> LineReading:
 def _value(field: str, taken: Mapping[str, str], fact: Mapping[str, Any] | None) -> str:
     """The field as the fact has it (a date is ISO then); what the fact does not have, as it was taken."""
     value = taken.get(field, "")
-    if fact is None or field not in fact or isinstance(fact[field], bool):
+    if fact is None or isinstance(fact.get(field), bool | None):
         return value
     return str(fact[field])
 

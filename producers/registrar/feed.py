@@ -11,16 +11,17 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
 from pipeline.store.feeds import Intended, Published, StepKey
+from pipeline.store.teaching_feeds import IntendedList, PublishedList, YearKey
 from producers.registrar.spool import Spooled
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
-from schemas.events import EnrolmentCancelled, EnrolmentRecorded
+from schemas.events import EnrolmentCancelled, EnrolmentRecorded, RegistrarFact
 
 EMITTER = "registrar"
 SEQUENCES_PER_IMPORT = 100_000_000
@@ -29,9 +30,13 @@ SEQUENCES_PER_IMPORT = 100_000_000
 APPEND_ATTEMPTS_MAX = 5
 APPEND_WAIT_S_MAX = 5.0
 
+_Intent = TypeVar("_Intent")
+_Intent_contra = TypeVar("_Intent_contra", contravariant=True)
+_Intent_co = TypeVar("_Intent_co", covariant=True)
 
-class FeedMemory(Protocol):
-    """What each feed has published. Durable; `pipeline.store.feeds.SqlFeedMemory` keeps it in the database.
+
+class ImportMemory(Protocol[_Intent_contra]):
+    """The runs of imports, and what each is about to publish. Durable; `pipeline.store` keeps it.
 
     **Order.** Import ids only grow. **Fencing.** Once a newer import of a source has begun, `intend` refuses
     the older one. **Failure.** Every method raises `StoreUnavailable` when the database cannot be used.
@@ -39,6 +44,22 @@ class FeedMemory(Protocol):
 
     def begin(self, source: str, *, file_name: str, started_at: float) -> int:
         """A new import; its id. `started_at`: seconds since the epoch, UTC."""
+
+    def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
+        """Note for ever who let this import go on. Raises `ImportSuperseded`."""
+
+    def intend(self, import_id: int, source: str, rows: Sequence[_Intent_contra]) -> None:
+        """Write down what is about to be appended. Raises `ImportSuperseded`."""
+
+    def confirm(self, import_id: int, through_sequence: int) -> None:
+        """The log has everything of this import up to this source sequence."""
+
+    def finish(self, import_id: int, *, finished_at: float, summary: Mapping[str, int]) -> None:
+        """The import ran to its end. `finished_at`: seconds since the epoch, UTC."""
+
+
+class FeedMemory(ImportMemory[Intended], Protocol):
+    """What each feed of enrolments has published: `pipeline.store.feeds.SqlFeedMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> Mapping[StepKey, Published]:
         """What `source` has published, or may have, about these students."""
@@ -52,22 +73,41 @@ class FeedMemory(Protocol):
     def live_steps(self, source: str, year: int) -> Iterator[Sequence[StepKey]]:
         """Every enrolment of that academic year that `source` holds, some hundreds at a time."""
 
-    def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
-        """Note for ever who let this import go on. Raises `ImportSuperseded`."""
 
-    def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
-        """Write down what is about to be appended. Raises `ImportSuperseded`."""
+class TeachingMemory(ImportMemory[IntendedList], Protocol):
+    """What each feed of teaching units and groups has published:
+    `pipeline.store.teaching_feeds.SqlTeachingMemory`."""
 
-    def confirm(self, import_id: int, through_sequence: int) -> None:
-        """The log has everything of this import up to this source sequence."""
+    def published(self, source: str, students: Collection[str]) -> Mapping[YearKey, PublishedList]:
+        """The lists that `source` has published, or may have, of these students."""
 
-    def finish(self, import_id: int, *, finished_at: float, summary: Mapping[str, int]) -> None:
-        """The import ran to its end. `finished_at`: seconds since the epoch, UTC."""
+    def people(self, source: str) -> Mapping[int, int]:
+        """How many students `source` holds a list of, by academic year."""
+
+    def listed_students(self, source: str, year: int) -> Iterator[Sequence[str]]:
+        """Whoever `source` holds a list of in that year, some hundreds at a time."""
+
+    def enrolled(self, students: Collection[str]) -> Collection[YearKey]:
+        """Who of these students is enrolled in which year, by any feed."""
+
+
+class Change(Protocol[_Intent_co]):
+    """A fact that the log does not have yet."""
+
+    @property
+    def line(self) -> int:
+        """Where it stands in the file; absent ones come after the last line."""
+
+    def intended(self, sequence: int) -> _Intent_co:
+        """What is to be written down before it is appended. `sequence`: the fact's source sequence."""
+
+    def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
+        """What is to be appended."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToPublish:
-    """A fact that the log does not have yet.
+    """An enrolment that the log does not have yet, or not so; a `Change`.
 
     Attributes:
         base: source sequence of the fact before it; 0: none.
@@ -78,8 +118,51 @@ class ToPublish:
     base: int
     outline: str
 
+    @property
+    def line(self) -> int:
+        """See `Change.line`."""
+        return self.spooled.line
 
-class Publisher:
+    def intended(self, sequence: int) -> Intended:
+        """See `Change.intended`."""
+        spooled = self.spooled
+        return Intended(
+            spooled.step_key,
+            spooled.fingerprint,
+            sequence,
+            self.base,
+            live=not spooled.cancelled,
+            outline=self.outline,
+        )
+
+    def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
+        """See `Change.record`."""
+        spooled = self.spooled
+        model = EnrolmentCancelled if spooled.cancelled else EnrolmentRecorded
+        event = model.model_validate({**spooled.fact, "source": source, "source_sequence": sequence})
+        identity = (*spooled.step_key, spooled.fingerprint, str(self.base))
+        return new_record(event, identity, time)
+
+
+def new_record(event: RegistrarFact, identity: tuple[str | int, ...], time: datetime) -> NewRecord:
+    """The log's record of a fact.
+
+    Args:
+        identity: with the type and the source, what makes it the same fact when it is published again.
+        time: of the fact, with a zone.
+    """
+    headers, value = to_record(
+        Message(
+            id=event_id(event.type, EMITTER, event.source, *identity),
+            source=SOURCE_PREFIX + EMITTER,
+            time=time,
+            event=event,
+        )
+    )
+    return NewRecord(ENROLMENTS, event.student_number, value, headers)
+
+
+class Publisher(Generic[_Intent]):
     """Publishes one import's changes, batch by batch, in the order of their lines.
 
     Args:
@@ -97,7 +180,7 @@ class Publisher:
         import_id: int,
         source: str,
         started_at: datetime,
-        memory: FeedMemory,
+        memory: ImportMemory[_Intent],
         producer: Producer,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -108,7 +191,7 @@ class Publisher:
         self._producer = producer
         self._sleep = sleep
 
-    def publish(self, changes: Iterable[ToPublish]) -> None:
+    def publish(self, changes: Iterable[Change[_Intent]]) -> None:
         """Append these facts, and remember that they were.
 
         Raises:
@@ -119,9 +202,11 @@ class Publisher:
         batch = list(changes)
         if not batch:
             return
-        intended = [self._intend(change) for change in batch]
+        sequences = [self.import_id * SEQUENCES_PER_IMPORT + change.line for change in batch]
+        intended = [change.intended(sequence) for change, sequence in zip(batch, sequences, strict=True)]
         records = [
-            self._record(change.spooled, intent) for change, intent in zip(batch, intended, strict=True)
+            change.record(self._source, sequence, self._started_at)
+            for change, sequence in zip(batch, sequences, strict=True)
         ]
         self._memory.intend(self.import_id, self._source, intended)
         for attempt in Retrying(
@@ -133,29 +218,4 @@ class Publisher:
         ):
             with attempt:
                 self._producer.append(records)
-        self._memory.confirm(self.import_id, intended[-1].sequence)
-
-    def _intend(self, change: ToPublish) -> Intended:
-        spooled = change.spooled
-        sequence = self.import_id * SEQUENCES_PER_IMPORT + spooled.line
-        return Intended(
-            spooled.step_key,
-            spooled.fingerprint,
-            sequence,
-            change.base,
-            live=not spooled.cancelled,
-            outline=change.outline,
-        )
-
-    def _record(self, spooled: Spooled, intent: Intended) -> NewRecord:
-        model = EnrolmentCancelled if spooled.cancelled else EnrolmentRecorded
-        event = model.model_validate(
-            {**spooled.fact, "source": self._source, "source_sequence": intent.sequence}
-        )
-        identity = event_id(
-            model.type, EMITTER, self._source, *intent.key, intent.fingerprint, str(intent.base)
-        )
-        headers, value = to_record(
-            Message(id=identity, source=SOURCE_PREFIX + EMITTER, time=self._started_at, event=event)
-        )
-        return NewRecord(ENROLMENTS, spooled.student, value, headers)
+        self._memory.confirm(self.import_id, sequences[-1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -134,10 +134,9 @@ class Fingerprint:
     def _add(self, *parts: str) -> None:
         self._hash.update(("\x1f".join(parts) + "\x1e").encode())  # neither stands in any code or number
 
-    def add(self, key: StepKey, before: str | None, after: str) -> None:
-        """One difference: the enrolment, the fingerprint of its fact before (None: none), and now."""
-        student, year, step, version = key
-        self._add(student, str(year), step, version, before or "", after)
+    def add(self, key: Sequence[str | int], before: str | None, after: str) -> None:
+        """One difference: what it is about, the fingerprint of its fact before (None: none), and now."""
+        self._add(*map(str, key), before or "", after)
 
     @property
     def approval_id(self) -> str:

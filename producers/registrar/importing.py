@@ -1,29 +1,35 @@
-"""One import, from the file to the log: read, validate, compare, judge, publish."""
+"""One import, from the file to the log: read, validate, compare, judge, publish.
+
+The steps are the same whatever a file is about; what differs is a `Matter`: how a line is read and kept, how
+the file is compared with what was published before, and what is published then.
+"""
 
 from __future__ import annotations
 
 import hmac
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from pipeline.eventlog.port import Producer
-from producers.registrar import affected, reading, rejects, rows
-from producers.registrar.differences import Differences, add_absent
-from producers.registrar.faults import UnusableFile
-from producers.registrar.feed import FeedMemory, Publisher
-from producers.registrar.guard import Approval, Fingerprint, Threshold, judge
-from producers.registrar.physical import Layout
+from producers.registrar import reading, rejects, rows
+from producers.registrar.faults import Rejection, UnusableFile
+from producers.registrar.feed import Change, ImportMemory, Publisher
+from producers.registrar.guard import Approval, Fingerprint, Threshold, YearFigures
+from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Profile
-from producers.registrar.report import ImportReport
-from producers.registrar.spool import Spool
+from producers.registrar.refusals import Refusals
+from producers.registrar.report import Comparison, ImportReport, Kind, Tally
+from producers.registrar.rows import Fact
 
 _PROGRESS_LINES = 500
 
+_Intent = TypeVar("_Intent")
 Progress = Callable[[int, int | None], None]
 """Told how many steps are done, and how many there are in all: two per line (read, compared)."""
 
@@ -52,32 +58,79 @@ class Order:
     approval: Approval | None = None
 
 
-def import_file(
-    path: Path,
-    order: Order,
-    *,
-    profile: Profile,
-    feed: FeedMemory,
-    producer: Producer,
-    clock: Callable[[], datetime],
-    progress: Progress,
-    sleep: Callable[[float], None] = time.sleep,
-) -> ImportReport:
-    """Import one export: publish what differs from what was published before, and refuse what is wrong.
+class Matter(Protocol[_Intent]):
+    """What a file is about. Made for one import; owned by one thread."""
 
-    Nothing is published before the whole file has been read and compared, both files about it are written,
-    and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary copy needs
-    about twice the file's size on disk.
+    @property
+    def kind(self) -> Kind:
+        """In one word."""
 
-    Args:
-        path: the export.
-        order: what is to be done with it.
-        profile: how to read it; see `producers.registrar.profile`.
-        feed: what was published before.
+    @property
+    def profile(self) -> Profile:
+        """How the file is written."""
+
+    @property
+    def spool(self) -> Refusals:
+        """The import's temporary database."""
+
+    @property
+    def memory(self) -> ImportMemory[_Intent]:
+        """What was published before."""
+
+    def parse(self, line: Line) -> Fact | list[Rejection]:
+        """What a line states, or all its faults."""
+
+    def keep(self, line: int, fact: Fact) -> None:
+        """Put what a line states into the spool."""
+
+    def settle(self) -> int:
+        """Compare the lines with one another; return how many were copies."""
+
+    def students(self) -> int:
+        """How many students the sound lines are about."""
+
+    def has_year(self, year: int) -> bool:
+        """Whether any sound line is of this academic year."""
+
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
+        """Find what differs from what was published before, and tell `fingerprint` of each difference."""
+
+    def judge(self, threshold: Threshold) -> tuple[YearFigures, ...]:
+        """What the differences would do to people; by academic year."""
+
+    def write_affected(self, path: Path, separator: str) -> None:
+        """Write the file of affected people."""
+
+    def remove_affected(self, path: Path) -> None:
+        """Remove an earlier import's one."""
+
+    def changes(self) -> Iterator[Sequence[Change[_Intent]]]:
+        """What is to be published, in the order of the lines, some hundreds at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an import needs besides the file.
+
+    Attributes:
         producer: appends to the log. Not used in a dry run, nor when the file is held.
         clock: the time, with a zone.
         progress: see `Progress`.
         sleep: waits between attempts to append; seconds.
+    """
+
+    producer: Producer
+    clock: Callable[[], datetime]
+    progress: Progress
+    sleep: Callable[[float], None] = time.sleep
+
+
+def run_import(path: Path, order: Order, matter: Matter[_Intent], surroundings: Surroundings) -> ImportReport:
+    """Import one file: publish what differs from what was published before, and refuse what is wrong.
+
+    Nothing is published before the whole file has been read and compared, both files about it are written,
+    and the guard has let it pass. Memory stays bounded whatever the file's size; the temporary copy needs
+    about twice the file's size on disk.
 
     Raises:
         UnusableFile: the file as a whole is no export, or a file about it cannot be written.
@@ -86,37 +139,31 @@ def import_file(
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
     _refuse_one_place_for_two(path, order)
-    with Spool(profile) as spool:
-        return _Import(path, order, profile, feed, producer, clock, progress, sleep, spool).run()
+    return _Import(path, order, matter, surroundings).run()
 
 
-@dataclass
-class _Import:
+class _Import(Generic[_Intent]):
     """One import's steps, and what each of them found out."""
 
-    path: Path
-    order: Order
-    profile: Profile
-    feed: FeedMemory
-    producer: Producer
-    clock: Callable[[], datetime]
-    progress: Progress
-    sleep: Callable[[float], None]
-    spool: Spool
+    def __init__(self, path: Path, order: Order, matter: Matter[_Intent], surroundings: Surroundings) -> None:
+        self.path = path
+        self.order = order
+        self.matter = matter
+        self.profile = matter.profile
+        self.spool = matter.spool
+        self.memory = matter.memory
+        self.around = surroundings
 
     def run(self) -> ImportReport:
-        started_at = self.clock()
+        started_at = self.around.clock()
         layout = reading.examine(self.path, self.profile)
         report = self._read(layout)
         import_id = None
         if not self.order.dry_run:
-            import_id = self.feed.begin(
+            import_id = self.memory.begin(
                 self.profile.name, file_name=self.path.name, started_at=started_at.timestamp()
             )
-        if report.full_year is not None and not report.absence_unknown:
-            add_absent(self.spool, self.feed, self.profile.name, report.full_year, last_line=layout.lines)
-        differences = Differences(self.spool, self.profile.name)
-        report = self._judge(replace(report, import_id=import_id), differences, layout)
+        report = self._judge(replace(report, import_id=import_id), layout)
         if import_id is None:
             return report
         if not report.held:
@@ -125,16 +172,16 @@ class _Import:
                 import_id=import_id,
                 source=self.profile.name,
                 started_at=started_at,
-                memory=self.feed,
-                producer=self.producer,
-                sleep=self.sleep,
+                memory=self.memory,
+                producer=self.around.producer,
+                sleep=self.around.sleep,
             )
-            for page in differences.to_publish():
+            for page in self.matter.changes():
                 publisher.publish(page)
-                self._advance(layout, 1.5, page[-1].spooled.line)
+                self._advance(layout, 1.5, page[-1].line)
         self._advance(layout, 2.0, 0)
         summary = {**report.counts(), "held": int(report.held)}
-        self.feed.finish(import_id, finished_at=self.clock().timestamp(), summary=summary)
+        self.memory.finish(import_id, finished_at=self.around.clock().timestamp(), summary=summary)
         return report
 
     def _read(self, layout: Layout) -> ImportReport:
@@ -147,20 +194,20 @@ class _Import:
             lines += 1
             if line.cells and birth_date is not None:
                 dates[rows.date_form(line.cells[birth_date])] += 1
-            parsed = rows.parse(line, self.profile)
+            parsed = self.matter.parse(line)
             if isinstance(parsed, list):
                 for rejection in parsed:
                     self.spool.reject(rejection)
             else:
-                self.spool.keep(line.number, parsed)
+                self.matter.keep(line.number, parsed)
             if lines % _PROGRESS_LINES == 0:
                 self._advance(layout, 0.0, line.number)
         if not lines:
             raise UnusableFile(
                 f"{self.path}, line {layout.header_line}: a header, and no line below it",
-                remedy="Check the export's selection: it holds no enrolment.",
+                remedy="Check the export's selection: it holds nobody.",
             )
-        duplicates = self.spool.settle()
+        duplicates = self.matter.settle()
         rejected, faults = self.spool.rejected()
         rejects_path = self.order.rejects_path if rejected else None
         if rejects_path is not None:
@@ -170,11 +217,12 @@ class _Import:
         if self.order.full_year is not None:
             self._refuse_a_year_without_lines(self.order.full_year)
         return ImportReport(
+            kind=self.matter.kind,
             source=self.profile.name,
             dry_run=self.order.dry_run,
             digest=digest.hexdigest(),
             lines=lines,
-            students=self.spool.students(),
+            students=self.matter.students(),
             duplicates=duplicates,
             rejected=rejected,
             faults=faults,
@@ -187,29 +235,30 @@ class _Import:
         )
 
     def _refuse_a_year_without_lines(self, year: int) -> None:
-        if not self.spool.has_year(year):
+        if not self.matter.has_year(year):
             raise UnusableFile(
-                f"{self.path}: said to be complete for {year}, and holds no enrolment of that year",
+                f"{self.path}: said to be complete for {year}, and holds nothing of that year",
                 remedy="Check the year, and the export's selection.",
             )
 
-    def _judge(self, report: ImportReport, differences: Differences, layout: Layout) -> ImportReport:
+    def _judge(self, report: ImportReport, layout: Layout) -> ImportReport:
         """Compare the facts with what was published before, and let the guard look at the whole."""
-        order, source = self.order, self.profile.name
-        people = self.spool.people()
-        known = self.feed.people(source)
-        fingerprint = Fingerprint(source, report.digest, str(order.full_year))
-        tally = differences.find(
-            self.feed,
+        order = self.order
+        fingerprint = Fingerprint(self.profile.name, report.digest, str(order.full_year))
+        tally = self.matter.compare(
             fingerprint,
-            republish=order.republish,
-            progress=lambda line: self._advance(layout, 1.0, line),
+            Comparison(
+                full_year=None if report.absence_unknown else report.full_year,
+                last_line=layout.lines,
+                republish=order.republish,
+                progress=lambda line: self._advance(layout, 1.0, line),
+            ),
         )
-        years = judge(differences.affected_people(), known=known, in_file=people, threshold=order.threshold)
+        years = self.matter.judge(order.threshold)
         if years:
-            affected.write(order.affected_path, differences.affected(), separator=layout.sheet_separator)
+            self.matter.write_affected(order.affected_path, layout.sheet_separator)
         else:
-            affected.remove(order.affected_path)
+            self.matter.remove_affected(order.affected_path)
         over = any(figures.over for figures in years)
         given = "" if order.approval is None else order.approval.id
         approved = hmac.compare_digest(given.encode(), fingerprint.approval_id.encode())
@@ -219,6 +268,8 @@ class _Import:
             cancelled=tally.cancelled,
             gone=tally.gone,
             unchanged=tally.unchanged,
+            spared=tally.spared,
+            not_enrolled=tally.not_enrolled,
             held=over and not approved,
             approval=fingerprint.approval_id if over else None,
             years=years,
@@ -237,12 +288,12 @@ class _Import:
             "full_year": report.full_year,
             "years": [figures.to_json() for figures in report.years],
         }
-        self.feed.approve(import_id, actor=self.order.approval.actor, detail=detail)
+        self.memory.approve(import_id, actor=self.order.approval.actor, detail=detail)
 
     def _advance(self, layout: Layout, part: float, line: int) -> None:
         """Tell how far it is: reading is one step per line, comparing and publishing are half a step each."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
-        self.progress(int(part * layout.lines) + steps, 2 * layout.lines)
+        self.around.progress(int(part * layout.lines) + steps, 2 * layout.lines)
 
 
 def _refuse_one_place_for_two(path: Path, order: Order) -> None:

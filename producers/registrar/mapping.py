@@ -12,6 +12,14 @@ step = { join = "{DIPLOME}{NIVEAU}" }                           # several
 step_version = { column = "VERSION", default = "1" }            # a default
 year = { constant = "2026" }                                    # no column
 state = { column = "ETAT", values = { "Inscrit" = "in_force", "Annulé" = "cancelled" } }
+
+[groups]                 # of the second file, of teaching units and groups
+form = "delimited"
+[groups.fields]
+student_number = "NUM_ETU"
+year = { constant = "2026" }
+element = "UE"
+group = "GROUPE"
 ```
 """
 
@@ -21,17 +29,20 @@ import difflib
 import re
 import tomllib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_args
 
+from pydantic import BaseModel
+
 from pipeline.errors import SesameError
 from producers.registrar.profile import Column, Form, Profile
-from producers.registrar.rows import EnrolmentRow
+from producers.registrar.rows import EnrolmentRow, TeachingRow
 
 BYTES_MAX = 1_000_000
-_TOP = ("name", "form", "payment_required", "one_name", "fields")
+_TOP = ("name", "form", "payment_required", "one_name", "fields", "groups")
+_GROUPS = ("form", "fields")
 _NAMES = ("birth_name", "given_name")
 _PARTS = ("column", "join", "constant", "values", "default")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # schemas.scalars.Token
@@ -49,22 +60,32 @@ class MappingUnusable(SesameError):
     )
 
 
-def _fields() -> dict[str, tuple[bool, tuple[str, ...]]]:
-    """Every field: whether it is required, and its words if it takes no others."""
-    words = {
-        "primary": ("true", "false"),
-        "payment": ("awaiting", "paid"),
-        "pedagogical": ("validated", "pending"),
-        "state": get_args(EnrolmentRow.model_fields["state"].annotation),
-    }
-    return {
-        name: (field.is_required() or name in _NAMES, words.get(name, ()))
-        for name, field in EnrolmentRow.model_fields.items()
-    }
+Fields = Mapping[str, tuple[bool, tuple[str, ...]]]
+"""Every field: whether it is required, and its words if it takes no others."""
 
 
-FIELDS = MappingProxyType(_fields())
-"""The fields that a mapping fills: whether each is required, and its words if it takes no others."""
+def _fields(row: type[BaseModel], required: tuple[str, ...] = (), **words: tuple[str, ...]) -> Fields:
+    state = get_args(row.model_fields["state"].annotation)
+    words |= {"state": state}
+    return MappingProxyType(
+        {
+            name: (field.is_required() or name in required, words.get(name, ()))
+            for name, field in row.model_fields.items()
+        }
+    )
+
+
+FIELDS = _fields(
+    EnrolmentRow,
+    required=_NAMES,
+    primary=("true", "false"),
+    payment=("awaiting", "paid"),
+    pedagogical=("validated", "pending"),
+)
+"""The fields that a mapping fills."""
+
+GROUP_FIELDS = _fields(TeachingRow)
+"""The fields that a mapping fills for the file of teaching units and groups."""
 
 
 def read_mapping(path: Path) -> Profile:
@@ -73,6 +94,19 @@ def read_mapping(path: Path) -> Profile:
     Raises:
         MappingUnusable: with a line for each fault: which key, what is wrong, and what would be right.
     """
+    return _read(path, lambda reading, document: reading.profile(document))
+
+
+def read_groups_mapping(path: Path, *, suffix: str) -> Profile:
+    """The profile that a mapping file describes under [groups]. `suffix`: behind the feed's name.
+
+    Raises:
+        MappingUnusable: as above.
+    """
+    return _read(path, lambda reading, document: reading.groups_profile(document, suffix))
+
+
+def _read(path: Path, made: Callable[[_Reading, Mapping[str, Any]], Profile | None]) -> Profile:
     try:
         with path.open("rb") as file:
             raw = file.read(BYTES_MAX + 1)
@@ -84,7 +118,7 @@ def read_mapping(path: Path) -> Profile:
     if len(raw) > BYTES_MAX:
         raise MappingUnusable(f"{path}: larger than {BYTES_MAX} bytes")
     reading = _Reading()
-    profile = reading.profile(document)
+    profile = made(reading, document)
     if profile is None or reading.faults:
         raise MappingUnusable("\n".join([f"{path}:", *(f"  {fault}" for fault in reading.faults)]))
     return profile
@@ -96,16 +130,43 @@ class _Reading:
     def __init__(self) -> None:
         self.faults: list[str] = []
 
-    def profile(self, document: Mapping[str, Any]) -> Profile | None:
+    def groups_profile(self, document: Mapping[str, Any], suffix: str) -> Profile | None:
+        """The profile of the second file. The first one's part may be missing."""
         self._unknown("", document, _TOP)
+        name = self._name(document)
+        groups = document.get("groups")
+        if not isinstance(groups, dict):
+            self.faults.append("groups: a table [groups] is required for a file of teaching units and groups")
+            return None
+        self._unknown("groups.", groups, _GROUPS)
+        form = self._form("groups.form", groups)
+        fields = groups.get("fields")
+        if not isinstance(fields, dict):
+            self.faults.append("groups.fields: a table [groups.fields] is required: one line per field")
+            return None
+        columns = tuple(self._columns("groups.fields", fields, GROUP_FIELDS))
+        return None if self.faults else Profile(f"{name}{suffix}"[:64], columns, form=form)
+
+    def _name(self, document: Mapping[str, Any]) -> str:
         name = document.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             self.faults.append("name: required: small letters, digits and _, a letter first, at most 64")
         elif name in _RESERVED_NAMES:
             self.faults.append(f"name: {name} is the name of another profile; choose one of your own")
+        return str(name)
+
+    def _form(self, place: str, document: Mapping[str, Any]) -> Form:
         form = document.get("form", Form.DELIMITED.value)
-        if form not in list(Form):
-            self.faults.append(f"form: {_either(list(Form))}")
+        if form in list(Form):
+            return Form(form)
+        self.faults.append(f"{place}: {_either(list(Form))}")
+        return Form.DELIMITED
+
+    def profile(self, document: Mapping[str, Any]) -> Profile | None:
+        """The profile of the first file."""
+        self._unknown("", document, _TOP)
+        name = self._name(document)
+        form = self._form("form", document)
         payment = document.get("payment_required", False)
         if not isinstance(payment, bool):
             self.faults.append("payment_required: true or false")
@@ -116,31 +177,28 @@ class _Reading:
         if not isinstance(fields, dict):
             self.faults.append("fields: a table [fields] is required: one line per field")
             return None
-        columns = tuple(self._columns(fields, one_name=one_name is True))
+        known = dict(FIELDS)
+        if one_name is True and not fields.keys().isdisjoint(_NAMES):
+            known |= dict.fromkeys(_NAMES, (False, ()))
+        columns = tuple(self._columns("fields", fields, known))
         if payment is True and "payment" not in fields:
             self.faults.append("fields.payment: required with payment_required = true")
         if self.faults:
             return None
-        return Profile(
-            str(name),
-            columns,
-            payment_required=payment is True,
-            one_name=one_name is True,
-            form=Form(form),
-        )
+        return Profile(name, columns, payment_required=payment is True, one_name=one_name is True, form=form)
 
-    def _columns(self, fields: Mapping[str, Any], *, one_name: bool) -> Iterable[Column]:
-        self._unknown("fields.", fields, tuple(FIELDS))
-        for field, (required, words) in FIELDS.items():
-            if field in fields:
-                column = self._column(field, fields[field], words)
+    def _columns(self, table: str, given: Mapping[str, Any], fields: Fields) -> Iterable[Column]:
+        self._unknown(f"{table}.", given, tuple(fields))
+        for field, (required, words) in fields.items():
+            if field in given:
+                column = self._column(table, field, given[field], words)
                 if column is not None:
                     yield column
-            elif required and not (one_name and field in _NAMES and not fields.keys().isdisjoint(_NAMES)):
-                self.faults.append(f"fields.{field}: required: name a column, or give a constant")
+            elif required:
+                self.faults.append(f"{table}.{field}: required: name a column, or give a constant")
 
-    def _column(self, field: str, given: Any, words: tuple[str, ...]) -> Column | None:
-        place = f"fields.{field}"
+    def _column(self, table: str, field: str, given: Any, words: tuple[str, ...]) -> Column | None:
+        place = f"{table}.{field}"
         if isinstance(given, str):
             given = {"column": given}
         if not isinstance(given, dict):

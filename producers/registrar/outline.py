@@ -26,10 +26,12 @@ class Change(StrEnum):
     INE = "ine"
     PERSONAL_MAIL = "personal_mail"
     COMPONENT = "component"
+    TEACHING = "teaching"
+    GROUP = "group"
 
 
-LOSSES = frozenset({Change.CANCELLED, Change.GONE, Change.NOT_IN_FORCE})
-"""Those that end an enrolment, or its force."""
+LOSSES = frozenset({Change.CANCELLED, Change.GONE, Change.NOT_IN_FORCE, Change.TEACHING})
+"""Those that end an enrolment, its force, or a teaching unit."""
 
 GONE = "gone_from_export"
 """The reason of a cancellation that no line states: a complete file does not have the enrolment."""

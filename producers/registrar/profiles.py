@@ -37,7 +37,12 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
         return pegase(one_name=one_name)
     if str(which).endswith(".toml"):
         return read_mapping(Path(which))
-    raise UnknownProfile(
+    raise no_such_profile(which)
+
+
+def no_such_profile(which: str | Path) -> UnknownProfile:
+    """What to say when a name is neither."""
+    return UnknownProfile(
         f"{which}: no such profile",
         remedy=f"Choose {', '.join(PROFILES)}, or a mapping file whose name ends in .toml.",
     )

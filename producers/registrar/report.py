@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,46 @@ from producers.registrar.faults import Fault
 from producers.registrar.guard import YearFigures
 
 
+class Kind(StrEnum):
+    """What a file is about."""
+
+    ENROLMENTS = "enrolments"
+    TEACHINGS = "teachings"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a file is to be compared with what was published before.
+
+    Attributes:
+        full_year: the academic year that it is complete for; None: what it does not have means nothing.
+        last_line: the number of its last line; what is absent is taken to stand on the lines after it.
+        republish: take everything as to be published, for a log that has lost it.
+        progress: told the line that has been compared.
+    """
+
+    full_year: int | None
+    last_line: int
+    republish: bool
+    progress: Callable[[int], None]
+
+
+@dataclass
+class Tally:
+    """How many facts of the file are new, and how many are not; see `ImportReport`."""
+
+    recorded: int = 0
+    cancelled: int = 0
+    gone: int = 0
+    unchanged: int = 0
+    spared: int = 0
+    not_enrolled: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The outcome of one import. lines = recorded + cancelled + unchanged + duplicates + rejected.
+    """The outcome of one import. Of enrolments: lines = recorded + cancelled + unchanged + duplicates +
+    rejected. Of teachings a fact is the list of one student's year, made of several lines.
 
     Of a held import, and of a dry run, the numbers say what would be published.
 
@@ -22,10 +60,10 @@ class ImportReport:
         import_id: None for a dry run.
         lines: lines below the header, without blank ones.
         students: different student numbers among the lines that were taken.
-        recorded: enrolments published.
-        cancelled: cancellations published that a line states.
-        gone: cancellations published since a file that is complete for its year has no line.
-        unchanged: lines that say what was published before.
+        recorded: enrolments, or lists, published.
+        cancelled: cancellations, or empty lists, published that a line states.
+        gone: the same, published since a file that is complete for its year has no line.
+        unchanged: enrolments, or lists, that are what was published before.
         duplicates: further copies of a line, word for word the same.
         rejected: lines refused; one line may have several faults.
         faults: how many of each class.
@@ -40,6 +78,8 @@ class ImportReport:
         full_year: the academic year that the file was said to be complete for.
         unattributed: refused lines that name no student. With a full year, nobody was cancelled for being
             absent if there are any.
+        spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
+        not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
     """
 
     source: str
@@ -65,6 +105,9 @@ class ImportReport:
     affected_path: Path | None = None
     full_year: int | None = None
     unattributed: int = 0
+    kind: Kind = Kind.ENROLMENTS
+    spared: int = 0
+    not_enrolled: int = 0
 
     @property
     def published(self) -> int:
@@ -92,6 +135,7 @@ class ImportReport:
     def to_json(self) -> dict[str, Any]:
         """The form of `--json`."""
         return {
+            "kind": self.kind.value,
             "source": self.source,
             "import_id": self.import_id,
             "dry_run": self.dry_run,
@@ -108,4 +152,6 @@ class ImportReport:
             "affected": None if self.affected_path is None else str(self.affected_path),
             "full_year": self.full_year,
             "unattributed": self.unattributed,
+            "spared": self.spared,
+            "not_enrolled": self.not_enrolled,
         }

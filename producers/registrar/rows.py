@@ -1,4 +1,4 @@
-"""One line's fields, validated, or the faults that keep it from being a fact.
+"""One line's fields, validated, or the faults that keep it from being a fact: what the main file states.
 
 Text is kept as the registrar gave it, in Unicode NFC (UAX #15). Bidirectional control marks, which change
 how a name is shown but not what it is, are left out; other control characters are refused.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -116,6 +116,21 @@ class EnrolmentRow(StepRow):
     personal_mail: Annotated[str, BeforeValidator(_mail)] | None = None
 
 
+class TeachingRow(BaseModel):
+    """A teaching unit that a student follows, or follows no more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    student_number: StudentNumber
+    year: Annotated[int, BeforeValidator(_year)]
+    element: Code
+    group: Code | None = None
+    element_label: Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARACTERS_MAX)] | None = (
+        None
+    )
+    state: Literal["in_force", "cancelled"] = "in_force"
+
+
 PERSON_FIELDS = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date")
 """What must agree on all lines of one student."""
 
@@ -125,37 +140,62 @@ _BY_FIELD = {
     "step": Fault.BAD_CODE,
     "step_version": Fault.BAD_CODE,
     "component": Fault.BAD_CODE,
+    "element": Fault.BAD_CODE,
+    "group": Fault.BAD_CODE,
 }
 Fact = dict[str, Any]
 """An event's data without its source and source sequence, in JSON's types; `reason` marks a cancellation."""
 
+Fields = dict[str, str]
+Reader = Callable[[Fields], Fact]
+"""Makes a fact of a line's fields. Raises ValidationError."""
+
 
 def parse(line: Line, profile: Profile) -> Fact | list[Rejection]:
-    """The fact that a line states, or all its faults."""
+    """The enrolment that a line states, or all its faults."""
+
+    def read(fields: Fields) -> Fact:
+        ended = fields.get("state") in _ENDED
+        row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
+        return _fact(row, profile)
+
+    return checked(line, profile, read, _implausible)
+
+
+def checked(
+    line: Line,
+    profile: Profile,
+    read: Reader,
+    implausible: Callable[[Fields, Fact | None, Profile], Iterable[Problem]] = lambda *_: (),
+) -> Fact | list[Rejection]:
+    """The fact that a line states, or all its faults.
+
+    Args:
+        read: makes the fact.
+        implausible: what each field allows, and all of them together do not; without a fact, as far as can be
+            told.
+    """
     if line.fault is not None:
         return [Rejection(line.number, "", "", line.fault, line.raw, line.detail)]
     cells, problems = clean(line.cells, profile)
     fields, unknown = profile.take(cells)
     problems += unknown
-    row: StepRow | None = None
-    ended = fields.get("state") in _ENDED
+    fact: Fact | None = None
+    found: list[Problem] = []
     try:
-        row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
+        fact = read(fields)
     except ValidationError as error:
-        found = _problems(error, fields)
-    else:
-        found = _implausible(row, fields, profile)
-    if not ended:
-        found = [*found, *_nameless(fields, profile)]
+        found += _problems(error, fields)
+    found += implausible(fields, fact, profile)
     told = {problem[0] for problem in problems}
     problems += [problem for problem in found if problem[0] not in told]
-    if row is None or problems:
+    if fact is None or problems:
         student = fields.get("student_number", "")
         return [
             Rejection(line.number, student, profile.column_of(field), fault, value, detail)
             for field, fault, value, detail in problems
         ]
-    return _fact(row, profile)
+    return fact
 
 
 def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[Problem]]:
@@ -179,7 +219,7 @@ def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[P
     return kept, problems
 
 
-def _problems(error: ValidationError, fields: dict[str, str]) -> Iterable[Problem]:
+def _problems(error: ValidationError, fields: Fields) -> Iterable[Problem]:
     for each in error.errors(include_url=False):
         field = str(each["loc"][0])
         value = fields.get(field, "")
@@ -195,22 +235,21 @@ def _problems(error: ValidationError, fields: dict[str, str]) -> Iterable[Proble
             yield field, Fault.UNKNOWN_VALUE, value, each["msg"]
 
 
-def _nameless(fields: dict[str, str], profile: Profile) -> Iterable[Problem]:
-    """The names that are missing: both at least if one is enough."""
+def _implausible(fields: Fields, fact: Fact | None, profile: Profile) -> Iterable[Problem]:
+    """What each field of an enrolment allows, and all of them together do not."""
+    if fields.get("state") in _ENDED:
+        return
     missing = [name for name in ("birth_name", "given_name") if name not in fields]
-    if len(missing) > profile.one_name:
+    if len(missing) > profile.one_name:  # one of them is enough if the profile says so
         for name in missing:
             yield name, Fault.MISSING_VALUE, "", "the value is missing"
-
-
-def _implausible(row: StepRow, fields: dict[str, str], profile: Profile) -> Iterable[Problem]:
-    """What each field allows, and all of them together do not."""
-    if not isinstance(row, EnrolmentRow):
+    if fact is None:
         return
-    if not BIRTH_YEAR_MIN <= row.birth_date.year <= row.year - AGE_YEARS_MIN:
-        detail = f"not between {BIRTH_YEAR_MIN} and {row.year - AGE_YEARS_MIN}"
+    born, oldest = int(fact["birth_date"][:4]), fact["year"] - AGE_YEARS_MIN
+    if not BIRTH_YEAR_MIN <= born <= oldest:
+        detail = f"not between {BIRTH_YEAR_MIN} and {oldest}"
         yield "birth_date", Fault.IMPLAUSIBLE_DATE, fields["birth_date"], detail
-    if profile.payment_required and row.state == "in_force" and row.payment is None:
+    if profile.payment_required and fields["state"] == "in_force" and "payment" not in fields:
         yield "payment", Fault.MISSING_VALUE, "", "required for an enrolment in force"
 
 

@@ -19,6 +19,11 @@ class RegistrarSettings(Section):
     mapping: Path | None = Field(
         None, description="A mapping file of your own, for any other export; then `profile` does not count."
     )
+    groups_mapping: Path | None = Field(
+        None,
+        description="A mapping file for the second file, of teaching units and groups. Without it: the table "
+        "[groups] of `mapping`, or the form that `profile` names.",
+    )
     payment_required: bool = Field(
         default=True,
         description="Apogée: whether an enrolment that awaits payment is kept from being in force.",

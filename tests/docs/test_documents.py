@@ -16,9 +16,10 @@ from consumers.moodle.causes import Cause
 from consumers.moodle.functions import NEEDED
 from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
-from producers.registrar.mapping import FIELDS
+from producers.registrar.mapping import FIELDS, GROUP_FIELDS
 from producers.registrar.pegase import pegase
 from producers.registrar.profile import Profile, apogee
+from producers.registrar.teachings.profiles import apogee_groups, pegase_groups
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
 from schemas.events import EVENT_TYPES, TYPE_PREFIX
@@ -201,6 +202,23 @@ def test_a_profiles_page_names_every_column_and_code(profile: Profile) -> None:
     for column in named:
         row = next(line for line in text.splitlines() if line.startswith(f"| `{column.name}` |"))
         assert [code for code in column.values or {} if f"`{code}`" not in row] == []
+
+
+@pytest.mark.parametrize("profile", [apogee_groups(), pegase_groups()], ids=lambda profile: profile.name)
+def test_the_page_of_the_second_file_names_every_column_and_code(profile: Profile) -> None:
+    text = page("groups-file.md")
+    assert f"`{profile.name}`" in text
+    for column in profile.columns:
+        row = next(line for line in text.splitlines() if line.startswith(f"| `{column.name}` |"))
+        assert [code for code in column.values or {} if f"`{code}`" not in row] == []
+
+
+def test_the_page_about_mappings_names_every_field_of_the_second_file() -> None:
+    text = page("mapping.md").partition("## The file of teaching units and groups")[2]
+    for field, (_required, words) in GROUP_FIELDS.items():
+        row = re.search(rf"^\|[^|]*`{field}`[^|]*\|(.*)$", text, re.MULTILINE)
+        assert row is not None, field
+        assert [word for word in words if f"`{word}`" not in row[1]] == []
 
 
 def test_the_page_of_rejections_names_every_fault_and_remedy() -> None:

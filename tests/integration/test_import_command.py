@@ -146,3 +146,67 @@ def test_a_profile_that_cannot_be_used_ends_with_2_and_says_why(site: Path) -> N
     unknown = sesame("import", "export.csv", "--profile", "apoge")
     assert unknown.exit_code == 2
     assert "Choose apogee, pegase" in unknown.stderr
+
+
+GROUPS = "COD_ETU;COD_ANU;COD_ELP;LIB_ELP;COD_GPE\n"
+
+
+def groups(units: int = 1, students: int = STUDENTS) -> str:
+    """A file of groups of the same students."""
+    numbers = range(22_600_001, 22_600_001 + students)
+    return GROUPS + "".join(f"{each};2026;UE{unit};;TD1\n" for each in numbers for unit in range(units))
+
+
+def test_a_second_file_of_groups_is_imported_with_the_first_one_or_alone(site: Path) -> None:
+    Path("groups.csv").write_text(groups(2), encoding="utf-8")
+    both = sesame("import", "export.csv", "--groups", "groups.csv", "--json")
+    assert both.exit_code == 3, both.output
+    told = json.loads(both.stdout)
+    assert (told["kind"], told["groups"]["kind"]) == ("enrolments", "teachings")
+    assert (told["groups"]["recorded"], told["groups"]["rejected"]) == (STUDENTS, 0)
+    alone = sesame("import", "--groups", "groups.csv", "--full", "--year", "2026")
+    assert alone.exit_code == 0
+    assert "0 lists of teaching units and 0 empty lists and 0 empty lists of absent ones" in alone.stdout
+    assert f"{STUDENTS} unchanged" in alone.stdout
+
+
+def test_a_truncated_file_of_groups_is_held_and_the_other_file_is_not(site: Path) -> None:
+    Path("groups.csv").write_text(groups(), encoding="utf-8")
+    sesame("import", "--groups", "groups.csv")
+    Path("groups.csv").write_text(groups(students=40), encoding="utf-8")
+    result = sesame("import", "export.csv", "--groups", "groups.csv", "--full", "--year", "2026")
+    assert result.exit_code == 5
+    assert "gone 80" in result.stdout
+    assert str(Path("groups.affected.csv")) in result.stderr
+    approval = result.stderr.split("--approve ")[1].split()[0]
+    complete = ("--full", "--year", "2026", "--approve", approval)
+    assert sesame("import", "export.csv", "--groups", "groups.csv", *complete).exit_code == 2
+    assert sesame("import", "--groups", "groups.csv", *complete).exit_code == 0
+    with sqlite3.connect(site / "data" / "sesame.db") as database:
+        assert database.execute("SELECT COUNT(*) FROM teaching_rows WHERE listed = '[]'").fetchone() == (80,)
+    database.close()
+
+
+def test_explain_shows_how_both_files_are_read() -> None:
+    Path("groups.csv").write_text(groups() + "x y;2026;UE1;;TD1\n", encoding="utf-8")
+    result = sesame("import", "export.csv", "--groups", "groups.csv", "--explain", "1")
+    assert result.exit_code == 0
+    assert "gives an enrolment" in result.stdout
+    assert "gives a group of a teaching unit" in result.stdout
+    document = json.loads(sesame("import", "--groups", "groups.csv", "--explain", "500", "--json").stdout)
+    assert document["profile"] == "apogee_groups"
+    assert [each["fault"] for each in document["read"][-1]["faults"]] == ["bad_student_number"]
+
+
+def test_groups_may_come_from_other_software_by_a_mapping_of_their_own(site: Path) -> None:
+    (site / "ade.toml").write_text(
+        'name = "ade"\n[groups.fields]\nstudent_number = "Etudiant"\nyear = { constant = 2026 }\n'
+        'element = "Matiere"\n',
+        encoding="utf-8",
+    )
+    settings = 'data_dir = "data"\n[registrar]\ngroups_mapping = "ade.toml"\n'
+    (site / "sesame.toml").write_text(settings, encoding="utf-8")
+    Path("ade.csv").write_text("Etudiant,Matiere\n22600001,UE1\n", encoding="utf-8")
+    told = json.loads(sesame("import", "--groups", "ade.csv", "--json").stdout)
+    assert (told["source"], told["recorded"]) == ("ade_groups", 1)
+    assert sesame("import", "export.csv").exit_code == 3, "the main file is read as before"

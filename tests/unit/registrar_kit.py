@@ -10,8 +10,10 @@ from pathlib import Path
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
+from pipeline.store.teaching_feeds import SqlTeachingMemory
 from producers.registrar import Approval, ImportReport, Order, Profile, Threshold, apogee, import_file
-from producers.registrar.feed import FeedMemory
+from producers.registrar.feed import FeedMemory, TeachingMemory
+from producers.registrar.teachings import choose_groups, import_groups
 from schemas.envelope import Message, from_record
 from tests.stores import sqlite_store
 
@@ -89,7 +91,9 @@ class Registrar:
         self.folder = folder
         self.database = Database(url or sqlite_store(folder))
         self.memory: FeedMemory = SqlFeedMemory(self.database)
+        self.teachings: TeachingMemory = SqlTeachingMemory(self.database)
         self.log = RecordedLog()
+        self.groups = folder / "groups.csv"
         self.export = folder / "export.csv"
         self.rejects = folder / "rejects.csv"
         self.affected = folder / "affected.csv"
@@ -149,6 +153,47 @@ class Registrar:
             producer=self.log,
             clock=lambda: NOW,
             progress=progress,
+            sleep=self.slept_s.append,
+        )
+
+    def write_groups(self, *lines: str, separator: str = ";", encoding: str = "utf-8") -> Path:
+        """Write the second file. A line: student, unit, group (`-`: none), year and name, by blanks; the last
+        two may be missing."""
+        text = [separator.join(("COD_ETU", "COD_ANU", "COD_ELP", "LIB_ELP", "COD_GPE"))]
+        for line in lines:
+            student, element, group, year, label = (*line.split(" ", 4), "2026", "")[:5]
+            text.append(separator.join((student, year, element, label, "" if group == "-" else group)))
+        self.groups.write_text("".join(f"{each}\n" for each in text), encoding=encoding)
+        return self.groups
+
+    def import_groups(
+        self,
+        *lines: str,
+        path: Path | None = None,
+        profile: Profile | None = None,
+        dry_run: bool = False,
+        republish: bool = False,
+        full_year: int | None = None,
+        threshold: Threshold | None = None,
+        approval: str = "",
+    ) -> ImportReport:
+        order = Order(
+            rejects_path=self.rejects,
+            affected_path=self.affected,
+            dry_run=dry_run,
+            republish=republish,
+            full_year=full_year,
+            threshold=threshold or Threshold(),
+            approval=Approval(approval, "odile") if approval else None,
+        )
+        return import_groups(
+            path or self.write_groups(*lines),
+            order,
+            profile=profile or choose_groups("apogee"),
+            feed=self.teachings,
+            producer=self.log,
+            clock=lambda: NOW,
+            progress=lambda _done, _in_all: None,
             sleep=self.slept_s.append,
         )
 

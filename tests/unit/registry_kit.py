@@ -23,7 +23,16 @@ from pipeline.vault import Vault, new_key
 from schemas import catalogue
 from schemas.account import Account, Administrative, Lane, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
-from schemas.events import AccountChanged, ActivationRequested, EnrolmentCancelled, EnrolmentRecorded, Event
+from schemas.events import (
+    AccountChanged,
+    ActivationRequested,
+    EnrolmentCancelled,
+    EnrolmentRecorded,
+    Event,
+    RegistrarFact,
+    Teaching,
+    TeachingsRecorded,
+)
 
 SETTINGS = RegistrySettings(mail_domain="etu.univ-exemple.fr", grace_days=30)
 START = datetime(2026, 9, 14, 8, 0, tzinfo=UTC)
@@ -172,12 +181,29 @@ def cancelled(student_number: str = LEA, sequence: int = 2, **more: Any) -> Enro
     return EnrolmentCancelled(**{**values, **more})
 
 
+def taught(
+    *units: str, student_number: str = LEA, sequence: int = 1, year: int = 2026, source: str = "groups"
+) -> TeachingsRecorded:
+    """The registrar's list of a student's year: `UE1` is a unit, `UE1/TD2` a group of it."""
+    teachings = tuple(
+        Teaching(element=element, group=group or None, label=f"Cours {element}")
+        for element, _, group in (unit.partition("/") for unit in units)
+    )
+    return TeachingsRecorded(
+        student_number=student_number,
+        source=source,
+        source_sequence=sequence,
+        year=year,
+        teachings=teachings,
+    )
+
+
 def activation(student_number: str = LEA, **more: Any) -> ActivationRequested:
     return ActivationRequested(student_number=student_number, **more)
 
 
 def _topic_of(event: Event) -> str:
-    registrar = isinstance(event, EnrolmentRecorded | EnrolmentCancelled)
+    registrar = isinstance(event, RegistrarFact)
     return catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL)
 
 

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.eventlog.port import LogUnavailable
-from pipeline.store.feeds import ImportSuperseded, Intended, SqlFeedMemory
+from pipeline.store.feeds import Intended, SqlFeedMemory
+from pipeline.store.imports import ImportSuperseded
 from producers.registrar import UnusableFile
 from producers.registrar.faults import Fault
 from producers.registrar.feed import APPEND_ATTEMPTS_MAX
@@ -338,6 +339,7 @@ def test_progress_only_grows_and_ends_at_the_whole(registrar: Registrar) -> None
 def test_the_report_is_plain_json(registrar: Registrar) -> None:
     report = registrar.import_rows(ZOE, ZOE | {"COD_ETU": "x y"}).to_json()
     assert report == {
+        "kind": "enrolments",
         "source": "apogee",
         "import_id": 1,
         "dry_run": False,
@@ -360,6 +362,8 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "years": [],
         "affected": None,
         "full_year": None,
+        "spared": 0,
+        "not_enrolled": 0,
         "unattributed": 1,
     }
 

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.store.feeds import ImportSuperseded, SqlFeedMemory, imports
+from pipeline.store.feeds import SqlFeedMemory
+from pipeline.store.imports import ImportSuperseded, imports
 from pipeline.store.tables import audit
 from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
 from producers.registrar.affected import MEANINGS
 from producers.registrar.outline import Change
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.registrar_kit import ZOE, Registrar, Row
+from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar, Row
 
 SMALL = Threshold(share=0.05, people=2)
 GIVEN = ("Zoé", "Inès", "Noël", "Chloé", "Loïc", "Gaëlle", "François", "Aïcha", "Maëlys", "Rémi")
@@ -413,7 +414,7 @@ def test_who_is_gone_and_comes_back_is_recorded_again(registrar: Registrar) -> N
 
 def test_a_full_file_of_a_year_that_it_does_not_have_is_refused(registrar: Registrar) -> None:
     registrar.import_rows(*students(3))
-    with pytest.raises(UnusableFile, match="complete for 2027, and holds no enrolment of that year"):
+    with pytest.raises(UnusableFile, match="complete for 2027, and holds nothing of that year"):
         registrar.import_rows(*students(3), full_year=2027)
 
 
@@ -452,3 +453,14 @@ def test_rows_of_an_older_version_count_as_held_and_tell_nothing_else(registrar:
     assert registrar.import_rows(*students(5, COD_CMP="DRT"), dry_run=True, threshold=SMALL).years == ()
     (year,) = held(registrar, students(5, ETA_IAE="A")).years
     assert (year.known, year.changes) == (5, {Change.CANCELLED: 5})
+
+
+@pytest.mark.parametrize("other", [{"LIB_PR1_IND": "Zoe"}, {"COD_ETP": "L1INFO", "IP_VALIDE": "N"}])
+def test_whose_lines_contradict_one_another_is_in_the_file_and_loses_nothing(
+    registrar: Registrar, other: dict[str, str]
+) -> None:
+    second = {"COD_ETP": "DULSF", "LIB_ETP": "DU Langue des signes", "TEM_IAE_PRM": "N"}
+    registrar.import_rows(ZOE, ZOE | second, MAMADOU)
+    report = registrar.import_rows(ZOE, ZOE | second | other, MAMADOU, full_year=2026)
+    assert report.rejected == 2
+    assert (report.gone, report.cancelled, report.affected_path) == (0, 0, None)

@@ -105,6 +105,7 @@ SAME_IN_DRAFT_07 = {
     *("$schema", "$id", "$comment", "$ref", "$defs", "title", "description", "default"),
     *("type", "properties", "required", "items", "enum", "const", "additionalProperties", "propertyNames"),
     *("minimum", "maximum", "minLength", "maxLength", "pattern", "format", "anyOf", "if", "then", "else"),
+    "maxItems",
 }
 
 

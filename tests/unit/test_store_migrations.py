@@ -15,10 +15,13 @@ from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, selec
 from pipeline.store import (
     charters,
     feeds,
+    imports,
     lost_records,
     mail_proofs,
     migrate,
     quarantines,
+    teaching_feeds,
+    teachings,
     throttles,
     web_sessions,
 )
@@ -49,9 +52,10 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
             for table in metadata.sorted_tables
             for constraint in inspect(connection).get_check_constraints(table.name)
         }
-    elsewhere = {feeds.imports, feeds.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
+    elsewhere = {imports.imports, feeds.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
     elsewhere |= {web_sessions.web_sessions, charters.charter_acceptances}
     elsewhere |= {quarantines.quarantines, lost_records.lost_records}
+    elsewhere |= {teaching_feeds.teaching_rows, teachings.teachings, teachings.known_teachings}
     assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own
     assert ("welcome_messages", "ck_welcome_messages_state") in checks
 

@@ -1,0 +1,119 @@
+"""An import's temporary database, and the faults of the file's lines in it: on disk and not in memory.
+
+It is SQLite's anonymous temporary database: a file that has no name any more once it is open, so that nothing
+personal stays behind, even after kill -9. It lives where TMPDIR says.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import ClassVar, Self
+
+from pipeline.errors import SesameError
+from producers.registrar.faults import Fault, Rejection
+from producers.registrar.profile import Profile
+
+SHOWN_LINES_MAX = 5
+_STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # schemas.account.StudentNumber
+_SCHEMA = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA temp_store = FILE;
+CREATE TABLE rejections (
+    line INTEGER NOT NULL, student TEXT NOT NULL, field TEXT NOT NULL, fault TEXT NOT NULL,
+    value TEXT NOT NULL, detail TEXT NOT NULL
+);
+"""
+
+
+class SpoolFailed(SesameError):
+    """The temporary copy of the export could not be kept, most often because the disk is full. Make room, or
+    let TMPDIR name a folder that has more, then import again. Nothing of the file was published before all of
+    it had been read."""
+
+
+class Refusals:
+    """The temporary database, and the refused lines in it. Use as a context manager; owned by one thread."""
+
+    schema: ClassVar[str] = ""  # what else a kind of import keeps
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    def __enter__(self) -> Self:
+        self._database = sqlite3.connect("", isolation_level=None)
+        self._database.executescript(_SCHEMA + self.schema)
+        self._database.execute("BEGIN")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+        if isinstance(error, sqlite3.Error):
+            raise SpoolFailed from error
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The temporary database, for what else is to be kept on disk while the import lasts."""
+        return self._database
+
+    def reject(self, rejection: Rejection) -> None:
+        """Take a line's fault."""
+        self._database.execute(
+            "INSERT INTO rejections VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                rejection.line,
+                storable(rejection.student_number),
+                rejection.column,
+                rejection.fault.value,
+                storable(rejection.value),
+                rejection.detail,
+            ),
+        )
+
+    def unattributed(self) -> int:
+        """How many rejected lines do not say which student they are about."""
+        rows = self._database.execute("SELECT DISTINCT line, student FROM rejections")
+        return len({line for line, student in rows if not _STUDENT_NUMBER.fullmatch(_restored(student))})
+
+    def rejected(self) -> tuple[int, Counter[Fault]]:
+        """How many lines were rejected, and for which faults (each counted once per line)."""
+        lines = self._database.execute("SELECT COUNT(DISTINCT line) FROM rejections").fetchone()[0]
+        faults = self._database.execute(
+            "SELECT fault, COUNT(DISTINCT line) FROM rejections GROUP BY fault"
+        ).fetchall()
+        return int(lines), Counter({Fault(fault): count for fault, count in faults})
+
+    def rejections(self) -> Iterator[Rejection]:
+        """Every rejection, by line."""
+        rows = self._database.execute("SELECT * FROM rejections ORDER BY line, rowid")
+        for line, student, column, fault, value, detail in rows:
+            yield Rejection(line, _restored(student), column, Fault(fault), _restored(value), detail)
+
+    def shown_lines(self, table: str, column: str, value: str | bytes) -> str:
+        """The numbers of some lines, for people. `table` and `column` are names of ours."""
+        query = f"SELECT line FROM {table} WHERE {column} = ? ORDER BY line LIMIT ?"  # noqa: S608 -- ours
+        found = self._database.execute(query, (value, SHOWN_LINES_MAX + 1)).fetchall()
+        return shown(line for (line,) in found)
+
+
+def shown(lines: Iterable[int]) -> str:
+    """`lines 2, 5 and others`, for people."""
+    numbers = list(lines)
+    text = ", ".join(map(str, numbers[:SHOWN_LINES_MAX]))
+    return f"lines {text}{' and others' if len(numbers) > SHOWN_LINES_MAX else ''}"
+
+
+def storable(value: str) -> bytes:
+    """As bytes, since SQLite's text takes neither lone surrogates nor zero bytes. A student number is stored
+    so in every row, however it came there: text and bytes are never equal to SQLite."""
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _restored(value: str | bytes) -> str:
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value

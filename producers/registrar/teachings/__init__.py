@@ -1,0 +1,10 @@
+"""The second file, which is optional: which teaching units and groups each student follows.
+
+A fact is the whole list of one student's year; a line of the file states one unit, or one group of it.
+"""
+
+from producers.registrar.teachings.importing import import_groups
+from producers.registrar.teachings.profiles import choose_groups
+from producers.registrar.teachings.rows import parse
+
+__all__ = ["choose_groups", "import_groups", "parse"]

@@ -1,0 +1,103 @@
+"""The import of a file of teaching units and groups."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from pipeline.eventlog.port import Producer
+from pipeline.store.teaching_feeds import IntendedList
+from producers.registrar.faults import Rejection
+from producers.registrar.feed import ImportMemory, TeachingMemory
+from producers.registrar.guard import Fingerprint, Threshold, YearFigures, judge
+from producers.registrar.importing import Order, Progress, Surroundings, run_import
+from producers.registrar.physical import Line
+from producers.registrar.profile import Profile
+from producers.registrar.report import Comparison, ImportReport, Kind, Tally
+from producers.registrar.rows import Fact
+from producers.registrar.teachings import affected, rows
+from producers.registrar.teachings.differences import ListToPublish, TeachingDifferences
+from producers.registrar.teachings.spool import TeachingSpool
+
+
+def import_groups(
+    path: Path,
+    order: Order,
+    *,
+    profile: Profile,
+    feed: TeachingMemory,
+    producer: Producer,
+    clock: Callable[[], datetime],
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ImportReport:
+    """Import one file of teaching units and groups; see `importing.run_import`, also for what it raises.
+
+    Args:
+        path: the file.
+        order: what is to be done with it.
+        profile: how to read it; see `profiles.choose_groups`.
+        feed: what was published before.
+        producer, clock, progress, sleep: see `importing.Surroundings`.
+    """
+    with TeachingSpool(profile) as spool:
+        around = Surroundings(producer, clock, progress, sleep)
+        return run_import(path, order, _Teachings(profile, feed, spool), around)
+
+
+class _Teachings:
+    """A `Matter`: a fact is the list of one student's year, and a line states a part of one."""
+
+    kind = Kind.TEACHINGS
+
+    def __init__(self, profile: Profile, feed: TeachingMemory, spool: TeachingSpool) -> None:
+        self.profile = profile
+        self.spool = spool
+        self.memory: ImportMemory[IntendedList] = feed
+        self._feed = feed
+        self._known: dict[int, int] = {}
+        self._differences: TeachingDifferences | None = None
+
+    def parse(self, line: Line) -> Fact | list[Rejection]:
+        return rows.parse(line, self.profile)
+
+    def keep(self, line: int, fact: Fact) -> None:
+        self.spool.keep(line, fact)
+
+    def settle(self) -> int:
+        return self.spool.settle()
+
+    def students(self) -> int:
+        return self.spool.students()
+
+    def has_year(self, year: int) -> bool:
+        return self.spool.has_year(year)
+
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
+        self._known = dict(self._feed.people(self.profile.name))
+        return self._found.find(self._feed, fingerprint, comparison)
+
+    def judge(self, threshold: Threshold) -> tuple[YearFigures, ...]:
+        return judge(
+            self._found.affected_people(),
+            known=self._known,
+            in_file=self.spool.people(),
+            threshold=threshold,
+        )
+
+    def write_affected(self, path: Path, separator: str) -> None:
+        affected.write(path, self._found.affected(), separator=separator)
+
+    def remove_affected(self, path: Path) -> None:
+        affected.remove(path)
+
+    def changes(self) -> Iterator[list[ListToPublish]]:
+        return self._found.to_publish()
+
+    @property
+    def _found(self) -> TeachingDifferences:
+        if self._differences is None:
+            self._differences = TeachingDifferences(self.spool, self.profile.name)
+        return self._differences

@@ -1,0 +1,155 @@
+"""Holds a file's units and groups while they are compared with one another, on disk and not in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+from producers.registrar.faults import Fault, Rejection
+from producers.registrar.refusals import Refusals, shown, storable
+from producers.registrar.rows import Fact
+from producers.registrar.spool import canonical
+from schemas.events import TEACHINGS_MAX
+
+_PAGE = 500
+_SCHEMA = """
+CREATE TABLE taught (
+    line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL, element TEXT NOT NULL,
+    grp TEXT NOT NULL, label TEXT NOT NULL, dropped INTEGER NOT NULL, said BLOB NOT NULL
+);
+CREATE TABLE lists (line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL);
+"""
+_SAME = "student = ? AND year = ? AND element = ? AND grp = ?"
+
+
+class Stated(NamedTuple):
+    """What the file says of one student's year.
+
+    Attributes:
+        line: its first line; after the last one if it has none.
+        held: unit and group to the unit's name, of the lines that hold.
+        dropped: unit and group of those that the file says are cancelled.
+        whole: no line of this student was refused.
+    """
+
+    line: int
+    student: str
+    year: int
+    held: dict[tuple[str, str], str]
+    dropped: frozenset[tuple[str, str]]
+    whole: bool
+
+
+class TeachingSpool(Refusals):
+    """One import's units and groups, and its rejections."""
+
+    schema = _SCHEMA
+
+    def keep(self, line: int, fact: Fact) -> None:
+        """Take what a line states."""
+        said = blake2b(canonical(fact).encode(), digest_size=16).digest()
+        self._database.execute(
+            "INSERT INTO taught VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                line,
+                fact["student_number"],
+                fact["year"],
+                fact["element"],
+                fact["group"] or "",
+                fact["element_label"] or "",
+                fact["state"] == "cancelled",
+                said,
+            ),
+        )
+
+    def settle(self) -> int:
+        """Compare the lines with one another: contradictions are rejected, further copies left out.
+
+        Returns:
+            How many lines were copies.
+        """
+        self._database.execute("CREATE INDEX by_list ON taught (student, year, element, grp, said)")
+        self._database.execute("CREATE INDEX by_rejected_student ON rejections (student)")
+        contradictory = self._database.execute(
+            "SELECT student, year, element, grp FROM taught"
+            " GROUP BY student, year, element, grp HAVING COUNT(DISTINCT said) > 1"
+        )
+        for same in contradictory.fetchall():
+            why = "are about the same student, year, unit and group, and differ"
+            self._reject(_SAME, same, Fault.CONFLICTING_LINES, why)
+        copies = self._database.execute(
+            "DELETE FROM taught WHERE line NOT IN"
+            " (SELECT MIN(line) FROM taught GROUP BY student, year, element, grp)"
+        ).rowcount
+        too_many = self._database.execute(
+            "SELECT student, year FROM taught GROUP BY student, year HAVING COUNT(*) > ?", (TEACHINGS_MAX,)
+        )
+        for student, year in too_many.fetchall():
+            self._reject(
+                "student = ? AND year = ?",
+                (student, year),
+                Fault.TOO_MANY_TEACHINGS,
+                f"give one student more than {TEACHINGS_MAX} units and groups in one year",
+            )
+        self._database.execute("INSERT INTO lists SELECT MIN(line), student, year FROM taught GROUP BY 2, 3")
+        return copies
+
+    def _reject(self, which: str, values: tuple[str | int, ...], fault: Fault, why: str) -> None:
+        """Reject some lines for one reason. `which`: a condition of ours, for `values`."""
+        found = self._database.execute(
+            f"SELECT line, student, element FROM taught WHERE {which} ORDER BY line",  # noqa: S608
+            values,
+        ).fetchall()
+        detail = f"{shown(line for line, _, _ in found)} {why}"
+        column = self._profile.column_of("element")
+        for line, student, element in found:
+            self.reject(Rejection(line, student, column, fault, element, detail))
+        self._database.execute(f"DELETE FROM taught WHERE {which}", values)  # noqa: S608
+
+    def students(self) -> int:
+        """How many different students the lines are about."""
+        return int(self._database.execute("SELECT COUNT(DISTINCT student) FROM taught").fetchone()[0])
+
+    def people(self) -> dict[int, int]:
+        """How many students have a unit, by academic year."""
+        rows = self._database.execute(
+            "SELECT year, COUNT(DISTINCT student) FROM taught WHERE NOT dropped GROUP BY year"
+        )
+        return {int(year): int(students) for year, students in rows}
+
+    def has_year(self, year: int) -> bool:
+        """Whether any line is of this academic year."""
+        query = "SELECT 1 FROM taught WHERE year = ? LIMIT 1"
+        return self._database.execute(query, (year,)).fetchone() is not None
+
+    def add_absent(self, students: Iterable[str], year: int, line: int) -> int:
+        """Take those of these students who are not in the file as having an empty list of `year`, on lines
+        from `line` on; return the last line."""
+        for student in students:
+            query = "SELECT 1 FROM taught WHERE student = ? AND year = ? LIMIT 1"
+            if self._database.execute(query, (student, year)).fetchone() is None:
+                line += 1
+                self._database.execute("INSERT INTO lists VALUES (?, ?, ?)", (line, student, year))
+        return line
+
+    def stated(self) -> Iterator[list[Stated]]:
+        """What the file says of each student's year, by line, some hundreds at a time."""
+        rows = self._database.execute("SELECT line, student, year FROM lists ORDER BY line")
+        while page := rows.fetchmany(_PAGE):
+            yield [self._stated(line, student, year) for line, student, year in page]
+
+    def _stated(self, line: int, student: str, year: int) -> Stated:
+        held: dict[tuple[str, str], str] = {}
+        dropped = set()
+        for element, group, label, gone in self._database.execute(
+            "SELECT element, grp, label, dropped FROM taught WHERE student = ? AND year = ?", (student, year)
+        ):
+            if gone:
+                dropped.add((element, group))
+            else:
+                held[element, group] = label
+        refused = self._database.execute(
+            "SELECT 1 FROM rejections WHERE student = ? LIMIT 1", (storable(student),)
+        ).fetchone()
+        return Stated(line, student, year, held, frozenset(dropped), whole=refused is None)
