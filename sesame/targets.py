@@ -59,7 +59,9 @@ def ldap_directory(settings: Settings, *, read_only: bool = False) -> directory.
         receive_timeout_s=wanted.receive_timeout_s,
         read_only=read_only or wanted.mode == "observe",
     )
-    branches = directory.Branches(wanted.people_dn, wanted.groups_dn, wanted.probe_dn)
+    branches = directory.Branches(
+        wanted.people_dn, wanted.groups_dn, wanted.probe_dn, static_groups=wanted.group_kind == "static"
+    )
     return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
 
 

@@ -55,6 +55,9 @@ OWNED = (
 """The attributes whose values the pipeline decides alone. `supannEtuId` and `uid` are written once, with the
 entry; `userPassword` only together with `sesameCredentialRef`; everything else on the entry is others'."""
 
+GROUPS = "groups"
+"""What differs when the static groups are not those that are desired."""
+
 _HOLDS = (
     (Hold.TECHNICAL, "VerrouTechnique"),
     (Hold.ADMINISTRATIVE, "VerrouAdministratif"),
@@ -135,6 +138,8 @@ def differences(desired: DesiredEntry, observed: ObservedEntry) -> tuple[str, ..
         names.add("sesameVersion")
     if desired.credential is not None and desired.credential.ref != observed.credential_ref:
         names.add("sesameCredentialRef")
+    if observed.groups is not None and _folded(desired.groups) != _folded(observed.groups):
+        names.add(GROUPS)
     return tuple(sorted(names))
 
 
@@ -149,13 +154,19 @@ def canonical(observed: ObservedEntry) -> dict[str, object]:
 
     The version and the server's own bookkeeping are left out: equal states are equal, whatever wrote them.
     """
-    return {
+    state: dict[str, object] = {
         "dn": observed.dn.lower(),
         "student_numbers": sorted(observed.student_numbers),
         "attributes": {name: sorted(observed.attributes.get(name, ())) for name in OWNED},
         "locked": observed.locked,
         "credential": observed.credential_ref,
     }
+    return state if observed.groups is None else {**state, GROUPS: sorted(observed.groups)}
+
+
+def _folded(names: Iterable[str]) -> set[str]:
+    """Names of groups as the server compares them: without case (RFC 4519, cn)."""
+    return {name.lower() for name in names}
 
 
 def user_password(hashed: str) -> str:

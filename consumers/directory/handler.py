@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from consumers.directory.difference import forbidden
-from consumers.directory.entry import OWNED, Profile, canonical, desired_entry, differences, user_password
+from consumers.directory.entry import (
+    GROUPS,
+    OWNED,
+    Profile,
+    canonical,
+    desired_entry,
+    differences,
+    user_password,
+)
 from consumers.directory.port import (
     Applied,
     ApplyResult,
@@ -29,6 +37,12 @@ from schemas.account import Account
 
 CREDENTIAL_GONE = "credential_needed"
 """Reason of waiting: the entry lacks the password, and the vault has it no more. A new one lifts it."""
+
+GROUP_NOT_OURS = "group_not_ours"
+"""Reason of waiting: a group of that name is somebody else's. An operator removes it or hands it over."""
+
+OPERATOR_RECHECK_S = 3600.0
+"""How often to look again at what waits for an operator."""
 
 
 class Secrets(Protocol):
@@ -124,7 +138,14 @@ class DirectoryHandler:
 
     def describe(self) -> Description:
         """What the pipeline owns on an entry."""
-        owns = (*OWNED, "userPassword", "sesameCredentialRef", "sesameVersion", "pwdAccountLockedTime")
+        owns = (
+            *OWNED,
+            GROUPS,
+            "userPassword",
+            "sesameCredentialRef",
+            "sesameVersion",
+            "pwdAccountLockedTime",
+        )
         return Description(name=self.name, system=self._system, owns=owns)
 
     def close(self) -> None:
@@ -165,11 +186,11 @@ class DirectoryHandler:
                 return Dead(cause, message)
             case Unsettled(cause, message, unknown):
                 return Retry(cause, message, unknown=unknown)
-            case Applied(changed):
-                return self._read_back(desired, shown, changed=changed)
+            case Applied():
+                return self._read_back(desired, shown, result)
 
     def _read_back(
-        self, desired: DesiredEntry, shown: tuple[ObservedEntry, ...], *, changed: bool
+        self, desired: DesiredEntry, shown: tuple[ObservedEntry, ...], applied: Applied
     ) -> HandlerOutcome:
         if len(shown) != 1:
             return Retry(
@@ -180,9 +201,11 @@ class DirectoryHandler:
         different = differences(desired, shown[0])
         if different == ("sesameCredentialRef",):
             return Waiting(CREDENTIAL_GONE)
+        if applied.foreign and set(different) <= {GROUPS}:
+            return Waiting(GROUP_NOT_OURS, pending=applied.foreign, recheck_after_s=OPERATOR_RECHECK_S)
         if different:
             return Retry("read_back_differs", f"read back otherwise than written: {', '.join(different)}")
-        return Done(digest=digest_of(canonical(shown[0])), changed=changed)
+        return Done(digest=digest_of(canonical(shown[0])), changed=applied.changed)
 
 
 _WRITING_SHARE = 0.6
@@ -211,7 +234,7 @@ def _unanswered(results: Iterable[ApplyResult]) -> bool:
 def _both(closing: ApplyResult | None, applying: ApplyResult) -> ApplyResult:
     """The outcome of both writes: the second repeats the first, so only what changed is added up."""
     if isinstance(closing, Applied) and isinstance(applying, Applied):
-        return Applied(closing.changed or applying.changed)
+        return Applied(closing.changed or applying.changed, applying.foreign)
     return applying
 
 

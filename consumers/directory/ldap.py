@@ -268,6 +268,11 @@ def any_of(attribute: str, values: Sequence[str]) -> str:
     return "(|" + "".join(f"({attribute}={escape_filter_chars(value)})" for value in values) + ")"
 
 
+def all_of(criteria: Sequence[tuple[str, str]]) -> str:
+    """A filter for entries that meet every one of these attribute values, escaped (RFC 4515)."""
+    return "(&" + "".join(f"({name}={escape_filter_chars(value)})" for name, value in criteria) + ")"
+
+
 def _new_connection(endpoint: Endpoint) -> Connection:
     try:
         tls = _VerifiedTls(endpoint.ca_file)

@@ -41,7 +41,7 @@ class DesiredEntry:
         attributes: every owned attribute.
         locked: whether nobody may log in as this entry.
         credential: None leaves the password as it is.
-        groups: names by cn of the groups that must exist, because the entry refers to them.
+        groups: descriptions by cn of the groups that the person belongs to.
     """
 
     student_number: str
@@ -68,6 +68,7 @@ class ObservedEntry:
         attributes: owned attributes that are present, values sorted.
         locked: whether it is closed for good (a lock that the server lifts by itself does not count).
         credential_ref: which credential its password was made from.
+        groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
     """
 
     dn: str
@@ -79,13 +80,19 @@ class ObservedEntry:
     attributes: Attributes
     locked: bool
     credential_ref: str | None
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The server took what differed (`changed`), or nothing differed. Read it back before announcing it."""
+    """The server took what differed (`changed`), or nothing differed. Read it back before announcing it.
+
+    Attributes:
+        foreign: names of groups that the person belongs to and that are somebody else's: left alone.
+    """
 
     changed: bool
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

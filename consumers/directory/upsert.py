@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 from urllib.parse import quote
@@ -32,6 +32,7 @@ from consumers.directory.port import (
     Refused,
     Unsettled,
 )
+from consumers.directory.static_groups import StaticGroups, normal
 from pipeline.errors import Misconfigured, TargetDown
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ _CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE
 _NUMBERS_PER_SEARCH = 100
 _PAGE_SIZE = 500
 _PROBE_READS_MAX = 3
+_DYNAMIC = "groupOfURLs"
 
 _READ = (
     "uid",
@@ -66,13 +68,15 @@ class Branches:
 
     Attributes:
         people: the branch whose entries are written.
-        groups: the branch of dynamic groups; None: no group is created.
+        groups: the branch of groups; None: there are none.
         probe: the entry that probes write.
+        static_groups: whether groups list their members (see `static_groups`); otherwise they are searches.
     """
 
     people: str
     groups: str | None
     probe: str
+    static_groups: bool = False
 
 
 class LdapDirectory:
@@ -98,6 +102,11 @@ class LdapDirectory:
         self._sleep = sleep
         self._clock_ns = clock_ns
         self._known_groups: set[str] = set()
+        self._static = (
+            StaticGroups(client, branches.groups, client.endpoint.bind_dn)
+            if branches.static_groups and branches.groups is not None
+            else None
+        )
         self.operation_s_max = client.operation_s_max
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
@@ -119,16 +128,19 @@ class LdapDirectory:
     def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `port.Directory.read`."""
         with self._client.within(_VERB_S_MAX):
-            return self._read(student_numbers)
+            found = self._read(student_numbers)
+            return {number: tuple(map(self._with_groups, several)) for number, several in found.items()}
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `port.Directory.dump`."""
         try:
+            groups = None if self._static is None else self._static.everybody()
             for answer, rows in self._client.pages(
                 self._branches.people, "(uid=*)", _READ, page_size=_PAGE_SIZE
             ):
                 _expect_success(answer)
-                yield from (difference.observed(dn, raw) for dn, raw in rows)
+                for each in (difference.observed(dn, raw) for dn, raw in rows):
+                    yield each if groups is None else replace(each, groups=groups.get(normal(each.dn), ()))
         except Lost as error:
             raise TargetDown(str(error)) from error
 
@@ -158,6 +170,12 @@ class LdapDirectory:
                     if number in found:
                         found[number].append(observed)
         return {number: tuple(several) for number, several in found.items()}
+
+    def _with_groups(self, observed: ObservedEntry) -> ObservedEntry:
+        static = self._static
+        if static is None:
+            return observed
+        return replace(observed, groups=self._readable(lambda: static.of(observed.dn)))
 
     def _probe_branches(self) -> None:
         """What every student's work needs besides an entry: the probe's own may be elsewhere in the tree."""
@@ -191,8 +209,13 @@ class LdapDirectory:
         def attempt() -> ApplyResult:
             # What was read before a failed attempt is stale: that attempt may have been carried out.
             current = known.pop() if known else self._read([desired.student_number])[desired.student_number]
-            refused = self._ensure_groups(desired.groups)
-            return refused or self._upsert(desired, current)
+            if self._static is not None:
+                return self._join_groups(self._static, desired, current)
+            foreign = self._ensure_groups(desired.groups)
+            if isinstance(foreign, Refused):
+                return foreign
+            result = self._upsert(desired, current)
+            return replace(result, foreign=foreign) if isinstance(result, Applied) else result
 
         return self._patiently(attempt)
 
@@ -252,21 +275,47 @@ class LdapDirectory:
         raw = self._client.entry(dn, _READ)
         return None if raw is None else difference.observed(dn, raw)
 
-    def _ensure_groups(self, groups: Mapping[str, str]) -> Refused | None:
-        """Create the dynamic groups that do not exist yet: searches on sesameGroup (ops/ldap/slapd.conf)."""
+    def _join_groups(
+        self, static: StaticGroups, desired: DesiredEntry, found: tuple[ObservedEntry, ...]
+    ) -> ApplyResult:
+        """Write the entry, then its memberships: a group never names an entry that is not there."""
+        result = self._upsert(desired, found)
+        if not isinstance(result, Applied):
+            return result
+        dn = found[0].dn if found else name_dn("uid", desired.login, self._branches.people)
+        settled = static.settle(dn, desired.groups)
+        if isinstance(settled, Refused):
+            return settled
+        return Applied(result.changed or settled.changed, tuple(settled.foreign))
+
+    def _ensure_groups(self, groups: Mapping[str, str]) -> Refused | tuple[str, ...]:
+        """Create the dynamic groups that do not exist yet: searches on sesameGroup (ops/ldap/slapd.conf).
+
+        Returns:
+            The names that something else has already.
+        """
         if self._branches.groups is None:
-            return None
-        for key in groups.keys() - self._known_groups:
+            return ()
+        foreign = []
+        for key in sorted(groups.keys() - self._known_groups):
             criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
             attributes = {
                 "description": (groups[key],) if groups[key] else (),
                 "memberURL": (f"ldap:///{quote(self._branches.people, safe='=,')}??sub?{criterion}",),
             }
-            answer = self._client.add(name_dn("cn", key, self._branches.groups), ["groupOfURLs"], attributes)
+            dn = name_dn("cn", key, self._branches.groups)
+            answer = self._client.add(dn, [_DYNAMIC], attributes)
             if answer.code not in (Code.SUCCESS, Code.ENTRY_EXISTS):
                 return judge(answer)
-            self._known_groups.add(key)
-        return None
+            if answer.code == Code.ENTRY_EXISTS and not self._is_dynamic(dn):
+                foreign.append(key)
+            else:
+                self._known_groups.add(key)
+        return tuple(foreign)
+
+    def _is_dynamic(self, dn: str) -> bool:
+        raw = self._client.entry(dn, ["objectClass"]) or {}
+        return _DYNAMIC.lower() in (name.lower() for name in difference.texts(raw, "objectClass"))
 
     def _changed(self, answer: Answer) -> ApplyResult:
         return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)

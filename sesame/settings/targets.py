@@ -51,6 +51,11 @@ class DirectorySettings(Section):
         "ou=people,dc=univ-exemple,dc=fr", description="The branch of the people's entries."
     )
     groups_dn: Dn = Field("ou=groups,dc=univ-exemple,dc=fr", description="The branch of the groups.")
+    group_kind: Literal["dynamic", "static"] = Field(
+        "dynamic",
+        description="`dynamic`: a group is a search on the people's entries, which the server answers. "
+        "`static`: it lists its members, for software that cannot follow such a search.",
+    )
     probe_dn: Dn = Field(
         "uid=sesame-probe,ou=people,dc=univ-exemple,dc=fr",
         description="The entry that the probe writes and reads; nobody's.",

@@ -1,0 +1,143 @@
+"""Static groups: the members of a groupOfNames (RFC 4519, 3.5), for software that follows no memberURL.
+
+- **Ours** is a group whose `owner` is the provisioner. Each write asserts that in the same operation, by
+  deleting and adding this very value (RFC 4511, 4.6: refused if it is not there). Whoever takes the value
+  away takes the group away from Sésame.
+- **A member is one value**, added or deleted by itself: writers on several machines do not disturb one
+  another, as they would by replacing the list.
+- **Never empty.** The class wants a member, so the group's own name is the first one and stays: the last
+  person leaves like any other, and nobody gets a right by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from consumers.directory.answers import Answer, Code, judge, misconfigured
+from consumers.directory.difference import Change, texts
+from consumers.directory.ldap import LdapClient, all_of, name_dn
+from consumers.directory.port import Refused
+
+_CLASS = "groupOfNames"
+_ATTEMPTS_MAX = 4  # somebody creates, or removes, the group at the same moment
+_PAGE_SIZE = 20  # groups have many members
+
+
+@dataclass
+class Settled:
+    """What was done about one person's groups.
+
+    Attributes:
+        changed: something was written.
+        foreign: names of groups that are somebody else's, and were left alone.
+    """
+
+    changed: bool = False
+    foreign: list[str] = field(default_factory=list)
+
+
+class StaticGroups:
+    """The static groups of one branch. Thread-safe, as its client is.
+
+    Args:
+        client: the connections.
+        branch: where the groups are.
+        owner: the provisioner's name: what marks a group as ours.
+    """
+
+    def __init__(self, client: LdapClient, branch: str, owner: str) -> None:
+        self._client = client
+        self._branch = branch
+        self._owner = owner
+
+    def of(self, dn: str) -> tuple[str, ...]:
+        """Names of our groups that this entry is a member of, sorted."""
+        ours = self._ours(("member", dn))
+        answer, found = self._client.search(self._branch, ours, ["cn"])
+        _expect_success(answer)
+        return tuple(sorted(name for _, raw in found for name in texts(raw, "cn")))
+
+    def everybody(self) -> Mapping[str, tuple[str, ...]]:
+        """The groups of each member, by `normal` name."""
+        found: dict[str, list[str]] = {}
+        for answer, rows in self._client.pages(
+            self._branch, self._ours(), ["cn", "member"], page_size=_PAGE_SIZE
+        ):
+            _expect_success(answer)
+            for _, raw in rows:
+                for member in texts(raw, "member"):
+                    found.setdefault(normal(member), []).extend(texts(raw, "cn"))
+        return {dn: tuple(sorted(names)) for dn, names in found.items()}
+
+    def settle(self, dn: str, wanted: Mapping[str, str]) -> Settled | Refused:
+        """Make this entry a member of exactly these of our groups; write only what differs.
+
+        Args:
+            dn: the entry.
+            wanted: descriptions by cn; a group that does not exist is created.
+        """
+        inside = {name.lower(): name for name in self.of(dn)}
+        settled = Settled()
+        for name, description in wanted.items():
+            if name.lower() in inside:
+                continue
+            refused = self._join(dn, name, description, settled)
+            if refused is not None:
+                return refused
+        for name in inside.keys() - {name.lower() for name in wanted}:
+            answer = self._change(inside[name], ("delete", "member", (dn,)))
+            if answer.code == Code.SUCCESS:
+                settled.changed = True
+            elif answer.code not in (Code.NO_SUCH_ATTRIBUTE, Code.NO_SUCH_OBJECT):  # which is what we want
+                return judge(answer)
+        return settled
+
+    def _join(self, dn: str, name: str, description: str, settled: Settled) -> Refused | None:
+        answer = Answer(Code.BUSY)
+        for _ in range(_ATTEMPTS_MAX):
+            answer = self._change(name, ("add", "member", (dn,)))
+            if answer.code == Code.NO_SUCH_OBJECT:
+                answer = self._create(name, description, dn)
+                if answer.code == Code.ENTRY_EXISTS:
+                    continue
+            break
+        if answer.code == Code.VALUE_EXISTS:
+            return None
+        if answer.code == Code.NO_SUCH_ATTRIBUTE:
+            settled.foreign.append(name)
+            return None
+        if answer.code != Code.SUCCESS:
+            return judge(answer)
+        settled.changed = True
+        return None
+
+    def _change(self, name: str, change: Change) -> Answer:
+        mine = (self._owner,)
+        guard: Sequence[Change] = (("delete", "owner", mine), ("add", "owner", mine))
+        return self._client.modify(self._dn(name), [*guard, change], revision=None)
+
+    def _create(self, name: str, description: str, dn: str) -> Answer:
+        attributes = {
+            "owner": (self._owner,),
+            "member": (self._dn(name), dn),
+            "description": (description,) if description else (),
+        }
+        return self._client.add(self._dn(name), [_CLASS], attributes)
+
+    def _dn(self, name: str) -> str:
+        return name_dn("cn", name, self._branch)
+
+    def _ours(self, *more: tuple[str, str]) -> str:
+        return all_of([("objectClass", _CLASS), ("owner", self._owner), *more])
+
+
+def normal(dn: str) -> str:
+    """A distinguished name as it is compared here: by letters in one case, without blanks about commas."""
+    return ",".join(part.strip() for part in dn.lower().split(","))
+
+
+def _expect_success(answer: Answer) -> None:
+    if answer.code != Code.SUCCESS:
+        judge(answer)  # raises whatever may pass, or concerns the consumer
+        raise misconfigured(answer.code)

@@ -1,0 +1,249 @@
+"""Groups that list their members, on a real server: joined and left one by one, never emptied, never anybody
+else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import count
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from consumers.directory import DirectoryHandler, LdapDirectory
+from consumers.directory.handler import GROUP_NOT_OURS
+from consumers.directory.port import Applied
+from pipeline.target import Done, HandlerOutcome, Task, Waiting
+from sandbox.slapd import Slapd
+from schemas.account import Account, Membership, Requirement, Stage
+from tests.integration.directory_kit import (
+    PROFILE,
+    VaultOfTheTest,
+    account,
+    client_of,
+    desired,
+    directory_of,
+    fresh_number,
+)
+from tests.integration.ldap_tools import as_provisioner, search
+
+_FRESH = count(1)
+
+
+@pytest.fixture
+def directory(slapd: Slapd) -> Iterator[LdapDirectory]:
+    made = directory_of(slapd, static_groups=True)
+    yield made
+    made.disconnect()
+
+
+@pytest.fixture
+def handler(slapd: Slapd, directory: LdapDirectory) -> DirectoryHandler:
+    return DirectoryHandler(directory, VaultOfTheTest(), PROFILE, system="LDAP")
+
+
+def bring(handler: DirectoryHandler, wanted: Account) -> HandlerOutcome:
+    return handler.handle([Task(wanted)])[wanted.student_number]
+
+
+def group(*, met: bool = True) -> Membership:
+    name = f"etape-S{fresh_number()}{next(_FRESH)}-2026"
+    return Membership(key=name, name="Licence 1", requires=Requirement.ADMINISTRATIVE, met=met)
+
+
+def dn_of(slapd: Slapd, wanted: Account) -> str:
+    return f"uid={wanted.login},{slapd.people_dn}"
+
+
+def group_dn(slapd: Slapd, name: str) -> str:
+    return f"cn={name},{slapd.groups_dn}"
+
+
+def members(slapd: Slapd, name: str) -> set[str]:
+    """The people in a group, as the server shows them; its own name, which is always there, apart."""
+    [entry] = search(slapd, slapd.groups_dn, f"(cn={name})", "objectClass", "member", "owner").values()
+    assert entry["objectClass"] == ["groupOfNames"]
+    assert group_dn(slapd, name) in entry["member"]
+    return set(entry["member"]) - {group_dn(slapd, name)}
+
+
+def edit(slapd: Slapd, dn: str, *lines: str) -> None:
+    text = "\n".join([f"dn: {dn}", "changetype: modify", *lines]) + "\n"
+    as_provisioner(slapd, "ldapmodify", stdin=text)
+
+
+def test_a_student_joins_and_leaves_one_by_one_and_the_last_one_leaves_no_broken_group(
+    slapd: Slapd, handler: DirectoryHandler
+) -> None:
+    one, two = group(), group()
+    wanted = account(groups=(one, two, group(met=False)))
+    other = account(groups=(one,))
+    done = bring(handler, wanted)
+    assert isinstance(done, Done)
+    assert done.changed
+    assert isinstance(bring(handler, other), Done)
+    assert members(slapd, one.key) == {dn_of(slapd, wanted), dn_of(slapd, other)}
+    assert members(slapd, two.key) == {dn_of(slapd, wanted)}
+    left = wanted.model_copy(update={"groups": (one,), "version": 2})
+    assert isinstance(bring(handler, left), Done)
+    assert members(slapd, two.key) == set()
+    gone = left.model_copy(update={"groups": (), "version": 3, "stage": Stage.EXPIRED})
+    assert isinstance(bring(handler, gone), Done)
+    assert members(slapd, one.key) == {dn_of(slapd, other)}
+    back = gone.model_copy(update={"groups": (two,), "version": 4, "stage": Stage.ACTIVE})
+    assert isinstance(bring(handler, back), Done)
+    assert members(slapd, two.key) == {dn_of(slapd, wanted)}
+
+
+def test_the_same_again_writes_nothing(slapd: Slapd, handler: DirectoryHandler) -> None:
+    wanted = account(groups=(group(), group()))
+    first = bring(handler, wanted)
+    [before] = search(slapd, slapd.groups_dn, f"(cn={wanted.groups[0].key})", "entryCSN").values()
+    again = bring(handler, wanted)
+    [after] = search(slapd, slapd.groups_dn, f"(cn={wanted.groups[0].key})", "entryCSN").values()
+    assert isinstance(first, Done)
+    assert isinstance(again, Done)
+    assert (again.changed, again.digest, before) == (False, first.digest, after)
+
+
+def test_the_person_shows_the_groups_too(slapd: Slapd, handler: DirectoryHandler) -> None:
+    wanted = account(groups=(group(),))
+    bring(handler, wanted)
+    [entry] = search(
+        slapd, slapd.people_dn, f"(supannEtuId={wanted.student_number})", "memberOf", "sesameGroup"
+    ).values()
+    assert [dn.lower() for dn in entry["memberOf"]] == [group_dn(slapd, wanted.groups[0].key).lower()]
+    assert entry["sesameGroup"] == [wanted.groups[0].key]
+
+
+def test_what_others_did_to_a_membership_is_put_right(slapd: Slapd, handler: DirectoryHandler) -> None:
+    one, two = group(), group()
+    wanted, other = account(groups=(one,)), account(groups=(two,))
+    for each in (wanted, other):
+        bring(handler, each)
+    edit(slapd, group_dn(slapd, one.key), "delete: member", f"member: {dn_of(slapd, wanted)}")
+    edit(slapd, group_dn(slapd, two.key), "add: member", f"member: {dn_of(slapd, wanted)}")
+    assert handler.preview([wanted])[wanted.student_number].differs == ("groups",)
+    repaired = bring(handler, wanted)
+    assert isinstance(repaired, Done)
+    assert repaired.changed
+    assert members(slapd, one.key) == {dn_of(slapd, wanted)}
+    assert members(slapd, two.key) == {dn_of(slapd, other)}
+
+
+def test_a_group_that_somebody_removed_comes_back_with_its_next_member(
+    slapd: Slapd, handler: DirectoryHandler
+) -> None:
+    wanted = account(groups=(group(),))
+    bring(handler, wanted)
+    as_provisioner(slapd, "ldapdelete", group_dn(slapd, wanted.groups[0].key))
+    assert isinstance(bring(handler, wanted), Done)
+    assert members(slapd, wanted.groups[0].key) == {dn_of(slapd, wanted)}
+
+
+@pytest.mark.parametrize("others", ["no owner", "another owner", "dynamic", "no group at all"])
+def test_a_group_of_somebody_else_is_left_alone_and_the_student_waits_for_an_operator(
+    slapd: Slapd, handler: DirectoryHandler, others: str
+) -> None:
+    ours, theirs = group(), group()
+    dn, somebody = group_dn(slapd, theirs.key), f"cn=cas,{slapd.provisioner_dn.partition(',')[2]}"
+    lines = {
+        "no owner": ["objectClass: groupOfNames", f"member: {somebody}"],
+        "another owner": ["objectClass: groupOfNames", f"member: {somebody}", f"owner: {somebody}"],
+        "dynamic": ["objectClass: groupOfURLs", f"memberURL: ldap:///{slapd.people_dn}??sub?(uid=nobody)"],
+        "no group at all": ["objectClass: organizationalRole"],
+    }[others]
+    as_provisioner(slapd, "ldapadd", stdin="\n".join([f"dn: {dn}", f"cn: {theirs.key}", *lines]) + "\n")
+    before = search(slapd, dn, "(objectClass=*)", "*", "entryCSN")
+    wanted = account(groups=(ours, theirs))
+    waiting = bring(handler, wanted)
+    assert isinstance(waiting, Waiting)
+    assert (waiting.reason, waiting.pending) == (GROUP_NOT_OURS, (theirs.key,))
+    assert waiting.recheck_after_s is not None
+    assert search(slapd, dn, "(objectClass=*)", "*", "entryCSN") == before
+    assert members(slapd, ours.key) == {dn_of(slapd, wanted)}, "the rest is done"
+    as_provisioner(slapd, "ldapdelete", dn)
+    assert isinstance(bring(handler, wanted), Done)
+
+
+def test_a_group_that_was_taken_from_us_is_not_written_any_more(
+    slapd: Slapd, handler: DirectoryHandler
+) -> None:
+    wanted = account(groups=(group(),))
+    bring(handler, wanted)
+    dn = group_dn(slapd, wanted.groups[0].key)
+    edit(slapd, dn, "delete: owner")
+    gone = wanted.model_copy(update={"groups": (), "version": 2})
+    assert isinstance(bring(handler, gone), Done)
+    assert members(slapd, wanted.groups[0].key) == {dn_of(slapd, wanted)}
+
+
+def test_of_many_who_join_at_once_everybody_is_in(slapd: Slapd) -> None:
+    one = group()
+    crowd = [desired(groups=(one,)) for _ in range(16)]
+    workers, barrier = [directory_of(slapd, static_groups=True) for _ in range(8)], Barrier(8)
+
+    def work(place: int) -> list[object]:
+        barrier.wait(timeout=20)
+        mine = crowd[2 * place : 2 * place + 2]
+        return list(workers[place].apply(mine).values())
+
+    with ThreadPoolExecutor(8) as pool:
+        results = [each for some in pool.map(work, range(8)) for each in some]
+    leave = [replace(each, groups={}, version=2) for each in crowd[:8]]
+    with ThreadPoolExecutor(8) as pool:
+        results += pool.map(lambda at: workers[at].apply([leave[at]])[leave[at].student_number], range(8))
+    for each in workers:
+        each.disconnect()
+    assert results == [Applied(changed=True)] * 24
+    assert members(slapd, one.key) == {f"uid={each.login},{slapd.people_dn}" for each in crowd[8:]}
+
+
+def test_a_dump_knows_everybodys_groups(slapd: Slapd, directory: LdapDirectory) -> None:
+    one, two = group(), group()
+    both, nobody = desired(groups=(one, two)), desired(groups=())
+    directory.apply([both, nobody])
+    found = {number: each.groups for each in directory.dump() for number in each.student_numbers}
+    assert found[both.student_number] == tuple(sorted((one.key, two.key)))
+    assert found[nobody.student_number] == ()
+    shown = directory.read([both.student_number])[both.student_number]
+    assert [each.groups for each in shown] == [found[both.student_number]]
+
+
+@pytest.mark.parametrize("name", ["a,b=c+d", 'é "x" <y>', "#start", "(*)\\", " L1 "])
+def test_a_groups_name_may_hold_anything(slapd: Slapd, directory: LdapDirectory, name: str) -> None:
+    odd = f"{name}{fresh_number()}"
+    wanted = replace(desired(groups=()), groups={odd: "x"})
+    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=True)}
+    [shown] = directory.read([wanted.student_number])[wanted.student_number]
+    assert shown.groups is not None
+    assert [each.strip() for each in shown.groups] == [odd.strip()]
+    assert directory.apply([wanted]) == {wanted.student_number: Applied(changed=False)}
+
+
+def test_a_directory_that_is_only_observed_is_not_written(slapd: Slapd, handler: DirectoryHandler) -> None:
+    wanted = account(groups=(group(),))
+    bring(handler, wanted)
+    client: Any = client_of(slapd, read_only=True)
+    observing = DirectoryHandler(
+        directory_of(slapd, client, static_groups=True), VaultOfTheTest(), PROFILE, system="LDAP"
+    )
+    more = wanted.model_copy(update={"groups": (*wanted.groups, group())})
+    assert observing.preview([more])[wanted.student_number].differs == ("groups", "sesameGroup")
+    observing.close()
+
+
+def test_a_dynamic_group_whose_name_is_taken_is_told_too(slapd: Slapd) -> None:
+    theirs = group()
+    dn = group_dn(slapd, theirs.key)
+    as_provisioner(
+        slapd, "ldapadd", stdin=f"dn: {dn}\ncn: {theirs.key}\nobjectClass: groupOfNames\nmember: {dn}\n"
+    )
+    dynamic = directory_of(slapd)
+    handler = DirectoryHandler(dynamic, VaultOfTheTest(), PROFILE, system="LDAP")
+    waiting = bring(handler, account(groups=(theirs,)))
+    assert isinstance(waiting, Waiting)
+    assert (waiting.reason, waiting.pending) == (GROUP_NOT_OURS, (theirs.key,))
+    handler.close()
