@@ -34,8 +34,9 @@ python: ## Install the locked Python environment only
 servers: # slapd and Dovecot, which demo and tests start for themselves
 	@scripts/setup-debian servers
 
-machine: # all of the Debian packages that the tests use
+machine: python # all of the Debian packages that the tests use, and Kafka's jars
 	@scripts/setup-debian servers node postgres java browser prometheus
+	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 
 demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 JSON=FILE KEEP=1
 	@"$(BIN)/python" -m sandbox.demo run --students "$(STUDENTS)" \

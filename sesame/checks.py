@@ -202,6 +202,30 @@ def _quarantine(settings: Settings) -> Finding:
 
 
 def _log(settings: Settings) -> Finding:
+    return _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)
+
+
+def _kafka(settings: Settings) -> Finding:
+    """Connect as the settings say, and look at each topic."""
+    from schemas import catalogue
+    from sesame.wiring import build
+
+    application = build(settings)
+    try:
+        found = {topic: len(application.log.end_offsets(topic)) for topic in catalogue.TOPICS}
+    finally:
+        application.close()
+    wanted = settings.log.partitions
+    other = [f"{topic} has {count}" for topic, count in found.items() if count != wanted]
+    if other:
+        return fail(
+            f"log.partitions is {wanted}, but {', '.join(other)}",
+            "Set log.partitions to what the topics have: another number would break the order of events.",
+        )
+    return ok(f"Kafka at {', '.join(settings.log.servers)} has all {len(found)} topics")
+
+
+def _embedded_log(settings: Settings) -> Finding:
     from schemas import catalogue
     from sesame.wiring import build
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
 from sesame.reserving import reserve_names
-from sesame.wiring import Application, utc_now
+from sesame.wiring import Application
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
 Trouble = Callable[[str, str], None]
@@ -66,7 +66,7 @@ class Housekeeping:
             app.registry.expire_pending(connection, app.database.now(connection))
 
     def _prune(self) -> None:
-        self._application.log.prune(utc_now())
+        self._application.prune_log()
 
     def _reserve(self) -> None:
         directory = self._application.directory()

@@ -18,7 +18,7 @@ from consumers.propagation import Objectives, Propagation
 from consumers.registry import Registry
 from pipeline.effects import Effects
 from pipeline.engine import Engine
-from pipeline.eventlog.port import Consumer, Producer
+from pipeline.eventlog.port import Consumer, EventLog, Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.outbox import OutboxRelay
@@ -27,10 +27,10 @@ from pipeline.store.database import Database
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
 from pipeline.worker import Observer, TargetWorker, topics_for
-from schemas import catalogue
 from sesame import folders, targets
 from sesame.cas import CasLogins, LoginProbe
 from sesame.cas.client import CasClient
+from sesame.event_log import open_log
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
@@ -99,17 +99,23 @@ class Application:
         return Database(self.settings.store_url.get_secret_value())
 
     @cached_property
-    def log(self) -> SqliteEventLog:
-        """The event log, with its topics.
+    def log(self) -> EventLog:
+        """The event log.
 
         Raises:
             LogError: it cannot be used, or has other partitions than the settings say.
+            SettingsError: a secret is missing.
         """
-        folders.make(self.settings.log_path.parent)
-        retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
-        log = SqliteEventLog(self.settings.log_path, retention_s=retention_s)
-        log.ensure_topics(dict.fromkeys(catalogue.TOPICS, self.settings.log.partitions))
-        return log
+        return open_log(self.settings)
+
+    def prune_log(self) -> None:
+        """Remove what the embedded log has kept for long enough. Kafka's servers do that by themselves.
+
+        Raises:
+            LogUnavailable: try again.
+        """
+        if isinstance(self.log, SqliteEventLog):
+            self.log.prune(utc_now())
 
     @cached_property
     def producer(self) -> Producer:

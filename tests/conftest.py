@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.dovecot import Dovecot, LookupDirectory
+from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
@@ -120,3 +121,17 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     name = f"empty_{secrets.token_hex(4)}"
     yield server.create(name)
     server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def kafka_servers() -> Iterator[list[str]]:
+    """A Kafka in clear shared by the tests of one worker: use topics and groups of your own, do not stop it.
+
+    `SESAME_TEST_KAFKA` (`host:port,…`) names one that runs already.
+    """
+    address = os.environ.get("SESAME_TEST_KAFKA")
+    if address:
+        yield address.split(",")
+        return
+    with require_service(Kafka) as kafka:
+        yield kafka.servers

@@ -67,6 +67,15 @@ class LogUnavailable(LogError):
     """The log cannot be read or written just now. Try again: nothing was lost."""
 
 
+class LogRefused(LogUnavailable):
+    """The log's servers and this process do not accept one another: a certificate, a name, a password. Mend
+    what the message names; work goes on by itself, nothing is lost."""
+
+
+class NotAllowed(LogError):
+    """The log does not allow this to the user as whom the process came. Grant the right that is missing."""
+
+
 class TopicPartition(NamedTuple):
     """One partition of one topic."""
 

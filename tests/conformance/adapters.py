@@ -1,13 +1,19 @@
 """The event log's adapters, as the conformance suite meets them: each by a URL that any process can open.
 
-To put another adapter to the suite: a class with these members, a line in `open_log`, a line in `ADAPTERS`.
+To put another adapter to the suite: a class with these members, made of the test's fixtures; a branch in
+`open_log`; a line in `ADAPTERS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
+import pytest
+
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
 
@@ -20,6 +26,9 @@ class Adapter(Protocol):
     url: str
     """Opens the log, in this process and in others."""
 
+    lives: int
+    """How many lives in a row the crash test gives a process, for each of its stories."""
+
     def stop(self) -> None:
         """End what it started."""
 
@@ -27,14 +36,29 @@ class Adapter(Protocol):
 class Sqlite:
     """The embedded log, on a file of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite:{folder / 'log.db'}"
+    lives = 4
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self.url = f"sqlite:{request.getfixturevalue('tmp_path') / 'log.db'}"
 
     def stop(self) -> None:
         """Nothing runs."""
 
 
-ADAPTERS = {"sqlite": Sqlite}
+class Kafka:
+    """Kafka: a cluster that the tests share, each with groups of its own."""
+
+    lives = 1  # what could be lost is the servers', not the process's
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        servers: list[str] = request.getfixturevalue("kafka_servers")
+        self.url = f"kafka:{','.join(servers)}/test-{uuid4().hex[:8]}."
+
+    def stop(self) -> None:
+        """It is shared."""
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Adapter]] = {"sqlite": Sqlite, "kafka": Kafka}
 
 
 def open_log(url: str) -> EventLog:
@@ -42,4 +66,9 @@ def open_log(url: str) -> EventLog:
     kind, _, place = url.partition(":")
     if kind == "sqlite":
         return SqliteEventLog(Path(place), session_timeout_s=SESSION_TIMEOUT_S, busy_timeout_s=30)
+    if kind == "kafka":
+        servers, _, group_prefix = place.partition("/")
+        timing = Timing(session_timeout_s=SESSION_TIMEOUT_S, poll_interval_s_max=SESSION_TIMEOUT_S)
+        access = Access(tuple(servers.split(",")), client_id="conformance", timing=timing)
+        return KafkaEventLog(access, group_prefix=group_prefix)
     raise ValueError(f"no adapter of this name: {kind}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -17,8 +16,8 @@ Join = Callable[..., Consumer]
 
 
 @pytest.fixture(params=sorted(ADAPTERS))
-def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]:
-    ready = ADAPTERS[request.param](tmp_path)
+def adapter(request: pytest.FixtureRequest) -> Iterator[Adapter]:
+    ready = ADAPTERS[request.param](request)
     yield ready
     ready.stop()
 

@@ -30,7 +30,7 @@ def test_every_append_that_was_acknowledged_survives_kill_9(
     chance = random.Random(seed)  # noqa: S311 - a story that can be told again
     topic = new_topic()
     held: list[int] = []
-    for life in range(4):
+    for life in range(adapter.lives):
         start = len(held)
         with Child("append", adapter.url, topic=topic, start=start, seed=chance.randrange(10**9)) as child:
             acknowledged = start

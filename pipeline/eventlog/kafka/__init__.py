@@ -1,0 +1,18 @@
+"""The event log on Apache Kafka 3.3 or newer. This package alone imports the `kafka` library.
+
+How the port's guarantees are kept:
+
+- **Order.** A key's partition is what Kafka's default partitioner says (murmur2 of its UTF-8): producers in
+  other languages agree. The producer is idempotent: what it sends again after an error takes its own place.
+- **Durability.** `acks=all`: an append returns once every replica in sync has it. How many those are is the
+  topic's `min.insync.replicas` (`sesame topics`).
+- **Sharing.** Consumer groups of Kafka's classic protocol with the range assignor, which gives a member the
+  same partition of a personal topic and of its bulk twin. Members are static: one that was killed and comes
+  back under its name goes on at once, and its former self is shut out.
+- **Limits.** Kafka's. An offset that is out of range is an error: positions are never reset silently.
+"""
+
+from pipeline.eventlog.kafka.access import Access, Security, Timing
+from pipeline.eventlog.kafka.log import KafkaEventLog
+
+__all__ = ["Access", "KafkaEventLog", "Security", "Timing"]

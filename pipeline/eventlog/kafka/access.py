@@ -1,0 +1,221 @@
+"""How Kafka is reached: addresses, TLS, SCRAM, time-outs; and what its errors mean to an operator."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from kafka import errors as e
+
+from pipeline.eventlog.port import (
+    LogError,
+    LogRefused,
+    LogUnavailable,
+    NotAllowed,
+    NotAssigned,
+    RecordTooLarge,
+    UnknownTopic,
+)
+
+_CONNECT_S_MAX = 3.0
+_TLS_REMEDIES = {
+    # X509_V_ERR_*, of OpenSSL's x509_vfy.h
+    9: "Look at this machine's clock, then at the server's certificate.",
+    10: "Renew the server's certificate.",
+    18: "Name in log.ca_file the authority that signed the server's certificate.",
+    19: "Name in log.ca_file the authority that signed the server's certificate.",
+    20: "Name in log.ca_file the authority that signed the server's certificate.",
+    21: "Name in log.ca_file the authority that signed the server's certificate.",
+    62: "Name the server in log.servers as its certificate does.",
+    64: "Name the server in log.servers as its certificate does.",
+}
+
+
+class Security(StrEnum):
+    """How clients speak to the servers, in Kafka's words."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_SSL = "SASL_SSL"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Every time-out.
+
+    Attributes:
+        session_timeout_s: how long after a member's death its partitions are given to others; the servers'
+            `group.min.session.timeout.ms` and `group.max.session.timeout.ms` bound it.
+        poll_interval_s_max: a member that has not polled for so long is taken for dead although its process
+            lives; also how long the others wait for it when the group is shared out anew.
+        request_timeout_s: how long one request may take.
+        delivery_timeout_s: how long an append may take, attempts and all.
+        linger_s: how long a record may wait for others to be sent with it.
+        known_within_s: how long a topic may stay unknown before it is said to be missing: a new one takes its
+            time to be known to all servers.
+    """
+
+    session_timeout_s: float = 15.0
+    poll_interval_s_max: float = 60.0
+    request_timeout_s: float = 5.0
+    delivery_timeout_s: float = 10.0
+    linger_s: float = 0.005
+    known_within_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the servers are, and who comes.
+
+    Attributes:
+        servers: some of them, `host:port`; the others are learnt from these.
+        client_id: told to the servers, for their logs and quotas.
+        ca_file: PEM, of the authorities that may have signed the servers' certificates; None: the system's.
+        username: for SCRAM-SHA-512, with SASL_SSL.
+        password: likewise.
+    """
+
+    servers: tuple[str, ...]
+    client_id: str
+    security: Security = Security.PLAINTEXT
+    ca_file: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    timing: Timing = field(default_factory=Timing)
+
+    def configuration(self) -> dict[str, Any]:
+        """What every client of the library is given."""
+        configuration: dict[str, Any] = {
+            "bootstrap_servers": list(self.servers),
+            "client_id": self.client_id,
+            "security_protocol": self.security.value,
+            "ssl_context": self._tls(),
+            "request_timeout_ms": _ms(self.timing.request_timeout_s),
+            "bootstrap_timeout_ms": _ms(self.timing.request_timeout_s),
+            "reconnect_backoff_ms": 50,
+            "reconnect_backoff_max_ms": 1_000,
+            "retry_backoff_ms": 100,
+            "metadata_max_age_ms": 60_000,
+        }
+        if self.security is Security.SASL_SSL:
+            configuration |= {
+                "sasl_mechanism": "SCRAM-SHA-512",
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return configuration
+
+    def check(self) -> None:
+        """Knock at the servers, one after the other, until one opens: the library would try for long in
+        silence.
+
+        Raises:
+            LogRefused: a server's certificate is not accepted.
+            LogUnavailable: none answers.
+        """
+        context = self._tls()
+        why: list[str] = []
+        for server in self.servers:
+            host, _, port = server.rpartition(":")
+            try:
+                with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S_MAX) as plain:
+                    if context is not None:
+                        context.wrap_socket(plain, server_hostname=host.strip("[]")).close()
+            except ssl.SSLCertVerificationError as error:
+                text = f"the certificate of {server} is not accepted: {error.verify_message}"
+                raise LogRefused(text, remedy=_TLS_REMEDIES.get(error.verify_code, "")) from error
+            except ssl.SSLError as error:
+                text = f"{server} does not speak TLS as it should ({error.reason})"
+                raise LogRefused(text, remedy="Look at log.security and at the port.") from error
+            except OSError as error:
+                why.append(f"{server}: {error.strerror or error}")
+            else:
+                return
+        raise LogUnavailable(
+            f"no Kafka server answers ({'; '.join(why)})",
+            remedy="Start it, or mend log.servers; work goes on by itself when it is back.",
+        )
+
+    @contextmanager
+    def explained(self, doing: str) -> Iterator[None]:
+        """Turn the library's errors into the log's. `doing` ends the sentence "no answer while …".
+
+        Raises:
+            LogError: which one, says its class.
+        """
+        try:
+            yield
+        except (e.KafkaError, OSError) as error:
+            raise self.explain(error, doing) from error
+
+    def explain(self, error: Exception, doing: str) -> LogError:
+        """What one of the library's errors means."""
+        if isinstance(error, (e.SaslAuthenticationFailedError, e.IllegalSaslStateError)):
+            return LogRefused(f"Kafka refuses the user {self.username!r}: name or password is wrong")
+        if isinstance(error, e.UnsupportedSaslMechanismError):
+            return LogRefused("Kafka does not offer SCRAM-SHA-512", remedy="Enable it on the servers.")
+        if isinstance(error, e.AuthorizationError):
+            return self._not_allowed(error, doing)
+        if isinstance(error, _LOST):
+            return NotAssigned("the group is being shared out anew, or has given this member's part away")
+        if isinstance(error, e.UnknownTopicOrPartitionError):
+            return UnknownTopic(f"a topic is missing ({doing}): create it by `sesame topics apply`")
+        if isinstance(error, (e.MessageSizeTooLargeError, e.RecordListTooLargeError)):
+            return RecordTooLarge(f"Kafka takes no record of this size ({doing}): see max.message.bytes")
+        if isinstance(error, OSError) or error.retriable:  # type: ignore[attr-defined]
+            return self._silent(error, doing)
+        return LogError(f"Kafka refuses ({doing}): {type(error).__name__}")
+
+    def _silent(self, error: Exception, doing: str) -> LogError:
+        try:
+            self.check()
+        except LogError as why:
+            return why
+        return LogUnavailable(f"no answer in time from Kafka while {doing} ({type(error).__name__})")
+
+    def _not_allowed(self, error: Exception, doing: str) -> LogError:
+        what = ", ".join(sorted(_names(error)))
+        user = f"the user {self.username!r}" if self.username else "whoever gives no name"
+        return NotAllowed(f"Kafka does not allow this to {user}: {doing}{f' ({what})' if what else ''}")
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if self.security is Security.PLAINTEXT:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            reason = getattr(error, "strerror", None) or "no certificate in it"
+            raise LogRefused(
+                f"log.ca_file: {self.ca_file} cannot be used: {reason}",
+                remedy="It is a PEM file of the authorities that sign the servers' certificates.",
+            ) from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
+
+_LOST = (
+    e.CommitFailedError,
+    e.RebalanceInProgressError,
+    e.IllegalGenerationError,
+    e.UnknownMemberIdError,
+    e.FencedInstanceIdError,
+)
+"""What a member hears that has no part in the group at present."""
+
+
+def _names(error: Exception) -> Iterator[str]:
+    for argument in error.args:
+        if isinstance(argument, str):
+            yield argument
+        elif isinstance(argument, (set, frozenset, list, tuple)):
+            yield from (str(each) for each in argument)
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))

@@ -1,0 +1,308 @@
+"""Reading Kafka as a member of a consumer group.
+
+One thread owns the consumer; the library's own thread speaks to the servers and beats. When the group is
+shared out anew, that thread tells the listener, which never blocks it: what was to be committed and could not
+be is committed from there, awaiting the answer.
+
+A member that finds itself shut out by another process under its own name goes on under another name, as any
+other member would.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata
+from kafka import TopicPartition as Tp
+from kafka import errors as e
+from kafka.admin import MemberToRemove
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+
+from pipeline.eventlog.kafka import mends
+from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.listener import Listener
+from pipeline.eventlog.port import (
+    LogError,
+    LogUnavailable,
+    NotAssigned,
+    OffsetOutOfRange,
+    Record,
+    TopicPartition,
+)
+
+_FETCH_BYTES_MAX = 16_000_000
+_PARTITION_FETCH_BYTES_MAX = 1_000_000
+_FETCH_WAIT_S_MAX = 0.5
+_NAME_LENGTH_MAX = 200
+_JOIN_S = 0.5
+
+
+class KafkaLogConsumer:
+    """See `pipeline.eventlog.port.Consumer`. Owned by one thread.
+
+    Args:
+        admin: of the same cluster, for leaving the group; not closed here.
+        member: stable over restarts.
+    """
+
+    def __init__(
+        self, access: Access, admin: KafkaAdminClient, *, group: str, topics: Iterable[str], member: str
+    ) -> None:
+        self._access = access
+        self._admin = admin
+        self._group = group
+        self._topics = list(topics)
+        self._name = re.sub(r"[^A-Za-z0-9._-]", "-", member)[:_NAME_LENGTH_MAX] or "member"
+        self._listener = Listener()
+        self._paused: set[Tp] = set()
+        self._filled: set[Tp] = set()  # whose records filled the last poll: others are asked first now
+        self._committed: dict[Tp, int | None] = {}
+        self._hidden = False  # nothing is ours until the next poll, whatever the library thinks
+        self._shut_out = False
+        self._consumer = self._join(self._name)
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """See `pipeline.eventlog.port.Consumer`.
+
+        Raises:
+            NotAllowed: the user may not read a topic, or not as this group.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._hidden = False
+        if self._shut_out:
+            self._begin_again()
+        if max_records == 0:
+            return self._fetch(1, 0.0, silent=self._owned())
+        if self._filled:  # else a backlog would keep the others waiting
+            records = self._fetch(max_records, 0.0, silent=self._filled)
+            if records or self._hidden:
+                return records
+        while True:
+            records = self._fetch(max_records, max(0.0, deadline - time.monotonic()), silent=set())
+            if records or self._hidden or time.monotonic() >= deadline:
+                return records
+
+    def _fetch(self, wanted: int, timeout_s: float, *, silent: AbstractSet[Tp]) -> list[Record]:
+        """At most so many records, none of what is paused or to be silent."""
+        silent = silent | self._paused
+        owned = self._owned()
+        self._consumer.pause(*(owned & silent))
+        self._consumer.resume(*(owned - silent))
+        mends.unpark(self._consumer)
+        found = self._ask(wanted, timeout_s)
+        if self._listener.lost:
+            self._listener.lost = set()
+            self._committed = {}
+            self._hidden = True
+        for tp in [tp for tp in found if self._hidden or tp in silent]:  # it came to us within this very poll
+            self._consumer.seek(tp, found.pop(tp)[0].offset)
+        self._filled = set(found) if sum(map(len, found.values())) == wanted else set()
+        self._pay()
+        return [_record(each) for part in found.values() for each in part]
+
+    def _ask(self, wanted: int, timeout_s: float) -> dict[Tp, list[Any]]:
+        if not mends.stable(self._consumer):
+            timeout_s = max(timeout_s, _JOIN_S)
+        try:
+            found: dict[Tp, list[Any]] = self._consumer.poll(
+                timeout_ms=round(timeout_s * 1000), max_records=wanted
+            )
+        except e.NoOffsetForPartitionError as error:  # the group never committed there
+            self._consumer.seek_to_beginning(*error.args[0])
+            return {}
+        except e.OffsetOutOfRangeError as error:
+            raise self._out_of_range(error.args[0]) from error
+        except e.LogTruncationError as error:
+            raise self._out_of_range(error.divergent_offsets) from error
+        except e.FencedInstanceIdError as error:
+            raise self._fenced() from error
+        except (e.KafkaError, OSError) as error:
+            raise self._access.explain(error, f"reading as {self._group}") from error
+        return found
+
+    def _out_of_range(self, offsets: Mapping[Tp, Any]) -> OffsetOutOfRange:
+        """The first of these, as the port tells it.
+
+        Raises:
+            LogError: where the log begins could not be asked.
+        """
+        tp, refused = next(iter(offsets.items()))
+        with self._access.explained(f"asking where {tp.topic} begins"):
+            first = self._consumer.beginning_offsets([tp], timeout_ms=self._request_ms)[tp]
+            end = self._consumer.end_offsets([tp], timeout_ms=self._request_ms)[tp]
+        offset = refused
+        if not isinstance(offset, int):  # the servers lost the end of their log
+            first = first if refused is None else refused.offset
+            offset = end + 1
+        return OffsetOutOfRange(
+            f"group {self._group!r}: offset {offset} of {tp.topic} partition {tp.partition} is not in the"
+            f" log: what is there starts at {first}, and the next to be written is {end}",
+            tp=TopicPartition(*tp),
+            offset=offset,
+            first=first,
+        )
+
+    # --- whose --------------------------------------------------------------------------------------
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """See `pipeline.eventlog.port.Consumer`."""
+        if self._hidden or self._shut_out:
+            return frozenset()
+        return frozenset(TopicPartition(*tp) for tp in self._owned())
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """See `pipeline.eventlog.port.Consumer`.
+
+        Raises:
+            NotAssigned: this member does not own the partition.
+        """
+        if tp not in self.assignment():
+            raise NotAssigned(f"{tp} is not assigned to this member of group {self._group!r}")
+        self._consumer.seek(Tp(*tp), offset)
+
+    def pause(self, tps: Iterable[TopicPartition]) -> None:
+        """See `pipeline.eventlog.port.Consumer`. Holds until resumed, whoever owns them meanwhile."""
+        self._paused.update(Tp(*tp) for tp in tps)
+
+    def resume(self, tps: Iterable[TopicPartition]) -> None:
+        """See `pipeline.eventlog.port.Consumer`."""
+        self._paused.difference_update(Tp(*tp) for tp in tps)
+
+    # --- committing -----------------------------------------------------------------------------------
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """See `pipeline.eventlog.port.Consumer`.
+
+        Raises:
+            NotAssigned: also while the group is being shared out anew; what is still ours after that is
+                committed then.
+        """
+        owned = self.assignment()
+        ours = {Tp(*tp): OffsetAndMetadata(offset, "", -1) for tp, offset in offsets.items() if tp in owned}
+        try:
+            self._commit(ours)
+        except e.RebalanceInProgressError as error:
+            self._listener.owed |= ours
+            raise self._access.explain(error, "committing") from error
+        except (e.CommitFailedError, e.IllegalGenerationError, e.UnknownMemberIdError) as error:
+            self._hidden = True
+            raise self._access.explain(error, "committing") from error
+        except e.FencedInstanceIdError as error:
+            self._shut_out = True
+            raise NotAssigned(
+                f"another process has the name {self._name!r} in group {self._group!r}"
+            ) from error
+        except (e.KafkaError, OSError) as error:
+            raise self._access.explain(error, f"committing as {self._group}") from error
+        if len(ours) < len(offsets):
+            foreign = sorted(tp for tp in offsets if tp not in owned)
+            raise NotAssigned(f"not this member's part of group {self._group!r}: {foreign}")
+
+    def _commit(self, offsets: dict[Tp, OffsetAndMetadata]) -> None:
+        if offsets:
+            self._consumer.commit(offsets, timeout_ms=self._request_ms)
+            self._committed |= {tp: kept.offset for tp, kept in offsets.items()}
+
+    def _pay(self) -> None:
+        """Commit what could not be committed while the group was being shared out."""
+        owed = {tp: offset for tp, offset in self._listener.owed.items() if tp in self._owned()}
+        if not owed or self._hidden:
+            return
+        with suppress(e.KafkaError):  # still being shared out, or lost: then the next poll knows
+            self._commit(owed)
+            self._listener.owed = {}
+
+    def committed(self, tp: TopicPartition) -> int | None:
+        """See `pipeline.eventlog.port.Consumer`."""
+        with self._access.explained(f"asking what {self._group} committed"):
+            offset: int | None = self._consumer.committed(Tp(*tp), timeout_ms=self._request_ms)
+        return offset
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """See `pipeline.eventlog.port.Consumer`. What retention removed is not counted."""
+        owned = [] if self._hidden or self._shut_out else sorted(self._owned())
+        if not owned:
+            return {}
+        with self._access.explained("asking how far the log reaches"):
+            firsts = self._consumer.beginning_offsets(owned, timeout_ms=self._request_ms)
+            ends = self._consumer.end_offsets(owned, timeout_ms=self._request_ms)
+        lag = {}
+        for tp in owned:
+            if tp not in self._committed:  # nobody else commits for what is ours: asked once
+                self._committed[tp] = self.committed(TopicPartition(*tp))
+            lag[TopicPartition(*tp)] = max(0, ends[tp] - max(firsts[tp], self._committed[tp] or 0))
+        return lag
+
+    # --- joining and leaving --------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """See `pipeline.eventlog.port.Consumer`. If the log is out of order, the session expires alone."""
+        with suppress(e.KafkaError, OSError, RuntimeError):
+            mine = self._consumer.group_metadata()
+            self._consumer.close(autocommit=False, timeout_ms=self._request_ms)
+            if mine.member_id and not self._shut_out:
+                # A static member does not leave by itself. By both names: never another process's seat.
+                leaving = MemberToRemove(member_id=mine.member_id, group_instance_id=self._name)
+                self._admin.remove_group_members(self._group, [leaving])
+
+    def _fenced(self) -> LogError:
+        self._shut_out = True
+        return LogUnavailable(
+            f"another process joined group {self._group!r} as {self._name!r}: this one goes on under another"
+        )
+
+    def _begin_again(self) -> None:
+        self.close()
+        self._name = f"{self._name[: _NAME_LENGTH_MAX - 9]}-{secrets.token_hex(4)}"
+        self._listener = Listener()
+        self._committed, self._filled = {}, set()
+        self._consumer = self._join(self._name)
+        self._shut_out = False
+
+    def _join(self, name: str) -> KafkaConsumer:
+        timing = self._access.timing
+        self._access.check()
+        with self._access.explained(f"joining group {self._group}"):
+            consumer = KafkaConsumer(
+                **self._access.configuration(),
+                group_id=self._group,
+                group_instance_id=name,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                isolation_level="read_committed",
+                partition_assignment_strategy=(RangePartitionAssignor,),
+                session_timeout_ms=round(timing.session_timeout_s * 1000),
+                heartbeat_interval_ms=round(min(1.0, timing.session_timeout_s / 5) * 1000),
+                max_poll_interval_ms=round(timing.poll_interval_s_max * 1000),
+                fetch_max_bytes=_FETCH_BYTES_MAX,
+                max_partition_fetch_bytes=_PARTITION_FETCH_BYTES_MAX,
+                fetch_max_wait_ms=round(min(_FETCH_WAIT_S_MAX, timing.request_timeout_s / 2) * 1000),
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+            self._listener.consumer = consumer
+            consumer.subscribe(self._topics, listener=self._listener)
+        return consumer
+
+    def _owned(self) -> set[Tp]:
+        return set(self._consumer.assignment() or ())
+
+    @property
+    def _request_ms(self) -> int:
+        return round(self._access.timing.request_timeout_s * 1000)
+
+
+def _record(read: Any) -> Record:
+    """A record as the library read it. Another program's may lack a key or a value, or have no text in it."""
+    key = "" if read.key is None else read.key.decode(errors="replace")
+    headers = tuple((name, b"" if value is None else value) for name, value in read.headers)
+    value = b"" if read.value is None else read.value
+    return Record(read.topic, read.partition, read.offset, key, value, headers, read.timestamp)

@@ -1,0 +1,35 @@
+"""What a member of a group is told when the group is shared out anew."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from kafka import AsyncConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata
+from kafka import TopicPartition as Tp
+from kafka import errors as e
+
+
+class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+    """Told by the library's thread, while the consumer's own thread waits in `poll`."""
+
+    def __init__(self) -> None:
+        self.consumer: KafkaConsumer = None
+        self.owed: dict[Tp, OffsetAndMetadata] = {}  # to be committed, once the group lets us
+        self.lost: set[Tp] = set()  # taken away without notice: positions begin again at what was committed
+
+    async def on_partitions_revoked(self, revoked: set[Tp]) -> None:
+        """The group is shared out anew; until then these are still ours to commit."""
+        owed = {tp: offset for tp, offset in self.owed.items() if tp in revoked}
+        if owed:
+            with suppress(e.KafkaError):  # whoever has them next repeats what was not committed
+                await self.consumer.commit_async(owed)
+                self.owed = {}
+
+    async def on_partitions_assigned(self, assigned: set[Tp]) -> None:
+        """What is owed for others' partitions is theirs to repeat."""
+        self.owed = {tp: offset for tp, offset in self.owed.items() if tp in assigned}
+
+    async def on_partitions_lost(self, lost: set[Tp]) -> None:
+        """The group went on without us."""
+        self.owed = {}
+        self.lost |= lost

@@ -1,0 +1,68 @@
+"""The log's entry point on Kafka."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from kafka import KafkaAdminClient, OffsetSpec
+from kafka import TopicPartition as Tp
+from kafka import errors as e
+
+from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
+from pipeline.eventlog.kafka.producer import KafkaLogProducer
+from pipeline.eventlog.kafka.topics import Topics
+from pipeline.eventlog.port import TopicPartition
+
+
+class KafkaEventLog:
+    """The log on Kafka. Thread-safe. It connects now.
+
+    Args:
+        group_prefix: stands before the name of each consumer group, in a cluster that others use too.
+
+    Raises:
+        LogRefused: the servers' certificate is not accepted here, or the user's password there.
+        LogUnavailable: no server answers.
+    """
+
+    def __init__(self, access: Access, *, group_prefix: str = "") -> None:
+        # What the library tells of its attempts is told here once, as an error with its remedy.
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        access.check()
+        self._access = access
+        self._group_prefix = group_prefix
+        self._turn = threading.Lock()
+        with access.explained("connecting"):
+            self._admin = KafkaAdminClient(**access.configuration())
+        self._topics = Topics(access, self._admin)
+
+    def ensure_topics(self, partitions: Mapping[str, int]) -> None:
+        """See `pipeline.eventlog.port.EventLog`. With the servers' own defaults for all else."""
+        with self._turn:
+            self._topics.ensure(partitions)
+
+    def producer(self) -> KafkaLogProducer:
+        """See `pipeline.eventlog.port.EventLog`."""
+        return KafkaLogProducer(self._access, self._topics)
+
+    def consumer(self, group: str, topics: Sequence[str], *, member: str) -> KafkaLogConsumer:
+        """See `pipeline.eventlog.port.EventLog`."""
+        self._topics.partitions(topics)
+        name = self._group_prefix + group
+        return KafkaLogConsumer(self._access, self._admin, group=name, topics=topics, member=member)
+
+    def end_offsets(self, topic: str) -> dict[TopicPartition, int]:
+        """See `pipeline.eventlog.port.EventLog`."""
+        tps = [Tp(topic, partition) for partition in range(self._topics.partitions([topic])[topic])]
+        with self._access.explained(f"asking how far {topic} reaches"):
+            ends = self._admin.list_partition_offsets(dict.fromkeys(tps, OffsetSpec.LATEST))
+        return {TopicPartition(*tp): int(ends[tp].offset) for tp in tps}
+
+    def close(self) -> None:
+        """See `pipeline.eventlog.port.EventLog`."""
+        with suppress(e.KafkaError, OSError, RuntimeError):
+            self._admin.close()

@@ -1,0 +1,140 @@
+"""Appending to Kafka: idempotent, acknowledged by every replica in sync, in batches.
+
+An append that fails leaves nothing behind that could still be sent: the library's own attempts end before the
+append does, and a client that failed is replaced, so that a late attempt cannot come after a newer record.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import errors as e
+
+from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.topics import Topics
+from pipeline.eventlog.port import (
+    RECORD_BYTES_MAX,
+    LogError,
+    LogUnavailable,
+    NewRecord,
+    RecordTooLarge,
+    TopicPartition,
+    UnknownTopic,
+)
+
+_BATCH_BYTES = 256_000
+_AROUND_VALUE_BYTES_MAX = 32_000  # key and headers: beside the largest value they still fit into a request
+_REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 2 * _AROUND_VALUE_BYTES_MAX
+_SLACK_S = 2.0
+
+
+class KafkaLogProducer:
+    """Appends records. Thread-safe."""
+
+    def __init__(self, access: Access, topics: Topics) -> None:
+        self._access = access
+        self._topics = topics
+        self._lock = threading.Lock()
+        self._client: KafkaProducer | None = None
+        with self._lock:
+            self._client = self._connect()
+
+    def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
+        """See `pipeline.eventlog.port.Producer`.
+
+        Raises:
+            NotAllowed: records of other topics in the batch may have been appended; append again.
+        """
+        for record in records:
+            _check_size(record)
+        if not records:
+            return []
+        self._topics.partitions(record.topic for record in records)
+        client = self._usable()
+        try:
+            return self._send(client, records)
+        except LogUnavailable:
+            self._retire(client)
+            raise
+
+    def close(self) -> None:
+        """See `pipeline.eventlog.port.Producer`."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            _close(client)
+
+    def _send(self, client: KafkaProducer, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
+        topics = ", ".join(sorted({record.topic for record in records}))
+        futures: list[Any] = []
+        with self._access.explained(f"appending to {topics}"):
+            fault: Exception | None = None
+            for record in records:
+                try:
+                    headers = list(record.headers)
+                    futures.append(client.send(record.topic, record.value, record.key.encode(), headers))
+                except e.KafkaError as error:
+                    fault = error
+                    break
+            give_up_at = time.monotonic() + self._access.timing.delivery_timeout_s + _SLACK_S
+            placed = []
+            for future in futures:  # to the last one: nothing may still be under way when this returns
+                try:
+                    sent = future.get(timeout=max(0.0, give_up_at - time.monotonic()))
+                    placed.append((TopicPartition(sent.topic, sent.partition), int(sent.offset)))
+                except e.KafkaError as error:
+                    fault = fault or error
+            if fault is not None:
+                raise fault
+        return placed
+
+    def _usable(self) -> KafkaProducer:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _retire(self, client: KafkaProducer) -> None:
+        with self._lock:
+            if self._client is client:
+                self._client = None
+        _close(client)
+
+    def _connect(self) -> KafkaProducer:
+        timing = self._access.timing
+        self._access.check()
+        with self._access.explained("joining as a producer"):
+            return KafkaProducer(
+                **self._access.configuration(),
+                acks="all",
+                enable_idempotence=True,
+                retries=float("inf"),  # within the delivery's time
+                delivery_timeout_ms=round(timing.delivery_timeout_s * 1000),
+                max_block_ms=round(timing.request_timeout_s * 1000),
+                linger_ms=round(timing.linger_s * 1000),
+                batch_size=_BATCH_BYTES,
+                max_request_size=_REQUEST_BYTES_MAX,
+                max_in_flight_requests_per_connection=5,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+            )
+
+
+def _check_size(record: NewRecord) -> None:
+    around = len(record.key.encode()) + sum(len(name.encode()) + len(value) for name, value in record.headers)
+    if len(record.value) > RECORD_BYTES_MAX or around > _AROUND_VALUE_BYTES_MAX:
+        raise RecordTooLarge(
+            f"a record for {record.topic!r} has {len(record.value)} bytes, and {around} of key and headers:"
+            f" the log takes {RECORD_BYTES_MAX} and {_AROUND_VALUE_BYTES_MAX}; nothing of its batch was"
+            " appended"
+        )
+
+
+def _close(client: KafkaProducer) -> None:
+    with suppress(e.KafkaError, LogError, UnknownTopic):
+        client.close(timeout=_SLACK_S)

@@ -1,0 +1,89 @@
+"""What the adapter knows of the topics: which there are, and how many partitions each has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from kafka import KafkaAdminClient
+from kafka import errors as e
+
+from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.port import LogError, UnknownTopic
+
+_LOOK_EVERY_S = 0.1
+
+
+class Topics:
+    """The topics of one cluster, as the administrator's client sees them. Thread-safe.
+
+    What exists stays known: topics are not repartitioned, and one that is deleted shows itself when used.
+    """
+
+    def __init__(self, access: Access, admin: KafkaAdminClient) -> None:
+        self._access = access
+        self._admin = admin
+        self._partitions: dict[str, int] = {}
+
+    def partitions(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions each of these has.
+
+        Raises:
+            UnknownTopic: naming one that is missing.
+            NotAllowed: nothing may be done with one of them.
+            LogUnavailable: try again.
+        """
+        wanted = list(dict.fromkeys(topics))
+        missing = [topic for topic in wanted if topic not in self._partitions]
+        give_up_at = time.monotonic() + self._access.timing.known_within_s
+        while missing:
+            self._partitions |= self.look(missing)
+            missing = [topic for topic in missing if topic not in self._partitions]
+            if missing and time.monotonic() > give_up_at:
+                raise UnknownTopic(f"there is no topic {missing[0]!r} in Kafka: `sesame topics apply`")
+            if missing:
+                time.sleep(_LOOK_EVERY_S)
+        return {topic: self._partitions[topic] for topic in wanted}
+
+    def look(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many partitions each of these has at this moment; what is missing is left out.
+
+        Raises:
+            NotAllowed, LogUnavailable: as `partitions`.
+        """
+        present = {}
+        wanted = list(topics)
+        with self._access.explained(f"looking for {', '.join(wanted)}"):
+            for topic in self._admin.describe_topics(wanted):
+                error = e.for_code(topic["error_code"])
+                if error is e.NoError:
+                    if all(each["leader_id"] >= 0 for each in topic["partitions"]):
+                        present[topic["name"]] = len(topic["partitions"])
+                elif not issubclass(error, (e.UnknownTopicOrPartitionError, e.LeaderNotAvailableError)):
+                    raise error([topic["name"]])
+        return present
+
+    def ensure(self, partitions: Mapping[str, int]) -> None:
+        """See `pipeline.eventlog.port.EventLog.ensure_topics`."""
+        for topic, wanted in partitions.items():
+            if wanted < 1:
+                raise LogError(f"topic {topic!r} needs at least one partition, not {wanted}")
+        present = self.look(partitions)
+        created = [topic for topic in partitions if topic not in present]
+        if created:
+            with self._access.explained(f"creating {', '.join(created)}"):
+                answer = self._admin.create_topics(
+                    {topic: {"num_partitions": partitions[topic]} for topic in created}, raise_errors=False
+                )
+                for topic in answer["topics"]:
+                    error = e.for_code(topic["error_code"])
+                    if error not in (e.NoError, e.TopicAlreadyExistsError):
+                        raise error([topic["name"]])
+            self._admin.wait_for_topics(created)
+            present |= self.look(created)
+        for topic, wanted in partitions.items():
+            if present.get(topic, wanted) != wanted:
+                raise LogError(
+                    f"topic {topic!r} has {present[topic]} partitions, not {wanted}: changing the number"
+                    " would break the order of each student's records; set it back to what it was"
+                )

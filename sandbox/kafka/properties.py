@@ -1,0 +1,101 @@
+"""What a node of the sandbox's Kafka is configured with (server.properties, log4j2.properties).
+
+The clients' listener is in clear, or TLS with SCRAM-SHA-512. Nodes speak to one another in clear on ports of
+their own, as a super user: nothing of this is fit for anything but 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ADMIN = "admin"
+
+LOG4J = """\
+status = error
+appender.out.type = Console
+appender.out.name = OUT
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d %p %m (%c{1})%n
+rootLogger.level = WARN
+rootLogger.appenderRefs = out
+rootLogger.appenderRef.out.ref = OUT
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.level = INFO
+"""
+
+STARTED = "Kafka Server started"
+"""What a node writes once it serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """One node's ports: for clients, for the other nodes, for the controllers; and for clients by name."""
+
+    client: int
+    internal: int
+    controller: int
+    others: Mapping[str, int]
+
+
+def server_properties(
+    node: int,
+    ports: Sequence[Ports],
+    *,
+    data: Path,
+    keystores: Mapping[str, Path],
+    acls: bool,
+) -> str:
+    """The configuration of node number `node` (from 1) of as many as there are `ports`.
+
+    `keystores`: the PEM file (key, then chain) of each listener that has TLS, by the listener's name: CLIENT,
+    and those of `Ports.others`. Without one for CLIENT, that listener is in clear.
+    """
+    own = ports[node - 1]
+    listeners = {"CLIENT": own.client, "INTERNAL": own.internal, "CONTROLLER": own.controller, **own.others}
+    addresses = [f"{name}://127.0.0.1:{port}" for name, port in listeners.items()]
+    protocols = {name: "SASL_SSL" if name in keystores else "PLAINTEXT" for name in listeners}
+    replicas = min(3, len(ports))
+    values = {
+        "process.roles": "broker,controller",
+        "node.id": node,
+        "controller.quorum.bootstrap.servers": ",".join(f"127.0.0.1:{each.controller}" for each in ports),
+        "listeners": ",".join(addresses),
+        "advertised.listeners": ",".join(addresses),
+        "listener.security.protocol.map": ",".join(f"{name}:{each}" for name, each in protocols.items()),
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "INTERNAL",
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "log.dirs": data,
+        "num.partitions": 1,
+        "auto.create.topics.enable": "false",
+        "default.replication.factor": replicas,
+        "min.insync.replicas": max(1, replicas - 1),
+        "offsets.topic.replication.factor": replicas,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": max(1, replicas - 1),
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": max(1, replicas - 1),
+        "share.coordinator.state.topic.num.partitions": 4,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 500,
+        "broker.heartbeat.interval.ms": 500,  # a node that was killed may come back after this and
+        "broker.session.timeout.ms": 3_000,  # that
+        "log.cleaner.dedupe.buffer.size": 16_777_216,
+        "log.retention.check.interval.ms": 1_000,  # so that a test sees records go
+        "log.initial.task.delay.ms": 500,
+        "controlled.shutdown.enable": str(len(ports) > 1).lower(),
+    }
+    for name, keystore in keystores.items():
+        values[f"listener.name.{name.lower()}.ssl.keystore.type"] = "PEM"
+        values[f"listener.name.{name.lower()}.ssl.keystore.location"] = keystore
+        values[f"listener.name.{name.lower()}.scram-sha-512.sasl.jaas.config"] = (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        )
+    if acls:
+        values["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        values["super.users"] = f"User:ANONYMOUS;User:{ADMIN}"  # anonymous: the nodes among themselves
+    return "".join(f"{name}={value}\n" for name, value in values.items())

@@ -1,0 +1,61 @@
+"""From the settings to the event log: embedded, or Kafka's."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from pipeline.eventlog.port import EventLog
+from pipeline.eventlog.sqlite import SqliteEventLog
+from schemas import catalogue
+from sesame import folders
+from sesame.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.eventlog.kafka import Access
+
+
+def open_log(settings: Settings) -> EventLog:
+    """The event log. The embedded one is made now, with its topics; Kafka's are made by `sesame topics`.
+
+    Raises:
+        LogError: it cannot be used, or the embedded one has other partitions than the settings say.
+        SettingsError: a secret is missing.
+    """
+    if settings.log.kind == "kafka":
+        from pipeline.eventlog.kafka import KafkaEventLog
+
+        return KafkaEventLog(kafka_access(settings), group_prefix=settings.log.group_prefix)
+    folders.make(settings.log_path.parent)
+    retention_s = {topic.name: float(topic.retention_s) for topic in catalogue.TOPICS.values()}
+    log = SqliteEventLog(settings.log_path, retention_s=retention_s)
+    log.ensure_topics(dict.fromkeys(catalogue.TOPICS, settings.log.partitions))
+    return log
+
+
+def kafka_access(settings: Settings) -> Access:
+    """How Kafka is reached, and as whom.
+
+    Raises:
+        SettingsError: the password is missing.
+    """
+    from pipeline.eventlog.kafka import Access, Security, Timing
+
+    wanted = settings.log
+    security = Security(wanted.security)
+    authenticated = security is Security.SASL_SSL
+    return Access(
+        servers=wanted.servers,
+        client_id=f"sesame-{socket.gethostname()[:30]}",
+        security=security,
+        ca_file=wanted.ca_file,
+        username=wanted.username if authenticated else None,
+        password=wanted.secret("password").get_secret_value() if authenticated else None,
+        timing=Timing(
+            session_timeout_s=wanted.session_timeout_s,
+            poll_interval_s_max=wanted.poll_interval_s_max,
+            request_timeout_s=wanted.request_timeout_s,
+            delivery_timeout_s=wanted.delivery_timeout_s,
+            linger_s=wanted.linger_s,
+        ),
+    )
