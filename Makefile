@@ -3,6 +3,7 @@
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
 #             STUDENTS=500 JSON=FILE KEEP=1   for `make demo`
+#             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=2   for `make test`
 
 SHELL := /bin/bash
@@ -17,11 +18,12 @@ STUDENTS ?= 500
 JSON ?=
 KEEP ?=
 TESTS ?= tests
+MUTANTS ?=
 JOBS ?= 2
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test check lint types layers schemas docs format pages lock clean
+.PHONY: help setup python servers machine demo stop test check lint types layers schemas docs format pages lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +82,9 @@ pages: python ## Write the generated schemas and reference pages
 
 lock: ## Resolve requirements.lock anew
 	@scripts/lock
+
+mutation: python # mutation run over identity and import, hours; MUTANTS="PATTERN" for some of them
+	@"$(BIN)/python" scripts/mutation.py run $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
 	@rm -rf "$(VENV)" .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info

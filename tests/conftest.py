@@ -28,6 +28,9 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=os.environ.get("CI") == "true",
 )
+settings.register_profile(  # asked for by a mutation run, which repeats the tests thousands of times
+    "mutation", settings.get_profile("project"), max_examples=12, derandomize=True, database=None
+)
 settings.load_profile("project")
 
 
