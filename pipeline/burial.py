@@ -8,11 +8,12 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from pipeline import outbox
+from pipeline.eventlog.port import Record
 from pipeline.store import dead_letters
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Lane
-from schemas.envelope import SOURCE_PREFIX, Message, event_id
+from schemas.envelope import SOURCE_PREFIX, EnvelopeError, Message, event_id
 from schemas.events import DeadLetterRecorded, DeadLetterResolved
 
 
@@ -55,6 +56,11 @@ def bury(connection: Connection, database: Database, letter: dead_letters.DeadLe
     headers = tuple((name, text.encode()) for name, text in extra.items())
     # Nobody waits for it: thousands of them must not stand before a person's events.
     outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK, headers)
+
+
+def unreadable(record: Record, error: EnvelopeError) -> str:
+    """What a letter says of a record that cannot be read: its place, the fault, the remedy."""
+    return f"{record.topic}/{record.partition}@{record.offset}: {error}; {error.remedy}"
 
 
 def resolve(

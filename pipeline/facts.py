@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from pipeline.burial import bury
+from pipeline.burial import bury, unreadable
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.eventlog.port import (
     Consumer,
@@ -217,9 +217,9 @@ class FactLoop:
 
     def _apply_one(self, connection: Connection, record: Record) -> None:
         try:
-            message = from_record(record.key, record.headers, record.value)
+            message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:
-            self._reject(connection, record, error.cause, str(error))
+            self._reject(connection, record, error.cause, unreadable(record, error))
             return
         try:
             with connection.begin_nested():
@@ -252,9 +252,8 @@ class FactLoop:
             event_id=message.id if message is not None else None,
         )
         bury(connection, self._database, letter)
-        self._observer.trouble(
-            self.name, f"{record.topic}/{record.partition}@{record.offset}: {cause}: {text}"
-        )
+        place = f"{record.topic}/{record.partition}@{record.offset}: {cause}: "
+        self._observer.trouble(self.name, text if message is None else place + text)
 
     def _report(self, state: str, reason: str) -> None:
         now = self._clock()

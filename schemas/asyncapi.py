@@ -35,13 +35,9 @@ class Component:
     only: tuple[type[e.Event], ...] = ()  # of its topics' types, those that it publishes; empty: all
 
 
-def _target(name: str, does: str, bell: str) -> Component:
-    return Component(
-        name,
-        does,
-        publishes=(*c.both_lanes(c.OUTCOMES), *_LETTERS),
-        reads=(*c.both_lanes(bell), *c.both_lanes(c.ACTIVATIONS)),
-    )
+def _target(name: str, does: str, *bells: str) -> Component:
+    read = [topic for family in (*bells, c.ACTIVATIONS) for topic in c.both_lanes(family)]
+    return Component(name, does, publishes=(*c.both_lanes(c.OUTCOMES), *_LETTERS), reads=tuple(read))
 
 
 COMPONENTS = (
@@ -77,7 +73,12 @@ COMPONENTS = (
         reads=(c.ENROLMENTS, *c.both_lanes(c.ACTIVATIONS)),
     ),
     _target("directory", "Brings the directory entry to the newest account.", c.ACCOUNTS),
-    _target("mailbox", "Brings the mailbox to the newest account, after the directory.", c.OUTCOMES),
+    _target(
+        "mailbox",
+        "Brings the mailbox to the newest account, after the directory; shuts access without waiting for it.",
+        c.ACCOUNTS,
+        c.OUTCOMES,
+    ),
     _target("moodle", "Brings the Moodle user and cohorts to the newest account.", c.ACCOUNTS),
     _target("timetable", "Looks whether the student's calendar is there; off by default.", c.ACCOUNTS),
     Component(

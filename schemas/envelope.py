@@ -7,8 +7,10 @@ and the partitioning extension (`partitionkey`).
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from cloudevents.core.bindings import kafka as binding
 from cloudevents.core.exceptions import CloudEventValidationError
@@ -17,18 +19,33 @@ from cloudevents.core.v1.event import CloudEvent
 from pydantic import ValidationError
 
 from schemas.account import utc
+from schemas.catalogue import TOPICS
 from schemas.events import EVENT_TYPES, TYPE_PREFIX, Event
 
 Headers = tuple[tuple[str, bytes], ...]
 _FORMAT = JSONFormat()
 SOURCE_PREFIX = "/sesame/"
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")  # what tables, headers and logs take as it is
+_OURS = re.compile(r"/sesame/[a-z][a-z0-9_-]{0,63}")
+_TYPE = re.compile(re.escape(TYPE_PREFIX) + r"[a-z.]{1,60}(\.v[0-9]{1,3})?")
 _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"})
 
 
-class EnvelopeError(ValueError):
-    """The record is not an event that this version understands."""
+_STOP = "find the producer that is not ours (the record's headers may name it), and stop it"
+_MEND = "mend the producer, then let it publish the fact again"
 
-    cause = "unreadable_event"
+
+class EnvelopeError(ValueError):
+    """The record is not an event that this version understands. The text never repeats what the record says,
+    but for names of Sésame's own types and fields: anything else in it may be a person's.
+
+    Attributes:
+        cause: of the dead letter.
+        remedy: what to do, in the operator's words.
+    """
+
+    cause: ClassVar[str] = "unreadable_event"
+    remedy: ClassVar[str] = "look at the record"
 
 
 class NotAnEvent(EnvelopeError):
@@ -36,24 +53,45 @@ class NotAnEvent(EnvelopeError):
     is not ours. Find that producer (the record's headers may name it) and stop it."""
 
     cause = "not_an_event"
+    remedy = _STOP
+
+
+class ForeignSource(EnvelopeError):
+    """The event says that it comes from somebody else than Sésame: its source does not begin with
+    `/sesame/`. Find that producer and stop it, or have it name a source of ours."""
+
+    cause = "foreign_source"
+    remedy = _STOP
 
 
 class UnknownType(EnvelopeError):
     """The event's type or version is unknown to this version of Sésame. Upgrade the consumer, then replay."""
 
     cause = "unknown_event_type"
+    remedy = "upgrade, then let its producer publish it again"
+
+
+class WrongTopic(EnvelopeError):
+    """The event is on a topic that does not carry its type: it would pass in the wrong lane, be kept for too
+    long, or be read by nobody. Mend the producer, then let it publish the event again."""
+
+    cause = "wrong_topic"
+    remedy = _MEND
 
 
 class InvalidData(EnvelopeError):
     """The event's data does not fit its schema. Mend the producer, then let it publish the fact again."""
 
     cause = "invalid_event_data"
+    remedy = _MEND
 
 
 class WrongKey(EnvelopeError):
-    """The record's key is not the student number that its data names: its order cannot be trusted."""
+    """The record's key is missing, or not the student number that its data names: its order cannot be
+    trusted. Mend the producer, then let it publish the fact again."""
 
     cause = "wrong_key"
+    remedy = _MEND
 
 
 @dataclass(frozen=True)
@@ -112,11 +150,14 @@ def to_record(message: Message) -> tuple[Headers, bytes]:
     return tuple(record.headers.items()), record.value
 
 
-def from_record(key: str, headers: Headers, value: bytes) -> Message:
+def from_record(key: str, headers: Headers, value: bytes, *, topic: str | None = None) -> Message:
     """The message that a record carries, validated.
 
+    Args:
+        topic: where the record was read; None: it was kept elsewhere since, and has been validated before.
+
     Raises:
-        NotAnEvent, UnknownType, InvalidData, WrongKey: each says what to do.
+        NotAnEvent, ForeignSource, UnknownType, WrongTopic, InvalidData, WrongKey: each says what to do.
     """
     message = binding.KafkaMessage(_attributes(headers), key, value)
     try:
@@ -126,15 +167,26 @@ def from_record(key: str, headers: Headers, value: bytes) -> Message:
         raise NotAnEvent(f"not a CloudEvent in binary mode: {type(error).__name__}") from error
     if not isinstance(data, dict) or time is None or time.tzinfo is None:
         raise NotAnEvent("the event has no JSON object as data, or no time with a zone")
-    model = EVENT_TYPES.get(carried.get_type())
-    if model is None:
-        ours = "of a version" if carried.get_type().startswith(TYPE_PREFIX) else "of a kind"
-        raise UnknownType(f"event type {carried.get_type()[:100]!r} is {ours} that is not known here")
+    for name in (carried.get_id(), carried.get_extension("causationid")):
+        if name is not None and not _ID.fullmatch(name):
+            raise NotAnEvent(
+                "an id of the event is longer than 64 characters, or has others than A-Z a-z 0-9 . _ : -"
+            )
+    if not _OURS.fullmatch(carried.get_source()):
+        raise ForeignSource(f"the event's source is not one of Sésame's ({SOURCE_PREFIX}…)")
+    model = _model(carried.get_type())
+    if topic is not None and topic in TOPICS and model not in TOPICS[topic].types:
+        raise WrongTopic(f"{model.type} does not travel on {topic}")
     try:
         event = model.from_json(value)
     except ValidationError as error:
-        where = ", ".join(sorted({".".join(map(str, each["loc"])) or "the whole" for each in error.errors()}))
+        # Below a field only its own name: a key of a table is whatever somebody wrote there.
+        where = ", ".join(
+            sorted({str(each["loc"][0]) if each["loc"] else "the whole" for each in error.errors()})
+        )
         raise InvalidData(f"{model.type}: wrong in {where}") from error
+    if not key:
+        raise WrongKey(f"{model.type}: the record has no key")
     if event.student_number != key:
         raise WrongKey(f"{model.type}: the record's key is not the event's student number")
     return Message(
@@ -144,6 +196,20 @@ def from_record(key: str, headers: Headers, value: bytes) -> Message:
         event=event,
         caused_by=carried.get_extension("causationid"),
     )
+
+
+def _model(name: str) -> type[Event]:
+    """The typed event of this name.
+
+    Raises:
+        UnknownType: there is none here.
+    """
+    model = EVENT_TYPES.get(name)
+    if model is not None:
+        return model
+    if _TYPE.fullmatch(name):
+        raise UnknownType(f"event type {name!r} is of a version that is not known here")
+    raise UnknownType("the event's type is of a kind that is not Sésame's")
 
 
 def _attributes(headers: Headers) -> dict[str, bytes]:

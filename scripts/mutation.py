@@ -33,17 +33,17 @@ HEAD = """\
 
 <!-- Written by `scripts/mutation.py`. -->
 
-[mutmut](https://mutmut.readthedocs.io) changes one expression of the code at a time and runs the tests that reach
-it. A *mutant* that fails a test, or never ends, is killed; one that passes them all survives, and is listed below.
-Mutated are `producers/registrar` and, of `consumers/registry`, `identity`, `recognition`, `doubts`, `holders` and
-`decisions`; the tests are the unit tests of both, with few examples per property.
+[mutmut](https://mutmut.readthedocs.io) changes one expression of the code at a time and runs the tests that
+reach it. A *mutant* that fails a test, or never ends, is killed; one that passes them all survives, and is
+listed below. Mutated are `producers/registrar` and, of `consumers/registry`, `identity`, `recognition`,
+`doubts`, `holders` and `decisions`; the tests are the unit tests of both, with few examples per property.
 
-`make mutation` runs it again, in one process at low priority; it takes hours. `make mutation MUTANTS="PATTERN"`
-judges some of them, e.g. `consumers.registry.identity*`.
+`make mutation` runs it again, in one process at low priority; it takes hours.
+`make mutation MUTANTS="PATTERN"` judges some of them, e.g. `consumers.registry.identity*`.
 """
 TAIL = """\
-Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches from
-outside. One that changes a decision deserves a test.
+Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches
+from outside. One that changes a decision deserves a test.
 """
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.burial import bury
+from pipeline.burial import bury, unreadable
 from pipeline.engine import Bell, Place
 from pipeline.eventlog.port import Record
 from pipeline.store.database import Database
@@ -56,7 +56,7 @@ def bury_poison(database: Database, consumer: str, record: Record, error: Envelo
             student_number=None,
             version=None,
             cause=error.cause,
-            message=str(error),
+            message=unreadable(record, error),
             attempts=1,
             recorded_at=database.now(connection),
             topic=record.topic,

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from pipeline.burial import unreadable
 from pipeline.effects import Effects
 from pipeline.engine import Batch, Engine, Place
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
@@ -159,10 +160,10 @@ class TargetWorker:
         generation = self._engine.generation(record.topic, record.partition)
         place = Place(record.topic, record.partition, record.offset, generation, record.timestamp_ms)
         try:
-            message = from_record(record.key, record.headers, record.value)
+            message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:
             bury_poison(self._database, self.name, record, error)
-            self._observer.trouble(self.name, f"{record.topic}/{record.partition}@{record.offset}: {error}")
+            self._observer.trouble(self.name, unreadable(record, error))
             self._engine.skip(place)
             return
         bell = bell_for(self.name, self._follows, message, place)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from consumers.directory import Directory
+from pipeline.errors import TargetDown
 from pipeline.eventlog.port import Headers, NewRecord, TopicPartition
 from pipeline.store import dead_letters, status
 from pipeline.target import Handler
@@ -50,6 +52,11 @@ class Site(Application):
             return super().handler(target)
         self.held[target] = Target(target)
         return self.held[target]
+
+    def directory(self) -> Directory:
+        if "directory" in self._in_memory:
+            raise TargetDown("there is no directory to look for others' names in")
+        return super().directory()
 
     # --- facts in -------------------------------------------------------------------------------------
 

@@ -15,20 +15,30 @@ from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import (
     EnvelopeError,
+    ForeignSource,
     Headers,
     InvalidData,
     Message,
     NotAnEvent,
     UnknownType,
     WrongKey,
+    WrongTopic,
     event_id,
     from_record,
     to_record,
 )
-from schemas.events import EVENT_TYPES, AccountChanged, Cause, EnrolmentRecorded, TargetWaiting
+from schemas.events import (
+    EVENT_TYPES,
+    AccountChanged,
+    Cause,
+    EnrolmentRecorded,
+    PropagationCompleted,
+    TargetWaiting,
+)
 
 NUMBER = "22604711"
 RENTREE = datetime(2026, 9, 1, 8, 30, 0, 250_000, tzinfo=UTC)
@@ -242,10 +252,43 @@ def test_a_type_or_a_version_of_tomorrow_is_unknown(type_: bytes) -> None:
     assert type_.decode() in refused(UnknownType, headers=changed(ce_type=type_))
 
 
-def test_another_s_type_is_unknown_and_its_name_is_not_repeated_at_any_length() -> None:
-    told = refused(UnknownType, headers=changed(ce_type=b"com.example." + b"x" * 10_000))
-    assert "com.example." in told
+@pytest.mark.parametrize("prefix", [b"com.example.", b"fr.sesame."])
+def test_another_s_type_is_unknown_and_its_name_is_not_repeated(prefix: bytes) -> None:
+    told = refused(UnknownType, headers=changed(ce_type=prefix + "Zoé Lefèvre".encode() * 1_000))
+    assert "Lef" not in told
     assert len(told) < 250
+
+
+@pytest.mark.parametrize(
+    "source",
+    [b"https://portail.example/zoe", b"/sesame", b"/sesame/", "/sesame/Zoé".encode(), b"/sesame/a/b"],
+)
+def test_an_event_of_somebody_else_s_is_refused_and_its_source_not_repeated(source: bytes) -> None:
+    told = refused(ForeignSource, headers=changed(ce_source=source))
+    assert "zo" not in told.lower()
+
+
+@pytest.mark.parametrize("id_", [b"x" * 65, "Zoé Lefevre".encode(), b"a b", b"a\nb"])
+@pytest.mark.parametrize("header", ["ce_id", "ce_causationid"])
+def test_an_id_that_no_table_takes_is_no_id(header: str, id_: bytes) -> None:
+    told = refused(NotAnEvent, headers=changed(**{header: id_}))
+    assert "Lefevre" not in told
+
+
+def test_an_event_on_a_topic_of_other_types_is_refused_and_on_its_own_it_is_read() -> None:
+    for topic in (None, *catalogue.both_lanes(catalogue.ACCOUNTS)):
+        assert from_record(NUMBER, HEADERS, VALUE, topic=topic) == MESSAGE
+    with pytest.raises(WrongTopic, match=r"does not travel on sesame\.enrolments"):
+        from_record(NUMBER, HEADERS, VALUE, topic=catalogue.ENROLMENTS)
+
+
+def test_a_key_of_a_table_is_not_repeated_by_the_refusal_of_its_value() -> None:
+    path = next(EXAMPLES.glob(f"{PropagationCompleted.type}/valid-*.json"))
+    data = json.loads(path.read_text(encoding="utf-8")) | {"student_number": NUMBER}
+    data["targets_s"] = {"Zoé Lefèvre": -1}
+    headers = changed(ce_type=PropagationCompleted.type.encode())
+    told = refused(InvalidData, headers=headers, value=json.dumps(data).encode())
+    assert told == f"{PropagationCompleted.type}: wrong in targets_s"
 
 
 @pytest.mark.parametrize("key", ["22604712", "", " 22604711", "22604711\n"])
@@ -255,7 +298,9 @@ def test_a_key_that_is_not_the_student_number_is_refused(key: str) -> None:
 
 
 def test_each_refusal_has_a_cause_of_its_own_for_the_dead_letters() -> None:
-    causes = [error.cause for error in (NotAnEvent, UnknownType, InvalidData, WrongKey, EnvelopeError)]
+    refusals: list[type[EnvelopeError]] = [EnvelopeError, *EnvelopeError.__subclasses__()]
+    causes = [refusal.cause for refusal in refusals]
+    assert len(causes) == 7
     assert len(set(causes)) == len(causes)
 
 
