@@ -45,6 +45,10 @@ class StartFailed(SandboxError):
     """A server ended, or was not ready, within its start time; the message ends with the tail of its log."""
 
 
+class StopFailed(SandboxError):
+    """A server did not end within the time it had."""
+
+
 def find_program(name: str, package: str) -> Path:
     """Return the path of a program, also looking where Debian keeps daemons (`/usr/sbin`).
 
@@ -186,6 +190,26 @@ class ManagedProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=self._stop_timeout_s)
         self.kill()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server alone."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def end(self, number: signal.Signals, timeout_s: float) -> int:
+        """Send a signal, wait for the end and return the exit code (negative: ended by that signal).
+
+        Raises StopFailed when it has not ended in time; it runs on.
+        """
+        if self._process is None:
+            raise SandboxError(f"{self.name} was not started")
+        self.send(number)
+        try:
+            code = self._process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired as late:
+            raise StopFailed(f"{self.name} still runs {timeout_s:g} s after {number.name}") from late
+        self.kill()
+        return code
 
     def kill(self) -> None:
         """End the server and its children at once (SIGKILL), as a crash would; nothing if it has ended."""

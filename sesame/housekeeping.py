@@ -1,15 +1,15 @@
-"""What is looked after from time to time, in `sesame run`: old facts, old records, the names of others."""
+"""What is looked after from time to time, beside the registry: old facts and records, names of others."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
 from sesame.reserving import reserve_names
-from sesame.wiring import Application
+from sesame.wiring import REGISTRY, Application
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
 Trouble = Callable[[str, str], None]
@@ -27,6 +27,7 @@ class Housekeeping:
     """Does each chore when it is due. A chore that fails is told of, and done again at its next time.
 
     Args:
+        consumers: those that this process runs: each has its chores.
         on_trouble: told (chore, what went wrong).
         monotonic: seconds.
     """
@@ -34,6 +35,7 @@ class Housekeeping:
     def __init__(
         self,
         application: Application,
+        consumers: Collection[str],
         *,
         on_trouble: Trouble,
         monotonic: Callable[[], float] = time.monotonic,
@@ -41,17 +43,25 @@ class Housekeeping:
         self._application = application
         self._on_trouble = on_trouble
         self._monotonic = monotonic
-        self._chores = [
+        self.chores = self._chores_of(consumers)
+
+    def _chores_of(self, consumers: Collection[str]) -> list[_Chore]:
+        if REGISTRY not in consumers:
+            return []
+        settings = self._application.settings
+        chores = [
             _Chore("pending facts", MINUTE_S, self._expire_pending),
             _Chore("log retention", HOUR_S, self._prune),
         ]
-        if "directory" in application.settings.targets:
-            self._chores.append(_Chore("ledger", HOUR_S, self._reserve))
+        # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
+        if "directory" in settings.targets and settings.directory.has_secret("bind_password"):
+            chores.append(_Chore("ledger", HOUR_S, self._reserve))
+        return chores
 
     def run_due(self) -> None:
         """Do what is due."""
         now = self._monotonic()
-        for chore in self._chores:
+        for chore in self.chores:
             if now >= chore.next_at:
                 chore.next_at = now + chore.every_s
                 try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,6 +41,37 @@ class _Said:
     at: float
 
 
+class Gauges:
+    """What several workers of one consumer show as one: their backlogs together, the worst of the states."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._states: dict[str, dict[str, str]] = {}
+        self._lags: dict[str, dict[str, dict[str, int]]] = {}
+
+    def state(self, consumer: str, process: str, state: str) -> None:
+        """A worker's state is this now."""
+        with self._lock:
+            states = self._states.setdefault(consumer, {})
+            states[process] = state
+            up = all(each != "stopped" for each in states.values())
+            circuit = max(_CIRCUIT.get(each, 2.0) for each in states.values())
+        self._metrics.consumer_up.labels(consumer).set(float(up))
+        self._metrics.circuit_state.labels(consumer).set(circuit)
+
+    def lag(self, consumer: str, process: str, by_topic: Mapping[str, int]) -> None:
+        """A worker's backlog is this now, by topic."""
+        with self._lock:
+            lags = self._lags.setdefault(consumer, {})
+            before, lags[process] = lags.get(process, {}), dict(by_topic)
+            sums = {
+                topic: sum(each.get(topic, 0) for each in lags.values()) for topic in {*before, *by_topic}
+            }
+        for topic, records in sums.items():
+            self._metrics.lag_records.labels(consumer, topic).set(records)
+
+
 class Reporter:
     """Told by every loop what happens; see `pipeline.worker.Observer` and `pipeline.facts.FactObserver`.
 
@@ -54,13 +86,24 @@ class Reporter:
         *,
         process: str,
         clock: Callable[[], float] = time.time,
+        gauges: Gauges | None = None,
     ) -> None:
+        self._gauges = gauges or Gauges(metrics)
         self._metrics = metrics
         self._database = database
         self._process = process
         self._clock = clock
         self._said: dict[str, _Said] = {}
         self._log = structlog.get_logger()
+
+    def of_worker(self, worker: int) -> Reporter:
+        """The reporter of one of several workers: it says what is its own, and gauges show all of them."""
+        if worker == 1:
+            return self
+        process = f"{self._process}#{worker}"
+        return Reporter(
+            self._metrics, self._database, process=process, clock=self._clock, gauges=self._gauges
+        )
 
     # --- the loops' observers ---------------------------------------------------------------------
 
@@ -88,8 +131,7 @@ class Reporter:
             return
         since = said.since if said is not None and said.state == state else now
         self._said[consumer] = _Said(state, reason, since, now)
-        self._metrics.consumer_up.labels(consumer).set(0 if state == "stopped" else 1)
-        self._metrics.circuit_state.labels(consumer).set(_CIRCUIT.get(state, 2.0))
+        self._gauges.state(consumer, self._process, state)
         if said is not None and changed:
             self._log.info("consumer_state", consumer=consumer, state=state, reason=reason)
         try:
@@ -105,8 +147,7 @@ class Reporter:
         by_topic: dict[str, int] = {}
         for tp, records in lag.items():
             by_topic[tp.topic] = by_topic.get(tp.topic, 0) + records
-        for topic, records in by_topic.items():
-            self._metrics.lag_records.labels(consumer, topic).set(records)
+        self._gauges.lag(consumer, self._process, by_topic)
 
     def trouble(self, consumer: str, what: str) -> None:
         """Something went wrong that will be tried again, or went to the dead letters."""

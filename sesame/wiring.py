@@ -31,10 +31,13 @@ from sesame import folders, targets
 from sesame.cas import CasLogins, LoginProbe
 from sesame.cas.client import CasClient
 from sesame.event_log import open_log
+from sesame.members import Members
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
     from sesame.web import Desk
+REGISTRY, PROPAGATION = "registry", "propagation"
+"""The consumers that touch the store alone; the others are named as their targets."""
 
 FOLLOWS = {"mailbox": "directory"}
 """Targets that act only on what another one has: the mail server looks its users up in the directory."""
@@ -50,18 +53,18 @@ class Life:
     """One life of one process.
 
     Attributes:
-        member: its name in consumer groups; the same after a restart.
+        host: the machine's name.
         owner: its name on leases; never the same twice.
     """
 
-    member: str
+    host: str
     owner: str
 
     @classmethod
     def begin(cls) -> Life:
         """The life of this process, from now on."""
         host = socket.gethostname()[:30]
-        return cls(member=host, owner=f"{host}:{os.getpid()}:{secrets.token_hex(4)}")
+        return cls(host=host, owner=f"{host}:{os.getpid()}:{secrets.token_hex(4)}")
 
 
 class Application:
@@ -244,19 +247,29 @@ class Application:
         """
         return targets.ldap_directory(self.settings)
 
-    def fact_loop(self, handler: FactHandler, observer: FactObserver) -> FactLoop:
-        """The loop that feeds a handler of facts."""
+    @property
+    def log_has_one_owner(self) -> bool:
+        """Whether a consumer group has one member at work, whatever the number of processes."""
+        return self.settings.log.kind == "sqlite"
+
+    @cached_property
+    def members(self) -> Members:
+        """The names of this process's members of consumer groups."""
+        return Members(self.settings.data_dir / "members", self.life.host)
+
+    def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
+        """The loop that feeds a handler of facts, in this process's worker of that number."""
         return FactLoop(
             handler=handler,
-            consumer=self._consumer(handler.name, handler.topics),
+            consumer=self._consumer(handler.name, handler.topics, worker),
             database=self.database,
             observer=observer,
             after=self.outbox.ring,
             clock=time.monotonic,
         )
 
-    def worker(self, target: str, observer: Observer) -> TargetWorker:
-        """The loop that works for a target."""
+    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
+        """The loop that works for a target, in this process's worker of that number."""
         handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
         effects = Effects(
             target=target,
@@ -271,7 +284,7 @@ class Application:
             follows=follows,
         )
         try:
-            consumer = self._consumer(target, topics_for(follows))
+            consumer = self._consumer(target, topics_for(follows), number)
         except BaseException:
             handler.close()
             raise
@@ -287,13 +300,13 @@ class Application:
             partitions=self.settings.log.partitions,
         )
 
-    def _consumer(self, group: str, topics: tuple[str, ...]) -> Consumer:
-        return self.log.consumer(group, topics, member=self.life.member)
+    def _consumer(self, group: str, topics: tuple[str, ...], worker: int) -> Consumer:
+        return self.log.consumer(group, topics, member=self.members.name(group, worker))
 
     def close(self) -> None:
         """Give back what was connected."""
         for name, value in list(self.__dict__.items()):
-            if name in ("producer", "log", "database_as_it_is"):
+            if name in ("producer", "log", "members", "database_as_it_is"):
                 value.close()
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 COMMANDS: Final[dict[str, str]] = {
     "activate": "sesame.cli.activate:activate",
+    "consume": "sesame.cli.consume:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "doctor": "sesame.cli.doctor:doctor",
     "hold": "sesame.cli.hold:hold",
@@ -18,6 +19,7 @@ COMMANDS: Final[dict[str, str]] = {
     "quarantine": "sesame.cli.quarantine:quarantine",
     "replay": "sesame.cli.replay:replay",
     "run": "sesame.cli.run:run",
+    "serve": "sesame.cli.serve:serve",
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
     "vault": "sesame.cli.vault:vault",

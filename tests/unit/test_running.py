@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -24,9 +24,9 @@ from schemas import catalogue
 from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
-from sesame import running
+from sesame import duties, running
 from sesame.observability.metrics import Metrics
-from sesame.running import Runner
+from sesame.running import OneOwner, Runner, UnknownConsumer
 from sesame.settings import load
 from sesame.wiring import Application
 from tests.unit.pipeline_kit import PATIENCE_S, Target
@@ -55,13 +55,13 @@ class Site(Application):
         self.handlers.append(Target(target))
         return self.handlers[-1]
 
-    def fact_loop(self, handler: FactHandler, observer: FactObserver) -> FactLoop:
+    def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
         self._fail(handler.name)
-        return super().fact_loop(handler, observer)
+        return super().fact_loop(handler, observer, worker)
 
-    def worker(self, target: str, observer: Observer) -> TargetWorker:
+    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
         self._fail(target)
-        worker = super().worker(target, observer)
+        worker = super().worker(target, observer, number)
         self.owners.append(worker._effects._door._owner)  # noqa: SLF001
         instead = self.instead.pop(target, None)
         if instead is not None:
@@ -84,9 +84,9 @@ class Site(Application):
 class Run:
     """A runner in a thread of its own."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, consumers: Sequence[str] | None = None, *, workers: int = 1) -> None:
         self.site = site
-        self.runner = Runner(site, Metrics())
+        self.runner = Runner(site, Metrics(), consumers, workers=workers)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.runner.run, args=(self.stopping,))
 
@@ -148,7 +148,7 @@ class Run:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(running, "RESTART_AFTER_S", 0.1)
-    monkeypatch.setattr(running, "TIMERS_EVERY_S", 0.02)
+    monkeypatch.setattr(duties, "TIMERS_EVERY_S", 0.02)
     site = Site(tmp_path)
     yield site
     site.close()
@@ -207,7 +207,7 @@ def test_a_loop_that_ends_by_itself_says_so_and_its_successor_is_another_owner(r
 def test_a_stop_does_not_wait_for_ever_for_a_loop_that_hangs(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "JOIN_S_MAX", 0.1)
+    monkeypatch.setattr(running, "JOIN_MARGIN_S", -0.9)
     hanging, let_go = threading.Event(), threading.Event()
 
     def hang(_stopping: threading.Event) -> None:
@@ -265,4 +265,61 @@ def test_a_chore_that_hangs_does_not_hold_lateness_up(run: Run, monkeypatch: pyt
     with run.site.database.write() as connection:
         timers.arm(connection, run.site.database, LATE, LEA, 1.0)
     run.until(lambda: ran == [LEA])
+    let_go.set()
+
+
+def loops(site: Site, *consumers: str, workers: int = 1) -> list[str]:
+    runner = Runner(site, Metrics(), consumers, workers=workers)
+    return [loop.name for loop in runner._loops()]  # noqa: SLF001
+
+
+def test_each_consumer_brings_the_duties_that_it_needs(site: Site) -> None:
+    assert loops(site, "registry") == ["registry", "outbox", "timers", "housekeeping"]
+    assert loops(site, "propagation") == ["propagation", "outbox", "timers"]
+    assert loops(site, "moodle") == ["moodle", "outbox"]
+    assert loops(site, "moodle", "moodle") == ["moodle", "outbox"]
+
+
+def test_workers_are_members_of_their_own(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Site, "log_has_one_owner", False)
+    assert loops(site, "moodle", workers=3) == ["moodle", "moodle-2", "moodle-3", "outbox"]
+    host = site.life.host
+    assert [site.members.name("moodle", worker) for worker in (1, 2)] == [host, f"{host}-2"]
+
+
+def test_what_cannot_be_run_is_refused(site: Site) -> None:
+    with pytest.raises(UnknownConsumer, match="no such consumer: directory; there are registry"):
+        Runner(site, Metrics(), ["directory"])  # it is not among the targets
+    with pytest.raises(OneOwner):
+        Runner(site, Metrics(), ["moodle"], workers=2)
+
+
+def test_a_process_of_one_consumer_does_its_part(site: Site) -> None:
+    rest, moodle = Run(site, ["registry", "propagation"]), Run(site, ["moodle"])
+    rest.start()
+    rest.enrol_and_activate()
+    rest.until(lambda: rest.propagated() == "in_progress")
+    moodle.start()
+    rest.until(lambda: rest.propagated() == "completed")
+    for run in (rest, moodle):
+        run.stop()
+
+
+def test_a_stop_names_what_has_not_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "JOIN_MARGIN_S", -0.9)
+    hanging, let_go = threading.Event(), threading.Event()
+
+    def hang(_stopping: threading.Event) -> None:
+        hanging.set()
+        assert let_go.wait(PATIENCE_S)
+
+    site.instead = {"moodle": hang}
+    left: list[str] = []
+    runner, stopping = Runner(site, Metrics(), ["moodle"]), threading.Event()
+    thread = threading.Thread(target=lambda: left.extend(runner.run(stopping)))
+    thread.start()
+    assert hanging.wait(PATIENCE_S)
+    stopping.set()
+    thread.join(PATIENCE_S)
+    assert left == ["moodle"]
     let_go.set()
