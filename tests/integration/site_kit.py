@@ -110,7 +110,7 @@ class Site(Application):
 
     def lag(self, group: str, topics: tuple[str, ...]) -> int:
         """Records that the group has not committed yet; only while its own member is stopped."""
-        consumer = self.log.consumer(group, topics, member=self.life.member)
+        consumer = self.log.consumer(group, topics, member=self.members.name(group))
         try:
             consumer.poll(0, 0.0)
             return sum(consumer.lag().values())
