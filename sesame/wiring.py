@@ -141,8 +141,9 @@ class Application:
             VaultKeyError: the vault's key cannot be used.
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
         """
-        from sesame.web import Counted, Desk
+        from sesame.web import Cas, Counted, Desk
 
+        client, logins = self.cas_client(), self.cas_logins()
         log = structlog.get_logger()
         counted = Counted(
             letter=lambda how: log.info("letter", outcome=how),
@@ -154,6 +155,7 @@ class Application:
             self.vault,
             read_keys(self.settings.vault_key_file),
             follows=self.follows,
+            cas=Cas(client, logins) if client is not None and logins is not None else None,
             counted=counted,
         )
 

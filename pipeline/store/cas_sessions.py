@@ -65,6 +65,13 @@ def end_by_ticket(connection: Connection, ticket: str, *, now: float) -> bool:
     return ended.rowcount > 0
 
 
+def end_all(connection: Connection, student_number: str, *, now: float) -> None:
+    """End every session of this student: the password has changed."""
+    connection.execute(
+        update(t).where(t.c.student_number == student_number, t.c.ended_at.is_(None)).values(ended_at=now)
+    )
+
+
 def forget_over(connection: Connection, *, now: float) -> None:
     """Forget sessions whose time is over."""
     connection.execute(delete(t).where(t.c.expires_at <= now))

@@ -16,7 +16,7 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from pipeline import outbox
-from pipeline.store import activation_requests, charters, mail_proofs, web_sessions
+from pipeline.store import activation_requests, cas_sessions, charters, mail_proofs, web_sessions
 from pipeline.store.activation_requests import Request
 from pipeline.store.database import Database
 from pipeline.store.mail_proofs import MailProof
@@ -127,6 +127,7 @@ class Choices:
             self._announce_password(connection, number, ref, language, now)
             mail_proofs.void_others(connection, number, PASSWORD, now)
             web_sessions.end_all(connection, number, now)
+            cas_sessions.end_all(connection, number, now=now)
             if charter is not None:
                 charters.accept(connection, self._database, number, charter, now)
         return Chosen(number, fresh=True)

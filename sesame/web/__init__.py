@@ -4,7 +4,7 @@
 publish leaves by the outbox.
 """
 
-from sesame.web.desk import Counted, Desk, smtp_of
+from sesame.web.desk import Cas, Counted, Desk, smtp_of
 from sesame.web.serving import PortalPortTaken, Server
 
-__all__ = ["Counted", "Desk", "PortalPortTaken", "Server", "smtp_of"]
+__all__ = ["Cas", "Counted", "Desk", "PortalPortTaken", "Server", "smtp_of"]

@@ -132,7 +132,7 @@ def account_page(
     standing = _standing(visit, number)
     now = utc_now()
     done = visit.request.query_params.get("fait", "")
-    shown = notice or ((done, "") if done in ("essai", "courriel", "fin") else None)
+    shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre") else None)
     return {
         "standing": standing,
         "notice": shown,
@@ -141,7 +141,6 @@ def account_page(
         "moment": lambda at: moment(at, now, visit.language, visit.desk.zone),
         "duration": lambda seconds: duration(seconds, visit.language),
         "looked_at": moment(now, now, visit.language, visit.desk.zone),
-        "login_path": visit.request.app.state.login_path,
     }
 
 

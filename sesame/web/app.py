@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from typing import Final
+from urllib.parse import urlsplit
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -18,6 +19,7 @@ from sesame.web.desk import Desk
 from sesame.web.expecting import Expectations
 from sesame.web.guard import Guard
 from sesame.web.live import Watch
+from sesame.web.login import login_router
 from sesame.web.pages import STATIC_FOLDER
 from sesame.web.visit import PageError, visit_of
 from sesame.web.wording import Spoken
@@ -35,21 +37,21 @@ class _Static(StaticFiles):
         return response
 
 
-def make_app(desk: Desk, *, stopping: threading.Event, login_path: str | None = None) -> FastAPI:
-    """The pages.
-
-    Args:
-        stopping: set when open pages shall be let go.
-        login_path: where 'Se connecter' leads; None: CAS is not set up.
-    """
+def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
+    """The pages; `stopping` is set when open ones shall be let go."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.desk = desk
     app.state.stopping = stopping
-    app.state.login_path = login_path
     app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
     app.state.expectations = Expectations(desk.database, desk.settings.targets)
     for room in (proving, password, account, live):
         app.include_router(room.router)
+    forms_to: tuple[str, ...] = ()
+    told_at: tuple[str, ...] = ()
+    if desk.cas is not None:
+        server, back = urlsplit(desk.cas.server.login_url()), urlsplit(desk.cas.server.service_url)
+        app.include_router(login_router(back.path))
+        forms_to, told_at = (f"{server.scheme}://{server.netloc}",), (back.path,)
     app.mount("/static", _Static(directory=STATIC_FOLDER), name="static")
 
     @app.get("/livez")
@@ -62,7 +64,12 @@ def make_app(desk: Desk, *, stopping: threading.Event, login_path: str | None = 
     app.add_exception_handler(Exception, _fault)
     portal = desk.settings.portal
     app.add_middleware(
-        Guard, hosts=[portal.origin.partition("://")[2]], origin=portal.origin, secure=portal.secure
+        Guard,
+        hosts=[portal.origin.partition("://")[2]],
+        origin=portal.origin,
+        secure=portal.secure,
+        forms_to=forms_to,
+        unguarded_posts=told_at,
     )
     return app
 

@@ -13,6 +13,7 @@ from pipeline.store.throttles import Rate
 from pipeline.vault import Vault, derive_keys
 from producers.activation import Choices, Letters, Postman, Proofs, Smtp
 from producers.activation.hashing import Hasher
+from sesame.cas import CasLogins, LoginServer
 from sesame.settings import Settings
 from sesame.settings.portal import Networks
 from sesame.web.addresses import Ip, counted_as, is_in
@@ -31,12 +32,21 @@ class Counted:
     trouble: Callable[[str], None] = lambda _what: None
 
 
+@dataclass(frozen=True)
+class Cas:
+    """The CAS server, and what is kept of logins by it."""
+
+    server: LoginServer
+    logins: CasLogins
+
+
 @dataclass
 class Desk:
     """What the routes work with.
 
     Args:
         keys: the vault's, as `read_keys` gives them.
+        cas: None: the settings name no CAS server.
         counted: told of each message.
     """
 
@@ -45,6 +55,7 @@ class Desk:
     vault: Vault
     keys: list[str]
     follows: dict[str, str] = field(default_factory=dict)
+    cas: Cas | None = None
     counted: Counted = field(default_factory=Counted)
 
     def __post_init__(self) -> None:
@@ -106,12 +117,18 @@ class Desk:
             lasts_s = self.settings.portal.session_min * 60.0
             return web_sessions.open_session(connection, student_number, means, now=now, lasts_s=lasts_s)
 
-    def session(self, session_id: str | None) -> web_sessions.WebSession | None:
-        """The session of this id, if it is open."""
-        if not session_id:
-            return None
-        with self.database.read() as connection:
-            return web_sessions.find(connection, session_id, self.database.now(connection))
+    def session(self, session_id: str | None, cas_token: str | None = None) -> web_sessions.WebSession | None:
+        """The session of this id, if it is open, or the one that a ticket of the CAS server opened."""
+        found = None
+        if session_id:
+            with self.database.read() as connection:
+                found = web_sessions.find(connection, session_id, self.database.now(connection))
+        if found is None and cas_token and self.cas is not None:
+            opened = self.cas.logins.session(cas_token)
+            if opened is not None and opened.student_number is not None:
+                number, begun, ends = opened.student_number, opened.opened_at, opened.expires_at
+                found = web_sessions.WebSession(number, "cas", begun, ends)
+        return found
 
     def end_session(self, session_id: str | None) -> None:
         """End it."""

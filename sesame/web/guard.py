@@ -16,10 +16,9 @@ BODY_BYTES_MAX: Final = 16_384
 HSTS: Final = "max-age=31536000"
 CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "form-action 'self'{forms_to}; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS: Final = {
-    "Content-Security-Policy": CONTENT_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not `no-referrer`: with it browsers send `Origin: null` with our own forms. Nothing goes to other sites.
@@ -40,6 +39,7 @@ class Guard:
         hosts: what `Host` may be.
         origin: what `Origin` must be, if a request that changes something has one.
         secure: whether students come by HTTPS: the header of RFC 6797 is sent.
+        forms_to: other sites that our forms may end at: the CAS server, when somebody logs out.
         unguarded_posts: paths to which other servers post, which say themselves whom they believe.
     """
 
@@ -50,12 +50,18 @@ class Guard:
         hosts: Iterable[str],
         origin: str,
         secure: bool,
+        forms_to: Iterable[str] = (),
         unguarded_posts: Iterable[str] = (),
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
         self._origin = origin
-        self._headers = {**_HEADERS, **({"Strict-Transport-Security": HSTS} if secure else {})}
+        self._headers = dict(_HEADERS)
+        self._headers["Content-Security-Policy"] = CONTENT_POLICY.format(
+            forms_to="".join(f" {site}" for site in forms_to)
+        )
+        if secure:
+            self._headers["Strict-Transport-Security"] = HSTS
         self._unguarded = frozenset(unguarded_posts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,6 @@ from sesame.web.visit import (
     LANGUAGE,
     MONTH_S,
     REQUEST,
-    SESSION,
     PageError,
     Posted,
     Visit,
@@ -140,9 +139,7 @@ def choose_language(visit: Visiting, language: str, page: str = "/") -> Response
 @router.post("/deconnexion", dependencies=[Depends(posted)])
 def leave(visit: Visiting) -> Response:
     """End the session, here and in the store."""
-    visit.desk.end_session(visit.cookie(SESSION))
-    for name in (SESSION, GRANT, REQUEST):
-        visit.drop(name)
+    visit.leave()
     return visit.to("/")
 
 

@@ -12,6 +12,7 @@ FORM: Final = "form"
 REQUEST: Final = "request"
 GRANT: Final = "grant"
 ACCESS: Final = "access"
+DEPARTURE: Final = "departure"
 
 
 class Signing:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
+from pipeline.store import cas_logins
 from pipeline.store.people import People
 from schemas.account import Account, Stage
 from sesame.diagnosis.person import TargetStatus, person_status
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expected
 
+TO_TRY = "to_try"
 READY, UNDER_WAY, WAITING, DOWN, FAILED, NOT_YET = (
     "ready",
     "under_way",
@@ -49,7 +51,7 @@ class Service:
 
     Attributes:
         name: `cas`, or a target's.
-        state: ready, under_way, waiting, down, failed or not_yet.
+        state: ready, to_try, under_way, waiting, down, failed or not_yet.
         since: when that began, if it is known.
         reason: a token of what it waits for, or of what went wrong.
         can_retry: whether the student may ask for it again.
@@ -106,18 +108,26 @@ def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected
         stage=account.stage,
         shut=bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED),
         mail_redirect=account.mail_redirect,
-        services=(*_login(services), *services),
+        services=(*_login(desk, student_number, services), *services),
     )
 
 
-def _login(services: list[Service]) -> tuple[Service, ...]:
-    """CAS logs people in by the directory: it can be tried once the directory has the password."""
+def _login(desk: Desk, student_number: str, services: list[Service]) -> tuple[Service, ...]:
+    """CAS logs people in by the directory: it can be tried once the directory has the password, and is ready
+    once this very student was seen to log in."""
     directory = next((service for service in services if service.name == DIRECTORY), None)
     if directory is None:
         return ()
     if directory.reason == NO_PASSWORD:
         return (Service(CAS, WAITING, directory.since, NO_PASSWORD),)
-    return (Service(CAS, directory.state, directory.since, expected=directory.expected),)
+    state, since = directory.state, directory.since
+    if desk.cas is not None and state == READY:
+        with desk.database.read() as connection:
+            seen = cas_logins.of(connection, student_number)
+        state, since = TO_TRY, None
+        if seen is not None and seen.seen_at is not None:
+            state, since = READY, datetime.fromtimestamp(seen.seen_at, UTC)
+    return (Service(CAS, state, since, expected=directory.expected),)
 
 
 def _service(

@@ -18,6 +18,7 @@ from sesame.web.signing import FORM
 from sesame.web.wording import Spoken, spoken
 
 BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", "demande", "preuve"
+CAS_SESSION, DEPARTURE = "cas", "depart"
 FORM_TOKEN: Final = "jeton"  # noqa: S105 - the field's name
 FIELDS_MAX: Final = 20
 MONTH_S: Final = 30 * 86_400
@@ -69,7 +70,7 @@ class Visit:
 
     def again(self) -> str | None:
         """Whose session it still is, looked at once more; None: it has ended."""
-        session = self.desk.session(self.cookie(SESSION))
+        session = self.desk.session(self.cookie(SESSION), self.cookie(CAS_SESSION))
         return None if session is None else session.student_number
 
     def slow_down(self) -> None:
@@ -95,7 +96,7 @@ class Visit:
     def page(self, template: str, status: int = 200, **context: Any) -> Response:
         """Answer with a page."""
         text = self.render(template, **context)
-        return self._with_cookies(HTMLResponse(text, status_code=status))
+        return self.carry(HTMLResponse(text, status_code=status))
 
     def render(self, template: str, **context: Any) -> str:
         """The text of a page, or of a part of one."""
@@ -105,14 +106,24 @@ class Visit:
             form_token=self.desk.signing.form_token(self.browser),
             path=self.request.url.path,
             session=self.session,
+            cas=self.desk.cas is not None,
             **{"student": None, **context},
         )
 
     def to(self, path: str) -> Response:
-        """Answer by sending the browser to another page of ours (303: it asks for it by GET)."""
-        return self._with_cookies(RedirectResponse(path, status_code=303))
+        """Answer by sending the browser to another page (303: it asks for it by GET)."""
+        return self.carry(RedirectResponse(path, status_code=303))
 
-    def _with_cookies(self, response: Response) -> Response:
+    def leave(self) -> None:
+        """End the session, here and in the store."""
+        self.desk.end_session(self.cookie(SESSION))
+        if self.desk.cas is not None and (token := self.cookie(CAS_SESSION)):
+            self.desk.cas.logins.leave(token)
+        for name in (SESSION, CAS_SESSION, GRANT, REQUEST):
+            self.drop(name)
+
+    def carry(self, response: Response) -> Response:
+        """Let an answer set what the browser is to keep."""
         secure = self.desk.settings.portal.secure
         for name, value, age_s in self._cookies:
             response.set_cookie(
@@ -139,7 +150,7 @@ def visit_of(request: Request) -> Visit:
     address = client_address(peer, request.headers.getlist("x-forwarded-for"), desk.proxies)
     cookies = request.cookies
     language = spoken(cookies.get(_full(LANGUAGE, desk)), request.headers.get("accept-language", ""))
-    session = desk.session(cookies.get(_full(SESSION, desk)))
+    session = desk.session(cookies.get(_full(SESSION, desk)), cookies.get(_full(CAS_SESSION, desk)))
     browser = cookies.get(_full(BROWSER, desk), "")
     visit = Visit(request, desk, language, address, session, browser)
     if not browser:

@@ -1,0 +1,102 @@
+"""'Se connecter': to the CAS server and back. A good ticket shows that CAS works for its owner.
+
+Coming back is believed only in the browser that left: or somebody could be led into another one's page.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse, RedirectResponse
+
+from pipeline.errors import Misconfigured, TargetDown
+from sesame.cas import Arrival, LoginFailure, TicketRefused
+from sesame.cas.port import ServiceRefused
+from sesame.web import signing
+from sesame.web.desk import Cas, Desk
+from sesame.web.guard import BODY_BYTES_MAX
+from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, Visit, Visiting, posted
+
+LOGIN_PATH = "/connexion"
+LOGOUT_PATH = "/deconnexion/cas"
+AWAY_S_MAX = 15 * 60
+
+
+def login_router(service_path: str) -> APIRouter:
+    """The routes: to CAS, back at the path of `cas.service_url`, and single logout there."""
+    router = APIRouter()
+    router.add_api_route(LOGIN_PATH, leave_for_cas, methods=["GET"])
+    router.add_api_route(service_path, come_back, methods=["GET"])
+    router.add_api_route(service_path, single_logout, methods=["POST"])
+    router.add_api_route(LOGOUT_PATH, log_out, methods=["POST"], dependencies=[Depends(posted)])
+    return router
+
+
+def leave_for_cas(visit: Visiting) -> Response:
+    """Go to the CAS server."""
+    number = visit.session.student_number if visit.session is not None else ""
+    visit.keep(DEPARTURE, visit.desk.signing.sign(signing.DEPARTURE, number), age_s=AWAY_S_MAX)
+    return visit.to(_cas(visit.desk).server.login_url())
+
+
+def come_back(visit: Visiting, ticket: str = "") -> Response:
+    """Back from the CAS server, with a ticket."""
+    if not ticket:
+        return visit.to("/compte" if visit.session is not None else "/")
+    arrival = _arrive(visit, ticket)
+    if arrival.student_number is None:
+        raise PageError(403, "stranger")
+    visit.desk.end_session(visit.cookie(SESSION))
+    for name in (SESSION, DEPARTURE):
+        visit.drop(name)
+    visit.keep(CAS_SESSION, arrival.token, age_s=int(visit.desk.settings.cas.session_s))
+    return visit.to("/compte" if arrival.as_expected else "/compte?fait=autre")
+
+
+async def single_logout(request: Request) -> Response:
+    """The CAS server says that somebody has logged out."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > BODY_BYTES_MAX:
+            return PlainTextResponse("too large\n", 413)
+    said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
+    await run_in_threadpool(_cas(request.app.state.desk).logins.logged_out, said.encode())
+    return PlainTextResponse("ok\n")
+
+
+def log_out(visit: Visiting) -> Response:
+    """End the session here and at the CAS server."""
+    visit.leave()
+    back_to = visit.desk.settings.portal.origin + "/"
+    return visit.carry(RedirectResponse(_cas(visit.desk).server.logout_url(back_to), status_code=303))
+
+
+def _arrive(visit: Visit, ticket: str) -> Arrival:
+    """Whose ticket it is.
+
+    Raises:
+        PageError: nobody left from this browser, or the ticket is of no use.
+    """
+    logins = _cas(visit.desk).logins
+    number = visit.desk.signing.read(signing.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
+    if number is None:
+        if visit.session is not None:
+            logins.note_failure(visit.session.student_number, LoginFailure.NO_COOKIE)
+        raise PageError(403, "departure")
+    try:
+        return logins.arrive(ticket, expected=str(number) or None)
+    except TicketRefused as error:
+        raise PageError(401, "ticket") from error
+    except ServiceRefused as error:
+        raise PageError(503, "service_refused") from error
+    except (TargetDown, Misconfigured) as error:
+        raise PageError(503, "cas_down") from error
+
+
+def _cas(desk: Desk) -> Cas:
+    if desk.cas is None:  # the routes are there only with it
+        raise PageError(404, "missing")
+    return desk.cas
