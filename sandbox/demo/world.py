@@ -23,6 +23,7 @@ from typing import Protocol, Self
 from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.demo import record
 from sandbox.demo.machine import sesame_program
+from sandbox.demo.pages import StudentsPages
 from sandbox.demo.program import Sesame, environment
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.moodle import MoodleStandIn
@@ -92,6 +93,7 @@ class World:
             self.folder / "cas",
             keep_running=keep,
         )
+        self.pages = StudentsPages(self.folder, self.settings_file, keep=keep)
         self._http_port = free_port()
         self.sesame = Sesame(self.settings_file, cwd=self.private)
         self.pipeline = ManagedProcess(
@@ -126,6 +128,8 @@ class World:
             self.start_server(name)
         self.cas.start()
         self.record.add("cas", self.cas.pid)
+        self.pages.mail.start()
+        self.record.add("mail sink", self.pages.mail.pid)
         self._write_settings()
 
     def start_server(self, target: str) -> None:
@@ -139,6 +143,11 @@ class World:
         self.pipeline.start()
         self.record.add("sesame run", self.pipeline.pid)
 
+    def start_pages(self) -> None:
+        """Start `sesame web`, the students' pages."""
+        self.pages.web.start()
+        self.record.add("sesame web", self.pages.web.pid)
+
     def keep(self) -> None:
         """Leave everything as it is, until `stop`."""
         self.record.kept = True
@@ -146,7 +155,7 @@ class World:
 
     def close(self) -> None:
         """End everything and remove the folder."""
-        for name in ("pipeline", "cas", "moodle", "dovecot", "slapd"):
+        for name in ("pages", "pipeline", "cas", "moodle", "dovecot", "slapd"):
             process = self.__dict__.get(name)
             if process is not None:
                 process.stop()
@@ -189,6 +198,10 @@ class World:
             "probe_password_file": slapd.probe_password_file,
             "moodle_url": moodle.url,
             "moodle_token_file": moodle.token_file,
+            "portal_url": self.pages.url,
+            "portal_port": self.pages.port,
+            "smtp_port": self.pages.mail.port,
+            "smtp_ca_file": self.pages.mail.ca_file,
             "http_port": self._http_port,
         }
         text = _TEMPLATE.read_text(encoding="utf-8")
