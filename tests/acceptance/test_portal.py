@@ -1,30 +1,26 @@
-"""A student's first morning, in a real browser: from the registrar's file to all green, and what goes wrong."""
+"""A student's first morning in a real browser: from the registrar's file to all green, and otherwise."""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import csv
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from sandbox.demo import play
 from sandbox.demo.play import Cast
 from sandbox.demo.world import World
 from sandbox.process import wait_until
 from tests.acceptance.acting import world_with_accounts
+from tests.integration.portal_browser import chromium, page_of
 
 STUDENTS = 12
 PASSWORD = "Tournesol-42!Zèbre"
-ARGUMENTS = ["--no-sandbox", "--disable-background-networking"]
-
-expect.set_options(timeout=30_000)
 
 
 @dataclass
@@ -45,27 +41,10 @@ class Morning:
         return mails(self.cast.file)[number]
 
     @contextlib.contextmanager
-    def page(self, *, language: str = "fr-FR", scripts: bool = True) -> Iterator[Page]:
-        """A page in a browser of its own: a telephone, which the test server's certificate does not worry."""
-        context = self.browser.new_context(
-            locale=language,
-            java_script_enabled=scripts,
-            ignore_https_errors=True,
-            viewport={"width": 390, "height": 844},
-        )
-        page = context.new_page()
-        foreign: list[str] = []
-        known = (self.world.pages.url, self.world.cas.url)
-        page.on(
-            "request",
-            lambda request: foreign.append(request.url) if not request.url.startswith(known) else None,
-        )
-        page.on("pageerror", lambda error: foreign.append(str(error)))
-        try:
+    def page(self, **options: Any) -> Iterator[Page]:
+        """A page in a browser of its own."""
+        with page_of(self.browser, self.world.pages.url, self.world.cas.url, **options) as page:
             yield page
-            assert foreign == []  # no third party, no fault of the script
-        finally:
-            context.close()
 
     def letter(self, number: str, count: int = 1) -> str:
         """The text of the newest message about a student."""
@@ -106,8 +85,6 @@ class Morning:
 
 def mails(file: Path) -> dict[str, str]:
     """Personal addresses by student number, of those who have one."""
-    import csv
-
     with file.open(encoding="utf-8", newline="") as lines:
         return {
             row["COD_ETU"]: row["MAIL_PERSO"]
@@ -116,32 +93,15 @@ def mails(file: Path) -> dict[str, str]:
         }
 
 
-def chromium(playwright: Playwright) -> Browser:
-    """Debian's Chromium. Where it is missing: skip on a laptop, fail when CI=true."""
-    program = shutil.which("chromium")
-    if program is None:
-        message = "Chromium is not installed: apt-get install chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
-
-
 @pytest.fixture(scope="module")
 def morning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Morning]:
     """One world for this file."""
-    with sync_playwright() as playwright:
-        browser = chromium(playwright)
-        with world_with_accounts(tmp_path_factory.mktemp("records"), STUDENTS) as (world, cast):
-            world.start_pages()
-            reachable = mails(cast.file)
-            left = [n for n, student in cast.students.items() if student.complete and n in reachable]
-            yield Morning(world, cast, browser, left)
-        browser.close()
-
-
-def service(page: Page, name: str) -> object:
-    return page.locator(f"[data-service={name}]")
+    records = tmp_path_factory.mktemp("records")
+    with chromium() as browser, world_with_accounts(records, STUDENTS) as (world, cast):
+        world.start_pages()
+        reachable = mails(cast.file)
+        left = [n for n, student in cast.students.items() if student.complete and n in reachable]
+        yield Morning(world, cast, browser, left)
 
 
 def test_from_the_registrar_s_file_to_all_green_without_reloading(morning: Morning) -> None:
@@ -155,6 +115,7 @@ def test_from_the_registrar_s_file_to_all_green_without_reloading(morning: Morni
         page.evaluate("window.kept = true")
         for name in ("directory", "mailbox", "moodle"):
             expect(page.locator(f"[data-service={name}][data-state=ready]")).to_be_visible()
+        assert page.evaluate("window.kept") is True
         page.click("[data-service=cas] a.button")
         page.fill("#id_username", login)
         page.fill("#id_password", PASSWORD)
