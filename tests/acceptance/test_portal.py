@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import csv
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -17,6 +20,7 @@ from sandbox.demo.play import Cast
 from sandbox.demo.world import World
 from sandbox.process import wait_until
 from tests.acceptance.acting import world_with_accounts
+from tests.integration.ldap_tools import as_provisioner, can_log_in
 from tests.integration.portal_browser import chromium, page_of
 
 STUDENTS = 12
@@ -123,3 +127,95 @@ def test_from_the_registrar_s_file_to_all_green_without_reloading(morning: Morni
         page.wait_for_url(f"{morning.world.pages.url}/compte")
         expect(page.get_by_text("Tout est prêt.").first).to_be_visible()
         expect(page.locator("[data-service=cas][data-state=ready]")).to_be_visible()
+
+
+def test_a_new_password_replaces_the_forgotten_one_and_ends_every_session(morning: Morning) -> None:
+    number = morning.student()
+    world = morning.world
+    with morning.page(locale="en-GB") as before:
+        morning.ask(before, number)
+        morning.prove(before, number)
+        morning.choose(before)
+        login = before.locator("dl strong").inner_text()
+        dn = f"uid={login},{world.slapd.people_dn}"
+        expect(before.locator("[data-service=directory][data-state=ready]")).to_be_visible()
+        assert can_log_in(world.slapd, dn, PASSWORD)
+        with morning.page() as again:
+            morning.ask(again, number)
+            morning.prove(again, number, count=2)
+            morning.choose(again, "Marguerite-77-Zébu!")
+            wait_until(lambda: can_log_in(world.slapd, dn, "Marguerite-77-Zébu!"), "the new password", 60.0)
+        assert not can_log_in(world.slapd, dn, PASSWORD)
+        before.reload()
+        expect(before.get_by_role("heading", level=1)).to_have_text("You are not logged in")
+
+
+def test_the_directory_is_away_the_student_is_told_and_it_completes_by_itself(morning: Morning) -> None:
+    number = morning.student()
+    with morning.page() as page:
+        morning.ask(page, number)
+        morning.prove(page, number)
+        morning.world.slapd.kill()
+        try:
+            morning.choose(page)
+            expect(page.locator("[data-service=directory][data-state=down]")).to_contain_text("gardée")
+            expect(page.locator("[data-service=moodle][data-state=ready]")).to_be_visible()
+        finally:
+            morning.world.start_server("directory")
+        expect(page.locator("[data-service=directory][data-state=ready]")).to_be_visible()
+        expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
+
+
+def test_what_failed_is_tried_again_by_the_student_s_click(morning: Morning) -> None:
+    number = morning.student()
+    slapd = morning.world.slapd
+    with morning.page() as page:
+        morning.ask(page, number)
+        morning.prove(page, number)
+        login = page.locator("main strong").first.inner_text()
+        dn = f"uid={login},{slapd.people_dn}"
+        somebody = f"dn: {dn}\nobjectClass: inetOrgPerson\nuid: {login}\ncn: Somebody\nsn: Else\n"
+        as_provisioner(slapd, "ldapadd", stdin=somebody)
+        morning.choose(page)
+        expect(page.locator("[data-service=directory][data-state=failed]")).to_be_visible()
+        as_provisioner(slapd, "ldapdelete", dn)
+        page.click("[data-service=directory] button")
+        expect(page.locator("[data-service=directory][data-state=ready]")).to_be_visible()
+        expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
+
+
+def test_mail_is_sent_on_once_its_new_address_has_confirmed(morning: Morning) -> None:
+    number = morning.student()
+    elsewhere = f"ailleurs.{number}@perso.example"
+    with morning.page() as page:
+        morning.ask(page, number)
+        morning.prove(page, number)
+        morning.choose(page)
+        expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
+        mail = page.locator("dl dd").nth(1).inner_text()
+        page.fill("#adresse", elsewhere)
+        page.check("#accord")
+        page.click("form[action='/compte/redirection'] button")
+        link = re.search(r"http\S+/redirection/\S+", morning.letter(number, count=2))
+        assert link is not None
+        assert elsewhere not in redirection(morning.world, mail)
+        page.goto(link[0])
+        page.click("form[action='/redirection'] button")
+        wait_until(lambda: elsewhere in redirection(morning.world, mail), "the redirection", 60.0)
+        page.goto(f"{morning.world.pages.url}/compte")
+        expect(page.get_by_text(elsewhere)).to_be_visible()
+        page.click("form[action='/compte/redirection/fin'] button")
+        wait_until(lambda: elsewhere not in redirection(morning.world, mail), "its end", 60.0)
+
+
+def redirection(world: World, mail: str) -> str:
+    """The sieve script that is active for a mailbox, as an administrator sees it."""
+    key = base64.b64encode(world.dovecot.api_key_file.read_bytes()).decode()
+    tls = ssl.create_default_context(cafile=str(world.dovecot.ca_file))
+    with httpx.Client(verify=tls, timeout=20.0) as client:
+        answers = client.post(
+            world.dovecot.doveadm_url,
+            json=[["sieveGet", {"user": mail, "scriptname": "sesame"}, "1"]],
+            headers={"Authorization": f"X-Dovecot-API {key}"},
+        ).json()
+    return str(answers)
