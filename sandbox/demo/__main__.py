@@ -17,6 +17,7 @@ from types import FrameType
 from typing import NoReturn
 
 from sandbox.demo import play, record
+from sandbox.demo.by_hand import ByHand
 from sandbox.demo.machine import MachineUnfit, sesame_program
 from sandbox.demo.stage import complain, say, stage
 from sandbox.demo.world import World
@@ -68,8 +69,10 @@ def run(records: Path | None, *, students: int, json_file: Path | None, keep: bo
         if code:
             _point_at_log(world)
         if keep:
+            by_hand = ByHand()
+            by_hand.enrol(world)
             world.keep()
-            say(_kept(world))
+            say(_kept(world) + by_hand.words(world))
     except Exception:
         _point_at_log(world)
         raise

@@ -61,7 +61,7 @@ def enrol(world: World, students: int) -> Cast:
     answer = world.sesame.run("import", file, "--rejects", rejects, "--json", allowed=(DONE, PARTLY))
     report = answer.json()
     cast.rejected_rows = int(report["rejected"])
-    _wait_for_accounts(world, len(cast.students))
+    wait_for_accounts(world, len(cast.students))
     return cast
 
 
@@ -207,7 +207,12 @@ def _activate_all(world: World, cast: Cast) -> Mapping[str, Any]:
     return overview
 
 
-def _wait_for_accounts(world: World, students: int) -> None:
+def wait_for_accounts(world: World, students: int) -> None:
+    """Wait until the registry has made so many accounts.
+
+    Raises:
+        SandboxError: not in time.
+    """
     try:
         wait_until(
             lambda: int(world.sesame.overview()["accounts"]) >= students,

@@ -92,7 +92,7 @@ class Watch:
             marks |= marks_of(self._database, numbers[start : start + STUDENTS_PER_QUERY])
         for one in watching:
             mark = marks.get(one.student_number)
-            if one.seen is not None and one.seen != mark:
+            if one.seen != mark:  # at the first look too: the page may be older than it
                 one.loop.call_soon_threadsafe(one.changed.set)
             one.seen = mark
 
