@@ -23,7 +23,7 @@ from sandbox.demo.world import World
 from sandbox.process import SandboxError, wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
-_EXAMPLE, _EXAMPLE_STUDENTS = _ROOT / "examples" / "registrar-2026.csv", 500
+_EXAMPLES, _EXAMPLE_STUDENTS = _ROOT / "examples", 500
 _DISAGREEMENTS_SHOWN = 20
 
 
@@ -50,13 +50,17 @@ def prepare(world: World) -> str:
 
 
 def enrol(world: World, students: int) -> Cast:
-    """Import a registrar's file of so many students, and wait until the registry has made their accounts.
+    """Import a registrar's files of so many students, and wait until the registry has made their accounts.
+
+    The file of groups comes first: a list counts from its student's enrolment on, and whoever has an account
+    has it with all of its cohorts.
 
     Raises:
         CommandFailed: the import failed; rejected rows are no failure.
     """
-    file = registrar_file(world, students)
-    cast = Cast(file, roll.read(file))
+    file, groups = registrar_files(world, students)
+    cast = Cast(file, roll.read(file, groups))
+    world.sesame.run("import", "--groups", groups, "--rejects", world.private / "rejected-groups.csv")
     rejects = world.private / "rejects.csv"
     answer = world.sesame.run("import", file, "--rejects", rejects, "--json", allowed=(DONE, PARTLY))
     report = answer.json()
@@ -65,20 +69,25 @@ def enrol(world: World, students: int) -> Cast:
     return cast
 
 
-def registrar_file(world: World, students: int) -> Path:
-    """The example of 500 students, or a generated file of another size in the world's folder."""
+def registrar_files(world: World, students: int) -> tuple[Path, Path]:
+    """The examples of 500 students, or generated files of another size in the world's folder: enrolments, and
+    teaching units with their groups."""
     if students == _EXAMPLE_STUDENTS:
-        return _EXAMPLE
+        return _EXAMPLES / "registrar-2026.csv", _EXAMPLES / "groups-2026.csv"
     file = world.private / f"registrar-{students}.csv"
-    generate = [sys.executable, "-m", "examples.generate", "--students", str(students), "--out", str(file)]
+    groups = world.private / f"groups-{students}.csv"
+    _make("examples.generate", "--students", str(students), "--out", str(file))
+    _make("examples.groups", str(file), "--out", str(groups))
+    return file, groups
+
+
+def _make(module: str, *arguments: str) -> None:
+    generate = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(
         generate, cwd=_ROOT, capture_output=True, encoding="utf-8", timeout=600, check=False
     )
     if done.returncode != 0:
-        raise CommandFailed(
-            f"python -m examples.generate ended with {done.returncode}: {done.stderr.strip()}"
-        )
-    return file
+        raise CommandFailed(f"python -m {module} ended with {done.returncode}: {done.stderr.strip()}")
 
 
 def begin_activation(world: World, cast: Cast, numbers: Sequence[str] | None = None) -> Running:

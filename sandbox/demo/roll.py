@@ -1,8 +1,9 @@
-"""What the registrar's file implies, read by rules of its own: what the sweep expects to find.
+"""What the registrar's files imply, read by rules of their own: what the sweep expects to find.
 
-Nothing here comes from Sésame: the columns and the file's promises are those of `examples/README.md`. An
+Nothing here comes from Sésame: the columns and the files' promises are those of `examples/README.md`. An
 enrolment is in force when `ETA_IAE` is E and its payment is not awaited. Students whose number begins with 99
-have bad lines only, and are nobody's account.
+have bad lines only, and are nobody's account. Teaching units open with any enrolment of the year that is in
+force and pedagogically validated.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Student:
         cohorts: idnumbers of Moodle's cohorts.
         pending: names of the cohorts that are not given yet.
         reason: why they are not: the administrative enrolment comes before the pedagogical one.
+        validated: years with an enrolment that is in force and pedagogically validated.
     """
 
     number: str
@@ -36,6 +38,7 @@ class Student:
     cohorts: set[str] = field(default_factory=set)
     pending: set[str] = field(default_factory=set)
     reason: str | None = None
+    validated: set[str] = field(default_factory=set)
 
     @property
     def opened(self) -> bool:
@@ -48,14 +51,30 @@ class Student:
         return self.opened and not self.pending
 
 
-def read(path: Path) -> dict[str, Student]:
-    """The students of a registrar's file, by number."""
+def read(path: Path, groups: Path | None = None) -> dict[str, Student]:
+    """The students of a registrar's file, by number, with what the file of groups says of them."""
     students: dict[str, Student] = {}
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter=";"):
             if not row["COD_ETU"].startswith(_BAD):
                 _add(students, row)
+    if groups is not None:
+        with groups.open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file, delimiter=";"):
+                _follow(students[row["COD_ETU"]], row)
     return students
+
+
+def _follow(student: Student, row: dict[str, str]) -> None:
+    """A teaching unit, and perhaps a group of it: a cohort each."""
+    unit, year, label, group = row["COD_ELP"], row["COD_ANU"], row["LIB_ELP"], row["COD_GPE"]
+    cohorts = {f"ue-{unit}-{year}": f"{label} {year}"}
+    if group:
+        cohorts[f"ue-{unit}-{group}-{year}"] = f"{label} {year}, {group}"
+    if year in student.validated:
+        student.cohorts |= cohorts.keys()
+    else:
+        student.pending |= set(cohorts.values())
 
 
 def _add(students: dict[str, Student], row: dict[str, str]) -> None:
@@ -77,6 +96,7 @@ def _add(students: dict[str, Student], row: dict[str, str]) -> None:
     student.cohorts.add(f"{step}-{year}")
     if row["IP_VALIDE"] == "O":
         student.cohorts.add(f"{step}-{year}-cours")
+        student.validated.add(year)
     else:
         student.pending.add(courses)
         student.reason = student.reason or PEDAGOGICAL

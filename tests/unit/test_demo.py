@@ -57,6 +57,20 @@ def test_cancelled_steps_and_bad_lines_count_for_nothing(tmp_path: Path) -> None
     assert (students["1"].family_name, students["1"].complete) == ("Morel", True)
 
 
+def test_units_and_groups_open_with_the_pedagogical_enrolment(tmp_path: Path) -> None:
+    path, groups = tmp_path / "registrar.csv", tmp_path / "groups.csv"
+    rows = [
+        f"{number};Noël;;Zoé;2026;L1INFO;261;SCI;Licence 1;E;P;{valid}\n" for number, valid in ("1O", "2N")
+    ]
+    path.write_text(HEADER + "".join(rows), encoding="utf-8")
+    units = "".join(f"{number};2026;UE1;Algèbre;TD1\n{number};2026;UE2;Analyse;\n" for number in "12")
+    groups.write_text("COD_ETU;COD_ANU;COD_ELP;LIB_ELP;COD_GPE\n" + units, encoding="utf-8")
+    one, two = roll.read(path, groups).values()
+    assert one.cohorts >= {"ue-UE1-2026", "ue-UE1-TD1-2026", "ue-UE2-2026"}
+    assert (one.complete, two.cohorts) == (True, {"L1INFO-2026"})
+    assert two.pending >= {"Algèbre 2026", "Algèbre 2026, TD1", "Analyse 2026"}
+
+
 def overview(**changes: Any) -> dict[str, Any]:
     return {
         "students": 2,

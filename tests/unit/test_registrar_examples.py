@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import examples.generate
+import examples.groups
 from examples.generate import COLUMNS, bad_lines, fold, lines, main, write
 from producers.registrar import apogee
 from schemas.account import Administrative
@@ -46,6 +47,18 @@ def primary(rows: list[Row]) -> dict[str, Row]:
 def test_the_committed_file_is_what_the_generator_writes(tmp_path: Path) -> None:
     assert main(["--students", str(STUDENTS), "--year", "2026", "--out", str(tmp_path / "again.csv")]) == 0
     assert (tmp_path / "again.csv").read_bytes() == EXAMPLE.read_bytes()
+
+
+def test_the_file_of_groups_is_what_its_generator_writes_and_belongs_to_the_students(
+    tmp_path: Path, registrar: Registrar, rows: list[Row]
+) -> None:
+    committed, again = EXAMPLE.with_name("groups-2026.csv"), tmp_path / "again.csv"
+    assert examples.groups.main([str(EXAMPLE), "--out", str(again)]) == 0
+    assert again.read_bytes() == committed.read_bytes()
+    registrar.import_(EXAMPLE)
+    report = registrar.import_groups(path=committed)
+    followed = {number for number, row in primary(rows).items() if row["ETA_IAE"] in ("C", "E")}
+    assert (report.recorded, report.rejected, report.not_enrolled) == (len(followed), 0, 0)
 
 
 def test_its_columns_are_the_profiles() -> None:
