@@ -43,12 +43,15 @@ def bury(connection: Connection, database: Database, letter: dead_letters.DeadLe
         "kafka_dlt-exception-fqcn": letter.cause,
         "kafka_dlt-exception-message": letter.message,
         "__connect.errors.exception.class.name": letter.cause,
+        "__connect.errors.exception.message": letter.message,
     }
     if letter.topic is not None:
         extra |= {
             "kafka_dlt-original-topic": letter.topic,
             "kafka_dlt-original-partition": str(letter.partition),
             "kafka_dlt-original-offset": str(letter.offset),
+            "kafka_dlt-original-timestamp": str(letter.timestamp_ms),
+            "kafka_dlt-original-consumer-group": letter.consumer,
             "__connect.errors.topic": letter.topic,
             "__connect.errors.partition": str(letter.partition),
             "__connect.errors.offset": str(letter.offset),

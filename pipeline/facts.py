@@ -249,6 +249,7 @@ class FactLoop:
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
             event_id=message.id if message is not None else None,
         )
         bury(connection, self._database, letter)

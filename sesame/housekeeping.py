@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
+from pipeline.store import dead_letters
 from sesame.reserving import reserve_names
 from sesame.wiring import REGISTRY, Application
 
-MINUTE_S, HOUR_S = 60.0, 3600.0
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 Trouble = Callable[[str, str], None]
 
 
@@ -52,6 +53,7 @@ class Housekeeping:
         chores = [
             _Chore("pending facts", MINUTE_S, self._expire_pending),
             _Chore("log retention", HOUR_S, self._prune),
+            _Chore("dead letters", HOUR_S, self._prune_letters),
         ]
         # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
         if "directory" in settings.targets and settings.directory.has_secret("bind_password"):
@@ -77,6 +79,12 @@ class Housekeeping:
 
     def _prune(self) -> None:
         self._application.prune_log()
+
+    def _prune_letters(self) -> None:
+        app = self._application
+        with app.database.write() as connection:
+            before = app.database.now(connection) - DAY_S * app.settings.store.resolved_letters_days
+            dead_letters.prune(connection, resolved_before=before)
 
     def _reserve(self) -> None:
         directory = self._application.directory()

@@ -270,10 +270,10 @@ class Application:
             clock=time.monotonic,
         )
 
-    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
-        """The loop that works for a target, in this process's worker of that number."""
-        handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
-        effects = Effects(
+    def effects(self, target: str, handler: Handler) -> Effects:
+        """What carries turns of this target out, in the right order. Each one has leases of its own."""
+        engine = self.settings.engine
+        return Effects(
             target=target,
             owner=f"{self.life.owner}:{secrets.token_hex(2)}",  # a worker that is begun again is another one
             database=self.database,
@@ -283,8 +283,12 @@ class Application:
             + targets.execution_s_max(target, self.settings)
             + engine.lease_margin_s,
             recheck_s=engine.recheck_s,
-            follows=follows,
+            follows=self.follows.get(target),
         )
+
+    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
+        """The loop that works for a target, in this process's worker of that number."""
+        handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
         try:
             consumer = self._consumer(target, topics_for(follows), number)
         except BaseException:
@@ -293,7 +297,7 @@ class Application:
         return TargetWorker(
             handler=handler,
             engine=Engine(engine.limits(batch_size=handler.batch_size)),
-            effects=effects,
+            effects=self.effects(target, handler),
             consumer=consumer,
             database=self.database,
             observer=observer,

@@ -6,7 +6,9 @@ made for tests: databases come and go there), the installed programs, a containe
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,7 +20,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from pipeline.store import feeds, migrate, teaching_feeds, teachings  # noqa: F401  # tables of the metadata too
+from pipeline import store
+from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
 from sandbox.postgres import Postgres
@@ -28,6 +31,9 @@ ADDRESS = "TEST_POSTGRES_URL"
 IMAGE = "POSTGRES_IMAGE"
 DEFAULT_IMAGE = "postgres:17"
 
+for _room in pkgutil.iter_modules(store.__path__):  # several declare tables of their own
+    if not _room.ispkg:
+        importlib.import_module(f"{store.__name__}.{_room.name}")
 _TABLES = [table.name for table in metadata.sorted_tables]
 
 

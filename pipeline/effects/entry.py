@@ -252,6 +252,7 @@ def letter_of(
         topic=place.topic if place else None,
         partition=place.partition if place else None,
         offset=place.offset if place else None,
+        timestamp_ms=place.timestamp_ms if place else None,
         event_id=turn.bell.event_id,
     )
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import dead_letters as d
 
 NEWER_SUCCESS = "newer_success"
+_IDS_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class DeadLetter:
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
+    timestamp_ms: int | None = None
     event_id: str | None = None
     resolved_at: float | None = None
     resolution: str | None = None
@@ -45,9 +47,13 @@ def unresolved(
     consumer: str | None = None,
     student_number: str | None = None,
     cause: str | None = None,
+    since: float = 0.0,
+    until: float | None = None,
 ) -> list[DeadLetter]:
-    """Dead letters that need somebody, oldest first, filtered by what is given."""
-    query = select(d).where(d.c.resolved_at.is_(None)).order_by(d.c.recorded_at)
+    """Dead letters that need somebody, oldest first, filtered by what is given; times in epoch seconds."""
+    query = select(d).where(d.c.resolved_at.is_(None), d.c.recorded_at >= since).order_by(d.c.recorded_at)
+    if until is not None:
+        query = query.where(d.c.recorded_at < until)
     for column, wanted in (
         (d.c.consumer, consumer),
         (d.c.student_number, student_number),
@@ -66,6 +72,32 @@ def students_with_some(connection: Connection, consumer: str, student_numbers: S
         d.c.consumer == consumer, d.c.student_number.in_(student_numbers), d.c.resolved_at.is_(None)
     )
     return set(connection.execute(query).scalars())
+
+
+def of_events(connection: Connection, consumer: str, event_ids: Collection[str]) -> dict[str, DeadLetter]:
+    """The unresolved dead letters that these events led to, by event id."""
+    found: dict[str, DeadLetter] = {}
+    identities = sorted(event_ids)
+    for start in range(0, len(identities), _IDS_PER_QUERY):
+        page = identities[start : start + _IDS_PER_QUERY]
+        query = select(d).where(d.c.consumer == consumer, d.c.resolved_at.is_(None), d.c.event_id.in_(page))
+        found |= {str(row["event_id"]): _letter(row) for row in connection.execute(query).mappings()}
+    return found
+
+
+def newest_versions(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, int]:
+    """Of these students, the newest account version that an unresolved dead letter is about."""
+    rows = connection.execute(
+        select(d.c.student_number, func.max(func.coalesce(d.c.version, 0)))
+        .where(d.c.consumer == consumer, d.c.resolved_at.is_(None), d.c.student_number.in_(student_numbers))
+        .group_by(d.c.student_number)
+    )
+    return {str(row[0]): int(row[1]) for row in rows}
+
+
+def prune(connection: Connection, *, resolved_before: float) -> int:
+    """Remove those that were resolved before that moment; return how many. What is unresolved stays."""
+    return connection.execute(delete(d).where(d.c.resolved_at < resolved_before)).rowcount
 
 
 def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:

@@ -223,6 +223,7 @@ dead_letters = Table(
     Column("topic", String(64)),
     Column("partition", Integer),
     Column("offset", BigInteger),
+    Column("timestamp_ms", BigInteger),  # when the record was appended
     Column("event_id", String(64)),
     Column("recorded_at", Float, nullable=False),
     Column("resolved_at", Float),

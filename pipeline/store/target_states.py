@@ -8,7 +8,7 @@ back tells its successor that the outcome is unknown.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Row, RowMapping, bindparam, func, select, upd
 
 from pipeline.store.database import Database
 from pipeline.store.tables import target_states as t
+
+_NUMBERS_PER_QUERY = 500
 
 
 class State(StrEnum):
@@ -96,6 +98,25 @@ def states_of(connection: Connection, target: str, student_numbers: Sequence[str
         select(t).where(t.c.target == target, t.c.student_number.in_(student_numbers))
     ).mappings()
     return {row["student_number"]: _state(row) for row in rows}
+
+
+def replayed(connection: Connection, target: str, event_ids: Mapping[str, str]) -> set[str]:
+    """Of these students, whose replay (its event's id) was the last that was carried out: their ids."""
+    found: set[str] = set()
+    numbers = list(event_ids)
+    for start in range(0, len(numbers), _NUMBERS_PER_QUERY):
+        page = numbers[start : start + _NUMBERS_PER_QUERY]
+        query = select(t.c.replayed_event_id).where(t.c.target == target, t.c.student_number.in_(page))
+        found.update(each for each in connection.execute(query).scalars() if each is not None)
+    return found & set(event_ids.values())
+
+
+def written_between(connection: Connection, target: str, since: float, until: float) -> list[str]:
+    """Who was last written to, or compared with, this target in that time (epoch seconds)."""
+    query = select(t.c.student_number).where(
+        t.c.target == target, t.c.applied_at >= since, t.c.applied_at < until
+    )
+    return list(connection.execute(query.order_by(t.c.student_number)).scalars())
 
 
 def all_states_of(connection: Connection, student_number: str) -> dict[str, TargetState]:

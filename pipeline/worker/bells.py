@@ -62,5 +62,6 @@ def bury_poison(database: Database, consumer: str, record: Record, error: Envelo
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
         )
         bury(connection, database, letter)

@@ -1,6 +1,17 @@
 """Asks one consumer to compare students with its target again, and to write the difference."""
 
-from producers.replay.publish import ReplayReport, ask_again, replay
-from producers.replay.selection import Selection, select_students
+from producers.replay.publish import Progress, ReplayReport, ask_again, go_on, plan, progress_of, replay
+from producers.replay.selection import Selected, Selection, select_students
 
-__all__ = ["ReplayReport", "Selection", "ask_again", "replay", "select_students"]
+__all__ = [
+    "Progress",
+    "ReplayReport",
+    "Selected",
+    "Selection",
+    "ask_again",
+    "go_on",
+    "plan",
+    "progress_of",
+    "replay",
+    "select_students",
+]

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 
 from sqlalchemy import Connection
 
 from pipeline import outbox
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit, remarks
+from pipeline.store import audit, dead_letters, remarks, replays, target_states
 from pipeline.store.database import Database
+from pipeline.store.replays import Replay
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
@@ -32,6 +33,95 @@ class ReplayReport:
     students: int
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a replay has come: asked for so many, of whom so many ended well, and so many were given up."""
+
+    students: int
+    asked: int
+    done: int
+    failed: int
+
+    @property
+    def under_way(self) -> int:
+        """Those who were asked, and whose turn has not ended."""
+        return self.asked - self.done - self.failed
+
+
+def plan(
+    students: Sequence[str], *, consumer: str, reason: str, actor: str, lane: Lane, database: Database
+) -> Replay:
+    """Write down a replay, its reason and the audit; nobody is asked yet: see `go_on`."""
+    replay_id = secrets.token_urlsafe(9)
+    with database.write() as connection:
+        ref = remarks.keep(
+            connection,
+            database,
+            action="replay",
+            about=consumer,
+            student_number=students[0] if len(students) == 1 else None,
+            actor=actor,
+            words=reason,
+        )
+        detail = {"consumer": consumer, "reason_ref": ref, "replay_id": replay_id, "students": len(students)}
+        audit.note(connection, database, actor=actor, action="replay", detail=detail)
+        planned = Replay(replay_id, consumer, lane, actor[:64], ref, database.now(connection), len(students))
+        replays.begin(connection, planned, students)
+    return planned
+
+
+def go_on(
+    planned: Replay,
+    *,
+    producer: Producer,
+    database: Database,
+    clock: Callable[[], datetime],
+    first: int | None = None,
+    per_s: int | None = None,
+    wait: Callable[[float], object] = time.sleep,
+) -> int:
+    """Ask for those who were not asked yet; return how many were asked now.
+
+    Args:
+        planned: the replay.
+        producer: where to ask.
+        database: where its progress is kept: whoever stops in between goes on from there.
+        clock: the time of the events.
+        first: no more than so many; None: all of them.
+        per_s: no more than so many a second; None: as fast as the log takes them.
+        wait: waits so many seconds.
+
+    Raises:
+        LogUnavailable: go on later; one who is asked twice is recognised by the event's id.
+    """
+    topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane(planned.lane))
+    page_max = min(RECORDS_PER_APPEND, per_s or RECORDS_PER_APPEND)
+    asked = 0
+    while first is None or asked < first:
+        with database.read() as connection:
+            limit = page_max if first is None else min(page_max, first - asked)
+            page = replays.open_students(connection, planned.id, limit=limit)
+        if not page:
+            break
+        if asked and per_s is not None:
+            wait(page_max / per_s)
+        producer.append([_record(number, topic, planned, clock()) for number in page])
+        with database.write() as connection:
+            replays.mark_asked(connection, database, planned.id, page)
+        asked += len(page)
+    return asked
+
+
+def progress_of(database: Database, planned: Replay) -> Progress:
+    """How far a replay has come."""
+    with database.read() as connection:
+        asked = replays.asked_students(connection, planned.id)
+        identities = {number: _identity(number, planned.consumer, planned.id) for number in asked}
+        done = target_states.replayed(connection, planned.consumer, identities)
+        failed = dead_letters.of_events(connection, planned.consumer, set(identities.values()))
+    return Progress(planned.students, len(asked), len(done - failed.keys()), len(failed))
+
+
 def replay(
     students: Sequence[str],
     *,
@@ -48,24 +138,9 @@ def replay(
     Raises:
         LogUnavailable: some may have been asked for already; replaying again is harmless.
     """
-    replay_id = secrets.token_urlsafe(9)
-    with database.write() as connection:
-        ref = remarks.keep(
-            connection,
-            database,
-            action="replay",
-            about=consumer,
-            student_number=students[0] if len(students) == 1 else None,
-            actor=actor,
-            words=reason,
-        )
-        detail = {"consumer": consumer, "reason_ref": ref, "replay_id": replay_id, "students": len(students)}
-        audit.note(connection, database, actor=actor, action="replay", detail=detail)
-    topic = catalogue.by_lane(catalogue.ACTIVATIONS, lane)
-    numbers = iter(students)
-    while page := list(islice(numbers, RECORDS_PER_APPEND)):
-        producer.append([_record(number, topic, consumer, replay_id, ref, clock()) for number in page])
-    return ReplayReport(replay_id, consumer, len(students))
+    planned = plan(students, consumer=consumer, reason=reason, actor=actor, lane=lane, database=database)
+    go_on(planned, producer=producer, database=database, clock=clock)
+    return ReplayReport(planned.id, consumer, len(students))
 
 
 def ask_again(
@@ -82,15 +157,24 @@ def ask_again(
     detail = {"consumer": consumer, "replay_id": replay_id, "student_number": student_number}
     audit.note(connection, database, actor=actor, action="retry", detail=detail)
     event = ReplayRequested(student_number=student_number, consumer=consumer, replay_id=replay_id)
-    identity = event_id(event.type, EMITTER, consumer, replay_id, student_number)
+    identity = _identity(student_number, consumer, replay_id)
     message = Message(identity, SOURCE_PREFIX + EMITTER, at, event)
     outbox.enqueue(
         connection, message, catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL), Lane.PERSONAL
     )
 
 
-def _record(number: str, topic: str, consumer: str, replay_id: str, ref: str, time: datetime) -> NewRecord:
-    event = ReplayRequested(student_number=number, consumer=consumer, replay_id=replay_id, reason_ref=ref)
-    identity = event_id(event.type, EMITTER, consumer, replay_id, number)
-    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, time, event))
+def _identity(number: str, consumer: str, replay_id: str) -> str:
+    return event_id(ReplayRequested.type, EMITTER, consumer, replay_id, number)
+
+
+def _record(number: str, topic: str, planned: Replay, at: datetime) -> NewRecord:
+    event = ReplayRequested(
+        student_number=number,
+        consumer=planned.consumer,
+        replay_id=planned.id,
+        reason_ref=planned.reason_ref,
+    )
+    identity = _identity(number, planned.consumer, planned.id)
+    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, at, event))
     return NewRecord(topic, number, value, headers)

@@ -5,29 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from pipeline.store import dead_letters
+from pipeline.store import dead_letters, target_states
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts
 
 NUMBERS_PER_QUERY = 500
+_FOR_EVER = 1e12  # epoch seconds
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Whom: named students, those with an unresolved dead letter of a cause, or everybody who has activated.
+    """Whom: named students, those with an unresolved dead letter of a cause, everybody who has activated, or
+    those of a time.
 
-    Exactly one of the three is given.
+    Of students, a cause and everybody at most one is given. With a time (epoch seconds; `until` excluded), a
+    cause means its dead letters recorded then, and everybody means whoever was written to the target then (it
+    was restored from an older backup, say); a time alone means both. Named students have no time.
     """
 
     students: tuple[str, ...] = ()
     cause: str | None = None
     everybody: bool = False
+    since: float | None = None
+    until: float | None = None
 
     def __post_init__(self) -> None:
-        if sum((bool(self.students), self.cause is not None, self.everybody)) != 1:
-            raise ValueError("give exactly one of: students, a cause, everybody")
+        given = sum((bool(self.students), self.cause is not None, self.everybody))
+        if given > 1 or (given == 0 and not self.timed):
+            raise ValueError("give exactly one of: students, a cause, everybody; or a time")
+        if self.students and self.timed:
+            raise ValueError("named students have no time")
+
+    @property
+    def timed(self) -> bool:
+        """Whether a time is given."""
+        return self.since is not None or self.until is not None
 
 
 @dataclass(frozen=True)
@@ -48,12 +62,8 @@ class Selected:
 def select_students(database: Database, consumer: str, selection: Selection) -> Selected:
     """Look the selection up."""
     with database.read() as connection:
-        if selection.cause is not None:
-            letters = dead_letters.unresolved(connection, consumer=consumer, cause=selection.cause)
-            numbers = dict.fromkeys(
-                letter.student_number for letter in letters if letter.student_number is not None
-            )
-            return Selected(tuple(numbers))
+        if selection.cause is not None or selection.timed:
+            return Selected(tuple(_found(connection, consumer, selection)))
         query = select(accounts.c.student_number, accounts.c.activated_at).order_by(accounts.c.student_number)
         pages = [query]
         if selection.students:
@@ -67,6 +77,21 @@ def select_students(database: Database, consumer: str, selection: Selection) -> 
     if selection.everybody:
         return Selected(tuple(number for number, active in activated.items() if active))
     return _named(selection.students, activated)
+
+
+def _found(connection: Connection, consumer: str, selection: Selection) -> list[str]:
+    """Those of a cause or a time, once each."""
+    since = selection.since or 0.0
+    until = selection.until if selection.until is not None else _FOR_EVER
+    numbers: list[str | None] = []
+    if not selection.everybody:
+        letters = dead_letters.unresolved(
+            connection, consumer=consumer, cause=selection.cause, since=since, until=until
+        )
+        numbers += [letter.student_number for letter in letters]
+    if selection.cause is None:
+        numbers += target_states.written_between(connection, consumer, since, until)
+    return list(dict.fromkeys(number for number in numbers if number is not None))
 
 
 def _named(students: Sequence[str], activated: dict[str, bool]) -> Selected:

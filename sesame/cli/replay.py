@@ -1,6 +1,9 @@
-"""`sesame replay`: let a consumer compare students with its target again."""
+"""`sesame replay` and `sesame replays`: let a consumer compare students with its target again."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -8,79 +11,280 @@ from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import write_json
+from sesame.cli.output import show_table, write_json
+
+if TYPE_CHECKING:
+    from pipeline.store.replays import Replay
+    from producers.replay import Selected
+    from sesame.blast_radius import Radius
+    from sesame.wiring import Application
+
+_SHOWN_MAX = 50
+_PER_S = 100
+_REPLAYS_SHOWN = 20
 
 
 class NobodyToReplay(SesameError):
     """Nobody is selected: nothing was published."""
 
 
+class NoSuchReplay(SesameError):
+    """No replay has this id. `sesame replays` shows the latest ones."""
+
+
 @click.command()
-@click.option("--consumer", required=True, help="The target's name: directory, mailbox, moodle or timetable.")
+@click.option("--consumer", help="The target's name, e.g. directory. Not with --resume.")
 @click.option("--student", "students", multiple=True, help="This student number; may be given several times.")
 @click.option("--cause", help="Everybody with an unresolved dead letter of this cause.")
+@click.option("--since", help="Only of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone).")
+@click.option("--until", help="Only of before this time.")
 @click.option("--all", "everybody", is_flag=True, help="Everybody who has activated.")
+@click.option("--first", type=click.IntRange(min=1), help="Ask for so many now; --resume goes on.")
+@click.option("--resume", metavar="REPLAY", help="Go on with a replay that was begun, from where it stopped.")
+@click.option(
+    "--per-second", "per_s", type=click.IntRange(1, 10_000), default=_PER_S, show_default=True, help="Pace."
+)
 @reason_option(default="operator")
 @dry_run_option
 @yes_option
 @json_option
 @pass_context
-def replay(
-    context: Context,
-    *,
-    consumer: str,
-    students: tuple[str, ...],
-    cause: str | None,
-    everybody: bool,
-    reason: str,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def replay(context: Context, /, *, resume: str | None, consumer: str | None, **given: Any) -> None:
     """Compare students with the CONSUMER's target and write what differs.
 
-    A replay is harmless: where nothing differs nothing is written. One or more students, or a cause, are
-    replayed in the personal lane; --all in the bulk lane, behind everybody who is waiting.
+    A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
+    would change for whom. --first 10 asks for ten; look at them, then --resume asks for the rest. Students
+    and causes go in the personal lane; --all and a time in the bulk lane, behind everybody who is waiting.
+
+    With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
+    target then (it was restored from a backup, say); neither, both.
     """
-    from producers.replay import Selection, select_students
-    from producers.replay import replay as publish
+    app = context.looking
+    if resume is not None:
+        if consumer is not None:
+            raise click.UsageError("--resume goes on with a replay: it takes no --consumer")
+        _resume(app, _known(app, resume), given)
+        return
+    if consumer not in app.settings.targets:
+        raise click.UsageError(f"--consumer must be one of {', '.join(app.settings.targets)}")
+    selected = _select(app, consumer, given)
+    numbers = selected.students if given["first"] is None else selected.students[: given["first"]]
+    if given["dry_run"]:
+        _show_radius(_radius(app, consumer, numbers), consumer, len(selected.students), given)
+        return
+    if not selected.students:
+        raise NobodyToReplay
+    if given["everybody"] and not given["yes"]:
+        click.confirm(f"Compare {len(numbers)} students with {consumer}?", abort=True, err=True)
+    from producers.replay import plan
     from schemas.account import Lane
-    from sesame.wiring import utc_now
+
+    bulk = given["everybody"] or given["since"] is not None or given["until"] is not None
+    planned = plan(
+        selected.students,
+        consumer=consumer,
+        reason=given["reason"],
+        actor=operator_name(),
+        lane=Lane.BULK if bulk else Lane.PERSONAL,
+        database=app.database,
+    )
+    _go_on(app, planned, given)
+
+
+@click.command()
+@json_option
+@pass_context
+def replays(context: Context, *, as_json: bool) -> None:
+    """Show the latest replays, how far each has come, and how those who were asked for ended."""
+    from pipeline.store import replays as store
+    from producers.replay import progress_of
 
     app = context.looking
-    if consumer not in app.settings.targets:
-        raise click.BadParameter(f"{consumer!r} is none of {', '.join(app.settings.targets)}")
+    with app.database.read() as connection:
+        found = [one for one, _ in store.latest(connection, limit=_REPLAYS_SHOWN)]
+    known = [(one, progress_of(app.database, one)) for one in found]
+    if as_json:
+        write_json(
+            [
+                {
+                    "replay_id": one.id,
+                    "consumer": one.consumer,
+                    "begun_at": datetime.fromtimestamp(one.begun_at, UTC).isoformat(),
+                    "actor": one.actor,
+                    "students": now.students,
+                    "asked": now.asked,
+                    "done": now.done,
+                    "failed": now.failed,
+                    "under_way": now.under_way,
+                }
+                for one, now in known
+            ]
+        )
+        return
+    if not known:
+        click.echo("No replay was begun yet.", err=True)
+        return
+    names = ("replay", "begun", "consumer", "actor", "students", "asked", "done", "failed")
+    rows = [
+        (
+            one.id,
+            datetime.fromtimestamp(one.begun_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
+            one.consumer,
+            one.actor,
+            *map(str, (now.students, now.asked, now.done, now.failed)),
+        )
+        for one, now in known
+    ]
+    show_table(dict.fromkeys(names, "left"), rows)
+
+
+# --- whom -----------------------------------------------------------------------------------------
+
+
+def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
+    from producers.replay import Selection, select_students
+
+    since, until = _moment("--since", given["since"]), _moment("--until", given["until"])
     try:
-        selection = Selection(students, cause, everybody)
+        selection = Selection(given["students"], given["cause"], given["everybody"], since, until)
     except ValueError as error:
-        raise click.UsageError("give --student, --cause or --all, and one of them only") from error
+        raise click.UsageError(
+            "give --student, --cause or --all, and one of them only, or --since or --until; "
+            "a --student has no time"
+        ) from error
     selected = select_students(app.database, consumer, selection)
     for number in selected.unknown:
         click.echo(f"{number}: no such account", err=True)
     for number in selected.not_activated:
         click.echo(f"{number}: not activated, no target is touched for this student", err=True)
-    count = len(selected.students)
-    if dry_run:
-        document = {"consumer": consumer, "students": count, "published": False}
-        write_json(document) if as_json else click.echo(f"{count} students would be compared with {consumer}")
+    return selected
+
+
+def _moment(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{option} is a time such as 2026-09-01T08:00, not {text!r}") from None
+    return moment.timestamp()
+
+
+# --- what it would change -------------------------------------------------------------------------
+
+
+def _radius(app: Application, consumer: str, students: tuple[str, ...]) -> Radius:
+    from sesame.blast_radius import blast_radius
+
+    handler = app.handler(consumer)
+    try:
+        return blast_radius(
+            students, handler=handler, database=app.database, follows=app.follows.get(consumer)
+        )
+    finally:
+        handler.close()
+
+
+def _show_radius(radius: Radius, consumer: str, selected: int, given: dict[str, Any]) -> None:
+    count = len(radius.effects)
+    if given["as_json"]:
+        write_json(
+            {
+                "consumer": consumer,
+                "published": False,
+                "students": selected,
+                "looked_at": count,
+                "changed": radius.changed,
+                "same": radius.same,
+                "obsolete": radius.obsolete,
+                "differs": radius.names(),
+                "obstacles": radius.obstacles(),
+                "effects": [effect.document() for effect in radius.effects],
+            }
+        )
         return
-    if not count:
-        raise NobodyToReplay
-    if everybody and not yes:
-        click.confirm(f"Compare {count} students with {consumer}?", abort=True, err=True)
-    report = publish(
-        selected.students,
-        consumer=consumer,
-        reason=reason,
-        actor=operator_name(),
-        lane=Lane.BULK if everybody else Lane.PERSONAL,
+    part = "" if count == selected else f" (the first {count} of {selected})"
+    click.echo(
+        f"{count} students would be compared with {consumer}{part}: {radius.changed} would be written, "
+        f"{radius.same} are as they should be, {sum(radius.obstacles().values())} meet an obstacle; "
+        f"{radius.obsolete} dead letters are about a version that a newer one has replaced"
+    )
+    for title, counts in (("would be written", radius.names()), ("obstacle", radius.obstacles())):
+        for name, number in counts.items():
+            click.echo(f"  {title}: {name}: {number}")
+    for effect in radius.effects[:_SHOWN_MAX]:
+        said = ", ".join(effect.differs) or "nothing"
+        notes = [*([f"but: {effect.obstacle}"] if effect.obstacle else []), *(["obsolete"] * effect.obsolete)]
+        click.echo("; ".join((f"{effect.student_number}: {said}", *notes)))
+    if count > _SHOWN_MAX:
+        click.echo(f"… and {count - _SHOWN_MAX} more: --json has them all")
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def _known(app: Application, replay_id: str) -> Replay:
+    from pipeline.store import replays as store
+
+    with app.database.read() as connection:
+        found = store.by_id(connection, replay_id)
+    if found is None:
+        raise NoSuchReplay(f"no replay {replay_id!r}")
+    return found
+
+
+def _resume(app: Application, planned: Replay, given: dict[str, Any]) -> None:
+    """Ask for the rest; if some of those before ended badly, only after a question."""
+    from pipeline.store import replays as store
+    from producers.replay import progress_of
+
+    before = progress_of(app.database, planned)
+    click.echo(
+        f"{before.asked} of {before.students} were asked for: {before.done} done, "
+        f"{before.failed} failed again, {before.under_way} under way",
+        err=True,
+    )
+    if given["dry_run"]:
+        with app.database.read() as connection:
+            limit = given["first"] or planned.students
+            numbers = tuple(store.open_students(connection, planned.id, limit=limit))
+        _show_radius(
+            _radius(app, planned.consumer, numbers), planned.consumer, before.students - before.asked, given
+        )
+        return
+    if before.failed and not given["yes"]:
+        click.confirm(f"{before.failed} failed again. Ask for the others all the same?", abort=True, err=True)
+    _go_on(app, planned, given)
+
+
+def _go_on(app: Application, planned: Replay, given: dict[str, Any]) -> None:
+    from producers.replay import go_on, progress_of
+    from sesame.wiring import utc_now
+
+    asked = go_on(
+        planned,
         producer=app.producer,
         database=app.database,
         clock=utc_now,
+        first=given["first"],
+        per_s=given["per_s"],
     )
-    if as_json:
+    now = progress_of(app.database, planned)
+    if given["as_json"]:
         write_json(
-            {"consumer": consumer, "students": count, "published": True, "replay_id": report.replay_id}
+            {
+                "consumer": planned.consumer,
+                "students": now.students,
+                "published": True,
+                "asked_now": asked,
+                "asked": now.asked,
+                "replay_id": planned.id,
+            }
         )
-    else:
-        click.echo(f"{count} students are compared with {consumer} (replay {report.replay_id})")
+        return
+    if now.asked == now.students == asked:
+        click.echo(f"{asked} students are compared with {planned.consumer} (replay {planned.id})")
+        return
+    click.echo(f"{asked} students are compared with {planned.consumer}: {now.asked} of {now.students} so far")
+    if now.asked < now.students:
+        click.echo(f"look at them (sesame replays), then: sesame replay --resume {planned.id}")

@@ -43,6 +43,10 @@ class StoreSettings(Section):
         "those of the system.",
     )
 
+    resolved_letters_days: int = Field(
+        180, ge=1, le=3650, description="Days that a resolved dead letter is kept. Unresolved ones are kept."
+    )
+
     def address(self, embedded: Path) -> SecretStr:
         """The database's URL, complete, with its secrets.
 

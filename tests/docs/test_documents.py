@@ -74,7 +74,8 @@ def test_every_documented_command_of_sesame_can_be_typed() -> None:
 
 @pytest.mark.usefixtures("any_file_will_do")
 @pytest.mark.parametrize(
-    "line", ["frobnicate", "replay", "status", "import a b", "vault", "replay --consumer x --fast", "run now"]
+    "line",
+    ["frobnicate", "provision", "status", "import a b", "vault", "replay --consumer x --fast", "run now"],
 )
 def test_a_command_that_cannot_be_typed_is_found(line: str) -> None:
     with pytest.raises((click.UsageError, AssertionError)):

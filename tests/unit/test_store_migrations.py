@@ -20,6 +20,7 @@ from pipeline.store import (
     mail_proofs,
     migrate,
     quarantines,
+    replays,
     teaching_feeds,
     teachings,
     throttles,
@@ -56,6 +57,7 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
     elsewhere |= {web_sessions.web_sessions, charters.charter_acceptances}
     elsewhere |= {quarantines.quarantines, lost_records.lost_records}
     elsewhere |= {teaching_feeds.teaching_rows, teachings.teachings, teachings.known_teachings}
+    elsewhere |= {replays.replays, replays.replay_students}
     assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own
     assert ("welcome_messages", "ck_welcome_messages_state") in checks
 

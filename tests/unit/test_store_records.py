@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -86,13 +87,14 @@ def test_letters_are_found_by_what_an_operator_knows(database: Database) -> None
     )
     with database.read() as connection:
 
-        def ids(**given: str) -> list[str]:
+        def ids(**given: Any) -> list[str]:
             return [each.id for each in dead_letters.unresolved(connection, **given)]
 
         assert ids() == ["abd", "abc", "a%c"]  # oldest first
         assert ids(consumer="moodle") == ["abd", "abc"]
         assert ids(student_number=PAUL) == ["a%c"]
         assert ids(cause="not_an_event", consumer="moodle") == ["abd"]
+        assert ids(since=START + 1, until=START + 2) == ["abc"]
         assert {each.id for each in dead_letters.by_id(connection, "ab")} == {"abc", "abd"}
         assert [each.id for each in dead_letters.by_id(connection, "a%")] == ["a%c"]
         assert dead_letters.counts(connection) == {

@@ -1,0 +1,131 @@
+"""What a replay would change: each student as the target has them now, compared with what is wanted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.store import accounts, dead_letters, target_states
+from pipeline.store.database import Database
+from pipeline.target import Handler, Preview
+from schemas.account import Account, Stage
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One student.
+
+    Attributes:
+        differs: what would be written, in the target's own words; empty: nothing.
+        obstacle: why it would not be, or not yet; empty: nothing is in the way.
+        obsolete: the dead letter is about a version that a newer one has replaced.
+    """
+
+    student_number: str
+    differs: tuple[str, ...]
+    obstacle: str
+    obsolete: bool
+
+    def document(self) -> dict[str, object]:
+        """As JSON has it."""
+        return {
+            "student_number": self.student_number,
+            "differs": list(self.differs),
+            "obstacle": self.obstacle,
+            "obsolete": self.obsolete,
+        }
+
+
+@dataclass
+class Radius:
+    """The whole of a replay's effect."""
+
+    effects: list[Effect] = field(default_factory=list)
+
+    @property
+    def changed(self) -> int:
+        """For how many something would be written."""
+        return sum(bool(effect.differs) and not effect.obstacle for effect in self.effects)
+
+    @property
+    def same(self) -> int:
+        """For how many nothing would: they are as they should be."""
+        return sum(not effect.differs and not effect.obstacle for effect in self.effects)
+
+    @property
+    def obsolete(self) -> int:
+        """How many dead letters are about a version that a newer one has replaced."""
+        return sum(effect.obsolete for effect in self.effects)
+
+    def names(self) -> dict[str, int]:
+        """How many would have what written, the most frequent first."""
+        return dict(Counter(name for effect in self.effects for name in effect.differs).most_common())
+
+    def obstacles(self) -> dict[str, int]:
+        """How many would not be written, and why, the most frequent first."""
+        return dict(Counter(each.obstacle for each in self.effects if each.obstacle).most_common())
+
+
+def blast_radius(
+    students: Sequence[str],
+    *,
+    handler: Handler,
+    database: Database,
+    follows: str | None,
+    told: Callable[[int], None] = lambda _read: None,
+) -> Radius:
+    """Compare each student with the target as it is now; nothing is written, nobody is asked.
+
+    Args:
+        students: whom the replay would be for.
+        handler: the target's.
+        database: where the accounts and dead letters are.
+        follows: the target that this one follows, if any.
+        told: how many have been read so far, now and then.
+
+    Raises:
+        TargetDown, Throttled, Misconfigured: the target cannot be read.
+        StoreUnavailable: nor the database.
+    """
+    radius = Radius()
+    for start in range(0, len(students), handler.batch_size):
+        page = students[start : start + handler.batch_size]
+        radius.effects += _page(page, handler, database, follows)
+        told(len(radius.effects))
+    return radius
+
+
+def _page(page: Sequence[str], handler: Handler, database: Database, follows: str | None) -> Iterator[Effect]:
+    with database.read() as connection:
+        known = accounts.newest(connection, page)
+        letters = dead_letters.newest_versions(connection, handler.name, page)
+        leader = target_states.states_of(connection, follows, page) if follows else None
+    wanted = {number: account for number, account in known.items() if not _untouched(account)}
+    previews = handler.preview(list(wanted.values())) if wanted else {}
+    for number in page:
+        account, version = known.get(number), letters.get(number)
+        preview = _of(number, account, previews)
+        behind = account is not None and leader is not None and _applied(leader, number) < account.version
+        yield Effect(
+            number,
+            preview.differs,
+            preview.obstacle or (f"after {follows}" if behind else ""),
+            obsolete=account is not None and version is not None and version < account.version,
+        )
+
+
+def _of(number: str, account: Account | None, previews: Mapping[str, Preview]) -> Preview:
+    if account is None:
+        return Preview(obstacle="unknown_student")
+    return previews.get(number, Preview(obstacle=f"stage {account.stage}"))
+
+
+def _untouched(account: Account) -> bool:
+    """Whether a turn would not come as far as the target."""
+    return account.stage in (Stage.PRECREATED, Stage.ERASED)
+
+
+def _applied(leader: Mapping[str, target_states.TargetState], number: str) -> int:
+    state = leader.get(number)
+    return state.applied_version if state is not None else 0
