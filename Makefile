@@ -37,7 +37,7 @@ servers: # slapd and Dovecot, which demo and tests start for themselves
 	@scripts/setup-debian servers
 
 machine: python # all of the Debian packages that the tests use, and Kafka's jars
-	@scripts/setup-debian servers node postgres java browser prometheus systemd
+	@scripts/setup-debian servers node postgres java browser prometheus systemd containers
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 
 demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 JSON=FILE KEEP=1

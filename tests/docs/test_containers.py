@@ -1,0 +1,179 @@
+"""The image and the compose file: they are read by the real tools, hold no secret, and start what exists."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from sesame.cli import main
+from sesame.settings import load
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILES = [ROOT / "Dockerfile", *sorted((ROOT / "ops" / "compose").glob("*/Dockerfile"))]
+PROFILES = ("kafka", "postgres", "directory", "mailbox", "cas", "moodle", "pipeline", "monitoring")
+PINNED = re.compile(r"\$\{[A-Z]+_IMAGE:-[a-z./-]+:(local|v?\d+\.\d+[\w.-]*)\}")
+
+
+def missing(program: str) -> None:
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{program} is not installed")
+
+
+def services() -> dict[str, Any]:
+    document = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = document["services"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what compose reads, with the secrets that `prepare` makes."""
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copy(ROOT / "docker-compose.yml", folder)
+    shutil.copytree(
+        ROOT / "ops" / "compose", folder / "ops" / "compose", ignore=shutil.ignore_patterns("secrets")
+    )
+    for _ in range(2):  # the second time changes nothing
+        subprocess.run([folder / "ops" / "compose" / "prepare"], check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def composed(prepared: Path) -> dict[str, Any]:
+    """The compose file as compose itself understands it, every profile on."""
+    if shutil.which("docker-compose"):
+        command = ["docker-compose"]
+    elif shutil.which("docker"):
+        command = ["docker", "compose"]
+    else:
+        missing("docker-compose")
+    command += [word for name in PROFILES for word in ("--profile", name)]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_IMAGE")}
+    done = subprocess.run(
+        [*command, "config"], cwd=prepared, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = yaml.safe_load(done.stdout)
+    return document
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_hadolint_finds_nothing(dockerfile: Path) -> None:
+    program = Path(sys.executable).parent / "hadolint"
+    if not program.exists():
+        missing("hadolint")
+    done = subprocess.run([program, "--no-color", dockerfile], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_compose_understands_every_service_of_every_profile(composed: dict[str, Any]) -> None:
+    assert set(composed["services"]) == set(services())
+    assert {name for each in services().values() for name in each["profiles"]} == set(PROFILES)
+
+
+def test_every_image_is_a_parameter_with_a_pinned_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    images = re.findall(r"^ *image: (.*)$", text, re.MULTILINE)
+    assert len(images) >= len(services()) - len(PROFILES)
+    assert [image for image in images if not PINNED.fullmatch(image)] == []
+    for dockerfile in DOCKERFILES:
+        bases = re.findall(r"^ARG [A-Z]+_IMAGE=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(bases) == 1
+        assert re.fullmatch(r"[a-z./-]+:\d+\.\d+[\w.-]*", bases[0])
+
+
+def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str, Any]) -> None:
+    ours = {name: each for name, each in composed["services"].items() if "sesame:local" in each["image"]}
+    assert set(ours) == {
+        "prepare",
+        "registry",
+        "propagation",
+        "directory",
+        "mailbox",
+        "moodle-consumer",
+        "serve",
+    }
+    for each in ours.values():
+        assert each["read_only"] is True
+        assert each["cap_drop"] == ["ALL"]
+        assert each["security_opt"] == ["no-new-privileges:true"]
+        assert "ports" not in each
+        assert "privileged" not in each
+        assert "user" not in each  # the image's own, which is nobody
+    needs = {name: {one["source"] for one in each["secrets"]} for name, each in ours.items()}
+    assert needs["propagation"] == needs["serve"] == {"database-password"}
+    assert needs["moodle-consumer"] == {"database-password", "moodle-token"}
+
+
+def test_every_process_starts_a_command_that_there_is(composed: dict[str, Any]) -> None:
+    for name, each in composed["services"].items():
+        words = each.get("command") or []
+        if "sesame:local" not in each["image"] or not words:
+            continue
+        command = main.get_command(click.Context(main), words[0])
+        assert command is not None, name
+        command.make_parser(click.Context(command)).parse_args(list(words[1:]))
+
+
+def test_every_published_port_is_on_loopback(composed: dict[str, Any]) -> None:
+    ports = [port for each in composed["services"].values() for port in each.get("ports", [])]
+    hosts = [port["host_ip"] if isinstance(port, dict) else port.rsplit(":", 2)[0] for port in ports]
+    assert set(hosts) == {"127.0.0.1"}
+
+
+def test_no_secret_is_written_down_and_none_is_open_to_everybody(prepared: Path) -> None:
+    secrets = prepared / "ops" / "compose" / "secrets"
+    values = {file.name: file.read_bytes().strip() for file in secrets.iterdir()}
+    assert len({value for name, value in values.items() if name.endswith("password")}) == sum(
+        name.endswith("password") for name in values
+    )
+    compose = (ROOT / "docker-compose.yml").read_bytes()
+    assert [name for name, value in values.items() if value in compose] == []
+    public = {"ca.pem"}
+    assert [
+        f.name for f in secrets.iterdir() if f.stat().st_mode & stat.S_IRWXO and f.name not in public
+    ] == []
+    assert stat.S_IMODE((prepared / ".env").stat().st_mode) == 0o600
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert {"/.env", "/ops/compose/secrets/"} <= set(ignored)
+
+
+def test_what_compose_wants_is_what_prepare_makes(prepared: Path, composed: dict[str, Any]) -> None:
+    for each in composed["secrets"].values():
+        assert (prepared / Path(each["file"]).relative_to(prepared)).stat().st_size > 0
+    wanted = set(re.findall(r"\$\{([A-Z_]+):\?", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    written = {line.partition("=")[0] for line in (prepared / ".env").read_text().splitlines() if "=" in line}
+    assert wanted <= written
+
+
+def test_the_settings_of_the_containers_can_be_used(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SESAME_")]:
+        monkeypatch.delenv(name)
+    settings = load(prepared / "ops" / "compose" / "sesame.toml")
+    assert settings.targets == ("directory", "mailbox", "moodle")
+
+
+def test_the_runtime_lock_has_the_very_versions_that_are_tested() -> None:
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^([a-z0-9-]+==\S+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+
+    tested = pins("requirements.lock")
+    for name in ("requirements.runtime.lock", "scripts/build.lock"):
+        assert pins(name) <= tested
+        assert "--hash=sha256:" in (ROOT / name).read_text(encoding="utf-8")
+    assert "pytest" not in {pin.partition("==")[0] for pin in pins("requirements.runtime.lock")}
+
+
+def test_the_cas_service_is_json() -> None:
+    for file in (ROOT / "ops" / "compose" / "cas" / "services").glob("*.json"):
+        assert json.loads(file.read_text(encoding="utf-8"))["id"] >= 1
