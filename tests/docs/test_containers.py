@@ -40,9 +40,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what compose reads, with the secrets that `prepare` makes."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(ROOT / "docker-compose.yml", folder)
-    shutil.copytree(
-        ROOT / "ops" / "compose", folder / "ops" / "compose", ignore=shutil.ignore_patterns("secrets")
-    )
+    ignored = shutil.ignore_patterns("secrets")
+    shutil.copytree(ROOT / "ops" / "compose", folder / "ops" / "compose", ignore=ignored)
     for _ in range(2):  # the second time changes nothing
         subprocess.run([folder / "ops" / "compose" / "prepare"], check=True, capture_output=True, timeout=120)
     return folder
