@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import pytest
@@ -25,8 +25,10 @@ PROFILES = ("kafka", "postgres", "directory", "mailbox", "cas", "moodle", "pipel
 PINNED = re.compile(r"\$\{[A-Z]+_IMAGE:-[a-z./-]+:(local|v?\d+\.\d+[\w.-]*)\}")
 
 
-def missing(program: str) -> None:
-    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"{program} is not installed")
+def missing(program: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{program} is not installed")
+    pytest.skip(f"{program} is not installed")
 
 
 def services() -> dict[str, Any]:
