@@ -121,9 +121,10 @@ def test_every_process_starts_a_command_that_there_is(composed: dict[str, Any]) 
         words = each.get("command") or []
         if "sesame:local" not in each["image"] or not words:
             continue
-        command = main.get_command(click.Context(main), words[0])
+        above = click.Context(main, **main.context_settings)
+        command = main.get_command(above, words[0])
         assert command is not None, name
-        command.make_parser(click.Context(command)).parse_args(list(words[1:]))
+        command.make_parser(click.Context(command, parent=above)).parse_args(list(words[1:]))
 
 
 def test_every_published_port_is_on_loopback(composed: dict[str, Any]) -> None:

@@ -55,12 +55,14 @@ def test_a_service_starts_a_command_that_there_is(unit: Path) -> None:
     [line] = re.findall(r"^ExecStart=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
     program, name, *rest = shlex.split(line.replace("%i", "moodle").replace("${WORKERS}", "2"))
     assert program == PROGRAM
-    command = main.get_command(click.Context(main), name)
+    above = click.Context(main, **main.context_settings)
+    command = main.get_command(above, name)
     assert command is not None
     if isinstance(command, click.Group):
-        command = command.get_command(click.Context(command), rest.pop(0))
+        above = click.Context(command, parent=above)
+        command = command.get_command(above, rest.pop(0))
     assert command is not None
-    command.make_parser(click.Context(command)).parse_args(rest)
+    command.make_parser(click.Context(command, parent=above)).parse_args(rest)
 
 
 def test_a_service_waits_longer_for_the_end_than_sesame_does() -> None:
