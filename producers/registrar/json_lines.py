@@ -15,7 +15,7 @@ from producers.registrar.physical import (
     Line,
     first_line,
     lines_below,
-    state_of,
+    state_before,
     survey,
     too_long,
 )
@@ -31,7 +31,7 @@ def examine(path: Path, columns: Sequence[str]) -> Layout:
         UnusableFile: it cannot be read, is empty, is something else, or has none of `columns`.
     """
     try:
-        state = state_of(path.stat())
+        state = state_before(path)
         encoding, lines, _start = survey(path)
         encoding = encoding if encoding.startswith("utf-8") else "utf-8"  # JSON is nothing else
         number, text = first_line(path, encoding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,22 @@ class Layout:
 def state_of(status: os.stat_result) -> tuple[int, int]:
     """What changes when a file is written to: its size and the time of its last change (nanoseconds)."""
     return status.st_size, status.st_mtime_ns
+
+
+def state_before(path: Path) -> tuple[int, int]:
+    """The file's state before it is read for the first time; see `state_of`.
+
+    Raises:
+        UnusableFile: a pipe or a device, which can be read once only.
+        OSError: it cannot be looked at.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnusableFile(
+            f"{path}: this is a pipe or a device, and a file is read more than once",
+            remedy="Write the export into a file on disk first, then import that.",
+        )
+    return state_of(status)
 
 
 def lines_below(path: Path, layout: Layout, digest: Digest | None) -> Iterator[tuple[int, str, bool]]:

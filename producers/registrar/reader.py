@@ -20,7 +20,7 @@ from producers.registrar.physical import (
     Line,
     first_line,
     lines_below,
-    state_of,
+    state_before,
     survey,
     too_long,
 )
@@ -39,7 +39,7 @@ def examine(path: Path, columns: Sequence[str]) -> Layout:
         UnusableFile: it cannot be read, is empty, is no text, or lacks one of `columns`.
     """
     try:
-        state = state_of(path.stat())
+        state = state_before(path)
         encoding, lines, start = survey(path)
         _refuse_what_is_no_text(path, start)
         header_line, text = first_line(path, encoding)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.store.feeds import Intended, SqlFeedMemory
 from pipeline.store.imports import ImportSuperseded
-from producers.registrar import UnusableFile
+from producers.registrar import ImportReport, SpoolFailed, UnusableFile, choose, refusals
 from producers.registrar.faults import Fault
 from producers.registrar.feed import APPEND_ATTEMPTS_MAX
 from schemas.catalogue import ENROLMENTS
@@ -403,3 +404,35 @@ def test_every_line_of_every_file_is_accounted_for_and_the_last_fact_is_what_the
             assert (again.published, again.rejected) == (0, report.rejected)
     finally:
         registrar.close()
+
+
+FULL_AFTER_PAGES = 12
+"""How much of the temporary copy finds room: SQLite itself then answers that the disk is full."""
+
+
+@pytest.mark.parametrize("groups", [False, True], ids=["enrolments", "groups"])
+def test_a_disk_that_is_full_publishes_nothing_and_the_next_import_does(
+    registrar: Registrar, monkeypatch: pytest.MonkeyPatch, groups: bool
+) -> None:
+    rows = [ZOE | {"COD_ETU": f"22{number:06}", "COD_NNE_IND": ""} for number in range(300)]
+    lines = [f"22{number:06} UE1 TD1" for number in range(800)]
+
+    def once() -> ImportReport:
+        return registrar.import_groups(*lines) if groups else registrar.import_rows(*rows)
+
+    with monkeypatch.context() as patch:
+        whole = refusals._SCHEMA  # noqa: SLF001 -- the only place where room can be taken away
+        patch.setattr(refusals, "_SCHEMA", f"PRAGMA max_page_count = {FULL_AFTER_PAGES};{whole}")
+        with pytest.raises(SpoolFailed, match="the disk is full"):
+            once()
+    assert registrar.log.records == []
+    assert not registrar.rejects.exists()
+    assert once().recorded == (800 if groups else 300)
+
+
+@pytest.mark.parametrize("which", ["apogee", "pegase"])
+def test_a_pipe_is_refused_before_anybody_waits_for_it(registrar: Registrar, which: str) -> None:
+    os.mkfifo(registrar.export)
+    with pytest.raises(UnusableFile, match="a pipe or a device") as refused:
+        registrar.import_(registrar.export, profile=choose(which))
+    assert "file on disk" in refused.value.remedy
