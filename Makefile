@@ -5,6 +5,7 @@
 #             STUDENTS=500 JSON=FILE KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=2   for `make test`
+#             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -20,10 +21,13 @@ KEEP ?=
 TESTS ?= tests
 MUTANTS ?=
 JOBS ?= 2
+ONLY ?=
+RUNS ?= 3
+DOCS ?=
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test check lint types layers schemas docs format pages lock mutation clean
+.PHONY: help setup python servers machine demo stop test bench check lint types layers schemas docs format pages lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +55,10 @@ test: python ## Everything: set-up, checks, and every test against real servers 
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) check
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile $(TESTS)
+
+bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/benchmarks.md)
+	@"$(BIN)/python" -m bench $(ONLY) --runs "$(RUNS)" $(if $(JSON),--json "$(JSON)") \
+	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
 
 check: python lint types layers schemas docs ## Static checks: style, types, import rules, schemas, documentation
 

@@ -12,11 +12,12 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.rows import Row
 from examples.generate import write
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.store import migrate
@@ -27,6 +28,7 @@ from schemas.catalogue import ENROLMENTS
 
 LINES_PER_STUDENT = 1.11  # of the generator, about
 PARTITIONS = 8
+TABLE_LINES = 200_000
 
 
 def imported(folder: Path, *, dry_run: bool) -> dict[str, float | int]:
@@ -94,6 +96,21 @@ def bench(lines: int, show: Callable[[str], None]) -> list[dict[str, float | int
         changed.replace(export)
         found.append(measured(folder, "a tenth changed, dry run", dry_run=True))
     return found
+
+
+def rows(_runs: int) -> Sequence[Row]:
+    """The rows of the table: the first import of a large export."""
+    found = bench(TABLE_LINES, lambda _text: None)
+    first = found[0]
+    return [
+        Row(
+            "import-lines",
+            "lines/s",
+            float(first["lines_per_s"]),
+            note=f"an export of {first['lines']:,} lines",
+        ),
+        Row("import-memory", "MiB", float(first["peak_mib"]), note="the importing process's peak"),
+    ]
 
 
 def main() -> int:

@@ -214,13 +214,19 @@ def running(
         producer.close()
 
 
-def until(what: Callable[[], bool], observer: Silent | None = None, *, every_s: float = 0.005) -> None:
+def until(
+    what: Callable[[], bool],
+    observer: Silent | None = None,
+    *,
+    every_s: float = 0.005,
+    patience_s: float = PATIENCE_S,
+) -> None:
     """Wait until something has come about.
 
     Raises:
         TimeoutError: it does not, with what the worker complained of.
     """
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not what():
         if time.monotonic() > deadline:
             raise TimeoutError(f"it did not come about; troubles: {observer.troubles if observer else []}")

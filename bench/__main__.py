@@ -1,0 +1,79 @@
+"""The table of benchmarks: `python -m bench [ROW…] [--runs N] [--json FILE] [--docs FILE]`.
+
+Each figure is the median of several runs; what is compared is measured in turn in the same run. Rows that
+need a server which is not here are left out, and named on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import backlog, engine_full, import_file, priority, trouble
+from bench.rows import Row, table, write_json
+
+SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
+    "engine-full": engine_full.rows,
+    "one-failing-key": trouble.rows,
+    "person-during-bulk": priority.rows,
+    "memory-backlog": backlog.rows,
+    "import": import_file.rows,
+}
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    python = platform.python_version()
+    return f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {python}"
+
+
+def page(rows: Sequence[Row], *, runs: int) -> str:
+    """The page of the reference."""
+    notes = "\n".join(f"- `{row.name}`: {row.note}." for row in rows if row.note)
+    load = os.getloadavg()[1]
+    return f"""# Benchmarks
+
+Measured on {datetime.now(UTC):%Y-%m-%d}: {machine()}, load {load:.1f} over five minutes.
+Medians of {runs} runs; what a row is compared with was measured in turn, in the same run.
+`make bench DOCS=1` writes this page again, `make bench ONLY="import" RUNS=3` measures a part,
+`make bench JSON=FILE` writes the figures for a program.
+
+{table(rows)}
+
+{notes}
+"""
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench", description="Measure Sésame.")
+    parser.add_argument(
+        "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="the figures are medians of so many")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--docs", type=Path, help="write the page of the reference to this file")
+    options = parser.parse_args()
+    if unknown := [name for name in options.subjects if name not in SUBJECTS]:
+        parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(SUBJECTS)}")
+    rows: list[Row] = []
+    for name in options.subjects or SUBJECTS:
+        begun = time.monotonic()
+        rows += SUBJECTS[name](options.runs)
+        print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    print(table(rows))
+    if options.json is not None:
+        write_json(options.json, rows)
+    if options.docs is not None:
+        options.docs.write_text(page(rows, runs=options.runs), encoding="utf-8")
+    return 0 if all(row.wanted for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

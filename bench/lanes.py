@@ -1,0 +1,202 @@
+"""The engine without a store: a log, lanes, offsets, and a handler. What key order and at-least-once cost.
+
+The worker is the shipped one. Only what needs the store is left out: a record is decoded as JSON and offered
+to the engine, and a turn's outcome is one event appended to the log before its offset is committed.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from bench.plant import Silent, embedded, migrated, until
+from pipeline.effects import Effects
+from pipeline.engine import Bell, Engine, Limits, Place, Turn
+from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
+from pipeline.target import Description, HandlerOutcome
+from pipeline.worker import TargetWorker
+from schemas.account import Lane
+
+SOURCE, RESULT = "bench.lanes", "bench.lanes-results"
+KEYS = 1_000
+
+
+@dataclass(frozen=True)
+class Message:
+    """What a turn asks the handler to do: in the engine's words, one student's turn."""
+
+    turn: Turn
+    lane: Lane = Lane.PERSONAL
+
+    @property
+    def account(self) -> Turn:
+        """Whom it concerns, under the name that the worker looks for."""
+        return self.turn
+
+
+@dataclass
+class Entry:
+    """A batch, without leases or accounts."""
+
+    work: dict[str, Message]
+    decided: dict[str, HandlerOutcome] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[Message]:
+        """What the handler is called with."""
+        return list(self.work.values())
+
+
+class Storeless:
+    """In place of `pipeline.effects.Effects`: outcomes are acknowledged by the log, and nothing is stored."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    def enter(self, turns: Sequence[Turn]) -> Entry:
+        """Everybody enters."""
+        return Entry({turn.student_number: Message(turn) for turn in turns})
+
+    def bury_fault(self, _turn: Turn, error: Exception) -> None:
+        """Nothing is foreseen to fail here."""
+        raise error
+
+    def finish(self, entry: Entry, _outcomes: Mapping[str, Any]) -> None:
+        """One result event for each message that was handled."""
+        self._producer.append(
+            [
+                NewRecord(RESULT, number, _result(number, bell.event_id))
+                for number, message in entry.work.items()
+                for bell in message.turn.bells
+            ]
+        )
+
+
+class Counting:
+    """A handler that takes some time over each batch, and counts.
+
+    Args:
+        seconds: how long the call for these messages takes.
+    """
+
+    name = "bench"
+    call_s_max = 5.0
+
+    def __init__(self, batch_size: int, seconds: Callable[[Sequence[Message]], float]) -> None:
+        self.batch_size = batch_size
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self.done = self.calls = 0
+
+    def handle(self, tasks: Sequence[Message]) -> Mapping[str, Any]:
+        """See `pipeline.target.Handler`."""
+        pause_s = self._seconds(tasks)
+        if pause_s:
+            time.sleep(pause_s)
+        with self._lock:
+            self.calls += 1
+            self.done += sum(len(task.turn.bells) for task in tasks)
+        return {task.turn.student_number: None for task in tasks}
+
+    def probe(self) -> None:
+        """See `pipeline.target.Handler`."""
+
+    def describe(self) -> Description:
+        """See `pipeline.target.Handler`."""
+        return Description(self.name, "memory", ())
+
+    def close(self) -> None:
+        """See `pipeline.target.Handler`."""
+
+
+class LaneWorker(TargetWorker):
+    """The shipped worker, reading plain JSON."""
+
+    def _admit(self, record: Record) -> None:
+        message = json.loads(record.value)
+        place = Place(record.topic, record.partition, record.offset)
+        bell = Bell(record.key, 1, Lane.PERSONAL, message["id"], False, place)
+        self._engine.offer(bell, self._clock())
+
+
+def _result(number: str, caused_by: str) -> bytes:
+    return json.dumps({"student_number": number, "caused_by": caused_by, "state": "done"}).encode()
+
+
+def message_of(index: int, keys: int = KEYS) -> NewRecord:
+    """The message of this index: its key comes again after `keys` others."""
+    number = str(22_000_000 + index % keys)
+    value = {"id": f"{index:040}", "student_number": number, "version": index, "stage": "active"}
+    return NewRecord(SOURCE, number, json.dumps(value).encode())
+
+
+def fill(log: EventLog, messages: int, *, partitions: int, page: int = 2_000) -> None:
+    """Make the topics, and put that many messages on the first."""
+    log.ensure_topics({SOURCE: partitions, RESULT: partitions})
+    producer = log.producer()
+    for first in range(0, messages, page):
+        producer.append([message_of(index) for index in range(first, min(first + page, messages))])
+    producer.close()
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What it took to handle every message.
+
+    Attributes:
+        seconds: of the clock on the wall.
+        cpu_us: of this process's processor time, for each message.
+        calls: to the handler.
+    """
+
+    seconds: float
+    cpu_us: float
+    calls: int
+
+
+def drain(
+    log: EventLog,
+    folder: Path,
+    messages: int,
+    limits: Limits,
+    *,
+    group: str = "lanes",
+    seconds: Callable[[Sequence[Message]], float] = lambda _tasks: 0.0,
+) -> Drained:
+    """Handle `messages` messages that are on the log already, from a consumer group that never read them."""
+    handler = Counting(limits.batch_size, seconds)
+    with _running(log, folder, handler, limits, group) as observer:
+        begun, cpu = time.perf_counter(), time.process_time()
+        until(lambda: handler.done >= messages, observer, every_s=0.002, patience_s=120.0)
+        elapsed_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
+    if observer.troubles:
+        raise RuntimeError(f"the run was disturbed: {observer.troubles[:3]}")
+    return Drained(elapsed_s, cpu_s / messages * 1e6, handler.calls)
+
+
+@contextmanager
+def _running(log: EventLog, folder: Path, handler: Counting, limits: Limits, group: str) -> Iterator[Silent]:
+    producer, observer, stopping = log.producer(), Silent(), threading.Event()
+    with migrated(embedded(folder)) as database:  # nobody is ever parked in it
+        worker = LaneWorker(
+            handler=cast("Any", handler),
+            engine=Engine(limits),
+            effects=cast("Effects", Storeless(producer)),
+            consumer=log.consumer(group, [SOURCE], member="bench"),
+            database=database,
+            observer=observer,
+        )
+        thread = threading.Thread(target=worker.run, args=(stopping,), name="bench-lanes")
+        thread.start()
+        try:
+            yield observer
+        finally:
+            stopping.set()
+            thread.join()
+            producer.close()
