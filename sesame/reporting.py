@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from consumers.propagation import Said
 from pipeline.engine import CircuitState
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import TopicPartition
 from pipeline.outbox import OutboxRelay
-from pipeline.store import dead_letters, observed, parking, quarantines, status, target_states
+from pipeline.store import dead_letters, figures, observed, parking, quarantines, status, target_states
 from pipeline.store.database import Database
+from pipeline.store.figures import LastImport
 from pipeline.store.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
-from sesame.observability.metrics import Metrics
+from sesame.observability.metrics import EDGES, Metrics
 
 REPORT_EVERY_S = 5.0
 FORGET_AFTER_S = 86_400.0
@@ -31,6 +33,14 @@ _OUTCOMES: dict[type, str] = {
     Closed: "closed",
 }
 _CIRCUIT = {CircuitState.CLOSED: 0.0, "running": 0.0, CircuitState.HALF_OPEN: 1.0}
+_IMPORT_RESULTS = {
+    "read": "lines",
+    "rejected": "rejected",
+    "recorded": "recorded",
+    "cancelled": "cancelled",
+    "unchanged": "unchanged",
+}
+"""What the metric calls what an import has counted."""
 
 
 @dataclass
@@ -155,8 +165,14 @@ class Reporter:
 
     # --- propagation and backlogs -----------------------------------------------------------------
 
-    def completed(self, event: PropagationCompleted) -> None:
-        """An account is everywhere."""
+    def said(self, event: Said) -> None:
+        """An account is everywhere, or an edge of its window has passed."""
+        if isinstance(event, PropagationCompleted):
+            self._completed(event)
+        else:
+            self._metrics.propagation_late.labels(EDGES[type(event)]).inc()
+
+    def _completed(self, event: PropagationCompleted) -> None:
         self._metrics.propagation_in_window.labels(event.window).inc()
         self._metrics.propagation_seconds.labels("all", event.lane).observe(event.elapsed_s)
         for target, seconds in event.targets_s.items():
@@ -172,16 +188,32 @@ class Reporter:
                 waiting = target_states.waiting_counts(connection)
                 unwritten = observed.differences(connection)
                 stopped = {(one.consumer,): 1 for one in quarantines.every(connection)}
+                propagations = figures.propagation_counts(connection)
+                oldest = figures.oldest_in_progress(connection, self._database.now(connection))
+                imports = figures.last_imports(connection)
             for gauge, counts in (
                 (self._metrics.parked, parked),
                 (self._metrics.dead_letters, letters),
                 (self._metrics.waiting, waiting),
                 (self._metrics.observed_differences, unwritten),
                 (self._metrics.quarantined, stopped),
+                (self._metrics.propagations, propagations),
             ):
                 gauge.clear()
                 for labels, count in counts.items():
                     gauge.labels(*labels).set(count)
+            for lane in Lane:
+                self._metrics.propagation_oldest_seconds.labels(lane).set(oldest.get(lane, 0.0))
+            self._imports(imports)
             self._metrics.outbox_rows.set(outbox.waiting())
 
         return refresh
+
+    def _imports(self, imports: Sequence[LastImport]) -> None:
+        self._metrics.import_lines.clear()
+        for each in imports:
+            self._metrics.import_held.labels(each.feed).set(each.held)
+            if not each.held:
+                self._metrics.import_finished.labels(each.feed).set(each.finished_at)
+            for result, count in _IMPORT_RESULTS.items():
+                self._metrics.import_lines.labels(each.feed, result).set(each.counts.get(count, 0))

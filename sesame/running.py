@@ -116,7 +116,7 @@ class Runner:
     def _loops(self) -> list[Loop]:
         propagation = None
         if PROPAGATION in self._consumers:
-            propagation = self._application.propagation(self._reporter.completed)
+            propagation = self._application.propagation(self._reporter.said)
         loops: list[Loop] = []
         for name in self._consumers:
             if name not in (REGISTRY, PROPAGATION):
@@ -131,7 +131,7 @@ class Runner:
             self._log.warning("waits_for_its_owner", consumer=name, reason=_WAITS)
         if name not in (REGISTRY, PROPAGATION):
             return Loop(title, lambda stop: app.worker(name, reporter, worker).run(stop), name, worker)
-        handler = app.registry if name == REGISTRY else app.propagation(reporter.completed)
+        handler = app.registry if name == REGISTRY else app.propagation(reporter.said)
         return Loop(title, lambda stop: app.fact_loop(handler, reporter, worker).run(stop), name, worker)
 
     def _keep(self, loop: Loop, stopping: threading.Event) -> None:

@@ -12,12 +12,9 @@ from pipeline.store.locks import SiteLocks
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Handler
 from pipeline.vault import Vault
-from schemas.events import PropagationCompleted
 from sesame.managed import ManagedCohorts
 from sesame.observing import Observing
 from sesame.settings import Settings
-
-OnCompleted = Callable[[PropagationCompleted], None]
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from consumers.directory import Directory
-from consumers.propagation import Objectives, Propagation
+from consumers.propagation import Objectives, Propagation, Said
 from consumers.registry import Registry
 from pipeline.effects import Effects
 from pipeline.engine import Engine
@@ -171,7 +172,7 @@ class Application:
         """The registry's handler of facts."""
         return Registry(self.database, self.vault, self.settings.registry)
 
-    def propagation(self, on_completed: targets.OnCompleted = lambda _event: None) -> Propagation:
+    def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""
         objectives = Objectives(
             late_s=self.settings.propagation.late_s, breach_s=self.settings.propagation.breach_s
@@ -181,7 +182,7 @@ class Application:
             targets=self.settings.targets,
             follows=self.follows,
             objectives=objectives,
-            on_completed=on_completed,
+            on_said=on_said,
         )
 
     @property

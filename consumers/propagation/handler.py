@@ -21,7 +21,6 @@ from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import (
     AccountChanged,
-    Event,
     Outcome,
     PropagationBreached,
     PropagationCompleted,
@@ -33,6 +32,9 @@ from schemas.events import (
 
 LATE, BREACHED = "propagation_late", "propagation_breached"
 
+Said = PropagationCompleted | PropagationLate | PropagationBreached
+"""What this consumer announces."""
+
 
 class Propagation:
     """The propagation consumer. Touches nothing but the store; its events leave through the outbox.
@@ -40,7 +42,7 @@ class Propagation:
     Args:
         targets: every target that a version must reach.
         follows: targets that act only after another one, by name.
-        on_completed: told of every completion (lane, elapsed per target and in all), for metrics.
+        on_said: told of every completion and of every edge of the window that was passed, for metrics.
     """
 
     name = "propagation"
@@ -56,13 +58,13 @@ class Propagation:
         targets: tuple[str, ...],
         follows: Mapping[str, str],
         objectives: Objectives,
-        on_completed: Callable[[PropagationCompleted], None] = lambda _event: None,
+        on_said: Callable[[Said], None] = lambda _event: None,
     ) -> None:
         self._database = database
         self._targets = targets
         self._follows = follows
         self._objectives = objectives
-        self._on_completed = on_completed
+        self._on_said = on_said
 
     # --- facts ------------------------------------------------------------------------------------
 
@@ -180,7 +182,6 @@ class Propagation:
             },
         )
         self._say(connection, event, progress, message.time, message.id)
-        self._on_completed(event)
         return progress
 
     # --- timers -----------------------------------------------------------------------------------
@@ -235,11 +236,12 @@ class Propagation:
                 timers.arm(connection, self._database, kind, progress.student_number, due_at)
 
     def _say(
-        self, connection: Connection, event: Event, progress: Progress, time: datetime, caused_by: str | None
+        self, connection: Connection, event: Said, progress: Progress, time: datetime, caused_by: str | None
     ) -> None:
         identity = event_id(event.type, self.name, progress.student_number, progress.version)
         message = Message(identity, SOURCE_PREFIX + self.name, time, event, caused_by)
         outbox.enqueue(connection, message, catalogue.PROPAGATION, progress.lane)
+        self._on_said(event)
 
 
 def _state_of(event: Outcome) -> str:

@@ -13,12 +13,19 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from schemas.events import Event, PropagationBreached, PropagationLate, Window
+
 PREFIX: Final = "sesame_"
+EDGES: Final[dict[type[Event], str]] = {PropagationLate: "15_min", PropagationBreached: "60_min"}
+"""What the metrics call the edges of a person's window."""
 LABELS: Final[dict[str, str]] = {
     "target": "`directory`, `mailbox`, `moodle`, `timetable`; `all` for the whole account",
     "consumer": "`registry`, `propagation`, or a target",
     "lane": "`personal` or `bulk`",
     "window": "`within_15_min`, `within_60_min`, `beyond` or `bulk`",
+    "edge": "`15_min` or `60_min`",
+    "state": "a fixed word, listed in the metric's text",
+    "feed": "the registrar's feed, as the import was told or as its profile is named",
     "outcome": "`done`, `waiting`, `retry`, `dead` or `closed`",
     "result": "a fixed word, listed in the metric's text",
     "reason": "the token of a business precondition, e.g. `pedagogical_enrolment_pending`",
@@ -57,6 +64,7 @@ class Metrics:
         self._refreshers: list[Callable[[], None]] = []
         self._lock = threading.Lock()
         self._define_promises()
+        self._define_imports()
         self._define_work()
         self._define_backlogs()
         self._define_process()
@@ -72,6 +80,44 @@ class Metrics:
             "propagation_in_window_total",
             "Completed propagations, by the window that they ended in.",
             ("window",),
+        )
+        for window in Window:  # a series that begins at 0 has a rate from its first event on
+            self.propagation_in_window.labels(window)
+        self.propagation_late = self._counter(
+            "propagation_late_total",
+            "Persons' propagations that were still in progress at an edge of the window, each counted once.",
+            ("edge",),
+        )
+        for edge in EDGES.values():
+            self.propagation_late.labels(edge)
+        self.propagations = self._gauge(
+            "propagations",
+            "Students by the state of their newest account's propagation: `in_progress`, `waiting`,"
+            " `completed` or `failed`.",
+            ("state", "lane"),
+        )
+        self.propagation_oldest_seconds = self._gauge(
+            "propagation_oldest_seconds",
+            "Age of the oldest propagation in progress, without what it waited for a precondition; 0: none.",
+            ("lane",),
+        )
+
+    def _define_imports(self) -> None:
+        self.import_finished = self._gauge(
+            "import_finished_timestamp_seconds",
+            "When the feed's last import ended that was not held for approval (Unix time).",
+            ("feed",),
+        )
+        self.import_lines = self._gauge(
+            "import_lines",
+            "Lines of the feed's last import; result: `read`, `rejected`,"
+            " `recorded`, `cancelled` or `unchanged`.",
+            ("feed", "result"),
+        )
+        self.import_held = self._gauge(
+            "import_held",
+            "1 while the feed's last import is held for an operator's approval, else 0.",
+            ("feed",),
         )
 
     def _define_work(self) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import delete, insert, select
 
-from consumers.propagation import BREACHED, LATE, Objectives, Propagation
+from consumers.propagation import BREACHED, LATE, Objectives, Propagation, Said
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import Progress
 from pipeline import timers
@@ -46,7 +46,7 @@ class Desk:
 
     database: Database
     clock: Clock
-    completed: list[PropagationCompleted] = field(default_factory=list)
+    told: list[Said] = field(default_factory=list)
     epochs: int = 0
 
     def __post_init__(self) -> None:
@@ -55,7 +55,7 @@ class Desk:
             targets=TARGETS,
             follows={"mailbox": "directory"},
             objectives=Objectives(),
-            on_completed=self.completed.append,
+            on_said=self.told.append,
         )
 
     def account(

@@ -47,7 +47,7 @@ def test_a_version_is_complete_when_every_target_was_observed(desk: Desk) -> Non
     assert event.elapsed_s == 40.0  # the last target's own time, whatever order they were read in
     assert event.targets_s == {"directory": 10.0, "mailbox": 25.0, "moodle": 40.0}
     assert desk.armed() == {}
-    assert desk.completed == [event]
+    assert desk.told == [event]
 
 
 def test_an_outcome_that_is_read_before_its_bell_counts(desk: Desk) -> None:

@@ -48,6 +48,7 @@ def test_a_dead_target_cannot_hide_that_a_person_waits(desk: Desk) -> None:
     [*_, completed] = desk.announced()
     assert isinstance(completed, PropagationCompleted)
     assert completed.window is Window.BEYOND
+    assert desk.told == [late, breached, completed]  # metrics are told of each once, when it is so
 
 
 def test_what_has_failed_is_late_all_the_same(desk: Desk) -> None:

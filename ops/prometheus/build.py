@@ -1,0 +1,199 @@
+"""Writes `rules.yml` and `rules.test.yml`: the window as an objective, and what else somebody must look at.
+
+Run it after a change: `python ops/prometheus/build.py`. A test says when the files are not current.
+
+The objectives: of the persons' propagations 99 % complete within 15 minutes, 99.9 % within 60. Each either
+completes inside an edge or is counted once, by a durable timer, when the edge passes, so that a target that
+answers nothing cannot hide it. Burn rates and windows: Google, The Site Reliability Workbook, chapter 5.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RUNBOOKS = "docs/how-to/runbooks"
+
+OBJECTIVES = {"15_min": (0.99, ("within_15_min",)), "60_min": (0.999, ("within_15_min", "within_60_min"))}
+BURNS = (
+    # severity, burn rate, long and short window, how many must be late in the long one
+    ("page", 14.4, "1h", "5m", 2),
+    ("page", 6, "6h", "30m", 5),
+    ("ticket", 3, "1d", "2h", 5),
+    ("ticket", 1, "3d", "6h", 5),
+)
+
+
+def ratio(edge: str, window: str) -> str:
+    """The share of persons' propagations that passed the edge, among those that ended or passed it."""
+    inside = "|".join(OBJECTIVES[edge][1])
+    late = f'sum(rate(sesame_propagation_late_total{{edge="{edge}"}}[{window}]))'
+    within = f'sum(rate(sesame_propagation_in_window_total{{window=~"{inside}"}}[{window}]))'
+    return f"{late} / ({within} + {late})"
+
+
+def recorded(edge: str, window: str) -> str:
+    """The name under which that share is recorded."""
+    return f"sesame:propagation_late:ratio_rate{window}:{edge}"
+
+
+def recordings() -> list[dict[str, Any]]:
+    """The shares, over every window that an alert needs."""
+    windows = dict.fromkeys(window for _, _, long, short, _ in BURNS for window in (long, short))
+    return [
+        {"record": recorded(edge, window), "expr": ratio(edge, window)}
+        for edge in OBJECTIVES
+        for window in windows
+    ]
+
+
+def burning(edge: str, severity: str) -> str:
+    """The budget of an objective is being used up too fast, over a long window and still now."""
+    budget = f"(1 - {OBJECTIVES[edge][0]})"
+    return " or ".join(
+        f"({recorded(edge, long)} > {burn} * {budget} and {recorded(edge, short)} > {burn} * {budget}"
+        f' and sum(increase(sesame_propagation_late_total{{edge="{edge}"}}[{long}])) > {least})'
+        for kind, burn, long, short, least in BURNS
+        if kind == severity
+    )
+
+
+def alert(name: str, expr: str, severity: str, summary: str, *, wait: str = "0m") -> dict[str, Any]:
+    """One alert, with its page."""
+    return {
+        "alert": name,
+        "expr": expr,
+        "for": wait,
+        "labels": {"severity": severity},
+        "annotations": {"summary": summary, "runbook_url": f"{RUNBOOKS}/{page(name)}.md"},
+    }
+
+
+def page(name: str) -> str:
+    """`SesameTargetDown` is explained in `target-down.md`."""
+    words = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name)
+    return words.removeprefix("-sesame-")
+
+
+def window_alerts() -> list[dict[str, Any]]:
+    """Two for each objective: somebody is called, or somebody looks during the day."""
+    alerts = []
+    for edge, minutes in (("15_min", 15), ("60_min", 60)):
+        target = OBJECTIVES[edge][0]
+        for severity, name in (("page", "Burning"), ("ticket", "Slipping")):
+            summary = f"Too many propagations take over {minutes} minutes for {target:.1%} to stay inside."
+            alerts.append(
+                alert(f"SesameWindow{minutes}{name}", burning(edge, severity), severity, summary, wait="2m")
+            )
+    return alerts
+
+
+STALLED = (
+    "sum by (consumer) (min_over_time(sesame_lag_records[10m])) > 0"
+    " and on (consumer) sum by (consumer) (delta(sesame_lag_records[10m])) >= 0"
+    " unless on (consumer) (time() - max by (consumer) (sesame_last_progress_timestamp_seconds) < 600)"
+)
+LETTERS = "max by (consumer, cause) (sesame_dead_letters)"
+# A cause that nobody had an hour ago counts from 0.
+GROWING = f"{LETTERS} - (max by (consumer, cause) (sesame_dead_letters offset 1h) or {LETTERS} * 0) > 10"
+
+
+def other_alerts() -> list[dict[str, Any]]:
+    """What else somebody must look at."""
+    return [
+        alert(
+            "SesameAbsent",
+            "absent(sesame_consumer_up)",
+            "page",
+            "No process of Sésame has been seen for five minutes: nobody is provisioned.",
+            wait="5m",
+        ),
+        alert(
+            "SesameConsumerDown",
+            "max by (consumer) (sesame_consumer_up) == 0",
+            "page",
+            "The loop of {{ $labels.consumer }} runs in no process.",
+            wait="2m",
+        ),
+        alert(
+            "SesameConsumerStalled",
+            STALLED,
+            "page",
+            "{{ $labels.consumer }} has {{ $value }} records to read, and has got nowhere for ten minutes.",
+        ),
+        alert(
+            "SesameTargetDown",
+            "min by (consumer) (sesame_circuit_state) == 2",
+            "ticket",
+            "{{ $labels.consumer }} is down, throttles or refuses us in every process; its work waits.",
+            wait="5m",
+        ),
+        alert(
+            "SesameDeadLettersGrowing",
+            GROWING,
+            "ticket",
+            "{{ $value }} more dead letters of {{ $labels.consumer }} within an hour: {{ $labels.cause }}.",
+        ),
+        alert(
+            "SesameDeadLettersLeft",
+            "sum by (consumer) (max by (consumer, cause) (sesame_dead_letters)) > 0",
+            "ticket",
+            "{{ $value }} dead letters of {{ $labels.consumer }} have waited for somebody for a day.",
+            wait="1d",
+        ),
+        alert(
+            "SesameRetriesPilingUp",
+            'max by (consumer) (sesame_parked{kind="retry"}) > 100',
+            "ticket",
+            "{{ $value }} students are being tried again at {{ $labels.consumer }}.",
+            wait="15m",
+        ),
+        alert(
+            "SesameOutboxStuck",
+            "min(min_over_time(sesame_outbox_rows[5m])) > 0",
+            "page",
+            "Events have been waiting in the outbox for five minutes: the log takes none, or no relay runs.",
+            wait="5m",
+        ),
+        alert(
+            "SesameImportMissing",
+            "time() - max by (feed) (sesame_import_finished_timestamp_seconds) > 36 * 3600",
+            "ticket",
+            "The feed {{ $labels.feed }} has brought nothing for a day and a half.",
+        ),
+        alert(
+            "SesameImportHeld",
+            "max by (feed) (sesame_import_held) == 1",
+            "ticket",
+            "An import of {{ $labels.feed }} would change too much, and waits for an approval.",
+        ),
+        alert(
+            "SesameBlind",
+            "increase(sesame_scrape_errors_total[15m]) > 0",
+            "ticket",
+            "Figures could not be read from the store; the ones shown are old.",
+        ),
+    ]
+
+
+def rules() -> dict[str, Any]:
+    """The whole file."""
+    return {
+        "groups": [
+            {"name": "sesame-window-shares", "interval": "30s", "rules": recordings()},
+            {"name": "sesame-window", "rules": window_alerts()},
+            {"name": "sesame", "rules": other_alerts()},
+        ]
+    }
+
+
+def text() -> str:
+    """The file's text. JSON is YAML."""
+    head = "# Written by `python ops/prometheus/build.py`: change that, not this.\n"
+    return head + json.dumps(rules(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    (HERE / "rules.yml").write_text(text(), encoding="utf-8")

@@ -1,0 +1,147 @@
+"""What is shipped for Prometheus and Grafana: current, well formed, and about metrics that exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from sesame.observability import Metrics
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS, GRAFANA = ROOT / "ops" / "prometheus", ROOT / "ops" / "grafana"
+DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
+RULES = yaml.safe_load((PROMETHEUS / "rules.yml").read_text(encoding="utf-8"))
+ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
+ALERTS = [rule for rule in ALL_RULES if "alert" in rule]
+RECORDED = {rule["record"] for rule in ALL_RULES if "record" in rule}
+
+
+def program(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"build_{path.parent.name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:
+        message = "there is no promtool: make setup installs Debian's prometheus"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+def queries() -> list[tuple[str, str]]:
+    """Every query of every dashboard, with its panel."""
+    return [
+        (f"{path.stem}: {panel['title']}", target["expr"])
+        for path in DASHBOARDS
+        for panel in json.loads(path.read_text(encoding="utf-8"))["panels"]
+        for target in panel["targets"]
+    ]
+
+
+def series() -> dict[str, set[str]]:
+    """Every series that a process shows, with its labels."""
+    found: dict[str, set[str]] = {}
+    for each in Metrics().definitions:
+        labels = set(each.labels)
+        if each.kind == "histogram":
+            found |= {f"{each.name}_sum": labels, f"{each.name}_count": labels}
+            found[f"{each.name}_bucket"] = labels | {"le"}
+        else:
+            found[each.name] = labels
+    return found
+
+
+def test_the_dashboards_are_those_that_are_written_down() -> None:
+    texts = program(GRAFANA / "build.py").texts()
+    assert {path.name: path.read_text(encoding="utf-8") for path in DASHBOARDS} == texts
+
+
+def test_the_rules_are_those_that_are_written_down() -> None:
+    assert (PROMETHEUS / "rules.yml").read_text(encoding="utf-8") == program(PROMETHEUS / "build.py").text()
+
+
+@pytest.mark.parametrize(("panel", "query"), queries())
+def test_a_query_names_series_and_labels_that_exist(panel: str, query: str) -> None:
+    names_only_what_exists(query)
+
+
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.get("alert") or rule["record"])
+def test_a_rule_names_series_and_labels_that_exist(rule: dict[str, Any]) -> None:
+    names_only_what_exists(rule["expr"])
+
+
+def names_only_what_exists(query: str) -> None:
+    known = series()
+    named = re.findall(r"sesame_\w+", query)
+    recorded = re.findall(r"sesame:[\w:]+", query)
+    assert named or recorded
+    assert set(recorded) <= RECORDED
+    assert set(named) <= known.keys()
+    for name, matchers in re.findall(r"(sesame_\w+)\{([^}]*)\}", query):
+        assert set(re.findall(r"(\w+)=~?\"", matchers)) <= known[name]
+    grouped = {
+        label for labels in re.findall(r"(?:by|on) \(([^)]*)\)", query) for label in labels.split(", ")
+    }
+    assert grouped <= set().union(*(known[name] for name in named), {"le"})
+
+
+def test_prometheus_can_read_every_query_of_the_dashboards(promtool: str, tmp_path: Path) -> None:
+    as_rules = [
+        {
+            "record": f"test:query{index}",
+            "expr": query.replace("$__rate_interval", "5m").replace("$__range", "1h"),
+        }
+        for index, (_, query) in enumerate(queries())
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": as_rules}]}), encoding="utf-8")
+    checked = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert f"{len(as_rules)} rules found" in checked.stdout
+
+
+def test_prometheus_takes_the_configuration_and_the_alerts_fire_when_they_should(promtool: str) -> None:
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]):
+        ran = subprocess.run(
+            [promtool, *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_is_tested_and_explained(rule: dict[str, Any]) -> None:
+    tests = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text(encoding="utf-8"))["tests"]
+    wanted = [
+        case
+        for test in tests
+        for case in test.get("alert_rule_test", ())
+        if case["alertname"] == rule["alert"]
+    ]
+    assert any(case["exp_alerts"] for case in wanted), "no test sees it fire"
+    page = ROOT / rule["annotations"]["runbook_url"]
+    text = page.read_text(encoding="utf-8")
+    assert f"`{rule['alert']}`" in text
+    assert all(heading in text for heading in ("## What it means", "## Where to look", "## Then"))
+
+
+def test_every_runbook_is_some_alerts() -> None:
+    pages = {path.name for path in (ROOT / "docs" / "how-to" / "runbooks").glob("*.md")}
+    assert pages - {"README.md"} == {Path(rule["annotations"]["runbook_url"]).name for rule in ALERTS}
