@@ -23,6 +23,8 @@ DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 RULES = yaml.safe_load((PROMETHEUS / "rules.yml").read_text(encoding="utf-8"))
 ALL_RULES = [rule for group in RULES["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in ALL_RULES if "alert" in rule]
+TEST_FILES = sorted(PROMETHEUS.glob("*.test.yml"))
+TESTS = [test for path in TEST_FILES for test in yaml.safe_load(path.read_text(encoding="utf-8"))["tests"]]
 RECORDED = {rule["record"] for rule in ALL_RULES if "record" in rule}
 
 
@@ -119,7 +121,7 @@ def test_prometheus_can_read_every_query_of_the_dashboards(promtool: str, tmp_pa
 
 
 def test_prometheus_takes_the_configuration_and_the_alerts_fire_when_they_should(promtool: str) -> None:
-    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "rules.test.yml"]):
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", *TEST_FILES]):
         ran = subprocess.run(
             [promtool, *command], cwd=PROMETHEUS, capture_output=True, text=True, check=False
         )
@@ -128,10 +130,9 @@ def test_prometheus_takes_the_configuration_and_the_alerts_fire_when_they_should
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_is_tested_and_explained(rule: dict[str, Any]) -> None:
-    tests = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text(encoding="utf-8"))["tests"]
     wanted = [
         case
-        for test in tests
+        for test in TESTS
         for case in test.get("alert_rule_test", ())
         if case["alertname"] == rule["alert"]
     ]
