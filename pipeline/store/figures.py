@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from pipeline.store.feeds import imports
+from pipeline.store.imports import imports
 from pipeline.store.tables import propagation as p
 
 IN_PROGRESS = "in_progress"
