@@ -154,8 +154,39 @@ def test_a_new_detail_of_one_side_neither_holds_the_other_nor_asks_twice(desk: D
 
 def test_lifting_the_technical_hold_is_remembered_as_two_people(desk: Desk) -> None:
     in_doubt(desk)
-    desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL))
-    assert [doubt.state for doubt in doubts(desk, PAUL, *Verdict)] == [Verdict.SEPARATE]
+    lifted = desk.apply(HoldLifted(student_number=PAUL, hold=Hold.TECHNICAL))
+    [doubt] = doubts(desk, PAUL, *Verdict)
+    assert (doubt.state, doubt.decided_at) == (Verdict.SEPARATE, lifted.time.timestamp())
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [((), "no account is made for it"), ((activation(PAUL),), "its account goes on meanwhile")],
+)
+def test_the_letter_of_a_doubt_names_both_numbers_and_what_to_type(
+    desk: Desk, before: tuple[Event, ...], says: str
+) -> None:
+    desk.apply(enrolled(LEA))
+    if before:
+        desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
+    for event in before:
+        desk.apply(event)
+    fact = desk.apply(enrolled(PAUL, 3))
+    [letter] = desk.letters(PAUL)
+    assert letter.event_id == fact.id
+    assert letter.message == (
+        f"student number {PAUL} may be the person of {LEA}: same names and birth date, or same INE; {says}."
+        f" Look at both with `sesame identities show {PAUL}`, then say"
+        " `sesame identities merge` or `separate`"
+    )
+
+
+def test_a_decision_about_nobody_or_about_one_number_says_what_to_check(desk: Desk) -> None:
+    desk.apply(enrolled(LEA))
+    with pytest.raises(Rejected, match=r"^a number cannot be compared with itself: give the other one$"):
+        desk.apply(separate(LEA, LEA))
+    with pytest.raises(Rejected, match=r"^a decision names a student number that is not known: check both"):
+        desk.apply(separate(LEA, "22699999"))
 
 
 def test_lifting_the_hold_of_the_one_says_nothing_about_the_other(desk: Desk) -> None:
@@ -473,6 +504,8 @@ def test_a_number_that_changes_hands_leaves_the_account_as_it_is(desk: Desk) -> 
     [letter] = desk.letters(LEA)
     assert letter.cause == "doubtful_identity"
     assert "Benali" not in letter.message
+    assert f"names and birth date of student number {LEA} have changed" in letter.message
+    assert f"`sesame identities merge {LEA}` (still the same person) or `separate {LEA}`" in letter.message
 
 
 def test_the_doubt_about_a_holder_is_raised_once(desk: Desk) -> None:
@@ -501,12 +534,16 @@ def test_a_holder_who_is_still_the_same_person_gets_what_was_held(desk: Desk) ->
 def test_a_holder_who_is_somebody_else_is_refused_now_and_later(desk: Desk) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, **KARIM))
-    desk.apply(separate(LEA))
+    held = desk.apply(enrolled(sequence=3, **{**KARIM, "step": "DUFLE"}))
+    desk.clock.now += 60
+    decision = desk.apply(separate(LEA))
     assert (desk.account().person.display_name, steps(desk)) == ("Léa Martin", {"L1INFO"})
-    [letter] = desk.letters()
+    letter = {each.event_id: each for each in desk.letters()}[held.id]
     assert letter.cause == "number_reissued"
+    assert "give the newcomer a number of their own" in letter.message
+    assert [doubt.decided_at for doubt in doubts(desk, LEA, *Verdict)] == [decision.time.timestamp()]
     with pytest.raises(Rejected) as rejected:
-        desk.apply(enrolled(sequence=3, **KARIM))
+        desk.apply(enrolled(sequence=4, **KARIM))
     assert rejected.value.cause == "number_reissued"
     assert doubts(desk, LEA) == []
 
