@@ -2,7 +2,7 @@
 #
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
-#             STUDENTS=500 JSON=FILE KEEP=1   for `make demo`
+#             STUDENTS=500 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=2   for `make test`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -17,6 +17,7 @@ export VENV ?= .venv
 export PYTHONDONTWRITEBYTECODE ?=
 STUDENTS ?= 500
 JSON ?=
+TIMETABLE ?=
 KEEP ?=
 TESTS ?= tests
 MUTANTS ?=
@@ -46,7 +47,8 @@ machine: python # all of the Debian packages that the tests use, and Kafka's jar
 
 demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 JSON=FILE KEEP=1
 	@"$(BIN)/python" -m sandbox.demo run --students "$(STUDENTS)" \
-	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(KEEP)),--keep)
+	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
+	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 stop: ## End what `make demo KEEP=1` left running
 	@if [ -x "$(BIN)/python" ]; then "$(BIN)/python" -m sandbox.demo stop; fi

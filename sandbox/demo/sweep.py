@@ -2,7 +2,7 @@
 
 Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
 servers show to those who use them: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
-and Moodle's web service.
+Moodle's web service, and the timetable where there is one.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sandbox.demo import sweep_directory, sweep_mail, sweep_moodle
+from sandbox.demo import sweep_directory, sweep_mail, sweep_moodle, sweep_timetable
 from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced, Disagreement
 from sandbox.demo.roll import Student
 from sandbox.demo.world import World
@@ -56,6 +56,10 @@ def sweep(
     site = sweep_moodle.dump(world.moodle)
     found += sweep_moodle.compare(site, students, announced)
     looked["moodle"] = f"{len(site.users)} users and {site.memberships} memberships compared"
+    if world.timetable is not None:
+        progress("timetable: each calendar over HTTPS")
+        found += sweep_timetable.compare(world.timetable.url, world.timetable.ca_file, announced)
+        looked["timetable"] = "each announced calendar fetched"
     return Report(looked, found)
 
 

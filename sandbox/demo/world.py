@@ -10,6 +10,7 @@ Nothing is left when it is closed: no process, no folder.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -29,8 +30,17 @@ from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import ManagedProcess, SandboxError, free_port
 from sandbox.slapd import Layout, Slapd
+from sandbox.timetable import Timetable
+from sandbox.tls import ThrowawayCA
 
 _TEMPLATE = Path(__file__).with_name("settings.toml")
+_TIMETABLE = """
+[timetable]
+calendar_url = "@timetable_url@/ical/{login}.ics"
+probe_url = "@timetable_url@/ical/salle-a101.ics"
+ca_file = "@timetable_ca_file@"
+timeout_s = 5.0
+"""
 _FOLDER_BYTES_MAX = 40
 """Of the world's folder: below it, Unix sockets' paths must stay under 108 bytes."""
 
@@ -58,12 +68,13 @@ class World:
     Args:
         records: where the record of what runs is written; default: the checkout's `.demo`.
         keep: let the servers outlive this process if it ends without closing the world.
+        timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
 
     Raises:
         MissingServer: slapd or Dovecot is not installed.
     """
 
-    def __init__(self, records: Path | None = None, *, keep: bool = False) -> None:
+    def __init__(self, records: Path | None = None, *, keep: bool = False, timetable: bool = False) -> None:
         self.folder = _new_folder()
         self.record = record.create(record.place(records), self.folder)
         self.private = self.folder / "sesame"
@@ -72,6 +83,7 @@ class World:
         self.log_file = self.private / "run.log"
         try:
             self._prepare_servers(keep=keep)
+            self.timetable = self._timetable(keep=keep) if timetable else None
         except BaseException:
             self.close()
             raise
@@ -108,10 +120,21 @@ class World:
             outlives_parent=keep,
         )
 
+    def _timetable(self, *, keep: bool) -> Timetable:
+        folder = self.folder / "timetable"
+        folder.mkdir()
+        certificate = ThrowawayCA(folder).issue("timetable")
+        return Timetable(folder, certificate=certificate, everybody=True, outlives_parent=keep)
+
     @property
     def servers(self) -> dict[str, Server]:
         """The targets' servers, by target, in the order in which they are started."""
-        return {"directory": self.slapd, "mailbox": self.dovecot, "moodle": self.moodle}
+        servers: dict[str, Server] = {
+            "directory": self.slapd,
+            "mailbox": self.dovecot,
+            "moodle": self.moodle,
+        }
+        return servers | ({"timetable": self.timetable} if self.timetable is not None else {})
 
     @property
     def http_url(self) -> str:
@@ -155,7 +178,7 @@ class World:
 
     def close(self) -> None:
         """End everything and remove the folder."""
-        for name in ("pages", "pipeline", "cas", "moodle", "dovecot", "slapd"):
+        for name in ("pages", "pipeline", "cas", "timetable", "moodle", "dovecot", "slapd"):
             process = self.__dict__.get(name)
             if process is not None:
                 process.stop()
@@ -179,6 +202,7 @@ class World:
         slapd, dovecot, moodle = self.slapd, self.dovecot, self.moodle
         values = {
             "data_dir": self.private / "data",
+            "targets": json.dumps(list(self.servers)),
             "ldap_uri": slapd.ldap_uri,
             "ldap_ca_file": slapd.ca_file,
             "provisioner_dn": slapd.provisioner_dn,
@@ -205,6 +229,9 @@ class World:
             "http_port": self._http_port,
         }
         text = _TEMPLATE.read_text(encoding="utf-8")
+        if self.timetable is not None:
+            text += _TIMETABLE
+            values |= {"timetable_url": self.timetable.url, "timetable_ca_file": self.timetable.ca_file}
         self.settings_file.write_text(
             re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"
         )

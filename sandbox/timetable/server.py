@@ -39,6 +39,7 @@ class Timetable:
         (folder / CALENDARS).mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self._scheme = "http" if certificate is None else "https"
+        self._certificate = certificate
         program = [sys.executable, "-m", "sandbox.timetable", "--port", str(self.port)]
         program += ["--folder", str(folder), *(["--everybody"] if everybody else [])]
         if certificate is not None:
@@ -56,6 +57,12 @@ class Timetable:
     def url(self) -> str:
         """The service's address; a calendar is at `/ical/NAME.ics`."""
         return f"{self._scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """What its certificate is verified with. Only of one that speaks HTTPS."""
+        assert self._certificate is not None  # noqa: S101
+        return self._certificate.ca_file
 
     @property
     def pid(self) -> int | None:
