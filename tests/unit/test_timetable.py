@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import Environment, FileSystemLoader
 
 from consumers.timetable import (
     EMPTY,
     FIELDS,
     MISSING,
+    NOT_SCHEDULED,
     AddressInvalid,
     NotScheduled,
     Odd,
@@ -24,6 +27,8 @@ from consumers.timetable.answers import Answer, NotACalendar, events_of, judge
 from pipeline.errors import TargetDown, Throttled
 from sandbox.timetable import calendar
 from sesame.settings import SettingsError, load
+from sesame.web.standing import Service, Standing
+from sesame.web.wording import LOCALE_FOLDER, Spoken, translations
 
 LEA = Subject("22600001", "lea.martin", "lea.martin@etu.univ-exemple.fr")
 EMPTY_CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//FR\r\nEND:VCALENDAR\r\n"
@@ -197,3 +202,22 @@ def test_settings_that_cannot_work_are_explained(tmp_path: Path, line: str, says
 def test_the_timetable_is_off_by_default() -> None:
     assert "timetable" not in load(None).targets
     assert set(FIELDS) == {"login", "student_number", "mail"}
+
+
+# --- the students' page ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "says"),
+    [("fr", "Votre emploi du temps n'est pas encore publié"), ("en", "Your timetable is not published yet")],
+)
+def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Spoken, says: str) -> None:
+    pages = Environment(loader=FileSystemLoader(LOCALE_FOLDER.with_name("templates")), autoescape=True)
+    gettext = translations(language).gettext
+    service = Service("timetable", "waiting", reason=NOT_SCHEDULED)
+    page = pages.get_template("_services.html").render(
+        _=lambda text, **values: gettext(text) % values,
+        standing=Standing(LEA.student_number, LEA.login, LEA.mail, "active", False, None, (service,)),
+        looked_at="12:00",
+    )
+    assert says in unescape(page)
