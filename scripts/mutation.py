@@ -41,6 +41,9 @@ listed below. Mutated are `producers/registrar` and, of `consumers/registry`, `i
 `make mutation` runs it again, in one process at low priority; it takes hours.
 `make mutation MUTANTS="PATTERN"` judges some of them, e.g. `consumers.registry.identity*`.
 """
+PARTIAL = """\
+**This run was ended before its end.** Mutants are judged in the order of how long their tests take, so those
+that were judged are the quick ones: the shares above say nothing of the others."""
 TAIL = """\
 Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches
 from outside. One that changes a decision deserves a test.
@@ -125,6 +128,8 @@ def page() -> str:
     ]
     every = Module("**all**", {name: code for module in found for name, code in module.codes.items()})
     lines += [_row(module) for module in (*found, every)]
+    if every.judged < len(every.codes):
+        lines += ["", PARTIAL]
     lines += ["", "## Survivors", "", TAIL]
     for module in found:
         if module.survivors:
