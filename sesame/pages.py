@@ -9,6 +9,7 @@ from typing import Final
 
 from sesame.cli.page import cli_page
 from sesame.diagnosis.page import reasons_page
+from sesame.diagnosis.rules.page import diagnosis_page
 from sesame.errors_page import errors_page
 from sesame.observability.page import metrics_page
 from sesame.settings.page import settings_page
@@ -16,6 +17,7 @@ from sesame.settings.page import settings_page
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": cli_page,
+    "diagnosis.md": diagnosis_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,
     "reasons.md": reasons_page,

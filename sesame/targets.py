@@ -57,7 +57,11 @@ def ldap_directory(settings: Settings, *, read_only: bool = False) -> directory.
         read_only=read_only or wanted.mode == "observe",
     )
     branches = directory.Branches(
-        wanted.people_dn, wanted.groups_dn, wanted.probe_dn, static_groups=wanted.group_kind == "static"
+        wanted.people_dn,
+        wanted.groups_dn,
+        wanted.probe_dn,
+        static_groups=wanted.group_kind == "static",
+        policy=wanted.policy_dn,
     )
     return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
 
@@ -84,6 +88,12 @@ def dovecot_mailboxes(settings: Settings, *, read_only: bool = False) -> mailbox
         context=mailbox.context_of(wanted.ca_file),
     )
     return mailbox.DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
+
+
+def welcome_of(settings: Settings) -> mailbox.Welcome:
+    """The welcome message, as this site sends it."""
+    wanted = settings.mailbox
+    return mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
 
 
 def moodle_site(settings: Settings, database: Database, *, read_only: bool = False) -> moodle.MoodlePort:
@@ -127,7 +137,7 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
     return mailbox.MailboxHandler(
         dovecot_mailboxes(settings),
         WelcomeMessages(database, clock=time.time),
-        mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC)),
+        welcome_of(settings),
         mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
         system=f"Dovecot {wanted.doveadm_url}",
         batch_size=wanted.batch_size,

@@ -29,13 +29,13 @@ from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
 from pipeline.worker import Observer, TargetWorker, topics_for
 from sesame import folders, targets
-from sesame.cas import CasLogins, LoginProbe
-from sesame.cas.client import CasClient
 from sesame.event_log import open_log
 from sesame.members import Members
 from sesame.settings import Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # their libraries are loaded where somebody logs in
+    from sesame.cas import CasLogins, LoginProbe
+    from sesame.cas.client import CasClient
     from sesame.web import Desk
 REGISTRY, PROPAGATION = "registry", "propagation"
 """The consumers that touch the store alone; the others are named as their targets."""
@@ -205,6 +205,8 @@ class Application:
 
     def cas_client(self, service_url: str | None = None) -> CasClient | None:
         """The CAS server, for the portal or for another service of ours; None: the settings name none."""
+        from sesame.cas.client import CasClient
+
         wanted = self.settings.cas
         if wanted.server_url is None:
             return None
@@ -218,6 +220,8 @@ class Application:
 
     def cas_logins(self, service_url: str | None = None) -> CasLogins | None:
         """Logins by CAS, for the portal or for another service of ours; None: the settings name no server."""
+        from sesame.cas import CasLogins
+
         client = self.cas_client(service_url)
         if client is None:
             return None
@@ -234,6 +238,8 @@ class Application:
         Raises:
             SettingsError: the account's password cannot be read.
         """
+        from sesame.cas import LoginProbe
+
         client, wanted = self.cas_client(), self.settings.cas
         if client is None or not wanted.has_secret("probe_password"):
             return None

@@ -5,11 +5,20 @@ Also the one place that translates between LDAP's attributes and the port's word
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Literal
 
 from consumers.directory.entry import OWNED, missing_classes
-from consumers.directory.port import ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+from consumers.directory.port import (
+    ApplyResult,
+    DesiredEntry,
+    ObservedEntry,
+    PasswordState,
+    Refused,
+    Unsettled,
+)
 
 Raw = Mapping[str, Sequence[bytes]]
 """An entry's attributes as the server sent them."""
@@ -141,7 +150,28 @@ def observed(dn: str, raw: Raw) -> ObservedEntry:
         attributes={name: values for name, values in owned.items() if values},
         locked=LOCKED_FOR_GOOD in texts(raw, "pwdAccountLockedTime"),
         credential_ref=reference[0] if reference else None,
+        password=_password(raw),
     )
+
+
+def _password(raw: Raw) -> PasswordState:
+    """What ppolicy keeps. A lock for good is no lock by wrong passwords."""
+    locked = [value for value in texts(raw, "pwdAccountLockedTime") if value != LOCKED_FOR_GOOD]
+    policy = texts(raw, "pwdPolicySubentry")
+    return PasswordState(
+        changed_at=next(_moments(texts(raw, "pwdChangedTime")), None),
+        locked_at=next(_moments(locked), None),
+        failures=tuple(sorted(_moments(texts(raw, "pwdFailureTime")))),
+        must_change=texts(raw, "pwdReset") == ("TRUE",),
+        policy_dn=policy[0] if policy else None,
+    )
+
+
+def _moments(values: Sequence[str]) -> Iterator[datetime]:
+    """Generalized times as the server writes them (RFC 4517, section 3.3.13): in UTC."""
+    for value in values:
+        with suppress(ValueError):
+            yield datetime.strptime(value[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 def texts(raw: Raw, name: str) -> tuple[str, ...]:

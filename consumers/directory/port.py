@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 Attributes = Mapping[str, tuple[str, ...]]
@@ -55,6 +56,34 @@ class DesiredEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class PasswordState:
+    """What the server itself keeps of an entry's password (slapo-ppolicy(5)), for diagnosis. Times are UTC.
+
+    Attributes:
+        changed_at: when it was last written.
+        locked_at: since when wrong passwords have shut the entry; the server lifts that by itself.
+        failures: when wrong passwords were tried since the last good one, oldest first; some are kept.
+        must_change: an administrator wants another one.
+        policy_dn: the policy that applies instead of the usual one.
+    """
+
+    changed_at: datetime | None = None
+    locked_at: datetime | None = None
+    failures: tuple[datetime, ...] = ()
+    must_change: bool = False
+    policy_dn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordPolicy:
+    """How long passwords last and what wrong ones do, in seconds; 0: for ever, or until it is lifted."""
+
+    age_s_max: int
+    lockout_s: int
+    failures_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedEntry:
     """An entry as the server shows it, reduced to what concerns the pipeline.
 
@@ -69,6 +98,7 @@ class ObservedEntry:
         locked: whether it is closed for good (a lock that the server lifts by itself does not count).
         credential_ref: which credential its password was made from.
         groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
+        password: what the server keeps of it; no part of what is compared.
     """
 
     dn: str
@@ -81,6 +111,7 @@ class ObservedEntry:
     locked: bool
     credential_ref: str | None
     groups: tuple[str, ...] | None = None
+    password: PasswordState = PasswordState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +201,13 @@ class Directory(Protocol):
 
     def disconnect(self) -> None:
         """Give all connections back. Nothing may be called afterwards."""
+
+
+class PasswordPolicies(Protocol):
+    """Where the directory's password policies can be read, for diagnosis."""
+
+    def policy(self, dn: str | None) -> PasswordPolicy | None:
+        """The policy of this name, or the usual one; None: there is none that we may see.
+
+        Raises TargetDown and Misconfigured as `Directory` does.
+        """

@@ -29,6 +29,7 @@ from consumers.directory.port import (
     ApplyResult,
     DesiredEntry,
     ObservedEntry,
+    PasswordPolicy,
     Refused,
     Unsettled,
 )
@@ -57,9 +58,16 @@ _READ = (
     "sesameVersion",
     "sesameCredentialRef",
     "pwdAccountLockedTime",
+    "pwdChangedTime",
+    "pwdFailureTime",
+    "pwdReset",
+    "pwdPolicySubentry",
     "entryCSN",
     *OWNED,
 )
+
+
+_POLICY = ("pwdMaxAge", "pwdLockoutDuration", "pwdMaxFailure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +79,14 @@ class Branches:
         groups: the branch of groups; None: there are none.
         probe: the entry that probes write.
         static_groups: whether groups list their members (see `static_groups`); otherwise they are searches.
+        policy: the password policy that applies where an entry names no other; None: it is not looked at.
     """
 
     people: str
     groups: str | None
     probe: str
     static_groups: bool = False
+    policy: str | None = None
 
 
 class LdapDirectory:
@@ -150,6 +160,15 @@ class LdapDirectory:
             self._probe_branches()
             if not self._client.endpoint.read_only:
                 self._probe(self._branches.probe)
+
+    def policy(self, dn: str | None) -> PasswordPolicy | None:
+        """See `port.PasswordPolicies.policy`."""
+        wanted = dn or self._branches.policy
+        if wanted is None:
+            return None
+        with self._client.within(_VERB_S_MAX):
+            raw = self._readable(lambda: self._client.entry(wanted, list(_POLICY)))
+        return None if raw is None else PasswordPolicy(*(_number(raw, name) for name in _POLICY))
 
     def disconnect(self) -> None:
         """See `port.Directory.disconnect`."""
@@ -362,3 +381,8 @@ def _expect_success(answer: Answer) -> None:
         except Busy as busy:
             raise TargetDown(str(busy)) from busy
         raise misconfigured(answer.code)
+
+
+def _number(raw: difference.Raw, name: str) -> int:
+    """A number of a policy; 0, which means none, where it is left out."""
+    return int(next(iter(difference.texts(raw, name)), "0"))

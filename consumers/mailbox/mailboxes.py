@@ -220,6 +220,7 @@ def _observed(key: Key, answers: Sequence[Answer]) -> ReadResult:
         redirect_active=names.get(SCRIPT, False),
         own_script_active=any(active for name, active in names.items() if name != SCRIPT),
         sighting=_sighting(key, *found) if found else None,
+        used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
     )
 
 

@@ -48,6 +48,7 @@ class ObservedMailbox:
         folders: all folders, the inbox included.
         subscribed: those that mail programs show.
         quota_kib: its limit in KiB, rounded up; None: no limit.
+        used_kib: how much of it is taken.
         uidvalidity, uidnext: the inbox's.
         redirect_script: the sieve script (RFC 5228) under the project's name, if there is one.
         redirect_active: whether that script is the active one.
@@ -65,6 +66,7 @@ class ObservedMailbox:
     redirect_active: bool
     own_script_active: bool
     sighting: Sighting | None = None
+    used_kib: int = 0
 
 
 @dataclass(frozen=True, slots=True)

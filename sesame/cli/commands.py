@@ -8,6 +8,7 @@ COMMANDS: Final[dict[str, str]] = {
     "activate": "sesame.cli.activate:activate",
     "consume": "sesame.cli.consume:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
+    "diagnose": "sesame.cli.diagnose:diagnose",
     "doctor": "sesame.cli.doctor:doctor",
     "hold": "sesame.cli.hold:hold",
     "identities": "sesame.cli.identities:identities",

@@ -51,10 +51,10 @@ def status(context: Context, *, student: str, as_json: bool) -> None:
     if as_json:
         write_json(found.document())
     else:
-        _show(found)
+        _show(found, uses_cas=app.settings.cas.server_url is not None)
 
 
-def _show(person: PersonStatus) -> None:
+def _show(person: PersonStatus, *, uses_cas: bool) -> None:
     console = data_console()
     holds = f", held: {', '.join(person.holds)}" if person.holds else ""
     console.print(
@@ -72,6 +72,14 @@ def _show(person: PersonStatus) -> None:
     for target in person.targets:
         for line in _lines(target):
             console.print(line)
+    if person.login_seen_at is not None:
+        console.print(
+            Text.assemble("cas        ", ("seen", "green"), f", since {_time(person.login_seen_at)}")
+        )
+    elif uses_cas:
+        console.print(
+            "cas        not_seen\n" + f"{_INDENT}cause: No login of this student's has come back yet."
+        )
 
 
 def _lines(target: TargetStatus) -> Iterator[Text | str]:

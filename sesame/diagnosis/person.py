@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from pipeline.store import accounts, dead_letters, parking, status, target_states
+from pipeline.store import accounts, cas_logins, dead_letters, parking, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.status import ConsumerStatus
@@ -51,6 +51,7 @@ class PersonStatus:
     Attributes:
         state: not_activated, waiting, in_progress, completed or failed.
         elapsed_s: of the window, when it is complete.
+        login_seen_at: the first login by CAS that was seen to work.
     """
 
     student_number: str
@@ -66,6 +67,7 @@ class PersonStatus:
     elapsed_s: float | None
     targets: tuple[TargetStatus, ...] = field(default=())
     hold_notes: tuple[HoldNote, ...] = field(default=())
+    login_seen_at: datetime | None = None
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -103,6 +105,7 @@ def person_status(
         letters = dead_letters.unresolved(connection, student_number=student_number)
         window = _window(connection, student_number)
         notes = hold_notes(connection, account)
+        login = cas_logins.of(connection, student_number)
     found = tuple(_target(target, known, letters) for target in targets)
     return PersonStatus(
         student_number=student_number,
@@ -118,6 +121,7 @@ def person_status(
         elapsed_s=window.get("elapsed_s"),
         targets=found,
         hold_notes=notes,
+        login_seen_at=_moment(login.seen_at) if login is not None else None,
     )
 
 

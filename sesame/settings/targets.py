@@ -60,6 +60,11 @@ class DirectorySettings(Section):
         "uid=sesame-probe,ou=people,dc=univ-exemple,dc=fr",
         description="The entry that the probe writes and reads; nobody's.",
     )
+    policy_dn: Dn | None = Field(
+        None,
+        description="The password policy (ppolicy) that applies to students, for diagnosis. Without it an "
+        "expired password is not noticed.",
+    )
     uai: Annotated[str, StringConstraints(pattern=r"^[0-9]{7}[A-Z]$")] = Field(
         "0751717J", description="The establishment's national code (UAI), for the SupAnn attributes."
     )

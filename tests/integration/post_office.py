@@ -141,13 +141,18 @@ class PostOffice:
 
     def doveadm(self, *commands: tuple[str, dict[str, Any]]) -> list[tuple[str, Any]]:
         """Call doveadm over HTTP, one answer per command, as an administrator would."""
-        key = b64encode(self.dovecot.api_key_file.read_bytes()).decode()
-        tls = ssl.create_default_context(cafile=str(self.dovecot.ca_file))
-        with httpx.Client(verify=tls, timeout=20.0) as client:
-            answer = client.post(
-                self.dovecot.doveadm_url,
-                json=[[name, arguments, str(tag)] for tag, (name, arguments) in enumerate(commands)],
-                headers={"Authorization": f"X-Dovecot-API {key}"},
-            )
-        answer.raise_for_status()
-        return [(kind, body) for kind, body, _ in answer.json()]
+        return doveadm(self.dovecot, *commands)
+
+
+def doveadm(dovecot: Dovecot, *commands: tuple[str, dict[str, Any]]) -> list[tuple[str, Any]]:
+    """Call a server's doveadm over HTTP, one answer per command, as an administrator would."""
+    key = b64encode(dovecot.api_key_file.read_bytes()).decode()
+    tls = ssl.create_default_context(cafile=str(dovecot.ca_file))
+    with httpx.Client(verify=tls, timeout=20.0) as client:
+        answer = client.post(
+            dovecot.doveadm_url,
+            json=[[name, arguments, str(tag)] for tag, (name, arguments) in enumerate(commands)],
+            headers={"Authorization": f"X-Dovecot-API {key}"},
+        )
+    answer.raise_for_status()
+    return [(kind, body) for kind, body, _ in answer.json()]
