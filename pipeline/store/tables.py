@@ -331,6 +331,18 @@ cas_sessions = Table(
     Column("ended_at", Float),
 )
 
+support_cases = Table(
+    "support_cases",
+    metadata,
+    Column("code", String(16), primary_key=True),  # what is read out on the telephone; says nothing of whom
+    Column("student_number", String(32), nullable=False, index=True),
+    Column("opened_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False, index=True),
+    Column("bundle", Text, nullable=False),  # what was found then (JSON)
+    Column("desk", String(64)),  # whom it was sent to; None: nobody yet
+    Column("sent_at", Float),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "sesame.cli.serve:serve",
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
+    "support": "sesame.cli.support:support",
     "vault": "sesame.cli.vault:vault",
     "version": "sesame.cli.version:version",
     "web": "sesame.cli.web:web",

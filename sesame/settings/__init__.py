@@ -8,6 +8,7 @@ from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
+from sesame.settings.support import SupportSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 from sesame.settings.timetable import TimetableSettings
 
@@ -29,6 +30,7 @@ __all__ = [
     "SettingsError",
     "SmtpSettings",
     "StoreSettings",
+    "SupportSettings",
     "TimetableSettings",
     "VaultSettings",
     "find_file",

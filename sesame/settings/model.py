@@ -17,6 +17,7 @@ from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, LogSettings, StoreSettings, VaultSettings
+from sesame.settings.support import SupportSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 from sesame.settings.timetable import TimetableSettings
 
@@ -63,6 +64,7 @@ class Settings(BaseSettings):
     mailbox: MailboxSettings = Field(default_factory=MailboxSettings)
     moodle: MoodleSettings = Field(default_factory=MoodleSettings)
     cas: CasSettings = Field(default_factory=CasSettings)
+    support: SupportSettings = Field(default_factory=SupportSettings)
     timetable: TimetableSettings = Field(default_factory=TimetableSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)

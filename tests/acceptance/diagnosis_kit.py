@@ -132,6 +132,14 @@ class Clinic:
         assert account is not None
         return account
 
+    def has_account(self, name: str) -> bool:
+        return self.diagnosis(name, live=False).situation.account is not None
+
+    def state(self, consumer: str) -> str:
+        """What a consumer says of itself."""
+        consumers = self.diagnosis("outage", live=False).situation.consumers
+        return consumers[consumer].state
+
     def dn(self, name: str) -> str:
         return f"uid={self.account(name).login},{self.world.slapd.people_dn}"
 

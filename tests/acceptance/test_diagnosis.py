@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import update
 
+from pipeline.store import quarantines
 from pipeline.store.tables import vault
 from producers.holds import HoldRequest, place
 from producers.identities import Decision, decide
@@ -58,6 +59,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         students["unpaid"] = {"ETA_PMT_IAE": "A"}
         students["unvalidated"] = {"ETA_IAE": "C"}
         made.enrol(students)
+        wait_until(lambda: all(map(made.has_account, students)), "accounts", 60.0)
         made.enrol({f"{name}_twin": made.same(name) for name in ("merged", "doubt")})
         wait_until(lambda: made.diagnosis("doubt_twin", live=False).situation.person is not None, "imports")
         _before_activation(made)
@@ -321,24 +323,34 @@ def test_the_command_shows_evidence_and_the_student_sees_none(here: Clinic) -> N
 # --- outages: for everybody, so last ------------------------------------------------------------------
 
 
-def test_moodle_refusing_us_asking_for_a_pause_or_away(here: Clinic) -> None:
+def test_moodle_refusing_us_in_quarantine_away_or_asking_for_a_pause(here: Clinic) -> None:
     here.world.moodle.control(token={"valid_until": 1})
     here.redirect("outage", "outage@courriel.example")
     here.await_rule("outage", "target_misconfigured", live=False)
     here.world.moodle.reset()
     here.settle("outage")
-    here.world.moodle.fault(FaultKind.UNAVAILABLE, calls=3, retry_after_s=5)
-    here.redirect("outage", "another@courriel.example")
-    here.await_rule("outage", "target_throttled", live=False)
+    with here.app.database.write() as connection:
+        quarantines.place(connection, here.app.database, "moodle", "as another process found")
+    wait_until(lambda: here.state("moodle") == "quarantined", "the consumer to stop", 30.0)
+    here.redirect("outage", "third@courriel.example")
+    here.await_rule("outage", "target_quarantined", live=False)
+    with here.app.database.write() as connection:
+        quarantines.lift(connection, "moodle")
+    here.settle("outage")
     here.world.moodle.kill()
+    here.redirect("outage", "fourth@courriel.example")
     here.await_rule("outage", "target_down")
     assert here.diagnosis("outage").situation.live.unseen.keys() == {"moodle"}
     here.world.start_server("moodle")
+    here.settle("outage")
+    here.world.moodle.fault(FaultKind.UNAVAILABLE, calls=3, retry_after_s=5)
+    here.redirect("outage", "fifth@courriel.example")
+    here.await_rule("outage", "target_throttled", live=False)
 
 
 def test_work_that_nobody_has_begun_yet(here: Clinic) -> None:
     with here.pipeline_stopped():
-        here.activate("late", "lost_password", "slow")
+        here.activate("late", "lost_password")
         here.finding("late", "activation_on_its_way")
         here.new_password("new_password", "Un-autre-2027")
         here.mint(lambda: here.account("new_password").version > 1)
@@ -349,9 +361,11 @@ def test_work_that_nobody_has_begun_yet(here: Clinic) -> None:
             connection.execute(update(vault).where(mine).values(sealed=None))
     here.await_rule("lost_password", "password_needed")
     here.world.slapd.pause()
-    here.activate("slow")
-    here.await_rule("slow", "on_its_way", live=False)
-    here.world.slapd.resume()
+    try:
+        here.activate("slow")
+        here.await_rule("slow", "on_its_way", live=False)
+    finally:
+        here.world.slapd.resume()
 
 
 def test_a_login_server_that_refuses_the_portal_or_is_away(here: Clinic) -> None:

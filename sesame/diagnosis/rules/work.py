@@ -10,7 +10,7 @@ from sesame.diagnosis.rules.base import Finding, moment, rule
 from sesame.diagnosis.situation import Situation
 
 _DOWN = frozenset({"open", "down", "half_open"})
-_MISCONFIGURED, _THROTTLED = "misconfigured", "throttled"
+_MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
 OWN_RULE = frozenset(
     {
         "administrative_enrolment_pending",
@@ -43,6 +43,12 @@ def target_misconfigured(s: Situation) -> Iterator[Finding]:
 def target_throttled(s: Situation) -> Iterator[Finding]:
     """The target asked for a pause."""
     yield from _by_state(s, "target_throttled", {_THROTTLED})
+
+
+@rule("target_quarantined")
+def target_quarantined(s: Situation) -> Iterator[Finding]:
+    """Too much work was given up in a short time: the consumer stopped itself."""
+    yield from _by_state(s, "target_quarantined", {_QUARANTINED})
 
 
 @rule("consumer_stopped")
