@@ -210,6 +210,7 @@ class World:
             "people_dn": slapd.people_dn,
             "groups_dn": slapd.groups_dn,
             "probe_dn": slapd.probe_dn,
+            "policy_dn": slapd.policy_dn,
             "organisation_dn": slapd.base_dn,
             "doveadm_url": dovecot.doveadm_url,
             "dovecot_ca_file": dovecot.ca_file,
