@@ -30,11 +30,11 @@ from schemas.account import Lane
 from schemas.catalogue import lane_of
 from schemas.envelope import EnvelopeError, Message, event_id, from_record
 
-POLL_S = 0.25  # the log wakes whoever polls when there is a record
+POLL_S = 0.5  # the log wakes whoever polls when there is a record
 RECORDS_PER_TRANSACTION = 200
 BULK_SHARE = 20  # records of bulk topics that are read after each full page of personal ones
 PAUSE_S = 1.0
-REPORT_EVERY_S = 1.0
+REPORT_EVERY_S = 2.0
 
 
 class Rejected(SesameError):

@@ -34,6 +34,7 @@ class Wakeup:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._count = 0
+        self._watched = False
 
     @property
     def count(self) -> int:
@@ -50,6 +51,25 @@ class Wakeup:
         """Whether it was told again since the count was `seen`; waits for it at most `timeout_s`."""
         with self._condition:
             return self._condition.wait_for(lambda: self._count != seen, timeout_s)
+
+    def watch(self) -> bool:
+        """Whether the caller is the one who looks for other processes' appends, until `unwatch`: one is
+        enough, and tells the others."""
+        with self._condition:
+            taken, self._watched = not self._watched, True
+            return taken
+
+    def unwatch(self) -> None:
+        """Somebody else has to look from now on."""
+        with self._condition:
+            self._watched = False
+            self._condition.notify_all()
+
+    def follow(self, seen: int, timeout_s: float) -> bool:
+        """Whether it was told again; waits for it, or for nobody to look any more, at most `timeout_s`."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._count != seen or not self._watched, timeout_s)
+            return self._count != seen
 
 
 def share(available: Mapping[TopicPartition, int], wanted: int) -> dict[TopicPartition, int]:
@@ -277,7 +297,24 @@ class SqliteConsumer:
         """Until something was written, here or by another process, or `timeout_s` has passed."""
         deadline = time.monotonic() + timeout_s
         while (left_s := deadline - time.monotonic()) > 0:
-            if self._wakeup.wait(seen, min(left_s, _LOOK_S)) or self._data_version() != version:
+            if not self._wakeup.watch():
+                # What was written before the one who looks began to look is seen here; what comes, there.
+                if self._data_version() != version or self._wakeup.follow(seen, left_s):
+                    return
+                continue
+            try:
+                self._look(seen, version, deadline)
+            finally:
+                self._wakeup.unwatch()
+            return
+
+    def _look(self, seen: int, version: int, deadline: float) -> None:
+        """For all consumers of this process: what another one has written is told to them."""
+        while (left_s := deadline - time.monotonic()) > 0:
+            if self._wakeup.wait(seen, min(left_s, _LOOK_S)):
+                return
+            if self._data_version() != version:
+                self._wakeup.notify()
                 return
 
     def _data_version(self) -> int:

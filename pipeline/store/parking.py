@@ -114,6 +114,14 @@ def due(
     ]
 
 
+def next_due(connection: Connection, consumer: str) -> float | None:
+    """When the next row is due, of anybody's share; None: events alone wake those who are parked."""
+    query = select(func.min(p.c.due_at)).where(p.c.consumer == consumer)
+    moments = [connection.execute(query.where(p.c.lane == lane)).scalar() for lane in Lane]
+    # A text may stand there that somebody wrote by hand: see `pipeline.store.mending`.
+    return min((moment for moment in moments if isinstance(moment, float | int)), default=None)
+
+
 def park(
     connection: Connection, database: Database, consumer: str, row: Parked, *, seen: Parked | None
 ) -> None:

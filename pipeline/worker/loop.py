@@ -38,9 +38,9 @@ from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
 
 POLL_S = 0.02
-IDLE_POLL_S = 0.25  # with nothing under way only the log has news, and it wakes whoever polls
+IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes whoever polls
 COMMIT_EVERY_S = 0.2
-REPORT_EVERY_S = 1.0
+REPORT_EVERY_S = 2.0
 STORE_PAUSE_S = 1.0
 RECORDS_PER_POLL = 500
 
@@ -135,7 +135,7 @@ class TargetWorker:
         self._pause_full_lanes()
         busy = self._engine.ready > 0 and self._engine.running > 0
         due_in = self._engine.due_in(self._clock())
-        patience_s = POLL_S if self._engine.running else IDLE_POLL_S
+        patience_s = POLL_S if self._engine.running else self._idle_s()
         wait_s = 0.0 if busy else min(patience_s, due_in if due_in is not None else patience_s)
         if self._unread:
             self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
@@ -147,6 +147,12 @@ class TargetWorker:
             self._unread.popleft()
         if busy:
             self._collect(wait_s=POLL_S)
+
+    def _idle_s(self) -> float:
+        """How long only the log can have news, which wakes whoever polls."""
+        if not self._engine.circuit.passes:
+            return IDLE_POLL_S
+        return min(IDLE_POLL_S, self._lot.due_in(self._clock()))
 
     def _follow_assignment(self) -> None:
         """Leave to others what became theirs."""
@@ -219,6 +225,7 @@ class TargetWorker:
 
     def _apply(self, result: Result) -> None:
         now, error, batch = self._clock(), result.error, result.batch
+        self._lot.look_soon()
         if batch is None:
             charged = self._engine.probed(now, ok=error is None, reason=told(error))
             if charged is not None:

@@ -12,6 +12,7 @@ from pipeline.store.database import Database
 from pipeline.store.parking import Share
 
 LOOK_EVERY_S = 0.25
+LOOK_IDLE_S_MAX = 1.0  # other processes may park somebody at any time
 MEND_EVERY_S = 60.0
 ROWS_PER_PAGE = 200
 
@@ -44,18 +45,32 @@ class Lot:
         Raises:
             StoreUnavailable: call again.
         """
-        if now < self._next_look or not owned:
+        if now < self._next_look:
             return []
-        self._next_look = now + LOOK_EVERY_S
+        if not owned:
+            self._next_look = now + LOOK_EVERY_S
+            return []
         if now >= self._next_mend:
             self._mend()
             self._next_mend = now + MEND_EVERY_S
         share = Share(owned, self._partitions)
         with self._database.read() as connection:
-            rows = parking.due(
-                connection, self._consumer, self._database.now(connection), limit=ROWS_PER_PAGE, share=share
-            )
+            moment = self._database.now(connection)
+            rows = parking.due(connection, self._consumer, moment, limit=ROWS_PER_PAGE, share=share)
+            nearest = None if rows else parking.next_due(connection, self._consumer)
+        wait_s = LOOK_EVERY_S if rows else LOOK_IDLE_S_MAX
+        if nearest is not None:
+            wait_s = min(LOOK_IDLE_S_MAX, max(LOOK_EVERY_S, nearest - moment))
+        self._next_look = now + wait_s
         return [Bell(row.student_number, row.version, row.lane, row.event_id, row.replay) for row in rows]
+
+    def due_in(self, now: float) -> float:
+        """Seconds until the next look."""
+        return max(0.0, self._next_look - now)
+
+    def look_soon(self) -> None:
+        """Turns have ended: somebody may have been parked for a short while."""
+        self._next_look = 0.0
 
     def make_up_for(self, lost: OffsetOutOfRange) -> None:
         """Look, by the store, at whoever may have been in the records that the log lost.

@@ -239,3 +239,15 @@ def test_owners_share_the_due_rows_by_hash_and_between_them_miss_nobody(database
     assert sorted(fetched) == numbers
     assert all(pages)
     assert Share(frozenset(range(4)), of=4).whole
+
+
+def test_the_next_moment_is_the_nearest_of_both_lanes_and_none_if_events_alone_wake(
+    database: Database,
+) -> None:
+    with database.read() as connection:
+        assert parking.next_due(connection, "moodle") is None
+    park(database, replace(ROW, due_at=None))
+    park(database, replace(ROW, student_number="B", due_at=START + 9))
+    park(database, replace(ROW, student_number="C", due_at=START + 5, lane=Lane.PERSONAL))
+    with database.read() as connection:
+        assert parking.next_due(connection, "moodle") == START + 5
