@@ -11,6 +11,11 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
+from sqlalchemy import func, select
+
+from pipeline.store.database import Database
+from pipeline.store.dead_letters import unresolved
+from pipeline.store.tables import accounts, propagation
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import DONE, PARTLY, Sesame, environment
 from sandbox.moodle import MoodleStandIn
@@ -70,6 +75,7 @@ class ManySite:
         self.moodle = MoodleStandIn(folder / "moodle")
         self.moodle.start()
         self.sesame = Sesame(self.settings_file, cwd=folder)
+        self.database = Database(store_url)
         self._started: list[ConsumerProcess] = []
         secret = folder / "store-url"
         secret.touch(mode=0o600)
@@ -84,7 +90,12 @@ class ManySite:
             "[moodle]",
             f'base_url = "{self.moodle.url}"',
             f'token_file = "{self.moodle.token_file}"',
+            "user_batch = 5",  # many calls, so that a burst can be disturbed in its middle
+            "read_timeout_s = 10",
+            "call_s_max = 15",  # so that the leases of a killed process are over soon
+            "execution_s_max = 5",
             "[engine]",
+            "lease_margin_s = 2",
             "shutdown_s_max = 10",
             "[observability]",
             'log_format = "json"',
@@ -113,18 +124,40 @@ class ManySite:
         """Ask for everybody's account."""
         self.sesame.run("activate", "--all", "--yes")
 
-    def overview(self) -> dict[str, int]:
-        """What `sesame overview` says."""
-        said: dict[str, int] = self.sesame.overview()
-        return said
+    def accounts(self) -> int:
+        """How many have an account. Read from the store: a command each time would be the greater load."""
+        with self.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(accounts)).scalar_one()
 
     def settled(self) -> int:
         """How many are complete, or wait for an enrolment."""
-        said = self.overview()
-        return said["completed"] + said["waiting"]
+        at_rest = propagation.c.state.in_(["completed", "waiting"])
+        with self.database.read() as connection:
+            return connection.execute(
+                select(func.count()).select_from(propagation).where(at_rest)
+            ).scalar_one()
+
+    def dead_letters(self) -> int:
+        """How many nobody has resolved."""
+        with self.database.read() as connection:
+            return len(unresolved(connection))
 
     def close(self) -> None:
         """End everything."""
         for process in self._started:
             process.kill()
         self.moodle.stop()
+        self.database.close()
+
+
+def kafka_settings(servers: Sequence[str], partitions: int) -> tuple[str, ...]:
+    """The lines of `[log]` for these Kafka servers."""
+    return (
+        'kind = "kafka"',
+        'security = "PLAINTEXT"',
+        f"servers = {json.dumps(list(servers))}",
+        f"partitions = {partitions}",
+        "replication = 1",
+        "min_insync_replicas = 1",
+        "session_timeout_s = 6",
+    )

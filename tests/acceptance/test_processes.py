@@ -46,7 +46,7 @@ def test_consumers_in_processes_of_their_own_do_the_whole_job_and_stop_with_code
     everybody = [site.start("consume", name) for name in (REGISTRY, PROPAGATION, MOODLE)]
     serving = site.start("serve")
     site.enrol(STUDENTS)
-    wait_until(lambda: site.overview()["accounts"] == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
     site.activate()
     wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 120.0)
     assert shown(serving, "sesame_outbox_rows") == [0.0]
@@ -66,7 +66,7 @@ def test_with_the_embedded_log_a_second_process_says_that_it_waits_and_takes_ove
     assert "waits_for_its_owner" not in [line["event"] for line in first.log_lines()]
     first.kill()
     site.enrol(STUDENTS)
-    wait_until(lambda: site.overview()["accounts"] == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
     site.activate()
     wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 120.0)
 
@@ -75,7 +75,7 @@ def test_a_second_signal_ends_a_process_at_once_while_a_call_hangs(site: ManySit
     site.moodle.set(latency_per_call_s=25.0)
     moodle = site.start("consume", REGISTRY, MOODLE)
     site.enrol(STUDENTS)
-    wait_until(lambda: site.overview()["accounts"] == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
     site.activate()
     wait_until(lambda: backlog(moodle) > 0, "calls to be under way", 60.0)
     moodle.send(signal.SIGTERM)

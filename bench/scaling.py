@@ -1,0 +1,155 @@
+"""How a consumer grows: one, two and four workers, each a process, on real Kafka and PostgreSQL.
+
+The target takes 5 ms a call, one student at a time, and nothing else: what is measured is whether twice as
+many workers carry twice as many students, until the machine itself is full. Each worker is a member of one
+consumer group with the whole order of effects, as shipped. The clock runs from the first bell until the last
+student is done; joining the group, and a first round of students that warms everything up, are over by then.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
+
+from bench.plant import Nothing, account_of, bell, fill, migrated, numbers, ring, running, until
+from bench.rows import Row, side_by_side
+from pipeline.engine import Limits
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.store.database import Database
+from pipeline.worker import topics_for
+from sandbox.kafka import Kafka
+from sandbox.postgres import Postgres
+from schemas import catalogue
+
+CALL_S = 0.005
+WORKERS = (1, 2, 4)
+PARTITIONS = 8
+STUDENTS = 1_500
+WARM_UP = 64  # students a round: enough for each worker to have some, with 8 partitions
+SLOTS = 1
+WANTED = {2: 1.8, 4: 3.2}
+_SETTLED_S = 1.0
+
+
+@contextmanager
+def site() -> Iterator[tuple[Postgres, list[str]]]:
+    """The servers, for as long as the block lasts."""
+    with Postgres() as postgres, Kafka(quick=False) as kafka:
+        yield postgres, kafka.servers
+
+
+def throughput(
+    postgres: Postgres, servers: Sequence[str], workers: int, students: int = STUDENTS, slots: int = SLOTS
+) -> float:
+    """Students per second with so many workers, in a database and with topics of their own."""
+    name = f"scaling_{workers}_{time.monotonic_ns()}"
+    url = postgres.create(name)
+    context = multiprocessing.get_context("spawn")
+    stop, done = context.Event(), [context.Value("i", 0) for _ in range(workers)]
+    with ExitStack() as ended, migrated(url) as database:
+        log = ended.enter_context(closing(kafka_log(servers, name)))
+        log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
+        chosen = numbers(students + 100 * WARM_UP)
+        fill(database, map(account_of, chosen))
+        _begin_at_the_end(log)
+        processes = [
+            context.Process(target=_work, args=(url, list(servers), name, index, slots, done[index], stop))
+            for index in range(workers)
+        ]
+        for process in processes:
+            process.start()
+        ended.callback(_end, processes, stop)
+        rest = _warm_up(log, chosen, done)[:students]
+        before = sum(each.value for each in done)
+        records = [bell(number) for number in rest]
+        begun = time.perf_counter()
+        ring(log, records)
+        _until_done(done, before + students)
+        elapsed_s = time.perf_counter() - begun
+    postgres.drop(name)
+    return students / elapsed_s
+
+
+def kafka_log(servers: Sequence[str], name: str) -> KafkaEventLog:
+    """The log, with consumer groups of their own; topics are shared, and read from where they end."""
+    access = Access(tuple(servers), client_id="bench", timing=Timing())
+    return KafkaEventLog(access, group_prefix=f"{name}.")
+
+
+def _begin_at_the_end(log: KafkaEventLog) -> None:
+    """Let the group start after what earlier measurements have left on the topics."""
+    topics = topics_for(None)
+    ends = {tp: offset for topic in topics for tp, offset in log.end_offsets(topic).items()}
+    with closing(log.consumer(Nothing.name, topics, member="bench")) as consumer:
+        until(lambda: consumer.poll(0, 0.1) == [] and consumer.assignment() == ends.keys())
+        consumer.commit(ends)
+
+
+def _warm_up(log: KafkaEventLog, chosen: list[str], done: Sequence[Synchronized[int]]) -> list[str]:
+    """Ring for some students, round by round, until every worker has had one; who is left."""
+    while True:
+        some, chosen = chosen[:WARM_UP], chosen[WARM_UP:]
+        before = sum(each.value for each in done)
+        ring(log, map(bell, some))
+        _until_done(done, before + WARM_UP)
+        if all(each.value for each in done):
+            time.sleep(_SETTLED_S)
+            return chosen
+
+
+def _until_done(done: Sequence[Synchronized[int]], students: int) -> None:
+    until(lambda: sum(each.value for each in done) >= students)
+
+
+def _end(processes: Sequence[multiprocessing.process.BaseProcess], stop: Event) -> None:
+    stop.set()
+    for process in processes:
+        process.join(60.0)
+        if process.is_alive():
+            process.kill()
+
+
+def _work(
+    url: str, servers: list[str], name: str, index: int, slots: int, done: Synchronized[int], stop: Event
+) -> None:
+    """One worker, in a process of its own."""
+    handler = Nothing(1, lambda _tasks: time.sleep(CALL_S))
+    limits = Limits(batch_size=1, linger_s=0.0, slots=slots, slots_personal=0)
+    with (
+        closing(Database(url)) as database,
+        closing(kafka_log(servers, name)) as log,
+        running(log, database, handler, limits, owner=f"worker-{index}"),
+    ):
+        while not stop.wait(0.01):
+            done.value = handler.done
+
+
+def rows(runs: int) -> Sequence[Row]:
+    """Measure."""
+    with site() as (postgres, servers):
+        measures = {str(workers): partial(throughput, postgres, servers, workers) for workers in WORKERS}
+        found = side_by_side(measures, runs)
+    alone = found["1"]
+    note = f"{SLOTS} call at once a worker, {CALL_S * 1000:g} ms a call, {PARTITIONS} partitions"
+    return [
+        Row(
+            f"scaling-{workers}-workers",
+            "students/s",
+            found[str(workers)],
+            limit=WANTED.get(workers),
+            ratio=found[str(workers)] / alone if workers > 1 else None,
+            peers={"one worker": alone} if workers > 1 else {},
+            note=note,
+        )
+        for workers in WORKERS
+    ]
+
+
+if __name__ == "__main__":
+    for row in rows(1):
+        print(row.name, row.ours, row.ratio)
