@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from consumers import directory, mailbox, moodle, timetable
+from pipeline.store import adoptions
 from pipeline.store.database import Database
 from pipeline.store.locks import SiteLocks
 from pipeline.store.welcome import WelcomeMessages
@@ -15,6 +16,7 @@ from pipeline.vault import Vault
 from sesame.managed import ManagedCohorts
 from sesame.observing import Observing
 from sesame.settings import Settings
+from sesame.undecided import Undecided
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
@@ -24,12 +26,12 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
         SettingsError: a secret is missing.
     """
     makers: dict[str, Callable[[], Handler]] = {
-        "directory": lambda: _directory(settings, vault),
+        "directory": lambda: _directory(settings, database, vault),
         "mailbox": lambda: _mailbox(settings, database),
         "moodle": lambda: _moodle(settings, database),
         "timetable": lambda: _timetable(settings),
     }
-    made = makers[target]()
+    made = Undecided(makers[target](), database)
     return Observing(made) if target in settings.observed else made
 
 
@@ -111,7 +113,7 @@ def moodle_site(settings: Settings, database: Database, *, read_only: bool = Fal
     )
 
 
-def _directory(settings: Settings, vault: Vault) -> Handler:
+def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
     wanted = settings.directory
     profile = directory.Profile(
         uai=wanted.uai,
@@ -129,6 +131,7 @@ def _directory(settings: Settings, vault: Vault) -> Handler:
         system=f"LDAP {wanted.uri}",
         batch_size=wanted.batch_size,
         work_s_max=wanted.call_s_max,
+        adopted=lambda numbers: _adopted(database, "directory", numbers),
     )
 
 
@@ -146,7 +149,13 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:
-    return moodle.MoodleHandler(moodle_site(settings, database), settings.moodle.site())
+    return moodle.MoodleHandler(
+        moodle_site(settings, database),
+        settings.moodle.site(),
+        adopted=lambda numbers: {
+            number: moodle.Adopted.of(user) for number, user in _adopted(database, "moodle", numbers).items()
+        },
+    )
 
 
 def _timetable(settings: Settings) -> Handler:
@@ -174,3 +183,9 @@ def _timetable(settings: Settings) -> Handler:
         work_s_max=wanted.call_s_max,
         recheck_s=wanted.recheck_s,
     )
+
+
+def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:
+    """What was there before Sésame, and was found to be these students'."""
+    with database.read() as connection:
+        return adoptions.objects_of(connection, target, numbers)

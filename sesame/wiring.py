@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from consumers.directory import Directory
+from consumers.mailbox import Mailboxes
+from consumers.moodle import MoodlePort
 from consumers.propagation import Objectives, Propagation, Said
 from consumers.registry import Registry
 from pipeline.effects import Effects
@@ -248,13 +250,29 @@ class Application:
             client, wanted.probe_login, lambda: wanted.secret("probe_password").get_secret_value()
         )
 
-    def directory(self) -> Directory:
+    def directory(self, *, read_only: bool = False) -> Directory:
         """The directory itself, for what concerns everybody in it; the caller disconnects it.
 
         Raises:
             SettingsError: a secret is missing.
         """
-        return targets.ldap_directory(self.settings)
+        return targets.ldap_directory(self.settings, read_only=read_only)
+
+    def mailboxes(self, *, read_only: bool = False) -> Mailboxes:
+        """The mail server itself, likewise.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.dovecot_mailboxes(self.settings, read_only=read_only)
+
+    def moodle(self, *, read_only: bool = False) -> MoodlePort:
+        """The Moodle site itself, likewise; the caller shuts it.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.moodle_site(self.settings, self.database, read_only=read_only)
 
     @property
     def log_has_one_owner(self) -> bool:

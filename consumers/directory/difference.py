@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
-from consumers.directory.entry import OWNED, missing_classes
+from consumers.directory.entry import EVIDENCE, OWNED, missing_classes
 from consumers.directory.port import (
     ApplyResult,
     DesiredEntry,
@@ -37,7 +37,7 @@ itself by values instead."""
 
 def forbidden(desired: DesiredEntry, current: ObservedEntry) -> ApplyResult | None:
     """Why this entry must not be changed, or None."""
-    if desired.student_number not in current.student_numbers:
+    if desired.student_number not in current.student_numbers and not _adopts(desired, current):
         return Refused(
             "identity_collision",
             "the login is held by an entry that does not carry this student number: if it is the same "
@@ -51,6 +51,15 @@ def forbidden(desired: DesiredEntry, current: ObservedEntry) -> ApplyResult | No
     if current.version > desired.version:
         return Unsettled("superseded", "the entry shows a newer version of the account")
     return None
+
+
+def _adopts(desired: DesiredEntry, current: ObservedEntry) -> bool:
+    """Whether this very entry was adopted for the student, and is nobody else's meanwhile."""
+    return (
+        desired.adopted is not None
+        and desired.adopted.lower() == current.dn.lower()
+        and not current.student_numbers
+    )
 
 
 def new_attributes(desired: DesiredEntry) -> dict[str, tuple[str, ...]]:
@@ -74,6 +83,8 @@ def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Change]:
     for name, values in desired.attributes.items():
         if set(values) != set(current.attributes.get(name, ())):
             changes.append(("replace", name, values))
+    if not current.student_numbers:  # it is adopted, else `forbidden` has said no
+        changes.append(("add", "supannEtuId", (desired.student_number,)))
     if desired.version != current.version:
         changes.append(("replace", "sesameVersion", (str(desired.version),)))
     if desired.locked and not current.locked:
@@ -151,6 +162,7 @@ def observed(dn: str, raw: Raw) -> ObservedEntry:
         locked=LOCKED_FOR_GOOD in texts(raw, "pwdAccountLockedTime"),
         credential_ref=reference[0] if reference else None,
         password=_password(raw),
+        evidence={name: values for name in EVIDENCE if (values := texts(raw, name))},
     )
 
 

@@ -58,6 +58,14 @@ entry; `userPassword` only together with `sesameCredentialRef`; everything else 
 GROUPS = "groups"
 """What differs when the static groups are not those that are desired."""
 
+EVIDENCE = (
+    "supannCodeINE",
+    "supannOIDCDateDeNaissance",
+    "schacDateOfBirth",
+    "supannNomDeNaissance",
+)
+"""What other systems may have left on an entry that tells whose it is. Never written."""
+
 _HOLDS = (
     (Hold.TECHNICAL, "VerrouTechnique"),
     (Hold.ADMINISTRATIVE, "VerrouAdministratif"),
@@ -101,8 +109,10 @@ class Profile:
     cursus_pattern: str = r"^([LMDXB][0-9])(?![0-9])"
 
 
-def desired_entry(account: Account, profile: Profile, credential: Credential | None = None) -> DesiredEntry:
-    """What the directory must show for this account.
+def desired_entry(
+    account: Account, profile: Profile, credential: Credential | None = None, *, adopted: str | None = None
+) -> DesiredEntry:
+    """What the directory must show for this account. `adopted`: see `DesiredEntry`.
 
     A closed account keeps the password it has: a password written to a locked entry would unlock it (ppolicy
     takes a new password for an administrator's reset). It is written when access opens again.
@@ -120,6 +130,7 @@ def desired_entry(account: Account, profile: Profile, credential: Credential | N
         locked=closed,
         credential=None if closed else credential,
         groups=met,
+        adopted=adopted,
     )
 
 
@@ -134,6 +145,8 @@ def differences(desired: DesiredEntry, observed: ObservedEntry) -> tuple[str, ..
         names.add("objectClass")
     if desired.locked != observed.locked:
         names.add("pwdAccountLockedTime")
+    if not observed.student_numbers:
+        names.add("supannEtuId")
     if desired.version != observed.version:
         names.add("sesameVersion")
     if desired.credential is not None and desired.credential.ref != observed.credential_ref:

@@ -55,6 +55,10 @@ class Secrets(Protocol):
         """Erase these: the directory has them."""
 
 
+Adopted = Callable[[Sequence[str]], Mapping[str, str]]
+"""Says which entry (by DN) was adopted for each of these students, if one was."""
+
+
 class DirectoryHandler:
     """Brings the directory to each account's state; see `pipeline.target.Handler`.
 
@@ -66,6 +70,7 @@ class DirectoryHandler:
         batch_size: students in one call.
         work_s_max: no operation is begun after this; no further student is begun after a part of it, so that
             what was written can be read back, and the rest is tried again.
+        adopted: the entries that existed before, and whose they are.
         monotonic: seconds, for the limit above.
     """
 
@@ -80,6 +85,7 @@ class DirectoryHandler:
         system: str,
         batch_size: int = 20,
         work_s_max: float = 15.0,
+        adopted: Adopted = lambda _numbers: {},
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -89,6 +95,7 @@ class DirectoryHandler:
         self.batch_size = batch_size
         self._work_s_max = work_s_max
         self.call_s_max = work_s_max + directory.operation_s_max
+        self._adopted = adopted
         self._monotonic = monotonic
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
@@ -96,7 +103,8 @@ class DirectoryHandler:
         accounts = {task.account.student_number: task.account for task in tasks}
         shut = [number for number, account in accounts.items() if not account.access_open]
         unreadable: set[str] = set()
-        desired = {n: self._desired(account, unreadable) for n, account in accounts.items()}
+        adopted = self._adopted(list(accounts))
+        desired = {n: self._desired(account, adopted, unreadable) for n, account in accounts.items()}
         closed: Mapping[str, ApplyResult] = {}
         results: dict[str, ApplyResult] = {}
         try:
@@ -124,10 +132,12 @@ class DirectoryHandler:
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """What differs, by attribute; `entry`: there is none with this student number."""
-        observed = self._directory.read([account.student_number for account in accounts])
+        numbers = [account.student_number for account in accounts]
+        adopted = self._adopted(numbers)
+        observed = self._directory.read(numbers, adopted)
         return {
             account.student_number: _preview(
-                self._desired(account, set()), observed.get(account.student_number, ())
+                self._desired(account, adopted, set()), observed.get(account.student_number, ())
             )
             for account in accounts
         }
@@ -152,10 +162,10 @@ class DirectoryHandler:
         """Give the connections back."""
         self._directory.disconnect()
 
-    def _desired(self, account: Account, unreadable: set[str]) -> DesiredEntry:
-        ref = account.credential_ref
+    def _desired(self, account: Account, adopted: Mapping[str, str], unreadable: set[str]) -> DesiredEntry:
+        ref, mine = account.credential_ref, adopted.get(account.student_number)
         if ref is None:
-            return desired_entry(account, self._profile)
+            return desired_entry(account, self._profile, adopted=mine)
 
         def value() -> str | None:
             try:
@@ -165,7 +175,7 @@ class DirectoryHandler:
                 return None
             return None if hashed is None else user_password(hashed)
 
-        return desired_entry(account, self._profile, Credential(ref, value))
+        return desired_entry(account, self._profile, Credential(ref, value), adopted=mine)
 
     def _apply_in_time(self, desired: Sequence[DesiredEntry], results: dict[str, ApplyResult]) -> None:
         """Apply slice by slice into `results`, and leave the rest when the time is used up."""

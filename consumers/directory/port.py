@@ -43,6 +43,8 @@ class DesiredEntry:
         locked: whether nobody may log in as this entry.
         credential: None leaves the password as it is.
         groups: descriptions by cn of the groups that the person belongs to.
+        adopted: DN of the entry that was found to be this student's although it does not carry the student
+            number; None: there is none.
     """
 
     student_number: str
@@ -53,6 +55,7 @@ class DesiredEntry:
     locked: bool
     credential: Credential | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
+    adopted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class ObservedEntry:
         credential_ref: which credential its password was made from.
         groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
         password: what the server keeps of it; no part of what is compared.
+        evidence: attributes by which an entry's person is recognised; see `entry.EVIDENCE`.
     """
 
     dn: str
@@ -112,6 +116,7 @@ class ObservedEntry:
     credential_ref: str | None
     groups: tuple[str, ...] | None = None
     password: PasswordState = PasswordState()
+    evidence: Attributes = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +185,8 @@ class Directory(Protocol):
         """Bring each entry to what is desired and touch nothing else; one result per student number.
 
         An entry is created when its name is free. One that exists is changed only if it carries the student
-        number, and only if nobody changed it since it was read (else it is read again).
+        number or was explicitly adopted for it and carries none, which it then gets; and only if nobody
+        changed it since it was read (else it is read again).
         """
 
     def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
@@ -189,8 +195,14 @@ class Directory(Protocol):
         A student without an entry has no access to shut: `Applied(changed=False)`.
         """
 
-    def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
-        """The entries that carry each of these numbers: none, one, or, if somebody meddled, several."""
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        """The entries that carry each of these numbers: none, one, or, if somebody meddled, several.
+
+        `adopted` has DNs by number: such an entry is shown, if it carries no number, where none carries this
+        one.
+        """
 
     def dump(self) -> Iterator[ObservedEntry]:
         """Everybody in the branch, students or not, in pages: memory stays bounded."""

@@ -22,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from consumers.directory import difference
 from consumers.directory.answers import Answer, Busy, Code, Lost, judge, misconfigured
 from consumers.directory.difference import Change
-from consumers.directory.entry import OWNED
+from consumers.directory.entry import EVIDENCE, OWNED
 from consumers.directory.ldap import LdapClient, any_of, name_dn
 from consumers.directory.port import (
     Applied,
@@ -65,6 +65,7 @@ _READ = (
     "entryCSN",
     *OWNED,
 )
+_DUMPED = (*_READ, *EVIDENCE)
 
 
 _POLICY = ("pwdMaxAge", "pwdLockoutDuration", "pwdMaxFailure")
@@ -135,10 +136,16 @@ class LdapDirectory:
             found = self._read(batch)
             return {number: self._shut(found[number]) for number in batch}
 
-    def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `port.Directory.read`."""
         with self._client.within(_VERB_S_MAX):
-            found = self._read(student_numbers)
+            found = dict(self._read(student_numbers))
+            for number, dn in (adopted or {}).items():
+                entry = None if found.get(number) else self._readable(partial(self._by_dn, dn))
+                if entry is not None and not entry.student_numbers:
+                    found[number] = (entry,)
             return {number: tuple(map(self._with_groups, several)) for number, several in found.items()}
 
     def dump(self) -> Iterator[ObservedEntry]:
@@ -146,7 +153,7 @@ class LdapDirectory:
         try:
             groups = None if self._static is None else self._static.everybody()
             for answer, rows in self._client.pages(
-                self._branches.people, "(uid=*)", _READ, page_size=_PAGE_SIZE
+                self._branches.people, "(uid=*)", _DUMPED, page_size=_PAGE_SIZE
             ):
                 _expect_success(answer)
                 for each in (difference.observed(dn, raw) for dn, raw in rows):
@@ -256,7 +263,7 @@ class LdapDirectory:
                 "student_number_ambiguous",
                 "several entries carry this student number: remove it from those that are not theirs",
             )
-        current = found[0] if found else None
+        current = found[0] if found else self._adopted(desired)
         dn = name_dn("uid", desired.login, self._branches.people)
         by_values = False
         for _ in range(_CONFLICTS_MAX):
@@ -281,6 +288,9 @@ class LdapDirectory:
             by_values = by_values or (current is not None and current.revision == before.revision)
         return Unsettled("directory_conflict", "somebody else kept changing the entry")
 
+    def _adopted(self, desired: DesiredEntry) -> ObservedEntry | None:
+        return None if desired.adopted is None else self._by_dn(desired.adopted)
+
     def _modify(self, current: ObservedEntry, changes: list[Change], *, by_values: bool) -> Answer:
         if by_values:
             guarded = difference.guarded_by_values(changes, current)
@@ -301,7 +311,8 @@ class LdapDirectory:
         result = self._upsert(desired, found)
         if not isinstance(result, Applied):
             return result
-        dn = found[0].dn if found else name_dn("uid", desired.login, self._branches.people)
+        entry = found[0] if found else self._adopted(desired)
+        dn = name_dn("uid", desired.login, self._branches.people) if entry is None else entry.dn
         settled = static.settle(dn, desired.groups)
         if isinstance(settled, Refused):
             return settled

@@ -96,6 +96,12 @@ class DovecotMailboxes:
 
     def dump(self) -> Iterator[ObservedMailbox]:
         """Every enabled user of the directory, a page of mailboxes at a time."""
+        users = self.addresses()
+        while page := [Key(user) for user in islice(users, _PAGE)]:
+            yield from (r for r in self.read(page).values() if isinstance(r, ObservedMailbox))
+
+    def addresses(self) -> Iterator[str]:
+        """Every enabled user of the directory, in one answer."""
         listing = self._doveadm.call([Command("user", {"userMask": ["*"]})], self._deadline())[0]
         if listing.code == Exit.DATA:
             raise Misconfigured(
@@ -104,9 +110,8 @@ class DovecotMailboxes:
             )
         if listing.code not in (Exit.OK, Exit.NO_USER):
             raise TargetDown(_DIRECTORY_AWAY, unknown=False)
-        users = iter(listing.rows["userList"] if listing.code == Exit.OK else ())
-        while page := [Key(user) for user in islice(users, _PAGE) if user != self._probe_user]:
-            yield from (r for r in self.read(page).values() if isinstance(r, ObservedMailbox))
+        users = listing.rows["userList"] if listing.code == Exit.OK else ()
+        yield from (user for user in users if user != self._probe_user)
 
     def probe(self) -> None:
         """Look up the service account: through doveadm, and through the directory behind it."""

@@ -167,6 +167,10 @@ class Mailboxes(Protocol):
     def dump(self) -> Iterator[ObservedMailbox]:
         """Observe every mailbox, a page at a time."""
 
+    def addresses(self) -> Iterator[str]:
+        """As `dump`, but no mailbox is opened: the addresses of all that the server finds, the probe's left
+        out."""
+
     def probe(self) -> None:
         """Look up a service account, through the same directory as a student's."""
 
@@ -177,8 +181,9 @@ class Mailboxes(Protocol):
 class Intent(Protocol):
     """An earlier intent to send the welcome message.
 
-    `state` is `intended` (unknown whether it was sent), `sent`, or `undecided` (it cannot be known, and it is
-    not sent again); `uidvalidity` and `uidnext` are the inbox's, read just before the intent was recorded.
+    `state` is `intended` (unknown whether it was sent), `sent`, `undecided` (it cannot be known, and it is
+    not sent again) or `waived` (the mailbox is older than Sésame); `uidvalidity` and `uidnext` are the
+    inbox's, read just before the intent was recorded.
     """
 
     @property

@@ -70,7 +70,7 @@ class Posting:
         for account, seen in students:
             number = account.student_number
             earlier = self._journal.intend(number, self.message_id(account), seen.uidvalidity, seen.uidnext)
-            if earlier is not None and earlier.state == "sent":
+            if earlier is not None and earlier.state in ("sent", "waived"):
                 decisions[number] = Post()
             elif earlier is not None and earlier.state == "undecided":
                 decisions[number] = Post(note=NOT_SENT_AGAIN)

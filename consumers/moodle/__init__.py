@@ -16,10 +16,11 @@ wanted, with its remedy.
 
 from consumers.moodle.causes import Cause, Fault, Kind
 from consumers.moodle.handler import MoodleHandler, moodle_handler, moodle_site
-from consumers.moodle.port import Cohort, MoodlePort, Seen, SiteLock, User, Wanted
+from consumers.moodle.port import Adopted, Cohort, MoodlePort, Seen, SiteLock, User, Wanted
 from consumers.moodle.settings import MoodleSettings
 
 __all__ = [
+    "Adopted",
     "Cause",
     "Cohort",
     "Fault",

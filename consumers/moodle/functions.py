@@ -100,7 +100,15 @@ class MoodleFunctions:
 
     def users_with_auth(self, auth: str) -> Iterator[User]:
         """`core_user_get_users` by authentication method, parsed while it arrives."""
-        criteria = {"criteria": [{"key": "auth", "value": auth}]}
+        yield from self._users_where("auth", auth)
+
+    def everybody(self) -> Iterator[User]:
+        """`core_user_get_users` by a mail address of whatever kind: everybody who is not deleted, suspended
+        users too. Moodle has no call that lists users, nor one that gives them in pages."""
+        yield from self._users_where("email", "%")
+
+    def _users_where(self, key: str, value: str) -> Iterator[User]:
+        criteria = {"criteria": [{"key": key, "value": value}]}
         with self._rest.stream(GET_USERS, criteria) as pieces:
             for row in members(pieces, "users"):
                 with _expected_shape():

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from consumers.moodle.causes import Cause, Fault, Kind
 from consumers.moodle.deadline import Deadline
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
-from consumers.moodle.port import MoodlePort, Result, SiteLock, Wanted
+from consumers.moodle.port import Adopted, MoodlePort, Result, SiteLock, Wanted
 from consumers.moodle.preview import preview_of
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.site import MoodleSite
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
+
+AdoptedUsers = Callable[[Sequence[str]], Mapping[str, Adopted]]
+"""Says which user was adopted for each of these students, if one was."""
 
 
 class MoodleHandler:
@@ -27,6 +31,7 @@ class MoodleHandler:
         port: MoodlePort,
         settings: MoodleSettings,
         *,
+        adopted: AdoptedUsers = lambda _numbers: {},
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Call nothing yet.
@@ -34,10 +39,12 @@ class MoodleHandler:
         Args:
             port: the site.
             settings: limits, and which fields are owned.
+            adopted: the users that existed before, and whose they are.
             clock: monotonic seconds.
         """
         self._port = port
         self._settings = settings
+        self._adopted = adopted
         self._clock = clock
         self._owned = owned_fields(settings)
         self.batch_size = settings.user_batch
@@ -59,12 +66,13 @@ class MoodleHandler:
         shut = self._close([task for task in tasks if not task.account.access_open], deadline)
         faults: dict[str, Fault] = {}
         wanted: list[Wanted] = []
+        adopted = self._adopted([task.account.student_number for task in tasks])
         for task in tasks:
             intent = wanted_of(task.account, self._settings, compare=task.compare)
             if isinstance(intent, Fault):
                 faults[task.account.student_number] = intent
             else:
-                wanted.append(intent)
+                wanted.append(replace(intent, adopted=adopted.get(intent.idnumber)))
         results = self._port.apply(wanted, deadline) if wanted else {}
         outcomes: dict[str, HandlerOutcome] = {}
         for task in tasks:
@@ -79,7 +87,8 @@ class MoodleHandler:
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """What differs: a user's fields, by Moodle's names, and cohorts to join (`+`) and to leave (`-`)."""
-        seen = self._port.read([account.student_number for account in accounts], self.deadline())
+        numbers = [account.student_number for account in accounts]
+        seen = self._port.read(numbers, self.deadline(), self._adopted(numbers))
         return {
             account.student_number: preview_of(
                 wanted_of(account, self._settings), seen[account.student_number]

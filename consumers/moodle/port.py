@@ -42,6 +42,20 @@ class Cohort:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A user that existed before: its id, and its idnumber when it was adopted."""
+
+    id: int
+    idnumber: str
+
+    @classmethod
+    def of(cls, text: str) -> Adopted:
+        """From the form in which it is kept: the id; then, if there was an idnumber, a blank and that."""
+        id_, _, idnumber = text.partition(" ")
+        return cls(int(id_), idnumber)
+
+
 @dataclass(frozen=True)
 class Wanted:
     """The desired state of one student.
@@ -53,6 +67,8 @@ class Wanted:
         suspended: access is shut.
         cohorts: idnumber to name of the cohorts to belong to; out of every other managed one.
         create: create the user when absent. A student without access who is unknown to Moodle stays unknown.
+        adopted: the user that was adopted for this student although it does not carry the number; with
+            another idnumber than it had then, it is somebody else's meanwhile. None: there is none.
         compare: an earlier outcome is unknown, or another process may have written: use nothing remembered.
     """
 
@@ -62,6 +78,7 @@ class Wanted:
     cohorts: Mapping[str, str]
     create: bool = True
     compare: bool = False
+    adopted: Adopted | None = None
 
 
 @dataclass(frozen=True)
@@ -130,13 +147,18 @@ class MoodlePort(Protocol):
     def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """Suspend the users of these students and do nothing else; returns those whose access was open."""
 
-    def read(self, idnumbers: Sequence[str], deadline: Deadline) -> Mapping[str, Seen]:
-        """Observe these students, absent ones included."""
+    def read(
+        self, idnumbers: Sequence[str], deadline: Deadline, adopted: Mapping[str, Adopted] | None = None
+    ) -> Mapping[str, Seen]:
+        """Observe these students, absent ones included; the user `adopted` where nobody has the idnumber."""
 
-    def dump(self) -> Iterator[Seen]:
+    def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
         """Observe everybody whose users have the pipeline's authentication method and an idnumber.
 
         The answer is parsed while it arrives, so memory does not grow with the number of users.
+
+        Args:
+            strangers: everybody else too, whatever their authentication method and idnumber; without cohorts.
         """
 
     def probe(self, deadline: Deadline) -> None:

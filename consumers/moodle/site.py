@@ -19,7 +19,7 @@ from consumers.moodle.deadline import Deadline
 from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
-from consumers.moodle.port import Result, Seen, SiteLock, User, Wanted
+from consumers.moodle.port import Adopted, Result, Seen, SiteLock, User, Wanted
 from consumers.moodle.rest import RestClient
 from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
@@ -96,16 +96,27 @@ class MoodleSite:
             report = self._users.suspend(open_, deadline)
         return frozenset(user.idnumber for user, _ in report.accepted)
 
-    def read(self, idnumbers: Sequence[str], deadline: Deadline) -> Mapping[str, Seen]:
+    def read(
+        self, idnumbers: Sequence[str], deadline: Deadline, adopted: Mapping[str, Adopted] | None = None
+    ) -> Mapping[str, Seen]:
         """See `MoodlePort.read`. Memberships are those of managed cohorts."""
-        works = [Work(Wanted(each, {}, suspended=False, cohorts={}, create=False)) for each in idnumbers]
+        users = adopted or {}
+        works = [
+            Work(Wanted(each, {}, suspended=False, cohorts={}, create=False, adopted=users.get(each)))
+            for each in idnumbers
+        ]
         with self._doubting(deadline):
             self._rights.ensure(deadline)
             self._observe(works, deadline, anew=True)
         return {work.wanted.idnumber: _seen(work) for work in works}
 
-    def dump(self) -> Iterator[Seen]:
+    def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
         """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
+        if strangers:
+            with self._doubting(deadline := Deadline.after(self._settings.call_s_max, self._clock)):
+                self._rights.ensure(deadline)
+                yield from (Seen(user.idnumber, (user,)) for user in self._functions.everybody())
+            return
         deadline = Deadline.after(self._settings.call_s_max, self._clock)
         with self._doubting(deadline):
             self._rights.ensure(deadline)

@@ -12,7 +12,7 @@ from consumers.moodle.causes import Cause, Fault
 from consumers.moodle.deadline import Deadline
 from consumers.moodle.errors import Broken, CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import User
+from consumers.moodle.port import Adopted, User
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured
@@ -46,10 +46,24 @@ class Users:
     def observe(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Look at the users of these students."""
         users = self.read([work.wanted.idnumber for work in works], deadline)
+        adopted = [work for work in works if work.wanted.adopted and not users[work.wanted.idnumber]]
+        users |= self._adopted(adopted, deadline)
         for work in works:
             work.users = users[work.wanted.idnumber]
             if len(work.users) > 1:
                 work.user_fault = Fault(Cause.DUPLICATE_IDNUMBER)
+
+    def _adopted(self, works: Sequence[Work], deadline: Deadline) -> dict[str, tuple[User, ...]]:
+        """The users adopted for these students, unless they are somebody else's meanwhile."""
+        wanted = {work.wanted.adopted.id: work for work in works if work.wanted.adopted is not None}
+        if not wanted:
+            return {}
+        found = self._functions.users_by("id", [str(id_) for id_ in wanted], deadline)
+        return {
+            work.wanted.idnumber: (user,)
+            for user in found
+            if (work := wanted[user.id]).wanted.adopted == Adopted(user.id, user.idnumber)
+        }
 
     def write(self, works: Sequence[Work], deadline: Deadline) -> None:
         """Create who is absent and update what differs; faults are left in the works."""

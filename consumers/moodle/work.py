@@ -67,6 +67,8 @@ class Work:
         differing: dict[str, str | int] = {
             name: value for name, value in self.wanted.fields.items() if getattr(self.user, name) != value
         }
+        if self.user.idnumber != self.wanted.idnumber:  # the user is adopted
+            differing["idnumber"] = self.wanted.idnumber
         if self.user.suspended != self.wanted.suspended:
             differing["suspended"] = int(self.wanted.suspended)
         return differing

@@ -112,7 +112,7 @@ class Minter:
 
     def _names(self, person: KnownPerson, previous: Account | None, ledger: SqlLedger) -> Names:
         """The account's names. Nobody has seen those of an account that was never activated: until then they
-        are what the ledger says, where an operator may have linked an entry of the directory to this number.
+        are what the ledger says: an entry of the directory, or a user, may have been found to be theirs.
         """
         shown, number = shown_person(person, self._settings), person.student_number
         if previous is None:
@@ -120,7 +120,7 @@ class Minter:
         names = Names(previous.login, previous.mail, previous.principal)
         if previous.activated_at is None:
             held = mint(shown, number, self._settings, ledger)
-            if held.login != names.login:
+            if held.login != names.login or names.mail not in ledger.all_of(number, MAIL):
                 return held
         return renamed(names, previous.person, shown, number, self._settings, ledger)
 

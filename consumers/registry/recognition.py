@@ -64,6 +64,11 @@ def recognised(before: Identity, after: Identity, ine: str | None, ine_after: st
     return sum(agreeing) >= AGREEING_MIN
 
 
+def recognisable(identity: Identity, names: Iterable[str]) -> bool:
+    """Whether any of these names, given or family, may be one of this person's."""
+    return _agree(_all_names(identity), names)
+
+
 def _all_names(identity: Identity) -> tuple[str | None, ...]:
     return (identity.birth_name, identity.usage_name, identity.given_name, identity.preferred_given_name)
 

@@ -23,6 +23,22 @@ def by_stage(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
+def active_logins(connection: Connection, student_numbers: Sequence[str]) -> dict[str, str]:
+    """The logins of these students' accounts, of those that were activated."""
+    rows = connection.execute(
+        select(a.c.student_number, a.c.login).where(
+            a.c.student_number.in_(student_numbers), a.c.activated_at.is_not(None)
+        )
+    )
+    return {row.student_number: row.login for row in rows}
+
+
+def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]:
+    """Login to student number, of the accounts that have one of these."""
+    rows = connection.execute(select(a.c.login, a.c.student_number).where(a.c.login.in_(logins)))
+    return {row.login: row.student_number for row in rows}
+
+
 def version_of(connection: Connection, student_number: str) -> int | None:
     """The newest account's version, even if its document cannot be read; None: there is no account."""
     return connection.execute(

@@ -6,16 +6,34 @@ them. The directory's unique overlay stands behind it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, case, exists, select, tuple_, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import ledger, people
 
 MINTED = "minted"
 DIRECTORY = "directory"
+MOODLE = "moodle"
+MAILBOX = "mailbox"
+RETIRED = "retired"
+"""Origin of a name that was minted for a student who turned out to have one: nobody has seen it, nobody is
+ever given it, and it is no alias of theirs."""
+
+SEEN = (DIRECTORY, MOODLE, MAILBOX)
+"""Origins of names that somebody had before Sésame gave any."""
+
+_STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)
 _TICK_S = 1e-5  # names that are reserved one after another keep their order
+
+
+class Holder(NamedTuple):
+    """Who holds a name, and where that was found; None: nobody who is a student."""
+
+    student_number: str | None
+    origin: str
 
 
 class SqlLedger:
@@ -32,12 +50,12 @@ class SqlLedger:
         self._now = now
 
     def held_by(self, student_number: str) -> Mapping[str, str]:
-        """Kind to value: the name of each kind that the directory showed as this student's, else the first
-        one that was minted."""
+        """Kind to value: the name of each kind that a target showed as this student's (the directory before
+        the others), else the first one that was minted."""
         rows = self._connection.execute(
             select(ledger.c.kind, ledger.c.value)
-            .where(ledger.c.student_number == student_number)
-            .order_by(ledger.c.origin == DIRECTORY, ledger.c.recorded_at.desc(), ledger.c.value.desc())
+            .where(ledger.c.student_number == student_number, ledger.c.origin != RETIRED)
+            .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
         )
         return {row.kind: row.value for row in rows}  # the one that goes first comes last, and stays
 
@@ -47,6 +65,7 @@ class SqlLedger:
             self._connection.scalars(
                 select(ledger.c.value)
                 .where(ledger.c.student_number == student_number, ledger.c.kind == kind)
+                .where(ledger.c.origin != RETIRED)
                 .order_by(ledger.c.recorded_at, ledger.c.value)
             )
         )
@@ -81,14 +100,99 @@ class SqlLedger:
         self._now += _TICK_S
         return self._take(kind, value, holder, origin) or self._adopt(kind, value, holder)
 
+    def take_note(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
+        """Record a name that is in use, if it is in nobody's hands yet; return whether it was in nobody's."""
+        self._now += _TICK_S
+        statement = self._database.insert(ledger).values(
+            kind=kind, value=value.lower(), student_number=holder, origin=origin, recorded_at=self._now
+        )
+        statement = statement.on_conflict_do_nothing(index_elements=[ledger.c.kind, ledger.c.value])
+        return bool(self._connection.execute(statement).rowcount)
+
+    def hand_over(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
+        """Give a name to whom it turned out to be in use by, from a student for whom it was minted and who
+        has not activated the account; what else was minted for them is put out of use too.
+
+        Returns:
+            False if it is not so: nothing is changed.
+        """
+        mine = ledger.alias()
+        asked = exists().where(
+            people.c.student_number == mine.c.student_number, people.c.activated_at.is_not(None)
+        )
+        previous = self._connection.execute(
+            select(mine.c.student_number).where(
+                mine.c.kind == kind,
+                mine.c.value == value.lower(),
+                mine.c.origin.in_((MINTED, RETIRED)),
+                ~asked,
+            )
+        ).scalar_one_or_none()
+        if previous is None or previous == holder:
+            return False
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.student_number == previous, ledger.c.origin == MINTED)
+            .values(origin=RETIRED)
+        )
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value.lower())
+            .values(student_number=holder, origin=origin)
+        )
+        return True
+
+    def retire_minted(self, student_numbers: Collection[str]) -> None:
+        """Put out of use what was minted for students who turned out to have a login. Those who have
+        activated the account keep what they were given: somebody has seen it."""
+        seen, activated = ledger.alias(), people.alias()
+        had_one = exists().where(
+            seen.c.student_number == ledger.c.student_number,
+            seen.c.kind == "login",
+            seen.c.origin.in_(SEEN),
+        )
+        asked = exists().where(
+            activated.c.student_number == ledger.c.student_number, activated.c.activated_at.is_not(None)
+        )
+        minted_one = select(ledger.c.student_number).where(
+            ledger.c.student_number.in_(student_numbers), ledger.c.kind == "login", ledger.c.origin == MINTED
+        )
+        numbers = list(self._connection.scalars(minted_one.where(had_one, ~asked)))
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.student_number.in_(numbers), ledger.c.origin == MINTED)
+            .values(origin=RETIRED)
+        )
+
+    def names_of(self, student_numbers: Collection[str]) -> dict[str, dict[str, str]]:
+        """As `held_by`, of many students at once."""
+        rows = self._connection.execute(
+            select(ledger.c.student_number, ledger.c.kind, ledger.c.value)
+            .where(ledger.c.student_number.in_(student_numbers), ledger.c.origin != RETIRED)
+            .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
+        )
+        found: dict[str, dict[str, str]] = {}
+        for number, kind, value in rows:
+            found.setdefault(number, {})[kind] = value
+        return found
+
+    def holders(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Holder]:
+        """Who holds these names (kind, value in lower case), of those that are held."""
+        rows = self._connection.execute(
+            select(ledger.c.kind, ledger.c.value, ledger.c.student_number, ledger.c.origin).where(
+                tuple_(ledger.c.kind, ledger.c.value).in_(names)
+            )
+        )
+        return {(row.kind, row.value): Holder(row.student_number, row.origin) for row in rows}
+
     def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
-        """Let a name that was seen in the directory as no student's be this student's, whose number its entry
+        """Let a name that was seen in a target as no student's be this student's, whose number its entry
         carries now; not once they have activated an account, whose names stay."""
         activated = exists().where(people.c.student_number == holder, people.c.activated_at.is_not(None))
         done = self._connection.execute(
             update(ledger)
             .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.student_number.is_(None))
-            .where(ledger.c.origin == DIRECTORY, ~activated)
+            .where(ledger.c.origin.in_(SEEN), ~activated)
             .values(student_number=holder, recorded_at=self._now)
         )
         return bool(done.rowcount)
@@ -106,4 +210,15 @@ class SqlLedger:
         statement = statement.on_conflict_do_nothing(index_elements=[ledger.c.kind, ledger.c.value])
         if self._connection.execute(statement).rowcount:
             return True
-        return self._holder(kind, value) == (holder or "")
+        if self._holder(kind, value) != (holder or ""):
+            return False
+        if origin == MINTED:  # the very name that was retired is made again
+            self._set_origin(kind, value, RETIRED, MINTED)
+        return True
+
+    def _set_origin(self, kind: str, value: str, before: str, after: str) -> None:
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == before)
+            .values(origin=after)
+        )

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
@@ -112,6 +112,20 @@ class People:
         query = select(people).where(people.c.student_number == student_number)
         row = connection.execute(query).one_or_none()
         return None if row is None else _person(row)
+
+    def known_among(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, KnownPerson]:
+        """Those of these students (at most some hundreds) who are known."""
+        rows = connection.execute(select(people).where(people.c.student_number.in_(student_numbers)))
+        return {row.student_number: _person(row) for row in rows}
+
+    def with_fingerprints(
+        self, connection: Connection, prints: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], str]:
+        """Who has taken each of these fingerprints (kind and value), of those that are taken."""
+        rows = connection.execute(
+            select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
+        )
+        return {(row.kind, row.value): row.student_number for row in rows}
 
     def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
         """Those whom an operator found to be this very person."""

@@ -98,6 +98,30 @@ identity_doubts = Table(
     Column("decided_at", Float),  # when the operator decided: the newest decision holds
 )
 
+adoptions = Table(
+    "adoptions",
+    metadata,
+    Column("target", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("object", String(512), nullable=False),  # in the target's own words: DN, user id, address
+    Column("evidence", String(32), nullable=False),  # student_number | ine | login | mail | operator
+    Column("adopted_at", Float, nullable=False),
+)
+
+adoption_questions = Table(
+    "adoption_questions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # a digest of what is asked: one question, one row
+    Column("target", String(64), nullable=False),
+    Column("object", String(512), nullable=False),
+    Column("student_number", String(32), index=True),  # None: whose it is, nobody can say
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False, index=True),  # open | linked | separate | gone
+    Column("raised_at", Float, nullable=False),
+    Column("decided_at", Float),
+    Index("ix_adoption_questions_target_object", "target", "object"),
+)
+
 pending_facts = Table(
     "pending_facts",
     metadata,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
+from pipeline.store import adoptions
 from pipeline.store.database import Database
 from pipeline.store.tables import welcome_messages as w
+
+WAIVED = "waived"
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,18 @@ class Intent:
     Attributes:
         message_id: its Message-ID (RFC 5322), angle brackets included.
         uidvalidity, uidnext: the inbox's, read just before the intent was recorded (RFC 9051).
-        state: `intended` (unknown whether it was sent), `sent`, or `undecided` (it cannot be known, and it
-            is not sent again).
+        state: `intended` (unknown whether it was sent), `sent`, `undecided` (it cannot be known, and it is
+            not sent again), or `waived` (the mailbox is older than Sésame: nobody is welcomed to it).
     """
 
     message_id: str
     uidvalidity: int
     uidnext: int
     state: str
+
+
+def _was_there(connection: Connection, student_number: str) -> bool:
+    return bool(adoptions.objects_of(connection, "mailbox", [student_number]))
 
 
 class WelcomeMessages:
@@ -41,6 +48,8 @@ class WelcomeMessages:
             row = connection.execute(select(w).where(w.c.student_number == student_number)).one_or_none()
             if row is not None:
                 return Intent(row.message_id, row.uidvalidity, row.uidnext, row.state)
+            if _was_there(connection, student_number):
+                return Intent(message_id, uidvalidity, uidnext, WAIVED)
             connection.execute(
                 self._database.insert(w).values(
                     student_number=student_number,
@@ -57,6 +66,8 @@ class WelcomeMessages:
         """What is recorded of a student's message, if anything is."""
         with self._database.read() as connection:
             row = connection.execute(select(w).where(w.c.student_number == student_number)).one_or_none()
+            if row is None and _was_there(connection, student_number):
+                return Intent("", 0, 0, WAIVED)
         return Intent(row.message_id, row.uidvalidity, row.uidnext, row.state) if row is not None else None
 
     def sent(self, student_number: str) -> None:

@@ -6,6 +6,7 @@ from typing import Final
 
 COMMANDS: Final[dict[str, str]] = {
     "activate": "sesame.cli.activate:activate",
+    "adopt": "sesame.cli.adopt:adopt",
     "consume": "sesame.cli.consume:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "diagnose": "sesame.cli.diagnose:diagnose",

@@ -46,6 +46,8 @@ def parse(arguments: list[str]) -> None:
     context = click.Context(command, info_name="sesame", **command.context_settings)
     while isinstance(command, click.Group):
         _options, rest, _order = command.make_parser(context).parse_args(arguments)
+        if not rest and command.invoke_without_command:  # `sesame adopt` is a command itself
+            return
         assert rest, f"`{' '.join(arguments)}` ends at a group of commands"
         _name, below, arguments = command.resolve_command(context, rest)
         assert below is not None

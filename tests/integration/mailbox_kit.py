@@ -96,6 +96,9 @@ class Dying:
     def dump(self) -> Iterator[ObservedMailbox]:
         return self.inner.dump()
 
+    def addresses(self) -> Iterator[str]:
+        return self.inner.addresses()
+
     def probe(self) -> None:
         self.inner.probe()
 

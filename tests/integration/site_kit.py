@@ -53,10 +53,10 @@ class Site(Application):
         self.held[target] = Target(target)
         return self.held[target]
 
-    def directory(self) -> Directory:
+    def directory(self, *, read_only: bool = False) -> Directory:
         if "directory" in self._in_memory:
             raise TargetDown("there is no directory to look for others' names in")
-        return super().directory()
+        return super().directory(read_only=read_only)
 
     # --- facts in -------------------------------------------------------------------------------------
 

@@ -73,7 +73,9 @@ class InMemory:
         self.calls.append(("close", len(batch)))
         return {number: Applied(changed=False) for number in batch}
 
-    def read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         self.calls.append(("read", len(student_numbers)))
         return {
             n: (self.entries[n],) if n in self.entries and n not in self.forgets else ()

@@ -1,0 +1,233 @@
+"""Adopting a population on real slapd and Dovecot servers and the Moodle stand-in: what is found, how fast.
+
+    python -m bench.adopt_population --entries 20000 --conflicts 50
+
+Every planted conflict must be found, and nothing else must be asked; not a byte of a target may change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from bench.population import Expected, Population, population
+from pipeline.store import migrate
+from pipeline.store.database import Database
+from pipeline.store.ledger import MINTED, SqlLedger
+from sandbox.demo.machine import sesame_program
+from sandbox.demo.program import PARTLY, environment
+from sandbox.demo.sweep_directory import search
+from sandbox.demo.world import World
+from sandbox.moodle.storage import insert_user, new_user
+from sandbox.process import find_program, wait_until
+from sandbox.slapd import Slapd
+
+ROLES = ("directory", "mailbox", "moodle")
+_PATIENCE_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One `sesame adopt`: its exit code, what it said, how long it took, and its peak memory."""
+
+    code: int
+    document: Mapping[str, Any]
+    seconds: float
+    peak_mib: float
+
+
+@contextmanager
+def inhabited(records: Path, made: Population) -> Iterator[World]:
+    """Servers in which this population lives, only observed, with `sesame run` and the registrar's file."""
+    with World(records) as world:
+        world.start()
+        load_directory(world.slapd, made)
+        world.moodle.stop()
+        load_moodle(world.moodle.data_file, made)
+        world.start_server("moodle")
+        modes(world, dict.fromkeys(ROLES, "observe"))
+        world.sesame.run("vault", "init")
+        world.sesame.run("migrate")
+        with closing(Database(f"sqlite:///{world.private / 'data' / 'sesame.db'}")) as database:
+            migrate.check(database)
+            hold_names(database, made)
+        world.start_pipeline()
+        file = world.private / "registrar.csv"
+        write_rows(file, made)
+        world.sesame.run("import", file, "--json")
+        accounts = len(made.rows)
+        wait_until(lambda: int(world.sesame.overview()["accounts"]) >= accounts, "every account", _PATIENCE_S)
+        yield world
+
+
+def load_directory(slapd: Slapd, made: Population) -> None:
+    """Load the entries offline; slapadd, unlike the server, lets two of them share what is unique."""
+    slapd.stop()
+    argv = [find_program("slapd", "slapd"), "-T", "add", "-q", "-f", slapd.folder / "conf" / "slapd.conf"]
+    owner = (slapd.folder / "data").owner() if os.geteuid() == 0 else None
+    done = subprocess.run(
+        [str(word) for word in argv],
+        input="".join(made.ldif(slapd.people_dn)).encode(),
+        capture_output=True,
+        check=False,
+        cwd=slapd.folder,
+        user=owner,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.decode(errors="replace"))
+    slapd.start()
+
+
+def load_moodle(data_file: Path, made: Population) -> None:
+    """Write the users into the database of a site that does not run."""
+    with closing(sqlite3.connect(data_file)) as db, db:
+        for user in made.users.values():
+            row = new_user(
+                username=user.username,
+                firstname=user.given,
+                lastname=user.family,
+                email=user.email,
+                idnumber=user.idnumber,
+                auth=user.auth,
+            )
+            insert_user(db, row)
+
+
+def hold_names(database: Database, made: Population) -> None:
+    """Let the registry have given some students logins that are others'."""
+    with database.write() as connection:
+        ledger = SqlLedger(connection, database, database.now(connection))
+        for login, student in made.minted.items():
+            ledger.take_note("login", login, holder=student, origin=MINTED)
+
+
+def write_rows(file: Path, made: Population) -> None:
+    """Write the registrar's file."""
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(made.rows[0]), delimiter=";", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(made.rows)
+
+
+def modes(world: World, wanted: Mapping[str, str]) -> None:
+    """Set the modes of targets; `sesame run` takes them at its next start."""
+    lines = [
+        line
+        for line in world.settings_file.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("mode = ")
+    ]
+    for target, mode in wanted.items():
+        lines.insert(lines.index(f"[{target}]") + 1, f'mode = "{mode}"')
+    world.settings_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def adopt(world: World, *words: str | Path) -> Run:
+    """Run `sesame adopt`, and measure it."""
+    argv = [sesame_program(), "--config", world.settings_file, "adopt", *words, "--json"]
+    begun = time.perf_counter()
+    with subprocess.Popen(
+        [str(word) for word in argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        cwd=world.private,
+    ) as process:
+        assert process.stdout is not None
+        out = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.stderr is not None
+        err = process.stderr.read()
+    if process.returncode not in (0, PARTLY):
+        raise RuntimeError(err.decode(errors="replace"))
+    seconds = time.perf_counter() - begun
+    return Run(process.returncode, json.loads(out), seconds, usage.ru_maxrss / 1024)
+
+
+def asked(world: World) -> Counter[Expected]:
+    """What waits for an operator now."""
+    found = world.sesame.run("adopt", "questions", "--json").json()
+    return Counter((each["target"], each["kind"], each["student_number"] or "") for each in found)
+
+
+def reported(report: Path) -> Counter[Expected]:
+    """What a report says that an operator has to decide."""
+    with report.open(encoding="utf-8-sig", newline="") as stream:
+        rows = csv.DictReader(stream, delimiter=";")
+        return Counter((row["target"], row["kind"], row["student"]) for row in rows if row["question"])
+
+
+def bytes_of(world: World) -> dict[str, str]:
+    """A digest of all that each target holds. Left out: the probe's entry, and Dovecot's own indexes."""
+    slapd = world.slapd
+    people = search(slapd, slapd.people_dn, f"(!(uid={slapd.probe_uid}))", "*", "+")
+    groups = search(slapd, slapd.groups_dn, "(objectClass=*)", "*", "+")
+    with closing(sqlite3.connect(f"file:{world.moodle.data_file}?mode=ro", uri=True)) as db:
+        moodle = "\n".join(db.iterdump())
+    root = world.dovecot.folder / "mail"
+    mail = sorted(
+        f"{path.relative_to(root)} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in root.rglob("*")
+        if path.is_file() and not path.name.startswith("dovecot")
+    )
+    texts = {"directory": people + groups, "moodle": moodle, "mailbox": "\n".join(mail)}
+    return {target: hashlib.sha256(text.encode()).hexdigest() for target, text in texts.items()}
+
+
+def main() -> None:
+    """Measure, and fail if anything is missed, or asked without a reason."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--entries", type=int, default=20_000)
+    parser.add_argument("--conflicts", type=int, default=50)
+    options = parser.parse_args()
+    made = population(options.entries, options.conflicts)
+    expected = Counter(made.expected)
+    with TemporaryDirectory() as records, inhabited(Path(records), made) as world:
+        before = bytes_of(world)
+        report = world.private / "report.csv"
+        dry = adopt(world, "--dry-run", "--report", report)
+        _say("dry run", dry)
+        found = reported(report)
+        real = adopt(world)
+        _say("adoption", real)
+        again = adopt(world)
+        _say("again", again)
+        kept = asked(world)
+        unchanged = bytes_of(world) == before
+    document = {
+        "entries": len(made.entries),
+        "users": len(made.users),
+        "planted": sum(expected.values()),
+        "missed": [list(each) for each in (expected - found)],
+        "false": [list(each) for each in (found - expected)],
+        "questions_kept": kept == expected,
+        "targets_byte_equal": unchanged,
+        "kinds": real.document["questions"],
+        "seconds": {"dry_run": dry.seconds, "adoption": real.seconds, "again": again.seconds},
+        "peak_mib": max(dry.peak_mib, real.peak_mib, again.peak_mib),
+    }
+    print(json.dumps(document, indent=2))
+    sound = found == expected == kept and unchanged and again.document["written"]["names"] == 0
+    sys.exit(0 if sound else 1)
+
+
+def _say(what: str, run: Run) -> None:
+    print(f"{what}: {run.seconds:.1f} s, {run.peak_mib:.0f} MiB, {json.dumps(run.document)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

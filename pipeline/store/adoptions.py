@@ -1,0 +1,216 @@
+"""What existed in the targets before Sésame: what was found to be whose, and what an operator is asked.
+
+A question is known by what is asked: a target's object, a student and a kind. So it is asked once, and what
+was decided is remembered for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, RowMapping, func, select, update
+
+from pipeline.store.database import Database
+from pipeline.store.tables import accounts, ledger
+from pipeline.store.tables import adoption_questions as q
+from pipeline.store.tables import adoptions as a
+
+
+class Answer(StrEnum):
+    """How a question stands."""
+
+    OPEN = "open"  # waits for an operator
+    LINKED = "linked"  # decided: the object is this student's, as it is
+    SEPARATE = "separate"  # decided: it is somebody else's
+    GONE = "gone"  # the conflict was mended where it was; it may come again
+
+
+DECIDED = frozenset({Answer.LINKED, Answer.SEPARATE})
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An object that existed, and whose it is.
+
+    Attributes:
+        object: in the target's own words: an entry's DN in lower case, a Moodle user's id, an address.
+        evidence: what says so: student_number, ine, login, mail or operator.
+    """
+
+    target: str
+    student_number: str
+    object: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that an operator decides.
+
+    Attributes:
+        student_number: whom it concerns; None: nobody can say.
+        kind: a token, e.g. `mail_differs`.
+        raised_at, decided_at: seconds since the epoch, UTC.
+    """
+
+    target: str
+    object: str
+    student_number: str | None
+    kind: str
+    state: Answer = Answer.OPEN
+    raised_at: float = 0.0
+    decided_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Names what is asked: the same question has the same one for ever."""
+        parts = (self.target, self.object, self.student_number or "", self.kind)
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+# --- what is whose ------------------------------------------------------------------------------------
+
+
+def adopt(connection: Connection, database: Database, found: Sequence[Adoption], now: float) -> int:
+    """Record whose these objects are; return of how many that is new."""
+    new = 0
+    for each in found:
+        statement = database.insert(a).values(**each.__dict__, adopted_at=now)
+        values = {"object": each.object, "evidence": each.evidence, "adopted_at": now}
+        done = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[a.c.target, a.c.student_number],
+                set_=values,
+                where=(a.c.object != each.object) | (a.c.evidence != each.evidence),
+            )
+        )
+        new += done.rowcount
+    return new
+
+
+def disown(connection: Connection, target: str, student_numbers: Collection[str]) -> None:
+    """Nothing that exists in this target is these students' any more, as far as can be told."""
+    connection.execute(a.delete().where(a.c.target == target, a.c.student_number.in_(student_numbers)))
+
+
+def objects_of(connection: Connection, target: str, student_numbers: Collection[str]) -> Mapping[str, str]:
+    """The object that was adopted for each of these students that has one."""
+    rows = connection.execute(
+        select(a.c.student_number, a.c.object).where(
+            a.c.target == target, a.c.student_number.in_(student_numbers)
+        )
+    )
+    return {row.student_number: row.object for row in rows}
+
+
+def students_after(connection: Connection, target: str, after: str, *, limit: int) -> list[str]:
+    """Students with an adopted object in this target, by number, a page beginning after `after`."""
+    rows = connection.scalars(
+        select(a.c.student_number)
+        .where(a.c.target == target, a.c.student_number > after)
+        .order_by(a.c.student_number)
+        .limit(limit)
+    )
+    return list(rows)
+
+
+def dispossessed(connection: Connection) -> list[str]:
+    """Students whose account has a login that turned out to be another person's, and is not activated."""
+    rows = connection.scalars(
+        select(accounts.c.student_number)
+        .join(ledger, (ledger.c.kind == "login") & (ledger.c.value == accounts.c.login))
+        .where(
+            accounts.c.activated_at.is_(None),
+            func.coalesce(ledger.c.student_number, "") != accounts.c.student_number,
+        )
+        .order_by(accounts.c.student_number)
+    )
+    return list(rows)
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many objects were adopted, by target."""
+    return {
+        row[0]: row[1] for row in connection.execute(select(a.c.target, func.count()).group_by(a.c.target))
+    }
+
+
+# --- what is asked ------------------------------------------------------------------------------------
+
+
+def ask(connection: Connection, database: Database, questions: Sequence[Question], now: float) -> int:
+    """Ask these, unless they are open or decided already; return how many are open anew."""
+    new = 0
+    for each in questions:
+        statement = database.insert(q).values(
+            id=each.id,
+            target=each.target,
+            object=each.object,
+            student_number=each.student_number,
+            kind=each.kind,
+            state=Answer.OPEN,
+            raised_at=now,
+        )
+        done = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[q.c.id],
+                set_={"state": Answer.OPEN, "raised_at": now, "decided_at": None},
+                where=q.c.state == Answer.GONE,
+            )
+        )
+        new += done.rowcount
+    return new
+
+
+def decide(connection: Connection, question: Question, answer: Answer, now: float) -> None:
+    """Remember an operator's answer. A later one replaces it."""
+    connection.execute(update(q).where(q.c.id == question.id).values(state=answer, decided_at=now))
+
+
+def mended(connection: Connection, ids: Collection[str]) -> None:
+    """These open questions have no cause any more."""
+    connection.execute(update(q).where(q.c.id.in_(ids), q.c.state == Answer.OPEN).values(state=Answer.GONE))
+
+
+def questions(
+    connection: Connection, states: Collection[Answer], *, kind: str | None = None
+) -> list[Question]:
+    """Every question that stands so, oldest first."""
+    wanted = [q.c.state.in_(states), *([q.c.kind == kind] if kind is not None else [])]
+    rows = connection.execute(select(q).where(*wanted).order_by(q.c.raised_at, q.c.id)).mappings()
+    return [_question(row) for row in rows]
+
+
+def beginning_with(connection: Connection, prefix: str) -> list[Question]:
+    """The questions whose id begins so."""
+    rows = connection.execute(select(q).where(q.c.id.startswith(prefix, autoescape=True))).mappings()
+    return [_question(row) for row in rows]
+
+
+def about(connection: Connection, target: str, objects: Collection[str]) -> list[Question]:
+    """Every question about these objects of a target, decided ones too."""
+    rows = connection.execute(select(q).where(q.c.target == target, q.c.object.in_(objects))).mappings()
+    return [_question(row) for row in rows]
+
+
+def undecided(
+    connection: Connection, target: str, student_numbers: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Kinds of the open questions about each of these students in one target, of those that have some."""
+    rows = connection.execute(
+        select(q.c.student_number, q.c.kind)
+        .where(q.c.target == target, q.c.student_number.in_(student_numbers), q.c.state == Answer.OPEN)
+        .order_by(q.c.kind)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for number, kind in rows:
+        found[number] = (*found.get(number, ()), kind)
+    return found
+
+
+def _question(row: RowMapping) -> Question:
+    values = {name: value for name, value in row.items() if name != "id"}
+    return Question(**{**values, "state": Answer(row["state"])})

@@ -1,0 +1,241 @@
+"""What was read from the targets, side by side, for as long as one adoption lasts.
+
+A temporary database of SQLite's own (an empty file name): private to this process, in memory while it is
+small, on disk when it grows, gone when it is closed. So a whole university is compared in bounded memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from types import TracebackType
+from typing import Any, Final, Self
+
+PAGE: Final = 400
+_CACHE_KIB: Final = 16_384
+
+_SCHEMA: Final = """
+CREATE TABLE objects (
+    id INTEGER PRIMARY KEY, target TEXT NOT NULL, ref TEXT NOT NULL, login TEXT NOT NULL, mail TEXT NOT NULL,
+    number TEXT NOT NULL, numbers INTEGER NOT NULL, ine TEXT NOT NULL, birth TEXT NOT NULL,
+    family TEXT NOT NULL, given TEXT NOT NULL,
+    student TEXT NOT NULL DEFAULT '', evidence TEXT NOT NULL DEFAULT '',
+    standing TEXT NOT NULL DEFAULT 'stranger'
+);
+CREATE INDEX objects_student ON objects (target, student);
+CREATE INDEX objects_ref ON objects (target, ref);
+CREATE TABLE names (object INTEGER NOT NULL, target TEXT NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL);
+CREATE INDEX names_value ON names (kind, value, target);
+CREATE INDEX names_object ON names (object);
+CREATE TABLE conflicts (
+    object INTEGER NOT NULL, kind TEXT NOT NULL, student TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE INDEX conflicts_object ON conflicts (object);
+"""
+
+
+class Standing(StrEnum):
+    """What an object is to the registry."""
+
+    MATCH = "match"  # a student's, by strong evidence or an operator's word
+    CANDIDATE = "candidate"  # may be a student's: an operator decides
+    CONFLICT = "conflict"  # something contradicts something: an operator decides, or mends it
+    STRANGER = "stranger"  # nobody's that the registry knows; its names are taken all the same
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An object as a target shows it.
+
+    Attributes:
+        ref: names it in its target for ever, or as long as it has this name.
+        login: as it is written there; empty: it has none.
+        mail: the main address, in lower case; empty: there is none.
+        numbers: student numbers that it carries; for Moodle the idnumber, whatever it is.
+        birth: date of birth, `YYYY-MM-DD`; empty: it is not told.
+        family, given: its names, several separated by a line break.
+        names: (kind, value in lower case) of every login, mail address and principal name, the main ones
+            first.
+    """
+
+    target: str
+    ref: str
+    login: str
+    mail: str = ""
+    numbers: tuple[str, ...] = ()
+    ine: str = ""
+    birth: str = ""
+    family: str = ""
+    given: str = ""
+    names: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Row:
+    """An object on the sheet. `number` is empty unless it carries exactly one; see `Found` for the others."""
+
+    id: int
+    target: str
+    ref: str
+    login: str
+    mail: str
+    number: str
+    numbers: int
+    ine: str
+    birth: str
+    family: str
+    given: str
+    student: str
+    evidence: str
+    standing: Standing
+
+
+class Sheet:
+    """The temporary database. Use it in a `with`; not for several threads."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None)
+        self._db.executescript(f"PRAGMA cache_size = -{_CACHE_KIB}; PRAGMA journal_mode = OFF; {_SCHEMA}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def put(self, found: Iterable[Found]) -> int:
+        """Write objects down; return how many."""
+        objects = iter(found)
+        written = 0
+        while page := list(islice(objects, PAGE)):
+            self._db.execute("BEGIN")
+            for each in page:
+                self._put(each)
+            self._db.execute("COMMIT")
+            written += len(page)
+        return written
+
+    def _put(self, each: Found) -> None:
+        number = each.numbers[0] if len(each.numbers) == 1 else ""
+        values = (
+            each.target,
+            each.ref,
+            each.login,
+            each.mail,
+            number,
+            len(each.numbers),
+            each.ine,
+            each.birth,
+        )
+        cursor = self._db.execute(
+            "INSERT INTO objects (target, ref, login, mail, number, numbers, ine, birth, family, given)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, each.family, each.given),
+        )
+        self._db.executemany(
+            "INSERT INTO names VALUES (?, ?, ?, ?)",
+            [(cursor.lastrowid, each.target, kind, value) for kind, value in each.names],
+        )
+
+    # --- looking --------------------------------------------------------------------------------------
+
+    def pages(self, target: str, where: str = "1") -> Iterator[list[Row]]:
+        """The objects of a target that meet a condition of this room's, in the order they were read."""
+        after = 0
+        query = f"SELECT * FROM objects WHERE target = ? AND id > ? AND ({where}) ORDER BY id LIMIT {PAGE}"  # noqa: S608
+        while rows := self._rows(query, target, after):
+            yield rows
+            after = rows[-1].id
+
+    def with_name(self, target: str, kind: str, value: str) -> list[Row]:
+        """The objects of a target that have this name."""
+        query = "SELECT o.* FROM names n JOIN objects o ON o.id = n.object"
+        where = " WHERE n.kind = ? AND n.value = ? AND n.target = ? ORDER BY o.id"
+        return self._rows(query + where, kind, value.lower(), target)
+
+    def of_student(self, target: str, student: str) -> list[Row]:
+        """The objects of a target that are, or may be, this student's."""
+        return self._rows(
+            "SELECT * FROM objects WHERE target = ? AND student = ? ORDER BY id", target, student
+        )
+
+    def carrying(self, target: str, number: str) -> bool:
+        """Whether any object of this target carries this number."""
+        query = "SELECT 1 FROM objects WHERE target = ? AND student = ? AND number = ? LIMIT 1"
+        return self._db.execute(query, (target, number, number)).fetchone() is not None
+
+    def names_of(self, row: Row) -> list[tuple[str, str]]:
+        """Kind and value of an object's names."""
+        return list(
+            self._db.execute("SELECT kind, value FROM names WHERE object = ? ORDER BY rowid", (row.id,))
+        )
+
+    def conflicts(self) -> Iterator[tuple[Row, str, str, str]]:
+        """Every conflict: the object, its kind, the student and a detail; ordered by target and object."""
+        query = (
+            "SELECT o.*, c.kind, c.student, c.detail FROM conflicts c JOIN objects o ON o.id = c.object"
+            " ORDER BY o.target, o.id, c.kind"
+        )
+        for *values, kind, student, detail in self._db.execute(query):
+            yield _row(values), kind, student, detail
+
+    def shared_names(self, target: str, kind: str) -> Iterator[tuple[str, list[Row]]]:
+        """Names that several objects of one target have, with those objects."""
+        query = (
+            "SELECT value FROM names WHERE target = ? AND kind = ?"
+            " GROUP BY value HAVING count(DISTINCT object) > 1 ORDER BY value"
+        )
+        for (value,) in self._db.execute(query, (target, kind)).fetchall():
+            yield value, self.with_name(target, kind, value)
+
+    def numbers_twice(self, target: str) -> frozenset[str]:
+        """Numbers that several objects of one target carry."""
+        query = (
+            "SELECT number FROM objects WHERE target = ? AND number != '' GROUP BY number HAVING count(*) > 1"
+        )
+        return frozenset(number for (number,) in self._db.execute(query, (target,)))
+
+    def students_twice(self, target: str) -> Iterator[tuple[str, list[Row]]]:
+        """Students whom several objects of one target are found to be."""
+        query = (
+            "SELECT student FROM objects WHERE target = ? AND student != '' AND evidence != ''"
+            " GROUP BY student HAVING count(*) > 1 ORDER BY student"
+        )
+        for (student,) in self._db.execute(query, (target,)).fetchall():
+            yield student, [row for row in self.of_student(target, student) if row.evidence]
+
+    def standings(self) -> dict[tuple[str, str], int]:
+        """How many objects stand how, by target and standing."""
+        rows = self._db.execute("SELECT target, standing, count(*) FROM objects GROUP BY target, standing")
+        return {(target, standing): count for target, standing, count in rows}
+
+    def kinds(self) -> dict[str, int]:
+        """How many conflicts there are of each kind."""
+        return dict(self._db.execute("SELECT kind, count(*) FROM conflicts GROUP BY kind ORDER BY kind"))
+
+    # --- judging --------------------------------------------------------------------------------------
+
+    def judge(self, rows: Sequence[Row]) -> None:
+        """Write down whose these objects are, and how they stand."""
+        self._db.executemany(
+            "UPDATE objects SET student = ?, evidence = ?, standing = ? WHERE id = ?",
+            [(row.student, row.evidence, row.standing, row.id) for row in rows],
+        )
+
+    def contradict(self, row: Row, kind: str, student: str, detail: str = "") -> None:
+        """Write a conflict down; the object stands as one, or as a candidate, from now on."""
+        self._db.execute("INSERT INTO conflicts VALUES (?, ?, ?, ?)", (row.id, kind, student, detail))
+
+    def _rows(self, query: str, *values: Any) -> list[Row]:
+        return [_row(row) for row in self._db.execute(query, values)]
+
+
+def _row(values: Sequence[Any]) -> Row:
+    row = Row(*values)
+    row.standing = Standing(row.standing)
+    return row

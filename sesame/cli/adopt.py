@@ -1,0 +1,251 @@
+"""`sesame adopt`: a population that exists already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.output import show_table, side_console, write_json
+
+if TYPE_CHECKING:
+    from pipeline.store.adoptions import Question
+    from sesame.adoption import Adopted
+    from sesame.wiring import Application
+
+_ID_SHOWN = 12
+
+
+@click.group(invoke_without_command=True)
+@dry_run_option
+@json_option
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a line for each object here (CSV, for a spreadsheet; personal data).",
+)
+@click.pass_context
+def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path | None) -> None:
+    """Take account of what exists in the targets: whose it is, and which names are in use.
+
+    Reads every entry, mailbox and Moodle user and compares them with the registry. Takes every login, mail
+    address and principal name into the ledger, so that nobody is given one of them; links what is certainly a
+    student's, who keeps login and mail; asks an operator the rest. Nothing is written to any target. Doing it
+    again adds what is new. Exit code 3 when something waits for an operator: `sesame adopt questions`.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from sesame.adoption import adopt as carry_out
+    from sesame.adoption import readers
+
+    context = ctx.ensure_object(Context)
+    app = context.looking if dry_run else context.application
+    console = side_console()
+    found = carry_out(
+        readers(app),
+        app.database,
+        actor=operator_name(),
+        dry_run=dry_run,
+        report_path=report_path,
+        progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
+    )
+    _make_again(app, found)
+    if as_json:
+        write_json(found.document())
+    else:
+        click.echo("\n".join(_text(found)))
+    if report_path is not None:
+        click.echo(f"object by object: {report_path}", err=True)
+    if found.questions:
+        click.echo(f"{found.questions} questions wait for an operator: sesame adopt questions", err=True)
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+
+@adopt.command(name="questions")
+@click.option("--kind", help="Those of one kind only.")
+@click.option("--all", "everything", is_flag=True, help="Those too that are decided or mended.")
+@json_option
+@pass_context
+def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
+    """List what waits for an operator, with the objects it is about: personal data."""
+    from pipeline.store.adoptions import Answer, questions
+
+    states = tuple(Answer) if everything else (Answer.OPEN,)
+    with context.looking.database.read() as connection:
+        found = questions(connection, states, kind=kind)
+    if as_json:
+        write_json([_document(question) for question in found])
+        return
+    if not found:
+        click.echo("No questions.", err=True)
+        return
+    columns = dict.fromkeys(("id", "kind", "target", "student", "state", "object"), "left")
+    show_table(
+        columns,  # type: ignore[arg-type]
+        [
+            (each.id[:_ID_SHOWN], each.kind, each.target, each.student_number or "", each.state, each.object)
+            for each in found
+        ],
+    )
+    for each in sorted({question.kind for question in found}):
+        click.echo(f"{each}: {_words(each)}", err=True)
+
+
+@adopt.command()
+@click.argument("ids", nargs=-1)
+@click.option("--kind", help="Instead of ids: every open question of this kind.")
+@click.option("--link", "answer", flag_value="linked", help="The object is this student's, as it is.")
+@click.option("--separate", "answer", flag_value="separate", help="The object is somebody else's.")
+@reason_option()
+@yes_option
+@pass_context
+def decide(
+    context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
+) -> None:
+    """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
+    from pipeline.store.adoptions import Answer, questions
+    from sesame.adoption.deciding import Decision, find
+    from sesame.adoption.deciding import decide as remember
+
+    if answer is None or bool(ids) == (kind is not None):
+        raise click.UsageError("give ids or --kind, and one of --link and --separate")
+    database = context.looking.database
+    if kind is None:
+        found = find(database, ids)
+    else:
+        with database.read() as connection:
+            found = questions(connection, [Answer.OPEN], kind=kind)
+    if kind is not None and not yes:
+        click.confirm(f"Answer {len(found)} questions at once by {answer}?", abort=True, err=True)
+    remember(database, found, Decision(Answer(answer), operator_name(), reason))
+    click.echo(f"{len(found)} decided: {answer}; `sesame adopt` acts on it")
+
+
+@adopt.command()
+@click.argument("student")
+@click.argument("object_", metavar="OBJECT")
+@click.option("--target", required=True, help="directory, mailbox or moodle.")
+@reason_option()
+@pass_context
+def link(context: Context, *, student: str, object_: str, target: str, reason: str) -> None:
+    """Say that OBJECT is STUDENT's although nothing on it tells; the next `sesame adopt` acts on it.
+
+    OBJECT is a DN, a mail address, or a Moodle user as the report names it: its id and, if any, its idnumber.
+    """
+    from pipeline.store.adoptions import Answer, Question
+    from sesame.adoption.deciding import Decision
+    from sesame.adoption.deciding import link as remember
+
+    app = context.looking
+    if target not in app.settings.targets:
+        raise click.BadParameter(f"{target!r} is none of {', '.join(app.settings.targets)}")
+    ref = object_ if target == "moodle" else object_.lower()
+    question = Question(target, ref, student, "")
+    remember(app.database, question, Decision(Answer.LINKED, operator_name(), reason))
+    click.echo(f"{ref} is {student}'s; `sesame adopt` acts on it")
+
+
+@adopt.command()
+@dry_run_option
+@yes_option
+@json_option
+@pass_context
+def activate(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Let Sésame look after the accounts of all students with an adopted entry, as if they had activated.
+
+    Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
+    it is written.
+    """
+    from producers.activation import activate as ask
+    from schemas.account import Lane
+    from sesame.adoption.deciding import to_activate
+    from sesame.wiring import utc_now
+
+    app = context.looking
+    written = [target for target in app.settings.targets if target not in app.settings.observed]
+    if written and not (yes or dry_run):
+        click.confirm(f"These targets will be written: {', '.join(written)}. Go on?", abort=True, err=True)
+    report = ask(
+        to_activate(app.database),
+        {},
+        lane=Lane.BULK,
+        database=app.database,
+        vault=app.vault,
+        producer=app.producer,
+        clock=utc_now,
+        dry_run=dry_run,
+    )
+    document = {"requested": report.requested, "already": report.already, "written": written}
+    if as_json:
+        write_json(document)
+    else:
+        verb = "would be asked for" if dry_run else "are asked for"
+        click.echo(f"{report.requested} accounts {verb}, {report.already} were before")
+
+
+def _make_again(app: Application, found: Adopted) -> None:
+    """Have the registry make the accounts again whose students turned out to have a login or an address."""
+    if found.written is None or not found.written.differing:
+        return
+    from producers.replay import replay
+    from schemas.account import Lane
+    from sesame.wiring import utc_now
+
+    replay(
+        found.written.differing,
+        consumer="registry",
+        reason="adopted: the names in use are kept",
+        actor=operator_name(),
+        lane=Lane.BULK,
+        producer=app.producer,
+        database=app.database,
+        clock=utc_now,
+    )
+
+
+def _text(found: Adopted) -> Iterator[str]:
+    for target, standings in found.standings.items():
+        counts = ", ".join(f"{count} {_PLURALS[standing]}" for standing, count in standings.items())
+        yield f"{target}: {found.read[target]} objects: {counts}"
+    for kind, count in found.kinds.items():
+        yield f"  {kind}: {count}: {_words(kind)}"
+    if found.written is None:
+        yield "dry run: nothing was written"
+    else:
+        yield (
+            f"ledger: {found.written.names} new names; {found.written.adopted} objects newly linked; "
+            f"{found.written.asked} new questions, {found.written.mended} mended; "
+            f"{len(found.written.differing)} accounts are made again"
+        )
+
+
+_PLURALS = {
+    "match": "matches",
+    "candidate": "candidates",
+    "conflict": "in conflict",
+    "stranger": "strangers",
+}
+
+
+def _words(kind: str) -> str:
+    from sesame.adoption import WORDS, Kind
+
+    return f"{WORDS[Kind(kind)].what}. {WORDS[Kind(kind)].remedy}" if kind in set(Kind) else "linked by hand"
+
+
+def _document(question: Question) -> dict[str, object]:
+    return {
+        "id": question.id,
+        "kind": question.kind,
+        "target": question.target,
+        "object": question.object,
+        "student_number": question.student_number,
+        "state": question.state.value,
+    }
