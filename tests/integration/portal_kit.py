@@ -33,8 +33,10 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
+from sesame.cas import CasLogins
+from sesame.cas.client import CasClient
 from sesame.settings import Settings
-from sesame.web import Counted, Desk, Server
+from sesame.web import Cas, Counted, Desk, Server
 from tests.unit.registry_kit import Clock, enrolled
 
 MAIL = "lea.martin@perso.example"
@@ -56,10 +58,11 @@ class Portal:
     wish: dict[str, Any] = field(default_factory=dict)
     proofs: dict[str, Any] = field(default_factory=lambda: {"delay_s_max": 0.0})
     clock: Any = field(default_factory=Clock)
+    cas: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sink = MailSink(self.folder / "smtp")
-        self.port = free_port()
+        self.port = self.wish.get("port") or free_port()
         self.ca = ThrowawayCA(self.folder)
         certificate = self.ca.issue("portal")
         portal = {
@@ -71,7 +74,7 @@ class Portal:
         }
         smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file, "timeout_s": 5.0}
         self.settings = Settings(
-            data_dir=self.folder, portal=portal, smtp=smtp, activation=CHEAP, proofs=self.proofs
+            data_dir=self.folder, portal=portal, smtp=smtp, activation=CHEAP, proofs=self.proofs, cas=self.cas
         )
         self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
         migrate.upgrade(self.database)
@@ -84,8 +87,23 @@ class Portal:
 
     def _server(self) -> Server:
         counted = Counted(trouble=self.troubles.append)
-        self.desk = Desk(self.settings, self.database, self.vault, self.keys, counted=counted)
+        self.desk = Desk(
+            self.settings, self.database, self.vault, self.keys, cas=self._cas(), counted=counted
+        )
         return Server(self.desk)
+
+    def _cas(self) -> Cas | None:
+        wanted = self.settings.cas
+        if wanted.server_url is None:
+            return None
+        client = CasClient(
+            wanted.server_url,
+            wanted.service_url,
+            ca_file=wanted.ca_file,
+            connect_timeout_s=wanted.connect_timeout_s,
+            read_timeout_s=wanted.read_timeout_s,
+        )
+        return Cas(client, CasLogins(self.database, client, session_s=wanted.session_s))
 
     def __enter__(self) -> Self:
         self.sink.start()

@@ -139,6 +139,17 @@ def test_a_redirection_travels_by_reference_and_can_be_cleared(desk: Desk) -> No
     assert desk.account().mail_redirect is None
 
 
+def test_a_redirection_s_address_is_erased_from_the_vault_once_it_is_known(desk: Desk) -> None:
+    desk.apply(enrolled())
+    older = desk.seal("vieux@exemple.net", purpose="mail_redirect")
+    ref = desk.seal("lea@exemple.net", purpose="mail_redirect")
+    message = desk.apply(prefers(Preference.MAIL_REDIRECT, value_ref=ref))
+    assert (desk.vault.open(ref), desk.vault.open(older)) == (None, None)
+    desk.redeliver(message)
+    desk.apply(prefers(Preference.MAIL_REDIRECT, value_ref=older))
+    assert desk.account().mail_redirect == "lea@exemple.net"
+
+
 @pytest.mark.parametrize(
     "address",
     ["lea", "lea@exemple", "lea@exemple.net, x@y.fr", "a@b.fr\nRCPT", "LEA.Martin@etu.univ-exemple.fr"],

@@ -1,0 +1,79 @@
+"""What a password must be: the CNIL's three forms, nothing common, nothing that points to the person."""
+
+from __future__ import annotations
+
+import threading
+from datetime import date
+
+import pytest
+from zxcvbn import matching  # type: ignore[import-untyped]
+
+from producers.activation.policy import PasswordSettings, Personal, Rule, judge
+
+LEA = Personal.of(
+    ["Léa", "de la Forêt-Martin", "lea.martin", None], ["22001234", "123456789AB"], date(2006, 2, 28)
+)
+SETTINGS = PasswordSettings()
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "kX9!vTq2#mLp",  # 12 of four kinds
+        "kX9vTq2mLpRz7w",  # 14 of three kinds
+        "sept vélos bleus roulent vite sous la pluie",  # a phrase, without capitals or digits
+        "مدرسةكبيرة-Zq7!vTq",  # letters that have no case count among the others
+        "Tournesol 42 – Zèbre",
+        "k" + "X9!vTq2#mLp" * 40,
+    ],
+)
+def test_a_password_of_one_of_the_three_forms_is_accepted(password: str) -> None:
+    assert judge(password, LEA, SETTINGS).accepted
+
+
+@pytest.mark.parametrize(
+    ("password", "broken"),
+    [
+        ("", {Rule.FORM, Rule.COMMON}),
+        ("kX9!vTq2#mL", {Rule.FORM}),
+        ("kX9vTq2mLpRz", {Rule.FORM}),
+        ("deux mots bleus", {Rule.FORM}),
+        ("la la la la la la la la", {Rule.FORM, Rule.COMMON}),
+        ("Motdepasse2026!", {Rule.COMMON}),
+        ("Azertyuiop123!", {Rule.COMMON}),
+        ("Password1234!", {Rule.COMMON}),
+        ("Foret-9!vTq2#mLp", {Rule.PERSONAL}),
+        ("FORÊT-9!vTq2#mLp", {Rule.PERSONAL}),
+        ("xX!22001234-vTq2", {Rule.PERSONAL}),
+        ("xX!28022006-vTq2", {Rule.PERSONAL}),
+        ("kX9!vTq2\n#mLpW", {Rule.PRINTABLE}),
+        ("aB3!" + "kX9!vTq2#mLp" * 100, {Rule.LENGTH_MAX}),
+    ],
+)
+def test_what_is_wrong_is_said_rule_by_rule(password: str, broken: set[Rule]) -> None:
+    assert judge(password, LEA, SETTINGS).broken == broken
+
+
+def test_a_short_name_stands_in_innocent_words_and_is_left_to_the_estimate() -> None:
+    assert judge("pléaTq9!vT#2mLp", LEA, SETTINGS).accepted
+
+
+def test_words_of_the_site_count_as_known() -> None:
+    password, site = "Exemplopolis-1!", PasswordSettings(words_refused=("exemplopolis",))
+    assert judge(password, LEA, SETTINGS).strength > judge(password, LEA, site).strength
+
+
+def test_nobody_s_names_stay_in_the_library_and_threads_do_not_see_one_another_s() -> None:
+    found: dict[str, set[int]] = {}
+
+    def look(name: str) -> None:
+        personal = Personal.of([name], [], None)
+        found[name] = {judge(f"{name}-{name}-A1!", personal, SETTINGS).strength for _ in range(20)}
+
+    threads = [threading.Thread(target=look, args=(f"quelquun{letter}xyz",)) for letter in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(map(frozenset, found.values())) == {frozenset({2})}
+    assert "user_inputs" not in matching.RANKED_DICTIONARIES

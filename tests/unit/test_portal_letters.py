@@ -1,0 +1,119 @@
+"""Messages to personal addresses: both parts, both languages, and headers that nothing can be added to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from producers.activation.letters import AddressUnusable, Letters
+from producers.activation.smtp import MailRefused, MailServerDown, Smtp
+from sandbox.process import free_port
+from sandbox.smtp import MailSink
+
+LETTERS = Letters(
+    sender="ne-pas-repondre@univ-exemple.fr",
+    sender_name="Université d'exemple",
+    portal_url="https://compte.univ-exemple.fr",
+    support="assistance@univ-exemple.fr",
+    lifetime_h=24.0,
+    clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
+)
+SAYS = {
+    "to": "lea@perso.example",
+    "number": "22001234",
+    "link": "abc.def",
+    "code": "012345",
+    "activated": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "activated", "subject"),
+    [
+        ("fr", False, "Activez votre compte universitaire"),
+        ("en", False, "Activate your university account"),
+        ("fr", True, "Votre mot de passe universitaire"),
+        ("en", True, "Your university password"),
+        ("de", False, "Activez votre compte universitaire"),
+    ],
+)
+def test_the_message_says_what_it_is_for(language: str, activated: bool, subject: str) -> None:
+    message = LETTERS.write("password", language, {**SAYS, "activated": activated})
+    read = message_from_bytes(message.as_bytes())
+    assert message["Subject"] == subject
+    assert {part.get_content_type() for part in read.walk()} >= {"text/plain", "text/html"}
+    for kind in ("plain", "html"):
+        body = message.get_body((kind,))
+        assert body is not None
+        text = body.get_content()
+        assert "012 345" in text
+        assert "https://compte.univ-exemple.fr/lien/abc.def" in text
+        assert "24" in text
+        assert "22001234" in text
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "lea@perso.example\r\nBcc: x@y.example",
+        "lea@perso.example\nBcc: x@y.example",
+        "lea@perso.example, x@y.example",
+        "Léa <lea@perso.example>",
+        "lea",
+        "",
+        "@perso.example",
+    ],
+)
+def test_an_address_that_is_more_than_one_address_is_refused(to: str) -> None:
+    with pytest.raises(AddressUnusable) as refused:
+        LETTERS.write("password", "fr", {**SAYS, "to": to})
+    assert "Bcc" not in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def sink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MailSink]:
+    """A mail server that takes mail by STARTTLS only."""
+    with MailSink(tmp_path_factory.mktemp("smtp")) as sink:
+        yield sink
+
+
+def smtp(sink: MailSink, **more: object) -> Smtp:
+    given: dict[str, object] = {"security": "starttls", "ca_file": sink.ca_file, "timeout_s": 5.0, **more}
+    return Smtp("localhost", sink.port, **given)  # type: ignore[arg-type]
+
+
+def test_a_message_goes_out_under_verified_tls(sink: MailSink) -> None:
+    smtp(sink).send(LETTERS.write("password", "fr", {**SAYS, "to": "tls@perso.example"}))
+    (message,) = sink.messages("tls@perso.example")
+    assert message["From"] == "Université d'exemple <ne-pas-repondre@univ-exemple.fr>"
+    smtp(sink).probe()
+
+
+def test_a_server_whose_certificate_is_not_trusted_gets_nothing(sink: MailSink) -> None:
+    with pytest.raises(MailServerDown, match="certificate"):
+        smtp(sink, ca_file=None).send(LETTERS.write("password", "fr", {**SAYS, "to": "no-tls@perso.example"}))
+    assert sink.messages("no-tls@perso.example") == []
+
+
+def test_a_server_that_wants_tls_takes_nothing_in_the_clear(sink: MailSink) -> None:
+    with pytest.raises((MailServerDown, MailRefused)):
+        smtp(sink, security="none").send(
+            LETTERS.write("password", "fr", {**SAYS, "to": "clear@perso.example"})
+        )
+    assert sink.messages("clear@perso.example") == []
+
+
+def test_a_refusal_for_good_is_told_from_one_for_now(sink: MailSink) -> None:
+    with pytest.raises(MailRefused):
+        smtp(sink).send(LETTERS.write("password", "fr", {**SAYS, "to": "refuse@perso.example"}))
+    with pytest.raises(MailServerDown):
+        smtp(sink).send(LETTERS.write("password", "fr", {**SAYS, "to": "later@perso.example"}))
+
+
+def test_no_server_is_told_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MailServerDown, match="no answer from localhost"):
+        Smtp("localhost", free_port(), security="starttls", timeout_s=2.0).probe()

@@ -1,0 +1,215 @@
+"""The small parts of the students' pages: languages, addresses, slow-downs, sessions, expected times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+from sqlalchemy import insert
+
+from pipeline.store import throttles, web_sessions
+from pipeline.store.database import Database
+from pipeline.store.tables import propagation, propagation_targets
+from pipeline.store.throttles import Rate
+from pipeline.vault import derive_keys, new_key
+from sesame.settings import PortalSettings
+from sesame.web import wording
+from sesame.web.addresses import NOBODY, client_address, counted_as
+from sesame.web.expecting import Expected, measure
+from sesame.web.signing import Signing
+from tests.unit.store_kit import Clock
+
+TEMPLATES = Path(wording.__file__).with_name("templates")
+OURS = PortalSettings.networks(("127.0.0.1", "10.0.0.0/8"))
+
+
+# --- languages --------------------------------------------------------------------------------------------
+
+
+def texts() -> Iterator[str]:
+    options = {"**.html": {"silent": "false", "trim_blocks": "true", "lstrip_blocks": "true"}}
+    found = extract_from_dir(
+        str(TEMPLATES), method_map=[("**.html", "jinja2.ext:babel_extract")], options_map=options
+    )
+    for _file, _line, message, _comments, _context in found:
+        yield message if isinstance(message, str) else message[0]
+
+
+def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over() -> None:
+    with (wording.LOCALE_FOLDER / "en.po").open("rb") as file:
+        catalogue = read_po(file, locale="en")
+    known = {each.id if isinstance(each.id, str) else each.id[0]: each for each in catalogue if each.id}
+    assert set(texts()) == set(known)
+    assert [id_ for id_, each in known.items() if not each.string or each.fuzzy] == []
+
+
+@pytest.mark.parametrize(
+    ("chosen", "accepted", "spoken"),
+    [
+        (None, "", "fr"),
+        (None, "en-GB,en;q=0.9", "en"),
+        (None, "de,en;q=0.5,fr;q=0.4", "en"),
+        (None, "fr;q=0.9,en;q=0.1", "fr"),
+        (None, "en;q=0,fr", "fr"),
+        (None, "zh", "fr"),
+        (None, ";;q=x,,", "fr"),
+        ("en", "fr", "en"),
+        ("fr", "en", "fr"),
+        ("xx", "en", "en"),
+    ],
+)
+def test_the_language_is_the_reader_s(chosen: str | None, accepted: str, spoken: str) -> None:
+    assert wording.spoken(chosen, accepted) == spoken
+
+
+def test_no_line_breaks_before_a_double_sign_in_french() -> None:
+    french = wording.translations("fr")
+    assert french.gettext("Rien reçu ?") == "Rien reçu\u00a0?"
+    assert french.ngettext("un", "deux", 0) == "un"
+    assert french.ngettext("un", "deux", 2) == "deux"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "french"), [(0.2, "moins d'une seconde"), (8, "8 s"), (125, "2 min"), (7300, "2 h")]
+)
+def test_a_duration_is_said_as_people_say_it(seconds: float, french: str) -> None:
+    assert wording.duration(seconds, "fr") == french
+
+
+# --- who asks ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("198.51.100.7", [], "198.51.100.7"),
+        ("198.51.100.7", ["203.0.113.9"], "198.51.100.7"),  # no proxy of ours: not believed
+        ("127.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", ["203.0.113.9, 10.1.2.3"], "203.0.113.9"),
+        ("127.0.0.1", ["1.2.3.4, 203.0.113.9"], "203.0.113.9"),  # what the client wrote itself comes first
+        ("127.0.0.1", ["1.2.3.4", "203.0.113.9"], "203.0.113.9"),
+        ("127.0.0.1", ["rubbish"], "127.0.0.1"),
+        ("::ffff:127.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+        (None, ["203.0.113.9"], str(NOBODY)),
+    ],
+)
+def test_only_our_own_proxies_are_believed(peer: str | None, forwarded: list[str], address: str) -> None:
+    assert str(client_address(peer, forwarded, OURS)) == address
+
+
+def test_a_household_counts_as_one() -> None:
+    one, other = (client_address(f"2001:db8:1:2::{n}", [], OURS) for n in (1, 2))
+    assert counted_as(one) == counted_as(other) == "2001:db8:1:2::/64"
+    assert counted_as(client_address("198.51.100.7", [], OURS)) == "198.51.100.7"
+
+
+# --- slow-downs and sessions, on both databases -----------------------------------------------------------
+
+
+def test_so_many_at_once_then_one_in_so_many_seconds(database: Database, clock: Clock) -> None:
+    rate = Rate(3, 10.0)
+
+    def take(name: str = "one") -> float:
+        with database.write() as connection:
+            return throttles.take(connection, database, name, rate, clock.now)
+
+    assert [take(), take(), take()] == [0.0, 0.0, 0.0]
+    assert take() == pytest.approx(10.0)
+    assert take() == pytest.approx(10.0)  # who insists does not wait longer
+    assert take("other") == 0.0
+    clock.now += 10.0
+    assert take() == 0.0
+    assert take() > 0
+    clock.now += 1_000.0
+    assert [take(), take(), take()] == [0.0, 0.0, 0.0]
+    with database.write() as connection:
+        assert throttles.forget(connection, clock.now + 1_000.0) == 2
+
+
+def test_a_session_is_found_by_its_id_until_it_ends(database: Database, clock: Clock) -> None:
+    with database.write() as connection:
+        ids = [
+            web_sessions.open_session(connection, "22001234", "mail", now=clock.now, lasts_s=60.0)
+            for _ in range(3)
+        ]
+        found = web_sessions.find(connection, ids[0], clock.now)
+        assert found is not None
+        assert found.student_number == "22001234"
+        assert web_sessions.find(connection, "made up", clock.now) is None
+        assert web_sessions.find(connection, ids[0], clock.now + 60.0) is None
+        web_sessions.end(connection, ids[0], clock.now)
+        assert web_sessions.find(connection, ids[0], clock.now) is None
+        assert web_sessions.find(connection, ids[1], clock.now) is not None
+        web_sessions.end_all(connection, "22001234", clock.now)
+        assert [web_sessions.find(connection, each, clock.now) for each in ids] == [None] * 3
+        assert web_sessions.forget(connection, expired_before=clock.now + 61.0) == 3
+
+
+# --- signatures -------------------------------------------------------------------------------------------
+
+
+def test_what_was_signed_is_read_back_by_its_kind_and_age_and_across_a_turn_of_the_key() -> None:
+    old, new = new_key(), new_key()
+    before = Signing(derive_keys([old], "portal"))
+    text = before.sign("grant", ["a", "b"])
+    turned = Signing(derive_keys([new, old], "portal"))
+    assert turned.read("grant", text, age_s_max=60) == ["a", "b"]
+    assert turned.read("access", text, age_s_max=60) is None
+    assert turned.read("grant", text + "x", age_s_max=60) is None
+    assert turned.read("grant", text, age_s_max=-1) is None
+    assert Signing(derive_keys([new], "portal")).read("grant", text, age_s_max=60) is None
+    token = turned.form_token("browser")
+    assert turned.is_form_token("browser", token)
+    assert not turned.is_form_token("other", token)
+    assert not turned.is_form_token("", turned.form_token(""))
+
+
+# --- expected times ---------------------------------------------------------------------------------------
+
+
+def test_what_is_expected_comes_from_what_was_measured_and_from_those_who_wait(
+    database: Database, clock: Clock
+) -> None:
+    now, hour = clock.now, 3600.0
+    assert measure_of(database, now) == Expected(None, None)
+    for n in range(5):
+        finish(database, f"old{n}", opened_at=now - 3 * hour, took_s=8.0 + n)
+    finish(database, "bulk", opened_at=now - hour, took_s=900.0, lane="bulk")
+    finish(database, "yesterday", opened_at=now - 30 * hour, took_s=500.0)
+    assert measure_of(database, now) == Expected(10.0, None)
+    for n in range(3):
+        wait(database, f"waiting{n}", opened_at=now - 100.0 - n)
+    assert measure_of(database, now) == Expected(10.0, pytest.approx(101.0))
+
+
+def measure_of(database: Database, now: float) -> Expected:
+    with database.read() as connection:
+        return measure(connection, ["moodle"], now)["moodle"]
+
+
+def wait(
+    database: Database, number: str, *, opened_at: float, lane: str = "personal", state: str = "in_progress"
+) -> None:
+    values = {"student_number": number, "version": 1, "lane": lane, "opened_at": opened_at, "state": state}
+    with database.write() as connection:
+        connection.execute(insert(propagation).values(**values))
+
+
+def finish(
+    database: Database, number: str, *, opened_at: float, took_s: float, lane: str = "personal"
+) -> None:
+    wait(database, number, opened_at=opened_at, lane=lane, state="completed")
+    values = {
+        "student_number": number,
+        "target": "moodle",
+        "version": 1,
+        "lease_epoch": 1,
+        "sequence": 1,
+        "state": "provisioned",
+        "finished_at": opened_at + took_s,
+    }
+    with database.write() as connection:
+        connection.execute(insert(propagation_targets).values(**values))
