@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 COMMANDS: Final[dict[str, str]] = {
+    "access": "sesame.cli.access:access",
     "activate": "sesame.cli.activate:activate",
     "adopt": "sesame.cli.adopt:adopt",
     "consume": "sesame.cli.consume:consume",

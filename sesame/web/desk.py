@@ -18,7 +18,7 @@ from sesame.settings import Settings
 from sesame.settings.portal import Networks
 from sesame.web.addresses import Ip, counted_as, is_in
 from sesame.web.pages import Pages
-from sesame.web.signing import Signing
+from sesame.web.signing import ACCESS, Signing
 
 KEPT_S = 30 * 86_400.0
 """How long proofs and sessions are kept after they expired: so long an old link explains itself."""
@@ -109,6 +109,10 @@ class Desk:
             return throttles.take(connection, self.database, name, rate, now)
 
     # --- sessions ---
+
+    def access_link(self, student_number: str) -> str:
+        """A link to this student's page, which is valid for a short time."""
+        return f"{self.settings.portal.origin}/acces/{self.signing.sign(ACCESS, student_number)}"
 
     def open_session(self, student_number: str, means: str) -> str:
         """Open a session; return the id that the browser keeps."""

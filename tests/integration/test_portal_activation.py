@@ -277,6 +277,20 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again_and_nobody_is_qu
     assert "refuse.moi" not in portal.troubles[-1]
 
 
+def test_a_link_of_the_support_desk_shows_the_page_and_changes_nothing(portal: Portal) -> None:
+    number = portal.active()
+    link = portal.desk.access_link(number)
+    with portal.browser() as browser:
+        assert number in browser.get(link).text
+        assert browser.get("/compte").status_code == 401  # looking is not following
+        browser.get(link)
+        assert browser.send("/acces").url.path == "/compte"
+        assert browser.get("/mot-de-passe").status_code == 401
+    with portal.browser() as browser:
+        page = browser.get(link[:-1] + ("a" if link[-1] != "a" else "b"))
+        assert (page.status_code, "expiré" in page.text) == (410, True)
+
+
 def test_what_was_sent_is_erased_and_the_store_holds_neither_code_nor_link(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:

@@ -1,0 +1,27 @@
+"""`sesame access`: a short-lived link to a student's page, for the support desk."""
+
+from __future__ import annotations
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator_name
+
+
+@click.command()
+@click.argument("student", metavar="STUDENT")
+@pass_context
+def access(context: Context, student: str) -> None:
+    """Print a link by which STUDENT sees where the account stands. It is valid for 15 minutes.
+
+    Whoever has the link sees the page: give it to the student alone. It is noted in the audit.
+    """
+    from pipeline.store import accounts, audit
+
+    app = context.application
+    with app.database.write() as connection:
+        if student not in accounts.newest(connection, [student]):
+            raise click.UsageError(f"{student} has no account")
+        detail = {"student_number": student}
+        audit.note(connection, app.database, actor=operator_name(), action="access", detail=detail)
+    click.echo(app.portal().access_link(student))
