@@ -144,7 +144,7 @@ class Application:
             VaultKeyError: the vault's key cannot be used.
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
         """
-        from sesame.web import Cas, Counted, Desk
+        from sesame.web import Cas, Counted, Desk, Helping
 
         client, logins = self.cas_client(), self.cas_logins()
         log = structlog.get_logger()
@@ -159,6 +159,7 @@ class Application:
             read_keys(self.settings.vault_key_file),
             follows=self.follows,
             cas=Cas(client, logins) if client is not None and logins is not None else None,
+            helping=Helping(self),
             counted=counted,
         )
 

@@ -5,6 +5,7 @@ publish leaves by the outbox.
 """
 
 from sesame.web.desk import Cas, Counted, Desk, smtp_of
+from sesame.web.helping import Helping
 from sesame.web.serving import PortalPortTaken, Server
 
-__all__ = ["Cas", "Counted", "Desk", "PortalPortTaken", "Server", "smtp_of"]
+__all__ = ["Cas", "Counted", "Desk", "Helping", "PortalPortTaken", "Server", "smtp_of"]

@@ -130,11 +130,15 @@ def account_page(
 ) -> dict[str, Any]:
     """All that the page shows."""
     standing = _standing(visit, number)
+    helping = visit.desk.helping
+    causes = helping.known(number, visit.language) if helping is not None else ()
     now = utc_now()
     done = visit.request.query_params.get("fait", "")
     shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre") else None)
     return {
         "standing": standing,
+        "causes": causes,
+        "helped": helping is not None,
         "notice": shown,
         "fault": fault,
         "address": address,

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
 from pipeline.errors import DependencyDown
-from sesame.web import account, live, password, proving
+from sesame.web import account, assistance, live, password, proving
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expectations
 from sesame.web.guard import Guard
@@ -44,7 +44,7 @@ def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
     app.state.stopping = stopping
     app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
     app.state.expectations = Expectations(desk.database, desk.settings.targets)
-    for room in (proving, password, account, live):
+    for room in (proving, password, account, assistance, live):
         app.include_router(room.router)
     forms_to: tuple[str, ...] = ()
     told_at: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from sesame.cas import CasLogins, LoginServer
 from sesame.settings import Settings
 from sesame.settings.portal import Networks
 from sesame.web.addresses import Ip, counted_as, is_in
+from sesame.web.helping import Helping
 from sesame.web.pages import Pages
 from sesame.web.signing import ACCESS, Signing
 
@@ -47,6 +48,7 @@ class Desk:
     Args:
         keys: the vault's, as `read_keys` gives them.
         cas: None: the settings name no CAS server.
+        helping: None: nothing is diagnosed.
         counted: told of each message.
     """
 
@@ -56,6 +58,7 @@ class Desk:
     keys: list[str]
     follows: dict[str, str] = field(default_factory=dict)
     cas: Cas | None = None
+    helping: Helping | None = None
     counted: Counted = field(default_factory=Counted)
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from consumers.registry import Registry
 from pipeline.eventlog.port import Record
@@ -24,7 +24,7 @@ from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
-from pipeline.store.tables import outbox
+from pipeline.store.tables import consumer_status, outbox, target_states
 from pipeline.vault import Vault, new_key
 from sandbox.process import free_port, wait_until
 from sandbox.smtp import MailSink
@@ -36,7 +36,8 @@ from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.cas import CasLogins
 from sesame.cas.client import CasClient
 from sesame.settings import Settings
-from sesame.web import Cas, Counted, Desk, Server
+from sesame.web import Cas, Counted, Desk, Helping, Server
+from sesame.wiring import build
 from tests.unit.registry_kit import Clock, enrolled
 
 MAIL = "lea.martin@perso.example"
@@ -59,6 +60,7 @@ class Portal:
     proofs: dict[str, Any] = field(default_factory=lambda: {"delay_s_max": 0.0})
     clock: Any = field(default_factory=Clock)
     cas: dict[str, Any] = field(default_factory=dict)
+    registry_settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.sink = MailSink(self.folder / "smtp")
@@ -74,7 +76,13 @@ class Portal:
         }
         smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file, "timeout_s": 5.0}
         self.settings = Settings(
-            data_dir=self.folder, portal=portal, smtp=smtp, activation=CHEAP, proofs=self.proofs, cas=self.cas
+            data_dir=self.folder,
+            portal=portal,
+            smtp=smtp,
+            activation=CHEAP,
+            proofs=self.proofs,
+            cas=self.cas,
+            registry=self.registry_settings,
         )
         self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
         migrate.upgrade(self.database)
@@ -87,8 +95,16 @@ class Portal:
 
     def _server(self) -> Server:
         counted = Counted(trouble=self.troubles.append)
+        application = build(self.settings)
+        application.__dict__["database"] = self.database  # with the clock of the test
         self.desk = Desk(
-            self.settings, self.database, self.vault, self.keys, cas=self._cas(), counted=counted
+            self.settings,
+            self.database,
+            self.vault,
+            self.keys,
+            cas=self._cas(),
+            helping=Helping(application),
+            counted=counted,
         )
         return Server(self.desk)
 
@@ -293,3 +309,38 @@ class Browser:
         return self.send(
             "/mot-de-passe", mot_de_passe=password, confirmation=password if again is None else again, **more
         )
+
+
+def put(
+    portal: Portal, number: str, target: str, state: str, reason: str | None, pending: str = "[]"
+) -> None:
+    """As if a consumer had recorded this outcome."""
+    values = {
+        "target": target,
+        "student_number": number,
+        "state": state,
+        "state_version": 99,
+        "reason": reason,
+        "pending": pending,
+        "since": portal.clock.now - 60.0,
+        "applied_version": 99 if state == "provisioned" else 0,
+    }
+    with portal.database.write() as connection:
+        connection.execute(insert(target_states).values(**values))
+
+
+def running(portal: Portal, **states: str) -> None:
+    """As if these consumers said this of themselves."""
+    now = portal.clock.now
+    with portal.database.write() as connection:
+        connection.execute(consumer_status.delete())
+        for consumer, state in states.items():
+            values = {
+                "consumer": consumer,
+                "process": "p",
+                "state": state,
+                "reason": "",
+                "since": now,
+                "seen_at": now,
+            }
+            connection.execute(insert(consumer_status).values(**values))

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
-from sqlalchemy import insert
 
-from pipeline.store.tables import consumer_status, target_states
 from sesame.web import signing
 from tests.integration.portal_browser import PHONE, ZOOMED, chromium, overflows, page_of, violations
-from tests.integration.portal_kit import GOOD, MAIL, Portal
+from tests.integration.portal_kit import GOOD, MAIL, Portal, put, running
 
 HOUR_S = 3600.0
 
@@ -71,41 +69,6 @@ class Walk:
         self.send("/demande")
 
 
-def put(
-    portal: Portal, number: str, target: str, state: str, reason: str | None, pending: str = "[]"
-) -> None:
-    """As if a consumer had recorded this outcome."""
-    values = {
-        "target": target,
-        "student_number": number,
-        "state": state,
-        "state_version": 99,
-        "reason": reason,
-        "pending": pending,
-        "since": portal.clock.now - 60.0,
-        "applied_version": 99 if state == "provisioned" else 0,
-    }
-    with portal.database.write() as connection:
-        connection.execute(insert(target_states).values(**values))
-
-
-def running(portal: Portal, **states: str) -> None:
-    """As if these consumers said this of themselves."""
-    now = portal.clock.now
-    with portal.database.write() as connection:
-        connection.execute(consumer_status.delete())
-        for consumer, state in states.items():
-            values = {
-                "consumer": consumer,
-                "process": "p",
-                "state": state,
-                "reason": "",
-                "since": now,
-                "seen_at": now,
-            }
-            connection.execute(insert(consumer_status).values(**values))
-
-
 def activation(walk: Walk) -> None:
     """From the first page to the account's, with every fault on the way."""
     portal = walk.portal
@@ -152,6 +115,13 @@ def account(walk: Walk) -> None:
     walk.send("/compte/reessayer", "tried again")
     walk.send("/compte/reessayer", "tried again too soon")
     running(portal, directory="running", mailbox="open", moodle="running")
+    walk.open("/compte/aide", "help")
+    walk.page.fill("#dit", "Rien ne marche <b>!</b>")
+    walk.send("/compte/aide", "case")
+    with walk.page.expect_navigation():
+        walk.page.click("form[action^='/compte/aide/'] button")
+    walk.look("case that was sent")
+    walk.open("/compte", "account with a target that is down")
     walk.page.fill("#adresse", "pas une adresse")
     walk.send("/compte/redirection", "redirection with an error")
     walk.page.fill("#adresse", f"ailleurs-{number}@perso.example")

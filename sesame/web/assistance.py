@@ -1,0 +1,69 @@
+"""'Quelque chose ne va pas ?': the causes, the servers asked too, a code for the desk, the case by mail."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends, Response
+
+from pipeline.store.throttles import Rate
+from producers.activation.smtp import MailRefused, MailServerDown
+from sesame.support import Case, UnknownCode
+from sesame.web.helping import Helping
+from sesame.web.visit import PageError, Posted, Visit, Visiting, posted
+
+router = APIRouter()
+
+LOOKS = Rate(5, 120.0)
+"""How often one student may have all servers asked."""
+
+
+@router.get("/compte/aide")
+def show_help(visit: Visiting) -> Response:
+    """The form: what goes wrong, in the student's words."""
+    _helping(visit)
+    return visit.page("help.html", case=None, fault=None, number=visit.student)
+
+
+@router.post("/compte/aide")
+def take_help(visit: Visiting, form: Posted) -> Response:
+    """Look at everything, and open a case."""
+    number, helping = visit.student, _helping(visit)
+    wait_s = visit.desk.take(f"look:{number}", LOOKS)
+    if wait_s:
+        raise PageError(429, "slow", retry_after_s=wait_s)
+    case = helping.open(number, visit.language, form.get("dit", ""))
+    return visit.to(f"/compte/aide/{case.code}")
+
+
+@router.get("/compte/aide/{code}")
+def show_case(visit: Visiting, code: str) -> Response:
+    """A case: the code, the causes, and what would be sent, word for word."""
+    return visit.page("help.html", case=_mine(visit, code), fault=None, number=visit.student)
+
+
+@router.post("/compte/aide/{code}", dependencies=[Depends(posted)])
+def send_case(visit: Visiting, code: str) -> Response:
+    """Send it to its desk, as it was shown."""
+    case = _mine(visit, code)
+    try:
+        case = _helping(visit).send(code, visit.desk.post)
+    except (MailServerDown, MailRefused):
+        return visit.page("help.html", 503, case=case, fault="unsent", number=visit.student)
+    return visit.to(f"/compte/aide/{case.code}")
+
+
+def _mine(visit: Visit, code: str) -> Case:
+    """The student's own case.
+
+    Raises:
+        PageError: it is none of theirs, or has expired.
+    """
+    try:
+        return _helping(visit).mine(code, visit.student)
+    except UnknownCode as error:
+        raise PageError(404, "missing") from error
+
+
+def _helping(visit: Visit) -> Helping:
+    if visit.desk.helping is None:  # a site of tests; `sesame web` has it
+        raise PageError(404, "missing")
+    return visit.desk.helping
