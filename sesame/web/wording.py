@@ -83,7 +83,8 @@ def moment(at: datetime, now: datetime, language: Spoken, zone: ZoneInfo) -> str
     hour = format_time(local, "short", locale=language)
     if local.date() == now.astimezone(zone).date():
         return hour
-    return f"{format_date(local, 'long', locale=language)}, {hour}"
+    day = format_date(local, "long", locale=language)
+    return f"le {day}, {hour}" if language == "fr" else f"{day}, {hour}"
 
 
 def duration(seconds: float, language: Spoken) -> str:
