@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -121,6 +122,18 @@ def test_its_commands_show_the_entry_and_the_mailbox_to_their_owner(kept: Sequen
     assert f"supannEtuId: {number[1]}" in said[0]
     assert "Subject:" in said[1]
     assert "completed" in said[2]
+
+
+def test_it_names_the_students_pages_and_somebody_who_may_activate_by_hand(
+    kept: Sequence[str | Path],
+) -> None:
+    text, _, _ = kept
+    found = re.search(r"^Activate an account by hand: (http://127\.0\.0\.1:\d+)$", str(text), re.MULTILINE)
+    assert found is not None
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(found[1], timeout=10.0) as answer:
+        assert "Recevoir mon code" in answer.read().decode()
+    assert re.search(r"^  student number \d+, personal address \S+@\S+$", str(text), re.MULTILINE)
 
 
 def test_stop_ends_and_removes_what_was_kept(kept: Sequence[str | Path]) -> None:

@@ -172,6 +172,15 @@ def test_axe_finds_nothing_on_any_page_and_none_scrolls_sideways(
     assert len(walk.seen) >= 10
 
 
+def test_the_looking_finds_what_it_looks_for(browser: Browser) -> None:
+    with page_of(browser) as page:
+        page.set_content("<title>x</title><p>y</p>")
+        assert not overflows(page)
+        page.set_content('<title>x</title><div style="width:900px">y</div><img src="data:,">')
+        assert overflows(page)
+        assert any("image-alt" in one for one in violations(page))
+
+
 def test_the_whole_activation_works_by_the_keyboard_alone(portal: Portal, browser: Browser) -> None:
     number = portal.student()
     with page_of(browser, portal.url) as page:
