@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from sqlalchemy import insert
 
-from pipeline.store import throttles, web_sessions
+from pipeline.store import mail_proofs, throttles, web_sessions
 from pipeline.store.database import Database
+from pipeline.store.mail_proofs import MailProof
 from pipeline.store.tables import propagation, propagation_targets
 from pipeline.store.throttles import Rate
 from pipeline.vault import derive_keys, new_key
@@ -146,6 +148,71 @@ def test_a_session_is_found_by_its_id_until_it_ends(database: Database, clock: C
         web_sessions.end_all(connection, "22001234", clock.now)
         assert [web_sessions.find(connection, each, clock.now) for each in ids] == [None] * 3
         assert web_sessions.forget(connection, expired_before=clock.now + 61.0) == 3
+
+
+def proof(number: str | None, clock: Clock, **more: object) -> MailProof:
+    given: dict[str, object] = {
+        "id": secrets.token_urlsafe(12),
+        "purpose": "password",
+        "student_number": number,
+        "pair": "p",
+        "language": "fr",
+        "link_digest": "l",
+        "code_digest": "c",
+        "created_at": clock.now,
+        "expires_at": clock.now + 60.0,
+        **more,
+    }
+    return MailProof(**given)  # type: ignore[arg-type]
+
+
+def test_a_proof_is_used_once_and_voids_the_others(database: Database, clock: Clock) -> None:
+    mine, other, foreign = proof("1", clock), proof("1", clock, value=b"v"), proof("2", clock)
+    with database.write() as connection:
+        for each in (mine, other, foreign):
+            mail_proofs.add(connection, each)
+        assert mail_proofs.find(connection, mine.id) == mine
+        assert mail_proofs.use(connection, mine.id, clock.now, by="me")
+        assert not mail_proofs.use(connection, mine.id, clock.now, by="me")
+        mail_proofs.void_others(connection, "1", "password", clock.now)
+        assert not mail_proofs.use(connection, other.id, clock.now, by="me")
+        voided = mail_proofs.find(connection, other.id)
+        assert voided is not None
+        assert (voided.voided_at, voided.value, voided.stands(clock.now)) == (clock.now, None, False)
+        assert not mail_proofs.use(connection, foreign.id, clock.now + 61.0, by="me")
+        assert mail_proofs.use(connection, foreign.id, clock.now, by="me")
+        assert mail_proofs.forget(connection, expired_before=clock.now + 61.0) == 3
+
+
+def test_attempts_at_a_code_are_counted_and_end(database: Database, clock: Clock) -> None:
+    one = proof("1", clock)
+    with database.write() as connection:
+        mail_proofs.add(connection, one)
+        counted = [mail_proofs.count_attempt(connection, one.id, attempts_max=3) for _ in range(5)]
+        assert counted == [True, True, True, False, False]
+        mail_proofs.prove(connection, one.id, clock.now)
+        assert not mail_proofs.count_attempt(connection, one.id, attempts_max=99)
+
+
+def test_a_message_is_claimed_by_one_sender_and_by_another_when_that_one_is_gone(
+    database: Database, clock: Clock
+) -> None:
+    due = proof("1", clock, letter=b"x", send_at=clock.now)
+    decoy = proof(None, clock, letter=b"x")
+    with database.write() as connection:
+        for each in (due, decoy):
+            mail_proofs.add(connection, each)
+        until = clock.now + 30.0
+        claimed = mail_proofs.claim_letters(connection, clock.now, until=until, limit=10)
+        assert [(each.id, each.send_attempts) for each in claimed] == [(due.id, 1)]
+        assert mail_proofs.claim_letters(connection, clock.now, until=until, limit=10) == []
+        again = mail_proofs.claim_letters(connection, until, until=until + 30.0, limit=10)
+        assert [(each.id, each.send_attempts) for each in again] == [(due.id, 2)]
+        mail_proofs.sent(connection, due.id, until)
+        gone = mail_proofs.find(connection, due.id)
+        assert gone is not None
+        assert (gone.letter, gone.send_at, gone.sent_at) == (None, None, until)
+        assert not mail_proofs.letters_due(connection, until + 1_000.0)
 
 
 # --- signatures -------------------------------------------------------------------------------------------
