@@ -59,10 +59,12 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
     With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
     target then (it was restored from a backup, say); neither, both.
     """
+    if resume is not None and consumer is not None:
+        raise click.UsageError("--resume goes on with a replay: it takes no --consumer")
+    if resume is None and consumer is None:
+        raise click.UsageError("Missing option '--consumer' (or '--resume')")
     app = context.looking
     if resume is not None:
-        if consumer is not None:
-            raise click.UsageError("--resume goes on with a replay: it takes no --consumer")
         _resume(app, _known(app, resume), given)
         return
     if consumer not in app.settings.targets:

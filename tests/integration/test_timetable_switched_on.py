@@ -12,6 +12,7 @@ from sandbox.timetable import Timetable
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
+from sesame.diagnosis.engine import diagnose
 from sesame.wiring import utc_now
 from tests.integration.site_kit import Site, running, until
 
@@ -80,6 +81,8 @@ def test_accounts_whose_bells_are_on_the_log_still_are_met_without_being_asked_f
         waiting = {each.target: each for each in paul.targets}["timetable"]
         assert (waiting.reason, waiting.version) == ("timetable_not_scheduled", 0)
         assert "no calendar" in waiting.cause
+        causes = diagnose(site, PAUL, live=False).findings
+        assert [(each.rule, each.service) for each in causes] == [("timetable_not_scheduled", "timetable")]
         service.give(PAUL)  # it is looked at again by itself
         until(lambda: site.states(PAUL)["timetable"] == "provisioned")
     assert completions(site) == [LEA, PAUL], "an account that was complete is not announced again"

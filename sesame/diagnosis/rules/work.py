@@ -11,6 +11,7 @@ from sesame.diagnosis.situation import Situation
 
 _DOWN = frozenset({"open", "down", "half_open"})
 _MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
+NOT_SCHEDULED = "timetable_not_scheduled"
 OWN_RULE = frozenset(
     {
         "administrative_enrolment_pending",
@@ -22,6 +23,7 @@ OWN_RULE = frozenset(
         "redirect_refused",
         "invalid_mail_redirect",
         "mailbox_not_enabled",
+        NOT_SCHEDULED,
     }
 )
 """Reasons that have a rule of their own."""
@@ -109,6 +111,15 @@ def waits_for_operator(s: Situation) -> Iterator[Finding]:
         if target.state == "waiting" and target.reason not in OWN_RULE:
             evidence = {"reason": target.reason, "meaning": target.cause, "next": target.next}
             yield Finding("waits_for_operator", target.target, evidence, since=target.since)
+
+
+@rule("timetable_not_scheduled")
+def timetable_not_scheduled(s: Situation) -> Iterator[Finding]:
+    """The timetable service has no calendar of this student yet; it is looked at again by itself."""
+    for target in _due(s):
+        if target.state == "waiting" and target.reason == NOT_SCHEDULED:
+            evidence = {"reason": target.reason, "meaning": target.cause, "next": target.next}
+            yield Finding("timetable_not_scheduled", target.target, evidence, since=target.since)
 
 
 @rule("on_its_way")
