@@ -35,7 +35,8 @@ class Certificate:
 class ThrowawayCA:
     """A certificate authority whose key lives in memory only; `ca_file` is its certificate in PEM.
 
-    `folder` is where the files go; `now` is the start of validity (default: the machine's clock).
+    `folder` is where the files go; `now` is the start of validity (default: the machine's clock); what it
+    issues is valid from then on, or from the `now` that `issue` is given.
     """
 
     def __init__(self, folder: Path, *, name: str = "Sandbox CA", now: dt.datetime | None = None) -> None:
@@ -53,14 +54,16 @@ class ThrowawayCA:
         self.ca_file.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         self.ca_file.chmod(0o644)
 
-    def issue(self, stem: str, *, hosts: Sequence[str] | None = None) -> Certificate:
+    def issue(
+        self, stem: str, *, hosts: Sequence[str] | None = None, now: dt.datetime | None = None
+    ) -> Certificate:
         """Write `{stem}.pem` and `{stem}.key` for these host names and addresses (default: loopback's)."""
         names = list(hosts) if hosts is not None else loopback_names()
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
-            self._builder(subject, key.public_key())
+            self._builder(subject, key.public_key(), now)
             .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -79,15 +82,18 @@ class ThrowawayCA:
             out.write(pem)
         return Certificate(cert_file=cert_file, key_file=key_file, ca_file=self.ca_file)
 
-    def _builder(self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, public_key: ec.EllipticCurvePublicKey, now: dt.datetime | None = None
+    ) -> x509.CertificateBuilder:
+        begins = now or self._now
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._subject)
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - _CLOCK_SKEW)
-            .not_valid_after(self._now + _VALID_FOR)
+            .not_valid_before(begins - _CLOCK_SKEW)
+            .not_valid_after(begins + _VALID_FOR)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         )
 

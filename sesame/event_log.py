@@ -13,6 +13,10 @@ from sesame.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka import Access
+    from pipeline.eventlog.kafka.plan import TopicPlan
+
+_SEGMENT_BYTES = 268_435_456
+_BATCH_BYTES_MAX = 1_048_588  # Kafka's own default: the largest record, with its key and headers, fits
 
 
 def open_log(settings: Settings) -> EventLog:
@@ -59,3 +63,33 @@ def kafka_access(settings: Settings) -> Access:
             linger_s=wanted.linger_s,
         ),
     )
+
+
+def topic_plans(settings: Settings) -> list[TopicPlan]:
+    """Each topic as Kafka should have it.
+
+    Of an account's announcements the newest says all that there is to say, so those topics are compacted
+    too, once a week has passed. Segments end each day, so that what is past its retention, personal data
+    above all, is gone a day later; the servers' clock says how old a record is.
+    """
+    from pipeline.eventlog.kafka.plan import TopicPlan
+
+    wanted = settings.log
+    compacted = catalogue.both_lanes(catalogue.ACCOUNTS)
+    plans = []
+    for topic in catalogue.TOPICS.values():
+        configuration = {
+            "cleanup.policy": "delete,compact" if topic.name in compacted else "delete",
+            "retention.ms": str(topic.retention_s * 1000),
+            "retention.bytes": str(wanted.partition_bytes_max or -1),
+            "segment.ms": str(catalogue.DAY_S * 1000),
+            "segment.bytes": str(min(_SEGMENT_BYTES, wanted.partition_bytes_max or _SEGMENT_BYTES)),
+            "max.message.bytes": str(_BATCH_BYTES_MAX),
+            "min.insync.replicas": str(wanted.min_insync_replicas),
+            "unclean.leader.election.enable": "false",
+            "message.timestamp.type": "LogAppendTime",
+        }
+        if topic.name in compacted:
+            configuration["min.compaction.lag.ms"] = str(7 * catalogue.DAY_S * 1000)
+        plans.append(TopicPlan(topic.name, wanted.partitions, wanted.replication, configuration))
+    return plans

@@ -21,6 +21,17 @@ from tests import stores
 
 T = TypeVar("T")
 
+KAFKA_USERS = (
+    "registry",
+    "propagation",
+    "directory",
+    "mailbox",
+    "moodle",
+    "timetable",
+    "producers",
+    "monitor",
+)
+
 # A property holds or not, however slow the machine is; in CI the same examples are tried each time.
 settings.register_profile(
     "project",
@@ -138,3 +149,14 @@ def kafka_servers() -> Iterator[list[str]]:
         return
     with require_service(Kafka) as kafka:
         yield kafka.servers
+
+
+@pytest.fixture(scope="session")
+def secure_kafka() -> Iterator[Kafka]:
+    """A Kafka with TLS, SCRAM, rights by ACL, and listeners with bad certificates; do not stop it.
+
+    Its users `sesame-…` have the password `password`, and no right but those that a test gives them.
+    """
+    users = dict.fromkeys([*(f"sesame-{name}" for name in KAFKA_USERS), "sesame-nobody"], "password")
+    with require_service(lambda: Kafka(users=users, acls=True, faults=True)) as kafka:
+        yield kafka

@@ -13,6 +13,7 @@ temporary one.
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import json
 import os
 import secrets
@@ -28,7 +29,7 @@ from typing import Self
 from sandbox.kafka.jars import fetch_jars
 from sandbox.kafka.properties import ADMIN, LOG4J, STARTED, Ports, server_properties
 from sandbox.process import ManagedProcess, SandboxError, find_program, free_ports
-from sandbox.tls import Certificate, ThrowawayCA
+from sandbox.tls import ThrowawayCA
 
 _START_S_MAX = 90.0
 _FORMAT_S_MAX = 60.0
@@ -43,7 +44,8 @@ class Kafka:
     `nodes`: one or three; each is broker and controller.
     `users`: password by name, on TLS with SCRAM-SHA-512; `admin` is added. None: in clear, whoever comes.
     `acls`: whether nothing is allowed but what an ACL allows; `admin` may everything.
-    `bad_certificates`: more listeners of the first node, by name in capitals, that show other certificates.
+    `faults`: whether the first node has two more listeners: EXPIRED, whose certificate is, and ELSEWHERE,
+    whose certificate is for another host.
     `quick`: start sooner and run slower; not for benchmarks.
     `keep_running`: leave the nodes up when the interpreter exits.
 
@@ -58,7 +60,7 @@ class Kafka:
         nodes: int = 1,
         users: Mapping[str, str] | None = None,
         acls: bool = False,
-        bad_certificates: Mapping[str, Certificate] | None = None,
+        faults: bool = False,
         quick: bool = True,
         keep_running: bool = False,
     ) -> None:
@@ -69,7 +71,7 @@ class Kafka:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._users = None if users is None else dict(users)
         self._acls = acls
-        self._bad = dict(bad_certificates or {})
+        self._faults = ("EXPIRED", "ELSEWHERE") if faults else ()
         self._quick = quick
         self._keep_running = keep_running
         self._ports, self._cluster_id, self.admin_password = self._identity(nodes)
@@ -85,7 +87,7 @@ class Kafka:
         return [f"127.0.0.1:{ports.client}" for ports in self._ports]
 
     def listener(self, name: str) -> str:
-        """`host:port` of the first node's listener that shows the certificate `name`."""
+        """`host:port` of the first node's listener EXPIRED or ELSEWHERE."""
         return f"127.0.0.1:{self._ports[0].others[name]}"
 
     # --- its life --------------------------------------------------------------------------------------
@@ -156,8 +158,8 @@ class Kafka:
         if file.exists():
             kept = json.loads(file.read_text(encoding="utf-8"))
         else:
-            wanted = list(free_ports(3 * nodes + len(self._bad)))
-            others = dict(zip(self._bad, wanted[3 * nodes :], strict=True))
+            wanted = list(free_ports(3 * nodes + len(self._faults)))
+            others = dict(zip(self._faults, wanted[3 * nodes :], strict=True))
             kept = {
                 "cluster_id": _random_id(),
                 "admin_password": secrets.token_urlsafe(18),
@@ -197,10 +199,12 @@ class Kafka:
     def _keystores(self) -> dict[str, Path]:
         if self._users is None:
             return {}
-        certificates = {
-            "CLIENT": ThrowawayCA(self.folder, name="Sandbox Kafka CA").issue("kafka"),
-            **self._bad,
-        }
+        authority = ThrowawayCA(self.folder, name="Sandbox Kafka CA")
+        certificates = {"CLIENT": authority.issue("kafka")}
+        if self._faults:
+            long_ago = dt.datetime.now(dt.UTC) - dt.timedelta(days=30)
+            certificates["EXPIRED"] = authority.issue("expired", now=long_ago)
+            certificates["ELSEWHERE"] = authority.issue("elsewhere", hosts=["kafka.univ-ailleurs.fr"])
         keystores = {}
         for name, certificate in certificates.items():
             keystores[name] = self.folder / f"{name.lower()}-keystore.pem"

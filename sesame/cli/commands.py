@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, str]] = {
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
     "support": "sesame.cli.support:support",
+    "topics": "sesame.cli.topics:topics",
     "vault": "sesame.cli.vault:vault",
     "version": "sesame.cli.version:version",
     "web": "sesame.cli.web:web",

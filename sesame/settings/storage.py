@@ -132,12 +132,21 @@ class LogSettings(Section):
         description="Kafka: what stands before the name of each consumer group. Changing it makes every "
         "consumer read the log from its beginning.",
     )
-    replication: int = Field(3, ge=1, le=15, description="Kafka: how many servers hold each topic.")
+    replication: int = Field(
+        3, ge=1, le=15, description="Kafka: how many servers hold each topic, for `sesame topics`."
+    )
     min_insync_replicas: int = Field(
         2,
         ge=1,
         le=15,
-        description="Kafka: how many of these must have a record before it counts as appended.",
+        description="Kafka: how many of these must have a record before it counts as appended, for "
+        "`sesame topics`.",
+    )
+    partition_bytes_max: int | None = Field(
+        None,
+        ge=10_000_000,
+        description="Kafka: the size in bytes above which a partition's oldest records are removed before "
+        "their time, for `sesame topics`. Without it: age alone decides.",
     )
     session_timeout_s: float = Field(
         15.0,

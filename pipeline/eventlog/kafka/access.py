@@ -13,6 +13,7 @@ from typing import Any
 
 from kafka import errors as e
 
+from pipeline.eventlog.kafka import mends
 from pipeline.eventlog.port import (
     LogError,
     LogRefused,
@@ -24,6 +25,7 @@ from pipeline.eventlog.port import (
 )
 
 _CONNECT_S_MAX = 3.0
+_LOGINS_MAX = 4
 _TLS_REMEDIES = {
     # X509_V_ERR_*, of OpenSSL's x509_vfy.h
     9: "Look at this machine's clock, then at the server's certificate.",
@@ -116,9 +118,32 @@ class Access:
         silence.
 
         Raises:
-            LogRefused: a server's certificate is not accepted.
+            LogRefused: a server's certificate is not accepted, or the user's password.
             LogUnavailable: none answers.
         """
+        server = self._knock()
+        if self.security is Security.SASL_SSL:
+            self._log_in(server)
+
+    def _log_in(self, server: str) -> None:
+        for left in reversed(range(_LOGINS_MAX)):
+            try:
+                mends.log_in({**self.configuration(), "bootstrap_servers": [server]})
+            except (e.KafkaError, OSError) as error:
+                if isinstance(error, (*_REFUSED, e.UnsupportedSaslMechanismError)):
+                    raise self.explain(error, "logging in") from error
+                if (
+                    not left
+                ):  # a server says no and hangs up at once, and the library may hear the latter only
+                    raise LogRefused(
+                        f"{server} hangs up when the user {self.username!r} logs in: name or password is"
+                        " wrong, unless the server is just stopping"
+                    ) from error
+            else:
+                return
+
+    def _knock(self) -> str:
+        """The first server that opens."""
         context = self._tls()
         why: list[str] = []
         for server in self.servers:
@@ -136,7 +161,7 @@ class Access:
             except OSError as error:
                 why.append(f"{server}: {error.strerror or error}")
             else:
-                return
+                return server
         raise LogUnavailable(
             f"no Kafka server answers ({'; '.join(why)})",
             remedy="Start it, or mend log.servers; work goes on by itself when it is back.",
@@ -156,7 +181,7 @@ class Access:
 
     def explain(self, error: Exception, doing: str) -> LogError:
         """What one of the library's errors means."""
-        if isinstance(error, (e.SaslAuthenticationFailedError, e.IllegalSaslStateError)):
+        if isinstance(error, _REFUSED):
             return LogRefused(f"Kafka refuses the user {self.username!r}: name or password is wrong")
         if isinstance(error, e.UnsupportedSaslMechanismError):
             return LogRefused("Kafka does not offer SCRAM-SHA-512", remedy="Enable it on the servers.")
@@ -199,6 +224,7 @@ class Access:
         return context
 
 
+_REFUSED = (e.SaslAuthenticationFailedError, e.IllegalSaslStateError)
 _LOST = (
     e.CommitFailedError,
     e.RebalanceInProgressError,

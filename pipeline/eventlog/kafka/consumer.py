@@ -40,7 +40,7 @@ _FETCH_BYTES_MAX = 16_000_000
 _PARTITION_FETCH_BYTES_MAX = 1_000_000
 _FETCH_WAIT_S_MAX = 0.5
 _NAME_LENGTH_MAX = 200
-_JOIN_S = 0.5
+_JOIN_S = 0.2
 
 
 class KafkaLogConsumer:
@@ -109,6 +109,8 @@ class KafkaLogConsumer:
         return [_record(each) for part in found.values() for each in part]
 
     def _ask(self, wanted: int, timeout_s: float) -> dict[Tp, list[Any]]:
+        if mends.shut_out(self._consumer):
+            raise self._fenced()
         if not mends.stable(self._consumer):
             timeout_s = max(timeout_s, _JOIN_S)
         try:
@@ -271,7 +273,8 @@ class KafkaLogConsumer:
         timing = self._access.timing
         self._access.check()
         with self._access.explained(f"joining group {self._group}"):
-            consumer = KafkaConsumer(
+            consumer: KafkaConsumer = mends.connected(
+                KafkaConsumer,
                 **self._access.configuration(),
                 group_id=self._group,
                 group_instance_id=name,

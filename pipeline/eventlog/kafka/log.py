@@ -13,6 +13,7 @@ from kafka import errors as e
 
 from pipeline.eventlog.kafka.access import Access
 from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
+from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.producer import KafkaLogProducer
 from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import TopicPartition
@@ -37,7 +38,7 @@ class KafkaEventLog:
         self._group_prefix = group_prefix
         self._turn = threading.Lock()
         with access.explained("connecting"):
-            self._admin = KafkaAdminClient(**access.configuration())
+            self._admin = connected(KafkaAdminClient, **access.configuration())
         self._topics = Topics(access, self._admin)
 
     def ensure_topics(self, partitions: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Faults of kafka-python 3.0.12 that a short poll meets, and what is done about each.
+"""Faults of kafka-python 3.0.12, and what is done about each.
 
 They are in the library's inner parts, and so is the mending: look here first when its version changes. The
 conformance suite meets all of them.
@@ -6,8 +6,54 @@ conformance suite meets all of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
 from kafka import KafkaConsumer
+from kafka.future import Future
+from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState
+
+Client = TypeVar("Client")
+
+
+def connected(make: Callable[..., Client], **configuration: Any) -> Client:
+    """`make(**configuration)`. If that fails, the thread that it began is ended: the library leaves it."""
+    begun: list[KafkaNetClient] = []
+
+    def client(**options: Any) -> KafkaNetClient:
+        begun.append(KafkaNetClient(**options))
+        return begun[-1]
+
+    try:
+        return make(**configuration, kafka_client=client)
+    except BaseException:
+        for each in begun:
+            each.close()
+        raise
+
+
+def log_in(configuration: Mapping[str, Any]) -> None:
+    """Connect to one server as whoever the configuration names, and disconnect.
+
+    The library keeps a refusal to itself: it goes on knocking, and ends by saying that time is out.
+
+    Raises:
+        KafkaError: what the server, or the network, said.
+    """
+    client = KafkaNetClient(**configuration)
+
+    async def knock() -> None:
+        manager = client._manager  # noqa: SLF001
+        server = manager.cluster.bootstrap_brokers()[0]
+        timeout_ms = configuration["request_timeout_ms"]
+        await manager.get_connection(server.node_id, timeout_ms=timeout_ms, refresh_metadata_on_err=False)
+
+    client._net.start()  # noqa: SLF001
+    try:
+        client._net.run(knock)  # noqa: SLF001
+    finally:
+        client.close()
 
 
 def unpark(consumer: KafkaConsumer) -> None:
@@ -21,14 +67,38 @@ def unpark(consumer: KafkaConsumer) -> None:
         fetcher._next_partition_records = None  # noqa: SLF001
 
 
+class _Ended:
+    """A join that ended well, to be waited for as if it had not: what it brought is there at once."""
+
+    is_done = False
+
+    def __init__(self, assignment: bytes) -> None:
+        self._assignment = assignment
+
+    def add_callback(self, told: Callable[[bytes], None]) -> None:
+        told(self._assignment)
+
+    def add_errback(self, told: Callable[[Exception], None]) -> None:
+        """It did not fail."""
+
+
 def stable(consumer: KafkaConsumer) -> bool:
     """Whether the member has its part of the group. If not, the next poll must wait for a while.
 
     The library loses what a join brought when it ended between two polls: it begins another one, which
     disturbs the whole group, and never ends if all polls are short. And when the topics became known while a
-    join was under way it forgets to wait for it at all; that is mended here.
+    join was under way it forgets to wait for it at all.
     """
     coordinator = consumer._coordinator  # noqa: SLF001
     if coordinator.state == MemberState.REBALANCING and not coordinator.need_rejoin():
         coordinator.request_rejoin()
+    join = coordinator._join_task  # noqa: SLF001
+    if isinstance(join, Future) and join.is_done and join.succeeded():
+        coordinator._join_task = _Ended(join.value)  # noqa: SLF001
     return bool(coordinator.state == MemberState.STABLE and not coordinator.need_rejoin())
+
+
+def shut_out(consumer: KafkaConsumer) -> bool:
+    """Whether another process has taken the member's name: the library then stops beating in silence."""
+    coordinator = consumer._coordinator  # noqa: SLF001
+    return stable(consumer) and not coordinator._heartbeat_enabled  # noqa: SLF001

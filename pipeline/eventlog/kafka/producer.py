@@ -16,6 +16,7 @@ from kafka import KafkaProducer
 from kafka import errors as e
 
 from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import (
     RECORD_BYTES_MAX,
@@ -109,7 +110,8 @@ class KafkaLogProducer:
         timing = self._access.timing
         self._access.check()
         with self._access.explained("joining as a producer"):
-            return KafkaProducer(
+            return connected(
+                KafkaProducer,
                 **self._access.configuration(),
                 acks="all",
                 enable_idempotence=True,

@@ -1,0 +1,107 @@
+"""`sesame topics`: Kafka's topics as code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.output import show_table, write_json
+from sesame.settings.base import SettingsError
+
+if TYPE_CHECKING:
+    from pipeline.eventlog.kafka.plan import Change, Planner
+
+
+class NotKafka(SettingsError):
+    """The event log is the embedded one, which `sesame run` makes. `log.kind = "kafka"` names Kafka's."""
+
+
+@click.group()
+def topics() -> None:
+    """Kafka's topics, as the settings want them: partitions, replicas, retention, sizes."""
+
+
+@topics.command()
+@json_option
+@pass_context
+def diff(context: Context, *, as_json: bool) -> None:
+    """Show how Kafka's topics differ from what the settings want. Nothing is changed.
+
+    Exit code 0 when nothing differs, 1 when something does, 4 when Kafka does not answer.
+    """
+    from sesame.event_log import topic_plans
+
+    with _planner(context) as planner:
+        changes = planner.compare(topic_plans(context.settings))
+    _show(changes, as_json=as_json)
+    if changes:
+        raise click.exceptions.Exit(int(ExitCode.FAILED))
+
+
+@topics.command()
+@dry_run_option
+@yes_option
+@json_option
+@pass_context
+def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Create the topics that are missing, and set what differs.
+
+    What would break the order of a student's records (another number of partitions) or move data between
+    servers is refused, with the reason; the rest is done. Exit code 3 when something was refused.
+    """
+    from sesame.event_log import topic_plans
+
+    plans = topic_plans(context.settings)
+    with _planner(context) as planner:
+        changes = planner.compare(plans)
+        _show(changes, as_json=as_json)
+        made = [change for change in changes if not change.why]
+        if made and not dry_run:
+            if not yes:
+                click.confirm(f"Make these {len(made)} changes?", abort=True, err=True)
+            planner.apply(plans, made)
+            click.echo(f"{len(made)} changes made", err=True)
+    if len(made) < len(changes):
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+
+@contextmanager
+def _planner(context: Context) -> Iterator[Planner]:
+    """Raises NotKafka."""
+    if context.settings.log.kind != "kafka":
+        raise NotKafka
+    from pipeline.eventlog.kafka.plan import Planner
+    from sesame.event_log import kafka_access
+
+    context.quiet_logs()
+    with closing(Planner(kafka_access(context.settings))) as planner:
+        yield planner
+
+
+def _show(changes: Sequence[Change], *, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            [
+                {
+                    "kind": change.kind.value,
+                    "topic": change.topic,
+                    "key": change.key,
+                    "present": change.present,
+                    "wanted": change.wanted,
+                    "why": change.why,
+                }
+                for change in changes
+            ]
+        )
+    elif changes:
+        rows = [(c.kind.value, c.topic, c.key, c.present, c.wanted, c.why) for c in changes]
+        columns = ("", "topic", "what", "is", "wanted", "why not")
+        show_table(dict.fromkeys(columns, "left"), rows, folded="why not")
+    else:
+        click.echo("every topic is as the settings want it", err=True)

@@ -1,0 +1,134 @@
+"""Kafka over TLS with SCRAM: who is who is checked on both sides, and a refusal says what to mend."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Security
+from pipeline.eventlog.port import LogRefused, LogUnavailable, NewRecord, NotAllowed, UnknownTopic
+from sandbox.kafka import Kafka
+from sandbox.process import free_port
+from sandbox.tls import ThrowawayCA
+from sesame.cli import main
+from sesame.cli.errors import ExitCode
+
+
+def access(kafka: Kafka, *, listener: str = "", **others: str | Path | None) -> Access:
+    """The administrator's, or another's."""
+    given = {"username": "admin", "password": kafka.admin_password, "ca_file": kafka.ca_file, **others}
+    servers = [kafka.listener(listener)] if listener else kafka.servers
+    return Access(tuple(servers), client_id="tests", security=Security.SASL_SSL, **given)  # type: ignore[arg-type]
+
+
+def another_authority(folder: Path) -> Path:
+    return ThrowawayCA(folder, name="Another").ca_file
+
+
+def test_a_user_with_the_right_password_over_tls_reads_what_was_appended(secure_kafka: Kafka) -> None:
+    log = KafkaEventLog(access(secure_kafka))
+    log.ensure_topics({"tls": 2})
+    producer, consumer = log.producer(), log.consumer("tls", ["tls"], member="one")
+    producer.append([NewRecord("tls", "22600001", b"{}")])
+    records = []
+    for _ in range(100):
+        records += consumer.poll(10, 0.2)
+        if records:
+            break
+    assert [record.key for record in records] == ["22600001"]
+    consumer.close()
+    producer.close()
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("listener", "said", "remedy"),
+    [
+        ("EXPIRED", "certificate has expired", "Renew"),
+        ("ELSEWHERE", "is not accepted: .* mismatch", "as its certificate does"),
+    ],
+)
+def test_a_certificate_that_is_expired_or_another_s_is_refused(
+    listener: str, said: str, remedy: str, secure_kafka: Kafka
+) -> None:
+    with pytest.raises(LogRefused, match=said) as refused:
+        KafkaEventLog(access(secure_kafka, listener=listener))
+    assert remedy in refused.value.remedy
+
+
+def test_a_certificate_of_an_authority_that_is_not_known_is_refused(
+    secure_kafka: Kafka, tmp_path: Path
+) -> None:
+    with pytest.raises(LogRefused, match="not accepted") as refused:
+        KafkaEventLog(access(secure_kafka, ca_file=another_authority(tmp_path)))
+    assert "log.ca_file" in refused.value.remedy
+
+
+def test_a_file_without_a_certificate_is_named(secure_kafka: Kafka, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(LogRefused, match=r"log\.ca_file"):
+        KafkaEventLog(access(secure_kafka, ca_file=tmp_path / "ca.pem"))
+
+
+def test_a_wrong_password_is_refused_and_never_shown(secure_kafka: Kafka) -> None:
+    wrong = access(secure_kafka, password="not-the-password")
+    assert "not-the-password" not in repr(wrong)
+    with pytest.raises(LogRefused, match=r"'admin'.*name or password is wrong") as refused:
+        KafkaEventLog(wrong)
+    assert "not-the-password" not in str(refused.value)
+
+
+def test_a_server_that_is_not_there_is_said_at_once() -> None:
+    server = f"127.0.0.1:{free_port()}"
+    with pytest.raises(LogUnavailable, match=f"{server}: Connection refused"):
+        KafkaEventLog(Access((server,), client_id="tests"))
+
+
+def test_tls_to_a_port_without_tls_is_said(kafka_servers: list[str]) -> None:
+    with pytest.raises(LogRefused, match="does not speak TLS"):
+        KafkaEventLog(Access(tuple(kafka_servers), client_id="tests", security=Security.SSL))
+
+
+def test_who_has_no_right_is_told_which(secure_kafka: Kafka) -> None:
+    KafkaEventLog(access(secure_kafka)).ensure_topics({"secret": 1})
+    log = KafkaEventLog(access(secure_kafka, username="sesame-nobody", password="password"))
+    producer = log.producer()
+    with pytest.raises((NotAllowed, UnknownTopic), match="secret"):
+        producer.append([NewRecord("secret", "22600001", b"{}")])
+    with pytest.raises((NotAllowed, UnknownTopic), match="secret"):
+        log.consumer("nobody", ["secret"], member="one")
+    producer.close()
+    log.close()
+
+
+def doctor(folder: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Result:
+    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
+        monkeypatch.delenv(name)
+    (folder / "password").write_text(settings.pop("password", kafka.admin_password))
+    (folder / "password").chmod(0o600)
+    given = {"servers": f'["{kafka.servers[0]}"]', "ca_file": f'"{kafka.ca_file}"', **settings}
+    lines = "".join(f"log.{name} = {value}\n" for name, value in given.items())
+    (folder / "sesame.toml").write_text(
+        f'data_dir = "."\nlog.kind = "kafka"\nlog.username = "admin"\nlog.password_file = "password"\n{lines}'
+    )
+    arguments = ("--config", str(folder / "sesame.toml"), "doctor", "--only", "log")
+    return CliRunner().invoke(main, arguments, prog_name="sesame")
+
+
+def test_the_doctor_names_each_refusal_and_ends_as_for_a_dependency_that_is_down(
+    secure_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = {
+        "certificate has expired": {"servers": f'["{secure_kafka.listener("EXPIRED")}"]'},
+        "not accepted": {"ca_file": f'"{another_authority(tmp_path)}"'},
+        "name or password is wrong": {"password": "not-the-password"},
+        "no Kafka server answers": {"servers": f'["127.0.0.1:{free_port()}"]'},
+    }
+    for said, settings in cases.items():
+        result = doctor(tmp_path, secure_kafka, monkeypatch, **settings)
+        assert result.exit_code == ExitCode.DEPENDENCY_DOWN, result.output
+        assert said in result.stdout
+        assert "not-the-password" not in result.output

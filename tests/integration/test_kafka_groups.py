@@ -1,0 +1,237 @@
+"""Kafka's groups under trouble: members come, die and are replaced; a broker restarts; records expire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaAdminClient
+
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
+from pipeline.eventlog.port import (
+    LogUnavailable,
+    NewRecord,
+    OffsetOutOfRange,
+    Record,
+    TopicPartition,
+)
+from sandbox.kafka import Kafka
+from tests.conftest import require_service
+
+TIMING = Timing(
+    session_timeout_s=2.0, poll_interval_s_max=10.0, request_timeout_s=3.0, delivery_timeout_s=6.0
+)
+PATIENCE_S = 60.0
+
+
+def opened(servers: list[str], timing: Timing = TIMING) -> KafkaEventLog:
+    prefix = f"test-{uuid4().hex[:8]}."
+    return KafkaEventLog(Access(tuple(servers), client_id="tests", timing=timing), group_prefix=prefix)
+
+
+@pytest.fixture
+def log(kafka_servers: list[str]) -> Iterator[KafkaEventLog]:
+    log = opened(kafka_servers)
+    yield log
+    log.close()
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"still not the case: {what}"
+
+
+def numbered(topic: str, numbers: range) -> list[NewRecord]:
+    return [NewRecord(topic, f"2260{n % 40:04}", str(n).encode()) for n in numbers]
+
+
+def shared(members: list[KafkaLogConsumer], partitions: int, into: list[Record]) -> Callable[[], bool]:
+    """Poll all once; whether each has a part and together they have everything."""
+
+    def settled() -> bool:
+        for member in members:
+            into.extend(member.poll(500, 0.05))
+        parts = [member.assignment() for member in members]
+        return all(parts) and sum(map(len, parts)) == len(frozenset().union(*parts)) == partitions
+
+    return settled
+
+
+def taken(consumer: KafkaLogConsumer, count: int) -> list[Record]:
+    """The next `count` records."""
+    records: list[Record] = []
+
+    def enough() -> bool:
+        records.extend(consumer.poll(count - len(records), 0.1))
+        return len(records) == count
+
+    until(enough, f"{count} are read")
+    return records
+
+
+def test_two_members_become_three_and_two_again_and_nothing_is_lost_nor_reordered(log: KafkaEventLog) -> None:
+    topic, bulk = f"t-{uuid4().hex}", f"t-{uuid4().hex}.bulk"
+    log.ensure_topics({topic: 6, bulk: 6})
+    producer, read = log.producer(), list[Record]()
+    members = [log.consumer("g", [topic, bulk], member=name) for name in ("one", "two")]
+    producer.append(numbered(topic, range(300)))
+    until(shared(members, 12, read), "two share")
+    members.append(log.consumer("g", [topic, bulk], member="three"))
+    producer.append(numbered(topic, range(300, 600)))
+    until(shared(members, 12, read), "three share")
+    for member in members:  # the same partitions of both topics: what belongs together stays together
+        own = member.assignment()
+        assert {tp.partition for tp in own if tp.topic == topic} == {
+            tp.partition for tp in own if tp.topic == bulk
+        }
+    members.pop(0).close()
+    producer.append(numbered(topic, range(600, 900)))
+    until(shared(members, 12, read), "two share again")
+
+    def all_read() -> bool:
+        for member in members:
+            read.extend(member.poll(500, 0.05))
+        return {int(record.value) for record in read} == set(range(900))
+
+    until(all_read, "all are read")
+    places: dict[TopicPartition, list[int]] = {}
+    for record in read:  # again after a change of owner, perhaps, but never a step over one that was not read
+        seen = places.setdefault(record.tp, [])
+        assert record.offset <= len(seen)
+        if record.offset == len(seen):
+            seen.append(int(record.value))
+    assert all(seen == sorted(seen) for seen in places.values())
+    for member in members:
+        member.close()
+    producer.close()
+
+
+def test_a_member_that_hangs_is_replaced_and_shut_out(kafka_servers: list[str]) -> None:
+    log = opened(kafka_servers, Timing(session_timeout_s=1.0, poll_interval_s_max=1.0))
+    topic = f"t-{uuid4().hex}"
+    log.ensure_topics({topic: 2})
+    producer, read = log.producer(), list[Record]()
+    members = [log.consumer("g", [topic], member=name) for name in ("one", "two")]
+    until(shared(members, 2, read), "two share")
+    producer.append(numbered(topic, range(50)))
+    hangs, works = members
+
+    def has_all() -> bool:
+        read.extend(works.poll(500, 0.05))
+        return len(works.assignment()) == 2 and {int(record.value) for record in read} >= set(range(50))
+
+    until(has_all, "the other one has its part")
+    until(shared([hangs, works], 2, read), "it comes back as any other")
+    for member in members:
+        member.close()
+    producer.close()
+    log.close()
+
+
+def test_who_is_shut_out_by_its_own_name_goes_on_under_another(log: KafkaEventLog) -> None:
+    topic = f"t-{uuid4().hex}"
+    log.ensure_topics({topic: 2})
+    read = list[Record]()
+    former = log.consumer("g", [topic], member="same")
+    until(shared([former], 2, read), "the former has all")
+    present = log.consumer("g", [topic], member="same")
+    until(shared([present], 2, read), "the present one has all")
+    with pytest.raises(LogUnavailable, match="another process"):
+        until(lambda: bool(former.poll(1, 0.1)), "it notices")
+    until(shared([former, present], 2, read), "both have a part")
+    former.close()
+    present.close()
+
+
+def test_a_broker_that_is_killed_and_comes_back_loses_nothing_and_work_goes_on_by_itself() -> None:
+    with require_service(Kafka) as kafka:
+        log = opened(kafka.servers, Timing(2.0, 10.0, request_timeout_s=1.5, delivery_timeout_s=2.0))
+        log.ensure_topics({"t": 2})
+        producer, consumer, read = log.producer(), log.consumer("g", ["t"], member="one"), list[Record]()
+        producer.append(numbered("t", range(100)))
+        read += taken(consumer, 100)
+        consumer.commit(dict.fromkeys(consumer.assignment(), 10))
+        kafka.kill()
+        with pytest.raises(LogUnavailable, match="Connection refused"):
+            producer.append(numbered("t", range(100, 110)))
+        with pytest.raises(LogUnavailable, match="Connection refused"):
+            consumer.lag()
+        kafka.start()
+
+        def appended() -> bool:
+            try:
+                producer.append(numbered("t", range(100, 200)))
+            except LogUnavailable:
+                return False
+            return True
+
+        until(appended, "it takes records again")
+
+        def all_read() -> bool:
+            read.extend(consumer.poll(500, 0.1))
+            return {int(record.value) for record in read} == set(range(200))
+
+        until(all_read, "it reads on")
+        assert [consumer.committed(TopicPartition("t", n)) for n in range(2)] == [10, 10]
+        consumer.close()
+        producer.close()
+        log.close()
+
+
+def test_what_retention_took_away_unread_is_said_and_reading_goes_on_where_the_caller_says(
+    log: KafkaEventLog, kafka_servers: list[str]
+) -> None:
+    topic, admin = f"t-{uuid4().hex}", KafkaAdminClient(bootstrap_servers=kafka_servers)
+    tp = TopicPartition(topic, 0)
+    log.ensure_topics({topic: 1})
+    producer = log.producer()
+    producer.append(numbered(topic, range(20)))
+    first = log.consumer("g", [topic], member="one")
+    taken(first, 5)
+    first.commit({tp: 5})
+    first.close()
+    admin.delete_records({tp: 12})
+    second = log.consumer("g", [topic], member="one")
+    with pytest.raises(OffsetOutOfRange, match=r"offset 5 .* starts at 12") as lost:
+        until(lambda: bool(second.poll(5, 0.1)), "it is said")
+    assert (lost.value.tp, lost.value.offset, lost.value.first) == (tp, 5, 12)
+    assert second.lag() == {tp: 8}
+    second.seek(tp, lost.value.first)
+    until(
+        lambda: [record.offset for record in second.poll(100, 0.1)] == list(range(12, 20)), "the rest is read"
+    )
+    second.close()
+    producer.close()
+    admin.close()
+
+
+def test_short_polls_alone_join_pause_and_read(log: KafkaEventLog) -> None:
+    """As a busy worker polls: nothing waited for, half of it paused, resumed at each step."""
+    topic, bulk = f"t-{uuid4().hex}", f"t-{uuid4().hex}.bulk"
+    log.ensure_topics({topic: 2, bulk: 2})
+    producer, read = log.producer(), list[Record]()
+    producer.append([*numbered(topic, range(200)), *numbered(bulk, range(200, 2_000))])
+    consumer = log.consumer("g", [topic, bulk], member="one")
+    steps = 0
+
+    def all_read() -> bool:
+        nonlocal steps
+        steps += 1
+        owned = consumer.assignment()
+        paused = {tp for tp in owned if tp.topic == bulk} if steps % 2 else set()
+        consumer.pause(paused)
+        consumer.resume(owned - paused)
+        assert consumer.poll(0, 0.0) == []
+        got = consumer.poll(50, 0.0)
+        assert not paused or {record.topic for record in got} <= {topic}
+        read.extend(got)
+        return len(read) == 2_000
+
+    until(all_read, "all are read")
+    assert sorted(int(record.value) for record in read) == list(range(2_000))
+    consumer.close()
+    producer.close()
