@@ -2,7 +2,7 @@
 #
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
-#             STUDENTS=500 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
+#             STUDENTS=500 KAFKA=1 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=2   for `make test`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -19,6 +19,7 @@ STUDENTS ?= 500
 JSON ?=
 TIMETABLE ?=
 KEEP ?=
+KAFKA ?=
 TESTS ?= tests
 MUTANTS ?=
 JOBS ?= 2
@@ -45,8 +46,10 @@ machine: python # all of the Debian packages that the tests use, and Kafka's jar
 	@scripts/setup-debian servers node postgres java browser prometheus systemd containers
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 
-demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 JSON=FILE KEEP=1
+demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 JSON=FILE KEEP=1
+	@$(if $(filter-out 0 no false,$(KAFKA)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)
 	@"$(BIN)/python" -m sandbox.demo run --students "$(STUDENTS)" \
+	  $(if $(filter-out 0 no false,$(KAFKA)),--kafka) \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 

@@ -1,4 +1,4 @@
-"""`python -m sandbox.demo run --students N [--json FILE] [--timetable] [--keep]`, and `… stop`.
+"""`python -m sandbox.demo run --students N [--json FILE] [--timetable] [--kafka] [--keep]`, and `… stop`.
 
 Exit codes: 0 all is as announced, 1 it is not, 2 wrong usage or a machine that lacks something, 130 and 143
 interrupted.
@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             json_file=options.json,
             keep=options.keep,
             timetable=options.timetable,
+            kafka=options.kafka,
         )
     except Interrupted as interrupted:
         complain(f"interrupted by {interrupted.name}: everything was ended and removed")
@@ -61,14 +62,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
-def run(records: Path | None, *, students: int, json_file: Path | None, keep: bool, timetable: bool) -> int:
+def run(
+    records: Path | None,
+    *,
+    students: int,
+    json_file: Path | None,
+    keep: bool,
+    timetable: bool,
+    kafka: bool,
+) -> int:
     """Play the demo."""
     with stage("machine"):
         play.check_machine()
         clean_up(record.place(records))
     if json_file is not None and not os.access(json_file.parent, os.W_OK):
         raise SandboxError(f"{json_file} cannot be written")  # said now, not at the end
-    world = World(records, keep=keep, timetable=timetable)
+    world = World(records, keep=keep, timetable=timetable, kafka=kafka)
     try:
         with stage("demo"):
             code = play.perform(world, students=students, json_file=json_file, keep=keep)
@@ -162,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     play_it.add_argument("--timetable", action="store_true", help="a timetable service too, as a target")
     play_it.add_argument("--keep", action="store_true", help="leave everything running until `stop`")
+    play_it.add_argument("--kafka", action="store_true", help="on Apache Kafka, not on the embedded log")
     ending = commands.add_parser("stop", help="end what was left running, and what is")
     for command in (play_it, ending):
         command.add_argument("--records", type=Path, help="where running demos are noted (default: .demo)")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import tempfile
 import urllib.request
@@ -27,6 +28,7 @@ from sandbox.demo.machine import sesame_program
 from sandbox.demo.pages import StudentsPages
 from sandbox.demo.program import Sesame, environment
 from sandbox.dovecot import Dovecot, LookupDirectory
+from sandbox.kafka import Kafka
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import ManagedProcess, SandboxError, free_port
 from sandbox.slapd import Layout, Slapd
@@ -69,12 +71,20 @@ class World:
         records: where the record of what runs is written; default: the checkout's `.demo`.
         keep: let the servers outlive this process if it ends without closing the world.
         timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
+        kafka: run on Apache Kafka, over TLS with SCRAM, rather than on the embedded log.
 
     Raises:
-        MissingServer: slapd or Dovecot is not installed.
+        MissingServer: slapd, Dovecot or what Kafka needs is not installed.
     """
 
-    def __init__(self, records: Path | None = None, *, keep: bool = False, timetable: bool = False) -> None:
+    def __init__(
+        self,
+        records: Path | None = None,
+        *,
+        keep: bool = False,
+        timetable: bool = False,
+        kafka: bool = False,
+    ) -> None:
         self.folder = _new_folder()
         self.record = record.create(record.place(records), self.folder)
         self.private = self.folder / "sesame"
@@ -84,6 +94,7 @@ class World:
         try:
             self._prepare_servers(keep=keep)
             self.timetable = self._timetable(keep=keep) if timetable else None
+            self.kafka = self._prepare_kafka(keep=keep) if kafka else None
         except BaseException:
             self.close()
             raise
@@ -126,6 +137,13 @@ class World:
         certificate = ThrowawayCA(folder).issue("timetable")
         return Timetable(folder, certificate=certificate, everybody=True, outlives_parent=keep)
 
+    def _prepare_kafka(self, *, keep: bool) -> Kafka:
+        password = self.private / "kafka.password"
+        with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_urlsafe(18))
+        users = {"sesame": password.read_text(encoding="ascii")}
+        return Kafka(self.folder / "kafka", users=users, keep_running=keep)
+
     @property
     def servers(self) -> dict[str, Server]:
         """The targets' servers, by target, in the order in which they are started."""
@@ -153,7 +171,13 @@ class World:
         self.record.add("cas", self.cas.pid)
         self.pages.mail.start()
         self.record.add("mail sink", self.pages.mail.pid)
+        if self.kafka is not None:
+            self.kafka.start()
+            for pid in self.kafka.pids:
+                self.record.add("kafka", pid)
         self._write_settings()
+        if self.kafka is not None:
+            self.sesame.run("topics", "apply", "--yes")
 
     def start_server(self, target: str) -> None:
         """Start a target's server, or start it again."""
@@ -178,7 +202,7 @@ class World:
 
     def close(self) -> None:
         """End everything and remove the folder."""
-        for name in ("pages", "pipeline", "cas", "timetable", "moodle", "dovecot", "slapd"):
+        for name in ("pages", "pipeline", "cas", "timetable", "moodle", "dovecot", "slapd", "kafka"):
             process = self.__dict__.get(name)
             if process is not None:
                 process.stop()
@@ -228,6 +252,7 @@ class World:
             "smtp_port": self.pages.mail.port,
             "smtp_ca_file": self.pages.mail.ca_file,
             "http_port": self._http_port,
+            "log": "" if self.kafka is None else self._kafka_settings(self.kafka),
         }
         text = _TEMPLATE.read_text(encoding="utf-8")
         if self.timetable is not None:
@@ -235,6 +260,13 @@ class World:
             values |= {"timetable_url": self.timetable.url, "timetable_ca_file": self.timetable.ca_file}
         self.settings_file.write_text(
             re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"
+        )
+
+    def _kafka_settings(self, kafka: Kafka) -> str:
+        return (
+            f'[log]\nkind = "kafka"\nservers = ["{kafka.servers[0]}"]\nca_file = "{kafka.ca_file}"\n'
+            f'username = "sesame"\npassword_file = "{self.private / "kafka.password"}"\n'
+            "replication = 1\nmin_insync_replicas = 1\n"
         )
 
 

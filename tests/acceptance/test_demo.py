@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.demo import machine, record, table
+from sandbox.kafka import fetch_jars
 from sandbox.process import MissingServer, wait_until
 from tests.acceptance.acting import STUDENTS
 from tests.conftest import require_service
@@ -192,3 +193,11 @@ def test_a_second_run_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
         second.terminate()
         assert second.wait(timeout=60) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_kafka_the_demo_ends_as_on_the_embedded_log() -> None:
+    require_service(fetch_jars)
+    done = run_demo("run", "--students", "12", "--kafka")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sweep  agrees with what was announced" in done.stdout
+    assert "all 9 topics" in done.stdout

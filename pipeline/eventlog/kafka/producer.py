@@ -21,7 +21,6 @@ from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import (
     RECORD_BYTES_MAX,
     LogError,
-    LogUnavailable,
     NewRecord,
     RecordTooLarge,
     TopicPartition,
@@ -59,7 +58,7 @@ class KafkaLogProducer:
         client = self._usable()
         try:
             return self._send(client, records)
-        except LogUnavailable:
+        except LogError:  # whatever it was: an idempotent client does not get over a batch that failed
             self._retire(client)
             raise
 
