@@ -53,11 +53,11 @@ def test_two_members_of_a_group_never_share_a_partition_and_miss_nothing(
             got = member.poll(15, 0.1)
             assert {record.tp for record in got} <= member.assignment()
             records.extend(got)
-        return len(records) >= 80
+        return len({(record.tp, record.offset) for record in records}) == 80
 
     until(all_read, "all are read")
-    for key in "abcdefgh":
-        assert numbers(records, key) == list(range(10))
+    for key in "abcdefgh":  # nothing was committed: who becomes an owner meanwhile begins at the first one
+        assert list(dict.fromkeys(numbers(records, key))) == list(range(10))
 
 
 def test_a_member_that_leaves_hands_over_at_its_commit(
