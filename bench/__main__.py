@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backlog, engine_full, import_file, priority, trouble
+from bench import backlog, engine_full, import_file, priority, saturation, trouble
 from bench.rows import Row, table, write_json
+from sandbox.process import MissingServer
 
 SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "engine-full": engine_full.rows,
     "one-failing-key": trouble.rows,
+    "saturation": saturation.rows,
     "person-during-bulk": priority.rows,
     "memory-backlog": backlog.rows,
     "import": import_file.rows,
@@ -65,7 +67,10 @@ def main() -> int:
     rows: list[Row] = []
     for name in options.subjects or SUBJECTS:
         begun = time.monotonic()
-        rows += SUBJECTS[name](options.runs)
+        try:
+            rows += SUBJECTS[name](options.runs)
+        except MissingServer as missing:
+            print(f"{name}: left out: {missing}", file=sys.stderr)
         print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     print(table(rows))
     if options.json is not None:

@@ -18,7 +18,7 @@ from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
 from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts
-from pipeline.target import Description, Done, HandlerOutcome, Preview, Task
+from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
@@ -178,14 +178,15 @@ def migrated(url: str) -> Iterator[Database]:
 def running(
     log: EventLog,
     database: Database,
-    handler: Nothing,
+    handler: Handler,
     limits: Limits,
     *,
     group: str = "directory",
     owner: str = "bench",
+    observer: Silent | None = None,
 ) -> Iterator[Silent]:
-    """A worker, as `sesame run` starts it, for as long as the block lasts."""
-    producer, observer = log.producer(), Silent()
+    """A worker, as `sesame run` starts it, for as long as the block lasts; it reports to `observer`."""
+    producer, observer = log.producer(), observer or Silent()
     effects = Effects(
         target=handler.name,
         owner=owner,
