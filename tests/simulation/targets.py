@@ -30,14 +30,19 @@ class Truth:
     """One target's contents, which outlive every process, and the writes that are still to take effect.
 
     Attributes:
+        back_at: until then it is down.
         late: (moment, student, version) of calls that were cut off, and have their effect afterwards.
-        broken: promises that were not kept; empty if all is well.
+        ever: every student and version that was written, and is not forgotten when it is superseded.
+        went_back, not_compared: promises that were not kept; empty if all is well.
     """
 
     name: str
     held: dict[str, Held] = field(default_factory=dict)
+    back_at: float = 0.0
     late: list[tuple[float, str, int]] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
+    ever: set[tuple[str, int]] = field(default_factory=set)
+    went_back: list[str] = field(default_factory=list)
+    not_compared: list[str] = field(default_factory=list)
 
     def of(self, number: str) -> Held:
         return self.held.setdefault(number, Held())
@@ -45,8 +50,9 @@ class Truth:
     def write(self, number: str, version: int) -> None:
         held = self.of(number)
         if version < held.version:
-            self.broken.append(f"{self.name}: {number} went back from {held.version} to {version}")
+            self.went_back.append(f"{self.name}: {number} went back from {held.version} to {version}")
         held.version, held.intact, held.uncertain = version, True, True
+        self.ever.add((number, version))
 
     def until(self, moment: float) -> None:
         """Let the effects of cut-off calls happen that are due by then."""
@@ -61,7 +67,8 @@ class Weather:
 
     Args:
         lease_s: a call that was cut off has its effect before this has passed.
-        poison: a student whose work nearly always fails with the whole call.
+        poison: a student whose work nearly always fails with the whole call; always, once the weather is
+            calm, if it `lasts`.
     """
 
     def __init__(self, chance: random.Random, lease_s: float, poison: str) -> None:
@@ -69,10 +76,20 @@ class Weather:
         self.lease_s = lease_s
         self.poison = poison
         self.rough = True
+        self.lasts = False
+        self.struck = 0  # how often something went wrong
 
     def strikes(self, probability: float) -> bool:
         """Whether something of this probability happens now."""
-        return self.rough and self.chance.random() < probability
+        struck = self.rough and self.chance.random() < probability
+        self.struck += struck
+        return struck
+
+    def poisons(self, number: str) -> bool:
+        """Whether this student's work fails with the whole call now."""
+        if self.lasts and not self.rough:
+            return number == self.poison
+        return self.strikes(0.6 if number == self.poison else 0.01)
 
 
 class ChaosHandler:
@@ -97,10 +114,11 @@ class ChaosHandler:
         self._lost = False  # a call of this batch was cut off: it may still have an effect
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        self._refuse_when_down()
         for task in tasks:
             number = task.account.student_number
             if self._truth.of(number).uncertain and not task.compare:
-                self._truth.broken.append(f"{self.name}: {number} was in doubt, and not compared")
+                self._truth.not_compared.append(f"{self.name}: {number} was in doubt, and not compared")
         self._lost = False
         outcomes = {task.account.student_number: self._one(task) for task in tasks}
         if self._weather.strikes(0.05):
@@ -113,6 +131,7 @@ class ChaosHandler:
         return {account.student_number: Preview() for account in accounts}
 
     def probe(self) -> None:
+        self._refuse_when_down()
         if self._weather.strikes(0.2):
             raise TargetDown("refused", unknown=False)
 
@@ -121,6 +140,10 @@ class ChaosHandler:
 
     def close(self) -> None:
         pass
+
+    def _refuse_when_down(self) -> None:
+        if self._now() < self._truth.back_at:
+            raise TargetDown("connection refused", unknown=False)
 
     def _one(self, task: Task) -> HandlerOutcome:
         number, version = task.account.student_number, task.account.version
@@ -138,7 +161,7 @@ class ChaosHandler:
             return Waiting("pedagogical_enrolment_pending", ("L1INFO-2026",), recheck_after_s=20.0)
         if strikes(0.03):
             return Dead("identity_collision", "held by somebody else")
-        if strikes(0.6 if number == self._weather.poison else 0.01):
+        if self._weather.poisons(number):
             self._fail(number, version)
         held, believed = self._truth.of(number), self._believed.get(number)
         if task.compare or believed != version:
@@ -162,6 +185,8 @@ class ChaosHandler:
         """The call as a whole fails. What was done for others of the batch before is done."""
         if self._weather.chance.random() < 0.5:
             self._cut_off(number, version)
+        if not self._weather.rough:
+            raise TargetDown("this one ends the connection", unknown=self._lost)
         failures: list[SesameError | KeyError] = [
             TargetDown("timed out", unknown=self._lost),
             Throttled("429", retry_after_s=3.0, unknown=self._lost),

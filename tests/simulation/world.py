@@ -27,8 +27,9 @@ from pipeline.facts import FactLoop
 from pipeline.outbox import OutboxRelay
 from pipeline.store import accounts, migrate
 from pipeline.store.database import Database
+from pipeline.store.parking import Kind
 from pipeline.store.tables import accounts as accounts_table
-from pipeline.store.tables import propagation
+from pipeline.store.tables import parked, propagation
 from pipeline.target import HandlerOutcome
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
@@ -41,7 +42,6 @@ START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 LEASE_S = 10.0
 FOLLOWS = {"mailbox": "directory"}
 TARGETS = ("directory", "mailbox", "moodle")
-STUDENTS = tuple(f"2200{number:04}" for number in range(6))
 LIMITS = Limits(
     batch_size=3, linger_s=0.0, slots=3, in_hand_max=20, probe_delay_s_max=4.0, misconfigured_delay_s=4.0
 )
@@ -174,10 +174,15 @@ class UnflushedFile(LogFile):
 class World:
     """Everything. `step` lets one thing happen."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, students: int) -> None:
+        self.students = tuple(f"2200{number:04}" for number in range(students))
+        self.opened: dict[tuple[str, int], datetime] = {}  # by student and version
+        self.settled = False
+        self.relay_back_at = START
         self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
         self.now = START
-        self.weather = Weather(self.chance, LEASE_S, poison=STUDENTS[0])
+        self.weather = Weather(self.chance, LEASE_S, poison=self.students[0])
+        self.weather.lasts = self.chance.random() < 0.5
         self.faults = Faults(self.weather)
         self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=lambda: self.now)
         event.listen(self.database.engine, "connect", _without_flushing)
@@ -265,23 +270,27 @@ class World:
         for truth in self.truths.values():
             truth.until(self.now)
 
-    def step(self) -> None:
-        """Something happens: a registrar's or a student's act, an operator's, a worker's step, time."""
+    def step(self, *, evening: bool) -> None:
+        """Something happens: a registrar's or a student's act, an operator's, a worker's step, time.
+
+        In the evening nobody acts any more, so that no newer event makes up for one that was lost.
+        """
         deeds: list[tuple[int, Callable[[], None]]] = [
-            (6, self.change),
-            (1, self.ask_for_replay),
-            (1, self.drift),
-            (2, self.repeat_bell),
             (4, self.send),
+            (1, self.lose_relay),
+            (1, self.lose_target),
+            (1, self.restart),
             (4, self.join),
             *((6, lambda name=name: self.work(name)) for name in TARGETS),
         ]
-        weights, acts = zip(*deeds, strict=True)
-        self.chance.choices(acts, weights)[0]()
+        if not evening:
+            acts = (self.ask_for_replay, self.drift, self.repeat_bell, self.repeat_bell)
+            deeds += [(6, self.change), *((1, act) for act in acts)]
+        self.chance.choices([deed for _, deed in deeds], [weight for weight, _ in deeds])[0]()
         self.pass_time(self.chance.choice((0.0, 0.1, 0.5, 2.0)))
 
     def settle(self) -> None:
-        """No act and no fault any more: let everything come to its end."""
+        """No act and no fault any more: let everything come to its end; `settled` says whether it did."""
         self.weather.rough = False
         quiet = 0
         for _ in range(400):
@@ -291,15 +300,22 @@ class World:
             self.send()
             self.join()
             self.pass_time(10.0)
-            quiet = quiet + 1 if self.position() == before else 0
+            rests = self.position() == before and not self.coming_again()
+            quiet = quiet + 1 if rests else 0
             if quiet > 6:
+                self.settled = True
                 return
-        raise AssertionError("it does not come to an end")
 
     def position(self) -> tuple[object, ...]:
         ends = [sorted(self.log.end_offsets(topic).items()) for topic in catalogue.TOPICS]
         lags = [sum(consumer.inner.lag().values()) for consumer in self.consumers.values()]
         return ends, lags, self.relay.waiting()
+
+    def coming_again(self) -> bool:
+        """Whether somebody is parked who has an attempt to come."""
+        comes = (parked.c.kind != Kind.WAITING, parked.c.due_at.is_not(None))
+        with self.database.read() as connection:
+            return connection.execute(select(parked.c.consumer).where(*comes)).first() is not None
 
     def work(self, name: str) -> None:
         with self.survived(name):
@@ -310,7 +326,26 @@ class World:
             self.propagation._step()  # noqa: SLF001
             timers.run_due(self.database, self.timers)
 
+    def lose_relay(self) -> None:
+        """The relay's process is gone for a while: the outbox fills."""
+        self.weather.struck += 1
+        self.relay_back_at = self.now + self.chance.uniform(1.0, 60.0)
+
+    def lose_target(self) -> None:
+        """A target is away for a while."""
+        self.weather.struck += 1
+        self.truths[self.chance.choice(TARGETS)].back_at = self.now + self.chance.uniform(1.0, 30.0)
+
+    def restart(self) -> None:
+        """A target's process is killed; another one owns its partitions, and what it had parked."""
+        busy = [name for name in TARGETS if not self.workers[name]._engine.idle]  # noqa: SLF001
+        name = self.chance.choice(busy or TARGETS)  # it hurts most where something is in hand
+        self.weather.struck += 1
+        self.workers[name] = self.worker(name)
+
     def send(self) -> None:
+        if self.now < self.relay_back_at:
+            return
         with suppress(LogUnavailable):
             self.relay.send_page()
 
@@ -332,7 +367,7 @@ class World:
 
     def change(self) -> None:
         """The registry mints a version of a student's account, and announces it by the outbox."""
-        number, lane = self.chance.choice(STUDENTS), self.chance.choice(tuple(Lane))
+        number, lane = self.chance.choice(self.students), self.chance.choice(tuple(Lane))
         with self.database.write() as connection:
             previous = accounts.newest(connection, [number]).get(number)
             version = 1 if previous is None else previous.version + 1
@@ -352,6 +387,7 @@ class World:
                 opened_at=opened,
                 lane=lane,
             )
+            self.opened[number, version] = opened
             self._save(connection, account)
             message = self._bell(number, version, lane, account.stage)
             topic = catalogue.by_lane(catalogue.ACCOUNTS, lane)
@@ -394,7 +430,7 @@ class World:
 
     def repeat_bell(self) -> None:
         """A bell of some version is sent once more, on whichever lane: a redelivery, or a reordering."""
-        number, lane = self.chance.choice(STUDENTS), self.chance.choice(tuple(Lane))
+        number, lane = self.chance.choice(self.students), self.chance.choice(tuple(Lane))
         with self.database.read() as connection:
             account = accounts.newest(connection, [number]).get(number)
         if account is None:
@@ -407,7 +443,7 @@ class World:
 
     def ask_for_replay(self, name: str | None = None, number: str | None = None) -> None:
         self.replays += 1
-        number, name = number or self.chance.choice(STUDENTS), name or self.chance.choice(TARGETS)
+        number, name = number or self.chance.choice(self.students), name or self.chance.choice(TARGETS)
         with self.database.read() as connection:
             if number not in accounts.newest(connection, [number]):
                 return
@@ -424,7 +460,7 @@ class World:
 
     def drift(self) -> None:
         """Somebody changes a student's object by hand, and an operator asks for a replay."""
-        name, number = self.chance.choice(TARGETS), self.chance.choice(STUDENTS)
+        name, number = self.chance.choice(TARGETS), self.chance.choice(self.students)
         held = self.truths[name].of(number)
         if held.version:
             held.intact = False
@@ -441,6 +477,10 @@ class World:
             messages += [from_record(record.key, record.headers, record.value) for record in records]
         consumer.close()
         return messages
+
+    def events(self) -> int:
+        """How many records are on the log."""
+        return sum(sum(self.log.end_offsets(topic).values()) for topic in catalogue.TOPICS)
 
     def close(self) -> None:
         for consumer in self.consumers.values():

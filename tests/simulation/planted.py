@@ -1,0 +1,191 @@
+"""Faults that somebody could make in the shipped code, each put in by name: what finds nothing in a sound
+system proves nothing unless it finds these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy import Connection, delete, update
+
+from consumers.propagation import Propagation
+from consumers.propagation.window import Progress, Seen, judge
+from pipeline.effects import Effects, Entry
+from pipeline.effects.ending import Ending, _conclusion
+from pipeline.effects.entry import Door
+from pipeline.engine import Place
+from pipeline.engine.blame import Blame
+from pipeline.engine.offsets import Offsets, OffsetTracker
+from pipeline.store.tables import outbox, parked
+from pipeline.target import HandlerOutcome
+from pipeline.worker import TargetWorker
+from schemas.account import Account
+from schemas.envelope import Message
+from tests.simulation.history import History, run
+
+Planted = Callable[[], AbstractContextManager[object]]
+
+_read = Offsets.read
+_start = TargetWorker._start  # noqa: SLF001
+_follow_assignment = TargetWorker._follow_assignment  # noqa: SLF001
+_progress = Propagation._progress  # noqa: SLF001
+_complete = Propagation._complete  # noqa: SLF001
+
+
+def _commit_before_apply() -> AbstractContextManager[object]:
+    """A record's offset is committed once the record was read."""
+
+    def read(self: Offsets, place: Place) -> bool:
+        new = _read(self, place)
+        self.settle(place)
+        return new
+
+    def start(self: TargetWorker, pool: Any) -> None:
+        self._commit(self._clock(), force=True)
+        _start(self, pool)
+
+    return _both(patch.object(Offsets, "read", read), patch.object(TargetWorker, "_start", start))
+
+
+def _commit_past_a_gap() -> AbstractContextManager[object]:
+    """What is committed is the highest offset that was read, whatever is still open below it."""
+    return patch.object(OffsetTracker, "position", property(lambda self: self._read_to))
+
+
+def _forget_parked_on_rebalance() -> AbstractContextManager[object]:
+    """A new owner of partitions does not take over the retries that the former one has parked."""
+
+    def follow(self: TargetWorker) -> None:
+        before = self._owned
+        _follow_assignment(self)
+        if self._owned != before:
+            with self._database.write() as connection:
+                mine = (parked.c.consumer == self.name, parked.c.kind == "retry")
+                connection.execute(update(parked).where(*mine).values(due_at=None))
+
+    return patch.object(TargetWorker, "_follow_assignment", follow)
+
+
+def _record_before_acknowledged() -> AbstractContextManager[object]:
+    """The version is recorded as applied before the log has acknowledged the outcome."""
+
+    def finish(
+        self: Effects, entry: Entry, outcomes: Mapping[str, HandlerOutcome]
+    ) -> Mapping[str, HandlerOutcome]:
+        self.record(entry, outcomes)
+        self.publish(entry, outcomes)
+        return {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
+
+    return patch.object(Effects, "finish", finish)
+
+
+def _drop_a_replay_as_a_repeat() -> AbstractContextManager[object]:
+    """A replay of a version that was applied already is taken for a redelivery."""
+    return patch("pipeline.effects.entry.replays_of", lambda _turn, _lot: ())
+
+
+def _ignore_a_lease() -> AbstractContextManager[object]:
+    """Whoever timed out comes again while the call may still have its effect."""
+    return patch.object(Door, "_blocked", lambda *_args, **_options: False)
+
+
+def _trust_after_a_time_out() -> AbstractContextManager[object]:
+    """The doubt that an unknown outcome leaves is not recorded."""
+    return patch(
+        "pipeline.effects.ending._conclusion",
+        lambda *args: replace(_conclusion(*args), suspect=False, unknown=False),
+    )
+
+
+def _outbox_watermark() -> AbstractContextManager[object]:
+    """The outbox forgets everything up to the highest row that was sent."""
+
+    def forget(connection: Any, sent: Any) -> None:
+        connection.execute(delete(outbox).where(outbox.c.id <= max(row.id for row in sent)))
+
+    return patch("pipeline.outbox._forget", forget)
+
+
+def _down_by_a_poison_row() -> AbstractContextManager[object]:
+    """One student's work that fails the whole call counts as the target's outage, for ever."""
+    return _both(
+        patch.object(Blame, "failed", lambda _self, _batch: None),
+        patch.object(Blame, "refused", lambda _self, _batch: False),
+    )
+
+
+def _lose_the_start_time() -> AbstractContextManager[object]:
+    """A newer version opens a window of its own, at the time of its event."""
+
+    def progress(self: Propagation, before: Progress | None, account: Account, message: Message) -> Progress:
+        return replace(_progress(self, before, account, message), opened_at=message.time.timestamp())
+
+    return patch.object(Propagation, "_progress", progress)
+
+
+def _complete_without_one() -> AbstractContextManager[object]:
+    """A version is complete though a target has said nothing of it yet."""
+
+    def complete(
+        self: Propagation,
+        connection: Connection,
+        progress: Progress,
+        seen: Mapping[str, Seen],
+        message: Message,
+    ) -> Progress:
+        some = next(iter(seen.values()))
+        everywhere = {name: seen.get(name, some) for name in self._targets}
+        return _complete(self, connection, progress, everywhere, message)
+
+    def hasty(version: int, seen: Mapping[str, Seen], targets: tuple[str, ...], follows: Any) -> Any:
+        return judge(version, seen, tuple(name for name in targets if name in seen) or targets, follows)
+
+    return _both(
+        patch("consumers.propagation.handler.judge", hasty), patch.object(Propagation, "_complete", complete)
+    )
+
+
+def _bury_nothing() -> AbstractContextManager[object]:
+    """What is given up leaves no dead letter."""
+    return patch("pipeline.effects.ending.bury", lambda *_args: None)
+
+
+def _resolve_nothing() -> AbstractContextManager[object]:
+    """A newer success leaves the dead letters before it as they are."""
+    return patch.object(Ending, "_resolve", lambda *_args: None)
+
+
+def _both(*patches: AbstractContextManager[object]) -> AbstractContextManager[object]:
+    stack = ExitStack()
+    for each in patches:
+        stack.enter_context(each)
+    return stack
+
+
+PLANTED: dict[str, Planted] = {
+    "commit before apply": _commit_before_apply,
+    "commit past a gap": _commit_past_a_gap,
+    "forget a parked student on rebalance": _forget_parked_on_rebalance,
+    "record the version before the outcome is acknowledged": _record_before_acknowledged,
+    "drop a replay as a repeat": _drop_a_replay_as_a_repeat,
+    "ignore a lease after a time-out": _ignore_a_lease,
+    "trust what was written after a time-out": _trust_after_a_time_out,
+    "advance an outbox watermark": _outbox_watermark,
+    "judge a target down by a poison row": _down_by_a_poison_row,
+    "lose a start time on supersession": _lose_the_start_time,
+    "complete without a target": _complete_without_one,
+    "give up without a dead letter": _bury_nothing,
+    "leave dead letters after a success": _resolve_nothing,
+}
+
+SEEDS = 30
+STEPS = 250
+
+
+def caught(name: str, *, seeds: int = SEEDS) -> History | None:
+    """The first history that shows this fault; None: the checker does not see it in so many seeds."""
+    lived = (run(seed, STEPS, students=6, planted=PLANTED[name]) for seed in range(seeds))
+    return next((each for each in lived if each.violations), None)
