@@ -5,6 +5,7 @@
 #             STUDENTS=500 KAFKA=1 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=2   for `make test`
+#             SECONDS=600 SEED=0 JSON=FILE   for `make soak`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
 
 SHELL := /bin/bash
@@ -26,10 +27,12 @@ JOBS ?= 2
 ONLY ?=
 RUNS ?= 3
 DOCS ?=
+SECONDS ?=
+SEED ?= 0
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test bench check lint types layers schemas docs format pages lock mutation clean
+.PHONY: help setup python servers machine demo stop test bench soak check lint types layers schemas docs format pages lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +67,10 @@ test: python ## Everything: set-up, checks, and every test against real servers 
 bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/benchmarks.md)
 	@"$(BIN)/python" -m bench $(ONLY) --runs "$(RUNS)" $(if $(JSON),--json "$(JSON)") \
 	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
+
+soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE; a failing seed is shrunk
+	@"$(BIN)/python" -m tests.simulation.soak --seed "$(SEED)" $(if $(SECONDS),--seconds "$(SECONDS)") \
+	  $(if $(JSON),--json "$(JSON)")
 
 check: python lint types layers schemas docs ## Static checks: style, types, import rules, schemas, documentation
 

@@ -24,6 +24,26 @@ SHORT = {
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What a history is made from. The same recipe gives the same one.
+
+    Attributes:
+        without: deeds that never happen, of `tests.simulation.world.OPTIONAL`.
+    """
+
+    seed: int
+    steps: int
+    students: int
+    without: frozenset[str] = frozenset()
+
+    @property
+    def options(self) -> str:
+        """As the command line takes it."""
+        without = "".join(f' --without "{deed}"' for deed in sorted(self.without))
+        return f"--seed {self.seed} --steps {self.steps} --students {self.students}{without}"
+
+
+@dataclass(frozen=True)
 class History:
     """How one ended.
 
@@ -32,22 +52,14 @@ class History:
         faults: how many times something went wrong on purpose.
     """
 
-    seed: int
-    steps: int
-    students: int
+    recipe: Recipe
     events: int
     faults: int
     violations: tuple[Violation, ...]
 
 
-def run(
-    seed: int,
-    steps: int,
-    *,
-    students: int,
-    planted: Callable[[], AbstractContextManager[object]] = nullcontext,
-) -> History:
-    """Live a history. The same arguments give the same one.
+def live(recipe: Recipe, *, planted: Callable[[], AbstractContextManager[object]] = nullcontext) -> History:
+    """Live a history to its end, and look.
 
     Args:
         planted: a fault in the shipped code, which holds while the history lasts.
@@ -55,20 +67,20 @@ def run(
     Raises:
         Exception: the system itself failed with something that no worker catches.
     """
-    with _world(seed, students) as world, planted():
-        for step in range(steps):
-            world.step(evening=step >= steps * DAY)
+    with _world(recipe) as world, planted():
+        for step in range(recipe.steps):
+            world.step(evening=step >= recipe.steps * DAY)
         world.settle()
         broken = tuple(violations(world))
-        return History(seed, steps, students, world.events(), world.weather.struck, broken)
+        return History(recipe, world.events(), world.weather.struck, broken)
 
 
 @contextmanager
-def _world(seed: int, students: int) -> Iterator[World]:
+def _world(recipe: Recipe) -> Iterator[World]:
     with ExitStack() as stack:
         for name, value in SHORT.items():
             stack.enter_context(patch(name, value))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sesame-simulation-"))
-        world = World(Path(folder), seed, students)
+        world = World(Path(folder), recipe.seed, recipe.students, recipe.without)
         stack.callback(world.close)
         yield world

@@ -24,7 +24,7 @@ from pipeline.target import HandlerOutcome
 from pipeline.worker import TargetWorker
 from schemas.account import Account
 from schemas.envelope import Message
-from tests.simulation.history import History, run
+from tests.simulation.history import History, Recipe, live
 
 Planted = Callable[[], AbstractContextManager[object]]
 
@@ -187,5 +187,5 @@ STEPS = 250
 
 def caught(name: str, *, seeds: int = SEEDS) -> History | None:
     """The first history that shows this fault; None: the checker does not see it in so many seeds."""
-    lived = (run(seed, STEPS, students=6, planted=PLANTED[name]) for seed in range(seeds))
+    lived = (live(Recipe(seed, STEPS, students=6), planted=PLANTED[name]) for seed in range(seeds))
     return next((each for each in lived if each.violations), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation import history
+from tests.simulation.history import Recipe, live
 from tests.simulation.planted import PLANTED, caught
 
 
@@ -14,4 +14,4 @@ def test_a_planted_fault_is_caught(name: str) -> None:
 
 
 def test_the_same_seeds_find_nothing_in_what_is_shipped() -> None:
-    assert history.run(0, 200, students=6).violations == ()
+    assert live(Recipe(0, 200, students=6)).violations == ()

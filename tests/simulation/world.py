@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,8 @@ START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 LEASE_S = 10.0
 FOLLOWS = {"mailbox": "directory"}
 TARGETS = ("directory", "mailbox", "moodle")
+OPTIONAL = ("lose relay", "lose target", "restart", "replay", "drift", "repeat")
+"""Deeds without which a history is still one."""
 LIMITS = Limits(
     batch_size=3, linger_s=0.0, slots=3, in_hand_max=20, probe_delay_s_max=4.0, misconfigured_delay_s=4.0
 )
@@ -172,9 +175,15 @@ class UnflushedFile(LogFile):
 
 
 class World:
-    """Everything. `step` lets one thing happen."""
+    """Everything. `step` lets one thing happen.
 
-    def __init__(self, folder: Path, seed: int, students: int) -> None:
+    Args:
+        without: of `OPTIONAL`, what never happens.
+    """
+
+    def __init__(self, folder: Path, seed: int, students: int, without: frozenset[str] = frozenset()) -> None:
+        self.without = without
+        self.evening = False
         self.students = tuple(f"2200{number:04}" for number in range(students))
         self.opened: dict[tuple[str, int], datetime] = {}  # by student and version
         self.settled = False
@@ -253,7 +262,8 @@ class World:
         hanging, consumer = self.workers[name], self.consumers.pop(name)
         self.workers[name] = self.worker(name)
         for _ in range(4):
-            self.change()
+            if not self.evening:
+                self.change()
             self.send()
             self.work(name)
             self.pass_time(0.5)
@@ -275,18 +285,24 @@ class World:
 
         In the evening nobody acts any more, so that no newer event makes up for one that was lost.
         """
-        deeds: list[tuple[int, Callable[[], None]]] = [
-            (4, self.send),
-            (1, self.lose_relay),
-            (1, self.lose_target),
-            (1, self.restart),
-            (4, self.join),
-            *((6, lambda name=name: self.work(name)) for name in TARGETS),
-        ]
+        self.evening = evening
+        deeds: dict[str, tuple[int, Callable[[], None]]] = {
+            "send": (4, self.send),
+            "join": (4, self.join),
+            **{f"work {name}": (6, partial(self.work, name)) for name in TARGETS},
+            "lose relay": (1, self.lose_relay),
+            "lose target": (1, self.lose_target),
+            "restart": (1, self.restart),
+        }
         if not evening:
-            acts = (self.ask_for_replay, self.drift, self.repeat_bell, self.repeat_bell)
-            deeds += [(6, self.change), *((1, act) for act in acts)]
-        self.chance.choices([deed for _, deed in deeds], [weight for weight, _ in deeds])[0]()
+            deeds |= {
+                "change": (6, self.change),
+                "replay": (1, self.ask_for_replay),
+                "drift": (1, self.drift),
+                "repeat": (2, self.repeat_bell),
+            }
+        happen = [deed for name, deed in deeds.items() if name not in self.without]
+        self.chance.choices([deed for _, deed in happen], [weight for weight, _ in happen])[0]()
         self.pass_time(self.chance.choice((0.0, 0.1, 0.5, 2.0)))
 
     def settle(self) -> None:

@@ -1,0 +1,131 @@
+"""Histories without end: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --steps M]`.
+
+Lives one seed after the other until it is told to stop (`--seconds`, or Ctrl-C), after it has made sure that
+the checker sees every planted fault. A seed that fails is shrunk, and how to live it again is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from tests.simulation.history import Recipe, live
+from tests.simulation.planted import PLANTED, caught
+from tests.simulation.shrinking import shrunk
+from tests.simulation.world import OPTIONAL
+
+STEPS = 900
+STUDENTS = 20
+
+
+@dataclass
+class Tally:
+    """What was found so far."""
+
+    histories: int = 0
+    violations: int = 0
+    busy_s: float = 0.0
+
+    @property
+    def histories_per_s(self) -> float:
+        """Over all processes."""
+        return self.histories / self.busy_s if self.busy_s else 0.0
+
+
+def planted(jobs: int) -> dict[str, bool]:
+    """For each planted fault, whether the checker sees it."""
+    with ProcessPoolExecutor(jobs) as pool:
+        found = dict(zip(PLANTED, pool.map(_is_caught, PLANTED), strict=True))
+    for name, seen in found.items():
+        print(f"planted: {name}: {'caught' if seen else 'NOT CAUGHT'}", file=sys.stderr)
+    return found
+
+
+def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
+    """Live seeds from the recipe's on, so many at once; what is found so far, after each round."""
+    tally, started = Tally(), time.monotonic()
+    with ProcessPoolExecutor(jobs) as pool:
+        for first in count(recipe.seed, jobs):
+            if time.monotonic() >= until:
+                return
+            recipes = [replace(recipe, seed=first + n) for n in range(jobs)]
+            for each, broken in zip(recipes, pool.map(_broken, recipes), strict=True):
+                tally.histories += 1
+                tally.violations += len(broken)
+                if broken:
+                    _tell(each, broken)
+            tally.busy_s = time.monotonic() - started
+            yield tally
+
+
+def main() -> int:
+    """The command line."""
+    options = _options()
+    recipe = Recipe(options.seed or 0, options.steps, options.students, frozenset(options.without))
+    if options.once:
+        broken = _broken(recipe)
+        print("\n".join(broken) or "nothing is broken")
+        return 1 if broken else 0
+    found = planted(options.jobs)
+    tally = Tally()
+    until = time.monotonic() + options.seconds if options.seconds else float("inf")
+    try:
+        for tally in soak(recipe, options.jobs, until=until):
+            rate = f"{tally.histories_per_s:.2f} histories/s"
+            print(f"{tally.histories} histories, {tally.violations} violations, {rate}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+    report = {
+        "histories": tally.histories,
+        "violations": tally.violations,
+        "histories_per_s": round(tally.histories_per_s, 3),
+        "planted": found,
+    }
+    print(json.dumps(report, indent=2))
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0 if tally.violations == 0 and all(found.values()) else 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="soak", description="Live simulated histories until told to stop.")
+    parser.add_argument("--seconds", type=float, help="stop after so many; default: at Ctrl-C")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many processes at once")
+    parser.add_argument("--seed", type=int, help="the first one")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--students", type=int, default=STUDENTS)
+    parser.add_argument("--without", action="append", default=[], choices=OPTIONAL, help="never happens")
+    parser.add_argument("--once", action="store_true", help="this seed only, and say what is broken")
+    return parser.parse_args()
+
+
+def _tell(recipe: Recipe, broken: list[str]) -> None:
+    print(f"seed {recipe.seed}:", *broken, sep="\n  ", file=sys.stderr)
+    fails: Callable[[Recipe], bool] = lambda each: bool(_broken(each))  # noqa: E731  # a name for a word
+    least = shrunk(recipe, fails)
+    print(f"live it again: python -m tests.simulation.soak --once {least.options}", file=sys.stderr)
+
+
+def _broken(recipe: Recipe) -> list[str]:
+    """What is broken at the end of a history, in words; a history that does not get there says why."""
+    try:
+        return [f"{each.invariant}: {each.what}" for each in live(recipe).violations]
+    except Exception as error:  # noqa: BLE001  # whatever it is, the other seeds are lived
+        return [f"it runs: {type(error).__name__}: {error}"]
+
+
+def _is_caught(name: str) -> bool:
+    return caught(name) is not None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
