@@ -32,8 +32,21 @@ def health_server(
         ready: what `/readyz` asks besides.
     """
     wanted = application.settings.http
-    if not wanted.enabled:
-        return None
+    return _health_server(application, metrics, ready, port=wanted.port) if wanted.enabled else None
+
+
+def portal_health_server(application: Application, metrics: Metrics) -> HttpServer | None:
+    """The port of `sesame web`, which runs beside `sesame run`; None: the settings want none.
+
+    The students' own port shows no metrics: whoever may ask there is anybody.
+    """
+    port = application.settings.portal.metrics_port
+    return None if port is None else _health_server(application, metrics, {}, port=port)
+
+
+def _health_server(
+    application: Application, metrics: Metrics, ready: Mapping[str, Check], *, port: int
+) -> HttpServer:
 
     def store() -> str | None:
         with application.database.read():
@@ -43,8 +56,8 @@ def health_server(
         metrics,
         live={},  # loops start again by themselves: a restart of the process would not help them
         ready={**ready, "store": store},
-        host=wanted.host,
-        port=wanted.port,
+        host=application.settings.http.host,
+        port=port,
     )
 
 

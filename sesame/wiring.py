@@ -33,6 +33,7 @@ from pipeline.worker import Observer, TargetWorker, topics_for
 from sesame import folders, targets
 from sesame.event_log import open_log
 from sesame.members import Members
+from sesame.observability.metrics import Metrics
 from sesame.settings import Settings
 
 if TYPE_CHECKING:  # their libraries are loaded where somebody logs in
@@ -137,8 +138,11 @@ class Application:
         """
         return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
 
-    def portal(self) -> Desk:
+    def portal(self, metrics: Metrics | None = None) -> Desk:
         """What the students' pages work with: the database and the vault's keys, and no log.
+
+        Args:
+            metrics: where what happens is counted.
 
         Raises:
             VaultKeyError: the vault's key cannot be used.
@@ -148,8 +152,16 @@ class Application:
 
         client, logins = self.cas_client(), self.cas_logins()
         log = structlog.get_logger()
+        metrics = metrics or Metrics()
+
+        def letter(how: str) -> None:
+            metrics.portal_messages.labels(how).inc()
+            log.info("letter", outcome=how)
+
         counted = Counted(
-            letter=lambda how: log.info("letter", outcome=how),
+            letter=letter,
+            password=lambda how: metrics.portal_passwords.labels(how).inc(),
+            refused=lambda what: metrics.portal_refusals.labels(what).inc(),
             trouble=lambda what: log.warning("portal_trouble", reason=what),
         )
         return Desk(

@@ -4,6 +4,9 @@ Of both only keyed digests are kept. What the message has to say is sealed until
 
 A request that matches nobody makes a row too, a **decoy** without a student: it costs the same time, counts
 the same attempts, and no message leaves. So nothing tells who is known here.
+
+The notice that a password was changed waits here too, to be sent as the others are: it has no digest, so
+that it proves nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ mail_proofs = Table(
     "mail_proofs",
     metadata,
     Column("id", String(32), primary_key=True),  # random; not secret
-    Column("purpose", String(16), nullable=False),  # password | redirect
+    Column("purpose", String(16), nullable=False),  # password | redirect | changed
     Column("student_number", String(32), index=True),  # None: a decoy
     Column("pair", String(64), nullable=False),  # keyed digest of who was asked for, and at which address
     Column("language", String(8), nullable=False),

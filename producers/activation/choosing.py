@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +28,7 @@ from producers.activation.activating import NAME
 from producers.activation.activating import PASSWORD as SEALED_PASSWORD
 from producers.activation.hashing import Hasher
 from producers.activation.policy import PasswordSettings, Personal, Verdict, judge
-from producers.activation.proofs import PASSWORD, REDIRECT
+from producers.activation.proofs import CHANGED, NO_DIGEST, PASSWORD, REDIRECT
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
@@ -34,6 +36,9 @@ from schemas.events import ActivationRequested, CredentialChanged, Event, Prefer
 
 SECOND_CLICK_S = 120.0
 """How long after a proof was used the same browser's second click is taken for the first one."""
+
+NOTICE_S = 86_400.0
+"""How long the mail server is tried with the notice that a password was changed."""
 
 Spoken = Literal["fr", "en"]
 
@@ -168,6 +173,7 @@ class Choices:
         event: Event
         if self._activated(connection, number):
             event = CredentialChanged(student_number=number, credential_ref=ref)
+            self._tell_of_change(connection, number, language, now)
         else:
             event = ActivationRequested(student_number=number, credential_ref=ref, language=language)
         identity = event_id(event.type, NAME, number, ref, str(now))
@@ -177,6 +183,31 @@ class Choices:
         ):  # the outbox will not lose it: `sesame activate` skips them
             request = Request(number, identity, ref, now, confirmed_at=now)
             activation_requests.intend(connection, self._database, [request])
+
+    def _tell_of_change(self, connection: Connection, number: str, language: Spoken, now: float) -> None:
+        """Post a notice to every address of the student: whoever took over one of them does not read the
+        other (NIST SP 800-63B-4, 4.6). It carries nothing that proves who reads it."""
+        person, account = self._people.known(connection, number), self._people.account(connection, number)
+        addresses = {
+            person.personal_mail if person is not None else None,
+            account.mail if account is not None else None,
+        }
+        for address in sorted(filter(None, addresses)):
+            says = {"to": address, "number": number, "link": "", "code": "", "activated": True}
+            notice = MailProof(
+                id=secrets.token_urlsafe(12),
+                purpose=CHANGED,
+                student_number=number,
+                pair=NO_DIGEST,
+                language=language,
+                link_digest=NO_DIGEST,
+                code_digest=NO_DIGEST,
+                created_at=now,
+                expires_at=now + NOTICE_S,
+                letter=self._vault.wrap(json.dumps(says)),
+                send_at=now,
+            )
+            mail_proofs.add(connection, notice)
 
     def _prefer(self, connection: Connection, number: str, ref: str | None, now: float) -> None:
         event = PreferenceChanged(student_number=number, preference=Preference.MAIL_REDIRECT, value_ref=ref)

@@ -23,12 +23,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from pipeline.errors import SesameError
 from producers.activation.proofs import PASSWORD
 
-LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/"}
+LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/"}
 _SUBJECTS: Final = {
     ("activation", "fr"): "Activez votre compte universitaire",
     ("activation", "en"): "Activate your university account",
     ("password", "fr"): "Votre mot de passe universitaire",
     ("password", "en"): "Your university password",
+    ("changed", "fr"): "Le mot de passe de votre compte universitaire a changé",
+    ("changed", "en"): "The password of your university account was changed",
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
@@ -60,7 +62,7 @@ class Letters:
     clock: Callable[[], datetime]
 
     def write(self, purpose: str, language: str, says: Mapping[str, Any]) -> EmailMessage:
-        """The message about a proof; `says` is what the proof's letter holds.
+        """The message about a proof, or the notice of a changed password; `says` is what its letter holds.
 
         Raises:
             AddressUnusable: the student's address cannot stand in a header.

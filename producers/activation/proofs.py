@@ -32,11 +32,11 @@ from pipeline.store.throttles import Rate
 from pipeline.vault import Vault
 from schemas.account import Stage
 
-PASSWORD, REDIRECT = "password", "redirect"
+PASSWORD, REDIRECT, CHANGED = "password", "redirect", "changed"
 CODE_DIGITS = 6
 HOUR_S = 3600.0
 _UNREACHABLE = frozenset({Stage.EXPIRED.value, Stage.ERASED.value})
-_NO_CODE = "-"  # no digest: never equal to one
+NO_DIGEST = "-"  # no digest: never equal to one
 _chance = secrets.SystemRandom()
 
 
@@ -212,7 +212,7 @@ class Proofs:
             pair=pair,
             language=language,
             link_digest=self._digest(self._keys[0], "link", proof_id, secret),
-            code_digest=code_digest if sends else _NO_CODE,
+            code_digest=code_digest if sends else NO_DIGEST,
             created_at=now,
             expires_at=now + self._settings.lifetime_h * HOUR_S,
             value=value,
@@ -236,7 +236,7 @@ class Proofs:
                     connection, proof_id, attempts_max=self._settings.attempts_max
                 )
                 proof = mail_proofs.find(connection, proof_id)
-                digest = proof.code_digest if proof is not None else _NO_CODE
+                digest = proof.code_digest if proof is not None else NO_DIGEST
                 right = self._is(digest, "code", proof_id, given)
                 if proof is None:
                     continue
@@ -267,7 +267,7 @@ class Proofs:
         with self._database.read() as connection:
             now = self._database.now(connection)
             proof = mail_proofs.find(connection, proof_id)
-        digest = proof.link_digest if proof is not None else _NO_CODE
+        digest = proof.link_digest if proof is not None else NO_DIGEST
         right = self._is(digest, "link", proof_id, secret)
         if proof is None or not right or proof.purpose != purpose:
             return Link(LinkState.UNKNOWN, None)

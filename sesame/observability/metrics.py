@@ -36,6 +36,10 @@ LABELS: Final[dict[str, str]] = {
 }
 """Every label that a metric may have, and its values. None may identify a person."""
 
+PASSWORD_RESULTS: Final = ("activated", "changed", "again", "refused", "void")
+MESSAGE_RESULTS: Final = ("sent", "postponed", "refused")
+REFUSAL_KINDS: Final = ("code", "slow", "form")
+
 _PROPAGATION_BUCKETS = (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400)
 """900 and 3600 are the objectives: the share inside each is read off exactly."""
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -67,6 +71,7 @@ class Metrics:
         self._define_imports()
         self._define_work()
         self._define_backlogs()
+        self._define_pages()
         self._define_process()
 
     def _define_promises(self) -> None:
@@ -161,6 +166,33 @@ class Metrics:
         )
         self.dead_letters = self._gauge("dead_letters", "Unresolved dead letters.", ("consumer", "cause"))
         self.outbox_rows = self._gauge("outbox_rows", "Rows of the outbox that are not on the log yet.", ())
+
+    def _define_pages(self) -> None:
+        self.portal_passwords = self._counter(
+            "portal_passwords_total",
+            "Passwords that students sent to the pages; result: `activated`, `changed`, `again` (the second"
+            " click of one choice), `refused` (the form has a fault) or `void` (the proof does not stand any"
+            " more).",
+            ("result",),
+        )
+        self.portal_messages = self._counter(
+            "portal_messages_total",
+            "Messages to students' addresses; result: `sent`, `postponed` (the mail server is tried again) or"
+            " `refused` (for good).",
+            ("result",),
+        )
+        self.portal_refusals = self._counter(
+            "portal_refusals_total",
+            "What the pages refused; kind: `code` (wrong, or of no use any more), `slow` (too many forms) or"
+            " `form` (not made by our page for this browser, or not readable).",
+            ("kind",),
+        )
+        for result in PASSWORD_RESULTS:
+            self.portal_passwords.labels(result)
+        for result in MESSAGE_RESULTS:
+            self.portal_messages.labels(result)
+        for kind in REFUSAL_KINDS:
+            self.portal_refusals.labels(kind)
 
     def _define_process(self) -> None:
         self.consumer_up = self._gauge(

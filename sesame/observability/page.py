@@ -12,8 +12,9 @@ _HEAD = """\
 
 `sesame run` serves `/metrics`, `/livez` and `/readyz` on the address of `[http]`, without authentication,
 on loopback by default; so does each `sesame consume`, on a port of its own. Beside those, the gauges that are
-read from the database are shown by `sesame serve` alone. `/livez` fails when only a restart helps, `/readyz`
-when something is missing just now; both answer JSON with a line for each check.
+read from the database are shown by `sesame serve` alone. `sesame web` shows its own on
+`portal.metrics_port`, never where students come. `/livez` fails when only a restart helps, `/readyz` when
+something is missing just now; both answer JSON with a line for each check.
 
 ## Metrics
 

@@ -93,6 +93,14 @@ class PortalSettings(Section):
         description="Pages that are kept live at once; further ones are refreshed by hand.",
     )
 
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="TCP port on `http.host` where `sesame web` shows operators /metrics, /livez and "
+        "/readyz, without authentication; 0 takes any free one. Unset: nowhere. Not `http.port`.",
+    )
+
     @property
     def origin(self) -> str:
         """Scheme and host as browsers write them in `Origin`."""

@@ -25,6 +25,7 @@ from sesame.web.visit import PageError, visit_of
 from sesame.web.wording import Spoken
 
 _STATIC_KEPT: Final = "public, max-age=86400"
+_COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}
 
 
@@ -77,6 +78,9 @@ def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
 def _page_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, PageError):
         raise TypeError from error
+    if error.what in _COUNTED:
+        desk: Desk = request.app.state.desk
+        desk.counted.refused(error.what)
     return _say(request, error.status, error.what, retry_after_s=error.retry_after_s)
 
 

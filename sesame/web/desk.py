@@ -27,9 +27,18 @@ KEPT_S = 30 * 86_400.0
 
 @dataclass(frozen=True)
 class Counted:
-    """What the postman did, told to whoever counts."""
+    """What happened at the pages, told to whoever counts; nobody is named.
+
+    Attributes:
+        letter: how a message ended: sent, postponed or refused.
+        password: how a choice ended: activated, changed, again, refused or void.
+        refused: what was refused: code, slow or form.
+        trouble: in a sentence, what is wrong.
+    """
 
     letter: Callable[[str], None] = lambda _how: None
+    password: Callable[[str], None] = lambda _how: None
+    refused: Callable[[str], None] = lambda _what: None
     trouble: Callable[[str], None] = lambda _what: None
 
 
@@ -49,7 +58,7 @@ class Desk:
         keys: the vault's, as `read_keys` gives them.
         cas: None: the settings name no CAS server.
         helping: None: nothing is diagnosed.
-        counted: told of each message.
+        counted: told of messages, passwords and refusals.
     """
 
     settings: Settings

@@ -42,13 +42,18 @@ def take_password(visit: Visiting, form: Posted) -> Response:
     if followed.state is LinkState.GOOD:
         faults = _faults(form, verdict, situation)
         if faults:
+            visit.desk.counted.password("refused")
             return visit.page("password.html", 422, **_page(situation, faults=faults, verdict=verdict))
     charter = None if situation.activated else visit.desk.settings.portal.charter
     chosen = visit.desk.choices.choose_password(
         proof, grant, password, charter=charter, language=visit.language
     )
     if chosen is None:
+        visit.desk.counted.password("void")
         return link_page(visit, visit.desk.proofs.standing(proof_id), "")
+    visit.desk.counted.password(
+        "again" if not chosen.fresh else "changed" if situation.activated else "activated"
+    )
     session_id = visit.desk.open_session(chosen.student_number, "mail")
     visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
     return visit.to("/compte")

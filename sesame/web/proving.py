@@ -29,7 +29,9 @@ router = APIRouter()
 MESSAGES_OF_A_REQUEST = 3
 """How many of a request's messages the typed code may be of: the one before may arrive last."""
 
-_OUR_PATH = re.compile(r"/(?!/)[A-Za-z0-9/_.-]*")
+_OUR_PATH = re.compile(
+    r"/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)?"
+)  # no empty part, and none of dots alone
 _ADDRESS_LIKE = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
 
 
@@ -78,6 +80,7 @@ def take_code(visit: Visiting, form: Posted) -> Response:
         return visit.page("code.html", 422, **_code_page(visit, asked, fault="form"))
     typed = visit.desk.proofs.type_code(asked, code)
     if typed.proof is None:
+        visit.desk.counted.refused("code")
         return visit.page("code.html", 422, **_code_page(visit, asked, fault="wrong"))
     _grant(visit, typed.proof.id)
     visit.drop(REQUEST)

@@ -9,19 +9,21 @@ from typing import Final
 
 from pipeline.store import cas_logins
 from pipeline.store.people import People
+from pipeline.target import OBSERVED_ONLY
 from schemas.account import Account, Stage
 from sesame.diagnosis.person import TargetStatus, person_status
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expected
 
 TO_TRY = "to_try"
-READY, UNDER_WAY, WAITING, DOWN, FAILED, NOT_YET = (
+READY, UNDER_WAY, WAITING, DOWN, FAILED, NOT_YET, NOT_OURS = (
     "ready",
     "under_way",
     "waiting",
     "down",
     "failed",
     "not_yet",
+    "not_ours",
 )
 _SHOWN: Final = {
     "provisioned": READY,
@@ -51,7 +53,8 @@ class Service:
 
     Attributes:
         name: `cas`, or a target's.
-        state: ready, to_try, under_way, waiting, down, failed or not_yet.
+        state: ready, to_try, under_way, waiting, down, failed, not_yet, or not_ours: of a target that is only
+            observed nothing is promised, and nothing is awaited.
         since: when that began, if it is known.
         reason: a token of what it waits for, or of what went wrong.
         can_retry: whether the student may ask for it again.
@@ -68,7 +71,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Standing:
-    """A student's account as its owner sees it. `complete`: every service is ready."""
+    """A student's account as its owner sees it. `complete`: every service that is ours is ready."""
 
     student_number: str
     login: str
@@ -81,12 +84,14 @@ class Standing:
     @property
     def complete(self) -> bool:
         """Whether all is ready."""
-        return all(service.state == READY for service in self.services)
+        done, everything = self.counted
+        return done == everything
 
     @property
     def counted(self) -> tuple[int, int]:
-        """How many services are ready, of how many."""
-        return sum(service.state == READY for service in self.services), len(self.services)
+        """How many services are ready, of how many; those that are not ours apart."""
+        ours = [service.state for service in self.services if service.state != NOT_OURS]
+        return ours.count(READY), len(ours)
 
 
 def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected]) -> Standing | None:
@@ -134,6 +139,8 @@ def _service(
     target: TargetStatus, account: Account, shown: Mapping[str, str], expected: Mapping[str, Expected]
 ) -> Service:
     state = shown.get(target.state, UNDER_WAY)
+    if target.reason == OBSERVED_ONLY:
+        return Service(target.target, NOT_OURS)
     pending = set(target.pending)
     courses: tuple[Course, ...] = ()
     if target.target == "moodle":

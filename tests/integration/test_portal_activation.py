@@ -9,8 +9,10 @@ from sqlalchemy import select
 
 from pipeline.store.charters import charter_acceptances
 from pipeline.store.mail_proofs import mail_proofs
+from pipeline.store.people import People
 from producers.activation.hashing import Hasher, HashingSettings
 from schemas.events import ActivationRequested, CredentialChanged
+from sesame.web import Counted
 from tests.integration.portal_kit import CHEAP, GOOD, MAIL, Portal
 from tests.unit.registry_kit import cancelled, enrolled
 
@@ -116,6 +118,56 @@ def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal:
         page = late.get(old.link)
         assert page.status_code == 410
         assert "Ce lien ne vaut plus" in page.text
+
+
+def test_a_changed_password_is_told_to_every_address_of_the_student(portal: Portal) -> None:
+    number = portal.active()
+    with portal.database.read() as connection:
+        account = People(portal.database).account(connection, number)
+    assert account is not None
+    with portal.browser(**{"Accept-Language": "en"}) as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        browser.choose(charter=False)
+    portal.message(number, count=3)
+    portal.wait_until_sent(number)
+    told = portal.letters(number)[1:]
+    assert {letter.message["To"] for letter in told} == {MAIL, account.mail}
+    assert {letter.message["Subject"] for letter in told} == {
+        "The password of your university account was changed"
+    }
+    assert [letter.link for letter in told] == [f"{portal.url}/"] * 2
+
+
+def test_a_first_password_is_no_change_and_nobody_is_alarmed(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        browser.choose()
+    portal.wait_until_sent(number)
+    assert len(portal.letters(number)) == 1
+
+
+def test_what_happens_at_the_pages_is_counted_without_anybody_s_name(portal: Portal) -> None:
+    seen: list[str] = []
+    portal.desk.counted = Counted(
+        letter=portal.desk.counted.letter,
+        password=seen.append,
+        refused=seen.append,
+        trouble=portal.desk.counted.trouble,
+    )
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+        wrong = f"{(int(letter.code.replace(' ', '')) + 1) % 10**6:06d}"
+        browser.send("/code", code=wrong)
+        browser.send("/code", code=letter.code)
+        browser.choose("court")
+        browser.choose()
+        browser.client.post("/demande", data={"numero": number}, headers={"Origin": browser.origin})
+    assert seen == ["code", "refused", "activated", "form"]
 
 
 def test_an_active_account_may_be_looked_at_without_a_new_password(portal: Portal) -> None:

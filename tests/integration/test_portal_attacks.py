@@ -237,7 +237,14 @@ def test_a_forged_host_does_not_come_into_a_message(portal: Portal) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["//ailleurs.example", "https://ailleurs.example/", "/\\ailleurs.example", "/%0d%0aX: y", "javascript:x"],
+    [
+        "//ailleurs.example",
+        "https://ailleurs.example/",
+        "/\\ailleurs.example",
+        "/%0d%0aX: y",
+        "javascript:x",
+        "/./..//ailleurs.example",
+    ],
 )
 def test_a_page_of_another_site_is_never_led_to(portal: Portal, page: str) -> None:
     with portal.browser() as browser:

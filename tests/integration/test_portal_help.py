@@ -104,3 +104,21 @@ def test_the_servers_are_not_asked_as_often_as_somebody_clicks(portal: Portal) -
             answers.append(browser.send("/compte/aide", dit=f"essai {turn}").status_code)
     assert answers[0] == 200
     assert answers[-1] == 429
+
+
+@pytest.mark.parametrize(("language", "said"), [("fr", "rien à attendre"), ("en", "nothing to wait for")])
+def test_a_service_that_is_only_observed_is_awaited_by_nobody(
+    portal: Portal, language: str, said: str
+) -> None:
+    number = portal.active()
+    running(portal, directory="running", mailbox="running", moodle="running")
+    for target in ("directory", "mailbox"):
+        put(portal, number, target, "provisioned", None)
+    put(portal, number, "moodle", "waiting", "observed_only")
+    with portal.browser(**{"Accept-Language": language}) as browser:
+        enter(portal, browser, number)
+        text = html.unescape(browser.page.text)
+    assert 'data-service="moodle" data-state="not_ours"' in text
+    assert said in text
+    assert re.search(r"(Prêt|Ready) <span", text), "a reader of the page aloud hears two words"
+    assert ("Tout est prêt." if language == "fr" else "Everything is ready.") in text

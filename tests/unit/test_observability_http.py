@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
 from pipeline.errors import DependencyDown
+from sesame.health import portal_health_server
 from sesame.observability import Check, HttpServer, Metrics
 from sesame.observability.http import PortTaken
+from sesame.settings import Settings
+from sesame.wiring import build
 
 
 def fine() -> str | None:
@@ -101,3 +105,21 @@ def test_a_server_that_was_stopped_listens_no_more() -> None:
         assert httpx.get(f"{url}/livez").status_code == 200
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/livez")
+
+
+@pytest.mark.parametrize("wanted", [None, 0])
+def test_the_pages_have_a_port_for_operators_if_one_is_named(tmp_path: Path, wanted: int | None) -> None:
+    metrics = Metrics()
+    metrics.portal_passwords.labels("activated").inc()
+    application = build(Settings(data_dir=tmp_path, portal={"metrics_port": wanted}))
+    server = portal_health_server(application, metrics)
+    assert (server is None) == (wanted is None)
+    if server is not None:
+        server.start()
+        try:
+            shown = httpx.get(f"http://127.0.0.1:{server.port}/metrics").text
+        finally:
+            server.stop()
+        assert 'sesame_portal_passwords_total{result="activated"} 1.0' in shown
+        assert 'sesame_portal_refusals_total{kind="code"} 0.0' in shown
+    application.close()

@@ -57,6 +57,26 @@ def test_the_message_says_what_it_is_for(language: str, activated: bool, subject
 
 
 @pytest.mark.parametrize(
+    ("language", "subject"),
+    [
+        ("fr", "Le mot de passe de votre compte universitaire a changé"),
+        ("en", "The password of your university account was changed"),
+    ],
+)
+def test_the_notice_of_a_change_proves_nothing_and_says_where_to_turn(language: str, subject: str) -> None:
+    message = LETTERS.write("changed", language, {**SAYS, "link": "", "code": "", "activated": True})
+    assert message["Subject"] == subject
+    for kind in ("plain", "html"):
+        body = message.get_body((kind,))
+        assert body is not None
+        text = body.get_content()
+        assert "22001234" in text
+        assert "assistance@univ-exemple.fr" in text
+        assert "https://compte.univ-exemple.fr/" in text
+        assert "/lien/" not in text
+
+
+@pytest.mark.parametrize(
     "to",
     [
         "lea@perso.example\r\nBcc: x@y.example",
