@@ -65,6 +65,7 @@ test: python ## Everything: set-up, checks, and every test against real servers 
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile $(TESTS)
 
 bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/benchmarks.md)
+	@scripts/setup-bench
 	@"$(BIN)/python" -m bench $(ONLY) --runs "$(RUNS)" $(if $(JSON),--json "$(JSON)") \
 	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
 

@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backlog, engine_full, import_file, priority, saturation, trouble
+from bench import backlog, beside, engine_full, import_file, priority, saturation, trouble
 from bench.rows import Row, table, write_json
 from sandbox.process import MissingServer
 
 SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
+    "engine-lanes": beside.lanes,
     "engine-full": engine_full.rows,
+    "handlers": beside.handlers,
     "one-failing-key": trouble.rows,
     "saturation": saturation.rows,
     "person-during-bulk": priority.rows,

@@ -6,6 +6,7 @@ outcome acknowledged by the log, the applied version recorded, the offset commit
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,18 +16,37 @@ from bench.plant import Nothing, account_of, bell, embedded, fill, migrated, num
 from bench.rows import Row, middle
 from pipeline.engine import Limits
 from pipeline.eventlog.sqlite import SqliteEventLog
+from sandbox.postgres import Postgres
+from sandbox.process import MissingServer
 from schemas import catalogue
 
 STUDENTS = 20_000
 PARTITIONS = 4
 BATCH = 200
 SQLITE_WANTED = 2_000.0
+POSTGRES_WANTED = 5_000.0
 
 
 def on_sqlite(students: int = STUDENTS, batch_size: int = BATCH) -> float:
     """Students per second on the embedded log and store."""
-    with TemporaryDirectory(prefix="sesame-bench-") as name, migrated(embedded(Path(name))) as database:
-        log = SqliteEventLog(Path(name) / "log.db")
+    with TemporaryDirectory(prefix="sesame-bench-") as name:
+        return _through(Path(name), embedded(Path(name)), students, batch_size)
+
+
+def on_postgres(postgres: Postgres, students: int = STUDENTS, batch_size: int = BATCH) -> float:
+    """Students per second on the embedded log, with the store in PostgreSQL; its commits are on disk."""
+    name = f"engine_full_{time.monotonic_ns()}"
+    url = postgres.create(name)
+    try:
+        with TemporaryDirectory(prefix="sesame-bench-") as folder:
+            return _through(Path(folder), url, students, batch_size)
+    finally:
+        postgres.drop(name)
+
+
+def _through(folder: Path, url: str, students: int, batch_size: int) -> float:
+    with migrated(url) as database:
+        log = SqliteEventLog(folder / "log.db")
         log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
         chosen = numbers(students)
         fill(database, map(account_of, chosen))
@@ -47,7 +67,15 @@ def limits(batch_size: int) -> Limits:
 
 def rows(runs: int) -> Sequence[Row]:
     """Measure."""
-    return [Row("engine-full-sqlite", "students/s", middle(on_sqlite, runs), limit=SQLITE_WANTED)]
+    note = f"{STUDENTS:,} students in calls of {BATCH}; the log is the embedded one"
+    found = [Row("engine-full-sqlite", "students/s", middle(on_sqlite, runs), limit=SQLITE_WANTED, note=note)]
+    try:
+        with Postgres() as postgres:
+            rate = middle(lambda: on_postgres(postgres), runs)
+        found.append(Row("engine-full-postgres", "students/s", rate, limit=POSTGRES_WANTED, note=note))
+    except MissingServer as missing:
+        print(f"engine-full-postgres: left out: {missing}", file=sys.stderr)
+    return found
 
 
 if __name__ == "__main__":

@@ -58,6 +58,8 @@ class Storeless:
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
+        self._lock = threading.Lock()
+        self.acknowledged = 0
 
     def enter(self, turns: Sequence[Turn]) -> Entry:
         """Everybody enters."""
@@ -67,15 +69,17 @@ class Storeless:
         """Nothing is foreseen to fail here."""
         raise error
 
-    def finish(self, entry: Entry, _outcomes: Mapping[str, Any]) -> None:
+    def finish(self, entry: Entry, _outcomes: Mapping[str, Any]) -> Mapping[str, HandlerOutcome]:
         """One result event for each message that was handled."""
-        self._producer.append(
-            [
-                NewRecord(RESULT, number, _result(number, bell.event_id))
-                for number, message in entry.work.items()
-                for bell in message.turn.bells
-            ]
-        )
+        results = [
+            NewRecord(RESULT, number, _result(number, bell.event_id))
+            for number, message in entry.work.items()
+            for bell in message.turn.bells
+        ]
+        self._producer.append(results)
+        with self._lock:
+            self.acknowledged += len(results)
+        return {}
 
 
 class Counting:
@@ -92,7 +96,7 @@ class Counting:
         self.batch_size = batch_size
         self._seconds = seconds
         self._lock = threading.Lock()
-        self.done = self.calls = 0
+        self.calls = 0
 
     def handle(self, tasks: Sequence[Message]) -> Mapping[str, Any]:
         """See `pipeline.target.Handler`."""
@@ -101,7 +105,6 @@ class Counting:
             time.sleep(pause_s)
         with self._lock:
             self.calls += 1
-            self.done += sum(len(task.turn.bells) for task in tasks)
         return {task.turn.student_number: None for task in tasks}
 
     def probe(self) -> None:
@@ -116,9 +119,17 @@ class Counting:
 
 
 class LaneWorker(TargetWorker):
-    """The shipped worker, reading plain JSON."""
+    """The shipped worker, reading plain JSON.
+
+    Attributes:
+        begun, cpu: the clocks when the first message was here; joining the group was over then.
+    """
+
+    begun = cpu = 0.0
 
     def _admit(self, record: Record) -> None:
+        if not self.begun:
+            self.begun, self.cpu = time.perf_counter(), time.process_time()
         message = json.loads(record.value)
         place = Place(record.topic, record.partition, record.offset)
         bell = Bell(record.key, 1, Lane.PERSONAL, message["id"], False, place)
@@ -171,23 +182,30 @@ def drain(
 ) -> Drained:
     """Handle `messages` messages that are on the log already, from a consumer group that never read them."""
     handler = Counting(limits.batch_size, seconds)
-    with _running(log, folder, handler, limits, group) as observer:
-        begun, cpu = time.perf_counter(), time.process_time()
-        until(lambda: handler.done >= messages, observer, every_s=0.002, patience_s=120.0)
-        elapsed_s, cpu_s = time.perf_counter() - begun, time.process_time() - cpu
+    with _running(log, folder, handler, limits, group) as (observer, storeless, worker):
+        until(
+            lambda: storeless.acknowledged >= messages or bool(observer.troubles),
+            observer,
+            every_s=0.002,
+            patience_s=120.0,
+        )
+        elapsed_s, cpu_s = time.perf_counter() - worker.begun, time.process_time() - worker.cpu
     if observer.troubles:
         raise RuntimeError(f"the run was disturbed: {observer.troubles[:3]}")
     return Drained(elapsed_s, cpu_s / messages * 1e6, handler.calls)
 
 
 @contextmanager
-def _running(log: EventLog, folder: Path, handler: Counting, limits: Limits, group: str) -> Iterator[Silent]:
+def _running(
+    log: EventLog, folder: Path, handler: Counting, limits: Limits, group: str
+) -> Iterator[tuple[Silent, Storeless, LaneWorker]]:
     producer, observer, stopping = log.producer(), Silent(), threading.Event()
+    storeless = Storeless(producer)
     with migrated(embedded(folder)) as database:  # nobody is ever parked in it
         worker = LaneWorker(
             handler=cast("Any", handler),
             engine=Engine(limits),
-            effects=cast("Effects", Storeless(producer)),
+            effects=cast("Effects", storeless),
             consumer=log.consumer(group, [SOURCE], member="bench"),
             database=database,
             observer=observer,
@@ -195,7 +213,7 @@ def _running(log: EventLog, folder: Path, handler: Counting, limits: Limits, gro
         thread = threading.Thread(target=worker.run, args=(stopping,), name="bench-lanes")
         thread.start()
         try:
-            yield observer
+            yield observer, storeless, worker
         finally:
             stopping.set()
             thread.join()

@@ -1,0 +1,227 @@
+"""The rows `engine-lanes` and `handlers`: the engine without the store, beside plain loops and others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from bench.lanes import KEYS, RESULT, SOURCE, Drained, Message, drain, fill
+from bench.rows import Row
+from pipeline.engine import Limits
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
+from pipeline.eventlog.port import EventLog, NewRecord
+from pipeline.eventlog.sqlite import SqliteEventLog
+from sandbox.kafka import Kafka
+from sandbox.process import MissingServer
+
+MESSAGES, PARTITIONS, BATCH = 20_000, 4, 200
+HANDLED, AT_ONCE, HANDLER_S_MAX = 10_000, (16, 100), 0.005
+CPU_SHARE_MAX, SHARE_OF_IDEAL = 1.3, 1.25
+_POLLED = 500
+_ROOT = Path(__file__).resolve().parent
+PEERS_PYTHON = _ROOT.parent / ".cache" / "bench-venv" / "bin" / "python"
+
+LANES = Limits(batch_size=BATCH, linger_s=0.02, in_hand_max=10 * BATCH)
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a way of handling every message took: seconds, and microseconds of processor time a message."""
+
+    seconds: float
+    cpu_us: float
+
+
+def plain_embedded(log: EventLog, messages: int, group: str) -> Took:
+    """The plain loop on a log of ours: read, decode, append the results, commit."""
+    producer, done = log.producer(), 0
+    with closing(log.consumer(group, [SOURCE], member="bench")) as consumer:
+        begun, cpu = time.perf_counter(), time.process_time()
+        while done < messages:
+            records = consumer.poll(_POLLED, 0.5)
+            results = []
+            for record in records:
+                message = json.loads(record.value)
+                number, caused_by = message["student_number"], message["id"]
+                value = {"student_number": number, "caused_by": caused_by, "state": "done"}
+                results.append(NewRecord(RESULT, record.key, json.dumps(value).encode()))
+            if records:
+                producer.append(results)
+                consumer.commit({record.tp: record.offset + 1 for record in records})
+                done += len(records)
+        took = Took(time.perf_counter() - begun, (time.process_time() - cpu) / messages * 1e6)
+    producer.close()
+    return took
+
+
+def peer(python: Path, program: str, share: int, servers: Sequence[str], messages: int, group: str) -> Took:
+    """A peer's own program, in its own environment.
+
+    Args:
+        program: a file of `bench/peers`, and its first words.
+        share: only one in so many messages is handled, where all would take minutes; the seconds are for all.
+    """
+    file, *words = program.split()
+    arguments = [*words, ",".join(servers), SOURCE, RESULT, group, str(messages // share)]
+    ended = subprocess.run(
+        [str(python), str(_ROOT / "peers" / file), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    if ended.returncode != 0:
+        raise RuntimeError(f"{program}: {ended.stderr[-2000:]}")
+    took = json.loads(ended.stdout.splitlines()[-1])
+    return Took(took["seconds"] * share, took["cpu_us"])
+
+
+def seconds_of(tasks: Sequence[Message]) -> float:
+    """0 to 5 ms for each message, whether or not it shares a call with another one of its key."""
+    bells = (bell for task in tasks for bell in task.turn.bells)
+    return sum(int(bell.event_id) * 7919 % 5001 / 5000 * HANDLER_S_MAX for bell in bells)
+
+
+# --- the rows -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def embedded_log(messages: int, partitions: int) -> Iterator[EventLog]:
+    """The embedded log with that many messages."""
+    with (
+        TemporaryDirectory(prefix="sesame-bench-") as name,
+        closing(SqliteEventLog(Path(name) / "log.db")) as log,
+    ):
+        fill(log, messages, partitions=partitions)
+        yield log
+
+
+@contextmanager
+def kafka_log(messages: int, partitions: int) -> Iterator[tuple[EventLog, list[str]]]:
+    """A real Kafka with that many messages."""
+    with Kafka(quick=False) as kafka:
+        access = Access(tuple(kafka.servers), client_id="bench", timing=Timing())
+        with closing(KafkaEventLog(access, group_prefix="bench.")) as log:
+            fill(log, messages, partitions=partitions)
+            yield log, list(kafka.servers)
+
+
+Way = Callable[[str], Took | Drained]
+
+
+def in_turn(ways: Mapping[str, Way], runs: int) -> dict[str, list[Took | Drained]]:
+    """Every way in each run, with a consumer group of its own."""
+    found: dict[str, list[Took | Drained]] = {name: [] for name in ways}
+    for run in range(runs):
+        for index, (name, way) in enumerate(ways.items()):
+            found[name].append(way(f"group-{run}-{index}"))
+    return found
+
+
+def ours(log: EventLog, messages: int, limits: Limits, *, slow: bool, group: str) -> Drained:
+    """The engine, on a store that nobody is parked in."""
+    with TemporaryDirectory(prefix="sesame-bench-") as name:
+        if slow:
+            return drain(log, Path(name), messages, limits, group=group, seconds=seconds_of)
+        return drain(log, Path(name), messages, limits, group=group)
+
+
+def lanes_rows(name: str, log: EventLog, others: Mapping[str, Way], runs: int) -> list[Row]:
+    """Messages a second, and processor time; `others` begins with the plain loop."""
+    mine = partial(_ours_by_group, log, MESSAGES, LANES, slow=False)
+    found = in_turn({"ours": mine, **others}, runs)
+    rate = {way: median(MESSAGES / each.seconds for each in took) for way, took in found.items()}
+    cpu = {way: median(each.cpu_us for each in took) for way, took in found.items()}
+    peers = {way: value for way, value in rate.items() if way not in ("ours", "the plain loop")}
+    plain = cpu["the plain loop"]
+    fastest = max(peers.values(), default=None)
+    note = (
+        f"{MESSAGES:,} messages of {KEYS:,} keys, {PARTITIONS} partitions, calls of {BATCH} that do nothing"
+    )
+    return [
+        Row(
+            f"engine-lanes-{name}",
+            "messages/s",
+            rate["ours"],
+            limit=None if fastest is None else 1.0,
+            ratio=None if fastest is None else rate["ours"] / fastest,
+            peers={way: value for way, value in rate.items() if way != "ours"},
+            note=f"{note}; the ratio is to the fastest engine, not to the plain loop",
+        ),
+        Row(
+            f"engine-lanes-{name}-cpu",
+            "µs/message",
+            cpu["ours"],
+            limit=CPU_SHARE_MAX,
+            compared="at most",
+            ratio=cpu["ours"] / plain,
+            peers={way: value for way, value in cpu.items() if way != "ours"},
+            note=f"{note}; the ratio is to the plain loop",
+        ),
+    ]
+
+
+def _ours_by_group(log: EventLog, messages: int, limits: Limits, group: str, *, slow: bool) -> Drained:
+    return ours(log, messages, limits, slow=slow, group=group)
+
+
+def lanes(runs: int) -> Sequence[Row]:
+    """Measure the engine on both logs."""
+    with embedded_log(MESSAGES, PARTITIONS) as log:
+        plain: Way = partial(plain_embedded, log, MESSAGES)
+        found = lanes_rows("embedded", log, {"the plain loop": plain}, runs)
+    try:
+        with kafka_log(MESSAGES, PARTITIONS) as (log, servers):
+            programs = {"the plain loop": (Path(sys.executable), "plain.py", 1)}
+            if PEERS_PYTHON.exists():
+                programs |= {
+                    "FastStream, each message": (PEERS_PYTHON, "faststream_loop.py each", 20),
+                    "FastStream, batches": (PEERS_PYTHON, "faststream_loop.py batch", 1),
+                    "Quix Streams": (PEERS_PYTHON, "quix_loop.py", 1),
+                }
+            else:
+                print("engine-lanes-kafka: no peers: `scripts/setup-bench` failed", file=sys.stderr)
+            ways = {name: partial(peer, *program, servers, MESSAGES) for name, program in programs.items()}
+            found += lanes_rows("kafka", log, ways, runs)
+    except MissingServer as missing:
+        print(f"engine-lanes-kafka: left out: {missing}", file=sys.stderr)
+    return found
+
+
+def handlers(runs: int) -> Sequence[Row]:
+    """Measure handlers of 0 to 5 ms on the embedded log: seconds until all is done."""
+    work_s = sum(index * 7919 % 5001 / 5000 * HANDLER_S_MAX for index in range(HANDLED))
+    found = []
+    with embedded_log(HANDLED, 1) as log:
+        for at_once in AT_ONCE:
+            limits = Limits(batch_size=1, linger_s=0.0, slots=at_once, in_hand_max=1_000)
+            mine = partial(_ours_by_group, log, HANDLED, limits, slow=True)
+            ways: dict[str, Way] = {"ours": mine, "plain": partial(plain_embedded, log, HANDLED)}
+            took = in_turn({f"{way} {at_once}": measure for way, measure in ways.items()}, runs)
+            seconds = median(each.seconds for each in took[f"ours {at_once}"])
+            plain_s = median(each.seconds for each in took[f"plain {at_once}"])
+            calls = [each.calls for each in took[f"ours {at_once}"] if isinstance(each, Drained)]
+            found.append(
+                Row(
+                    f"handlers-{at_once}-at-once",
+                    "s",
+                    seconds,
+                    limit=SHARE_OF_IDEAL,
+                    compared="at most",
+                    ratio=seconds / max(work_s / at_once, plain_s),
+                    peers={"the ideal": work_s / at_once, "the plain loop without the handlers": plain_s},
+                    note=f"{HANDLED:,} messages of {KEYS:,} keys on one partition of the embedded log, in "
+                    f"{round(median(calls)):,} calls: what waits for one key is one call, as long as its "
+                    "messages together",
+                )
+            )
+    return found
