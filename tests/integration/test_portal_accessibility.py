@@ -300,3 +300,28 @@ def test_a_double_click_activates_once(portal: Portal, browser: Browser) -> None
         page.goto(portal.url + "/compte")
         assert page.locator("dl strong").count() == 1
     assert len(portal.said(number)) == 1
+
+
+def test_the_back_button_after_a_fault_and_a_success_leads_to_words(portal: Portal, browser: Browser) -> None:
+    number = portal.student()
+    with page_of(browser, portal.url) as page:
+        page.goto(portal.url)
+        page.fill("#numero", number)
+        page.fill("#courriel", MAIL)
+        page.get_by_role("button", name="Recevoir mon code").click()
+        page.fill("#code", portal.message(number).code)
+        page.locator('form[action="/code"] button').dblclick()
+        page.wait_for_url("**/mot-de-passe")
+        chosen = page.locator('form[action="/mot-de-passe"]')
+        chosen.locator('[type="submit"]').click()
+        page.wait_for_selector("#erreurs")
+        chosen.locator('[name="mot_de_passe"]').fill(GOOD)
+        chosen.locator('[name="confirmation"]').fill(GOOD)
+        chosen.locator('[name="charte"]').check()
+        chosen.locator('[type="submit"]').click()
+        page.wait_for_url("**/compte")
+        page.go_back()
+        assert page.inner_text("h1") == "Ce message a déjà servi"
+        page.get_by_role("link", name="Voir où en est mon compte").click()
+        page.wait_for_url("**/compte")
+    assert len(portal.said(number)) == 1

@@ -1,9 +1,14 @@
 // What the pages do better with a script, and do without one. No library, nothing from elsewhere.
 "use strict";
 
-// Errors: the reader is taken to them.
+// Errors: the reader is taken to them. The page answers a form that was sent: whoever comes back to it later, or
+// loads it again, gets the form anew, and not the browser's question whether to send the old one once more.
 const errors = document.getElementById("erreurs");
-if (errors) errors.focus();
+if (errors) {
+  errors.focus();
+  const without = { "/compte/redirection": "/compte", "/compte/reessayer": "/compte" };
+  history.replaceState(null, "", without[location.pathname] || location.pathname);
+}
 
 // The password: shown on demand, and measured by the very check that it must pass.
 const form = document.querySelector("form[data-meter]");
