@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from tests.simulation.faults import UnflushedFile
 from tests.simulation.invariants import Violation, violations
-from tests.simulation.world import UnflushedFile, World
+from tests.simulation.world import World
 
 DAY = 0.8  # of the steps; the rest is the evening
 SHORT = {

@@ -4,11 +4,9 @@ is told, and a seeded chance that decides what is next, what fails, and which pr
 from __future__ import annotations
 
 import random
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,14 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, event, select, update
 
-from consumers.propagation import BREACHED, LATE, Objectives, Propagation
+from consumers.propagation import BREACHED, LATE, Objectives
 from pipeline import outbox, timers
-from pipeline.effects import Effects, Entry
-from pipeline.engine import Backoff, Engine, Limits, Turn
+from pipeline.engine import Backoff, Engine, Limits
 from pipeline.errors import DependencyDown
-from pipeline.eventlog.port import Consumer, LogError, LogUnavailable, NewRecord, Record, TopicPartition
+from pipeline.eventlog.port import LogError, LogUnavailable, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.eventlog.sqlite_file import LogFile
 from pipeline.facts import FactLoop
 from pipeline.outbox import OutboxRelay
 from pipeline.store import accounts, migrate
@@ -31,19 +27,26 @@ from pipeline.store.database import Database
 from pipeline.store.parking import Kind
 from pipeline.store.tables import accounts as accounts_table
 from pipeline.store.tables import parked, propagation
-from pipeline.target import HandlerOutcome
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import AccountChanged, Cause, ReplayRequested
+from tests.simulation.faults import (
+    Faults,
+    FaultyConsumer,
+    FaultyEffects,
+    FaultyProducer,
+    FaultyPropagation,
+    without_flushing,
+)
 from tests.simulation.targets import ChaosHandler, Crash, Truth, Weather
 
 START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 LEASE_S = 10.0
 FOLLOWS = {"mailbox": "directory"}
 TARGETS = ("directory", "mailbox", "moodle")
-OPTIONAL = ("lose relay", "lose target", "restart", "replay", "drift", "repeat")
+OPTIONAL = ("clock", "lose relay", "lose target", "restart", "replay", "drift", "repeat")
 """Deeds without which a history is still one."""
 LIMITS = Limits(
     batch_size=3, linger_s=0.0, slots=3, in_hand_max=20, probe_delay_s_max=4.0, misconfigured_delay_s=4.0
@@ -65,115 +68,6 @@ class Nobody:
         return lambda *_args: None
 
 
-@dataclass
-class Faults:
-    """Where processes are killed and dependencies go away."""
-
-    weather: Weather
-
-    def here(self) -> None:
-        if self.weather.strikes(0.01):
-            raise Crash
-        if self.weather.strikes(0.03):
-            raise DependencyDown("away")
-
-
-class FaultyEffects(Effects):
-    """Effects between any two of which the process may be killed."""
-
-    faults: Faults
-    truth: Truth
-
-    def enter(self, turns: Sequence[Turn]) -> Entry:
-        self.faults.here()
-        entry = super().enter(turns)
-        self.faults.here()
-        return entry
-
-    def publish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
-        self.faults.here()
-        super().publish(entry, outcomes)
-        self.faults.here()
-
-    def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
-        self.faults.here()
-        super().record(entry, outcomes)
-        for number in outcomes:
-            self.settle(number, entry.work[number].epoch)
-        self.faults.here()
-
-    def settle(self, number: str, epoch: int) -> None:
-        """An outcome was recorded under this lease, and it was not an unknown one: the doubt is over."""
-        from pipeline.store import target_states
-
-        with self._database.read() as connection:
-            state = target_states.states_of(connection, self.target, [number])[number]
-        if state.lease_epoch == epoch and not state.suspect:
-            self.truth.of(number).uncertain = False
-
-
-class FaultyConsumer:
-    """A member of a consumer group that may be killed before or after a commit, and whose log may be away."""
-
-    def __init__(self, inner: Consumer, faults: Faults) -> None:
-        self.inner, self._faults = inner, faults
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
-        if self._faults.weather.strikes(0.01):
-            raise LogUnavailable("away")
-        return self.inner.poll(max_records, timeout_s)
-
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        self._faults.here()
-        self.inner.commit(offsets)
-        self._faults.here()
-
-
-class FaultyProducer:
-    """A producer whose acknowledgements get lost, or whose records do."""
-
-    def __init__(self, inner: Any, weather: Weather) -> None:
-        self._inner, self._weather = inner, weather
-
-    def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
-        if self._weather.strikes(0.01):
-            raise LogUnavailable("away")
-        placed: list[tuple[TopicPartition, int]] = self._inner.append(records)
-        if self._weather.strikes(0.01):
-            raise LogUnavailable("the acknowledgement was lost")
-        return placed
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class FaultyPropagation(Propagation):
-    """Propagation, killed now and then in the middle of a transaction."""
-
-    faults: Faults
-
-    def handle(self, connection: Connection, record: Record, message: Message) -> None:
-        super().handle(connection, record, message)
-        self.faults.here()
-
-
-def _without_flushing(connection: Any, _record: object) -> None:
-    """The processes of this world are killed, and the machine is not: nothing has to reach the disk."""
-    connection.execute("PRAGMA synchronous=OFF")
-
-
-class UnflushedFile(LogFile):
-    """A log's file that is not flushed either."""
-
-    def connect(self) -> sqlite3.Connection:
-        connection = super().connect()
-        _without_flushing(connection, None)
-        return connection
-
-
 class World:
     """Everything. `step` lets one thing happen.
 
@@ -190,13 +84,14 @@ class World:
         self.relay_back_at = START
         self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
         self.now = START
+        self.behind_s = 0.0  # how far the machine's clock was set back
         self.weather = Weather(self.chance, LEASE_S, poison=self.students[0])
         self.weather.lasts = self.chance.random() < 0.5
         self.faults = Faults(self.weather)
-        self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=lambda: self.now)
-        event.listen(self.database.engine, "connect", _without_flushing)
+        self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=lambda: self.wall)
+        event.listen(self.database.engine, "connect", without_flushing)
         migrate.upgrade(self.database)
-        self.log = SqliteEventLog(folder / "log.db", clock=lambda: self.now, session_timeout_s=1e6)
+        self.log = SqliteEventLog(folder / "log.db", clock=lambda: self.wall, session_timeout_s=1e6)
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
         self.producer = FaultyProducer(self.log.producer(), self.weather)
         self.relay = OutboxRelay(self.database, self.producer)
@@ -293,6 +188,7 @@ class World:
             "lose relay": (1, self.lose_relay),
             "lose target": (1, self.lose_target),
             "restart": (1, self.restart),
+            "clock": (1, self.set_clock_back),
         }
         if not evening:
             deeds |= {
@@ -342,6 +238,19 @@ class World:
             self.propagation._step()  # noqa: SLF001
             timers.run_due(self.database, self.timers)
 
+    @property
+    def wall(self) -> float:
+        """The machine's time, which the database and the log go by."""
+        return self.now - self.behind_s
+
+    def set_clock_back(self) -> None:
+        """Somebody mends the machine's time: now and then it goes back, by up to an hour.
+
+        Forward would be a lease that ends while its call goes on, which no lease can prevent.
+        """
+        if self.weather.strikes(0.2):
+            self.behind_s += self.chance.choice((2.0, 60.0, 3600.0))
+
     def lose_relay(self) -> None:
         """The relay's process is gone for a while: the outbox fills."""
         self.weather.struck += 1
@@ -387,7 +296,7 @@ class World:
         with self.database.write() as connection:
             previous = accounts.newest(connection, [number]).get(number)
             version = 1 if previous is None else previous.version + 1
-            opened = datetime.fromtimestamp(self.now, UTC)
+            opened = datetime.fromtimestamp(self.wall, UTC)
             if previous is not None and not self._at_rest(connection, previous):
                 opened, lane = previous.opened_at or opened, min(lane, previous.lane, key=list(Lane).index)
             account = Account(
@@ -426,7 +335,7 @@ class World:
             "stage": account.stage,
             "login": account.login,
             "activated_at": START,
-            "changed_at": self.now,
+            "changed_at": self.wall,
             "document": account.model_dump_json(),
         }
         if account.version == 1:
@@ -442,7 +351,7 @@ class World:
             student_number=number, version=version, stage=stage, lane=lane, cause=Cause.ENROLMENT
         )
         identity = event_id(fact.type, "registry", number, version)
-        return Message(identity, "/sesame/registry", datetime.fromtimestamp(self.now, UTC), fact)
+        return Message(identity, "/sesame/registry", datetime.fromtimestamp(self.wall, UTC), fact)
 
     def repeat_bell(self) -> None:
         """A bell of some version is sent once more, on whichever lane: a redelivery, or a reordering."""
@@ -465,7 +374,7 @@ class World:
                 return
         lane = self.chance.choice(tuple(Lane))
         fact = ReplayRequested(student_number=number, consumer=name, replay_id=f"replay-{self.replays:05}")
-        moment = datetime.fromtimestamp(self.now, UTC)
+        moment = datetime.fromtimestamp(self.wall, UTC)
         identity = event_id(fact.type, "replay", name, self.replays, number)
         headers, value = to_record(Message(identity, "/sesame/replay", moment, fact))
         record = NewRecord(catalogue.by_lane(catalogue.ACTIVATIONS, lane), number, value, headers)
