@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from consumers.propagation import Propagation
 from consumers.registry import Registry
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
-from pipeline.eventlog.port import NewRecord, NotAllowed, TopicPartition, UnknownTopic
+from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartition, UnknownTopic
 from pipeline.worker import topics_for
 from sandbox.kafka import Kafka
 from schemas import catalogue
@@ -125,20 +125,26 @@ def _writes_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> Non
 
 def _reads_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> None:
     for group in of(user, "READ", "GROUP"):
-        with closing(log.consumer(group, of(user, "READ"), member="one")) as consumer:
+        for topic in of(user, "READ") if user in FIRSTS else []:
+            with _member(
+                log, group, of(user, "READ")
+            ) as consumer:  # a new one: what one was refused, it recalls
+                right = Right(user, "READ", "TOPIC", topic)
+                needed(granting, right, partial(consumer.poll, 100, 0.02))
+        with _member(log, group, of(user, "READ")) as consumer:
+            place = TopicPartition(of(user, "READ")[0], 0)
+            needed(granting, Right(user, "READ", "GROUP", group), partial(consumer.committed, place))
 
-            def read() -> object:
-                return consumer.poll(100, 0.02)
 
-            while not consumer.assignment():
-                read()
-            for topic in of(user, "READ") if user in FIRSTS else []:
-                needed(granting, Right(user, "READ", "TOPIC", topic), read)
-            needed(
-                granting,
-                Right(user, "READ", "GROUP", group),
-                lambda: consumer.committed(TopicPartition(of(user, "READ")[0], 0)),
-            )
+@contextmanager
+def _member(log: KafkaEventLog, group: str, topics: list[str]) -> Iterator[Consumer]:
+    """A member of a group that owns its partitions."""
+    with closing(log.consumer(group, topics, member="one")) as consumer:
+        give_up_at = time.monotonic() + PATIENCE_S
+        while not consumer.assignment():
+            assert time.monotonic() < give_up_at, f"{group} owns nothing"
+            consumer.poll(100, 0.02)
+        yield consumer
 
 
 def needed(granting: Granting, right: Right, attempt: Callable[[], object]) -> None:

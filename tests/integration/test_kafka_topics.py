@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner, Result
+from kafka import KafkaAdminClient
 
-from pipeline.eventlog.kafka import Access
+from pipeline.eventlog.kafka import Access, Security
 from pipeline.eventlog.kafka.plan import Change, Kind, Planner, TopicPlan
 from pipeline.eventlog.port import LogError
 from sandbox.kafka import Kafka
 from schemas import catalogue
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
+
+PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -74,17 +79,37 @@ def sesame(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(main, options, prog_name="sesame")
 
 
+@pytest.fixture
+def bare_kafka(secure_kafka: Kafka) -> Kafka:
+    """A Kafka without our topics: others' tests may have made them, with other partitions."""
+    access = Access(
+        tuple(secure_kafka.servers),
+        "tests",
+        Security.SASL_SSL,
+        secure_kafka.ca_file,
+        "admin",
+        secure_kafka.admin_password,
+    )
+    with closing(KafkaAdminClient(**access.configuration())) as admin:
+        if there := catalogue.TOPICS.keys() & set(admin.list_topics()):
+            admin.delete_topics(sorted(there))
+        deadline = time.monotonic() + PATIENCE_S
+        while catalogue.TOPICS.keys() & set(admin.list_topics()):
+            assert time.monotonic() < deadline, "the topics are still there"
+    return secure_kafka
+
+
 def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_other_partitions(
-    secure_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
         monkeypatch.delenv(name)
-    (tmp_path / "password").write_text(secure_kafka.admin_password)
+    (tmp_path / "password").write_text(bare_kafka.admin_password)
     (tmp_path / "password").chmod(0o600)
     settings = (
         'data_dir = "."\n[log]\nkind = "kafka"\nusername = "admin"\n'
-        f'servers = ["{secure_kafka.servers[0]}"]\n'
-        f'ca_file = "{secure_kafka.ca_file}"\npassword_file = "password"\nreplication = 1\n'
+        f'servers = ["{bare_kafka.servers[0]}"]\n'
+        f'ca_file = "{bare_kafka.ca_file}"\npassword_file = "password"\nreplication = 1\n'
         "min_insync_replicas = 1\n"
     )
     (tmp_path / "sesame.toml").write_text(settings + "partitions = 2\n", encoding="utf-8")
