@@ -11,11 +11,12 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backlog, beside, engine_full, import_file, priority, saturation, trouble
+from bench import backlog, beside, engine_full, import_file, priority, saturation, scaling, trouble
 from bench.rows import Row, table, write_json
 from sandbox.process import MissingServer
 
@@ -27,6 +28,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "saturation": saturation.rows,
     "person-during-bulk": priority.rows,
     "memory-backlog": backlog.rows,
+    "scaling": scaling.rows,
     "import": import_file.rows,
 }
 
@@ -67,19 +69,25 @@ def main() -> int:
     if unknown := [name for name in options.subjects if name not in SUBJECTS]:
         parser.error(f"there is no {', '.join(unknown)}: choose from {', '.join(SUBJECTS)}")
     rows: list[Row] = []
+    failed: list[str] = []
     for name in options.subjects or SUBJECTS:
         begun = time.monotonic()
         try:
             rows += SUBJECTS[name](options.runs)
         except MissingServer as missing:
             print(f"{name}: left out: {missing}", file=sys.stderr)
+        except Exception:  # noqa: BLE001  # what the others measured is not lost with it
+            failed.append(name)
+            traceback.print_exc()
         print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     print(table(rows))
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
     if options.json is not None:
         write_json(options.json, rows)
     if options.docs is not None:
         options.docs.write_text(page(rows, runs=options.runs), encoding="utf-8")
-    return 0 if all(row.wanted for row in rows) else 1
+    return 1 if failed or not all(row.wanted for row in rows) else 0
 
 
 if __name__ == "__main__":
