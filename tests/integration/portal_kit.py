@@ -44,7 +44,7 @@ MAIL = "lea.martin@perso.example"
 GOOD = "Tournesol-42!Zèbre"
 CHEAP = {"memory_kib": 8_192, "passes": 1}
 
-_numbers = itertools.count(22_700_001)
+_numbers = itertools.count(22_850_001)  # numbers that no other file puts into the same directory
 _sequences = itertools.count(1)
 
 
