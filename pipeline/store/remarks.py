@@ -7,10 +7,12 @@ store alone: events carry a reference to them, the audit too, and they can be re
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
+from pipeline.store import audit
 from pipeline.store.database import Database
 from pipeline.store.tables import remarks as r
 
@@ -54,6 +56,36 @@ def keep(
     ref = secrets.token_urlsafe(REFERENCE_BYTES)
     remark = Remark(ref, action, about, student_number, actor[:64], database.now(connection), words)
     connection.execute(insert(r).values(**remark.__dict__))
+    return ref
+
+
+def keep_and_audit(
+    connection: Connection,
+    database: Database,
+    *,
+    action: str,
+    about: str,
+    student_number: str | None,
+    actor: str,
+    words: str,
+    detail: Mapping[str, object],
+) -> str:
+    """Keep what an operator says of an act and note the act in the audit; returns the reference.
+
+    Args:
+        detail: what is needed to understand the act later; `reason_ref` is added to it.
+        connection, database, action, about, student_number, actor, words: see `Remark`.
+    """
+    ref = keep(
+        connection,
+        database,
+        action=action,
+        about=about,
+        student_number=student_number,
+        actor=actor,
+        words=words,
+    )
+    audit.note(connection, database, actor=actor, action=action, detail={**detail, "reason_ref": ref})
     return ref
 
 

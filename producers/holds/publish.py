@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit, remarks
+from pipeline.store import remarks
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Hold
@@ -60,7 +60,7 @@ def _publish(
 ) -> None:
     number, hold = request.student_number, request.hold
     with database.write() as connection:
-        ref = remarks.keep(
+        ref = remarks.keep_and_audit(
             connection,
             database,
             action=action,
@@ -68,9 +68,8 @@ def _publish(
             student_number=number,
             actor=request.actor,
             words=request.reason,
+            detail={"student_number": number, "hold": hold},
         )
-        detail = {"student_number": number, "hold": hold, "reason_ref": ref}
-        audit.note(connection, database, actor=request.actor, action=action, detail=detail)
     event = kind(student_number=number, hold=hold, reason_ref=ref)
     identity = event_id(event.type, EMITTER, number, hold, request.at.isoformat())
     headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, request.at, event))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit, remarks
+from pipeline.store import remarks
 from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
@@ -43,7 +43,7 @@ def decide(decision: Decision, *, database: Database, producer: Producer) -> Non
     """
     number, action = decision.student_number, f"identity.{decision.decision.value}"
     with database.write() as connection:
-        ref = remarks.keep(
+        ref = remarks.keep_and_audit(
             connection,
             database,
             action=action,
@@ -51,11 +51,11 @@ def decide(decision: Decision, *, database: Database, producer: Producer) -> Non
             student_number=number,
             actor=decision.actor,
             words=decision.reason,
+            detail={"student_number": number, "other": decision.other, "decision": decision.decision},
         )
-        event = IdentityDecided(
-            student_number=number, other=decision.other, decision=decision.decision, reason_ref=ref
-        )
-        audit.note(connection, database, actor=decision.actor, action=action, detail=event.model_dump())
+    event = IdentityDecided(
+        student_number=number, other=decision.other, decision=decision.decision, reason_ref=ref
+    )
     moment = decision.at.isoformat()
     identity = event_id(event.type, EMITTER, number, decision.other or "", decision.decision, moment)
     headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, decision.at, event))

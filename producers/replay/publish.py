@@ -54,7 +54,7 @@ def plan(
     """Write down a replay, its reason and the audit; nobody is asked yet: see `go_on`."""
     replay_id = secrets.token_urlsafe(9)
     with database.write() as connection:
-        ref = remarks.keep(
+        ref = remarks.keep_and_audit(
             connection,
             database,
             action="replay",
@@ -62,9 +62,8 @@ def plan(
             student_number=students[0] if len(students) == 1 else None,
             actor=actor,
             words=reason,
+            detail={"consumer": consumer, "replay_id": replay_id, "students": len(students)},
         )
-        detail = {"consumer": consumer, "reason_ref": ref, "replay_id": replay_id, "students": len(students)}
-        audit.note(connection, database, actor=actor, action="replay", detail=detail)
         planned = Replay(replay_id, consumer, lane, actor[:64], ref, database.now(connection), len(students))
         replays.begin(connection, planned, students)
     return planned

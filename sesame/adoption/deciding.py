@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from pipeline.errors import SesameError
-from pipeline.store import adoptions, audit, remarks
+from pipeline.store import adoptions, remarks
 from pipeline.store.adoptions import Answer, Question
 from pipeline.store.database import Database
 from pipeline.store.people import People
@@ -81,17 +81,8 @@ def decide(database: Database, questions: Sequence[Question], decision: Decision
     with database.write() as connection:
         now = database.now(connection)
         for question in questions:
-            ref = remarks.keep(
-                connection,
-                database,
-                action=f"adopt.{decision.answer}",
-                about=question.kind,
-                student_number=question.student_number,
-                actor=decision.actor,
-                words=decision.reason,
-            )
             adoptions.decide(connection, question, decision.answer, now)
-            _note(connection, database, question, decision, ref)
+            _note(connection, database, question, decision, about=question.kind)
 
 
 def link(database: Database, question: Question, decision: Decision) -> None:
@@ -105,18 +96,9 @@ def link(database: Database, question: Question, decision: Decision) -> None:
         if People(database).known(connection, question.student_number or "") is None:
             raise UnknownStudent(f"no student number {question.student_number!r}")
         now = database.now(connection)
-        ref = remarks.keep(
-            connection,
-            database,
-            action="adopt.linked",
-            about=question.target,
-            student_number=question.student_number,
-            actor=decision.actor,
-            words=decision.reason,
-        )
         adoptions.ask(connection, database, [question], now)
         adoptions.decide(connection, question, decision.answer, now)
-        _note(connection, database, question, decision, ref)
+        _note(connection, database, question, decision, about=question.target)
 
 
 def to_activate(database: Database) -> Iterator[str]:
@@ -133,14 +115,20 @@ def to_activate(database: Database) -> Iterator[str]:
 
 
 def _note(
-    connection: Connection, database: Database, question: Question, decision: Decision, ref: str
+    connection: Connection, database: Database, question: Question, decision: Decision, *, about: str
 ) -> None:
-    detail = {
-        "question": question.id,
-        "target": question.target,
-        "student_number": question.student_number,
-        "kind": question.kind,
-        "reason_ref": ref,
-    }
-    action = f"adopt.{decision.answer}"
-    audit.note(connection, database, actor=decision.actor, action=action, detail=detail)
+    remarks.keep_and_audit(
+        connection,
+        database,
+        action=f"adopt.{decision.answer}",
+        about=about,
+        student_number=question.student_number,
+        actor=decision.actor,
+        words=decision.reason,
+        detail={
+            "question": question.id,
+            "target": question.target,
+            "student_number": question.student_number,
+            "kind": question.kind,
+        },
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from pipeline.errors import SesameError
-from pipeline.store import audit, lost_records, remarks
+from pipeline.store import lost_records, remarks
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import json_option
@@ -70,16 +70,14 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
         count = lost_records.accept(connection, app.database, consumer)
         if not count:
             raise NothingLost(f"{consumer} waits for no loss to be accepted")
-        actor, action = operator_name(), "lost_records.accept"
-        ref = remarks.keep(
+        remarks.keep_and_audit(
             connection,
             app.database,
-            action=action,
+            action="lost_records.accept",
             about=consumer,
             student_number=None,
-            actor=actor,
+            actor=operator_name(),
             words=reason,
+            detail={"consumer": consumer, "losses": count},
         )
-        detail = {"consumer": consumer, "losses": count, "reason_ref": ref}
-        audit.note(connection, app.database, actor=actor, action=action, detail=detail)
     click.echo(f"{consumer} goes on from where the log begins ({count} partitions)")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import click
 
 from pipeline.errors import SesameError
-from pipeline.store import audit, quarantines, remarks
+from pipeline.store import quarantines, remarks
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import json_option
@@ -56,18 +56,16 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
     with app.database.write() as connection:
         if not quarantines.lift(connection, consumer):
             raise NotInQuarantine(f"{consumer} is not in quarantine")
-        actor, action = operator_name(), "quarantine.lift"
-        ref = remarks.keep(
+        remarks.keep_and_audit(
             connection,
             app.database,
-            action=action,
+            action="quarantine.lift",
             about=consumer,
             student_number=None,
-            actor=actor,
+            actor=operator_name(),
             words=reason,
+            detail={"consumer": consumer},
         )
-        detail = {"consumer": consumer, "reason_ref": ref}
-        audit.note(connection, app.database, actor=actor, action=action, detail=detail)
     click.echo(f"{consumer} goes on; what it gave up: sesame dead-letters list --consumer {consumer}")
 
 
