@@ -27,11 +27,11 @@ from base64 import b64encode
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sandbox.dovecot_conf import find_dovecot, render, templates, version_of
 from sandbox.process import ManagedProcess, SandboxError, free_ports
+from sandbox.server import Server
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
 
@@ -81,7 +81,7 @@ class DovecotPorts:
     sieve: int
 
 
-class Dovecot:
+class Dovecot(Server):
     """One Dovecot server. Nothing runs before `start` (or `with`).
 
     `directory`: where the users are. `folder`: where everything lives, mail, certificates, key and ports
@@ -131,64 +131,14 @@ class Dovecot:
         """Where doveadm's HTTP API listens; its certificate is verified with `ca_file`."""
         return f"https://127.0.0.1:{self.ports.doveadm}/doveadm/v1"
 
-    @property
-    def running(self) -> bool:
-        """True while the server has been started and has not ended."""
-        return self._process.running
-
-    @property
-    def pid(self) -> int | None:
-        """The master process's id while it runs, else None."""
-        return self._process.pid
-
-    def start(self) -> None:
+    def start(self) -> Self:
         """Write the configuration, start, and return once IMAP, LMTP and doveadm each gave a real reply.
 
         Raises StartFailed with the tail of the log.
         """
         if not self.running:
             self._prepare()
-        self._process.start()
-
-    def stop(self) -> None:
-        """End the server politely, then by force."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End the server and its children at once, as a crash would."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Stop and start on the same ports with the same mail."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze the server: it keeps its connections and answers nothing."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Let a paused server go on."""
-        self._process.resume()
-
-    def close(self) -> None:
-        """Stop, and remove the folder if it was a temporary one."""
-        self.stop()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def log_tail(self, lines: int = 20) -> str:
-        """Return the last lines of the server's log."""
-        return self._process.log_tail(lines)
+        return super().start()
 
     def redirected(self) -> list[bytes]:
         """Return the messages that sieve scripts sent away: nothing leaves the machine.

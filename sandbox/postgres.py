@@ -22,7 +22,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote, urlencode
 
@@ -30,6 +29,7 @@ import psycopg
 from psycopg import sql
 
 from sandbox.process import ManagedProcess, MissingServer, SandboxError, free_port
+from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
 ADMIN, OWNER, DATABASE = "admin", "sesame", "sesame"
@@ -40,7 +40,7 @@ _UNPRIVILEGED = ("postgres", "nobody")
 _WITHOUT_FSYNC = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 
 
-class Postgres:
+class Postgres(Server):
     """One PostgreSQL cluster. Nothing runs before `start` (or `with`).
 
     `folder`: where everything lives (default: a new short temporary folder, removed by `close`).
@@ -122,52 +122,15 @@ class Postgres:
 
     # --- life ------------------------------------------------------------------------------------------
 
-    @property
-    def running(self) -> bool:
-        """Whether the server runs (it may still be paused)."""
-        return self._process.running
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self._process.pid
-
-    def start(self) -> None:
+    def start(self) -> Self:
         """Make the cluster if the folder is new, start the server and return once it answers."""
         new = not (self.folder / "data" / "PG_VERSION").exists()
         if new:
             self._prepare()
-        self._process.start()
+        super().start()
         if new:
             self._populate()
-
-    def stop(self) -> None:
-        """End the server politely ("fast": clients are disconnected); data and port stay."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End the server as a crash would (SIGKILL); data and port stay."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Stop, then start on the same data and port."""
-        self.stop()
-        self.start()
-
-    def close(self) -> None:
-        """Stop, and remove the folder if it was a temporary one."""
-        self.stop()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # --- preparation -----------------------------------------------------------------------------------
 

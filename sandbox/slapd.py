@@ -24,13 +24,13 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from argon2 import PasswordHasher
 
 from sandbox.process import ManagedProcess, SandboxError, find_program, free_ports
+from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
 _OPS = Path(__file__).resolve().parent.parent / "ops" / "ldap"
@@ -60,7 +60,7 @@ class Layout:
         return f"{rdn},{self.suffix}"
 
 
-class Slapd:
+class Slapd(Server):
     """One slapd. Nothing runs before `start` (or `with`).
 
     `folder`: where everything lives (default: a new short temporary folder, removed by `close`).
@@ -184,56 +184,10 @@ class Slapd:
 
     # --- life ------------------------------------------------------------------------------------------
 
-    @property
-    def running(self) -> bool:
-        """Whether the server runs (it may still be paused)."""
-        return self._process.running
-
-    @property
-    def pid(self) -> int | None:
-        """The server's process id while it runs."""
-        return self._process.pid
-
-    def start(self) -> None:
+    def start(self) -> Self:
         """Prepare the folder if it is new, start slapd and return once it answers."""
         self._prepare()
-        self._process.start()
-
-    def stop(self) -> None:
-        """End slapd politely; data and ports stay."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End slapd as a crash would (SIGKILL); data and ports stay."""
-        self._process.kill()
-
-    def restart(self) -> None:
-        """Stop, then start on the same data and ports."""
-        self.stop()
-        self.start()
-
-    def pause(self) -> None:
-        """Freeze slapd: connections stay open and nothing is answered until `resume`."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Let a paused slapd go on."""
-        self._process.resume()
-
-    def close(self) -> None:
-        """Stop, and remove the folder if it was a temporary one."""
-        self.stop()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return super().start()
 
     # --- preparation -----------------------------------------------------------------------------------
 

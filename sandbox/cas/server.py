@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import ssl
 import sys
 import tempfile
@@ -13,17 +12,17 @@ import urllib.request
 from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sandbox.cas.config import CasDirectory, Config, Service
 from sandbox.process import ManagedProcess, free_port
+from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-class CasServer:
+class CasServer(Server):
     """One CAS server. Nothing runs before `start` (or `with`).
 
     `port`, certificate, tickets and sessions stay the same from one start to the next.
@@ -72,17 +71,7 @@ class CasServer:
         """The server's address, with the final slash that CAS clients need."""
         return f"https://127.0.0.1:{self.port}/cas/"
 
-    @property
-    def running(self) -> bool:
-        """True while the server has been started and has not ended."""
-        return self._process.running
-
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs, else None."""
-        return self._process.pid
-
-    def start(self) -> None:
+    def start(self) -> Self:
         """Start, and return once the login page is shown; raises `sandbox.process.StartFailed`."""
         if not self.ca_file.exists():
             self.ca_file.parent.mkdir()
@@ -92,7 +81,7 @@ class CasServer:
             key.touch(mode=0o600)
             key.write_text(secrets.token_urlsafe(48), encoding="ascii")
         Config(str(self.folder), self.port, self.directory, self._services).write(self._config_file)
-        self._process.start()
+        return super().start()
 
     def serve(self, *services: Service) -> None:
         """Let these services send people here, and no others; a running server is started again."""
@@ -100,37 +89,6 @@ class CasServer:
         if self.running:
             self.stop()
             self.start()
-
-    def stop(self) -> None:
-        """End it politely; data and port stay."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End it at once, as a crash would."""
-        self._process.kill()
-
-    def pause(self) -> None:
-        """Freeze it: connections are accepted and nothing is answered until `resume`."""
-        self._process.pause()
-
-    def resume(self) -> None:
-        """Let a paused server go on."""
-        self._process.resume()
-
-    def close(self) -> None:
-        """Stop, and remove the folder if it was a temporary one."""
-        self.stop()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _answers(self) -> bool:
         tls = ssl.create_default_context(cafile=str(self.ca_file))

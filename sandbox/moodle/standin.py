@@ -9,19 +9,19 @@ import sys
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sandbox.moodle.conditions import FaultKind
 from sandbox.moodle.control import CONTROL_PATH
 from sandbox.moodle.gateway import ENDPOINT_PATH
 from sandbox.process import ManagedProcess, free_port
+from sandbox.server import Server
 
 _CONTROL_TIMEOUT_S: Final = 15.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-class MoodleStandIn:
+class MoodleStandIn(Server):
     """One Moodle site on a loopback port, with its data, token and control key in `folder`.
 
     `port`, `token` and data stay the same from one start to the next, so `kill` followed by `start` is a
@@ -63,24 +63,6 @@ class MoodleStandIn:
         """The service user's token."""
         return self.token_file.read_text(encoding="utf-8")
 
-    @property
-    def pid(self) -> int | None:
-        """The process id while the stand-in runs, else None."""
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Start, and return once the site answers; raises `sandbox.process.StartFailed`."""
-        self._process.start()
-        return self
-
-    def stop(self) -> None:
-        """End it politely: running calls finish."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End it at once, as a crash would: what was committed stays."""
-        self._process.kill()
-
     def control(self, **wish: Any) -> dict[str, Any]:
         """Send a wish to the control interface (see `sandbox.moodle.control`) and return the state after
         it."""
@@ -106,14 +88,6 @@ class MoodleStandIn:
         """Go back to the conditions of the start, with a valid token and a service user that is not
         suspended."""
         self.control(reset=True, token={"restore": True}, service_user_suspended=False)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _is_ready(self) -> bool:
         """Ask for the state, with this site's own key: another server on the port would refuse it."""

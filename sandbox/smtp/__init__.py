@@ -7,16 +7,15 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-class MailSink:
+class MailSink(Server):
     """The server. The port, the certificate and the messages stay from one start to the next.
 
     Recipients whose local part begins with `refuse` are refused for good (550), with `later` for now (451).
@@ -44,24 +43,6 @@ class MailSink:
             outlives_parent=outlives_parent,
         )
 
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs, else None."""
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Start, and return once it listens; raises `sandbox.process.StartFailed`."""
-        self._process.start()
-        return self
-
-    def stop(self) -> None:
-        """End it politely."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-
     def messages(self, recipient: str | None = None) -> list[EmailMessage]:
         """What has come, in the order of its coming; of one recipient of the envelope, or of everybody."""
         found = []
@@ -70,11 +51,3 @@ class MailSink:
             if recipient in (None, message["X-Envelope-To"]):
                 found.append(message)
         return found
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.server import Server
 from sandbox.timetable.serving import BEHAVIOURS, CALENDAR, CALENDARS, EVERYBODY, REQUESTS
 from sandbox.tls import Certificate
 
@@ -20,7 +20,7 @@ def calendar(name: str = "sandbox") -> str:
     return CALENDAR.replace("{uid}", name)
 
 
-class Timetable:
+class Timetable(Server):
     """One timetable service on a loopback port, with its calendars in `folder`.
 
     With `certificate` it speaks HTTPS. The port stays the same from one start to the next. `everybody`: names
@@ -64,24 +64,6 @@ class Timetable:
         assert self._certificate is not None  # noqa: S101
         return self._certificate.ca_file
 
-    @property
-    def pid(self) -> int | None:
-        """The process id while it runs, else None."""
-        return self._process.pid
-
-    def start(self) -> Self:
-        """Start, and return once it answers; raises `sandbox.process.StartFailed`."""
-        self._process.start()
-        return self
-
-    def stop(self) -> None:
-        """End it politely."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """End it at once, as a crash would."""
-        self._process.kill()
-
     def give(self, name: str, text: str | None = None) -> None:
         """From now on this name has this calendar (default: one lecture)."""
         file = self.folder / CALENDARS / f"{name}.ics"
@@ -111,11 +93,3 @@ class Timetable:
             (self.folder / name).unlink(missing_ok=True)
         for file in (self.folder / CALENDARS).iterdir():
             file.unlink()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
