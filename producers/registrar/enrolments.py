@@ -59,22 +59,10 @@ class _Enrolments:
         self._feed = feed
         self._known: dict[int, int] = {}
         self._in_file: dict[int, int] = {}
-        self._differences: Differences | None = None
+        self._found = Differences(spool, profile.name)
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         return rows.parse(line, self.profile)
-
-    def keep(self, line: int, fact: Fact) -> None:
-        self.spool.keep(line, fact)
-
-    def settle(self) -> int:
-        return self.spool.settle()
-
-    def students(self) -> int:
-        return self.spool.students()
-
-    def has_year(self, year: int) -> bool:
-        return self.spool.has_year(year)
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
         source = self.profile.name
@@ -98,9 +86,3 @@ class _Enrolments:
 
     def changes(self) -> Iterator[list[ToPublish]]:
         return self._found.to_publish()
-
-    @property
-    def _found(self) -> Differences:
-        if self._differences is None:
-            self._differences = Differences(self.spool, self.profile.name)
-        return self._differences

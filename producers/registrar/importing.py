@@ -23,7 +23,7 @@ from producers.registrar.feed import Change, ImportMemory, Publisher
 from producers.registrar.guard import Approval, Fingerprint, Threshold, YearFigures
 from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Profile
-from producers.registrar.refusals import Refusals
+from producers.registrar.refusals import Lines
 from producers.registrar.report import Comparison, ImportReport, Kind, Tally
 from producers.registrar.rows import Fact
 
@@ -70,8 +70,8 @@ class Matter(Protocol[_Intent]):
         """How the file is written."""
 
     @property
-    def spool(self) -> Refusals:
-        """The import's temporary database."""
+    def spool(self) -> Lines:
+        """The import's temporary database, with the file's lines in it."""
 
     @property
     def memory(self) -> ImportMemory[_Intent]:
@@ -79,18 +79,6 @@ class Matter(Protocol[_Intent]):
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         """What a line states, or all its faults."""
-
-    def keep(self, line: int, fact: Fact) -> None:
-        """Put what a line states into the spool."""
-
-    def settle(self) -> int:
-        """Compare the lines with one another; return how many were copies."""
-
-    def students(self) -> int:
-        """How many students the sound lines are about."""
-
-    def has_year(self, year: int) -> bool:
-        """Whether any sound line is of this academic year."""
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
         """Find what differs from what was published before, and tell `fingerprint` of each difference."""
@@ -199,7 +187,7 @@ class _Import(Generic[_Intent]):
                 for rejection in parsed:
                     self.spool.reject(rejection)
             else:
-                self.matter.keep(line.number, parsed)
+                self.spool.keep(line.number, parsed)
             if lines % _PROGRESS_LINES == 0:
                 self._advance(layout, 0.0, line.number)
         if not lines:
@@ -207,7 +195,7 @@ class _Import(Generic[_Intent]):
                 f"{self.path}, line {layout.header_line}: a header, and no line below it",
                 remedy="Check the export's selection: it holds nobody.",
             )
-        duplicates = self.matter.settle()
+        duplicates = self.spool.settle()
         rejected, faults = self.spool.rejected()
         rejects_path = self.order.rejects_path if rejected else None
         if rejects_path is not None:
@@ -222,7 +210,7 @@ class _Import(Generic[_Intent]):
             dry_run=self.order.dry_run,
             digest=digest.hexdigest(),
             lines=lines,
-            students=self.matter.students(),
+            students=self.spool.students(),
             duplicates=duplicates,
             rejected=rejected,
             faults=faults,
@@ -235,7 +223,7 @@ class _Import(Generic[_Intent]):
         )
 
     def _refuse_a_year_without_lines(self, year: int) -> None:
-        if not self.matter.has_year(year):
+        if not self.spool.has_year(year):
             raise UnusableFile(
                 f"{self.path}: said to be complete for {year}, and holds nothing of that year",
                 remedy="Check the year, and the export's selection.",

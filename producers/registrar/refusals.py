@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import ClassVar, Self
 from pipeline.errors import SesameError
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.profile import Profile
+from producers.registrar.rows import Fact
 
 SHOWN_LINES_MAX = 5
 _STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # schemas.account.StudentNumber
@@ -100,6 +102,26 @@ class Refusals:
         query = f"SELECT line FROM {table} WHERE {column} = ? ORDER BY line LIMIT ?"  # noqa: S608 -- ours
         found = self._database.execute(query, (value, SHOWN_LINES_MAX + 1)).fetchall()
         return shown(line for (line,) in found)
+
+
+class Lines(Refusals, ABC):
+    """All lines of a file: what the sound ones state, and the faults of the others."""
+
+    @abstractmethod
+    def keep(self, line: int, fact: Fact) -> None:
+        """Take what a line states."""
+
+    @abstractmethod
+    def settle(self) -> int:
+        """Compare the lines with one another; return how many were copies."""
+
+    @abstractmethod
+    def students(self) -> int:
+        """How many students the sound lines are about."""
+
+    @abstractmethod
+    def has_year(self, year: int) -> bool:
+        """Whether any sound line is of this academic year."""
 
 
 def shown(lines: Iterable[int]) -> str:

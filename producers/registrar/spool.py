@@ -9,7 +9,7 @@ from hashlib import blake2b, sha256
 
 from pipeline.store.feeds import StepKey
 from producers.registrar.faults import Fault
-from producers.registrar.refusals import Refusals, storable
+from producers.registrar.refusals import Lines, storable
 from producers.registrar.rows import PERSON_FIELDS, Fact
 
 _PAGE = 500
@@ -48,7 +48,7 @@ class Spooled:
         return "reason" in self.fact
 
 
-class Spool(Refusals):
+class Spool(Lines):
     """One import's facts and rejections. Use as a context manager; owned by one thread."""
 
     schema = _SCHEMA

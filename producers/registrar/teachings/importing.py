@@ -58,22 +58,10 @@ class _Teachings:
         self.memory: ImportMemory[IntendedList] = feed
         self._feed = feed
         self._known: dict[int, int] = {}
-        self._differences: TeachingDifferences | None = None
+        self._found = TeachingDifferences(spool, profile.name)
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         return rows.parse(line, self.profile)
-
-    def keep(self, line: int, fact: Fact) -> None:
-        self.spool.keep(line, fact)
-
-    def settle(self) -> int:
-        return self.spool.settle()
-
-    def students(self) -> int:
-        return self.spool.students()
-
-    def has_year(self, year: int) -> bool:
-        return self.spool.has_year(year)
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
         self._known = dict(self._feed.people(self.profile.name))
@@ -95,9 +83,3 @@ class _Teachings:
 
     def changes(self) -> Iterator[list[ListToPublish]]:
         return self._found.to_publish()
-
-    @property
-    def _found(self) -> TeachingDifferences:
-        if self._differences is None:
-            self._differences = TeachingDifferences(self.spool, self.profile.name)
-        return self._differences

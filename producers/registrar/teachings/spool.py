@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from producers.registrar.faults import Fault, Rejection
-from producers.registrar.refusals import Refusals, shown, storable
+from producers.registrar.refusals import Lines, shown, storable
 from producers.registrar.rows import Fact
 from producers.registrar.spool import canonical
 from schemas.events import TEACHINGS_MAX
@@ -41,7 +41,7 @@ class Stated(NamedTuple):
     whole: bool
 
 
-class TeachingSpool(Refusals):
+class TeachingSpool(Lines):
     """One import's units and groups, and its rejections."""
 
     schema = _SCHEMA
