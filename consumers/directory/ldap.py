@@ -38,6 +38,7 @@ from ldap3.utils.dn import escape_rdn
 from consumers.directory.answers import Answer, Code, Lost, bind_refused, judge
 from consumers.directory.difference import Change, Raw
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
+from pipeline.tls import verified
 
 _Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 
@@ -246,9 +247,7 @@ class _VerifiedTls(Tls):
 
     def __init__(self, ca_file: Path | None) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
-        self._context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        self._context.verify_mode = ssl.CERT_REQUIRED
-        self._context.check_hostname = True
+        self._context = verified(ca_file)
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
         """Replace the connection's socket by a verified one (ldap3 calls this)."""

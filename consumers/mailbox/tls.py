@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from pipeline.errors import Misconfigured
+from pipeline.tls import verified
 
 
 def context_of(ca_file: Path | None) -> ssl.SSLContext:
@@ -15,14 +16,12 @@ def context_of(ca_file: Path | None) -> ssl.SSLContext:
         Misconfigured: the file cannot be read.
     """
     try:
-        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+        return verified(ca_file)
     except OSError as error:
         raise Misconfigured(
             f"the mail server's certificate authorities cannot be read: {ca_file}",
             remedy="Correct mailbox.ca_file; it holds PEM certificates.",
         ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def untrusted(error: BaseException | None) -> bool:

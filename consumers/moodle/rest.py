@@ -25,6 +25,7 @@ from consumers.moodle.deadline import Deadline
 from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
+from pipeline.tls import verified
 
 _KEEPALIVE_S: Final = 4.0
 """Below the shortest keep-alive of common web servers (Apache: 5 s), so that no request is written into a
@@ -204,16 +205,12 @@ def flatten(params: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> Iter
 def _tls(settings: MoodleSettings) -> ssl.SSLContext:
     """Verified TLS: certificate and host name, from the system's authorities or from `ca_file` alone."""
     try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-    except (OSError, ssl.SSLError) as error:
+        return verified(settings.ca_file)
+    except OSError as error:
         raise Misconfigured(
             f"moodle.ca_file cannot be used: {type(error).__name__}",
             remedy="name a readable PEM file with the authority of the site's certificate",
         ) from error
-    context.check_hostname = True
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _unreachable(error: httpx.TransportError) -> Exception:

@@ -22,6 +22,7 @@ from consumers.timetable.address import Template
 from consumers.timetable.answers import MISSING, Answer, judge
 from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject
 from pipeline.errors import Misconfigured, SesameError, TargetDown
+from pipeline.tls import verified
 
 PROBE: Final = Subject("sesame-probe", "sesame-probe", "sesame-probe@localhost")
 """Nobody: whose calendar the probe asks for when no address is set for it."""
@@ -207,16 +208,12 @@ def _carried(token: Callable[[], str]) -> str:
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     """Verified TLS: certificate and host name, from the system's authorities or from `ca_file` alone."""
     try:
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    except (OSError, ssl.SSLError) as error:
+        return verified(ca_file)
+    except OSError as error:
         raise Misconfigured(
             f"timetable.ca_file cannot be used: {type(error).__name__}",
             remedy="name a readable PEM file with the authority of the service's certificate",
         ) from error
-    context.check_hostname = True
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
 
 
 def _slow() -> TargetDown:

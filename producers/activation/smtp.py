@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from pydantic import SecretStr
 
 from pipeline.errors import DependencyDown, SesameError
+from pipeline.tls import verified
 
 PERMANENT_FROM = 500
 Security = Literal["starttls", "tls", "none"]
@@ -114,7 +115,7 @@ class Smtp:
                 client.close()
 
     def _connected(self) -> smtplib.SMTP:
-        context = ssl.create_default_context(cafile=None if self._ca_file is None else str(self._ca_file))
+        context = verified(self._ca_file)
         if self._security == "tls":
             client: smtplib.SMTP = smtplib.SMTP_SSL(
                 self._host, self._port, timeout=self._timeout_s, context=context

@@ -23,6 +23,7 @@ from pipeline.eventlog.port import (
     RecordTooLarge,
     UnknownTopic,
 )
+from pipeline.tls import verified
 
 _CONNECT_S_MAX = 3.0
 _LOGINS_MAX = 4
@@ -213,15 +214,13 @@ class Access:
         if self.security is Security.PLAINTEXT:
             return None
         try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
+            return verified(self.ca_file)
+        except OSError as error:
             reason = getattr(error, "strerror", None) or "no certificate in it"
             raise LogRefused(
                 f"log.ca_file: {self.ca_file} cannot be used: {reason}",
                 remedy="It is a PEM file of the authorities that sign the servers' certificates.",
             ) from error
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
 
 _REFUSED = (e.SaslAuthenticationFailedError, e.IllegalSaslStateError)
