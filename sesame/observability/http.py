@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.errors import SesameError
+from sesame.listening import listener
 from sesame.observability.metrics import Metrics
 
 Check = Callable[[], str | None]
@@ -80,21 +81,15 @@ class HttpServer:
             PortTaken: the address cannot be listened on.
         """
         host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-            listener.listen(64)
-        except OSError as error:
-            listener.close()
-            raise PortTaken(
-                f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}",
-                remedy="Set http.port and http.host to an address that is free, or http.enabled = false.",
-            ) from error
-        self._socket = listener
+        self._socket = listener(
+            host,
+            port,
+            waiting_max=64,
+            taken=PortTaken,
+            remedy="Set http.port and http.host to an address that is free, or http.enabled = false.",
+        )
         self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener]}, name="http", daemon=True
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
         )
         self._thread.start()
         structlog.get_logger().info("http_listening", host=host, port=self.port)

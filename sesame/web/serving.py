@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from pipeline.errors import DependencyDown, SesameError, fault
+from sesame.listening import listener
 from sesame.web.app import make_app
 from sesame.web.desk import Desk
 
@@ -68,20 +69,25 @@ class Server:
             PortalPortTaken: the address cannot be listened on.
         """
         portal = self._desk.settings.portal
-        self._socket = _listener(portal.host, portal.port)
+        self._socket = listener(
+            portal.host,
+            portal.port,
+            waiting_max=512,
+            taken=PortalPortTaken,
+            remedy="Set portal.port and portal.host to an address that is free.",
+        )
         loops: dict[str, Callable[[], None]] = {
             "postman": lambda: self._desk.postman.run(self._stopping),
             "watch": lambda: self._watch.run(self._stopping, self._desk.counted.trouble),
             "tidy": self._tidy,
         }
-        listener = self._socket
         self._threads = [
             threading.Thread(target=self._keep, args=(name, loop), name=name, daemon=True)
             for name, loop in loops.items()
         ]
         self._threads.append(
             threading.Thread(
-                target=self._server.run, kwargs={"sockets": [listener]}, name="portal", daemon=True
+                target=self._server.run, kwargs={"sockets": [self._socket]}, name="portal", daemon=True
             )
         )
         for thread in self._threads:
@@ -131,19 +137,3 @@ class Server:
             except DependencyDown as error:
                 self._desk.counted.trouble(str(error))
             self._stopping.wait(TIDY_EVERY_S)
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(512)
-    except OSError as error:
-        listener.close()
-        raise PortalPortTaken(
-            f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}",
-            remedy="Set portal.port and portal.host to an address that is free.",
-        ) from error
-    return listener
