@@ -254,7 +254,8 @@ def test_without_a_script_everything_works_by_refreshing(portal: Portal, browser
         running(portal, directory="running", mailbox="running", moodle="running")
         for target in ("directory", "mailbox", "moodle"):
             put(portal, number, target, "provisioned", None)
-        page.click("text=Actualiser cette page")
+        with page.expect_navigation():
+            page.click("text=Actualiser cette page")
         assert page.get_by_text("Tout est prêt.").count() == 1
 
 
