@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -119,11 +120,12 @@ Way = Callable[[str], Took | Drained]
 
 
 def in_turn(ways: Mapping[str, Way], runs: int) -> dict[str, list[Took | Drained]]:
-    """Every way in each run, with a consumer group of its own."""
+    """Every way in each run, each with a group of its own: one that had read the log would wait for ever."""
     found: dict[str, list[Took | Drained]] = {name: [] for name in ways}
     for run in range(runs):
-        for index, (name, way) in enumerate(ways.items()):
-            found[name].append(way(f"group-{run}-{index}"))
+        for name, way in ways.items():
+            group = re.sub(r"[^a-z0-9]+", "-", name.lower())
+            found[name].append(way(f"{group}-{run}"))
     return found
 
 

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -131,7 +131,8 @@ class LaneWorker(TargetWorker):
         if not self.begun:
             self.begun, self.cpu = time.perf_counter(), time.process_time()
         message = json.loads(record.value)
-        place = Place(record.topic, record.partition, record.offset)
+        generation = self._engine.generation(record.topic, record.partition)
+        place = Place(record.topic, record.partition, record.offset, generation)
         bell = Bell(record.key, 1, Lane.PERSONAL, message["id"], False, place)
         self._engine.offer(bell, self._clock())
 
@@ -180,8 +181,13 @@ def drain(
     group: str = "lanes",
     seconds: Callable[[Sequence[Message]], float] = lambda _tasks: 0.0,
 ) -> Drained:
-    """Handle `messages` messages that are on the log already, from a consumer group that never read them."""
+    """Handle `messages` messages that are on the log already, from a consumer group that never read them.
+
+    Raises:
+        RuntimeError: the group has read the log before, or the run was disturbed.
+    """
     handler = Counting(limits.batch_size, seconds)
+    _refuse_used(log, group)
     with _running(log, folder, handler, limits, group) as (observer, storeless, worker):
         until(
             lambda: storeless.acknowledged >= messages or bool(observer.troubles),
@@ -193,6 +199,12 @@ def drain(
     if observer.troubles:
         raise RuntimeError(f"the run was disturbed: {observer.troubles[:3]}")
     return Drained(elapsed_s, cpu_s / messages * 1e6, handler.calls)
+
+
+def _refuse_used(log: EventLog, group: str) -> None:
+    with closing(log.consumer(group, [SOURCE], member="bench")) as consumer:
+        if any(consumer.committed(tp) is not None for tp in log.end_offsets(SOURCE)):
+            raise RuntimeError(f"group {group!r} has read this log before: each run needs one of its own")
 
 
 @contextmanager
