@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from sandbox.tied import start_tied, tied_command
+
 _PORTS = range(20_000, 32_000)
 """Below Linux's ephemeral range (32768 and up), so that an outgoing connection of some other process cannot
 take a server's port while that server is stopped."""
@@ -105,7 +107,7 @@ class ManagedProcess:
 
     `ready` is asked until it returns True; an `OSError` from it means "not yet". Standard output and error go
     to `log_file` (appended, so a restart keeps the earlier log). With `user`, a privileged parent starts the
-    server as that user. Unless `outlives_parent`, the server is killed when the interpreter exits.
+    server as that user. Unless `outlives_parent`, the server ends with the interpreter, however that ends.
     """
 
     def __init__(
@@ -153,22 +155,12 @@ class ManagedProcess:
         """
         if self.running:
             return
-        uid, gid = (None, None) if self._user is None else _ids(self._user)
-        with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self._env,
-                cwd=self._cwd,
-                start_new_session=True,
-                user=uid,
-                group=gid,
-                extra_groups=None if uid is None else [],
-            )
-        if not self._outlives_parent:
-            atexit.register(self.kill)
+        if self._outlives_parent:
+            self._process = self._begin(self._argv)
+        else:
+            argv = tied_command(find_program("setpriv", "util-linux"), self._argv)
+            self._process = start_tied(lambda: self._begin(argv))
+            atexit.register(self.kill)  # its children too, at once
         try:
             wait_until(self._answers_or_ended, f"{self.name} to be ready", self._start_timeout_s)
         except TimeoutError as late:
@@ -178,6 +170,22 @@ class ManagedProcess:
             code = self._process.returncode
             raise StartFailed(
                 f"{self.name} ended with status {code}; {self.log_file} ends with:\n{self.log_tail()}"
+            )
+
+    def _begin(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        uid, gid = (None, None) if self._user is None else _ids(self._user)
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                cwd=self._cwd,
+                start_new_session=True,
+                user=uid,
+                group=gid,
+                extra_groups=None if uid is None else [],
             )
 
     def stop(self) -> None:

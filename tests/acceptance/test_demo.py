@@ -180,15 +180,16 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_run_cleans_up_after_a_killed_one(tmp_path: Path) -> None:
+def test_a_killed_demo_takes_its_servers_with_it_and_the_next_run_removes_its_folder(tmp_path: Path) -> None:
     with begun(tmp_path) as process:
         (one,) = record.former(tmp_path)
+        assert len([each for each in one.processes if each.alive]) == len(TARGETS) + 2
         process.kill()
         process.wait(timeout=10)
-    assert len([each for each in one.processes if each.alive]) == len(TARGETS) + 2
+    wait_until(lambda: not any(each.alive for each in one.processes), "its servers to end", 20.0)
+    assert one.folder.exists()
 
     with begun(tmp_path) as second:
-        assert [each for each in one.processes if each.alive] == []
         assert not one.folder.exists()
         second.terminate()
         assert second.wait(timeout=60) == 128 + signal.SIGTERM

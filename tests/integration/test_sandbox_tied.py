@@ -1,0 +1,87 @@
+"""Whoever started servers is killed: the servers end too, with all of their processes."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from sandbox.dovecot_conf import find_dovecot
+from sandbox.postgres import Postgres
+from sandbox.process import find_program, wait_until
+from tests.conftest import require_service
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The servers are started by a thread that ends at once, as the nodes of a Kafka cluster are.
+STARTER = """
+import sys, threading
+from pathlib import Path
+from sandbox.dovecot import Dovecot, LookupDirectory
+from sandbox.moodle import MoodleStandIn
+from sandbox.postgres import Postgres
+from sandbox.slapd import Slapd
+folder = Path(sys.argv[1])
+slapd = Slapd(folder / "slapd", fsync=False)
+servers = [slapd, Dovecot(LookupDirectory.of(slapd), folder / "dovecot"), MoodleStandIn(folder / "moodle"),
+           Postgres(folder / "postgres", fsync=False)]
+for server in servers:
+    thread = threading.Thread(target=server.start)
+    thread.start()
+    thread.join()
+print(*(server.pid for server in servers), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder that servers without privileges can pass through, short enough for their sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="tied-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def children_of(pids: set[int]) -> set[int]:
+    """The processes whose parent, or parent's parent, is one of these."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    first = {pid for pid, parent in parents.items() if parent in pids}
+    return first | {pid for pid, parent in parents.items() if parent in first}
+
+
+def alive(pid: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+@pytest.mark.timeout(120)
+def test_servers_and_their_children_end_with_a_starter_that_is_killed(short_folder: Path) -> None:
+    require_service(lambda: (find_program("slapd", "slapd"), find_dovecot(), Postgres(short_folder / "any")))
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER, short_folder],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    with starter:
+        assert starter.stdout is not None
+        servers = {int(pid) for pid in starter.stdout.readline().split()}
+        assert len(servers) == 4
+        everybody = servers | children_of(servers)
+        assert len(everybody) > len(servers)
+        assert all(alive(pid) for pid in everybody)
+        starter.kill()
+    wait_until(lambda: not any(alive(pid) for pid in everybody), "the servers to end", 20.0)
+    assert [pid for pid in everybody if alive(pid)] == []
