@@ -110,17 +110,11 @@ def shelf(postgres: stores.Server) -> Iterator[stores.Shelf]:
     shelf.close()
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> stores.Template:
-    """What `store_url` hands out on SQLite."""
-    return stores.Template(tmp_path_factory.mktemp("template"))
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path, sqlite_template: stores.Template) -> str:
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database without rows, in the form that this version wants. Whoever tests state runs on each kind."""
     if request.param == "sqlite":
-        return sqlite_template.copy(tmp_path / "store.db")
+        return stores.sqlite_store(tmp_path)
     shelf: stores.Shelf = request.getfixturevalue("shelf")
     return shelf.empty()
 

@@ -6,11 +6,12 @@ made for tests: databases come and go there), the installed programs, a containe
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import pkgutil
 import secrets
-import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -141,25 +142,20 @@ class Shelf:
         self._postgres.drop(self._name)
 
 
-class Template:
-    """An SQLite database in the form that this version wants, to be copied: migrating takes longer."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "template.db"
-        with closing(Database(f"sqlite:///{self._file}")) as database:
+@functools.cache
+def _new_sqlite() -> bytes:
+    """An SQLite database in the form that this version wants: migrating takes longer than writing it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "template.db"
+        with closing(Database(f"sqlite:///{file}")) as database:
             migrate.upgrade(database)
-
-    def copy(self, file: Path) -> str:
-        """The address of a copy."""
-        shutil.copyfile(self._file, file)
-        file.chmod(0o600)
-        return f"sqlite:///{file}"
+        return file.read_bytes()
 
 
 def sqlite_store(folder: Path) -> str:
-    """The address of a new SQLite database in `folder`, for tests that are not about the store."""
+    """The address of a new SQLite database in `folder`, without rows, in the form that this version wants."""
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"sqlite:///{folder / 'store.db'}"
-    with closing(Database(url)) as database:
-        migrate.upgrade(database)
-    return url
+    file = folder / "store.db"
+    file.touch(mode=0o600)
+    file.write_bytes(_new_sqlite())
+    return f"sqlite:///{file}"

@@ -27,12 +27,12 @@ from consumers.mailbox import (
     context_of,
 )
 from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, ReadResult
-from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import HandlerOutcome, Task
 from schemas.account import Account, Person, Stage
 from tests.integration.post_office import PostOffice
+from tests.stores import sqlite_store
 
 GIB = 1024**3
 _numbers = itertools.count(22600001)
@@ -156,8 +156,7 @@ class Desk:
     wanted: Wanted = field(default_factory=lambda: Wanted(folders=("Scolarité",), quota_bytes=GIB))
 
     def __post_init__(self) -> None:
-        self.database = Database(f"sqlite:///{self.folder}/store.db")
-        migrate.upgrade(self.database)
+        self.database = Database(sqlite_store(self.folder))
         self.journal: WelcomeJournal = WelcomeMessages(self.database, clock=time.time)
         self.opened: list[Mailboxes] = []
 

@@ -20,7 +20,6 @@ from sqlalchemy import insert, select
 
 from consumers.registry import Registry
 from pipeline.eventlog.port import Record
-from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
@@ -38,6 +37,7 @@ from sesame.cas.client import CasClient
 from sesame.settings import Settings
 from sesame.web import Cas, Counted, Desk, Helping, Server
 from sesame.wiring import build
+from tests.stores import sqlite_store
 from tests.unit.registry_kit import Clock, enrolled
 
 MAIL = "lea.martin@perso.example"
@@ -84,8 +84,7 @@ class Portal:
             cas=self.cas,
             registry=self.registry_settings,
         )
-        self.database = Database(f"sqlite:///{self.folder / 'store.db'}", clock=self.clock)
-        migrate.upgrade(self.database)
+        self.database = Database(sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
         self.vault = Vault(self.database, self.keys, clock=self.clock)
         self.registry = Registry(self.database, self.vault, self.settings.registry)

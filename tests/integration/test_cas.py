@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from pipeline.errors import Misconfigured, TargetDown
-from pipeline.store import cas_logins, migrate
+from pipeline.store import cas_logins
 from pipeline.store.cas_logins import CasLogin
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts
@@ -22,6 +22,7 @@ from sesame.checks import Finding, State, checks_for, examine
 from sesame.settings import CasSettings, Settings
 from tests.integration.cas_kit import Browser, Site, site, ticket_of
 from tests.integration.directory_kit import Consumer, account, fresh_number
+from tests.stores import sqlite_store
 
 PASSWORD = "Un-mot-de-passe-2026"
 SERVICE = "http://127.0.0.1:9/cas"
@@ -41,8 +42,7 @@ FAILURE = (
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path_factory.mktemp('cas')}/store.db")
-    migrate.upgrade(database)
+    database = Database(sqlite_store(tmp_path_factory.mktemp("cas")))
     yield database
     database.close()
 

@@ -18,7 +18,7 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
-from tests.stores import Template
+from tests.stores import sqlite_store
 from tests.unit.pipeline_kit import NOW, Plant
 
 HOUR_S = 3600.0
@@ -54,9 +54,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def plant(tmp_path: Path, sqlite_template: Template, clock: Clock) -> Iterator[Plant]:
+def plant(tmp_path: Path, clock: Clock) -> Iterator[Plant]:
     """On SQLite, which lets more be written by hand than PostgreSQL does, and whose clock is told."""
-    plant = Plant(tmp_path, sqlite_template.copy(tmp_path / "store.db"), clock=clock)
+    plant = Plant(tmp_path, sqlite_store(tmp_path), clock=clock)
     yield plant
     plant.close()
 
