@@ -24,7 +24,7 @@ from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, u
 from bench.rows import Row
 from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, Wanted, WelcomeJournal
-from consumers.mailbox.port import Intent
+from consumers.mailbox.port import Intended, Intent
 from consumers.moodle import MoodleHandler, SiteLock, moodle_handler
 from pipeline.engine import Limits
 from pipeline.eventlog.sqlite import SqliteEventLog
@@ -221,7 +221,7 @@ def moodle_target(students: int = 1_000) -> Iterator[Target]:
 
 
 @dataclass(frozen=True)
-class _Intended:
+class _Recorded:
     """See `Intent`."""
 
     uidvalidity: int
@@ -235,20 +235,21 @@ class Remembered:
     def __init__(self) -> None:
         self._intents: dict[str, Intent] = {}
 
-    def intend(self, student_number: str, _message_id: str, uidvalidity: int, uidnext: int) -> Intent | None:
+    def intend(self, intended: Mapping[str, Intended]) -> Mapping[str, Intent]:
         """See `WelcomeJournal`."""
-        earlier = self._intents.get(student_number)
-        self._intents.setdefault(student_number, _Intended(uidvalidity, uidnext))
+        earlier = self.known(list(intended))
+        for number, (_, uidvalidity, uidnext) in intended.items():
+            self._intents.setdefault(number, _Recorded(uidvalidity, uidnext))
         return earlier
 
-    def known(self, student_number: str) -> Intent | None:
+    def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intent]:
         """See `WelcomeJournal`."""
-        return self._intents.get(student_number)
+        return {number: self._intents[number] for number in student_numbers if number in self._intents}
 
-    def sent(self, student_number: str) -> None:
+    def sent(self, student_numbers: Sequence[str]) -> None:
         """See `WelcomeJournal`."""
 
-    def undecided(self, student_number: str) -> None:
+    def undecided(self, student_numbers: Sequence[str]) -> None:
         """See `WelcomeJournal`."""
 
 

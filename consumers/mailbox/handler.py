@@ -13,6 +13,7 @@ from typing import Final
 
 from consumers.mailbox.difference import Wanted, differences, preview_of, redirect_differs, script_of
 from consumers.mailbox.port import (
+    Again,
     ApplyResult,
     Change,
     Full,
@@ -125,9 +126,10 @@ class MailboxHandler:
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """What differs: folders, quota, redirect, welcome; `sessions`: access is to be shut."""
         seen = self._mailboxes.read([Key(account.mail) for account in accounts])
+        posted = self._journal.known([account.student_number for account in accounts])
         return {
             account.student_number: preview_of(
-                account, self._wanted, seen[account.mail], self._journal.known(account.student_number)
+                account, self._wanted, seen[account.mail], posted.get(account.student_number)
             )
             for account in accounts
         }
@@ -211,19 +213,25 @@ class MailboxHandler:
         """Write, and record which messages the server took charge of."""
         changes = {t.account.mail: t for t in turns if t.change is not None and not t.change.empty}
         results = self._mailboxes.apply([t.change for t in changes.values() if t.change is not None])
+        sent = []
         for mail, result in results.items():
             turn = changes[mail]
             turn.result = result
             if turn.welcome is not None and (isinstance(result, Written) or result.delivered):
-                self._journal.sent(turn.account.student_number)
+                sent.append(turn.account.student_number)
+        self._journal.sent(sent)
 
     def _read_again(self, turns: Iterable[_Turn]) -> dict[str, ReadResult]:
         """Read back whatever was written; what was not is as it was seen."""
         after: dict[str, ReadResult] = {t.account.mail: t.before for t in turns}
-        written = [t for t in turns if t.change is not None and not t.change.empty]
         keys = [
-            Key(t.account.mail, message_id=self._posting.message_id(t.account) if t.welcome else None)
-            for t in written
+            Key(
+                t.account.mail,
+                message_id=self._posting.message_id(t.account) if t.welcome else None,
+                again=Again(t.before, t.change),
+            )
+            for t in turns
+            if t.change is not None and not t.change.empty and isinstance(t.result, Written)
         ]
         return after | dict(self._mailboxes.read(keys))
 

@@ -4,35 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from consumers.mailbox.deadline import Deadline
-from consumers.mailbox.dovecot import Answer, Command, Doveadm, Exit
+from consumers.mailbox.dovecot import Command, Doveadm, Exit
 from consumers.mailbox.lmtp import Delivery, Lmtp
 from consumers.mailbox.port import (
     ApplyResult,
     Change,
-    Full,
     Key,
     ObservedMailbox,
     ReadResult,
-    Refused,
-    Sighting,
-    Unknown,
     Unsettled,
     Written,
 )
+from consumers.mailbox.reading import commands_for, completed, observed, second_look
+from consumers.mailbox.writing import failure, folder_commands, script_commands, undelivered, with_delivery
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
-SCRIPT: Final = "sesame"
-"""The project's own name among a student's sieve scripts. No other script is ever touched."""
-
 _PAGE: Final = 50
-_MAILBOX_BUSY: Final = "mailbox_busy"
 _DIRECTORY_AWAY: Final = "Dovecot cannot look users up: its directory is away"
-_UNREAD: Final = ""  # a script that is there, before its text was asked for
 
 
 class DovecotMailboxes:
@@ -68,11 +60,11 @@ class DovecotMailboxes:
         """Folders of all in one request, then the messages one by one, then the scripts in one request."""
         deadline = Deadline.after(self._timeout_s, self._monotonic)
         results: dict[str, ApplyResult] = {change.address: Written() for change in batch}
-        self._write(batch, _folder_commands, results, deadline)
+        self._write(batch, folder_commands, results, deadline)
         delivered = self._deliver([c for c in batch if _going_on(results, c)], results, deadline)
-        self._write([c for c in batch if _going_on(results, c)], _script_commands, results, deadline)
+        self._write([c for c in batch if _going_on(results, c)], script_commands, results, deadline)
         return {
-            address: result if isinstance(result, Written) else _with_delivery(result, address in delivered)
+            address: with_delivery(result, delivered=address in delivered)
             for address, result in results.items()
         }
 
@@ -84,15 +76,23 @@ class DovecotMailboxes:
         self._doveadm.call([Command("kick", {"mask": [address]}) for address in literal], self._deadline())
 
     def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
-        """Everything about all of them in one request; a second one for the scripts that are there."""
+        """Everything about all of them in one request; a second one for what that leaves to be asked."""
         deadline = self._deadline()
-        commands = [_read_commands(key) for key in keys]
-        answers = iter(self._doveadm.call([c for several in commands for c in several], deadline))
-        answered = [list(islice(answers, len(several))) for several in commands]
-        if answered and all(part[0].code == Exit.TEMPORARY for part in answered):
+        commands = [commands_for(key) for key in keys]
+        answers = self._doveadm.call([c for several in commands for c in several], deadline)
+        if answers and all(answer.code == Exit.TEMPORARY for answer in answers):
             raise TargetDown(_DIRECTORY_AWAY, unknown=False)
-        results = {key.address: _observed(key, part) for key, part in zip(keys, answered, strict=True)}
-        return self._with_scripts(results, deadline)
+        each = iter(answers)
+        results = {
+            key.address: observed(key, list(islice(each, len(several))))
+            for key, several in zip(keys, commands, strict=True)
+        }
+        looks = {key.address: look for key in keys if (look := second_look(key, results[key.address]))}
+        seconds = self._doveadm.call(list(looks.values()), deadline)
+        return results | {
+            address: completed(results[address], look, answer)
+            for (address, look), answer in zip(looks.items(), seconds, strict=True)
+        }
 
     def dump(self) -> Iterator[ObservedMailbox]:
         """Every enabled user of the directory, a page of mailboxes at a time."""
@@ -147,7 +147,7 @@ class DovecotMailboxes:
             raise TargetDown(_DIRECTORY_AWAY)
         answers = iter(written)
         for address, several in each:
-            failures = [_failure(c, a) for c, a in zip(several, islice(answers, len(several)), strict=True)]
+            failures = [failure(c, a) for c, a in zip(several, islice(answers, len(several)), strict=True)]
             results[address] = next((f for f in failures if f is not None), results[address])
 
     def _deliver(
@@ -167,154 +167,9 @@ class DovecotMailboxes:
             if verdict.delivery is Delivery.DELIVERED:
                 delivered.add(change.address)
             else:
-                results[change.address] = _undelivered(verdict.delivery, verdict.codes)
+                results[change.address] = undelivered(verdict)
         return delivered
-
-    def _with_scripts(self, results: dict[str, ReadResult], deadline: Deadline) -> dict[str, ReadResult]:
-        """Read the text of the scripts that are there; asking for one that is not is an error in the log."""
-        present = [
-            r.address
-            for r in results.values()
-            if isinstance(r, ObservedMailbox) and r.redirect_script == _UNREAD
-        ]
-        answers = self._doveadm.call(
-            [Command("sieveGet", {"user": address, "scriptname": SCRIPT}) for address in present], deadline
-        )
-        return results | {
-            address: _with_script(results[address], answer)
-            for address, answer in zip(present, answers, strict=True)
-        }
-
-
-def _read_commands(key: Key) -> list[Command]:
-    user = {"user": key.address}
-    commands = [
-        Command("user", {"userMask": [key.address]}),
-        Command("mailboxList", user),
-        Command("mailboxList", {**user, "subscriptions": True}),
-        Command("quotaGet", user),
-        Command("mailboxStatus", {**user, "field": ["uidvalidity", "uidnext"], "mailboxMask": ["INBOX"]}),
-        Command("sieveList", user),
-    ]
-    if key.message_id is not None:
-        everywhere = ["mailbox", "*", "HEADER", "Message-ID", key.message_id]
-        since = ["mailbox", "INBOX", "uid", f"{key.since_uid}:*"]
-        commands += [
-            Command("fetch", {**user, "field": ["mailbox", "uid"], "query": everywhere}),
-            Command("fetch", {**user, "field": ["uid"], "query": since}),
-        ]
-    return commands
-
-
-def _observed(key: Key, answers: Sequence[Answer]) -> ReadResult:
-    codes = {answer.code for answer in answers}
-    if Exit.NO_USER in codes:
-        return Unknown()
-    if codes != {Exit.OK}:
-        return Unsettled(_MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {max(codes)})")
-    _, folders, subscribed, quota, status, scripts, *found = (answer.rows for answer in answers)
-    names = {row["script"]: bool(row["active"]) for row in scripts}
-    return ObservedMailbox(
-        address=key.address,
-        folders=frozenset(row["mailbox"] for row in folders),
-        subscribed=frozenset(row["mailbox"] for row in subscribed),
-        quota_kib=_storage_limit(quota),
-        uidvalidity=int(status[0]["uidvalidity"]),
-        uidnext=int(status[0]["uidnext"]),
-        redirect_script=_UNREAD if SCRIPT in names else None,
-        redirect_active=names.get(SCRIPT, False),
-        own_script_active=any(active for name, active in names.items() if name != SCRIPT),
-        sighting=_sighting(key, *found) if found else None,
-        used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
-    )
-
-
-def _sighting(key: Key, copies: Sequence[Any], since: Sequence[Any]) -> Sighting:
-    """`N:*` always names the last message, even below N (RFC 9051, section 9: seq-range)."""
-    uids = sorted(uid for row in since if (uid := int(row["uid"])) >= key.since_uid)
-    return Sighting(copies=len(copies), uids=tuple(uids))
-
-
-def _storage_limit(roots: Sequence[Mapping[str, str]]) -> int | None:
-    """The smallest limit among the storage roots; `-` is none."""
-    limits = [int(r["limit"]) for r in roots if r["type"] == "STORAGE" and r["limit"] != "-"]
-    return min(limits, default=None)
-
-
-def _with_script(result: ReadResult, answer: Answer) -> ReadResult:
-    if not isinstance(result, ObservedMailbox):
-        return result
-    if answer.code not in (Exit.OK, Exit.NOT_FOUND):
-        return Unsettled(_MAILBOX_BUSY, f"the sieve script could not be read now (doveadm: {answer.code})")
-    text = answer.rows[0]["sieve script"] if answer.code == Exit.OK else None
-    return replace(result, redirect_script=text)
-
-
-def _folder_commands(change: Change) -> list[Command]:
-    """One command per folder: with several in one, a folder that exists hides what became of the others."""
-    user = change.address
-    return [
-        Command("mailboxCreate", {"user": user, "mailbox": [folder], "subscriptions": True})
-        for folder in change.create
-    ] + [Command("mailboxSubscribe", {"user": user, "mailbox": [folder]}) for folder in change.subscribe]
-
-
-def _script_commands(change: Change) -> list[Command]:
-    user = change.address
-    commands = []
-    if change.install is not None:
-        put = {"user": user, "scriptname": SCRIPT, "file": change.install, "activate": True}
-        commands.append(Command("sievePut", put))
-    if change.remove and change.deactivate:
-        commands.append(Command("sieveDeactivate", {"user": user}))
-    if change.remove:
-        commands.append(Command("sieveDelete", {"user": user, "scriptname": [SCRIPT]}))
-    return commands
-
-
-def _failure(command: Command, answer: Answer) -> ApplyResult | None:
-    """What an exit code means for the student whose command it was."""
-    match answer.code:
-        case Exit.OK:
-            return None
-        case Exit.DATA if command.name == "mailboxCreate":
-            return None  # it exists; the read-back confirms it
-        case Exit.NOT_FOUND if command.name == "sieveDelete":
-            return None  # it is gone; the read-back confirms it
-        case Exit.FULL:
-            return Full()
-        case Exit.NO_USER:
-            return Unsettled("mailbox_not_enabled", "the mail server does not know this user any more")
-        case Exit.USAGE:
-            return Refused("folder_name_refused", "Dovecot cannot use a folder's name: see mailbox.folders")
-        case Exit.DATA:
-            return Refused("redirect_refused", "Dovecot does not accept the sieve script of the redirection")
-    return Unsettled(_MAILBOX_BUSY, f"{command.name} did not succeed (doveadm: {answer.code})")
-
-
-def _undelivered(delivery: Delivery, codes: str) -> ApplyResult:
-    match delivery:
-        case Delivery.FULL:
-            return Full()
-        case Delivery.NO_USER:
-            return Unsettled("mailbox_not_enabled", "the mail server does not know this user any more")
-        case Delivery.REFUSED:
-            return Refused("welcome_refused", f"the mail server refuses the welcome message (LMTP {codes})")
-        case Delivery.UNKNOWN:
-            return Unsettled("delivery_unknown", f"the delivery's outcome is unknown ({codes})", unknown=True)
-    return Unsettled("delivery_deferred", f"the mail server defers the welcome message (LMTP {codes})")
 
 
 def _going_on(results: Mapping[str, ApplyResult], change: Change) -> bool:
     return isinstance(results[change.address], Written)
-
-
-def _with_delivery(result: ApplyResult, delivered: bool) -> ApplyResult:  # noqa: FBT001
-    match result:
-        case Full():
-            return Full(delivered)
-        case Refused(cause, message):
-            return Refused(cause, message, delivered)
-        case Unsettled(cause, message, _, unknown):
-            return Unsettled(cause, message, delivered, unknown)
-    return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,26 @@ class Key:
         address: the main mail address, which is the user name.
         message_id: look for this Message-ID (angle brackets included) in all folders; None: do not look.
         since_uid: with `message_id`, also list the inbox's messages from this UID on.
+        again: it was read, and then written to, in this turn: only what was written is read again.
     """
 
     address: str
     message_id: str | None = None
     since_uid: int = 1
+    again: Again | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What was seen of a mailbox a moment ago, and what was written to it since.
+
+    Attributes:
+        seen: as it was read; whatever `change` did not touch is taken from it, UIDNEXT included.
+        change: what was written.
+    """
+
+    seen: ObservedMailbox
+    change: Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +46,8 @@ class Sighting:
     """What was found while looking for a message.
 
     Attributes:
-        copies: how many messages, in all folders, carry the Message-ID.
+        copies: how many messages, in all folders, carry the Message-ID; after `Again`, of the first place
+            where it was found.
         uids: UIDs of the inbox's messages from `Key.since_uid` on, in order (RFC 9051, section 2.3.1.1).
     """
 
@@ -196,17 +212,28 @@ class Intent(Protocol):
     def state(self) -> str: ...  # noqa: D102
 
 
+class Intended(NamedTuple):
+    """A new intent: the message's Message-ID, and the inbox's UIDVALIDITY and UIDNEXT, read just before."""
+
+    message_id: str
+    uidvalidity: int
+    uidnext: int
+
+
 class WelcomeJournal(Protocol):
-    """Where the intent to send a welcome message is recorded, durably, before it is sent."""
+    """Where the intent to send a welcome message is recorded, durably, before it is sent.
 
-    def intend(self, student_number: str, message_id: str, uidvalidity: int, uidnext: int) -> Intent | None:
-        """Record the intent; if there is an earlier one, leave it and return it."""
+    Each verb takes many students, by number, and carries all of them out or none.
+    """
 
-    def known(self, student_number: str) -> Intent | None:
+    def intend(self, intended: Mapping[str, Intended]) -> Mapping[str, Intent]:
+        """Record these intents; an earlier one is left as it is, and returned."""
+
+    def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intent]:
         """What is recorded already; changes nothing."""
 
-    def sent(self, student_number: str) -> None:
-        """The mail server took charge of the message, or it was found in the mailbox."""
+    def sent(self, student_numbers: Sequence[str]) -> None:
+        """The mail server took charge of these messages, or they were found in the mailboxes."""
 
-    def undecided(self, student_number: str) -> None:
-        """It cannot be known whether it arrived; it will not be sent again."""
+    def undecided(self, student_numbers: Sequence[str]) -> None:
+        """It cannot be known whether these arrived; they will not be sent again."""

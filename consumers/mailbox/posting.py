@@ -15,6 +15,7 @@ from typing import Final
 
 from consumers.mailbox.difference import FIRST_UID
 from consumers.mailbox.port import (
+    Intended,
     Intent,
     Key,
     Mailboxes,
@@ -67,9 +68,15 @@ class Posting:
         """
         decisions: dict[str, Decision] = {}
         doubtful: list[tuple[Account, Intent | None]] = []
+        known = self._journal.intend(
+            {
+                account.student_number: Intended(self.message_id(account), seen.uidvalidity, seen.uidnext)
+                for account, seen in students
+            }
+        )
         for account, seen in students:
             number = account.student_number
-            earlier = self._journal.intend(number, self.message_id(account), seen.uidvalidity, seen.uidnext)
+            earlier = known.get(number)
             if earlier is not None and earlier.state in ("sent", "waived"):
                 decisions[number] = Post()
             elif earlier is not None and earlier.state == "undecided":
@@ -98,11 +105,11 @@ class Posting:
         if isinstance(seen, Unsettled):
             return seen
         if seen.sighting is not None and seen.sighting.copies > 0:
-            self._journal.sent(account.student_number)
+            self._journal.sent([account.student_number])
             return Post()
         if earlier is None or never_delivered(earlier, seen):
             return self._write(account)
-        self._journal.undecided(account.student_number)
+        self._journal.undecided([account.student_number])
         return Post(note=NOT_SENT_AGAIN)
 
     def _write(self, account: Account) -> Decision:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
@@ -31,53 +31,64 @@ class Intent:
     state: str
 
 
-def _was_there(connection: Connection, student_number: str) -> bool:
-    return bool(adoptions.objects_of(connection, "mailbox", [student_number]))
-
-
 class WelcomeMessages:
-    """One row per student, for ever."""
+    """One row per student, for ever. Each verb is one transaction, whatever the number of students."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
 
-    def intend(self, student_number: str, message_id: str, uidvalidity: int, uidnext: int) -> Intent | None:
-        """Record the intent; if there is an earlier one, leave it and return it."""
-        with self._database.write() as connection:
-            row = connection.execute(select(w).where(w.c.student_number == student_number)).one_or_none()
-            if row is not None:
-                return Intent(row.message_id, row.uidvalidity, row.uidnext, row.state)
-            if _was_there(connection, student_number):
-                return Intent(message_id, uidvalidity, uidnext, WAIVED)
-            connection.execute(
-                self._database.insert(w).values(
-                    student_number=student_number,
-                    message_id=message_id,
-                    uidvalidity=uidvalidity,
-                    uidnext=uidnext,
-                    intended_at=self._clock(),
-                    state="intended",
-                )
-            )
-            return None
+    def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> dict[str, Intent]:
+        """Record these intents; an earlier one is left as it is, and returned.
 
-    def known(self, student_number: str) -> Intent | None:
-        """What is recorded of a student's message, if anything is."""
+        Args:
+            intended: by student number, the Message-ID and the inbox's UIDVALIDITY and UIDNEXT.
+        """
+        with self._database.write() as connection:
+            earlier = self._known(connection, intended)
+            now = self._clock()
+            rows = [
+                {
+                    "student_number": number,
+                    "message_id": message_id,
+                    "uidvalidity": uidvalidity,
+                    "uidnext": uidnext,
+                    "intended_at": now,
+                    "state": "intended",
+                }
+                for number, (message_id, uidvalidity, uidnext) in sorted(intended.items())
+                if number not in earlier
+            ]
+            if rows:
+                connection.execute(self._database.insert(w), rows)
+        return earlier
+
+    def known(self, student_numbers: Sequence[str]) -> dict[str, Intent]:
+        """What is recorded of these students' messages, where anything is."""
         with self._database.read() as connection:
-            row = connection.execute(select(w).where(w.c.student_number == student_number)).one_or_none()
-            if row is None and _was_there(connection, student_number):
-                return Intent("", 0, 0, WAIVED)
-        return Intent(row.message_id, row.uidvalidity, row.uidnext, row.state) if row is not None else None
+            return self._known(connection, student_numbers)
 
-    def sent(self, student_number: str) -> None:
-        """The message was accepted by the mail server, or was found in the mailbox."""
-        self._settle(student_number, "sent")
+    def sent(self, student_numbers: Sequence[str]) -> None:
+        """The messages were accepted by the mail server, or were found in the mailboxes."""
+        self._settle(student_numbers, "sent")
 
-    def undecided(self, student_number: str) -> None:
-        """It cannot be known whether it arrived; it will not be sent again."""
-        self._settle(student_number, "undecided")
+    def undecided(self, student_numbers: Sequence[str]) -> None:
+        """It cannot be known whether these arrived; they will not be sent again."""
+        self._settle(student_numbers, "undecided")
 
-    def _settle(self, student_number: str, state: str) -> None:
+    def _known(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, Intent]:
+        """Who had a mailbox before Sésame was never to be welcomed to it."""
+        rows = connection.execute(select(w).where(w.c.student_number.in_(list(student_numbers))))
+        found = {
+            row.student_number: Intent(row.message_id, row.uidvalidity, row.uidnext, row.state)
+            for row in rows
+        }
+        others = [number for number in student_numbers if number not in found]
+        adopted = adoptions.objects_of(connection, "mailbox", others)
+        return found | {number: Intent("", 0, 0, WAIVED) for number in adopted}
+
+    def _settle(self, student_numbers: Sequence[str], state: str) -> None:
+        if not student_numbers:
+            return
         with self._database.write() as connection:
-            connection.execute(update(w).where(w.c.student_number == student_number).values(state=state))
+            connection.execute(update(w).where(w.c.student_number.in_(student_numbers)).values(state=state))

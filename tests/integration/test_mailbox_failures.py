@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumers.mailbox import Doveadm, DovecotMailboxes, Lmtp, context_of
-from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, Unsettled
+from consumers.mailbox.port import ApplyResult, Change, Intended, Key, ObservedMailbox, Unsettled
 from consumers.mailbox.posting import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
@@ -140,7 +140,7 @@ def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(desk: Desk) 
     [observed] = desk.mailboxes().read([Key(paul.mail)]).values()
     assert isinstance(observed, ObservedMailbox)
     wanted = WELCOME.message_id(paul.number)
-    desk.journal.intend(paul.number, wanted, observed.uidvalidity, observed.uidnext)
+    desk.journal.intend({paul.number: Intended(wanted, observed.uidvalidity, observed.uidnext)})
     long = WELCOME.render(paul.account) + b"une ligne de plus\r\n" * 2000
     with Cut(desk.office.dovecot.ports.lmtp, after_bytes=len(long) // 2) as cut:
         result = desk.mailboxes(lmtp_port=cut.port).apply([Change(paul.mail, welcome=long)])[paul.mail]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from consumers.mailbox import Wanted
-from consumers.mailbox.mailboxes import SCRIPT
+from consumers.mailbox import Doveadm, Wanted
+from consumers.mailbox.dovecot import Answer, Command
 from consumers.mailbox.port import ObservedMailbox
+from consumers.mailbox.redirect import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import wait_until
 from schemas.account import Hold, Stage
@@ -176,6 +178,38 @@ def test_a_students_own_script_is_left_alone_and_the_redirection_waits(desk: Des
     luc.now(mail_redirect=None)
     assert isinstance(desk.provision(luc)[0], Done)
     assert desk.office.doveadm(("sieveList", {"user": luc.mail}))[0][1] == scripts
+
+
+def test_a_welcome_that_the_students_own_script_files_elsewhere_is_found_there(desk: Desk) -> None:
+    ada = desk.student("ada.roche")
+    sort = 'require ["fileinto", "mailbox"];\nfileinto :create "Tri";\n'
+    desk.office.doveadm(("sievePut", {"user": ada.mail, "scriptname": "tri", "file": sort, "activate": True}))
+    assert isinstance(desk.provision(ada)[0], Done)
+    assert (desk.welcomes(ada), desk.welcomes(ada, "Tri")) == (0, 1)
+    assert desk.intended(ada) == "sent"
+
+
+def test_only_what_was_written_is_read_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sequence[str]] = []
+    call = Doveadm.call
+
+    def counted(doveadm: Doveadm, commands: Sequence[Command], *rest: Any, **named: Any) -> list[Answer]:
+        asked.append([command.name for command in commands])
+        return call(doveadm, commands, *rest, **named)
+
+    monkeypatch.setattr(Doveadm, "call", counted)
+    mia = desk.student("mia.perrin")
+    assert isinstance(desk.provision(mia)[0], Done)
+    everything = ["mailboxList", "mailboxList", "quotaGet", "mailboxStatus", "sieveList"]
+    assert [names for names in asked if names] == [
+        everything,
+        ["mailboxCreate"],
+        ["mailboxList", "mailboxList", "fetch"],
+    ]
+    asked.clear()
+    mia.now(mail_redirect="mia@ailleurs.example")
+    assert isinstance(desk.provision(mia)[0], Done)
+    assert [names for names in asked if names] == [everything, ["sievePut"], ["sieveList", "sieveGet"]]
 
 
 def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_done(desk: Desk) -> None:

@@ -106,15 +106,16 @@ def test_letters_are_found_by_what_an_operator_knows(database: Database) -> None
 
 def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Database, clock: Clock) -> None:
     journal = WelcomeMessages(database, clock=clock)
-    assert journal.intend(LEA, "<one@univ-exemple.fr>", 7, 12) is None
-    again = journal.intend(LEA, "<other@univ-exemple.fr>", 8, 13)
-    assert again == Intent("<one@univ-exemple.fr>", 7, 12, "intended")
-    journal.sent(LEA)
-    assert journal.intend(LEA, "<one@univ-exemple.fr>", 7, 12) == Intent(
-        "<one@univ-exemple.fr>", 7, 12, "sent"
-    )
-    journal.intend(PAUL, "<two@univ-exemple.fr>", 2**32 - 1, 2**32 - 1)  # RFC 9051: unsigned
-    journal.undecided(PAUL)
+    assert journal.intend({LEA: ("<one@univ-exemple.fr>", 7, 12)}) == {}
+    two = ("<two@univ-exemple.fr>", 2**32 - 1, 2**32 - 1)  # RFC 9051: unsigned
+    again = journal.intend({PAUL: two, LEA: ("<other@univ-exemple.fr>", 8, 13)})
+    assert again == {LEA: Intent("<one@univ-exemple.fr>", 7, 12, "intended")}
+    journal.sent([LEA])
+    journal.undecided([PAUL])
+    assert journal.known([LEA, PAUL, "nobody"]) == {
+        LEA: Intent("<one@univ-exemple.fr>", 7, 12, "sent"),
+        PAUL: Intent(*two, "undecided"),
+    }
     with database.read() as connection:
         rows = connection.execute(select(welcome_messages.c.student_number, welcome_messages.c.state))
         states = {row.student_number: row.state for row in rows}
@@ -122,7 +123,7 @@ def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Dat
 
 
 def test_the_journal_knows_no_other_state(database: Database, clock: Clock) -> None:
-    WelcomeMessages(database, clock=clock).intend(LEA, "<one@univ-exemple.fr>", 7, 12)
+    WelcomeMessages(database, clock=clock).intend({LEA: ("<one@univ-exemple.fr>", 7, 12)})
     with pytest.raises(IntegrityError), database.write() as connection:
         connection.execute(update(welcome_messages).values(state="lost"))
 

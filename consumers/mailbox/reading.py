@@ -1,0 +1,177 @@
+"""How a mailbox is read over doveadm: which commands ask for it, and what their answers show. Pure.
+
+Each command costs the server a look-up of the user and an opening of the mailbox, some milliseconds: what was
+not written is not read twice in a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from consumers.mailbox.dovecot import Answer, Command, Exit
+from consumers.mailbox.port import Again, Key, ObservedMailbox, ReadResult, Sighting, Unknown, Unsettled
+from consumers.mailbox.redirect import SCRIPT
+
+MAILBOX_BUSY: Final = "mailbox_busy"
+_UNREAD: Final = ""  # a script that is there, before its text was asked for
+
+
+def commands_for(key: Key) -> list[Command]:
+    """What is asked first, in the order in which `observed` takes the answers."""
+    if key.again is not None:
+        return _again(key, key.again)
+    user = {"user": key.address}
+    commands = [
+        *_folders(key.address),
+        Command("quotaGet", user),
+        Command("mailboxStatus", {**user, "field": ["uidvalidity", "uidnext"], "mailboxMask": ["INBOX"]}),
+        Command("sieveList", user),
+    ]
+    if key.message_id is not None:
+        since = ["mailbox", "INBOX", "uid", f"{key.since_uid}:*"]
+        commands += [
+            _everywhere(key.address, key.message_id),
+            Command("fetch", {**user, "field": ["uid"], "query": since}),
+        ]
+    return commands
+
+
+def observed(key: Key, answers: Sequence[Answer]) -> ReadResult:
+    """What the answers to `commands_for` show."""
+    codes = {answer.code for answer in answers}
+    if Exit.NO_USER in codes:
+        return Unknown()
+    if key.again is not None:
+        return _seen_again(key, key.again, answers)
+    if codes != {Exit.OK}:
+        return _busy(max(codes))
+    folders, subscribed, quota, status, scripts, *found = (answer.rows for answer in answers)
+    names = _scripts(scripts)
+    return ObservedMailbox(
+        address=key.address,
+        folders=_names(folders),
+        subscribed=_names(subscribed),
+        quota_kib=_storage_limit(quota),
+        uidvalidity=int(status[0]["uidvalidity"]),
+        uidnext=int(status[0]["uidnext"]),
+        redirect_script=_UNREAD if SCRIPT in names else None,
+        redirect_active=names.get(SCRIPT, False),
+        own_script_active=_others_active(names),
+        sighting=_sighting(key, *found) if found else None,
+        used_kib=max((int(root["value"]) for root in quota if root["type"] == "STORAGE"), default=0),
+    )
+
+
+def second_look(key: Key, result: ReadResult) -> Command | None:
+    """What the first answers leave to be asked: the text of a script that is there (asking for one that is
+    not is an error in the server's log), and a message that is not in the inbox."""
+    if not isinstance(result, ObservedMailbox):
+        return None
+    if result.redirect_script == _UNREAD:
+        return Command("sieveGet", {"user": key.address, "scriptname": SCRIPT})
+    missed = key.again is not None and result.sighting is not None and result.sighting.copies == 0
+    return _everywhere(key.address, key.message_id) if missed and key.message_id is not None else None
+
+
+def completed(result: ReadResult, command: Command, answer: Answer) -> ReadResult:
+    """The result with the answer to its `second_look`."""
+    if not isinstance(result, ObservedMailbox):
+        return result
+    if command.name == "fetch":
+        if answer.code != Exit.OK:
+            return _busy(answer.code)
+        return replace(result, sighting=Sighting(len(answer.rows), ()))
+    if answer.code not in (Exit.OK, Exit.NOT_FOUND):
+        return _busy(answer.code)
+    return replace(result, redirect_script=_text(answer))
+
+
+def _again(key: Key, again: Again) -> list[Command]:
+    """What was written, and nothing else. The message is looked for where it was delivered, as a rule."""
+    user, change = {"user": key.address}, again.change
+    commands = _folders(key.address) if change.create or change.subscribe else []
+    if change.install is not None or change.remove:
+        commands.append(Command("sieveList", user))
+    if change.install is not None:
+        commands.append(Command("sieveGet", {**user, "scriptname": SCRIPT}))
+    if key.message_id is not None:
+        new = ["mailbox", "INBOX", "uid", f"{again.seen.uidnext}:*", "HEADER", "Message-ID", key.message_id]
+        commands.append(Command("fetch", {**user, "field": ["uid"], "query": new}))
+    return commands
+
+
+def _seen_again(key: Key, again: Again, answers: Sequence[Answer]) -> ReadResult:
+    result = replace(again.seen, sighting=None)
+    asked = list(zip(commands_for(key), answers, strict=True))
+    for command, answer in asked:
+        gone = command.name == "sieveGet" and answer.code == Exit.NOT_FOUND
+        if answer.code != Exit.OK and not gone:
+            return _busy(answer.code)
+        result = _with(result, command, answer)
+    return result
+
+
+def _with(result: ObservedMailbox, command: Command, answer: Answer) -> ObservedMailbox:
+    match command.name:
+        case "mailboxList" if "subscriptions" in command.arguments:
+            return replace(result, subscribed=_names(answer.rows))
+        case "mailboxList":
+            return replace(result, folders=_names(answer.rows))
+        case "sieveGet":
+            return replace(result, redirect_script=_text(answer))
+        case "fetch":
+            return replace(result, sighting=Sighting(len(answer.rows), ()))
+    names = _scripts(answer.rows)
+    return replace(
+        result,
+        redirect_script=_UNREAD if SCRIPT in names else None,
+        redirect_active=names.get(SCRIPT, False),
+        own_script_active=_others_active(names),
+    )
+
+
+def _folders(address: str) -> list[Command]:
+    return [
+        Command("mailboxList", {"user": address}),
+        Command("mailboxList", {"user": address, "subscriptions": True}),
+    ]
+
+
+def _everywhere(address: str, message_id: str) -> Command:
+    query = ["mailbox", "*", "HEADER", "Message-ID", message_id]
+    return Command("fetch", {"user": address, "field": ["mailbox", "uid"], "query": query})
+
+
+def _names(rows: Sequence[Mapping[str, str]]) -> frozenset[str]:
+    return frozenset(row["mailbox"] for row in rows)
+
+
+def _scripts(rows: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Whether each script is the active one, by name."""
+    return {row["script"]: bool(row["active"]) for row in rows}
+
+
+def _others_active(names: Mapping[str, bool]) -> bool:
+    return any(active for name, active in names.items() if name != SCRIPT)
+
+
+def _text(answer: Answer) -> str | None:
+    return answer.rows[0]["sieve script"] if answer.code == Exit.OK else None
+
+
+def _sighting(key: Key, copies: Sequence[Any], since: Sequence[Any]) -> Sighting:
+    """`N:*` always names the last message, even below N (RFC 9051, section 9: seq-range)."""
+    uids = sorted(uid for row in since if (uid := int(row["uid"])) >= key.since_uid)
+    return Sighting(copies=len(copies), uids=tuple(uids))
+
+
+def _storage_limit(roots: Sequence[Mapping[str, str]]) -> int | None:
+    """The smallest limit among the storage roots; `-` is none."""
+    limits = [int(r["limit"]) for r in roots if r["type"] == "STORAGE" and r["limit"] != "-"]
+    return min(limits, default=None)
+
+
+def _busy(code: int) -> Unsettled:
+    return Unsettled(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")
