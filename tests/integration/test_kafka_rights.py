@@ -125,13 +125,10 @@ def _writes_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> Non
 
 def _reads_are_needed(granting: Granting, log: KafkaEventLog, user: str) -> None:
     for group in of(user, "READ", "GROUP"):
-        for topic in of(user, "READ") if user in FIRSTS else []:
-            with _member(
-                log, group, of(user, "READ")
-            ) as consumer:  # a new one: what one was refused, it recalls
+        with _member(log, group, of(user, "READ")) as consumer:
+            for topic in of(user, "READ") if user in FIRSTS else []:
                 right = Right(user, "READ", "TOPIC", topic)
                 needed(granting, right, partial(consumer.poll, 100, 0.02))
-        with _member(log, group, of(user, "READ")) as consumer:
             place = TopicPartition(of(user, "READ")[0], 0)
             needed(granting, Right(user, "READ", "GROUP", group), partial(consumer.committed, place))
 

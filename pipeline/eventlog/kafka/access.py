@@ -62,6 +62,8 @@ class Timing:
         linger_s: how long a record may wait for others to be sent with it.
         known_within_s: how long a topic may stay unknown before it is said to be missing: a new one takes its
             time to be known to all servers.
+        metadata_age_s_max: how long a client relies on what it knows of the cluster, if nothing tells it that
+            this is wrong.
     """
 
     session_timeout_s: float = 15.0
@@ -70,6 +72,7 @@ class Timing:
     delivery_timeout_s: float = 10.0
     linger_s: float = 0.005
     known_within_s: float = 1.0
+    metadata_age_s_max: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Access:
             "reconnect_backoff_ms": 50,
             "reconnect_backoff_max_ms": 1_000,
             "retry_backoff_ms": 100,
-            "metadata_max_age_ms": 60_000,
+            "metadata_max_age_ms": _ms(self.timing.metadata_age_s_max),
         }
         if self.security is Security.SASL_SSL:
             configuration |= {
@@ -130,7 +133,7 @@ class Access:
         for left in reversed(range(_LOGINS_MAX)):
             try:
                 mends.log_in({**self.configuration(), "bootstrap_servers": [server]})
-            except (e.KafkaError, OSError) as error:
+            except LIBRARY as error:
                 if isinstance(error, (*_REFUSED, e.UnsupportedSaslMechanismError)):
                     raise self.explain(error, "logging in") from error
                 if (
@@ -159,6 +162,8 @@ class Access:
             except ssl.SSLError as error:
                 text = f"{server} does not speak TLS as it should ({error.reason})"
                 raise LogRefused(text, remedy="Look at log.security and at the port.") from error
+            except TimeoutError:
+                why.append(f"{server}: no answer within {_CONNECT_S_MAX:g} s")
             except OSError as error:
                 why.append(f"{server}: {error.strerror or error}")
             else:
@@ -177,7 +182,7 @@ class Access:
         """
         try:
             yield
-        except (e.KafkaError, OSError) as error:
+        except LIBRARY as error:
             raise self.explain(error, doing) from error
 
     def explain(self, error: Exception, doing: str) -> LogError:
@@ -191,10 +196,11 @@ class Access:
         if isinstance(error, _LOST):
             return NotAssigned("the group is being shared out anew, or has given this member's part away")
         if isinstance(error, e.UnknownTopicOrPartitionError):
-            return UnknownTopic(f"a topic is missing ({doing}): create it by `sesame topics apply`")
+            what = ", ".join(sorted(_names(error))) or "a topic"
+            return UnknownTopic(f"{what} is missing ({doing}): create it by `sesame topics apply`")
         if isinstance(error, (e.MessageSizeTooLargeError, e.RecordListTooLargeError)):
             return RecordTooLarge(f"Kafka takes no record of this size ({doing}): see max.message.bytes")
-        if isinstance(error, OSError) or error.retriable:  # type: ignore[attr-defined]
+        if isinstance(error, _AGAIN) or getattr(error, "retriable", False):
             return self._silent(error, doing)
         return LogError(f"Kafka refuses ({doing}): {type(error).__name__}")
 
@@ -222,6 +228,20 @@ class Access:
                 remedy="It is a PEM file of the authorities that sign the servers' certificates.",
             ) from error
 
+
+LIBRARY = (e.KafkaError, OSError, RuntimeError)
+"""What the library raises; RuntimeError from a client that was closed meanwhile."""
+
+_AGAIN = (
+    OSError,
+    RuntimeError,
+    e.IllegalStateError,  # closed meanwhile, by another thread whose append failed
+    e.OutOfOrderSequenceNumberError,  # an idempotent producer that has to begin anew
+    e.UnknownProducerIdError,
+    e.InvalidProducerEpochError,
+    e.InvalidProducerIdMappingError,
+)
+"""What says nothing against another attempt, although the library does not say so."""
 
 _REFUSED = (e.SaslAuthenticationFailedError, e.IllegalSaslStateError)
 _LOST = (

@@ -10,7 +10,6 @@ other member would.
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -18,15 +17,14 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata
+from kafka import KafkaAdminClient, OffsetAndMetadata
 from kafka import TopicPartition as Tp
 from kafka import errors as e
-from kafka.admin import MemberToRemove
-from kafka.coordinator.assignors.range import RangePartitionAssignor
 
 from pipeline.eventlog.kafka import mends
-from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.listener import Listener
+from pipeline.eventlog.kafka.membership import NAME_LENGTH_MAX, join, leave, name_of
 from pipeline.eventlog.port import (
     LogError,
     LogUnavailable,
@@ -36,10 +34,6 @@ from pipeline.eventlog.port import (
     TopicPartition,
 )
 
-_FETCH_BYTES_MAX = 16_000_000
-_PARTITION_FETCH_BYTES_MAX = 1_000_000
-_FETCH_WAIT_S_MAX = 0.5
-_NAME_LENGTH_MAX = 200
 _JOIN_S = 0.2
 
 
@@ -58,14 +52,14 @@ class KafkaLogConsumer:
         self._admin = admin
         self._group = group
         self._topics = list(topics)
-        self._name = re.sub(r"[^A-Za-z0-9._-]", "-", member)[:_NAME_LENGTH_MAX] or "member"
+        self._name = name_of(member)
         self._listener = Listener()
         self._paused: set[Tp] = set()
         self._filled: set[Tp] = set()  # whose records filled the last poll: others are asked first now
         self._committed: dict[Tp, int | None] = {}
         self._hidden = False  # nothing is ours until the next poll, whatever the library thinks
         self._shut_out = False
-        self._consumer = self._join(self._name)
+        self._join()
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -74,6 +68,7 @@ class KafkaLogConsumer:
 
         Raises:
             NotAllowed: the user may not read a topic, or not as this group.
+            UnknownTopic: a topic is gone.
         """
         deadline = time.monotonic() + timeout_s
         self._hidden = False
@@ -111,6 +106,8 @@ class KafkaLogConsumer:
     def _ask(self, wanted: int, timeout_s: float) -> dict[Tp, list[Any]]:
         if mends.shut_out(self._consumer):
             raise self._fenced()
+        if (trouble := self._sight.trouble()) is not None:
+            raise self._access.explain(trouble, f"reading as {self._group}")
         if not mends.stable(self._consumer):
             timeout_s = max(timeout_s, _JOIN_S)
         try:
@@ -126,7 +123,7 @@ class KafkaLogConsumer:
             raise self._out_of_range(error.divergent_offsets) from error
         except e.FencedInstanceIdError as error:
             raise self._fenced() from error
-        except (e.KafkaError, OSError) as error:
+        except LIBRARY as error:
             raise self._access.explain(error, f"reading as {self._group}") from error
         return found
 
@@ -138,8 +135,8 @@ class KafkaLogConsumer:
         """
         tp, refused = next(iter(offsets.items()))
         with self._access.explained(f"asking where {tp.topic} begins"):
-            first = self._consumer.beginning_offsets([tp], timeout_ms=self._request_ms)[tp]
-            end = self._consumer.end_offsets([tp], timeout_ms=self._request_ms)[tp]
+            first = self._sight.offsets(self._consumer.beginning_offsets, [tp], self._request_ms)[tp]
+            end = self._sight.offsets(self._consumer.end_offsets, [tp], self._request_ms)[tp]
         offset = refused
         if not isinstance(offset, int):  # the servers lost the end of their log
             first = first if refused is None else refused.offset
@@ -202,7 +199,7 @@ class KafkaLogConsumer:
             raise NotAssigned(
                 f"another process has the name {self._name!r} in group {self._group!r}"
             ) from error
-        except (e.KafkaError, OSError) as error:
+        except LIBRARY as error:
             raise self._access.explain(error, f"committing as {self._group}") from error
         if len(ours) < len(offsets):
             foreign = sorted(tp for tp in offsets if tp not in owned)
@@ -218,7 +215,7 @@ class KafkaLogConsumer:
         owed = {tp: offset for tp, offset in self._listener.owed.items() if tp in self._owned()}
         if not owed or self._hidden:
             return
-        with suppress(e.KafkaError):  # still being shared out, or lost: then the next poll knows
+        with suppress(*LIBRARY):  # still being shared out, or lost: then the next poll knows
             self._commit(owed)
             self._listener.owed = {}
 
@@ -234,8 +231,8 @@ class KafkaLogConsumer:
         if not owned:
             return {}
         with self._access.explained("asking how far the log reaches"):
-            firsts = self._consumer.beginning_offsets(owned, timeout_ms=self._request_ms)
-            ends = self._consumer.end_offsets(owned, timeout_ms=self._request_ms)
+            firsts = self._sight.offsets(self._consumer.beginning_offsets, owned, self._request_ms)
+            ends = self._sight.offsets(self._consumer.end_offsets, owned, self._request_ms)
         lag = {}
         for tp in owned:
             if tp not in self._committed:  # nobody else commits for what is ours: asked once
@@ -247,13 +244,7 @@ class KafkaLogConsumer:
 
     def close(self) -> None:
         """See `pipeline.eventlog.port.Consumer`. If the log is out of order, the session expires alone."""
-        with suppress(e.KafkaError, OSError, RuntimeError):
-            mine = self._consumer.group_metadata()
-            self._consumer.close(autocommit=False, timeout_ms=self._request_ms)
-            if mine.member_id and not self._shut_out:
-                # A static member does not leave by itself. By both names: never another process's seat.
-                leaving = MemberToRemove(member_id=mine.member_id, group_instance_id=self._name)
-                self._admin.remove_group_members(self._group, [leaving])
+        leave(self._consumer, self._admin, self._group, self._name, seated=not self._shut_out)
 
     def _fenced(self) -> LogError:
         self._shut_out = True
@@ -263,37 +254,15 @@ class KafkaLogConsumer:
 
     def _begin_again(self) -> None:
         self.close()
-        self._name = f"{self._name[: _NAME_LENGTH_MAX - 9]}-{secrets.token_hex(4)}"
+        self._name = f"{self._name[: NAME_LENGTH_MAX - 9]}-{secrets.token_hex(4)}"
         self._listener = Listener()
         self._committed, self._filled = {}, set()
-        self._consumer = self._join(self._name)
+        self._join()
         self._shut_out = False
 
-    def _join(self, name: str) -> KafkaConsumer:
-        timing = self._access.timing
-        self._access.check()
-        with self._access.explained(f"joining group {self._group}"):
-            consumer: KafkaConsumer = mends.connected(
-                KafkaConsumer,
-                **self._access.configuration(),
-                group_id=self._group,
-                group_instance_id=name,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                isolation_level="read_committed",
-                partition_assignment_strategy=(RangePartitionAssignor,),
-                session_timeout_ms=round(timing.session_timeout_s * 1000),
-                heartbeat_interval_ms=round(min(1.0, timing.session_timeout_s / 5) * 1000),
-                max_poll_interval_ms=round(timing.poll_interval_s_max * 1000),
-                fetch_max_bytes=_FETCH_BYTES_MAX,
-                max_partition_fetch_bytes=_PARTITION_FETCH_BYTES_MAX,
-                fetch_max_wait_ms=round(min(_FETCH_WAIT_S_MAX, timing.request_timeout_s / 2) * 1000),
-                allow_auto_create_topics=False,
-                metrics_enabled=False,
-            )
-            self._listener.consumer = consumer
-            consumer.subscribe(self._topics, listener=self._listener)
-        return consumer
+    def _join(self) -> None:
+        self._consumer = join(self._access, self._group, self._name, self._topics, self._listener)
+        self._sight = mends.Sight(self._consumer, self._topics, self._access.timing.known_within_s)
 
     def _owned(self) -> set[Tp]:
         return set(self._consumer.assignment() or ())

@@ -9,9 +9,8 @@ from contextlib import suppress
 
 from kafka import KafkaAdminClient, OffsetSpec
 from kafka import TopicPartition as Tp
-from kafka import errors as e
 
-from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
 from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.producer import KafkaLogProducer
@@ -65,5 +64,5 @@ class KafkaEventLog:
 
     def close(self) -> None:
         """See `pipeline.eventlog.port.EventLog`."""
-        with suppress(e.KafkaError, OSError, RuntimeError):
+        with suppress(*LIBRARY):
             self._admin.close()

@@ -6,13 +6,20 @@ conformance suite meets all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from kafka import KafkaConsumer
+from kafka import TopicPartition as Tp
+from kafka import errors as e
 from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState
+
+from pipeline.eventlog.kafka import sockets
+
+sockets.mend()
 
 Client = TypeVar("Client")
 
@@ -102,3 +109,41 @@ def shut_out(consumer: KafkaConsumer) -> bool:
     """Whether another process has taken the member's name: the library then stops beating in silence."""
     coordinator = consumer._coordinator  # noqa: SLF001
     return stable(consumer) and not coordinator._heartbeat_enabled  # noqa: SLF001
+
+
+class Sight:
+    """Which topics a consumer sees in the cluster.
+
+    Of a topic that the servers hide from it, or have no more, the library reads nothing and says nothing: it
+    looks again after a minute. Asked how far such a topic reaches, it breaks.
+    """
+
+    def __init__(self, consumer: KafkaConsumer, topics: Iterable[str], known_within_s: float) -> None:
+        self._consumer = consumer
+        self._topics = frozenset(topics)
+        self._known_within_s = known_within_s
+        self._unseen_since: float | None = None
+
+    def trouble(self) -> e.KafkaError | None:
+        """Why one of the topics is not to be seen, if so. The servers are asked again meanwhile."""
+        cluster = self._consumer._cluster  # noqa: SLF001
+        unseen = {topic for topic in self._topics if cluster.partitions_for_topic(topic) is None}
+        if not unseen:
+            self._unseen_since = None
+            return None
+        now = time.monotonic()
+        since = self._unseen_since = self._unseen_since or now
+        cluster.request_update()
+        if hidden := unseen & cluster.unauthorized_topics:
+            return e.TopicAuthorizationFailedError(hidden)
+        answered_at = cluster._last_successful_refresh_ms / 1000  # noqa: SLF001
+        if since + self._known_within_s < min(now, answered_at):
+            return e.UnknownTopicOrPartitionError(unseen)
+        return None  # it has just joined, or the topic is new
+
+    def offsets(self, ask: Callable[..., dict[Tp, int]], tps: Iterable[Tp], timeout_ms: int) -> dict[Tp, int]:
+        """`ask`: one of the consumer's `beginning_offsets` and `end_offsets`."""
+        try:
+            return ask(list(tps), timeout_ms=timeout_ms)
+        except KeyError as error:
+            raise (self.trouble() or e.LeaderNotAvailableError(error.args)) from error

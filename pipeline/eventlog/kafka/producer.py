@@ -13,9 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from kafka import KafkaProducer
-from kafka import errors as e
 
-from pipeline.eventlog.kafka.access import Access
+from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import (
@@ -24,7 +23,6 @@ from pipeline.eventlog.port import (
     NewRecord,
     RecordTooLarge,
     TopicPartition,
-    UnknownTopic,
 )
 
 _BATCH_BYTES = 256_000
@@ -60,6 +58,7 @@ class KafkaLogProducer:
             return self._send(client, records)
         except LogError:  # whatever it was: an idempotent client does not get over a batch that failed
             self._retire(client)
+            self._topics.forget(record.topic for record in records)
             raise
 
     def close(self) -> None:
@@ -78,7 +77,7 @@ class KafkaLogProducer:
                 try:
                     headers = list(record.headers)
                     futures.append(client.send(record.topic, record.value, record.key.encode(), headers))
-                except e.KafkaError as error:
+                except LIBRARY as error:
                     fault = error
                     break
             give_up_at = time.monotonic() + self._access.timing.delivery_timeout_s + _SLACK_S
@@ -87,7 +86,7 @@ class KafkaLogProducer:
                 try:
                     sent = future.get(timeout=max(0.0, give_up_at - time.monotonic()))
                     placed.append((TopicPartition(sent.topic, sent.partition), int(sent.offset)))
-                except e.KafkaError as error:
+                except LIBRARY as error:
                     fault = fault or error
             if fault is not None:
                 raise fault
@@ -137,5 +136,5 @@ def _check_size(record: NewRecord) -> None:
 
 
 def _close(client: KafkaProducer) -> None:
-    with suppress(e.KafkaError, LogError, UnknownTopic):
+    with suppress(*LIBRARY):
         client.close(timeout=_SLACK_S)

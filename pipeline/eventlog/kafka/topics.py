@@ -17,7 +17,7 @@ _LOOK_EVERY_S = 0.1
 class Topics:
     """The topics of one cluster, as the administrator's client sees them. Thread-safe.
 
-    What exists stays known: topics are not repartitioned, and one that is deleted shows itself when used.
+    What exists stays known, as topics are not repartitioned, until an append to it fails.
     """
 
     def __init__(self, access: Access, admin: KafkaAdminClient) -> None:
@@ -44,6 +44,11 @@ class Topics:
             if missing:
                 time.sleep(_LOOK_EVERY_S)
         return {topic: self._partitions[topic] for topic in wanted}
+
+    def forget(self, topics: Iterable[str]) -> None:
+        """Look at these again when they are asked for: they may be gone."""
+        for topic in set(topics):
+            self._partitions.pop(topic, None)
 
     def look(self, topics: Iterable[str]) -> dict[str, int]:
         """How many partitions each of these has at this moment; what is missing is left out.
