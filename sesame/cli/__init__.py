@@ -28,6 +28,7 @@ __all__ = ["main"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="Settings file. Default: $SESAME_CONFIG, ./sesame.toml, then /etc/sesame/sesame.toml.",
 )
+@click.version_option(package_name="sesame", message="%(package)s %(version)s")
 @click.pass_context
 def main(ctx: click.Context, config: Path | None) -> None:
     """Sésame: from the registrar's file to accounts that work.

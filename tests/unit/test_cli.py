@@ -52,7 +52,7 @@ def group_raising(error: BaseException) -> RootGroup:
 
 def test_version_is_data_and_goes_to_standard_output() -> None:
     plain, as_json = sesame("version"), sesame("version", "--json")
-    assert plain.stdout.startswith("sesame ")
+    assert plain.stdout.startswith(sesame("--version").stdout.strip() + " (Python ")
     assert set(json.loads(as_json.stdout)) == {"sesame", "python"}
     assert plain.stderr == as_json.stderr == ""
 
