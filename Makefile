@@ -62,7 +62,8 @@ stop: ## End what `make demo KEEP=1` left running
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
 	@$(MAKE) check
-	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile $(TESTS)
+	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first.
+	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
 bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (writes docs/reference/benchmarks.md)
 	@scripts/setup-bench
