@@ -62,7 +62,7 @@ def _through(folder: Path, url: str, students: int, batch_size: int) -> float:
 
 def limits(batch_size: int) -> Limits:
     """Bounds under which batches fill up."""
-    return Limits(batch_size=batch_size, linger_s=0.02, in_hand_max=10 * batch_size)
+    return Limits(batch_size=batch_size, linger_s=0.02, ahead=8, in_hand_max=20 * batch_size)
 
 
 def rows(runs: int) -> Sequence[Row]:

@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from bench.plant import Silent, embedded, migrated, until
-from pipeline.effects import Effects
+from pipeline.effects import Effects, Entry
 from pipeline.engine import Bell, Engine, Limits, Place, Turn
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
 from pipeline.target import Description, HandlerOutcome
@@ -39,18 +39,10 @@ class Message:
         """Whom it concerns, under the name that the worker looks for."""
         return self.turn
 
-
-@dataclass
-class Entry:
-    """A batch, without leases or accounts."""
-
-    work: dict[str, Message]
-    decided: dict[str, HandlerOutcome] = field(default_factory=dict)
-
     @property
-    def tasks(self) -> list[Message]:
+    def task(self) -> Message:
         """What the handler is called with."""
-        return list(self.work.values())
+        return self
 
 
 class Storeless:
@@ -63,14 +55,14 @@ class Storeless:
 
     def enter(self, turns: Sequence[Turn]) -> Entry:
         """Everybody enters."""
-        return Entry({turn.student_number: Message(turn) for turn in turns})
+        return Entry({turn.student_number: cast("Any", Message(turn)) for turn in turns})
 
     def bury_fault(self, _turn: Turn, error: Exception) -> None:
         """Nothing is foreseen to fail here."""
         raise error
 
     def finish(self, entry: Entry, _outcomes: Mapping[str, Any]) -> Mapping[str, HandlerOutcome]:
-        """One result event for each message that was handled."""
+        """One result event for each message that was handled. There are no outcomes to tell an observer."""
         results = [
             NewRecord(RESULT, number, _result(number, bell.event_id))
             for number, message in entry.work.items()

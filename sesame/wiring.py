@@ -29,7 +29,7 @@ from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
-from pipeline.worker import Observer, TargetWorker, topics_for
+from pipeline.worker import WAIT_S_MAX, Observer, TargetWorker, topics_for
 from sesame import folders, targets
 from sesame.event_log import open_log
 from sesame.members import Members
@@ -317,7 +317,8 @@ class Application:
             database=self.database,
             producer=self.producer,
             backoff=engine.backoff(),
-            lease_s=handler.call_s_max
+            lease_s=WAIT_S_MAX
+            + handler.call_s_max
             + targets.execution_s_max(target, self.settings)
             + engine.lease_margin_s,
             recheck_s=engine.recheck_s,

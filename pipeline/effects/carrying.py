@@ -130,6 +130,18 @@ class Effects:
         """End the leases without an outcome: the target was down. `unknown`: something may be written."""
         self._ending.give_back(entry, unknown=unknown)
 
+    def withdraw(self, entry: Entry) -> None:
+        """End the leases without an outcome: the target was not called for any of them.
+
+        Raises:
+            StoreUnavailable: nothing was recorded; the turns may repeat at once.
+        """
+        try:
+            self._ending.give_back(entry, unknown=False, asked=False)
+        except Exception:
+            self._door.ended(entry, dict.fromkeys(entry.work, Closed()))
+            raise
+
     def bury_fault(self, turn: Turn, error: Exception) -> None:
         """A student whose turn fails for a reason that nobody foresaw goes to the dead letters.
 

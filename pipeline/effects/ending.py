@@ -85,16 +85,16 @@ class Ending:
                     self._resolve(connection, entered, now)
             target_states.mark_suspect(connection, self._target, sorted(reached.keys() - written))
 
-    def give_back(self, entry: Entry, *, unknown: bool) -> None:
+    def give_back(self, entry: Entry, *, unknown: bool, asked: bool = True) -> None:
         """End the leases without an outcome: the target was down, or refused the consumer.
 
         A batch is several calls: whoever was asked for is in doubt, even if the last call is known to have
-        had no effect. Who was not asked for keeps the doubt that there was.
+        had no effect. Who was not asked for keeps the doubt that there was; not `asked`: nobody was.
         """
         with self._database.write() as connection:
             for number, entered in sorted(entry.work.items(), key=itemgetter(0)):
-                asked = number not in entry.decided
-                self._give_back(connection, entered, doubtful=asked, unknown=asked and unknown)
+                tried = asked and number not in entry.decided
+                self._give_back(connection, entered, doubtful=tried, unknown=tried and unknown)
 
     def bury_fault(self, turn: Turn, error: Exception) -> None:
         """A student whose turn fails for a reason that nobody foresaw goes to the dead letters."""

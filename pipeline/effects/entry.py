@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -34,6 +34,23 @@ class Entry:
     def tasks(self) -> list[Task]:
         """What the handler is called with."""
         return [entered.task for number, entered in self.work.items() if number not in self.decided]
+
+    def part(self, turns: Iterable[Turn]) -> Entry:
+        """What concerns these turns only: what entered together may go on apart."""
+        numbers = [turn.student_number for turn in turns]
+        return Entry(
+            {number: self.work[number] for number in numbers if number in self.work},
+            {number: self.decided[number] for number in numbers if number in self.decided},
+        )
+
+    @classmethod
+    def together(cls, parts: Iterable[Entry]) -> Entry:
+        """What entered apart and ends together. No student is in two of them: each has one place."""
+        whole = cls()
+        for part in parts:
+            whole.work |= part.work
+            whole.decided |= part.decided
+        return whole
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
+from pipeline.engine.precedence import Precedence
 from pipeline.engine.retry import Backoff
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "Limits",
     "OffsetTracker",
     "Place",
+    "Precedence",
     "Turn",
 ]

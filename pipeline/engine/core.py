@@ -10,6 +10,7 @@ from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.failures import Failures
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
+from pipeline.engine.precedence import Precedence
 from pipeline.engine.queues import Queues, Student
 from schemas.account import Lane
 
@@ -29,7 +30,7 @@ class Engine:
         self._in_hand = {Lane.PERSONAL: 0, Lane.BULK: 0}
         self._running: dict[int, Batch] = {}
         self._batches = 0
-        self._since_bulk = 0
+        self._precedence = Precedence(limits.bulk_slots + limits.ahead, limits.bulk_every)
         self._blame = Blame()
         self._failures = Failures(limits)
 
@@ -88,11 +89,12 @@ class Engine:
     def take(self, now: float) -> Batch | None:
         """The next batch that may start now, or None."""
         self.circuit.tick(now)
-        if not self.circuit.passes or len(self._running) >= self.limits.slots:
+        if not self.circuit.passes or len(self._running) >= self.limits.slots + self.limits.ahead:
             return None
         if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
             return None  # one at a time until a student's work succeeded
-        for lane in self._order():
+        bulk_running = sum(batch.lane is Lane.BULK for batch in self._running.values())
+        for lane in self._precedence.order(bulk_running):
             turns = self._gather(lane, now)
             if turns:
                 return self._start(lane, turns)
@@ -187,6 +189,11 @@ class Engine:
         return len(self._running)
 
     @property
+    def last(self) -> int:
+        """The number of the batch that was taken last; 0: none was."""
+        return self._batches
+
+    @property
     def ready(self) -> int:
         """Students that wait for a slot."""
         return self._queues.ready
@@ -210,19 +217,13 @@ class Engine:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _order(self) -> tuple[Lane, ...]:
-        bulk_running = sum(batch.lane is Lane.BULK for batch in self._running.values())
-        if bulk_running >= self.limits.slots - self.limits.slots_personal:
-            return (Lane.PERSONAL,)
-        if self._since_bulk + 1 >= self.limits.bulk_every:
-            return (Lane.BULK, Lane.PERSONAL)
-        return (Lane.PERSONAL, Lane.BULK)
-
     def _gather(self, lane: Lane, now: float) -> list[Turn]:
         queue = self._queues[lane]
         if not queue:
             return []
         full = len(queue) >= self.limits.batch_size
+        if not full and len(self._running) >= self.limits.slots:
+            return []  # until a slot is free it may still become full
         if not full and now - self._students[queue[0]].ready_at < self.limits.linger_s:
             return []
         size = 1 if self.circuit.state is CircuitState.HALF_OPEN else self.limits.batch_size
@@ -247,7 +248,7 @@ class Engine:
         self._running[batch.number] = batch
         for turn in turns:
             self._students[turn.student_number].running = True
-        self._since_bulk = 0 if lane is Lane.BULK else self._since_bulk + 1
+        self._precedence.started(lane)
         return batch
 
     def _finish(self, turn: Turn, now: float) -> None:

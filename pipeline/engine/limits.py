@@ -14,6 +14,8 @@ class Limits:
         linger_s: how long a batch may wait to become full.
         slots: calls to the target at once.
         slots_personal: of these, how many never serve bulk work.
+        ahead: full batches that may be in hand beyond the slots: they are let in, or their ends are written,
+            while the calls of others go on.
         bulk_every: while both lanes have work, at least every n-th batch is a bulk one.
         in_hand_max: records of one lane read and not settled; reading that lane pauses there.
         gap_max: how far one partition may be read ahead of what can be committed; reading its lane pauses.
@@ -28,6 +30,7 @@ class Limits:
     linger_s: float = 0.02
     slots: int = 4
     slots_personal: int = 1
+    ahead: int = 0
     bulk_every: int = 5
     in_hand_max: int = 1000
     gap_max: int = 20_000
@@ -43,5 +46,12 @@ class Limits:
     def __post_init__(self) -> None:
         if self.slots < 1 or self.batch_size < 1 or self.in_hand_max < 1 or self.bulk_every < 1:
             raise ValueError("slots, batch_size, in_hand_max and bulk_every are at least 1")
+        if self.ahead < 0:
+            raise ValueError("ahead is not negative")
         if not 0 <= self.slots_personal < self.slots:
             raise ValueError("slots_personal must leave at least one slot to bulk work")
+
+    @property
+    def bulk_slots(self) -> int:
+        """How many of the slots may serve bulk work."""
+        return self.slots - self.slots_personal

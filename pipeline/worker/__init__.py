@@ -1,7 +1,8 @@
 """The one loop that drives the engine with threads: reads bells, starts turns, commits offsets."""
 
 from pipeline.worker.bells import bell_for, topics_for
+from pipeline.worker.calls import WAIT_S_MAX
 from pipeline.worker.loop import TargetWorker
 from pipeline.worker.observer import Observer
 
-__all__ = ["Observer", "TargetWorker", "bell_for", "topics_for"]
+__all__ = ["WAIT_S_MAX", "Observer", "TargetWorker", "bell_for", "topics_for"]

@@ -1,7 +1,7 @@
 """The loop of a target consumer.
 
-One thread owns the log's consumer and the engine; `slots` threads call the target. Results come back through
-a queue, so the engine is never touched by two threads.
+One thread owns the log's consumer and the engine; others carry the batches out (`pipeline.worker.calls`).
+Results come back through a queue, so the engine is never touched by two threads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from pipeline.burial import unreadable
 from pipeline.effects import Effects
@@ -82,7 +81,7 @@ class TargetWorker:
         self._clock = clock
         self._grace_s = grace_s
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._calls = Calls(handler, effects, observer, self._results, clock)
+        self._calls = Calls(handler, effects, observer, self._results, clock, engine.limits)
         self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
         self._owned: frozenset[TopicPartition] = frozenset()
         self._quarantine = Quarantine(handler.name, engine, database)
@@ -98,13 +97,13 @@ class TargetWorker:
 
     def run(self, stopping: threading.Event) -> None:
         """Work until told to stop, then finish what is under way and commit."""
-        pool = ThreadPoolExecutor(self._engine.limits.slots + 1, thread_name_prefix=self.name)
+        self._calls.start()
         why = "an error ended the loop; the log has it"
         try:
             while not stopping.is_set():
                 try:
                     try:
-                        self._step(pool)
+                        self._step()
                     except OffsetOutOfRange as lost:
                         self._start_elsewhere(lost)
                 except (DependencyDown, LogUnavailable) as error:
@@ -116,24 +115,24 @@ class TargetWorker:
             try:
                 self._drain()
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                self._calls.close()
                 if not self._engine.running:  # a call that outlives the grace still needs its connections
                     self._handler.close()
                 self._observer.state(self.name, "stopped", why)
 
-    def _step(self, pool: ThreadPoolExecutor) -> None:
+    def _step(self) -> None:
         now = self._clock()
         self._report(now)
         self._collect(wait_s=0.0)
         self._wake_parked(now)
         self._read()
-        self._start(pool)
+        self._start()
         self._commit(self._clock())
 
     def _read(self) -> None:
-        """Read bells; when every slot is taken, wait for a result rather than for a record."""
-        self._pause_full_lanes()
-        busy = self._engine.ready > 0 and self._engine.running > 0
+        """Read bells; when only a result brings work on, wait for that rather than for a record."""
+        full = self._pause_full_lanes()
+        busy = self._engine.running > 0 and (self._engine.ready > 0 or len(full) == len(Lane))
         due_in = self._engine.due_in(self._clock())
         patience_s = POLL_S if self._engine.running else self._idle_s()
         wait_s = 0.0 if busy else min(patience_s, due_in if due_in is not None else patience_s)
@@ -178,20 +177,22 @@ class TargetWorker:
         else:
             self._engine.offer(bell, self._clock())
 
-    def _pause_full_lanes(self) -> None:
-        """Said anew each time, for what is owned now: a partition may have been lost and won meanwhile."""
+    def _pause_full_lanes(self) -> set[Lane]:
+        """Which they are. Said anew each time, for what is owned now: a partition may have been lost and won
+        meanwhile."""
         owned = self._consumer.assignment()
         full = {lane for lane in Lane if self._engine.capacity(lane) == 0}
         pause = {tp for tp in owned if catalogue.lane_of(tp.topic) in full}
         self._consumer.pause(pause)
         self._consumer.resume(owned - pause)
+        return full
 
-    def _start(self, pool: ThreadPoolExecutor) -> None:
+    def _start(self) -> None:
         now = self._clock()
         if self._engine.circuit.probe_due(now):
-            pool.submit(self._calls.probe)
+            self._calls.begin_probe()
         while (batch := self._engine.take(now)) is not None:
-            pool.submit(self._calls.work, batch)
+            self._calls.begin(batch)
 
     def _wake_parked(self, now: float) -> None:
         if self._engine.circuit.passes:
@@ -225,11 +226,15 @@ class TargetWorker:
 
     def _apply(self, result: Result) -> None:
         now, error, batch = self._clock(), result.error, result.batch
-        self._lot.look_soon()
+        self._lot.look_soon(now)
+        if error is not None and batch is not None:  # of the target, the store or the log: others wait too
+            self._calls.stop_calling(self._engine.last)
         if batch is None:
             charged = self._engine.probed(now, ok=error is None, reason=told(error))
             if charged is not None:
                 self._charge(charged)
+        elif not result.called:
+            self._engine.repeat(batch, now, alone=False)
         elif error is None:
             self._engine.settled(batch, now, answered=result.answered, given_up=result.given_up)
         elif isinstance(error, TargetDown):
@@ -299,6 +304,7 @@ class TargetWorker:
     def _drain(self) -> None:
         """Finish what is under way within the grace, commit, and leave the group."""
         give_up_at = self._clock() + self._grace_s
+        self._calls.stop_calling(self._engine.last)
         try:
             while self._engine.running and self._clock() < give_up_at:
                 try:

@@ -33,7 +33,7 @@ class Lot:
         self._database = database
         self._partitions = partitions
         self._on_trouble = on_trouble
-        self._next_look = self._next_mend = 0.0
+        self._next_look = self._next_mend = self._looked_at = 0.0
 
     def woken(self, now: float, owned: frozenset[int]) -> list[Bell]:
         """The bells of those who are due and this worker's, a page at most.
@@ -47,6 +47,7 @@ class Lot:
         """
         if now < self._next_look:
             return []
+        self._looked_at = now
         if not owned:
             self._next_look = now + LOOK_EVERY_S
             return []
@@ -68,9 +69,10 @@ class Lot:
         """Seconds until the next look."""
         return max(0.0, self._next_look - now)
 
-    def look_soon(self) -> None:
-        """Turns have ended: somebody may have been parked for a short while."""
-        self._next_look = 0.0
+    def look_soon(self, now: float) -> None:
+        """Turns have ended: somebody may have been parked for a short while. While turns end all the time,
+        one look is enough for many."""
+        self._next_look = min(self._next_look, max(now, self._looked_at + LOOK_EVERY_S))
 
     def make_up_for(self, lost: OffsetOutOfRange) -> None:
         """Look, by the store, at whoever may have been in the records that the log lost.

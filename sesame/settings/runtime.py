@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from pipeline.engine import Backoff, Limits
 from sesame.settings.base import Section
 
+_AHEAD_PER_SLOT = 2
+"""What is let in, or ended, while the slots call: measured in docs/adr/0025."""
+
 
 class EngineSettings(Section):
     """The bounds of every target consumer. At a bound it pauses; it never drops."""
@@ -101,6 +104,7 @@ class EngineSettings(Section):
             linger_s=self.linger_s,
             slots=self.slots,
             slots_personal=self.slots_personal,
+            ahead=_AHEAD_PER_SLOT * self.slots,
             bulk_every=self.bulk_every,
             in_hand_max=self.in_hand_max,
             gap_max=self.gap_max,

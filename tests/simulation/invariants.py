@@ -6,7 +6,7 @@ throughput) has tests of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from pipeline.store import accounts, dead_letters, parking, target_states
@@ -77,13 +77,20 @@ def nothing_is_lost(world: World) -> Iterator[str]:
         letters = {(d.consumer, d.student_number) for d in dead_letters.unresolved(connection)}
     for (name, number), stand in stands.items():
         where = f"{name} {number} version {stand.version}"
-        leader = stands.get((FOLLOWS.get(name, ""), number))
-        if leader is not None and (leader.state is None or leader.state.applied_version < stand.version):
-            continue  # after its leader, which has its own reason
+        if _after_leader(stands, name, number):
+            continue  # the leader has its own reason
         row = stand.parked
         if row is not None and row.kind is not Kind.WAITING and row.due_at is None:
             yield f"{where}: parked, and nothing will ever wake it"
         yield from _ends(where, stand, lettered=(name, number) in letters)
+
+
+def _after_leader(stands: Mapping[tuple[str, str], Standing], name: str, number: str) -> bool:
+    """Whether a follower waits for the target that it follows."""
+    leader = stands.get((FOLLOWS.get(name, ""), number))
+    if leader is None:
+        return False
+    return leader.state is None or leader.state.applied_version < stands[name, number].version
 
 
 def _ends(where: str, stand: Standing, *, lettered: bool) -> Iterator[str]:
@@ -118,10 +125,13 @@ def doubt_is_compared(world: World) -> Iterator[str]:
 
 def effectively_once(world: World) -> Iterator[str]:
     """What was announced as provisioned is there, and replays have mended what somebody changed by hand."""
-    for (name, number), stand in standing(world).items():
+    stands = standing(world)
+    for (name, number), stand in stands.items():
         held, state = world.truths[name].of(number), stand.state
         if state is None:
             continue
+        if state.suspect and _after_leader(stands, name, number):
+            continue  # known to be in doubt: compared when the leader has the newest version
         if held.version < state.applied_version:
             yield f"{name} {number}: recorded {state.applied_version}, holds {held.version}"
         if state.state is State.PROVISIONED:

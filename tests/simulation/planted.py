@@ -43,9 +43,9 @@ def _commit_before_apply() -> AbstractContextManager[object]:
         self.settle(place)
         return new
 
-    def start(self: TargetWorker, pool: Any) -> None:
+    def start(self: TargetWorker) -> None:
         self._commit(self._clock(), force=True)
-        _start(self, pool)
+        _start(self)
 
     return _both(patch.object(Offsets, "read", read), patch.object(TargetWorker, "_start", start))
 

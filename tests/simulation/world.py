@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Connection, event, select, update
 
@@ -27,7 +25,7 @@ from pipeline.store.database import Database
 from pipeline.store.parking import Kind
 from pipeline.store.tables import accounts as accounts_table
 from pipeline.store.tables import parked, propagation
-from pipeline.worker import TargetWorker, topics_for
+from pipeline.worker import WAIT_S_MAX, TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
@@ -49,16 +47,14 @@ TARGETS = ("directory", "mailbox", "moodle")
 OPTIONAL = ("clock", "lose relay", "lose target", "restart", "replay", "drift", "repeat")
 """Deeds without which a history is still one."""
 LIMITS = Limits(
-    batch_size=3, linger_s=0.0, slots=3, in_hand_max=20, probe_delay_s_max=4.0, misconfigured_delay_s=4.0
+    batch_size=3,
+    linger_s=0.0,
+    slots=3,
+    ahead=3,
+    in_hand_max=20,
+    probe_delay_s_max=4.0,
+    misconfigured_delay_s=4.0,
 )
-
-
-class Inline(ThreadPoolExecutor):
-    """A pool that works at once, in the caller's thread."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        fn(*args, **kwargs)
-        return Future()
 
 
 class Nobody:
@@ -96,7 +92,6 @@ class World:
         self.producer = FaultyProducer(self.log.producer(), self.weather)
         self.relay = OutboxRelay(self.database, self.producer)
         self.truths = {name: Truth(name) for name in TARGETS}
-        self.pool = Inline(1)
         self.lives = self.killed = self.replays = 0
         self.consumers: dict[str, FaultyConsumer] = {}
         self.workers = {name: self.worker(name) for name in TARGETS}
@@ -118,7 +113,7 @@ class World:
             database=self.database,
             producer=self.producer,
             backoff=Backoff(delay_s_min=1.0, delay_s_max=30.0, attempts_max=3),
-            lease_s=LEASE_S,
+            lease_s=WAIT_S_MAX + LEASE_S,
             recheck_s=20.0,
             follows=FOLLOWS.get(name),
             chance=self.chance,
@@ -230,8 +225,10 @@ class World:
             return connection.execute(select(parked.c.consumer).where(*comes)).first() is not None
 
     def work(self, name: str) -> None:
+        worker = self.workers[name]
         with self.survived(name):
-            self.workers[name]._step(self.pool)  # noqa: SLF001
+            worker._step()  # noqa: SLF001
+            worker._calls.here()  # noqa: SLF001
 
     def join(self) -> None:
         with self.survived("propagation"):

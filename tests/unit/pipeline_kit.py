@@ -26,7 +26,7 @@ from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
-LIMITS = Limits(batch_size=5, linger_s=0.0, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
+LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
 PATIENCE_S = 20.0
 
 Script = Callable[[Task], HandlerOutcome | Exception | None]

@@ -485,3 +485,15 @@ def test_an_open_account_waits_for_its_leader_as_before(mailbox: Plant) -> None:
     mailbox.account("A", 2)
     leader_has(mailbox, "A", 1)
     assert mailbox.effects().enter([bell("A", 0, "account")]).work == {}
+
+
+def test_who_is_withdrawn_before_the_call_may_enter_again_at_once_and_nothing_is_in_doubt(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    effects.withdraw(effects.enter([bell("A")]))
+    state = plant.state("A")
+    assert state is not None
+    assert (state.held(clock.now), state.suspect, state.applied_version) == (False, False, 0)
+    assert not effects.enter([bell("A")]).work["A"].task.compare

@@ -1,0 +1,62 @@
+"""Group commit: whatever waits is done in one go, while what comes meanwhile waits for the next one.
+
+A flush to the disk, or a round trip to a server, costs the same for one turn as for a hundred. Nobody waits
+for a group to fill: the first one goes alone, and the busier the worker, the larger the groups.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Together(Generic[Item]):
+    """One stage's inbox, and the work that is done on what is in it. One thread works; any may put.
+
+    Args:
+        work: told what waited, at least one item; must not raise, unless the process is to end.
+        size: an item's size; a group ends with the item by which it reaches `size_max`.
+    """
+
+    def __init__(
+        self, work: Callable[[list[Item]], None], *, size: Callable[[Item], int], size_max: int
+    ) -> None:
+        self._work = work
+        self._size = size
+        self._size_max = size_max
+        self._inbox: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+
+    def put(self, item: Item) -> None:
+        """Let an item wait."""
+        self._inbox.put(item)
+
+    def end(self) -> None:
+        """Let `run` return, after what was put before."""
+        self._inbox.put(None)
+
+    def run(self) -> None:
+        """Work until `end`."""
+        while self.once(wait=True):
+            pass
+
+    def once(self, *, wait: bool = False) -> bool:
+        """Do what waits. False if there was nothing, or if it was to end."""
+        group: list[Item] = []
+        size = 0
+        while size < self._size_max:
+            try:
+                item = self._inbox.get(block=wait and not group)
+            except queue.Empty:
+                break
+            if item is None:
+                if group:
+                    self._inbox.put(None)  # after this group
+                break
+            group.append(item)
+            size += self._size(item)
+        if group:
+            self._work(group)
+        return bool(group)
