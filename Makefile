@@ -2,10 +2,11 @@
 #
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
-#             STUDENTS=500 KAFKA=1 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
+#             STUDENTS=500 KAFKA=1 PROCESSES=2 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=2   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE   for `make soak`
+#             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
 
 SHELL := /bin/bash
@@ -16,11 +17,12 @@ MAKEFLAGS += --no-print-directory
 export PYTHON ?= python3
 export VENV ?= .venv
 export PYTHONDONTWRITEBYTECODE ?=
-STUDENTS ?= 500
+STUDENTS ?=
 JSON ?=
 TIMETABLE ?=
 KEEP ?=
 KAFKA ?=
+PROCESSES ?=
 TESTS ?= tests
 MUTANTS ?=
 JOBS ?= 2
@@ -28,11 +30,12 @@ ONLY ?=
 RUNS ?= 3
 DOCS ?=
 SECONDS ?=
-SEED ?= 0
+SEED ?=
+KILLS ?= 200
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test bench soak check lint types layers schemas docs format pages lock mutation clean
+.PHONY: help setup python servers machine demo stop test bench soak faults check lint types layers schemas docs format pages lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -49,10 +52,12 @@ machine: python # all of the Debian packages that the tests use, and Kafka's jar
 	@scripts/setup-debian servers node postgres java browser prometheus systemd containers
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 
-demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 JSON=FILE KEEP=1
-	@$(if $(filter-out 0 no false,$(KAFKA)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)
-	@"$(BIN)/python" -m sandbox.demo run --students "$(STUDENTS)" \
+demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 PROCESSES=2 JSON=FILE KEEP=1
+	@$(if $(filter-out 0 no false,$(KAFKA) $(PROCESSES)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)
+	@$(if $(filter-out 0 no false,$(PROCESSES)),scripts/setup-debian postgres,:)
+	@"$(BIN)/python" -m sandbox.demo run --students "$(or $(STUDENTS),500)" \
 	  $(if $(filter-out 0 no false,$(KAFKA)),--kafka) \
+	  $(if $(filter-out 0 no false,$(PROCESSES)),--processes "$(PROCESSES)") \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
@@ -71,8 +76,14 @@ bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (wri
 	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
 
 soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE; a failing seed is shrunk
-	@"$(BIN)/python" -m tests.simulation.soak --seed "$(SEED)" $(if $(SECONDS),--seconds "$(SECONDS)") \
+	@"$(BIN)/python" -m tests.simulation.soak --seed "$(or $(SEED),0)" $(if $(SECONDS),--seconds "$(SECONDS)") \
 	  $(if $(JSON),--json "$(JSON)")
+
+faults: machine ## Kill every process of a site, and count: KILLS=200 STUDENTS=2000 SEED=1 PROCESSES=1 JSON=FILE DOCS=1
+	@scripts/stage scenarios "$(BIN)/python" -m pytest -q tests/campaign/cluster_loses_brokers.py
+	@"$(BIN)/python" -m tests.campaign --kills "$(KILLS)" --students "$(or $(STUDENTS),2000)" \
+	  $(if $(SEED),--seed "$(SEED)") $(if $(PROCESSES),--processes "$(PROCESSES)") $(if $(JSON),--json "$(JSON)") \
+	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/faults.md)
 
 check: python lint types layers schemas docs ## Static checks: style, types, import rules, schemas, documentation
 

@@ -30,6 +30,12 @@ forgets that of every INSERT unless it is told to keep it, and says -1."""
 _ADVISORY = 7_371_617  # the first half of every advisory lock's key: no other program of the database has it
 
 
+_SQLITE_REMEDIES = {
+    sqlite3.SQLITE_FULL: "Make room on the disk of `data_dir`; work goes on by itself, nothing is lost.",
+    sqlite3.SQLITE_READONLY: "Look at the owner and the rights of the database's file, and of its folder.",
+}
+
+
 class StoreUnavailable(DependencyDown):
     """The database cannot be read or written just now (away, locked, read-only or full). Work stops until it
     can; nothing is lost."""
@@ -188,7 +194,7 @@ class Database:
                 raise
             lost = "the connection was lost" if error.connection_invalidated else "the database refused"
             text = f"{lost}: {server.in_words(error.orig)}"
-            raise StoreUnavailable(text, remedy=server.remedy(error.orig)) from error
+            raise StoreUnavailable(text, remedy=_remedy(error.orig)) from error
 
     def close(self) -> None:
         """Give every connection back."""
@@ -202,6 +208,13 @@ def stores_fault(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or server.is_servers_fault(error.orig)
+
+
+def _remedy(error: BaseException | None) -> str:
+    """What helps, where it is known."""
+    if isinstance(error, sqlite3.Error):
+        return _SQLITE_REMEDIES.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF, "")
+    return server.remedy(error)
 
 
 def _hashed(subject: tuple[str, ...]) -> int:

@@ -1,4 +1,4 @@
-"""`python -m sandbox.demo run --students N [--json FILE] [--timetable] [--kafka] [--keep]`, and `… stop`.
+"""`python -m sandbox.demo run --students N [--kafka] [--processes N] [--json FILE] …`, and `… stop`.
 
 Exit codes: 0 all is as announced, 1 it is not, 2 wrong usage or a machine that lacks something, 130 and 143
 interrupted.
@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
             json_file=options.json,
             keep=options.keep,
             timetable=options.timetable,
-            kafka=options.kafka,
+            brokers=1 if options.kafka or options.processes else 0,
+            processes=options.processes,
         )
     except Interrupted as interrupted:
         complain(f"interrupted by {interrupted.name}: everything was ended and removed")
@@ -69,7 +70,8 @@ def run(
     json_file: Path | None,
     keep: bool,
     timetable: bool,
-    kafka: bool,
+    brokers: int,
+    processes: int,
 ) -> int:
     """Play the demo."""
     with stage("machine"):
@@ -77,7 +79,7 @@ def run(
         clean_up(record.place(records))
     if json_file is not None and not os.access(json_file.parent, os.W_OK):
         raise SandboxError(f"{json_file} cannot be written")  # said now, not at the end
-    world = World(records, keep=keep, timetable=timetable, kafka=kafka)
+    world = World(records, keep=keep, timetable=timetable, brokers=brokers, processes=processes)
     try:
         with stage("demo"):
             code = play.perform(world, students=students, json_file=json_file, keep=keep)
@@ -128,14 +130,14 @@ def _kept(world: World) -> str:
         f"  export SESAME_CONFIG={world.settings_file}\n"
         f"  {sesame_program()} overview\n"
         f"  CAS: {world.cas.url}login (its certificate is verified with {world.cas.ca_file})\n"
-        f"  log of `sesame run`: {world.log_file}"
+        f"  logs of Sésame's processes: {', '.join(map(str, world.pipeline.log_files))}"
     )
 
 
 def _point_at_log(world: World) -> None:
-    kept = play.keep_log(world)
-    if kept is not None:
-        complain(f"the log of `sesame run` was saved as {kept}")
+    kept = play.keep_logs(world)
+    if kept:
+        complain(f"the logs of Sésame's processes were saved: {', '.join(map(str, kept))}")
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
@@ -161,6 +163,13 @@ def _students(text: str) -> int:
     return number
 
 
+def _processes(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 8:  # noqa: PLR2004 (the partitions of each topic: more would have nothing to do)
+        raise argparse.ArgumentTypeError("from 0 to 8")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -172,6 +181,12 @@ def _parser() -> argparse.ArgumentParser:
     play_it.add_argument("--timetable", action="store_true", help="a timetable service too, as a target")
     play_it.add_argument("--keep", action="store_true", help="leave everything running until `stop`")
     play_it.add_argument("--kafka", action="store_true", help="on Apache Kafka, not on the embedded log")
+    play_it.add_argument(
+        "--processes",
+        type=_processes,
+        default=0,
+        help="on Kafka and PostgreSQL, with so many processes for each consumer; 0 (default): one for all",
+    )
     ending = commands.add_parser("stop", help="end what was left running, and what is")
     for command in (play_it, ending):
         command.add_argument("--records", type=Path, help="where running demos are noted (default: .demo)")

@@ -143,7 +143,7 @@ def follow(
 
     def trouble() -> str | None:
         if not world.pipeline.running:
-            return f"sesame run has ended:\n{world.pipeline.log_tail()}"
+            return f"a process of Sésame has ended:\n{world.pipeline.log_tail()}"
         return command.trouble() if command is not None else None
 
     return progress.watch(
@@ -157,7 +157,7 @@ def follow(
 
 def deadline_s(students: int) -> float:
     """How long everybody may take together, in seconds: many times what it takes."""
-    return 300.0 + 0.5 * students
+    return 600.0 + 1.0 * students
 
 
 def announced(world: World) -> dict[str, Announced]:
@@ -226,7 +226,7 @@ def wait_for_accounts(world: World, students: int) -> None:
         wait_until(
             lambda: int(world.sesame.overview()["accounts"]) >= students,
             "the registry to make the accounts",
-            60.0 + students / 10,
+            120.0 + students / 4,
         )
     except TimeoutError as late:
         raise SandboxError(str(late)) from late
@@ -269,12 +269,13 @@ def _look_at_one(world: World, cast: Cast, said: Mapping[str, Announced], *, kee
         say("\nEverything is ended and removed now; `make demo KEEP=1` leaves it, to try these commands.")
 
 
-def keep_log(world: World) -> Path | None:
-    """Save the log of `sesame run` beside the demo's record, for whoever wants to know what went wrong."""
-    if not world.log_file.exists():
-        return None
-    kept = world.record.path.parent / "last-run.log"
-    shutil.copyfile(world.log_file, kept)
+def keep_logs(world: World) -> list[Path]:
+    """Save the logs of Sésame's processes beside the demo's record, for whoever wants to know what went
+    wrong."""
+    kept = []
+    for file in world.pipeline.log_files:
+        kept.append(world.record.path.parent / f"last-{file.name}")
+        shutil.copyfile(file, kept[-1])
     return kept
 
 

@@ -43,6 +43,11 @@ class Running:
         self._process = process
         self._shown = shown
 
+    @property
+    def running(self) -> bool:
+        """Whether it is not at its end."""
+        return self._process.poll() is None
+
     def trouble(self) -> str | None:
         """What went wrong, if it ended otherwise than it should."""
         if self._process.poll() in (None, DONE):
@@ -69,7 +74,7 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._process.poll() is None:
+        if self.running:
             self._process.kill()
         self._process.communicate()
 

@@ -14,6 +14,8 @@ from sandbox.demo.finding import Announced, Disagreement
 from sandbox.demo.roll import Student
 from sandbox.dovecot import Dovecot
 
+WELCOME = "one welcome message is due"
+
 _AT_ONCE = 4
 _TRIES = 3
 _TOLD_EVERY = 500  # logins
@@ -69,7 +71,7 @@ def look(
             elif isinstance(result, str):
                 wrong = f"login refused: {result}"
             else:
-                wrong = None if result == 1 else f"{result} messages, one welcome message is due"
+                wrong = None if result == 1 else f"{result} messages, {WELCOME}"
             if wrong:
                 seen.disagreements.append(Disagreement(student.number, "mailbox", wrong))
     return seen

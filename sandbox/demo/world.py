@@ -10,39 +10,31 @@ Nothing is left when it is closed: no process, no folder.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
 import shutil
 import tempfile
-import urllib.request
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
 from sandbox.cas import CasDirectory, CasServer, Service
-from sandbox.demo import record
-from sandbox.demo.machine import sesame_program
+from sandbox.demo import record, settings
+from sandbox.demo.credentials import write_private
 from sandbox.demo.pages import StudentsPages
-from sandbox.demo.program import Sesame, environment
+from sandbox.demo.pipeline import Pipeline
+from sandbox.demo.program import Sesame
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.moodle import MoodleStandIn
-from sandbox.process import ManagedProcess, SandboxError, free_port
+from sandbox.postgres import Postgres
+from sandbox.process import SandboxError, free_port
 from sandbox.slapd import Layout, Slapd
 from sandbox.timetable import Timetable
 from sandbox.tls import ThrowawayCA
 
-_TEMPLATE = Path(__file__).with_name("settings.toml")
-_TIMETABLE = """
-[timetable]
-calendar_url = "@timetable_url@/ical/{login}.ics"
-probe_url = "@timetable_url@/ical/salle-a101.ics"
-ca_file = "@timetable_ca_file@"
-timeout_s = 5.0
-"""
+FACT_CONSUMERS = ("registry", "propagation")
 _FOLDER_BYTES_MAX = 40
 """Of the world's folder: below it, Unix sockets' paths must stay under 108 bytes."""
 
@@ -71,7 +63,9 @@ class World:
         records: where the record of what runs is written; default: the checkout's `.demo`.
         keep: let the servers outlive this process if it ends without closing the world.
         timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
-        kafka: run on Apache Kafka, over TLS with SCRAM, rather than on the embedded log.
+        brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
+            log.
+        processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`, on SQLite.
 
     Raises:
         MissingServer: slapd, Dovecot or what Kafka needs is not installed.
@@ -83,18 +77,26 @@ class World:
         *,
         keep: bool = False,
         timetable: bool = False,
-        kafka: bool = False,
+        brokers: int = 0,
+        processes: int = 0,
     ) -> None:
         self.folder = _new_folder()
         self.record = record.create(record.place(records), self.folder)
         self.private = self.folder / "sesame"
         self.private.mkdir(mode=0o700)
         self.settings_file = self.private / "sesame.toml"
-        self.log_file = self.private / "run.log"
+        self.timetable: Timetable | None = None
+        self.kafka: Kafka | None = None
+        self.postgres: Postgres | None = None
         try:
             self._prepare_servers(keep=keep)
-            self.timetable = self._timetable(keep=keep) if timetable else None
-            self.kafka = self._prepare_kafka(keep=keep) if kafka else None
+            if timetable:
+                self.timetable = self._timetable(keep=keep)
+            if brokers:
+                self.kafka = self._prepare_kafka(brokers, keep=keep)
+            if processes:
+                self.postgres = Postgres(self.folder / "postgres", keep_running=keep)
+            self.pipeline = self._pipeline(processes, keep=keep)
         except BaseException:
             self.close()
             raise
@@ -117,19 +119,14 @@ class World:
             keep_running=keep,
         )
         self.pages = StudentsPages(self.folder, self.settings_file, keep=keep)
-        self._http_port = free_port()
+        self.http_port = free_port()
         self.sesame = Sesame(self.settings_file, cwd=self.private)
-        self.pipeline = ManagedProcess(
-            "sesame run",
-            [sesame_program(), "--config", self.settings_file, "run"],
-            log_file=self.log_file,
-            ready=self._pipeline_is_ready,
-            env=environment(),
-            cwd=self.private,
-            start_timeout_s=120.0,
-            stop_timeout_s=20.0,
-            outlives_parent=keep,
-        )
+
+    def _pipeline(self, processes: int, *, keep: bool) -> Pipeline:
+        if not processes:
+            return Pipeline.whole(self.settings_file, self.http_port, keep=keep)
+        consumers = (*FACT_CONSUMERS, *self.servers)
+        return Pipeline.apart(self.settings_file, self.http_port, consumers, processes, keep=keep)
 
     def _timetable(self, *, keep: bool) -> Timetable:
         folder = self.folder / "timetable"
@@ -137,12 +134,10 @@ class World:
         certificate = ThrowawayCA(folder).issue("timetable")
         return Timetable(folder, certificate=certificate, everybody=True, outlives_parent=keep)
 
-    def _prepare_kafka(self, *, keep: bool) -> Kafka:
-        password = self.private / "kafka.password"
-        with os.fdopen(os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-            out.write(secrets.token_urlsafe(18))
-        users = {"sesame": password.read_text(encoding="ascii")}
-        return Kafka(self.folder / "kafka", users=users, keep_running=keep)
+    def _prepare_kafka(self, brokers: int, *, keep: bool) -> Kafka:
+        password = secrets.token_urlsafe(18)
+        write_private(self.private / settings.KAFKA_PASSWORD, password)
+        return Kafka(self.folder / "kafka", nodes=brokers, users={"sesame": password}, keep_running=keep)
 
     @property
     def servers(self) -> dict[str, Server]:
@@ -157,7 +152,7 @@ class World:
     @property
     def http_url(self) -> str:
         """Where `sesame run` shows its metrics and health."""
-        return f"http://127.0.0.1:{self._http_port}"
+        return f"http://127.0.0.1:{self.http_port}"
 
     def start(self) -> None:
         """Start the servers and write the settings.
@@ -171,13 +166,13 @@ class World:
         self.record.add("cas", self.cas.pid)
         self.pages.mail.start()
         self.record.add("mail sink", self.pages.mail.pid)
-        if self.kafka is not None:
-            self.kafka.start()
-            for pid in self.kafka.pids:
-                self.record.add("kafka", pid)
-        self._write_settings()
+        settings.write(self)
+        self.start_kafka()
+        self.start_postgres()
         if self.kafka is not None:
             self.sesame.run("topics", "apply", "--yes")
+        if self.postgres is not None:
+            self.sesame.run("migrate")
 
     def start_server(self, target: str) -> None:
         """Start a target's server, or start it again."""
@@ -185,10 +180,25 @@ class World:
         server.start()
         self.record.add(target, server.pid)
 
+    def start_kafka(self) -> None:
+        """Start Kafka's nodes that do not run, if this world has Kafka."""
+        if self.kafka is not None:
+            self.kafka.start()
+            for number, pid in enumerate(self.kafka.pids, start=1):
+                self.record.add(f"kafka {number}", pid)
+
+    def start_postgres(self) -> None:
+        """Start PostgreSQL, or start it again, if this world has it; its address is kept for Sésame."""
+        if self.postgres is not None:
+            self.postgres.start()
+            self.record.add("postgres", self.postgres.pid)
+            write_private(self.private / settings.STORE_URL, self.postgres.url())
+
     def start_pipeline(self) -> None:
-        """Start `sesame run`, or start it again."""
+        """Start Sésame's own processes, or start again those that do not run."""
         self.pipeline.start()
-        self.record.add("sesame run", self.pipeline.pid)
+        for name, part in self.pipeline.parts.items():
+            self.record.add(name, part.pid)
 
     def start_pages(self) -> None:
         """Start `sesame web`, the students' pages."""
@@ -202,8 +212,18 @@ class World:
 
     def close(self) -> None:
         """End everything and remove the folder."""
-        for name in ("pages", "pipeline", "cas", "timetable", "moodle", "dovecot", "slapd", "kafka"):
-            process = self.__dict__.get(name)
+        for name in (
+            "pages",
+            "pipeline",
+            "cas",
+            "timetable",
+            "moodle",
+            "dovecot",
+            "slapd",
+            "kafka",
+            "postgres",
+        ):
+            process = self.__dict__.get(name)  # it may have ended before all of them were made
             if process is not None:
                 process.stop()
         self.record.end()
@@ -216,58 +236,6 @@ class World:
     ) -> None:
         if not self.record.kept:
             self.close()
-
-    def _pipeline_is_ready(self) -> bool:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.http_url}/readyz", timeout=5.0) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-
-    def _write_settings(self) -> None:
-        slapd, dovecot, moodle = self.slapd, self.dovecot, self.moodle
-        values = {
-            "data_dir": self.private / "data",
-            "targets": json.dumps(list(self.servers)),
-            "ldap_uri": slapd.ldap_uri,
-            "ldap_ca_file": slapd.ca_file,
-            "provisioner_dn": slapd.provisioner_dn,
-            "provisioner_password_file": slapd.provisioner_password_file,
-            "people_dn": slapd.people_dn,
-            "groups_dn": slapd.groups_dn,
-            "probe_dn": slapd.probe_dn,
-            "policy_dn": slapd.policy_dn,
-            "organisation_dn": slapd.base_dn,
-            "doveadm_url": dovecot.doveadm_url,
-            "dovecot_ca_file": dovecot.ca_file,
-            "doveadm_key_file": dovecot.api_key_file,
-            "lmtp_port": dovecot.ports.lmtp,
-            "probe_mail": slapd.probe_mail,
-            "cas_url": self.cas.url,
-            "cas_ca_file": self.cas.ca_file,
-            "probe_login": slapd.probe_uid,
-            "probe_password_file": slapd.probe_password_file,
-            "moodle_url": moodle.url,
-            "moodle_token_file": moodle.token_file,
-            "portal_url": self.pages.url,
-            "portal_port": self.pages.port,
-            "smtp_port": self.pages.mail.port,
-            "smtp_ca_file": self.pages.mail.ca_file,
-            "http_port": self._http_port,
-            "log": "" if self.kafka is None else self._kafka_settings(self.kafka),
-        }
-        text = _TEMPLATE.read_text(encoding="utf-8")
-        if self.timetable is not None:
-            text += _TIMETABLE
-            values |= {"timetable_url": self.timetable.url, "timetable_ca_file": self.timetable.ca_file}
-        self.settings_file.write_text(
-            re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"
-        )
-
-    def _kafka_settings(self, kafka: Kafka) -> str:
-        return (
-            f'[log]\nkind = "kafka"\nservers = ["{kafka.servers[0]}"]\nca_file = "{kafka.ca_file}"\n'
-            f'username = "sesame"\npassword_file = "{self.private / "kafka.password"}"\n'
-            "replication = 1\nmin_insync_replicas = 1\n"
-        )
 
 
 def _new_folder() -> Path:

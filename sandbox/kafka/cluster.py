@@ -123,6 +123,10 @@ class Kafka:
         """Let a frozen node go on."""
         self._nodes[number - 1].resume()
 
+    def node_runs(self, number: int) -> bool:
+        """Whether one node runs (it may still be paused)."""
+        return self._nodes[number - 1].running
+
     @property
     def pids(self) -> list[int]:
         """The process ids of the nodes that run."""

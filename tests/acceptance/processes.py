@@ -6,58 +6,23 @@ import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Sequence
-from http import HTTPStatus
 from pathlib import Path
 
 from sqlalchemy import func, select
 
+from pipeline.store import migrate
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import unresolved
 from pipeline.store.tables import accounts, propagation
-from sandbox.demo.machine import sesame_program
-from sandbox.demo.program import DONE, PARTLY, Sesame, environment
+from pipeline.vault import new_key
+from sandbox.demo.credentials import write_private
+from sandbox.demo.pipeline import SesameProcess
+from sandbox.demo.program import DONE, PARTLY, Sesame
 from sandbox.moodle import MoodleStandIn
-from sandbox.process import ManagedProcess, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 REGISTRY, PROPAGATION, MOODLE = "registry", "propagation", "moodle"
-
-
-class ConsumerProcess(ManagedProcess):
-    """`sesame consume NAME…` or `sesame serve`, ready when its port says so."""
-
-    def __init__(self, site: ManySite, *arguments: str) -> None:
-        self.port = free_port()
-        self.arguments = arguments
-        super().__init__(
-            f"sesame {' '.join(arguments)}",
-            [sesame_program(), "--config", site.settings_file, *arguments],
-            log_file=site.folder / f"{'-'.join(arguments)}-{self.port}.log",
-            ready=self._is_ready,
-            env={**environment(), "SESAME_HTTP__PORT": str(self.port)},
-            cwd=site.folder,
-            start_timeout_s=60.0,
-            stop_timeout_s=30.0,
-        )
-
-    def get(self, path: str) -> str:
-        """What its port answers."""
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=5.0) as answer:
-            if answer.status != HTTPStatus.OK:
-                raise OSError(answer.status)
-            return str(answer.read().decode())
-
-    def log_lines(self) -> list[dict[str, object]]:
-        """Its log, read."""
-        lines = self.log_file.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-    def _is_ready(self) -> bool:
-        self.get("/readyz")
-        return True
 
 
 class ManySite:
@@ -76,7 +41,7 @@ class ManySite:
         self.moodle.start()
         self.sesame = Sesame(self.settings_file, cwd=folder)
         self.database = Database(store_url)
-        self._started: list[ConsumerProcess] = []
+        self._started: list[SesameProcess] = []
         secret = folder / "store-url"
         secret.touch(mode=0o600)
         secret.write_text(store_url, encoding="utf-8")
@@ -101,28 +66,39 @@ class ManySite:
             'log_format = "json"',
         )
         self.settings_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self.sesame.run("migrate")
-        self.sesame.run("vault", "init")
+        # What `sesame migrate` and `sesame vault init` do, without the time that two commands take.
+        migrate.upgrade(self.database)
+        (folder / "data").mkdir(mode=0o700, exist_ok=True)
+        write_private(folder / "data" / "vault.key", new_key())
 
-    def start(self, *arguments: str) -> ConsumerProcess:
+    def start(self, *arguments: str) -> SesameProcess:
         """Start `sesame` with these arguments, and return once it is ready."""
-        process = ConsumerProcess(self, *arguments)
+        process = SesameProcess(self.settings_file, *arguments)
         self._started.append(process)
         process.start()
         return process
 
-    def enrol(self, students: int, *, seed: int = 1) -> None:
-        """Import a registrar's file of so many students."""
+    def registrar_file(self, students: int, *, seed: int = 1) -> Path:
+        """A registrar's file of so many students."""
         file = self.folder / f"registrar-{seed}.csv"
         generate = [sys.executable, "-m", "examples.generate", "--students", str(students)]
         subprocess.run(
             [*generate, "--seed", str(seed), "--out", str(file)], cwd=ROOT, env=os.environ, check=True
         )
-        self.sesame.run("import", file, allowed=(DONE, PARTLY))
+        return file
+
+    def enrol(self, students: int, *, seed: int = 1) -> None:
+        """Import a registrar's file of so many students."""
+        self.sesame.run("import", self.registrar_file(students, seed=seed), allowed=(DONE, PARTLY))
 
     def activate(self) -> None:
         """Ask for everybody's account."""
         self.sesame.run("activate", "--all", "--yes")
+
+    def numbers(self) -> list[str]:
+        """The student numbers of those who have an account."""
+        with self.database.read() as connection:
+            return list(connection.execute(select(accounts.c.student_number)).scalars())
 
     def accounts(self) -> int:
         """How many have an account. Read from the store: a command each time would be the greater load."""
@@ -150,14 +126,14 @@ class ManySite:
         self.database.close()
 
 
-def kafka_settings(servers: Sequence[str], partitions: int) -> tuple[str, ...]:
-    """The lines of `[log]` for these Kafka servers."""
+def kafka_settings(servers: Sequence[str], partitions: int, *, replication: int = 1) -> tuple[str, ...]:
+    """The lines of `[log]` for these Kafka servers; of so many replicas, all but one must be in sync."""
     return (
         'kind = "kafka"',
         'security = "PLAINTEXT"',
         f"servers = {json.dumps(list(servers))}",
         f"partitions = {partitions}",
-        "replication = 1",
-        "min_insync_replicas = 1",
+        f"replication = {replication}",
+        f"min_insync_replicas = {max(1, replication - 1)}",
         "session_timeout_s = 6",
     )

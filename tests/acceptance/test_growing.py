@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
-from pipeline.eventlog.port import TopicPartition
 from sandbox.kafka import Kafka
 from sandbox.process import wait_until
 from schemas import catalogue
-from schemas.envelope import from_record
-from schemas.events import Outcome
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
+from tests.acceptance.reading import outcomes, versions_went_back
 from tests.conftest import require_service
 
 pytestmark = [
@@ -71,36 +69,3 @@ def test_workers_that_join_are_killed_and_go_in_a_burst_lose_and_reorder_nothing
     assert site.dead_letters() == 0
     assert third.end(signal.SIGTERM, 30.0) == 0
     assert versions_went_back(outcomes(log)) == []
-
-
-def outcomes(log: KafkaEventLog) -> list[Outcome]:
-    """Every outcome, in the order of each student's."""
-    topics = catalogue.both_lanes(catalogue.OUTCOMES)
-    ends = {tp: end for topic in topics for tp, end in log.end_offsets(topic).items()}
-    found: list[Outcome] = []
-    with closing(log.consumer("look", topics, member="look")) as consumer:
-        seen: dict[TopicPartition, int] = dict.fromkeys(ends, 0)
-
-        def read_to_the_end() -> bool:
-            for record in consumer.poll(500, 0.5):
-                seen[record.tp] = record.offset + 1
-                event = from_record(record.key, record.headers, record.value).event
-                assert isinstance(event, Outcome)
-                found.append(event)
-            return all(seen[tp] >= end for tp, end in ends.items())
-
-        wait_until(read_to_the_end, "the outcomes to be read", 60.0)
-    return found
-
-
-def versions_went_back(found: list[Outcome]) -> list[tuple[str, int, int]]:
-    """Where a later lease announced an older version: (student number, version before, version after)."""
-    newest: dict[str, int] = {}
-    back = []
-    for event in sorted(found, key=lambda event: (event.lease_epoch, event.sequence)):
-        before = newest.get(event.student_number, 0)
-        if event.version < before:
-            back.append((event.student_number, before, event.version))
-        newest[event.student_number] = event.version
-    assert len(newest) > 0
-    return back

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sandbox.demo.pipeline import SesameProcess
 from sandbox.process import wait_until
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ConsumerProcess, ManySite
+from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -21,7 +22,7 @@ pytestmark = [
 STUDENTS = 30
 
 
-def shown(process: ConsumerProcess, name: str, **labels: str) -> list[float]:
+def shown(process: SesameProcess, name: str, **labels: str) -> list[float]:
     """What a process's `/metrics` says."""
     return [
         sample.value
@@ -31,7 +32,7 @@ def shown(process: ConsumerProcess, name: str, **labels: str) -> list[float]:
     ]
 
 
-def backlog(process: ConsumerProcess) -> float:
+def backlog(process: SesameProcess) -> float:
     """What the Moodle consumer has not settled."""
     return sum(shown(process, "sesame_lag_records", consumer=MOODLE))
 

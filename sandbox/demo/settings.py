@@ -1,0 +1,81 @@
+"""The settings of a world, written from their template with the addresses of what runs there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sandbox.demo.world import World
+    from sandbox.kafka import Kafka
+    from sandbox.postgres import Postgres
+
+KAFKA_PASSWORD, STORE_URL = "kafka.password", "store.url"
+"""Files beside the settings."""
+
+_TEMPLATE = Path(__file__).with_name("settings.toml")
+_TIMETABLE = """
+[timetable]
+calendar_url = "@timetable_url@/ical/{login}.ics"
+probe_url = "@timetable_url@/ical/salle-a101.ics"
+ca_file = "@timetable_ca_file@"
+timeout_s = 5.0
+"""
+
+
+def write(world: World) -> None:
+    """Write the settings file of a world whose targets run."""
+    slapd, dovecot, moodle = world.slapd, world.dovecot, world.moodle
+    values = {
+        "data_dir": world.private / "data",
+        "targets": json.dumps(list(world.servers)),
+        "ldap_uri": slapd.ldap_uri,
+        "ldap_ca_file": slapd.ca_file,
+        "provisioner_dn": slapd.provisioner_dn,
+        "provisioner_password_file": slapd.provisioner_password_file,
+        "people_dn": slapd.people_dn,
+        "groups_dn": slapd.groups_dn,
+        "probe_dn": slapd.probe_dn,
+        "policy_dn": slapd.policy_dn,
+        "organisation_dn": slapd.base_dn,
+        "doveadm_url": dovecot.doveadm_url,
+        "dovecot_ca_file": dovecot.ca_file,
+        "doveadm_key_file": dovecot.api_key_file,
+        "lmtp_port": dovecot.ports.lmtp,
+        "probe_mail": slapd.probe_mail,
+        "cas_url": world.cas.url,
+        "cas_ca_file": world.cas.ca_file,
+        "probe_login": slapd.probe_uid,
+        "probe_password_file": slapd.probe_password_file,
+        "moodle_url": moodle.url,
+        "moodle_token_file": moodle.token_file,
+        "portal_url": world.pages.url,
+        "portal_port": world.pages.port,
+        "smtp_port": world.pages.mail.port,
+        "smtp_ca_file": world.pages.mail.ca_file,
+        "http_port": world.http_port,
+        "log": "" if world.kafka is None else _log(world, world.kafka),
+        "store": "" if world.postgres is None else _store(world, world.postgres),
+    }
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    if world.timetable is not None:
+        text += _TIMETABLE
+        values |= {"timetable_url": world.timetable.url, "timetable_ca_file": world.timetable.ca_file}
+    world.settings_file.write_text(
+        re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"
+    )
+
+
+def _log(world: World, kafka: Kafka) -> str:
+    brokers = len(kafka.servers)
+    return (
+        f'[log]\nkind = "kafka"\nservers = {json.dumps(kafka.servers)}\nca_file = "{kafka.ca_file}"\n'
+        f'username = "sesame"\npassword_file = "{world.private / KAFKA_PASSWORD}"\n'
+        f"replication = {brokers}\nmin_insync_replicas = {max(1, brokers - 1)}\nsession_timeout_s = 6\n"
+    )
+
+
+def _store(world: World, postgres: Postgres) -> str:
+    return f'[store]\nurl_file = "{world.private / STORE_URL}"\nca_file = "{postgres.ca_file}"\n'

@@ -1,0 +1,90 @@
+"""The disk is full under `sesame run`: each says so with what to do, nothing is lost, and room is enough."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from sandbox.demo.program import Answer
+from sandbox.postgres import Postgres
+from sandbox.process import wait_until
+from tests.acceptance.processes import ManySite
+from tests.conftest import require_service
+
+pytestmark = pytest.mark.timeout(300)
+
+STUDENTS = 12
+DEPENDENCY_DOWN = 4
+_CHUNK = b"x" * 65_536
+
+
+@pytest.fixture(params=["embedded", "postgresql"])
+def disk(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A small disk of its own, on which servers without privileges may have folders."""
+    size = {"embedded": "8m", "postgresql": "96m"}[request.param]
+    folder = Path(tempfile.mkdtemp(prefix="disk-"))
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        folder.rmdir()
+        pytest.skip("needs the right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+    folder.rmdir()
+
+
+@pytest.fixture
+def site(disk: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ManySite]:
+    """A site whose store is on the small disk: with its log in SQLite, or in PostgreSQL."""
+    if request.node.callspec.params["disk"] == "embedded":
+        (tmp_path / "data").symlink_to(disk)
+        with closing(ManySite(tmp_path, f"sqlite:///{disk / 'sesame.db'}")) as site:
+            yield site
+        return
+    with (
+        require_service(lambda: Postgres(disk / "pg", settings={"min_wal_size": "32MB"})) as server,
+        closing(ManySite(tmp_path, server.url())) as site,
+    ):
+        yield site
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room: a file as large as can be."""
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(_CHUNK)
+    assert shutil.disk_usage(disk).free == 0
+    return ballast
+
+
+def test_a_full_disk_refuses_clearly_loses_nothing_and_work_goes_on_when_there_is_room(
+    site: ManySite, disk: Path
+) -> None:
+    run = site.start("run")
+    file = site.registrar_file(STUDENTS)
+    ballast = fill(disk)
+    assert_says_what_to_do(site.sesame.run("import", file, allowed=(DEPENDENCY_DOWN,)))
+    os.truncate(ballast, 0)
+    site.enrol(STUDENTS)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
+
+    ballast = fill(disk)
+    assert_says_what_to_do(site.sesame.run("activate", "--all", "--yes", allowed=(DEPENDENCY_DOWN,)))
+    os.truncate(ballast, 0)
+    site.activate()
+    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 120.0)
+    assert site.dead_letters() == 0
+    assert run.running
+
+
+def assert_says_what_to_do(refused: Answer) -> None:
+    assert "is full" in refused.err or "No space left on device" in refused.err, refused.err
+    assert "Make room" in refused.err or "free some space" in refused.err, refused.err
+    assert "Traceback" not in refused.err
