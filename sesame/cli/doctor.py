@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 from rich.text import Text
 
-from sesame.checks import Check, Finding, State, checks_for, examine
+from sesame.checks import checks_for
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
+from sesame.findings import Check, Finding, State, examine
 
 _COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red bold"}
 

@@ -18,7 +18,8 @@ from schemas.account import Account, Hold
 from sesame.cas import CasLogins, LoginFailure, LoginProbe, ProbeOutcome, TicketRefused
 from sesame.cas.client import CasClient
 from sesame.cas.port import ServiceRefused
-from sesame.checks import Finding, State, checks_for, examine
+from sesame.checks import checks_for
+from sesame.findings import Finding, State, examine
 from sesame.settings import CasSettings, Settings
 from tests.integration.cas_kit import Browser, Site, site, ticket_of
 from tests.integration.directory_kit import Consumer, account, fresh_number

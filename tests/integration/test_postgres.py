@@ -19,7 +19,8 @@ from pipeline.store.tables import timers
 from sandbox.postgres import Postgres
 from sandbox.process import wait_until
 from sandbox.tls import ThrowawayCA
-from sesame.checks import State, checks_for, examine
+from sesame.checks import checks_for
+from sesame.findings import State, examine
 from sesame.settings import Settings, StoreSettings
 from tests import stores
 from tests.conftest import require_service

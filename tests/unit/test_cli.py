@@ -18,12 +18,13 @@ from click.testing import CliRunner, Result
 
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
 from pipeline.eventlog.port import LogUnavailable
-from sesame.checks import Check, Finding, State, checks_for, examine, fail, ok, warn
+from sesame.checks import checks_for
 from sesame.cli import doctor as doctor_command
 from sesame.cli import main
 from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.group import LazyGroup, RootGroup
 from sesame.cli.page import walk
+from sesame.findings import Check, Finding, State, examine, fail, ok, warn
 from sesame.settings import SettingsError, load
 
 ROOT = Path(__file__).parents[2]
