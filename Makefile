@@ -35,7 +35,7 @@ KILLS ?= 200
 
 BIN := $(VENV)/bin
 
-.PHONY: help setup python servers machine demo stop test bench soak faults check lint types layers schemas docs format pages lock mutation clean
+.PHONY: help setup python servers machine demo stop test bench soak faults check lint types layers schemas docs format pages pictures lock mutation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -112,6 +112,10 @@ format: python ## Rewrite the code as the formatter wants it
 pages: python ## Write the generated schemas and reference pages
 	@"$(BIN)/python" -m schemas.generate
 	@"$(BIN)/python" -m sesame.pages
+
+pictures: python # take the documents' pictures of the students' pages anew; needs Chromium
+	@scripts/setup-debian browser
+	@"$(BIN)/python" scripts/pictures.py
 
 lock: ## Resolve requirements.lock anew
 	@scripts/lock

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Take the pictures of the students' pages that the documents show: `make pictures`.
+
+The real pages in a real Chromium, at the width of a telephone. What would differ from one run to the next is
+held still: the student, the time, a case's code. So a picture changes when its page does.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+from playwright.sync_api import Page
+
+from schemas.account import Pedagogical
+from schemas.events import ActivationRequested
+from tests.integration.portal_browser import chromium, page_of
+from tests.integration.portal_kit import GOOD, Portal, put, running
+from tests.unit.registry_kit import enrolled
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
+TELEPHONE = {"width": 420, "height": 800}
+FRESH, WAITING, READY = "22700001", "22700002", "22700003"
+MAIL = "lea.durand@courriel.example"
+CODE = "QE8RPXE6DM"
+COHORTS = (
+    {"key": "{step}-{year}", "name": "{step_label} {year}"},
+    {"key": "{step}-{year}-cours", "name": "{step_label} {year}, cours", "requires": "pedagogical"},
+)
+REGISTRY = {"mail_domain": "etu.univ-exemple.fr", "cohorts": COHORTS}
+
+
+def main() -> None:
+    """Take them all."""
+    with (
+        TemporaryDirectory() as folder,
+        Portal(Path(folder), registry_settings=REGISTRY) as portal,
+        patch("sesame.web.account.utc_now", portal.desk_time),
+        patch("sesame.support.codes.new_code", lambda: CODE),
+        chromium() as browser,
+        page_of(browser, portal.url, viewport=TELEPHONE) as page,
+    ):
+        activate(portal, page)
+        look_at_the_account(portal, page)
+
+
+def activate(portal: Portal, page: Page) -> None:
+    """Number and address, a wrong code, the password with its meter."""
+    enrol(portal, FRESH)
+    page.goto(portal.url)
+    take(page, "start")
+    page.fill("#numero", FRESH)
+    page.fill("#courriel", MAIL)
+    send(page, "/demande")
+    code = portal.message(FRESH).code
+    page.fill("#code", f"{(int(code.replace(' ', '')) + 1) % 10**6:06d}")
+    send(page, "/code")
+    page.fill("#code", "")
+    take(page, "code")
+    page.fill("#code", code)
+    send(page, "/code")
+    page.fill("#mot_de_passe", GOOD)
+    page.wait_for_selector(".meter-words")
+    take(page, "password")
+
+
+def look_at_the_account(portal: Portal, page: Page) -> None:
+    """Causes beside their services, a case, and all green."""
+    enrol(portal, WAITING, pedagogical=Pedagogical.PENDING)
+    running(portal, directory="running", mailbox="open", moodle="running")
+    put(portal, WAITING, "directory", "provisioned", None)
+    pending = '["Licence 1 Informatique 2026, cours"]'
+    put(portal, WAITING, "moodle", "waiting", "pedagogical_enrolment_pending", pending)
+    enter(portal, page, WAITING)
+    take(page, "causes")
+    page.goto(f"{portal.url}/compte/aide")
+    page.fill("#dit", "Moodle dit : vous n'êtes inscrit à aucun cours.")
+    send(page, "/compte/aide")
+    take(page, "case")
+    enrol(portal, READY)
+    running(portal, directory="running", mailbox="running", moodle="running")
+    for target in ("directory", "mailbox", "moodle"):
+        put(portal, READY, target, "provisioned", None)
+    enter(portal, page, READY)
+    take(page, "green")
+
+
+def enrol(portal: Portal, number: str, pedagogical: Pedagogical = Pedagogical.VALIDATED) -> None:
+    """The registrar's fact about a student, who has activated, but for the first one."""
+    fact = enrolled(number, 1, birth_name="Durand", personal_mail=MAIL, pedagogical=pedagogical)
+    portal.apply(fact.model_copy(update={"birth_date": date(2008, 1, int(number[-1]))}))
+    if number != FRESH:
+        portal.apply(ActivationRequested(student_number=number, credential_ref=None))
+
+
+def enter(portal: Portal, page: Page, number: str) -> None:
+    """Come to a student's page, by a link of the support desk."""
+    page.goto(portal.desk.access_link(number))
+    send(page, "/acces")
+
+
+def send(page: Page, action: str) -> None:
+    """Send a form."""
+    with page.expect_navigation():
+        page.click(f"form[action='{action}'] button[type=submit]")
+
+
+def take(page: Page, name: str) -> None:
+    """One picture, of the whole page."""
+    page.screenshot(path=FOLDER / f"portal-{name}.png", full_page=True, animations="disabled", caret="hide")
+    print(f"portal-{name}.png", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
