@@ -5,15 +5,29 @@ Of both only keyed digests are kept. What the message has to say is sealed until
 A request that matches nobody makes a row too, a **decoy** without a student: it costs the same time, counts
 the same attempts, and no message leaves. So nothing tells who is known here.
 
-The notice that a password was changed waits here too, to be sent as the others are: it has no digest, so
-that it proves nothing.
+Notices (a password was changed, mail is sent on) wait here too, to be sent as the others are: they have no
+digest, so that they prove nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, Connection, Float, Integer, LargeBinary, String, Table, delete, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    and_,
+    delete,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.store.tables import metadata
 
@@ -21,9 +35,10 @@ mail_proofs = Table(
     "mail_proofs",
     metadata,
     Column("id", String(32), primary_key=True),  # random; not secret
-    Column("purpose", String(16), nullable=False),  # password | redirect | changed
+    Column("purpose", String(16), nullable=False),  # password | redirect; notices: changed | redirected
     Column("student_number", String(32), index=True),  # None: a decoy
     Column("pair", String(64), nullable=False),  # keyed digest of who was asked for, and at which address
+    Column("asked_by", String(64), index=True),  # keyed digest of the browser; None: nobody's
     Column("language", String(8), nullable=False),
     Column("link_digest", String(64), nullable=False),
     Column("code_digest", String(64), nullable=False),
@@ -57,6 +72,7 @@ class MailProof:
     code_digest: str
     created_at: float
     expires_at: float
+    asked_by: str | None = None
     value: bytes | None = None
     letter: bytes | None = None
     attempts: int = 0
@@ -84,19 +100,42 @@ def find(connection: Connection, proof_id: str) -> MailProof | None:
     return None if row is None else MailProof(**row)
 
 
-def count_attempt(connection: Connection, proof_id: str, *, attempts_max: int) -> bool:
-    """Count an attempt at the code, before it is looked at; False if none was left or it is of no use."""
+def of_request(connection: Connection, asked: Sequence[str], *, asked_by: str, limit: int) -> list[MailProof]:
+    """The newest proofs of one request: those whose ids a browser keeps, and those that it has asked for on
+    behalf of the same student and address, whose ids it may never have been told."""
+    pair = select(p.c.pair).where(p.c.id == (asked[-1] if asked else "")).scalar_subquery()
+    rows = connection.execute(
+        select(p)
+        .where(or_(p.c.id.in_(asked), and_(p.c.asked_by == asked_by, p.c.pair == pair)))
+        .order_by(p.c.created_at.desc(), p.c.id)
+        .limit(limit)
+    ).mappings()
+    return [MailProof(**row) for row in rows]
+
+
+def count_attempt(
+    connection: Connection, proof_id: str, *, attempts_max: int, repeats_max: int, proved_after: float
+) -> bool:
+    """Count an attempt at the code, before it is looked at.
+
+    Args:
+        repeats_max: how many more there may be once the code was typed, of which the answer was lost.
+        proved_after: when that may have been at the earliest.
+
+    Returns:
+        False if none was left or it is of no use.
+    """
+    first = and_(p.c.proved_at.is_(None), p.c.attempts < attempts_max)
+    repeated = and_(p.c.proved_at > proved_after, p.c.attempts < attempts_max + repeats_max)
     done = connection.execute(
-        update(p)
-        .where(p.c.id == proof_id, p.c.attempts < attempts_max, p.c.proved_at.is_(None))
-        .values(attempts=p.c.attempts + 1)
+        update(p).where(p.c.id == proof_id, or_(first, repeated)).values(attempts=p.c.attempts + 1)
     )
     return bool(done.rowcount)
 
 
 def prove(connection: Connection, proof_id: str, now: float) -> None:
-    """The code was typed."""
-    connection.execute(update(p).where(p.c.id == proof_id).values(proved_at=now))
+    """The code was typed; the first time counts."""
+    connection.execute(update(p).where(p.c.id == proof_id, p.c.proved_at.is_(None)).values(proved_at=now))
 
 
 def use(connection: Connection, proof_id: str, now: float, *, by: str) -> bool:

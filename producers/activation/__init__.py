@@ -1,12 +1,14 @@
 """Activation: students ask for their accounts.
 
 By command: `activate`; `read_students` and `read_passwords` read what an operator hands over. By the
-students' pages: `Proofs` shows by mail who somebody is, `Choices` takes what they settle, `Postman` sends
-the messages.
+students' pages: by `Asking` for a message and by `Proofs` somebody shows who they are, `Choices` takes what
+they settle, `Postman` sends the messages.
 """
 
 from producers.activation.activating import ActivationReport, activate
+from producers.activation.asking import Asking
 from producers.activation.choosing import Choices
+from producers.activation.digests import Digests
 from producers.activation.files import (
     PasswordFileExposed,
     PasswordFileUnusable,
@@ -24,7 +26,9 @@ from producers.activation.smtp import Smtp
 
 __all__ = [
     "ActivationReport",
+    "Asking",
     "Choices",
+    "Digests",
     "HashingSettings",
     "Letters",
     "PasswordFileExposed",

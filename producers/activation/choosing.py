@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,18 +25,13 @@ from pipeline.vault import Vault
 from producers.activation.activating import NAME
 from producers.activation.activating import PASSWORD as SEALED_PASSWORD
 from producers.activation.hashing import Hasher
+from producers.activation.notices import CHANGED, REDIRECTED, Notices
 from producers.activation.policy import PasswordSettings, Personal, Verdict, judge
-from producers.activation.proofs import CHANGED, NO_DIGEST, PASSWORD, REDIRECT
+from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import ActivationRequested, CredentialChanged, Event, Preference, PreferenceChanged
-
-SECOND_CLICK_S = 120.0
-"""How long after a proof was used the same browser's second click is taken for the first one."""
-
-NOTICE_S = 86_400.0
-"""How long the mail server is tried with the notice that a password was changed."""
 
 Spoken = Literal["fr", "en"]
 
@@ -78,6 +71,7 @@ class Choices:
         self._policy = policy
         self._site_words = tuple(site_words)
         self._people = People(database)
+        self._notices = Notices(database, vault)
 
     def situation(self, student_number: str) -> Situation | None:
         """Where a student stands; None if there is no account under this number (yet)."""
@@ -122,7 +116,7 @@ class Choices:
         number = proof.student_number
         if number is None or proof.purpose != PASSWORD:
             return None
-        mark = hashlib.sha256(grant.encode()).hexdigest()
+        mark = _mark(grant)
         hashed = self._hasher.hash(password)
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -137,8 +131,18 @@ class Choices:
                 charters.accept(connection, self._database, number, charter, now)
         return Chosen(number, fresh=True)
 
-    def confirm_redirect(self, proof: MailProof) -> bool:
-        """The owner of the address has confirmed it; False if the proof does not stand any more."""
+    def chosen_just_now(self, proof_id: str, grant: str) -> str | None:
+        """Whose password this very grant has chosen a moment ago: its browser may have missed the answer."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            again = self._second_click(connection, proof_id, _mark(grant), now)
+        return None if again is None else again.student_number
+
+    def confirm_redirect(self, proof: MailProof, *, language: Spoken) -> bool:
+        """The owner of the address has confirmed it; False if the proof does not stand any more.
+
+        The student is told at the other addresses: it may be somebody else who reads that one.
+        """
         number, sealed = proof.student_number, proof.value
         if number is None or sealed is None or proof.purpose != REDIRECT:
             return False
@@ -149,6 +153,7 @@ class Choices:
                 return False
             ref = self._vault.seal(connection, number, Preference.MAIL_REDIRECT, address)
             self._prefer(connection, number, ref, now)
+            self._notices.tell(connection, REDIRECTED, number, language, now, address=address)
         return True
 
     def end_redirect(self, student_number: str) -> None:
@@ -173,7 +178,7 @@ class Choices:
         event: Event
         if self._activated(connection, number):
             event = CredentialChanged(student_number=number, credential_ref=ref)
-            self._tell_of_change(connection, number, language, now)
+            self._notices.tell(connection, CHANGED, number, language, now)
         else:
             event = ActivationRequested(student_number=number, credential_ref=ref, language=language)
         identity = event_id(event.type, NAME, number, ref, str(now))
@@ -183,31 +188,6 @@ class Choices:
         ):  # the outbox will not lose it: `sesame activate` skips them
             request = Request(number, identity, ref, now, confirmed_at=now)
             activation_requests.intend(connection, self._database, [request])
-
-    def _tell_of_change(self, connection: Connection, number: str, language: Spoken, now: float) -> None:
-        """Post a notice to every address of the student: whoever took over one of them does not read the
-        other (NIST SP 800-63B-4, 4.6). It carries nothing that proves who reads it."""
-        person, account = self._people.known(connection, number), self._people.account(connection, number)
-        addresses = {
-            person.personal_mail if person is not None else None,
-            account.mail if account is not None else None,
-        }
-        for address in sorted(filter(None, addresses)):
-            says = {"to": address, "number": number, "link": "", "code": "", "activated": True}
-            notice = MailProof(
-                id=secrets.token_urlsafe(12),
-                purpose=CHANGED,
-                student_number=number,
-                pair=NO_DIGEST,
-                language=language,
-                link_digest=NO_DIGEST,
-                code_digest=NO_DIGEST,
-                created_at=now,
-                expires_at=now + NOTICE_S,
-                letter=self._vault.wrap(json.dumps(says)),
-                send_at=now,
-            )
-            mail_proofs.add(connection, notice)
 
     def _prefer(self, connection: Connection, number: str, ref: str | None, now: float) -> None:
         event = PreferenceChanged(student_number=number, preference=Preference.MAIL_REDIRECT, value_ref=ref)
@@ -227,6 +207,11 @@ class Choices:
         if used is None or used.student_number is None or used.used_at is None:
             return None
         same = hmac.compare_digest(used.used_by or "", mark)
-        if not same or now - used.used_at > SECOND_CLICK_S:
+        if not same or now - used.used_at > REPEAT_S:
             return None
         return Chosen(used.student_number, fresh=False)
+
+
+def _mark(grant: str) -> str:
+    """What is kept of a grant that was used."""
+    return hashlib.sha256(grant.encode()).hexdigest()

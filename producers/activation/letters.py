@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from pipeline.errors import SesameError
 from producers.activation.proofs import PASSWORD
 
-LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/"}
+LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/", "redirected": "/"}
 _SUBJECTS: Final = {
     ("activation", "fr"): "Activez votre compte universitaire",
     ("activation", "en"): "Activate your university account",
@@ -31,6 +31,8 @@ _SUBJECTS: Final = {
     ("password", "en"): "Your university password",
     ("changed", "fr"): "Le mot de passe de votre compte universitaire a changé",
     ("changed", "en"): "The password of your university account was changed",
+    ("redirected", "fr"): "Votre messagerie universitaire est redirigée",
+    ("redirected", "en"): "Your university mail is being sent on",
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
@@ -62,7 +64,7 @@ class Letters:
     clock: Callable[[], datetime]
 
     def write(self, purpose: str, language: str, says: Mapping[str, Any]) -> EmailMessage:
-        """The message about a proof, or the notice of a changed password; `says` is what its letter holds.
+        """The message about a proof, or a notice; `says` is what its letter holds.
 
         Raises:
             AddressUnusable: the student's address cannot stand in a header.
@@ -75,6 +77,7 @@ class Letters:
             "link": link,
             "code": f"{says['code'][:3]} {says['code'][3:]}",
             "number": says["number"],
+            "address": says.get("address", ""),
             "hours": f"{self.lifetime_h:g}",
             "support": self.support,
             "institution": self.sender_name,

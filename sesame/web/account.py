@@ -66,7 +66,7 @@ def take_redirect(visit: Visiting, form: Posted) -> Response:
         fault = "own"
     elif form.get("accord") != "oui":
         fault = "consent"
-    elif not visit.desk.proofs.ask_redirect(number, address, visit.language):
+    elif not visit.desk.asking.ask_redirect(number, address, visit.language):
         fault = "often"
     if fault is not None:
         page = account_page(visit, number, fault=fault, address=address)
@@ -87,7 +87,7 @@ def show_redirect(visit: Visiting, link: str) -> Response:
     followed = visit.desk.proofs.follow(link, REDIRECT)
     status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
     number = followed.proof.student_number if followed.proof is not None else None
-    return visit.page("redirect.html", status, state=followed.state.value, link=link, number=number)
+    return _redirect_page(visit, followed.state.value, status=status, link=link, number=number)
 
 
 @router.post("/redirection")
@@ -96,16 +96,25 @@ def confirm_redirect(visit: Visiting, form: Posted) -> Response:
     link = form.get("lien", "")
     followed = visit.desk.proofs.follow(link, REDIRECT)
     good = followed.state is LinkState.GOOD and followed.proof is not None
-    if followed.proof is None or not good or not visit.desk.choices.confirm_redirect(followed.proof):
+    choices = visit.desk.choices
+    if followed.proof is None or not good:
         return show_redirect(visit, link)
-    return visit.page("redirect.html", state="done", link="", number=followed.proof.student_number)
+    if not choices.confirm_redirect(followed.proof, language=visit.language):
+        return show_redirect(visit, link)
+    return _redirect_page(visit, "done", link=link, number=followed.proof.student_number)
+
+
+def _redirect_page(visit: Visit, state: str, *, link: str, number: str | None, status: int = 200) -> Response:
+    path = f"/redirection/{link}"
+    return visit.page("redirect.html", status, state=state, link=link, number=number, path=path)
 
 
 @router.get("/acces/{signed}")
 def show_access(visit: Visiting, signed: str) -> Response:
     """A link that the support desk gave."""
     number = visit.desk.signing.read(signing.ACCESS, signed, age_s_max=ACCESS_S_MAX)
-    return visit.page("access.html", 200 if number else 410, link=signed, number=number)
+    path = f"/acces/{signed}"
+    return visit.page("access.html", 200 if number else 410, link=signed, number=number, path=path)
 
 
 @router.post("/acces")

@@ -11,7 +11,7 @@ from pipeline.store import mail_proofs, throttles, web_sessions
 from pipeline.store.database import Database
 from pipeline.store.throttles import Rate
 from pipeline.vault import Vault, derive_keys
-from producers.activation import Choices, Letters, Postman, Proofs, Smtp
+from producers.activation import Asking, Choices, Digests, Letters, Postman, Proofs, Smtp
 from producers.activation.hashing import Hasher
 from sesame.cas import CasLogins, LoginServer
 from sesame.settings import Settings
@@ -23,6 +23,9 @@ from sesame.web.signing import ACCESS, Signing
 
 KEPT_S = 30 * 86_400.0
 """How long proofs and sessions are kept after they expired: so long an old link explains itself."""
+
+OWN = Rate(5, 30.0)
+"""What a request may send although its address has sent too much."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,9 @@ class Desk:
             on_sent=self.counted.letter,
             on_trouble=self.counted.trouble,
         )
-        self.proofs = Proofs(
-            self.database, self.vault, derive_keys(self.keys, "proofs"), self.settings.proofs
-        )
+        digests = Digests.of(derive_keys(self.keys, "proofs"))
+        self.asking = Asking(self.database, self.vault, digests, self.settings.proofs)
+        self.proofs = Proofs(self.database, digests, self.settings.proofs)
         self.choices = Choices(
             self.database,
             self.vault,
@@ -107,12 +110,18 @@ class Desk:
 
     # --- slow-downs ---
 
-    def slow_down(self, address: Ip) -> float:
-        """Count a form that this address sends; the seconds that it must wait, or 0.0."""
+    def slow_down(self, address: Ip, own: str | None = None) -> float:
+        """Count a form that this address sends; the seconds that it must wait, or 0.0.
+
+        Args:
+            own: what the form has of its own to be counted by where others have used up what the address may
+                send: behind one address stand a lecture hall, or all customers of a telephone company.
+        """
         portal = self.settings.portal
         factor = portal.shared_factor if is_in(address, self._shared) else 1
         rate = Rate(portal.address_burst * factor, portal.address_every_s / factor)
-        return self.take(f"address:{counted_as(address)}", rate)
+        wait_s = self.take(f"address:{counted_as(address)}", rate)
+        return self.take(own, OWN) if wait_s and own is not None else wait_s
 
     def take(self, name: str, rate: Rate) -> float:
         """Ask for one more of what is limited; the seconds until it may be done, or 0.0."""

@@ -5,14 +5,18 @@ Sources: OWASP's cheat sheets (HTTP Headers, CSRF, Session Management); Fetch Me
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_BYTES_MAX: Final = 16_384
+BODY_S_MAX: Final = 20.0
+"""How long a form may take to arrive: a poor telephone needs a second or two for one."""
+
 HSTS: Final = "max-age=31536000"
 CONTENT_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -41,6 +45,7 @@ class Guard:
         secure: whether students come by HTTPS: the header of RFC 6797 is sent.
         forms_to: other sites that our forms may end at: the CAS server, when somebody logs out.
         unguarded_posts: paths to which other servers post, which say themselves whom they believe.
+        body_s_max: how long a request's body may take to arrive.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class Guard:
         secure: bool,
         forms_to: Iterable[str] = (),
         unguarded_posts: Iterable[str] = (),
+        body_s_max: float = BODY_S_MAX,
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -63,6 +69,7 @@ class Guard:
         if secure:
             self._headers["Strict-Transport-Security"] = HSTS
         self._unguarded = frozenset(unguarded_posts)
+        self._body_s_max = body_s_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """An ASGI application."""
@@ -80,9 +87,38 @@ class Guard:
             await send(message)
 
         refused = self._refusal(scope, headers)
+        if refused is None and scope["method"] not in _SAFE:
+            body = await self._body(receive)
+            if body is None:
+                return
+            if isinstance(body, Response):
+                refused = body
+            else:
+                receive = _whole(body, receive)
         await (refused or self._app)(scope, receive, send_guarded)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
+    async def _body(self, receive: Receive) -> bytes | Response | None:
+        """All of what is sent, so that nobody holds a place for long by sending it byte by byte.
+
+        Returns:
+            A `Response` that refuses it; None: the browser has gone before its end, and half a form is none.
+        """
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._body_s_max):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > BODY_BYTES_MAX:
+                        return _closing("too large\n", 413)
+                    if not message.get("more_body", False):
+                        return bytes(body)
+        except TimeoutError:
+            return _closing("this took too long to arrive\n", 408)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path = scope["path"]
         if path not in _OPEN_PATHS and headers.get("host", "").lower() not in self._hosts:
             return PlainTextResponse("this site is not served here\n", 421)
@@ -96,7 +132,7 @@ class Guard:
             return PlainTextResponse("not a form\n", 415)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
-            return PlainTextResponse("too large\n", 413)
+            return _closing("too large\n", 413)
         return None
 
     def _from_our_pages(self, headers: Headers) -> bool:
@@ -104,3 +140,18 @@ class Guard:
         if origin is not None and origin.lower() != self._origin:
             return False
         return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+
+
+def _closing(text: str, status: int) -> Response:
+    """An answer after which nothing more is read."""
+    return PlainTextResponse(text, status, headers={"Connection": "close"})
+
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """What the pages receive: the body at once, then what comes after it."""
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_whole() -> Message:
+        return parts.pop() if parts else await receive()
+
+    return receive_whole

@@ -22,7 +22,10 @@ METER = Rate(60, 0.5)
 
 @router.get("/mot-de-passe")
 def show_password(visit: Visiting) -> Response:
-    """The form."""
+    """The form; or, if it was sent a moment ago and its answer was lost, what it led to."""
+    number = visit.desk.choices.chosen_just_now(*_granted(visit))
+    if number is not None:
+        return _enter(visit, number)
     _, _, situation = _standing(visit)
     return visit.page("password.html", **_page(situation, faults={}))
 
@@ -54,9 +57,7 @@ def take_password(visit: Visiting, form: Posted) -> Response:
     visit.desk.counted.password(
         "again" if not chosen.fresh else "changed" if situation.activated else "activated"
     )
-    session_id = visit.desk.open_session(chosen.student_number, "mail")
-    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
-    return visit.to("/compte")
+    return _enter(visit, chosen.student_number)
 
 
 @router.post("/mot-de-passe/force")
@@ -77,15 +78,20 @@ def open_account(visit: Visiting) -> Response:
     _, _, situation = _standing(visit)
     if not situation.activated:
         return visit.to("/mot-de-passe")
-    session_id = visit.desk.open_session(situation.student_number, "mail")
-    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
-    return visit.to("/compte")
+    return _enter(visit, situation.student_number)
 
 
 @router.get("/charte")
 def show_charter(visit: Visiting) -> Response:
     """The charter, by itself."""
     return visit.page("charter.html")
+
+
+def _enter(visit: Visit, number: str) -> Response:
+    """Open a session, and go to the account's page."""
+    session_id = visit.desk.open_session(number, "mail")
+    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
+    return visit.to("/compte")
 
 
 def _granted(visit: Visit) -> tuple[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import Any
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Depends, Response
 
 from producers.activation import is_student_number
-from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
+from producers.activation.proofs import CODE_DIGITS, MESSAGES_OF_A_REQUEST, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
 from sesame.web import signing
 from sesame.web.visit import (
@@ -26,13 +26,23 @@ from sesame.web.visit import (
 
 router = APIRouter()
 
-MESSAGES_OF_A_REQUEST = 3
-"""How many of a request's messages the typed code may be of: the one before may arrive last."""
-
 _OUR_PATH = re.compile(
     r"/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)?"
 )  # no empty part, and none of dots alone
 _ADDRESS_LIKE = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a browser keeps of what it has asked for.
+
+    Attributes:
+        proof_ids: of its messages, the newest last.
+        to: the address as it was typed, so that its writer can find the slip; "" where a link was renewed.
+    """
+
+    proof_ids: tuple[str, ...] = ()
+    to: str = ""
 
 
 @router.get("/")
@@ -54,8 +64,9 @@ def take_request(visit: Visiting, form: Posted) -> Response:
         faults["courriel"] = "form"
     if faults:
         return visit.page("start.html", 422, given=given, faults=faults)
-    proof_id = visit.desk.proofs.ask(given["numero"], given["courriel"], visit.language)
-    _keep_request(visit, [proof_id])
+    asking, browser = visit.desk.asking, visit.browser
+    proof_id = asking.ask(given["numero"], given["courriel"], visit.language, browser=browser)
+    _keep_request(visit, Request((proof_id,), given["courriel"]))
     return visit.to("/code")
 
 
@@ -63,25 +74,26 @@ def take_request(visit: Visiting, form: Posted) -> Response:
 def show_code(visit: Visiting) -> Response:
     """The page that asks for the code."""
     asked = _request(visit)
-    if not asked:
-        return visit.to("/")
-    return visit.page("code.html", **_code_page(visit, asked))
+    if not asked.proof_ids:
+        return _after_the_code(visit)
+    again = visit.request.query_params.get("renvoye") == "1"
+    return visit.page("code.html", left=0, fault=None, again=again, to=asked.to)
 
 
 @router.post("/code")
 def take_code(visit: Visiting, form: Posted) -> Response:
     """The code: right, wrong, or of no use any more."""
-    visit.slow_down()
     asked = _request(visit)
-    if not asked:
-        return visit.to("/")
+    if not asked.proof_ids:
+        return _after_the_code(visit)
+    visit.slow_down(own=f"code:{asked.proof_ids[-1]}")
     code = "".join(form.get("code", "").split())
     if not (code.isascii() and code.isdecimal() and len(code) == CODE_DIGITS):
-        return visit.page("code.html", 422, **_code_page(visit, asked, fault="form"))
-    typed = visit.desk.proofs.type_code(asked, code)
+        return visit.page("code.html", 422, left=0, fault="form", again=False, to=asked.to)
+    typed = visit.desk.proofs.type_code(asked.proof_ids, code, browser=visit.browser)
     if typed.proof is None:
         visit.desk.counted.refused("code")
-        return visit.page("code.html", 422, **_code_page(visit, asked, fault="wrong"))
+        return visit.page("code.html", 422, left=typed.left, fault="wrong", again=False, to=asked.to)
     _grant(visit, typed.proof.id)
     visit.drop(REQUEST)
     return visit.to("/mot-de-passe")
@@ -92,10 +104,12 @@ def take_again(visit: Visiting) -> Response:
     """Another message for the same request."""
     visit.slow_down()
     asked = _request(visit)
-    proof_id = visit.desk.proofs.again(asked[-1], visit.language) if asked else None
+    asking, browser = visit.desk.asking, visit.browser
+    ids = asked.proof_ids
+    proof_id = asking.again(ids[-1], visit.language, browser=browser) if ids else None
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, [*asked, proof_id][-MESSAGES_OF_A_REQUEST:])
+    _keep_request(visit, Request((*ids, proof_id)[-MESSAGES_OF_A_REQUEST:], asked.to))
     return visit.to("/code?renvoye=1")
 
 
@@ -123,10 +137,11 @@ def take_new_link(visit: Visiting, form: Posted) -> Response:
     followed = visit.desk.proofs.follow(form.get("lien", ""), PASSWORD)
     proof_id = None
     if followed.proof is not None:
-        proof_id = visit.desk.proofs.again(followed.proof.id, visit.language)
+        asking, browser = visit.desk.asking, visit.browser
+        proof_id = asking.again(followed.proof.id, visit.language, browser=browser)
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, [proof_id])
+    _keep_request(visit, Request((proof_id,)))
     return visit.to("/code?renvoye=1")
 
 
@@ -150,7 +165,8 @@ def link_page(visit: Visit, followed: Link, link: str) -> Response:
     """What a link is worth, in words, and what to do."""
     status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
     number = followed.proof.student_number if followed.proof is not None else None
-    return visit.page("link.html", status, state=followed.state.value, link=link, number=number)
+    path = f"/lien/{link}" if link else "/"
+    return visit.page("link.html", status, state=followed.state.value, link=link, number=number, path=path)
 
 
 def granted(visit: Visit) -> tuple[str, str] | None:
@@ -166,18 +182,18 @@ def _grant(visit: Visit, proof_id: str) -> None:
     visit.keep(GRANT, value, age_s=int(visit.desk.settings.portal.grant_min * 60))
 
 
-def _keep_request(visit: Visit, proof_ids: list[str]) -> None:
-    value = visit.desk.signing.sign(signing.REQUEST, proof_ids)
+def _keep_request(visit: Visit, request: Request) -> None:
+    value = visit.desk.signing.sign(signing.REQUEST, [request.to, *request.proof_ids])
     visit.keep(REQUEST, value, age_s=int(visit.desk.settings.proofs.lifetime_h * 3600))
 
 
-def _request(visit: Visit) -> list[str]:
+def _request(visit: Visit) -> Request:
     age_s_max = visit.desk.settings.proofs.lifetime_h * 3600
     value = visit.desk.signing.read(signing.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
-    return [str(one) for one in value or []]
+    to, *proof_ids = [str(part) for part in value or [""]]
+    return Request(tuple(proof_ids), to)
 
 
-def _code_page(visit: Visit, asked: list[str], fault: str | None = None) -> dict[str, Any]:
-    left = visit.desk.proofs.attempts_left(asked)
-    again = visit.request.query_params.get("renvoye") == "1"
-    return {"left": left, "fault": fault, "again": again and fault is None}
+def _after_the_code(visit: Visit) -> Response:
+    """Where to go on without a request: its code may have been typed a moment ago, in this very browser."""
+    return visit.to("/" if granted(visit) is None else "/mot-de-passe")

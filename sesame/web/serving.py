@@ -15,6 +15,7 @@ from pipeline.errors import DependencyDown, SesameError, fault
 from sesame.listening import listener
 from sesame.web.app import make_app
 from sesame.web.desk import Desk
+from sesame.web.prompt import PromptProtocol
 
 START_S_MAX: Final = 10.0
 TIDY_EVERY_S: Final = 3600.0
@@ -44,6 +45,7 @@ class Server:
             uvicorn.Config(
                 app,
                 access_log=False,  # a link's secret stands in its path
+                http=PromptProtocol,
                 log_config=None,
                 lifespan="off",
                 server_header=False,

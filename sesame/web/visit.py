@@ -13,7 +13,6 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pipeline.store.web_sessions import WebSession
 from sesame.web.addresses import Ip, client_address
 from sesame.web.desk import Desk
-from sesame.web.guard import BODY_BYTES_MAX
 from sesame.web.signing import FORM
 from sesame.web.wording import Spoken, spoken
 
@@ -21,6 +20,18 @@ BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", 
 CAS_SESSION, DEPARTURE = "cas", "depart"
 FORM_TOKEN: Final = "jeton"  # noqa: S105 - the field's name
 FIELDS_MAX: Final = 20
+SHOWN_AT: Final = {
+    "/compte/redirection": "/compte",
+    "/compte/redirection/fin": "/compte",
+    "/compte/reessayer": "/compte",
+    "/compte/ouvrir": "/mot-de-passe",
+    "/renvoyer": "/code",
+    **dict.fromkeys(
+        ("/lien", "/lien/nouveau", "/redirection", "/acces", "/deconnexion", "/deconnexion/cas"), "/"
+    ),
+}
+"""Of the forms that go where no page is: which page has them."""
+
 MONTH_S: Final = 30 * 86_400
 
 
@@ -73,13 +84,13 @@ class Visit:
         session = self.desk.session(self.cookie(SESSION), self.cookie(CAS_SESSION))
         return None if session is None else session.student_number
 
-    def slow_down(self) -> None:
-        """Count this form.
+    def slow_down(self, own: str | None = None) -> None:
+        """Count this form; `own` as `Desk.slow_down`.
 
         Raises:
             PageError: there were too many from this address.
         """
-        wait_s = self.desk.slow_down(self.address)
+        wait_s = self.desk.slow_down(self.address, own)
         if wait_s:
             raise PageError(429, "slow", retry_after_s=wait_s)
 
@@ -99,16 +110,20 @@ class Visit:
         return self.carry(HTMLResponse(text, status_code=status))
 
     def render(self, template: str, **context: Any) -> str:
-        """The text of a page, or of a part of one."""
+        """The text of a page, or of a part of one; `path`: where it may be asked for again, if not here."""
         return self.desk.pages.render(
             template,
             self.language,
             form_token=self.desk.signing.form_token(self.browser),
-            path=self.request.url.path,
             session=self.session,
             cas=self.desk.cas is not None,
-            **{"student": None, **context},
+            **{"student": None, "path": self._here(), **context},
         )
+
+    def _here(self) -> str:
+        """Where a browser may ask for this page by GET: in another language, or when it comes back."""
+        path = self.request.url.path
+        return path if self.request.method == "GET" else SHOWN_AT.get(path, path)
 
     def to(self, path: str) -> Response:
         """Answer by sending the browser to another page (303: it asks for it by GET)."""
@@ -163,13 +178,9 @@ async def posted(request: Request) -> dict[str, str]:
     """The fields of a form; of a field that comes twice the last one.
 
     Raises:
-        PageError: it is too large, not text, or was not made by a page of ours for this browser.
+        PageError: it is not text, or was not made by a page of ours for this browser.
     """
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BODY_BYTES_MAX:
-            raise PageError(413, "form")
+    body = await request.body()  # of a size and within a time that the guard has seen to
     try:
         pairs = parse_qsl(
             body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=FIELDS_MAX

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from sesame.web import signing
-from tests.integration.portal_browser import PHONE, ZOOMED, chromium, overflows, page_of, violations
+from tests.integration.portal_browser import (
+    PHONE,
+    ZOOMED,
+    heard,
+    overflows,
+    page_of,
+    send,
+    session_cookie,
+    unheard,
+    violations,
+)
 from tests.integration.portal_kit import GOOD, MAIL, Portal, put, running
 
 HOUR_S = 3600.0
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for this file; each test has a context of its own."""
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """One portal for this file: each test has students of its own."""
-    with Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000}) as portal:
-        yield portal
 
 
 class Walk:
@@ -40,7 +35,7 @@ class Walk:
     def look(self, name: str) -> None:
         """Look at the present page."""
         self.seen.append(name)
-        self.found += [f"{name}: {one}" for one in violations(self.page)]
+        self.found += [f"{name}: {one}" for one in (*violations(self.page), *unheard(self.page))]
         self.page.set_viewport_size(ZOOMED)  # type: ignore[arg-type]
         if overflows(self.page):
             self.found.append(f"{name}: scrolls sideways at 400 %")
@@ -56,8 +51,7 @@ class Walk:
 
     def send(self, action: str, name: str = "") -> None:
         """Send a form, and look at what comes."""
-        with self.page.expect_navigation():
-            self.page.click(f"form[action='{action}'] button[type=submit]")
+        send(self.page, action)
         if name:
             self.look(name)
 
@@ -95,6 +89,7 @@ def activation(walk: Walk) -> None:
     walk.page.fill("#confirmation", GOOD)
     walk.page.check("#charte")
     walk.send("/mot-de-passe", "account, just asked for")
+    portal.clock.now += 600.0
     walk.open("/mot-de-passe", "password, already chosen")
     walk.open(portal.letters(number)[-1].link, "used link")
 
@@ -179,6 +174,10 @@ def test_the_looking_finds_what_it_looks_for(browser: Browser) -> None:
         page.set_content('<title>x</title><div style="width:900px">y</div><img src="data:,">')
         assert overflows(page)
         assert any("image-alt" in one for one in violations(page))
+        page.set_content("<title>x</title><main><h1>y</h1><h3>z</h3><button></button></main>")
+        assert unheard(page) == ["a button without a name", "headings of levels [1, 3]"]
+        page.set_content("<title>x</title><main><h1>y</h1><h2>z</h2><button>b</button></main>")
+        assert unheard(page) == []
 
 
 def test_the_whole_activation_works_by_the_keyboard_alone(portal: Portal, browser: Browser) -> None:
@@ -188,7 +187,7 @@ def test_the_whole_activation_works_by_the_keyboard_alone(portal: Portal, browse
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
-        assert page.evaluate("document.activeElement.id") == "contenu"
+        page.wait_for_function("document.activeElement.id === 'contenu'")
         tab_to(page, "numero")
         page.keyboard.type(number)
         page.keyboard.press("Tab")
@@ -219,12 +218,61 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"{name} cannot be reached by Tab")
 
 
+def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
+    portal: Portal, browser: Browser
+) -> None:
+    number = portal.student()
+    with page_of(browser, portal.url) as page:
+        page.goto(portal.url)
+        fields = [one for one in heard(page) if one.role == "textbox"]
+        assert [one.name for one in fields] == ["Numéro d'étudiant", "Adresse électronique personnelle"]
+        assert [(one.required, one.invalid) for one in fields] == [(True, False)] * 2
+        assert "certificat de scolarité" in fields[0].description
+        page.fill("#courriel", MAIL)
+        send(page, "/demande")
+        tree = heard(page)
+        (alert,) = [one for one in tree if one.role == "alert"]
+        assert (alert.name, alert.live) == ("Le formulaire a des erreurs", "assertive")
+        wrong = [one for one in tree if one.invalid]
+        assert [one.name for one in wrong] == ["Numéro d'étudiant"]
+        assert "Indiquez votre numéro d'étudiant" in wrong[0].description
+        page.fill("#numero", number)
+        send(page, "/demande")
+        page.fill("#code", portal.message(number).code)
+        send(page, "/code")
+        assert [one.name for one in heard(page) if one.invalid] == []
+        page.fill("#mot_de_passe", "azerty")
+        page.wait_for_selector(".meter-words")
+        tree = heard(page)
+        assert [one.live for one in tree if one.role == "status"] == ["polite"]
+        assert "Force du mot de passe" in [one.name for one in tree if one.role == "meter"]
+        send(page, "/mot-de-passe")
+        wrong = [one for one in heard(page) if one.invalid]
+        assert [one.name for one in wrong] == ["Mot de passe", "J'ai lu la charte et je l'accepte."]
+        assert "ne suit pas les règles" in wrong[0].description
+        assert "acceptez-la" in wrong[1].description
+
+
+def test_a_listener_is_told_what_becomes_ready_and_what_fails(portal: Portal, browser: Browser) -> None:
+    number = portal.active()
+    running(portal, directory="running", mailbox="running", moodle="running")
+    with page_of(browser, portal.url) as page:
+        page.context.add_cookies([session_cookie(portal, number)])  # type: ignore[list-item]
+        page.goto(portal.url + "/compte")
+        spoken = page.locator("#annonce")
+        put(portal, number, "directory", "provisioned", None)
+        expect(spoken).to_have_text("2 services sur 4 sont prêts.")
+        put(portal, number, "mailbox", "failed", "mailbox_full")
+        expect(spoken).to_have_text("2 services sur 4 sont prêts. Messagerie : Échec.")
+        assert page.locator("#annonce").get_attribute("role") == "status"
+        assert [one.live for one in heard(page) if one.role == "status"] == ["polite"]
+
+
 def test_errors_are_read_out_and_tied_to_their_fields(portal: Portal, browser: Browser) -> None:
     with page_of(browser, portal.url) as page:
         page.goto(portal.url)
         page.fill("#numero", "pas un numéro")
-        with page.expect_navigation():
-            page.click("form[action='/demande'] button")
+        send(page, "/demande")
         assert page.evaluate("document.activeElement.id") == "erreurs"
         assert page.get_attribute("#erreurs", "role") == "alert"
         assert page.title().startswith("Erreur")
@@ -234,95 +282,3 @@ def test_errors_are_read_out_and_tied_to_their_fields(portal: Portal, browser: B
             assert page.get_attribute(f"#{name}", "aria-invalid") == "true"
             assert page.locator(f"#erreurs a[href='#{name}']").count() == 1
         assert page.input_value("#numero") == "pas un numéro"
-
-
-def test_without_a_script_everything_works_by_refreshing(portal: Portal, browser: Browser) -> None:
-    number = portal.student()
-    with page_of(browser, portal.url, java_script_enabled=False) as page:
-        page.goto(portal.url)
-        page.fill("#numero", number)
-        page.fill("#courriel", MAIL)
-        page.click("form[action='/demande'] button")
-        page.fill("#code", portal.message(number).code)
-        page.click("form[action='/code'] button")
-        page.fill("#mot_de_passe", GOOD)
-        page.fill("#confirmation", GOOD)
-        page.check("#charte")
-        page.click("form[action='/mot-de-passe'] button")
-        page.wait_for_url("**/compte")
-        portal.deliver(number)
-        running(portal, directory="running", mailbox="running", moodle="running")
-        for target in ("directory", "mailbox", "moodle"):
-            put(portal, number, target, "provisioned", None)
-        with page.expect_navigation():
-            page.click("text=Actualiser cette page")
-        assert page.get_by_text("Tout est prêt.").count() == 1
-
-
-def test_the_page_follows_the_account_without_reloading_and_says_so_aloud(
-    portal: Portal, browser: Browser
-) -> None:
-    number = portal.active()
-    running(portal, directory="running", mailbox="running", moodle="running")
-    with page_of(browser, portal.url) as page:
-        page.context.add_cookies([session_cookie(portal, number)])  # type: ignore[list-item]
-        page.goto(portal.url + "/compte")
-        page.evaluate("window.kept = true")
-        for target in ("directory", "mailbox", "moodle"):
-            put(portal, number, target, "provisioned", None)
-        page.wait_for_selector("[data-service=moodle][data-state=ready]")
-        page.wait_for_function("document.getElementById('annonce').textContent.includes('Tout est prêt')")
-        assert page.evaluate("window.kept") is True
-
-
-def session_cookie(portal: Portal, number: str) -> dict[str, Any]:
-    """A session of this student, as the browser keeps it."""
-    value = portal.desk.open_session(number, "link")
-    return {"name": "__Host-session", "value": value, "url": portal.url, "secure": True, "httpOnly": True}
-
-
-def test_a_double_click_activates_once(portal: Portal, browser: Browser) -> None:
-    number = portal.student()
-    with page_of(browser, portal.url) as page:
-        page.goto(portal.url)
-        page.fill("#numero", number)
-        page.fill("#courriel", MAIL)
-        page.dblclick("form[action='/demande'] button")
-        page.wait_for_url("**/code")
-        page.fill("#code", portal.message(number).code)
-        page.dblclick("form[action='/code'] button")
-        page.wait_for_url("**/mot-de-passe")
-        page.fill("#mot_de_passe", GOOD)
-        page.fill("#confirmation", GOOD)
-        page.check("#charte")
-        page.dblclick("form[action='/mot-de-passe'] button")
-        page.wait_for_url("**/compte")
-        page.go_back()
-        page.goto(portal.url + "/compte")
-        assert page.locator("dl strong").count() == 1
-    assert len(portal.said(number)) == 1
-
-
-def test_the_back_button_after_a_fault_and_a_success_leads_to_words(portal: Portal, browser: Browser) -> None:
-    number = portal.student()
-    with page_of(browser, portal.url) as page:
-        page.goto(portal.url)
-        page.fill("#numero", number)
-        page.fill("#courriel", MAIL)
-        page.get_by_role("button", name="Recevoir mon code").click()
-        page.fill("#code", portal.message(number).code)
-        page.locator('form[action="/code"] button').dblclick()
-        page.wait_for_url("**/mot-de-passe")
-        chosen = page.locator('form[action="/mot-de-passe"]')
-        chosen.locator('[type="submit"]').click()
-        page.wait_for_selector("#erreurs")
-        chosen.locator('[name="mot_de_passe"]').fill(GOOD)
-        chosen.locator('[name="confirmation"]').fill(GOOD)
-        chosen.locator('[name="charte"]').check()
-        chosen.locator('[type="submit"]').click()
-        page.wait_for_url("**/compte")
-        page.go_back()
-        assert page.inner_text("h1") == "Ce message a déjà servi"
-        page.get_by_role("link", name="Voir où en est mon compte").click()
-        page.wait_for_url("**/compte")
-    assert len(portal.said(number)) == 1

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from sqlalchemy import select
 
 from pipeline.store.charters import charter_acceptances
-from pipeline.store.mail_proofs import mail_proofs
-from pipeline.store.people import People
 from producers.activation.hashing import Hasher, HashingSettings
 from schemas.events import ActivationRequested, CredentialChanged
 from sesame.web import Counted
 from tests.integration.portal_kit import CHEAP, GOOD, MAIL, Portal
-from tests.unit.registry_kit import cancelled, enrolled
+from tests.unit.registry_kit import cancelled
 
 HOUR_S = 3600.0
-
-
-@pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """One portal for this file: each test has students of its own."""
-    with Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000}) as portal:
-        yield portal
 
 
 def test_a_student_activates_by_the_code_and_sees_the_login_at_once(portal: Portal) -> None:
@@ -64,36 +53,6 @@ def test_a_student_activates_by_the_link_in_another_browser(portal: Portal) -> N
     assert event.language == "en"
 
 
-def test_a_mail_scanner_that_follows_the_link_uses_nothing_up(portal: Portal) -> None:
-    number = portal.student()
-    with portal.browser() as browser:
-        browser.ask(number)
-        letter = portal.message(number)
-        with portal.browser() as scanner:
-            for _ in range(3):
-                assert scanner.get(letter.link).status_code == 200
-            assert scanner.client.head(letter.link).status_code in (200, 405)
-        assert browser.send("/code", code=letter.code).url.path == "/mot-de-passe"
-
-
-def test_the_message_is_text_and_html_in_the_language_of_the_page(portal: Portal) -> None:
-    number, other = portal.student(), portal.student()
-    with portal.browser() as browser:
-        browser.ask(number)
-    with portal.browser(**{"Accept-Language": "en-GB,fr;q=0.5"}) as browser:
-        browser.ask(other)
-    french, english = portal.message(number), portal.message(other)
-    assert french.message["Subject"] == "Activez votre compte universitaire"
-    assert english.message["Subject"] == "Activate your university account"
-    assert french.message["Content-Language"] == "fr"
-    assert french.message["Auto-Submitted"] == "auto-generated"
-    assert french.message["To"] == MAIL
-    for letter in (french, english):
-        assert f'href="{letter.link}"' in letter.html
-        assert letter.code in letter.html
-        assert letter.link.startswith(portal.url + "/lien/")
-
-
 def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as before:
@@ -118,35 +77,6 @@ def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal:
         page = late.get(old.link)
         assert page.status_code == 410
         assert "Ce lien ne vaut plus" in page.text
-
-
-def test_a_changed_password_is_told_to_every_address_of_the_student(portal: Portal) -> None:
-    number = portal.active()
-    with portal.database.read() as connection:
-        account = People(portal.database).account(connection, number)
-    assert account is not None
-    with portal.browser(**{"Accept-Language": "en"}) as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
-        browser.choose(charter=False)
-    portal.message(number, count=3)
-    portal.wait_until_sent(number)
-    told = portal.letters(number)[1:]
-    assert {letter.message["To"] for letter in told} == {MAIL, account.mail}
-    assert {letter.message["Subject"] for letter in told} == {
-        "The password of your university account was changed"
-    }
-    assert [letter.link for letter in told] == [f"{portal.url}/"] * 2
-
-
-def test_a_first_password_is_no_change_and_nobody_is_alarmed(portal: Portal) -> None:
-    number = portal.student()
-    with portal.browser() as browser:
-        browser.ask(number)
-        browser.send("/code", code=portal.message(number).code)
-        browser.choose()
-    portal.wait_until_sent(number)
-    assert len(portal.letters(number)) == 1
 
 
 def test_what_happens_at_the_pages_is_counted_without_anybody_s_name(portal: Portal) -> None:
@@ -283,17 +213,6 @@ def test_two_students_who_share_an_address_each_get_their_own(portal: Portal) ->
         assert f"n° {other}" in elsewhere.send("/code", code=second.code).text
 
 
-def test_the_address_of_the_newest_registrar_s_fact_is_the_only_one(portal: Portal) -> None:
-    number = portal.student()
-    with portal.browser() as browser:
-        browser.ask(number)
-        old = portal.message(number)
-        portal.apply(enrolled(number, 10**9, personal_mail="nouvelle@perso.example", birth_name="Martin"))
-        assert browser.send("/renvoyer").url.path == "/code"
-        fresh = portal.message(number, count=2)
-        assert (old.message["To"], fresh.message["To"]) == (MAIL, "nouvelle@perso.example")
-
-
 def test_a_student_whom_the_registrar_cancels_in_the_middle_is_kept_waiting(portal: Portal) -> None:
     number = portal.student()
     with portal.browser() as browser:
@@ -303,30 +222,6 @@ def test_a_student_whom_the_registrar_cancels_in_the_middle_is_kept_waiting(port
         assert browser.choose().url.path == "/compte"
     portal.deliver(number)
     assert portal.person(number).activated_at is not None
-
-
-def test_the_mail_server_is_away_and_the_message_comes_when_it_is_back(portal: Portal) -> None:
-    number, before = portal.student(), len(portal.troubles)
-    portal.sink.kill()
-    try:
-        with portal.browser() as browser:
-            assert browser.ask(number).url.path == "/code"
-            portal.wait_for_trouble(more_than=before)
-    finally:
-        portal.sink.start()
-    portal.clock.now += 600.0
-    assert portal.message(number).code
-
-
-def test_an_address_that_is_refused_for_good_is_not_tried_again_and_nobody_is_quoted(portal: Portal) -> None:
-    number, before = portal.student("refuse.moi@perso.example"), len(portal.troubles)
-    with portal.browser() as browser:
-        browser.ask(number, "refuse.moi@perso.example")
-        portal.wait_for_trouble(more_than=before)
-    with portal.database.read() as connection:
-        row = connection.execute(select(mail_proofs).where(mail_proofs.c.student_number == number)).one()
-    assert (row.send_at, row.letter, row.sent_at) == (None, None, None)
-    assert "refuse.moi" not in portal.troubles[-1]
 
 
 def test_a_link_of_the_support_desk_shows_the_page_and_changes_nothing(portal: Portal) -> None:
@@ -341,16 +236,3 @@ def test_a_link_of_the_support_desk_shows_the_page_and_changes_nothing(portal: P
     with portal.browser() as browser:
         page = browser.get(link[:-1] + ("a" if link[-1] != "a" else "b"))
         assert (page.status_code, "expiré" in page.text) == (410, True)
-
-
-def test_what_was_sent_is_erased_and_the_store_holds_neither_code_nor_link(portal: Portal) -> None:
-    number = portal.student()
-    with portal.browser() as browser:
-        browser.ask(number)
-        letter = portal.message(number)
-    portal.wait_until_sent(number)
-    portal.database.engine.dispose()
-    stored = b"".join(path.read_bytes() for path in portal.folder.glob("store.db*"))
-    secret = letter.link.rpartition(".")[2]
-    assert secret.encode() not in stored
-    assert letter.code.replace(" ", "").encode() not in stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,7 @@ def proof(number: str | None, clock: Clock, **more: object) -> MailProof:
         "link_digest": "l",
         "code_digest": "c",
         "created_at": clock.now,
+        "asked_by": None,
         "expires_at": clock.now + 60.0,
         **more,
     }
@@ -188,10 +190,37 @@ def test_attempts_at_a_code_are_counted_and_end(database: Database, clock: Clock
     one = proof("1", clock)
     with database.write() as connection:
         mail_proofs.add(connection, one)
-        counted = [mail_proofs.count_attempt(connection, one.id, attempts_max=3) for _ in range(5)]
-        assert counted == [True, True, True, False, False]
+        count = partial(mail_proofs.count_attempt, connection, one.id, attempts_max=3, repeats_max=2)
+        assert [count(proved_after=0.0) for _ in range(5)] == [True, True, True, False, False]
         mail_proofs.prove(connection, one.id, clock.now)
-        assert not mail_proofs.count_attempt(connection, one.id, attempts_max=99)
+        mail_proofs.prove(connection, one.id, clock.now + 9.0)  # the first time counts
+        assert not count(proved_after=clock.now)
+        assert [count(proved_after=clock.now - 1.0) for _ in range(3)] == [True, True, False]
+
+
+def test_the_messages_of_one_browser_for_one_address_are_one_request(
+    database: Database, clock: Clock
+) -> None:
+    lost = proof("1", clock, asked_by="me", pair="a")
+    kept = proof("1", clock, asked_by="me", pair="a", created_at=clock.now + 1.0)
+    others = [
+        proof("1", clock, asked_by="somebody", pair="a"),
+        proof("2", clock, asked_by="me", pair="b"),
+        proof("1", clock, asked_by=None, pair="a"),
+    ]
+    with database.write() as connection:
+        for each in (lost, kept, *others):
+            mail_proofs.add(connection, each)
+        find = partial(mail_proofs.of_request, connection, asked_by="me")
+        assert [one.id for one in find([kept.id], limit=3)] == [kept.id, lost.id]
+        assert [one.id for one in find([kept.id], limit=1)] == [kept.id]
+        assert find([], limit=3) == []
+        assert find(["unknown"], limit=3) == []
+        assert {one.id for one in find([others[0].id, kept.id], limit=9)} == {
+            others[0].id,
+            kept.id,
+            lost.id,
+        }
 
 
 def test_a_message_is_claimed_by_one_sender_and_by_another_when_that_one_is_gone(

@@ -6,8 +6,7 @@
 const errors = document.getElementById("erreurs");
 if (errors) {
   errors.focus();
-  const without = { "/compte/redirection": "/compte", "/compte/reessayer": "/compte" };
-  history.replaceState(null, "", without[location.pathname] || location.pathname);
+  history.replaceState(null, "", document.body.dataset.chemin);
 }
 
 // The password: shown on demand, and measured by the very check that it must pass.
@@ -36,8 +35,9 @@ if (form) {
     box.hidden = field.value === "";
     if (box.hidden) return;
     const body = new URLSearchParams({ jeton: form.elements.namedItem("jeton").value, mot_de_passe: field.value });
-    const answer = await fetch(form.dataset.meter, { method: "POST", body, credentials: "same-origin" });
-    if (!answer.ok || turn !== asked) return;
+    const sent = fetch(form.dataset.meter, { method: "POST", body, credentials: "same-origin" });
+    const answer = await sent.catch(() => null); // a bad network: the form itself will tell
+    if (!answer || !answer.ok || turn !== asked) return;
     const found = await answer.json();
     meter.value = found.strength;
     words.innerHTML = found.html; // made and escaped by the server, like the page itself

@@ -1,0 +1,163 @@
+"""Who asks for an account, or to have an address confirmed, is sent a message with a code and a link.
+
+**No answer tells who is known.** Whether number and address match or not, the same rows are read and written
+in one transaction; only the message differs, and it goes to nobody but the address that the registrar gave.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import secrets
+import unicodedata
+from functools import partial
+
+from sqlalchemy import Connection
+
+from pipeline.store import mail_proofs, throttles
+from pipeline.store.database import Database
+from pipeline.store.mail_proofs import MailProof
+from pipeline.store.people import Contact, People
+from pipeline.store.throttles import Rate
+from pipeline.vault import Vault
+from producers.activation.digests import NONE, Digests
+from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, ProofSettings
+from schemas.account import Stage
+
+HOUR_S = 3600.0
+_UNREACHABLE = frozenset({Stage.EXPIRED.value, Stage.ERASED.value})
+_chance = secrets.SystemRandom()
+
+
+class Asking:
+    """Prepares messages, which a `Postman` sends. Thread-safe."""
+
+    def __init__(self, database: Database, vault: Vault, digests: Digests, settings: ProofSettings) -> None:
+        self._database = database
+        self._vault = vault
+        self._digests = digests
+        self._settings = settings
+        self._people = People(database)
+        lifetime_s = settings.lifetime_h * HOUR_S
+        self._rate = Rate(settings.messages_at_once, lifetime_s / settings.messages_at_once)
+
+    def ask(self, student_number: str, mail: str, language: str, *, browser: str) -> str:
+        """Send a proof to the student of this number, if this is the personal address that the registrar has.
+
+        Args:
+            browser: which one asks: a text that no other one has.
+
+        Returns:
+            The id under which the code will be typed, whether there is such a student or not.
+        """
+        given = _canonical(mail)
+        with self._database.write() as connection:
+            contact = self._people.contact(connection, student_number)
+            holder = self._holder(contact, given)
+            pair = self._digests.make("pair", student_number, given)
+            return self._add(connection, contact if holder else None, pair, language, given, browser=browser)
+
+    def again(self, proof_id: str, language: str, *, browser: str) -> str | None:
+        """Send another one for the same request; None if the id is unknown."""
+        with self._database.write() as connection:
+            before = mail_proofs.find(connection, proof_id)
+            if before is None or before.purpose != PASSWORD:
+                return None
+            number = before.student_number
+            contact = self._people.contact(connection, number if number is not None else before.id)
+            return self._add(connection, contact, before.pair, language, "", browser=browser)
+
+    def ask_redirect(self, student_number: str, address: str, language: str) -> bool:
+        """Ask the owner of `address` to confirm that this student's mail may go there; False: too often.
+
+        The address stays sealed until it is confirmed.
+        """
+        pair = self._digests.make("redirect", student_number, "")
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            if throttles.take(connection, self._database, f"mail:{pair}", self._rate, now):
+                return False
+            mail_proofs.void_others(connection, student_number, REDIRECT, now)
+            make = partial(self._new, REDIRECT, student_number, pair, language, now)
+            mail_proofs.add(connection, make(to=address, value=self._vault.wrap(address)))
+        return True
+
+    def _holder(self, contact: Contact | None, given: str) -> bool:
+        """Whether this person has this address; in the same time whatever the answer."""
+        known = _canonical(contact.personal_mail or "") if contact is not None else ""
+        same = hmac.compare_digest(self._digests.make("mail", known), self._digests.make("mail", given))
+        return same and bool(known) and contact is not None and contact.stage not in _UNREACHABLE
+
+    def _add(
+        self,
+        connection: Connection,
+        contact: Contact | None,
+        pair: str,
+        language: str,
+        given: str,
+        *,
+        browser: str,
+    ) -> str:
+        now = self._database.now(connection)
+        spare = not throttles.take(connection, self._database, f"mail:{pair}", self._rate, now)
+        number = contact.student_number if contact is not None else None
+        proof = self._new(
+            PASSWORD,
+            number,
+            pair,
+            language,
+            now,
+            to=(contact.personal_mail if contact is not None else None) or given,
+            activated=contact is not None and contact.activated_at is not None,
+            sends=number is not None and spare,
+            asked_by=self._digests.make("browser", browser),
+        )
+        mail_proofs.add(connection, proof)
+        return proof.id
+
+    def _new(
+        self,
+        purpose: str,
+        student_number: str | None,
+        pair: str,
+        language: str,
+        now: float,
+        *,
+        to: str,
+        activated: bool = False,
+        sends: bool = True,
+        asked_by: str | None = None,
+        value: bytes | None = None,
+    ) -> MailProof:
+        """A new proof. One that is not sent has no code that could be guessed."""
+        proof_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
+        code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
+        letter = {
+            "to": to,
+            "number": student_number,
+            "link": f"{proof_id}.{secret}",
+            "code": code,
+            "activated": activated,
+        }
+        code_digest = self._digests.make("code", proof_id, code)
+        delay_s = _chance.uniform(0.0, self._settings.delay_s_max)
+        return MailProof(
+            id=proof_id,
+            purpose=purpose,
+            student_number=student_number,
+            pair=pair,
+            asked_by=asked_by,
+            language=language,
+            link_digest=self._digests.make("link", proof_id, secret),
+            code_digest=code_digest if sends else NONE,
+            created_at=now,
+            expires_at=now + self._settings.lifetime_h * HOUR_S,
+            value=value,
+            letter=self._vault.wrap(json.dumps(letter)),
+            send_at=now + delay_s if sends else None,
+        )
+
+
+def _canonical(mail: str) -> str:
+    """The address as it is compared: people do not mind capitals, and their mail servers do not either."""
+    return unicodedata.normalize("NFC", mail).strip().casefold()

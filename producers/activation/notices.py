@@ -1,0 +1,69 @@
+"""Notices of what was done to an account, to every address of its student.
+
+Whoever took over one of them does not read the other (NIST SP 800-63B-4, 4.6). A notice carries nothing that
+proves who reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from sqlalchemy import Connection
+
+from pipeline.store import mail_proofs
+from pipeline.store.database import Database
+from pipeline.store.mail_proofs import MailProof
+from pipeline.store.people import People
+from pipeline.vault import Vault
+from producers.activation.digests import NONE
+
+CHANGED, REDIRECTED = "changed", "redirected"
+
+NOTICE_S = 86_400.0
+"""How long the mail server is tried with a notice."""
+
+
+class Notices:
+    """Prepares notices, which a `Postman` sends, in the transaction of what they tell. Thread-safe."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._people = People(database)
+        self._vault = vault
+
+    def tell(
+        self, connection: Connection, what: str, number: str, language: str, now: float, *, address: str = ""
+    ) -> None:
+        """Tell a student.
+
+        Args:
+            what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`.
+        """
+        person, account = self._people.known(connection, number), self._people.account(connection, number)
+        addresses = {
+            person.personal_mail if person is not None else None,
+            account.mail if account is not None else None,
+        }
+        for to in sorted(filter(None, addresses)):
+            says = {
+                "to": to,
+                "number": number,
+                "link": "",
+                "code": "",
+                "activated": True,
+                "address": address,
+            }
+            notice = MailProof(
+                id=secrets.token_urlsafe(12),
+                purpose=what,
+                student_number=number,
+                pair=NONE,
+                language=language,
+                link_digest=NONE,
+                code_digest=NONE,
+                created_at=now,
+                expires_at=now + NOTICE_S,
+                letter=self._vault.wrap(json.dumps(says)),
+                send_at=now,
+            )
+            mail_proofs.add(connection, notice)

@@ -1,0 +1,25 @@
+"""The students' pages and a real browser for them, once for each file that uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.integration.portal_browser import chromium
+from tests.integration.portal_kit import Portal
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One Chromium for a file; each test has a context of its own."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """One portal for a file, which slows nobody down: each test has students of its own."""
+    with Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000}) as portal:
+        yield portal

@@ -1,0 +1,162 @@
+"""Messages of the students' pages: to whom, what they say, when they come, and what is left of them."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import select
+
+from pipeline.store.mail_proofs import mail_proofs
+from pipeline.store.people import People
+from tests.integration.portal_kit import MAIL, Browser, Portal
+from tests.unit.registry_kit import enrolled
+
+
+def test_a_mail_scanner_that_follows_the_link_uses_nothing_up(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+        with portal.browser() as scanner:
+            for _ in range(portal.settings.proofs.attempts_max + 1):
+                assert scanner.get(letter.link).status_code == 200
+                assert scanner.client.head(letter.link).status_code == 405
+            assert scanner.get("/mot-de-passe").status_code == 401  # nor has it been let in
+        with portal.database.read() as connection:
+            row = connection.execute(select(mail_proofs).where(mail_proofs.c.student_number == number)).one()
+        assert (row.attempts, row.proved_at, row.used_at, row.voided_at) == (0, None, None, None)
+        assert browser.send("/code", code=letter.code).url.path == "/mot-de-passe"
+        browser.get(letter.link)
+        assert browser.send("/lien").url.path == "/mot-de-passe"
+
+
+def test_the_message_is_text_and_html_in_the_language_of_the_page(portal: Portal) -> None:
+    number, other = portal.student(), portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+    with portal.browser(**{"Accept-Language": "en-GB,fr;q=0.5"}) as browser:
+        browser.ask(other)
+    french, english = portal.message(number), portal.message(other)
+    assert french.message["Subject"] == "Activez votre compte universitaire"
+    assert english.message["Subject"] == "Activate your university account"
+    assert french.message["Content-Language"] == "fr"
+    assert french.message["Auto-Submitted"] == "auto-generated"
+    assert french.message["To"] == MAIL
+    for letter in (french, english):
+        assert f'href="{letter.link}"' in letter.html
+        assert letter.code in letter.html
+        assert letter.link.startswith(portal.url + "/lien/")
+
+
+def test_a_changed_password_is_told_to_every_address_of_the_student(portal: Portal) -> None:
+    number = portal.active()
+    with portal.database.read() as connection:
+        account = People(portal.database).account(connection, number)
+    assert account is not None
+    with portal.browser(**{"Accept-Language": "en"}) as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        browser.choose(charter=False)
+    portal.message(number, count=3)
+    portal.wait_until_sent(number)
+    told = portal.letters(number)[1:]
+    assert {letter.message["To"] for letter in told} == {MAIL, account.mail}
+    assert {letter.message["Subject"] for letter in told} == {
+        "The password of your university account was changed"
+    }
+    assert [letter.link for letter in told] == [f"{portal.url}/"] * 2
+
+
+def test_a_redirection_is_told_to_every_address_of_the_student_once_it_is_confirmed(portal: Portal) -> None:
+    number, elsewhere = portal.active(), "somebody@elsewhere.example"
+    with portal.database.read() as connection:
+        account = People(portal.database).account(connection, number)
+    assert account is not None
+    with portal.browser(**{"Accept-Language": "en"}) as browser:
+        browser.get(portal.desk.access_link(number))
+        browser.send("/acces")
+        browser.send("/compte/redirection", adresse=elsewhere, accord="oui")
+        asked = portal.message(number)
+        assert asked.message["To"] == elsewhere
+        browser.get(asked.link)
+        portal.wait_until_sent(number)
+        assert len(portal.letters(number)) == 1  # nothing has happened yet
+        browser.send("/redirection")
+        browser.client.post(
+            "/redirection",
+            data={"jeton": token_of(browser), "lien": asked.link.rpartition("/")[2]},
+            headers={"Origin": browser.origin},
+        )
+    portal.message(number, count=3)
+    portal.wait_until_sent(number)
+    told = portal.letters(number)[1:]
+    assert sorted(letter.message["To"] for letter in told) == sorted([MAIL, account.mail])
+    assert {letter.message["Subject"] for letter in told} == {"Your university mail is being sent on"}
+    assert [elsewhere in letter.text for letter in told] == [True] * 2
+    assert [letter.link for letter in told] == [f"{portal.url}/"] * 2
+
+
+def token_of(browser: Browser) -> str:
+    """What a form of the present page carries."""
+    browser.get("/")
+    found = re.search(r'name="jeton" value="([^"]+)"', browser.page.text)
+    assert found is not None
+    return found[1]
+
+
+def test_a_first_password_is_no_change_and_nobody_is_alarmed(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        browser.send("/code", code=portal.message(number).code)
+        browser.choose()
+    portal.wait_until_sent(number)
+    assert len(portal.letters(number)) == 1
+
+
+def test_the_address_of_the_newest_registrar_s_fact_is_the_only_one(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        old = portal.message(number)
+        portal.apply(enrolled(number, 10**9, personal_mail="nouvelle@perso.example", birth_name="Martin"))
+        assert browser.send("/renvoyer").url.path == "/code"
+        fresh = portal.message(number, count=2)
+        assert (old.message["To"], fresh.message["To"]) == (MAIL, "nouvelle@perso.example")
+
+
+def test_the_mail_server_is_away_and_the_message_comes_when_it_is_back(portal: Portal) -> None:
+    number, before = portal.student(), len(portal.troubles)
+    portal.sink.kill()
+    try:
+        with portal.browser() as browser:
+            assert browser.ask(number).url.path == "/code"
+            portal.wait_for_trouble(more_than=before)
+    finally:
+        portal.sink.start()
+    portal.clock.now += 600.0
+    assert portal.message(number).code
+
+
+def test_an_address_that_is_refused_for_good_is_not_tried_again_and_nobody_is_quoted(portal: Portal) -> None:
+    number, before = portal.student("refuse.moi@perso.example"), len(portal.troubles)
+    with portal.browser() as browser:
+        browser.ask(number, "refuse.moi@perso.example")
+        portal.wait_for_trouble(more_than=before)
+    with portal.database.read() as connection:
+        row = connection.execute(select(mail_proofs).where(mail_proofs.c.student_number == number)).one()
+    assert (row.send_at, row.letter, row.sent_at) == (None, None, None)
+    assert "refuse.moi" not in portal.troubles[-1]
+
+
+def test_what_was_sent_is_erased_and_the_store_holds_neither_code_nor_link(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser() as browser:
+        browser.ask(number)
+        letter = portal.message(number)
+    portal.wait_until_sent(number)
+    portal.database.engine.dispose()
+    stored = b"".join(path.read_bytes() for path in portal.folder.glob("store.db*"))
+    secret = letter.link.rpartition(".")[2]
+    assert secret.encode() not in stored
+    assert letter.code.replace(" ", "").encode() not in stored
