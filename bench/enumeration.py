@@ -1,9 +1,9 @@
 """Whether time tells who is known: `python -m bench.enumeration [--tries 400]`.
 
 Asks the students' pages for a message, in turn, with a number and an address that match, with another
-address, and with a number that nobody has. Shows how long the answers took, and how well a stranger tells
-the first kind from each other one by time alone: 0.50 is by chance, 1.00 is always (the area under the ROC
-curve, which is the Mann-Whitney statistic over the number of pairs).
+address, and with a number that nobody has; each time a wrong code is typed then. Shows how long the answers
+took, and how well a stranger tells the first kind from each other one by time alone: 0.50 is by chance, 1.00
+is always (the area under the ROC curve, which is the Mann-Whitney statistic over the number of pairs).
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.integration.portal_kit import MAIL, Portal
+import httpx
+
+from tests.integration.portal_kit import Portal
+from tests.integration.portal_reader import MAIL, Browser
+
+WRONG = 422
 
 
 def main() -> None:
@@ -26,35 +31,49 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         wish: dict[str, object] = {"address_burst": 100_000}
         with Portal(Path(folder), wish=wish, proofs={}, clock=time.time) as portal:
-            took = measure(portal, tries)
-    known = took["known"]
-    for kind, seconds in took.items():
-        told = auc(known, seconds)
-        middle, late = statistics.median(seconds), statistics.quantiles(seconds, n=20)[-1]
-        print(f"{kind:<16} median {middle * 1000:6.2f} ms  p95 {late * 1000:6.2f} ms  told apart {told:.2f}")
+            found = measure(portal, tries)
+    for form, took in found.items():
+        for kind, seconds in took.items():
+            told = auc(took["known"], seconds)
+            middle, late = statistics.median(seconds) * 1000, statistics.quantiles(seconds, n=20)[-1] * 1000
+            print(f"{form:<9} {kind:<15} median {middle:6.2f} ms  p95 {late:6.2f} ms  told apart {told:.2f}")
 
 
-def measure(portal: Portal, tries: int) -> dict[str, list[float]]:
-    """Seconds per answer, by kind; the kinds come in a random order, so that drift concerns all alike."""
+Took = dict[str, list[float]]
+
+
+def measure(portal: Portal, tries: int) -> dict[str, Took]:
+    """Seconds per answer, by form (number and address, then a wrong code) and kind.
+
+    The kinds come in a random order, so that drift concerns all alike.
+    """
     students = [portal.student() for _ in range(tries)]
     kinds = {
         "known": [(number, MAIL) for number in students],
         "other address": [(number, "autre@perso.example") for number in students],
         "unknown number": [(str(10_000_000 + n), MAIL) for n in range(tries)],
     }
-    took: dict[str, list[float]] = {kind: [] for kind in kinds}
+    took: dict[str, Took] = {form: {kind: [] for kind in kinds} for form in ("/demande", "/code")}
     with portal.browser() as browser:
         for turn in range(tries):
             for kind in random.sample(list(kinds), k=len(kinds)):
                 browser.get("/")
                 number, mail = kinds[kind][turn]
-                begun = time.perf_counter()
                 browser.client.follow_redirects = False
-                answer = browser.send("/demande", numero=number, courriel=mail)
-                took[kind].append(time.perf_counter() - begun)
-                browser.client.follow_redirects = True
+                answer = timed(took["/demande"][kind], browser, "/demande", numero=number, courriel=mail)
                 assert answer.headers["Location"] == "/code"
+                browser.get("/code")
+                assert timed(took["/code"][kind], browser, "/code", code="000000").status_code == WRONG
+                browser.client.follow_redirects = True
     return took
+
+
+def timed(seconds: list[float], browser: Browser, action: str, **fields: str) -> httpx.Response:
+    """Send a form, and note how long its answer takes."""
+    begun = time.perf_counter()
+    answer = browser.send(action, **fields)
+    seconds.append(time.perf_counter() - begun)
+    return answer
 
 
 def auc(ones: list[float], others: list[float]) -> float:

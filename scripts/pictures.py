@@ -18,7 +18,8 @@ from playwright.sync_api import Page
 from schemas.account import Pedagogical
 from schemas.events import ActivationRequested
 from tests.integration.portal_browser import chromium, page_of
-from tests.integration.portal_kit import GOOD, Portal, put, running
+from tests.integration.portal_kit import Portal, put, running
+from tests.integration.portal_reader import GOOD
 from tests.unit.registry_kit import enrolled
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"

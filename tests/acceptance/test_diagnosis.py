@@ -7,9 +7,11 @@ anybody else. The tests at the end stop servers for everybody.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -23,13 +25,14 @@ from sandbox.moodle.conditions import FaultKind
 from sandbox.process import wait_until
 from schemas.account import Hold, Lane
 from schemas.events import IdentityDecision
-from sesame.cas import LoginFailure, TicketRefused
+from sesame.cas import TicketRefused
 from sesame.diagnosis.rules import all_rules
 from sesame.diagnosis.rules.base import glossary, judges
 from sesame.wiring import utc_now
 from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
 from tests.integration.cas_kit import ticket_of
 from tests.integration.ldap_tools import as_provisioner, can_log_in
+from tests.integration.portal_reader import Browser
 from tests.integration.post_office import doveadm
 
 ACTIVE = (
@@ -298,10 +301,26 @@ def test_a_login_that_came_back_and_was_of_no_use(here: Clinic) -> None:
     here.finding("ticket", "ticket_refused")
     logins.arrive(ticket_of(here.log_in("well")), expected=here.numbers["other"])
     here.finding("other", "other_person")
-    logins.note_failure(here.numbers["cookie"], LoginFailure.NO_COOKIE)
-    here.finding("cookie", "cookie_missing")
     logins.arrive(ticket_of(here.log_in("ticket")), expected=number)
     assert here.rules("ticket") == ["all_seems_well"]
+
+
+def test_a_browser_that_comes_back_from_the_login_without_its_cookie(here: Clinic) -> None:
+    here.world.start_pages()
+    with httpx.Client(base_url=here.world.pages.url, follow_redirects=True, trust_env=False) as client:
+        browser = Browser(client)
+        (link,) = re.findall(r"http\S+", here.sesame("access", here.numbers["cookie"]))
+        browser.get(link)
+        browser.send("/acces")
+        client.get("/connexion", follow_redirects=False)
+        del client.cookies["depart"]
+        page = browser.get(f"/cas?ticket={ticket_of(here.log_in('cookie'))}")
+        assert page.status_code == 403
+        here.finding("cookie", "cookie_missing")
+        assert "cookie" in browser.get("/compte").text
+        client.get("/connexion", follow_redirects=False)
+        assert browser.get(f"/cas?ticket={ticket_of(here.log_in('cookie'))}").url.path == "/compte"
+    assert here.rules("cookie") == ["all_seems_well"]
 
 
 # --- the command --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from sandbox.demo.world import World
 from sandbox.process import wait_until
 from tests.acceptance.acting import world_with_accounts
 from tests.integration.ldap_tools import as_provisioner, can_log_in
-from tests.integration.portal_browser import chromium, page_of
+from tests.integration.portal_browser import chromium, page_of, send
 
 STUDENTS = 12
 PASSWORD = "Tournesol-42!Zèbre"
@@ -197,16 +197,16 @@ def test_mail_is_sent_on_once_its_new_address_has_confirmed(morning: Morning) ->
         mail = page.locator("dl dd").nth(1).inner_text()
         page.fill("#adresse", elsewhere)
         page.check("#accord")
-        page.click("form[action='/compte/redirection'] button")
+        send(page, "/compte/redirection")
         link = re.search(r"http\S+/redirection/\S+", morning.letter(number, count=2))
         assert link is not None
         assert elsewhere not in redirection(morning.world, mail)
         page.goto(link[0])
-        page.click("form[action='/redirection'] button")
+        send(page, "/redirection")
         wait_until(lambda: elsewhere in redirection(morning.world, mail), "the redirection", 60.0)
         page.goto(f"{morning.world.pages.url}/compte")
         expect(page.get_by_text(elsewhere)).to_be_visible()
-        page.click("form[action='/compte/redirection/fin'] button")
+        send(page, "/compte/redirection/fin")
         wait_until(lambda: elsewhere not in redirection(morning.world, mail), "its end", 60.0)
 
 

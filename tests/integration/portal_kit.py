@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -37,13 +35,16 @@ from sesame.cas.client import CasClient
 from sesame.settings import Settings
 from sesame.web import Cas, Counted, Desk, Helping, Server
 from sesame.wiring import build
+from tests.integration.portal_reader import MAIL, Browser, Letter
 from tests.stores import sqlite_store
 from tests.unit.registry_kit import Clock, enrolled
 
-MAIL = "lea.martin@perso.example"
-GOOD = "Tournesol-42!Zèbre"
 CHEAP = {"memory_kib": 8_192, "passes": 1}
 
+BEHIND_A_PROXY = {"trusted_proxies": ("127.0.0.1",), "address_burst": 40, "address_every_s": 10.0}
+"""Settings of a portal whose browsers may say where they are: `somewhere`."""
+
+_addresses = itertools.count(1)
 _numbers = itertools.count(22_850_001)  # numbers that no other file puts into the same directory
 _sequences = itertools.count(1)
 
@@ -235,79 +236,10 @@ class Portal:
         return [letter for letter in letters if number in letter.text]
 
 
-@dataclass
-class Letter:
-    """One message, as its reader sees it."""
-
-    message: EmailMessage
-
-    @property
-    def text(self) -> str:
-        """The plain text."""
-        part = self.message.get_body(("plain",))
-        assert part is not None
-        return str(part.get_content())
-
-    @property
-    def html(self) -> str:
-        """The HTML."""
-        part = self.message.get_body(("html",))
-        assert part is not None
-        return str(part.get_content())
-
-    @property
-    def code(self) -> str:
-        """The code, as it is written: in two groups."""
-        found = re.search(r"^(\d{3} \d{3})\s*$", self.text, re.MULTILINE)
-        assert found is not None, self.text
-        return found[1]
-
-    @property
-    def link(self) -> str:
-        """The link."""
-        found = re.search(r"https?://\S+", self.text)
-        assert found is not None, self.text
-        return found[0]
-
-
-@dataclass
-class Browser:
-    """Follows links and sends forms, as a page without scripts does."""
-
-    client: httpx.Client
-    page: httpx.Response = field(init=False)
-
-    def get(self, path: str) -> httpx.Response:
-        """Open a page."""
-        self.page = self.client.get(path)
-        return self.page
-
-    def send(self, action: str, **fields: str) -> httpx.Response:
-        """Send the form of the present page that goes there."""
-        form = re.search(rf'<form method="post" action="{action}".*?</form>', self.page.text, re.DOTALL)
-        assert form is not None, f"no form to {action} on {self.page.url}:\n{self.page.text[:3000]}"
-        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', form[0]))
-        self.page = self.client.post(action, data={**hidden, **fields}, headers={"Origin": self.origin})
-        return self.page
-
-    @property
-    def origin(self) -> str:
-        """Where our pages come from."""
-        return str(self.client.base_url).rstrip("/")
-
-    def ask(self, number: str, mail: str = MAIL) -> httpx.Response:
-        """Ask for a message."""
-        self.get("/")
-        return self.send("/demande", numero=number, courriel=mail)
-
-    def choose(
-        self, password: str = GOOD, *, again: str | None = None, charter: bool = True
-    ) -> httpx.Response:
-        """Choose a password on the page that asks for one."""
-        more = {"charte": "oui"} if charter else {}
-        return self.send(
-            "/mot-de-passe", mot_de_passe=password, confirmation=password if again is None else again, **more
-        )
+def somewhere() -> dict[str, str]:
+    """Headers of a browser at an address of its own."""
+    number = next(_addresses)
+    return {"X-Forwarded-For": f"198.51.{number // 250}.{number % 250 + 1}"}
 
 
 def put(

@@ -19,7 +19,8 @@ from tests.integration.portal_browser import (
     unheard,
     violations,
 )
-from tests.integration.portal_kit import GOOD, MAIL, Portal, put, running
+from tests.integration.portal_kit import Portal, put, running
+from tests.integration.portal_reader import GOOD, MAIL
 
 HOUR_S = 3600.0
 

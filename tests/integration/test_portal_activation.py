@@ -9,7 +9,8 @@ from pipeline.store.charters import charter_acceptances
 from producers.activation.hashing import Hasher, HashingSettings
 from schemas.events import ActivationRequested, CredentialChanged
 from sesame.web import Counted
-from tests.integration.portal_kit import CHEAP, GOOD, MAIL, Portal
+from tests.integration.portal_kit import CHEAP, Portal
+from tests.integration.portal_reader import GOOD, MAIL
 from tests.unit.registry_kit import cancelled
 
 HOUR_S = 3600.0

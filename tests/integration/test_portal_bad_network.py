@@ -11,7 +11,8 @@ import pytest
 
 from producers.activation.proofs import REPEAT_S, REPEATS_MAX
 from sesame.web.prompt import PromptProtocol
-from tests.integration.portal_kit import GOOD, Browser, Portal
+from tests.integration.portal_kit import Portal
+from tests.integration.portal_reader import GOOD, Browser
 
 PATIENCE_S = 30.0
 

@@ -11,7 +11,8 @@ import httpx
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.integration.portal_browser import page_of, send, session_cookie
-from tests.integration.portal_kit import GOOD, MAIL, Portal, put, running
+from tests.integration.portal_kit import Portal, put, running
+from tests.integration.portal_reader import GOOD, MAIL
 from tests.unit.registry_kit import cancelled
 
 

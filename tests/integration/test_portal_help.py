@@ -10,7 +10,8 @@ import pytest
 
 from sandbox.process import wait_until
 from schemas.account import Pedagogical
-from tests.integration.portal_kit import Browser, Portal, put, running
+from tests.integration.portal_kit import Portal, put, running
+from tests.integration.portal_reader import Browser
 
 COHORTS = (
     {"key": "{step}-{year}", "name": "{step_label} {year}"},

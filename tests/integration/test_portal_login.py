@@ -17,7 +17,8 @@ from sesame.cas import LoginFailure
 from tests.conftest import require_service
 from tests.integration import cas_kit
 from tests.integration.ldap_tools import as_provisioner
-from tests.integration.portal_kit import CHEAP, GOOD, MAIL, Browser, Portal
+from tests.integration.portal_kit import CHEAP, Portal
+from tests.integration.portal_reader import GOOD, MAIL, Browser
 
 HASHED = Hasher(HashingSettings(**CHEAP)).hash(GOOD)
 

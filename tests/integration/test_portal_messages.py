@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
-from tests.integration.portal_kit import MAIL, Browser, Portal
+from tests.integration.portal_kit import Portal
+from tests.integration.portal_reader import MAIL, Browser
 from tests.unit.registry_kit import enrolled
 
 

@@ -1,0 +1,131 @@
+"""How often something may be tried on the students' pages: by code, by student, by address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.store import mail_proofs
+from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, somewhere
+from tests.integration.portal_reader import MAIL
+
+WRONG = "000000"
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """One portal for this file, behind a proxy that is believed."""
+    with Portal(tmp_path_factory.mktemp("portal"), wish=BEHIND_A_PROXY) as portal:
+        yield portal
+
+
+def test_five_wrong_codes_end_that_request_s_code_and_nobody_else_s(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser(**somewhere()) as student, portal.browser(**somewhere()) as other:
+        student.ask(number)
+        mine = portal.message(number)
+        other.ask(number)
+        theirs = portal.message(number, count=2)
+        for left in (4, 3, 2, 1):
+            assert f"Il reste {left} essai" in other.send("/code", code=WRONG).text
+        assert "ne peut plus servir" in other.send("/code", code=WRONG).text
+        assert other.send("/code", code=theirs.code).status_code == 422  # right, and too late
+        assert student.send("/code", code=mine.code).url.path == "/mot-de-passe"
+        other.get(theirs.link)
+        assert other.send("/lien").url.path == "/mot-de-passe"  # the reader of the message is not locked out
+
+
+def test_a_code_works_once_and_only_for_the_browser_that_asked(portal: Portal) -> None:
+    number = portal.student()
+    with portal.browser(**somewhere()) as student, portal.browser(**somewhere()) as other:
+        student.ask(number)
+        code = portal.message(number).code
+        other.ask(number, "autre@perso.example")
+        assert other.send("/code", code=code).status_code == 422
+        form = student.page
+        assert student.send("/code", code=code).url.path == "/mot-de-passe"
+        student.page = form
+        assert student.send("/code", code=code).url.path == "/mot-de-passe"  # the request is over; go on
+        assert other.get("/mot-de-passe").status_code == 401
+
+
+def test_who_uses_up_a_student_s_messages_does_not_lock_them_out(portal: Portal) -> None:
+    number = portal.student()
+    most = portal.settings.proofs.messages_at_once
+    with portal.browser(**somewhere()) as other:
+        other.ask(number)
+        for _ in range(most + 3):
+            other.send("/renvoyer")
+    newest = portal.message(number, count=most)
+    with portal.browser(**somewhere()) as student:
+        assert student.ask(number).url.path == "/code"  # the answer does not change
+        portal.desk.postman.send_page()
+        assert len(portal.letters(number)) == most
+        student.get(newest.link)
+        assert student.send("/lien").url.path == "/mot-de-passe"
+        assert student.choose().url.path == "/compte"
+    with portal.browser(**somewhere()) as wrong:
+        for _ in range(most + 1):
+            wrong.ask(number, "autre@perso.example")
+    portal.clock.now += 24 * 3600.0 / most
+    with portal.browser(**somewhere()) as student:
+        student.ask(number)
+        assert portal.message(number, count=most + 1).code
+
+
+def test_an_unsent_message_has_no_code_that_could_be_guessed(portal: Portal) -> None:
+    number = portal.student()
+    ids = [
+        portal.desk.asking.ask(number, MAIL, "fr", browser="b")
+        for _ in range(portal.settings.proofs.messages_at_once + 1)
+    ]
+    with portal.database.read() as connection:
+        last = mail_proofs.find(connection, ids[-1])
+    assert last is not None
+    assert (last.student_number, last.send_at, last.code_digest) == (number, None, "-")
+
+
+def test_an_address_is_slowed_down_and_the_slow_down_survives_a_restart(tmp_path: Path) -> None:
+    wish = {"address_burst": 3, "address_every_s": 60.0}
+    with Portal(tmp_path, wish=wish) as portal:
+        with portal.browser() as browser:
+            for _ in range(3):
+                assert browser.ask("99999997").url.path == "/code"
+            assert (browser.ask("99999997").status_code, browser.page.headers["Retry-After"]) == (429, "60")
+        portal.restart()
+        with portal.browser(**{"X-Forwarded-For": "203.0.113.9"}) as browser:  # no proxy is believed here
+            assert browser.ask("99999997").status_code == 429
+            portal.clock.now += 61.0
+            assert browser.ask("99999997").url.path == "/code"
+
+
+def test_a_shared_network_may_send_more(tmp_path: Path) -> None:
+    wish = {
+        "address_burst": 1,
+        "address_every_s": 60.0,
+        "shared_networks": ("127.0.0.0/8",),
+        "shared_factor": 5,
+    }
+    with Portal(tmp_path, wish=wish) as portal, portal.browser() as browser:
+        answers = [browser.ask("99999996").status_code for _ in range(6)]
+    assert answers == [200] * 5 + [429]
+
+
+def test_who_has_a_message_is_not_held_up_by_the_neighbours_behind_the_same_address(tmp_path: Path) -> None:
+    with Portal(tmp_path, wish={"address_burst": 2, "address_every_s": 600.0}) as portal:
+        number = portal.student()
+        with portal.browser() as student, portal.browser() as neighbour:
+            student.ask(number)
+            code = portal.message(number).code
+            neighbour.ask("99999997")
+            assert neighbour.ask("99999997").status_code == 429
+            assert student.send("/code", code=WRONG).status_code == 422
+            assert student.send("/code", code=code).url.path == "/mot-de-passe"
+            assert student.choose().url.path == "/compte"
+            for _ in range(5):
+                neighbour.get("/code")
+                assert neighbour.send("/code", code=WRONG).status_code == 422
+            neighbour.get("/code")
+            assert neighbour.send("/code", code=WRONG).status_code == 429  # what is its own ends too
