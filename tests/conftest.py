@@ -17,7 +17,7 @@ from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
-from tests import stores
+from tests import brokers, stores
 
 T = TypeVar("T")
 
@@ -133,16 +133,13 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def kafka_servers() -> Iterator[list[str]]:
-    """A Kafka in clear shared by the tests of one worker: use topics and groups of your own, do not stop it.
-
-    `SESAME_TEST_KAFKA` (`host:port,…`) names one that runs already.
-    """
-    address = os.environ.get("SESAME_TEST_KAFKA")
-    if address:
-        yield address.split(",")
-        return
-    with require_service(Kafka) as kafka:
-        yield kafka.servers
+    """A Kafka in clear shared by the tests of one worker: use topics and groups of your own."""
+    serving = brokers.servers()
+    addresses = require_service(serving.__enter__)
+    try:
+        yield addresses
+    finally:
+        serving.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")

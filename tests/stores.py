@@ -1,7 +1,8 @@
 """The databases that every test of the store runs on: SQLite's file and a real PostgreSQL server.
 
 PostgreSQL comes from the first of these: the address in `TEST_POSTGRES_URL` (an administrator's, of a server
-made for tests: databases come and go there), the installed programs, a container where Docker is.
+made for tests: databases come and go there), a container if `TEST_CONTAINERS=1`, the installed programs, a
+container where Docker is.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ from pipeline.store.database import Database
 from pipeline.store.tables import metadata
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
+from tests import containers
 
 ADDRESS = "TEST_POSTGRES_URL"
-IMAGE = "POSTGRES_IMAGE"
-DEFAULT_IMAGE = "postgres:17"
 
 for _room in pkgutil.iter_modules(store.__path__):  # several declare tables of their own
     if not _room.ispkg:
@@ -88,31 +88,21 @@ def server() -> Iterator[Server]:
     if address := os.environ.get(ADDRESS):
         yield Elsewhere(address)
         return
+    if containers.asked():
+        with containers.postgres() as address:
+            yield Elsewhere(address)
+        return
     try:
         own = Postgres(fsync=False)
     except MissingServer as missing:
-        with container(missing) as elsewhere:
-            yield elsewhere
+        try:
+            with containers.postgres() as address:
+                yield Elsewhere(address)
+        except containers.NoDocker:
+            raise missing from None
         return
     with own:
         yield own
-
-
-@contextmanager
-def container(missing: MissingServer) -> Iterator[Server]:
-    """A server in a container, by testcontainers.
-
-    Raises:
-        MissingServer: the given one, if there is no Docker.
-    """
-    from testcontainers.postgres import PostgresContainer
-
-    try:
-        made = PostgresContainer(os.environ.get(IMAGE, DEFAULT_IMAGE), driver=None)
-    except Exception as error:
-        raise missing from error
-    with made as running:
-        yield Elsewhere(running.get_connection_url())
 
 
 class Shelf:

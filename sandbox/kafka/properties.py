@@ -56,7 +56,6 @@ def server_properties(
     listeners = {"CLIENT": own.client, "INTERNAL": own.internal, "CONTROLLER": own.controller, **own.others}
     addresses = [f"{name}://127.0.0.1:{port}" for name, port in listeners.items()]
     protocols = {name: "SASL_SSL" if name in keystores else "PLAINTEXT" for name in listeners}
-    replicas = min(3, len(ports))
     values = {
         "process.roles": "broker,controller",
         "node.id": node,
@@ -68,6 +67,41 @@ def server_properties(
         "inter.broker.listener.name": "INTERNAL",
         "sasl.enabled.mechanisms": "SCRAM-SHA-512",
         "log.dirs": data,
+        **_common(nodes=len(ports)),
+    }
+    for name, keystore in keystores.items():
+        values[f"listener.name.{name.lower()}.ssl.keystore.type"] = "PEM"
+        values[f"listener.name.{name.lower()}.ssl.keystore.location"] = keystore
+        values[f"listener.name.{name.lower()}.scram-sha-512.sasl.jaas.config"] = (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        )
+    if acls:
+        values["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+        values["super.users"] = f"User:ANONYMOUS;User:{ADMIN}"  # anonymous: the nodes among themselves
+    return "".join(f"{name}={value}\n" for name, value in values.items())
+
+
+def single_node(address: str) -> dict[str, str | int]:
+    """What a node in a container is configured with, whose port 9092 clients reach at `address`."""
+    listeners = {"CLIENT": "9092", "INTERNAL": "9094", "CONTROLLER": "9093"}
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": "1@localhost:9093",
+        "listeners": ",".join(f"{name}://:{port}" for name, port in listeners.items()),
+        "advertised.listeners": f"CLIENT://{address},INTERNAL://localhost:9094",
+        "listener.security.protocol.map": ",".join(f"{name}:PLAINTEXT" for name in listeners),
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "INTERNAL",
+        "log.dirs": "/var/lib/kafka/data",
+        **_common(nodes=1),
+    }
+
+
+def _common(nodes: int) -> dict[str, str | int]:
+    """What does not depend on where a node is."""
+    replicas = min(3, nodes)
+    return {
         "num.partitions": 1,
         "auto.create.topics.enable": "false",
         "default.replication.factor": replicas,
@@ -87,15 +121,5 @@ def server_properties(
         "log.cleaner.dedupe.buffer.size": 16_777_216,
         "log.retention.check.interval.ms": 1_000,  # so that a test sees records go
         "log.initial.task.delay.ms": 500,
-        "controlled.shutdown.enable": str(len(ports) > 1).lower(),
+        "controlled.shutdown.enable": str(nodes > 1).lower(),
     }
-    for name, keystore in keystores.items():
-        values[f"listener.name.{name.lower()}.ssl.keystore.type"] = "PEM"
-        values[f"listener.name.{name.lower()}.ssl.keystore.location"] = keystore
-        values[f"listener.name.{name.lower()}.scram-sha-512.sasl.jaas.config"] = (
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-        )
-    if acls:
-        values["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
-        values["super.users"] = f"User:ANONYMOUS;User:{ADMIN}"  # anonymous: the nodes among themselves
-    return "".join(f"{name}={value}\n" for name, value in values.items())

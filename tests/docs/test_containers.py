@@ -20,7 +20,17 @@ from sesame.cli import main
 from sesame.settings import load
 
 ROOT = Path(__file__).parents[2]
-DOCKERFILES = [ROOT / "Dockerfile", *sorted((ROOT / "ops" / "compose").glob("*/Dockerfile"))]
+DOCKERFILES = [
+    ROOT / "Dockerfile",
+    *sorted((ROOT / "ops" / "compose").glob("*/Dockerfile")),
+    *sorted((ROOT / "sandbox" / "images").glob("*/Dockerfile")),
+]
+SCRIPTS = [
+    ROOT / "scripts" / "containers",
+    ROOT / "ops" / "compose" / "prepare",
+    *sorted((ROOT / "ops" / "compose").glob("*/start")),
+    *sorted((ROOT / "sandbox" / "images").glob("*/start")),
+]
 PROFILES = ("kafka", "postgres", "directory", "mailbox", "cas", "moodle", "pipeline", "monitoring")
 PINNED = re.compile(r"\$\{[A-Z]+_IMAGE:-[a-z./-]+:(local|v?\d+\.\d+[\w.-]*)\}")
 
@@ -77,6 +87,13 @@ def test_hadolint_finds_nothing(dockerfile: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_shell_reads_every_script_to_its_end(script: Path) -> None:
+    """A quote that is never closed shows itself in a container only, otherwise."""
+    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_compose_understands_every_service_of_every_profile(composed: dict[str, Any]) -> None:
     assert set(composed["services"]) == set(services())
     assert {name for each in services().values() for name in each["profiles"]} == set(PROFILES)
@@ -90,7 +107,7 @@ def test_every_image_is_a_parameter_with_a_pinned_default() -> None:
     for dockerfile in DOCKERFILES:
         bases = re.findall(r"^ARG [A-Z]+_IMAGE=(\S+)$", dockerfile.read_text(encoding="utf-8"), re.MULTILINE)
         assert len(bases) == 1
-        assert re.fullmatch(r"[a-z./-]+:\d+\.\d+[\w.-]*", bases[0])
+        assert re.fullmatch(r"[a-z./-]+:(local|\d+\.\d+[\w.-]*)", bases[0])
 
 
 def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str, Any]) -> None:
