@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.engine.bell import Batch, Bell, Place, Turn
 from pipeline.engine.blame import Blame
@@ -86,8 +86,8 @@ class Engine:
 
     # --- working ----------------------------------------------------------------------------------
 
-    def take(self, now: float) -> Batch | None:
-        """The next batch that may start now, or None."""
+    def take(self, now: float, held: Collection[Lane] = ()) -> Batch | None:
+        """The next batch that may start now, or None. Of the lanes that are `held` none may."""
         self.circuit.tick(now)
         if not self.circuit.passes or len(self._running) >= self.limits.slots + self.limits.ahead:
             return None
@@ -95,7 +95,7 @@ class Engine:
             return None  # one at a time until a student's work succeeded
         bulk_running = sum(batch.lane is Lane.BULK for batch in self._running.values())
         for lane in self._precedence.order(bulk_running):
-            turns = self._gather(lane, now)
+            turns = [] if lane in held else self._gather(lane, now)
             if turns:
                 return self._start(lane, turns)
         return None

@@ -18,8 +18,10 @@ from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogError
 from pipeline.target import Dead, Handler, HandlerOutcome, Retry
 from pipeline.worker.observer import Observer
+from pipeline.worker.pace import Pace
 from pipeline.worker.ready import Ready
 from pipeline.worker.together import Together
+from schemas.account import Lane
 
 STUDENTS_PER_GROUP_MAX = 1_000  # a transaction of more would keep others from the store for too long
 WAIT_S_MAX = 2.0
@@ -84,9 +86,10 @@ class Calls:
         self._calling = limits.slots  # threads that call
         self._probing: Together[bool] = Together(self._probe, size=lambda _asked: 1, size_max=1)
         self._entering: Together[Batch] = Together(
-            self._enter, size=lambda batch: len(batch.turns), size_max=STUDENTS_PER_GROUP_MAX
+            self._let_in, size=lambda batch: len(batch.turns), size_max=STUDENTS_PER_GROUP_MAX
         )
         self._ready: Ready[LetIn] = Ready(limits)
+        self._pace = Pace(limits.slots, WAIT_S_MAX / 2, waiting=self._ready.waiting, free=self._ready.free)
         self._ending: Together[Ended] = Together(
             self._end, size=lambda ended: len(ended.entry.work), size_max=STUDENTS_PER_GROUP_MAX
         )
@@ -111,7 +114,12 @@ class Calls:
 
     def begin(self, batch: Batch) -> None:
         """Let a batch begin its way."""
+        self._pace.begun(batch)
         self._entering.put(batch)
+
+    def held(self) -> frozenset[Lane]:
+        """The lanes of which no batch should begin now: those that wait would be called too late."""
+        return self._pace.held()
 
     def stop_calling(self, through: float) -> None:
         """Batches up to this number that have not been called are withdrawn."""
@@ -142,6 +150,12 @@ class Calls:
             self._results.put(Result(None, error))
         else:
             self._results.put(Result(None))
+
+    def _let_in(self, batches: list[Batch]) -> None:
+        try:
+            self._enter(batches)
+        finally:
+            self._pace.entered(batches)
 
     def _enter(self, batches: list[Batch]) -> None:
         try:
@@ -193,7 +207,9 @@ class Calls:
         name, tasks, started = self._handler.name, entry.tasks, self._clock()
         try:
             outcomes = dict(self._handler.handle(tasks))
-            self._observer.batch(name, len(tasks), self._clock() - started)
+            took_s = self._clock() - started
+            self._pace.called(took_s)
+            self._observer.batch(name, len(tasks), took_s)
         except (TargetDown, Throttled, Misconfigured) as error:
             self._stopped_through = float("inf")  # until the loop's thread knows, and says through which
             self._effects.give_back(entry, unknown=error.unknown)

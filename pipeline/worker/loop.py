@@ -191,7 +191,7 @@ class TargetWorker:
         now = self._clock()
         if self._engine.circuit.probe_due(now):
             self._calls.begin_probe()
-        while (batch := self._engine.take(now)) is not None:
+        while (batch := self._engine.take(now, self._calls.held())) is not None:
             self._calls.begin(batch)
 
     def _wake_parked(self, now: float) -> None:

@@ -41,6 +41,16 @@ class Ready(Generic[Item]):
             self._waiting[item.batch.lane].append(item)
             self._changed.notify()
 
+    def waiting(self, lane: Lane) -> int:
+        """How many of this lane wait."""
+        with self._changed:
+            return len(self._waiting[lane])
+
+    def free(self) -> int:
+        """How many slots are free."""
+        with self._changed:
+            return self._limits.slots - sum(self._calls.values())
+
     def take(self, *, wait: bool = True) -> Item | None:
         """The next to be called, which has a slot until `done`; None: it is over, or nothing may start."""
         with self._changed:
