@@ -63,7 +63,7 @@ class Database:
 
     def _connect(self) -> Engine:
         if not self.is_sqlite:
-            return create_engine(
+            engine = create_engine(
                 self._url,
                 pool_pre_ping=True,
                 pool_size=CONNECTIONS_MAX,
@@ -73,6 +73,8 @@ class Database:
                 hide_parameters=True,  # an error's text is shown, and rows have people in them
                 execution_options=_COUNTED,
             )
+            event.listen(engine, "checkin", _let_the_server_say)
+            return engine
         engine = create_engine(
             self._url,
             hide_parameters=True,
@@ -220,6 +222,17 @@ def _remedy(error: BaseException | None) -> str:
 def _hashed(subject: tuple[str, ...]) -> int:
     """A subject as the 32 bits that an advisory lock is known by; that two may share them only costs time."""
     return int.from_bytes(hashlib.sha256("\x1f".join(subject).encode()).digest()[:4], signed=True)
+
+
+def _let_the_server_say(connection: Any, _record: Any) -> None:
+    """Whether a transaction may write, unless it is said at its beginning.
+
+    After a read SQLAlchemy leaves a connection with `read_only = False`, by which the next transaction begins
+    READ WRITE: on a server that was set read-only it would write all the same, and a standby refuses it as a
+    feature that it has not (0A000), which reads like a fault of the request.
+    """
+    if connection is not None and connection.read_only is not None:
+        connection.read_only = None
 
 
 def _end_sqlite(connection: Connection, how: str) -> None:

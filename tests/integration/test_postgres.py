@@ -182,6 +182,18 @@ def test_a_database_that_only_reads_is_told_with_its_remedy(
     assert kept(database) == []
 
 
+def test_a_connection_that_has_read_writes_no_more_than_the_server_lets_it(
+    server: Postgres, name: str, database: Database
+) -> None:
+    server.make_read_only(name)
+    assert kept(database) == []
+    with pytest.raises(StoreUnavailable, match="read-only transaction"):
+        put(database, "A")
+    server.make_read_only(name, read_only=False)
+    put(database, "A")
+    assert kept(database) == ["A"]
+
+
 def test_a_database_that_was_never_migrated_is_no_fault_of_the_facts(server: Postgres) -> None:
     bare = f"test_{secrets.token_hex(4)}"
     with (
