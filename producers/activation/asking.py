@@ -9,7 +9,6 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-import unicodedata
 from functools import partial
 
 from sqlalchemy import Connection
@@ -20,6 +19,7 @@ from pipeline.store.mail_proofs import MailProof
 from pipeline.store.people import Contact, People
 from pipeline.store.throttles import Rate
 from pipeline.vault import Vault
+from producers.activation.addresses import canonical
 from producers.activation.digests import NONE, Digests
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, ProofSettings
 from schemas.account import Stage
@@ -50,7 +50,7 @@ class Asking:
         Returns:
             The id under which the code will be typed, whether there is such a student or not.
         """
-        given = _canonical(mail)
+        given = canonical(mail)
         with self._database.write() as connection:
             contact = self._people.contact(connection, student_number)
             holder = self._holder(contact, given)
@@ -84,7 +84,7 @@ class Asking:
 
     def _holder(self, contact: Contact | None, given: str) -> bool:
         """Whether this person has this address; in the same time whatever the answer."""
-        known = _canonical(contact.personal_mail or "") if contact is not None else ""
+        known = canonical(contact.personal_mail or "") if contact is not None else ""
         same = hmac.compare_digest(self._digests.make("mail", known), self._digests.make("mail", given))
         return same and bool(known) and contact is not None and contact.stage not in _UNREACHABLE
 
@@ -156,8 +156,3 @@ class Asking:
             letter=self._vault.wrap(json.dumps(letter)),
             send_at=now + delay_s if sends else None,
         )
-
-
-def _canonical(mail: str) -> str:
-    """The address as it is compared: people do not mind capitals, and their mail servers do not either."""
-    return unicodedata.normalize("NFC", mail).strip().casefold()

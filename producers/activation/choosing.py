@@ -138,10 +138,11 @@ class Choices:
             again = self._second_click(connection, proof_id, _mark(grant), now)
         return None if again is None else again.student_number
 
-    def confirm_redirect(self, proof: MailProof, *, language: Spoken) -> bool:
+    def confirm_redirect(self, proof: MailProof) -> bool:
         """The owner of the address has confirmed it; False if the proof does not stand any more.
 
-        The student is told at the other addresses: it may be somebody else who reads that one.
+        The student is told at the other addresses, in the language in which it was asked for: it may be
+        somebody else who reads that one.
         """
         number, sealed = proof.student_number, proof.value
         if number is None or sealed is None or proof.purpose != REDIRECT:
@@ -153,7 +154,7 @@ class Choices:
                 return False
             ref = self._vault.seal(connection, number, Preference.MAIL_REDIRECT, address)
             self._prefer(connection, number, ref, now)
-            self._notices.tell(connection, REDIRECTED, number, language, now, address=address)
+            self._notices.tell(connection, REDIRECTED, number, proof.language, now, address=address)
         return True
 
     def end_redirect(self, student_number: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from pipeline.errors import SesameError
+from producers.activation.addresses import in_ascii
 from producers.activation.proofs import PASSWORD
 
 LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/", "redirected": "/"}
@@ -97,7 +98,7 @@ class Letters:
         message = EmailMessage(policy=SMTP)
         try:
             message["From"] = Address(self.sender_name, addr_spec=self.sender)
-            message["To"] = Address(addr_spec=to)
+            message["To"] = Address(addr_spec=in_ascii(to))
         except (
             ValueError,
             IndexError,

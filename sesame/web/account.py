@@ -96,10 +96,7 @@ def confirm_redirect(visit: Visiting, form: Posted) -> Response:
     link = form.get("lien", "")
     followed = visit.desk.proofs.follow(link, REDIRECT)
     good = followed.state is LinkState.GOOD and followed.proof is not None
-    choices = visit.desk.choices
-    if followed.proof is None or not good:
-        return show_redirect(visit, link)
-    if not choices.confirm_redirect(followed.proof, language=visit.language):
+    if followed.proof is None or not good or not visit.desk.choices.confirm_redirect(followed.proof):
         return show_redirect(visit, link)
     return _redirect_page(visit, "done", link=link, number=followed.proof.student_number)
 

@@ -126,6 +126,15 @@ def test_the_address_of_the_newest_registrar_s_fact_is_the_only_one(portal: Port
         assert (old.message["To"], fresh.message["To"]) == (MAIL, "nouvelle@perso.example")
 
 
+def test_an_accented_domain_is_the_same_as_what_browsers_make_of_it(portal: Portal) -> None:
+    number, typed = portal.student("lea@université.example"), "Lea@xn--universit-j4a.example"
+    with portal.browser() as browser:
+        browser.ask(number, typed)
+        letter = portal.message(number)
+        assert letter.message["To"] == "lea@xn--universit-j4a.example"
+        assert browser.send("/code", code=letter.code).url.path == "/mot-de-passe"
+
+
 def test_the_mail_server_is_away_and_the_message_comes_when_it_is_back(portal: Portal) -> None:
     number, before = portal.student(), len(portal.troubles)
     portal.sink.kill()

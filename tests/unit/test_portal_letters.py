@@ -86,12 +86,20 @@ def test_the_notice_of_a_change_proves_nothing_and_says_where_to_turn(language: 
         "lea",
         "",
         "@perso.example",
+        "lea@perso.example\r\nBcc: x@université.example",
+        "lea@université.example\r\nBcc: x",
     ],
 )
 def test_an_address_that_is_more_than_one_address_is_refused(to: str) -> None:
     with pytest.raises(AddressUnusable) as refused:
         LETTERS.write("password", "fr", {**SAYS, "to": to})
     assert "Bcc" not in str(refused.value)
+
+
+def test_an_accented_domain_is_written_as_every_mail_server_knows_it() -> None:
+    message = LETTERS.write("password", "fr", {**SAYS, "to": "lea@université.example"})
+    assert message["To"] == "lea@xn--universit-j4a.example"
+    assert b"To: lea@xn--universit-j4a.example\r\n" in message.as_bytes()
 
 
 @pytest.fixture(scope="module")
