@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
 from pipeline.eventlog.port import (
     LogUnavailable,
     NewRecord,
+    NotAssigned,
     OffsetOutOfRange,
     Record,
     TopicPartition,
@@ -107,6 +109,52 @@ def test_two_members_become_three_and_two_again_and_nothing_is_lost_nor_reordere
     assert all(seen == sorted(seen) for seen in places.values())
     for member in members:
         member.close()
+    producer.close()
+
+
+def test_what_could_not_be_committed_while_the_group_was_shared_out_is_committed_after_it(
+    log: KafkaEventLog,
+) -> None:
+    topic, read = f"t-{uuid4().hex}", list[Record]()
+    log.ensure_topics({topic: 3})
+    with closing(log.producer()) as producer:
+        producer.append(numbered(topic, range(60)))
+    first, slow = (log.consumer("g", [topic], member=name) for name in ("a", "b"))
+    until(shared([first, slow], 3, read), "two share")
+    third = log.consumer("g", [topic], member="c")
+    place = TopicPartition(topic, 0)
+
+    def refused() -> bool:  # the slow one does not poll: everybody has to wait for it
+        third.poll(1, 0.05)
+        first.poll(1, 0.05)
+        try:
+            first.commit({place: 7})
+        except NotAssigned:
+            return True
+        first.commit({place: 0})
+        return False
+
+    until(refused, "a commit is refused")
+    until(shared([first, slow, third], 3, read), "three share")
+    assert place in first.assignment()
+    assert first.committed(place) == 7
+    for member in (first, slow, third):
+        member.close()
+
+
+def test_what_a_transaction_took_back_is_not_read(log: KafkaEventLog, kafka_servers: list[str]) -> None:
+    topic = f"t-{uuid4().hex}"
+    log.ensure_topics({topic: 1})
+    other = KafkaProducer(bootstrap_servers=kafka_servers, transactional_id=topic)
+    other.init_transactions()
+    other.begin_transaction()
+    other.send(topic, b"taken back").get(timeout=PATIENCE_S)
+    other.abort_transaction()
+    other.close()
+    producer, consumer = log.producer(), log.consumer("g", [topic], member="one")
+    producer.append(numbered(topic, range(1)))
+    assert [record.value for record in taken(consumer, 1)] == [b"0"]
+    consumer.close()
     producer.close()
 
 
