@@ -258,7 +258,8 @@ class _VerifiedTls(Tls):
 
 def name_dn(attribute: str, value: str, parent: str) -> str:
     """A distinguished name with the value escaped (RFC 4514)."""
-    escaped = escape_rdn(value).replace("\\\0", "\\00")  # ldap3 leaves a NUL as it is, behind a backslash
+    # ldap3 leaves a NUL as it is, behind a backslash, and escapes a single blank twice, as first and as last.
+    escaped = "\\ " if value == " " else escape_rdn(value).replace("\\\0", "\\00")
     return f"{attribute}={escaped},{parent}"
 
 

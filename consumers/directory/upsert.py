@@ -8,22 +8,20 @@ unique attributes guards itself by values instead of an assertion (see `differen
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
-from urllib.parse import quote
-
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumers.directory import difference
-from consumers.directory.answers import Answer, Busy, Code, Lost, judge, misconfigured
+from consumers.directory.answers import Answer, Code, Lost, judge, misconfigured
 from consumers.directory.difference import Change
+from consumers.directory.dynamic_groups import DynamicGroups
 from consumers.directory.entry import EVIDENCE, OWNED
 from consumers.directory.ldap import LdapClient, any_of, name_dn
+from consumers.directory.mark import leave_mark
+from consumers.directory.patience import Patience, expect_success
 from consumers.directory.port import (
     Applied,
     ApplyResult,
@@ -34,12 +32,7 @@ from consumers.directory.port import (
     Unsettled,
 )
 from consumers.directory.static_groups import StaticGroups, normal
-from pipeline.errors import Misconfigured, TargetDown
-
-T = TypeVar("T")
-
-ATTEMPTS_MAX = 3
-"""How often one student's work is tried within a call when the directory is busy or hangs up."""
+from pipeline.errors import TargetDown
 
 _VERB_S_MAX = 30.0
 """No verb but `dump` begins another operation after this many seconds, whatever the caller allows."""
@@ -48,8 +41,6 @@ _CONFLICTS_MAX = 16
 _CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
 _NUMBERS_PER_SEARCH = 100
 _PAGE_SIZE = 500
-_PROBE_READS_MAX = 3
-_DYNAMIC = "groupOfURLs"
 
 _READ = (
     "uid",
@@ -110,14 +101,14 @@ class LdapDirectory:
     ) -> None:
         self._client = client
         self._branches = branches
-        self._sleep = sleep
+        self._patience = Patience(sleep)
         self._clock_ns = clock_ns
-        self._known_groups: set[str] = set()
-        self._static = (
-            StaticGroups(client, branches.groups, client.endpoint.bind_dn)
-            if branches.static_groups and branches.groups is not None
-            else None
-        )
+        self._static: StaticGroups | None = None
+        self._dynamic: DynamicGroups | None = None
+        if branches.groups is not None and branches.static_groups:
+            self._static = StaticGroups(client, branches.groups, client.endpoint.bind_dn)
+        elif branches.groups is not None:
+            self._dynamic = DynamicGroups(client, branches.groups, branches.people)
         self.operation_s_max = client.operation_s_max
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
@@ -143,7 +134,7 @@ class LdapDirectory:
         with self._client.within(_VERB_S_MAX):
             found = dict(self._read(student_numbers))
             for number, dn in (adopted or {}).items():
-                entry = None if found.get(number) else self._readable(partial(self._by_dn, dn))
+                entry = None if found.get(number) else self._patience.had(partial(self._by_dn, dn))
                 if entry is not None and not entry.student_numbers:
                     found[number] = (entry,)
             return {number: tuple(map(self._with_groups, several)) for number, several in found.items()}
@@ -155,18 +146,18 @@ class LdapDirectory:
             for answer, rows in self._client.pages(
                 self._branches.people, "(uid=*)", _DUMPED, page_size=_PAGE_SIZE
             ):
-                _expect_success(answer)
+                expect_success(answer)
                 for each in (difference.observed(dn, raw) for dn, raw in rows):
                     yield each if groups is None else replace(each, groups=groups.get(normal(each.dn), ()))
         except Lost as error:
             raise TargetDown(str(error)) from error
 
     def probe(self) -> None:
-        """See `port.Directory.probe`. Several processes may probe at once: a later mark will do too."""
+        """See `port.Directory.probe`."""
         with self._client.within(_VERB_S_MAX):
             self._probe_branches()
             if not self._client.endpoint.read_only:
-                self._probe(self._branches.probe)
+                leave_mark(self._client, self._patience, self._branches.probe, self._clock_ns())
 
     def policy(self, dn: str | None) -> PasswordPolicy | None:
         """See `port.PasswordPolicies.policy`."""
@@ -174,7 +165,7 @@ class LdapDirectory:
         if wanted is None:
             return None
         with self._client.within(_VERB_S_MAX):
-            raw = self._readable(lambda: self._client.entry(wanted, list(_POLICY)))
+            raw = self._patience.had(lambda: self._client.entry(wanted, list(_POLICY)))
         return None if raw is None else PasswordPolicy(*(_number(raw, name) for name in _POLICY))
 
     def disconnect(self) -> None:
@@ -187,10 +178,10 @@ class LdapDirectory:
         found: dict[str, list[ObservedEntry]] = {number: [] for number in student_numbers}
         for start in range(0, len(student_numbers), _NUMBERS_PER_SEARCH):
             criterion = any_of("supannEtuId", student_numbers[start : start + _NUMBERS_PER_SEARCH])
-            answer, rows = self._readable(
+            answer, rows = self._patience.had(
                 partial(self._client.search, self._branches.people, criterion, _READ)
             )
-            _expect_success(answer)
+            expect_success(answer)
             for observed in (difference.observed(dn, raw) for dn, raw in rows):
                 for number in observed.student_numbers:
                     if number in found:
@@ -201,31 +192,16 @@ class LdapDirectory:
         static = self._static
         if static is None:
             return observed
-        return replace(observed, groups=self._readable(lambda: static.of(observed.dn)))
+        return replace(observed, groups=self._patience.had(lambda: static.of(observed.dn)))
 
     def _probe_branches(self) -> None:
         """What every student's work needs besides an entry: the probe's own may be elsewhere in the tree."""
         self._read(["sesame-probe"])
         groups = self._branches.groups
-        if groups is not None and self._readable(lambda: self._client.entry(groups, ["objectClass"])) is None:
+        if groups is None:
+            return
+        if self._patience.had(lambda: self._client.entry(groups, ["objectClass"])) is None:
             raise misconfigured(Code.NO_SUCH_OBJECT)
-
-    def _probe(self, dn: str) -> None:
-        mark = f"probe {self._clock_ns():020d} {secrets.token_hex(8)}"
-        answer = self._readable(
-            lambda: self._client.modify(dn, [("replace", "description", (mark,))], revision=None)
-        )
-        if answer.code == Code.NO_SUCH_OBJECT:
-            raise Misconfigured(
-                "the directory has no entry for probes",
-                remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
-            )
-        _expect_success(answer)
-        for _ in range(_PROBE_READS_MAX):
-            raw = self._readable(lambda: self._client.entry(dn, ["description"])) or {}
-            if any(value >= mark for value in difference.texts(raw, "description")):
-                return
-        raise TargetDown("the directory accepted the probe's write and does not show it")
 
     # --- one student's entry --------------------------------------------------------------------------
 
@@ -237,13 +213,13 @@ class LdapDirectory:
             current = known.pop() if known else self._read([desired.student_number])[desired.student_number]
             if self._static is not None:
                 return self._join_groups(self._static, desired, current)
-            foreign = self._ensure_groups(desired.groups)
+            foreign = () if self._dynamic is None else self._dynamic.ensure(desired.groups)
             if isinstance(foreign, Refused):
                 return foreign
             result = self._upsert(desired, current)
             return replace(result, foreign=foreign) if isinstance(result, Applied) else result
 
-        return self._patiently(attempt)
+        return self._patience.settled(attempt)
 
     def _shut(self, found: tuple[ObservedEntry, ...]) -> ApplyResult:
         changed = False
@@ -251,7 +227,7 @@ class LdapDirectory:
             if observed.locked and observed.attributes.get("sesameMailEnabled") == ("FALSE",):
                 continue
             write = partial(self._write, observed.dn, difference.shutting(observed))
-            result = self._patiently(write)
+            result = self._patience.settled(write)
             if not isinstance(result, Applied):
                 return result
             changed = True
@@ -318,80 +294,14 @@ class LdapDirectory:
             return settled
         return Applied(result.changed or settled.changed, tuple(settled.foreign))
 
-    def _ensure_groups(self, groups: Mapping[str, str]) -> Refused | tuple[str, ...]:
-        """Create the dynamic groups that do not exist yet: searches on sesameGroup (ops/ldap/slapd.conf).
-
-        Returns:
-            The names that something else has already.
-        """
-        if self._branches.groups is None:
-            return ()
-        foreign = []
-        for key in sorted(groups.keys() - self._known_groups):
-            criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
-            attributes = {
-                "description": (groups[key],) if groups[key] else (),
-                "memberURL": (f"ldap:///{quote(self._branches.people, safe='=,')}??sub?{criterion}",),
-            }
-            dn = name_dn("cn", key, self._branches.groups)
-            answer = self._client.add(dn, [_DYNAMIC], attributes)
-            if answer.code not in (Code.SUCCESS, Code.ENTRY_EXISTS):
-                return judge(answer)
-            if answer.code == Code.ENTRY_EXISTS and not self._is_dynamic(dn):
-                foreign.append(key)
-            else:
-                self._known_groups.add(key)
-        return tuple(foreign)
-
-    def _is_dynamic(self, dn: str) -> bool:
-        raw = self._client.entry(dn, ["objectClass"]) or {}
-        return _DYNAMIC.lower() in (name.lower() for name in difference.texts(raw, "objectClass"))
-
     def _changed(self, answer: Answer) -> ApplyResult:
         return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
-
-    # --- patience -------------------------------------------------------------------------------------
-
-    def _patiently(self, work: Callable[[], ApplyResult]) -> ApplyResult:
-        """Try a few times within the call; what stays unsettled is this student's, not the directory's."""
-        try:
-            return self._retrying(work)
-        except Busy as busy:
-            return Unsettled("directory_busy", str(busy))
-        except Lost as lost:
-            return Unsettled("outcome_unknown", str(lost), unknown=True)
-
-    def _readable(self, work: Callable[[], T]) -> T:
-        """As `_patiently`, for what does not depend on a student: a directory that cannot do it is down."""
-        try:
-            return self._retrying(work)
-        except (Busy, Lost) as error:
-            raise TargetDown(str(error)) from error
-
-    def _retrying(self, work: Callable[[], T]) -> T:
-        return Retrying(
-            stop=stop_after_attempt(ATTEMPTS_MAX),
-            wait=wait_random_exponential(multiplier=0.1, max=1.0),
-            retry=retry_if_exception_type((Busy, Lost)),
-            sleep=self._sleep,
-            reraise=True,
-        )(work)
 
 
 def _conflicts(answer: Answer) -> bool:
     """Whether somebody changed, or removed, the entry after we read it."""
     taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
     return taken or answer.code in _CONFLICTS
-
-
-def _expect_success(answer: Answer) -> None:
-    """Raise for a search that failed: it concerns the branch and our rights, never a student."""
-    if answer.code != Code.SUCCESS:
-        try:
-            judge(answer)
-        except Busy as busy:
-            raise TargetDown(str(busy)) from busy
-        raise misconfigured(answer.code)
 
 
 def _number(raw: difference.Raw, name: str) -> int:
