@@ -120,8 +120,8 @@ pictures: python # take the documents' pictures of the students' pages anew; nee
 lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
-mutation: python # mutation run over identity and import, hours; MUTANTS="PATTERN" for some of them
-	@"$(BIN)/python" scripts/mutation.py run $(MUTANTS)
+mutation: python # mutation run over identity and import; MUTANTS="PATTERN" for some of them, JOBS=2 at once
+	@"$(BIN)/python" -m scripts.mutation run --children "$(JOBS)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
 	@rm -rf "$(VENV)" .cache .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis node_modules *.egg-info

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.dovecot import Dovecot, LookupDirectory
@@ -39,8 +39,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=os.environ.get("CI") == "true",
 )
-settings.register_profile(  # asked for by a mutation run, which repeats the tests thousands of times
-    "mutation", settings.get_profile("project"), max_examples=12, derandomize=True, database=None
+settings.register_profile(  # for a mutation run: thousands of times, and which example fails is no matter
+    "mutation",
+    settings.get_profile("project"),
+    max_examples=12,
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    report_multiple_bugs=False,
 )
 settings.load_profile("project")
 

@@ -1,0 +1,279 @@
+"""Run chosen tests on chosen mutants: pytest collects once, each mutant is judged in a fork of that process.
+
+    cd TREE; judge.py reach   JOB    on the code as it is: the lines that each test reaches, and what it takes
+    cd TREE; judge.py verdict JOB    on the code with its mutants: whether a test fails, one line per mutant
+
+Collecting anew for each mutant, as mutmut does, takes longer than the test that kills it. JOB is a JSON file
+that __main__.py writes, with what is asked for and where the answer goes.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import pytest
+from coverage import Coverage
+
+WALL_S = 300  # a mutant that waits for ever uses no processor time
+CPU_FACTOR, CPU_S = 5, 4  # one that loops for ever: so many times what the tests take, and so much more
+SPACE_BYTES = 4 << 30
+KILLED, SURVIVED, ENDLESS, UNDECIDED = "killed", "survived", "endless", "undecided"
+
+Answer = dict[str, Any]
+
+
+class Forks:
+    """Runs work in forked children, some at once; what each sends back, or how it ended, goes to `settle`."""
+
+    def __init__(self, children: int) -> None:
+        self._children = children
+        self._running: dict[int, tuple[int, Path, Callable[[bytes, int], None]]] = {}
+
+    def run(self, work: Callable[[int], None], cpu_s: float, settle: Callable[[bytes, int], None]) -> None:
+        """Start `work` in a child once there is room. Its answer goes into the descriptor that it gets."""
+        while len(self._running) >= self._children:
+            self._reap()
+        reading, writing = os.pipe()
+        scratch = Path(tempfile.mkdtemp(prefix="mutation-", dir=_memory()))
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            try:
+                _alone(scratch, cpu_s)
+                work(writing)
+            except BaseException:  # noqa: BLE001  # whatever a mutant throws, this child must not return
+                os.write(writing, traceback.format_exc().encode())
+                os._exit(1)
+            os._exit(0)
+        os.close(writing)
+        self._running[child] = (reading, scratch, settle)
+
+    def wait(self) -> None:
+        """Until every child has ended."""
+        while self._running:
+            self._reap()
+
+    def _reap(self) -> None:
+        child, status = os.wait()
+        if child not in self._running:
+            return
+        reading, scratch, settle = self._running.pop(child)
+        with os.fdopen(reading, "rb") as pipe:
+            answer = pipe.read()
+        shutil.rmtree(scratch, ignore_errors=True)
+        settle(answer, os.waitstatus_to_exitcode(status))
+
+
+def _memory() -> str | None:
+    """Where files cost nothing to write, if there is such a place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # made by mkdtemp
+
+
+def _alone(scratch: Path, cpu_s: float) -> None:
+    """What a child does first: nobody sees what it says, its files are its own, it cannot go on for ever."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = os.environ["TMPDIR"] = str(scratch)
+    tempfile.tempdir = None
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 2))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (SPACE_BYTES, SPACE_BYTES))
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(WALL_S)
+
+
+class Session:
+    """A pytest plugin that takes the place of the loop over the tests."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.job = job
+        self.forks = Forks(job["children"])
+        self.failed = ""
+        self.items: dict[str, pytest.Item] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember what failed."""
+        if report.failed:
+            self.failed = self.failed or report.longreprtext or "failed"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Do the job instead."""
+        from tests.stores import sqlite_store  # of the tree that is judged
+
+        with tempfile.TemporaryDirectory() as folder:
+            sqlite_store(Path(folder))  # once here, not in every child
+        self.items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # what the children share, they neither look through nor copy
+        gc.set_threshold(50_000)
+        getattr(self, self.job["what"])()
+        self.forks.wait()
+        return True
+
+    def failing(self, tests: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Run the tests; of each, why it fails, or nothing."""
+        for test, following in zip(tests, [*tests[1:], None], strict=True):
+            item, after = self.items[test], self.items[following] if following else None
+            self.failed = ""
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            yield test, self.failed
+
+    # The lines that each test reaches.
+
+    def reach(self) -> None:
+        """Run each test alone, so that it does itself what it would share with the one before it."""
+        found: dict[str, Any] = {}
+
+        def settle_as(test: str) -> Callable[[bytes, int], None]:
+            def settle(answer: bytes, status: int) -> None:
+                if status or not answer:
+                    sys.exit(f"{test} fails on the code as it is ({status}):\n{answer.decode()}")
+                found[test] = json.loads(answer)
+
+            return settle
+
+        for test in self.items:
+            self.forks.run(lambda pipe, test=test: self._reach(test, pipe), WALL_S, settle_as(test))  # type: ignore[misc]
+        self.forks.wait()
+        Path(self.job["answer"]).write_text(json.dumps(found), encoding="utf-8")
+
+    def _reach(self, test: str, pipe: int) -> None:
+        coverage = Coverage(data_file=None, include=self.job["files"], config_file=False, branch=False)
+        coverage.set_option(
+            "run:disable_warnings", ["no-data-collected", "module-not-measured", "trace-changed"]
+        )
+        before_s = time.process_time()
+        coverage.start()
+        failing = dict(self.failing([test]))[test]
+        coverage.stop()
+        took_s = time.process_time() - before_s
+        if failing:
+            os.write(pipe, failing.encode()[:60_000])
+            os._exit(1)
+        data = coverage.get_data()
+        root = Path.cwd()
+        lines = {str(Path(file).relative_to(root)): data.lines(file) for file in data.measured_files()}
+        with os.fdopen(pipe, "wb") as answer:
+            answer.write(json.dumps({"seconds": round(took_s, 4), "lines": lines}).encode())
+
+    # Whether a test notices the mutant.
+
+    def verdict(self) -> None:
+        """Judge each mutant by the tests that reach its statement, the likeliest first."""
+        kills = Kills(self.job["names"], self.job["seconds"])
+        for killer, places in self.job["kills"]:
+            kills.add(killer, places)
+        with Path(self.job["answer"]).open("a", encoding="utf-8", buffering=1) as answers:
+            for mutant in self.job["mutants"]:
+                self._judge(mutant, kills, answers)
+            self.forks.wait()
+
+    def _judge(self, mutant: dict[str, Any], kills: Kills, answers: TextIO) -> None:
+        names, seconds = self.job["names"], self.job["seconds"]
+        places = mutant["places"]
+        tests, estimate_s = within(kills.likeliest(mutant["tests"], places), seconds, self.job["seconds_max"])
+        says = {key: mutant[key] for key in ("name", "digest", "of")} | {"faced": [*mutant["faced"], *tests]}
+
+        def settle(answer: bytes, status: int) -> None:
+            killer = int(answer) if answer.isdigit() else None
+            if killer is not None:
+                kills.add(killer, places)
+            by = None if killer is None else names[killer]
+            answers.write(json.dumps({**says, **_verdict(status, by)}) + "\n")
+
+        cpu_s = estimate_s * CPU_FACTOR + CPU_S
+        self.forks.run(lambda pipe: self._mutant(mutant["name"], tests, pipe), cpu_s, settle)
+
+    def _mutant(self, name: str, tests: Sequence[int], pipe: int) -> None:
+        from mutmut.mutation.trampoline import set_mutant_under_test
+
+        set_mutant_under_test(name)
+        by_name = {self.job["names"][test]: test for test in tests}
+        for test, failing in self.failing(list(by_name)):
+            if failing:
+                os.write(pipe, str(by_name[test]).encode())
+                os._exit(1)
+
+
+class Kills:
+    """Which tests killed what so far, and so in which order the next mutant faces them."""
+
+    def __init__(self, names: Sequence[str], seconds: Sequence[float]) -> None:
+        self._functions = [name.split("[", maxsplit=1)[0] for name in names]
+        self._seconds = seconds
+        self._at: dict[str, Counter[int]] = defaultdict(Counter)
+
+    def add(self, killer: int, places: Sequence[str]) -> None:
+        """It has killed one of these, from the narrowest place to the widest."""
+        for place in places:
+            self._at[place][killer] += 1
+
+    def likeliest(self, tests: Iterable[int], places: Sequence[str]) -> list[int]:
+        """Those that killed its neighbours; then the quick ones, first with one case of each."""
+        ranks: Counter[str] = Counter()
+        order: list[tuple[tuple[float, ...], int]] = []
+        for test in sorted(tests, key=lambda test: (self._seconds[test], test)):
+            cases = ranks[self._functions[test]]
+            ranks[self._functions[test]] += 1
+            price_s = self._seconds[test] * (1 + cases)
+            order.append(((*(-self._at[place][test] for place in places), price_s), test))
+        return [test for _, test in sorted(order)]
+
+
+def within(tests: Iterable[int], seconds: Sequence[float], most: float | None) -> tuple[list[int], float]:
+    """As many tests as `most` seconds allow (one at least), and what they take."""
+    chosen: list[int] = []
+    total = 0.0
+    for test in tests:
+        if most is not None and chosen and total + seconds[test] > most:
+            continue
+        chosen.append(test)
+        total += seconds[test]
+    return chosen, total
+
+
+def _verdict(status: int, killer: str | None) -> Answer:
+    if status == -signal.SIGALRM:  # blocked, or the machine was too busy: judged again next time
+        return {"verdict": UNDECIDED}
+    if status in (-signal.SIGXCPU, -signal.SIGKILL):
+        return {"verdict": ENDLESS}
+    if status == 0:
+        return {"verdict": SURVIVED}
+    return {"verdict": KILLED, "by": killer}
+
+
+def main() -> int:
+    """Collect the tests of the job and do what it asks for."""
+    job = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
+    job["what"] = sys.argv[1]
+    sys.path.insert(0, str(Path.cwd()))
+    arguments = ["-q", "--capture=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=0"]
+    arguments += ["--assert=plain", "--tb=native"]  # nobody reads why
+    arguments += [
+        "-o",
+        "tmp_path_retention_policy=none",
+        "--hypothesis-profile=mutation",
+        "-k",
+        "not postgresql",
+    ]
+    return int(pytest.main([*arguments, *job["tests"]], plugins=[Session(job)]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The mutation run's own rules: which tests a mutant faces, in which order, and what is told of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED, Kills, within
+from scripts.mutation.mutants import Mutant, mutate
+from scripts.mutation.page import page
+
+PATH = "producers/registrar/sample.py"
+SOURCE = '''\
+"""A module."""
+
+
+class Guard:
+    def held(self, lost: int, people: int) -> bool:
+        if (
+            lost > 50
+            and people > 0
+        ):
+            return True
+        return False
+
+
+def share(lost: int, people: int) -> float:
+    return lost / people
+'''
+
+
+@pytest.fixture(scope="module")
+def mutants() -> list[Mutant]:
+    return mutate(PATH, SOURCE)[1]
+
+
+def test_a_mutant_is_known_by_its_function_and_what_is_changed(mutants: list[Mutant]) -> None:
+    changed = {(mutant.function, mutant.before, mutant.after) for mutant in mutants}
+    assert ("share", "return lost / people", "return lost * people") in changed
+    assert ("Guard.held", "lost > 50", "lost >= 50") in changed
+
+
+def test_a_mutant_s_place_is_the_statement_and_of_a_condition_its_head(mutants: list[Mutant]) -> None:
+    places = {mutant.before: (mutant.statement, mutant.body) for mutant in mutants}
+    assert places["lost > 50"] == ((6, 9), (5, 11))
+    assert places["return True"] == ((10, 10), (5, 11))
+    assert places["return lost / people"] == ((15, 15), (14, 15))
+
+
+def test_every_mutant_runs_in_the_file_that_is_made() -> None:
+    code, mutants = mutate(PATH, SOURCE)
+    assert mutants
+    assert all(mutant.name.rsplit(".", 1)[1] in code for mutant in mutants)
+    assert len({mutant.digest for mutant in mutants}) == len(mutants)
+
+
+def test_a_mutant_survives_being_stored(mutants: list[Mutant]) -> None:
+    assert Mutant.of({**mutants[0].stored(), "statement": [*mutants[0].statement]}) == mutants[0]
+
+
+def test_quick_tests_come_first_and_each_before_its_other_cases() -> None:
+    kills = Kills(["a[1]", "a[2]", "a[3]", "b", "slow"], [0.1, 0.1, 0.1, 0.15, 1.0])
+    assert kills.likeliest(range(5), ["line", "function", "file"]) == [0, 3, 1, 2, 4]
+
+
+def test_whoever_killed_a_neighbour_comes_before_the_quick_ones() -> None:
+    kills = Kills(["quick", "killed there", "killed in the file"], [0.1, 5.0, 5.0])
+    kills.add(2, ["other line", "other function", "file"])
+    kills.add(1, ["other line", "function", "file"])
+    assert kills.likeliest(range(3), ["line", "function", "file"]) == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("most", "expected"), [(None, [0, 1, 2]), (1.2, [0, 2]), (0.1, [0])], ids=["all", "some", "one at least"]
+)
+def test_a_survivor_faces_as_many_tests_as_the_round_allows(most: float | None, expected: list[int]) -> None:
+    assert within([0, 1, 2], [1.0, 5.0, 0.2], most)[0] == expected
+
+
+def verdict(mutant: Mutant, said: str, **more: Any) -> dict[str, dict[str, Any]]:
+    return {mutant.name: {"name": mutant.name, "digest": mutant.digest, "verdict": said, **more}}
+
+
+def test_the_report_counts_what_was_judged_and_lists_who_survived(mutants: list[Mutant]) -> None:
+    first, second, third, fourth = mutants[:4]
+    verdicts = (
+        verdict(first, KILLED, by="a")
+        | verdict(second, SURVIVED, faced={"a", "b"}, of=9)
+        | verdict(third, UNDECIDED)
+        | {fourth.name: {"verdict": KILLED, "digest": "of the code before"}}
+    )
+    told = page(mutants[:4], verdicts, dt.date(2026, 11, 24))
+    assert f"| {PATH} | 4 | 2 | 1 | 1 | 50.0 % |" in told
+    assert "| **identity** | 0 | 0 | 0 | 0 | – |" in told
+    assert "Not all are judged" in told
+    assert f"`{second.after}` *" in told
+    assert "1 of the survivors" in told
+    assert f"`{first.after}`" not in told
+
+
+def test_the_report_names_no_place_of_this_machine(mutants: list[Mutant]) -> None:
+    assert str(Path(__file__).parents[2]) not in page(mutants, {}, dt.date(2026, 11, 24))
