@@ -33,7 +33,8 @@ FEW = """\
 two: more of them would die of the others."""
 TAIL = """\
 Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches
-from outside. One that changes a decision deserves a test.
+from outside. One that changes a decision deserves a test. What a function does while its module is imported
+is over before a mutant is active: those survive too.
 """
 
 
