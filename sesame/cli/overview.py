@@ -46,7 +46,7 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
         for name, count in counts.items():
             console.print(f"  {title}: {name}: {count}")
     for name, consumer in found.consumers.items():
-        if consumer["state"] not in ("running", "stopped"):
+        if consumer["state"] != "running":  # a stop says why too
             console.print(f"  {name} is {consumer['state']}: {consumer['reason']}")
     console.print(
         f"inside 15 min: {found.within_15_min}, inside 60 min: {found.within_60_min}, beyond: {found.beyond}"

@@ -200,6 +200,8 @@ def test_a_process_that_misses_a_right_names_it_and_goes_on_once_it_has_it(
 
     for name in missing:
         wait_until(lambda name=name: named(name), f"{name} to name what it misses", 60.0)  # type: ignore[misc]
+    overview = site.become("sesame-monitor").sesame.run("overview").out
+    assert f"moodle is stopped: Kafka does not allow this to the user '{missing[MOODLE].user}'" in overview
 
     writes = Right("sesame-producers", "WRITE", "TOPIC", catalogue.ENROLMENTS)
     granting.revoke([writes])
