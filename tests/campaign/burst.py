@@ -30,6 +30,7 @@ from sesame.wiring import Application, build
 LISTS_MAX = 20
 _HELD = 40  # students whose access is shut at once, when little else is under way
 _FLOOR = 60  # students under way, below which something is added
+_AHEAD = 1
 _KILLED_SHARE = 0.4
 _LOOK_EVERY_S = 0.5
 _TRIES = 200
@@ -53,7 +54,7 @@ class Burst:
         world: where it happens; its pipeline runs.
         cast: everybody.
         chance: decides who, when, and which command is killed.
-        share: how much of the campaign is over, from 0 to 1; the lists go out in step with it.
+        share: how much of the campaign is over, from 0 to 1; the lists go out in step with it, two ahead.
     """
 
     def __init__(self, world: World, cast: Cast, chance: random.Random, share: Callable[[], float]) -> None:
@@ -71,15 +72,19 @@ class Burst:
         self._trouble: BaseException | None = None
         assert world.postgres is not None
         self._database = Database(world.postgres.url())
-        self._under_way = 0
+        self._settled = 0
 
     def under_way(self) -> int:
-        """How many students are neither complete nor waiting; as last known while the database is away."""
+        """How many students are neither complete nor waiting."""
+        return len(self._active) - self.settled()
+
+    def settled(self) -> int:
+        """How many students are complete or waiting; as last known while the database is away."""
         with contextlib.suppress(SesameError), self._database.read() as connection:
             at_rest = propagation.c.state.in_(["completed", "waiting"])
             rows = connection.execute(select(func.count()).select_from(propagation).where(at_rest))
-            self._under_way = len(self._active) - rows.scalar_one()
-        return self._under_way
+            self._settled = rows.scalar_one()
+        return self._settled
 
     @contextlib.contextmanager
     def going(self) -> Iterator[None]:
@@ -109,7 +114,7 @@ class Burst:
             self._trouble = error
 
     def _step(self, application: Application) -> None:
-        due = self._count - len(self._lists) <= self._share() * self._count
+        due = self._count - len(self._lists) <= self._share() * self._count + _AHEAD
         if self._lists and due:
             numbers = self._lists.pop(0)
             self._activate(numbers, kill=self._chance.random() < _KILLED_SHARE)

@@ -37,6 +37,8 @@ _LONG_S = (5.0, 12.0)
 """Now and then a server is away for longer than the retries within a call take."""
 _SHORT_S = (0.0, 1.5)
 _UP_S_MAX = 600.0
+_SHARE_SETTLED, _PATIENCE_S = 0.8, 15.0
+"""The kills keep step with the work: before each, so much of its share is to be settled, or so long waited."""
 _LISTS_OUT_AT = 0.95
 """Of the campaign, when the last list of students is given."""
 _BROKEN = (
@@ -77,12 +79,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Kill:
-    """One kill: when, of what, for how long it stayed away, and how many students were under way."""
+    """One kill: when, of what, for how long it stayed away; how many students were under way, and settled."""
 
     at_s: float
     victim: str
     down_s: float
     under_way: int
+    settled: int
 
 
 def run(plan: Plan, records: Path | None = None) -> dict[str, Any]:
@@ -119,7 +122,9 @@ def _disturbed(plan: Plan, world: World, cast: Cast) -> dict[str, Any]:
             for kill in _kills(plan, random.Random(plan.seed), supervisor, burst):
                 kills.append(kill)
                 if len(kills) % 10 == 0:
-                    _tell(f"{len(kills)} kills after {kill.at_s:.0f} s, {kill.under_way} under way")
+                    _tell(
+                        f"{len(kills)} kills after {kill.at_s:.0f} s, {kill.under_way} under way, {kill.settled} settled"
+                    )
         took_s = time.monotonic() - begun
         wait_until(lambda: supervisor.down == 0, "everything to run again", _UP_S_MAX)
     return {
@@ -130,6 +135,7 @@ def _disturbed(plan: Plan, world: World, cast: Cast) -> dict[str, Any]:
         "kills": len(kills),
         "killed": dict(Counter(kill.victim.split()[0] for kill in kills)),
         "asked": asdict(burst.asked),
+        "settled_at_last_kill": kills[-1].settled if kills else 0,
         "kills_with_work_under_way": sum(kill.under_way > 0 for kill in kills),
         "under_way_median": sorted(kill.under_way for kill in kills)[len(kills) // 2],
         "long_outages": sum(kill.down_s >= _LONG_S[0] for kill in kills),
@@ -154,15 +160,18 @@ def _kills(plan: Plan, chance: random.Random, supervisor: Supervisor, burst: Bur
         pause.wait(chance.uniform(0.0, 2.0 * plan.every_s))
         long = chance.random() < _LONG_SHARE
         wait_until(lambda: supervisor.down < _DOWN_AT_ONCE_MAX, "something to run again", _UP_S_MAX)
+        due = _SHARE_SETTLED * plan.students * (1 - len(left) / plan.kills)
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: burst.under_way() > 0, "work to be under way", 10.0)
+            wait_until(lambda: burst.settled() >= due, "as much of the work to be done", _PATIENCE_S)
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: burst.under_way() > 0, "work to be under way", _PATIENCE_S)
         victim = _next(left, supervisor)
         if victim is None:
             continue
         down_s = chance.uniform(*(_LONG_S if long and victim.kind in SERVERS else _SHORT_S))
-        under_way = burst.under_way()
+        settled, under_way = burst.settled(), burst.under_way()
         supervisor.kill(victim, down_s)
-        yield Kill(time.monotonic() - begun, victim.name, down_s, under_way)
+        yield Kill(time.monotonic() - begun, victim.name, down_s, under_way, settled)
 
 
 def _next(left: list[str], supervisor: Supervisor) -> Victim | None:
