@@ -24,9 +24,10 @@ data.
 {killed}
 
 - {kills_with_work_under_way} of the {kills} kills came while students were under way (median
-  {under_way_median}), and {settled_at_last_kill} were settled when the last one came; {long_outages} times a server stayed away for 5 to 12 s, longer than the retries within
-  a call. Of the commands that ask, {commands_killed} were killed and {commands_failed} failed, and were given
-  again. {holds} times a student's access was shut and opened again in between, for more versions.
+  {under_way_median}), and {settled_at_last_kill} were settled when the last one came. {long_outages} times a
+  server stayed away for 5 to 12 s, longer than the retries within a call. Of the commands that ask,
+  {commands_killed} were killed and {commands_failed} failed, and were given again. {holds} times a student's
+  access was shut and opened again in between, for more versions.
 - What could not start since what it needs was down was started again later, as systemd does: {failed_starts}.
   Ended by themselves: {ended_unasked}.
 - Activations and kills took {burst_s:g} s together.

@@ -38,7 +38,7 @@ _LONG_S = (5.0, 12.0)
 _SHORT_S = (0.0, 1.5)
 _UP_S_MAX = 600.0
 _SHARE_SETTLED, _PATIENCE_S = 0.8, 15.0
-"""The kills keep step with the work: before each, so much of its share is to be settled, or so long waited."""
+"""The kills keep step with the work: before each, so much of its share is settled, or so long was waited."""
 _LISTS_OUT_AT = 0.95
 """Of the campaign, when the last list of students is given."""
 _BROKEN = (
@@ -122,9 +122,8 @@ def _disturbed(plan: Plan, world: World, cast: Cast) -> dict[str, Any]:
             for kill in _kills(plan, random.Random(plan.seed), supervisor, burst):
                 kills.append(kill)
                 if len(kills) % 10 == 0:
-                    _tell(
-                        f"{len(kills)} kills after {kill.at_s:.0f} s, {kill.under_way} under way, {kill.settled} settled"
-                    )
+                    students = f"{kill.under_way} under way, {kill.settled} settled"
+                    _tell(f"{len(kills)} kills after {kill.at_s:.0f} s: {students}")
         took_s = time.monotonic() - begun
         wait_until(lambda: supervisor.down == 0, "everything to run again", _UP_S_MAX)
     return {
@@ -160,12 +159,8 @@ def _kills(plan: Plan, chance: random.Random, supervisor: Supervisor, burst: Bur
         pause.wait(chance.uniform(0.0, 2.0 * plan.every_s))
         long = chance.random() < _LONG_SHARE
         wait_until(lambda: supervisor.down < _DOWN_AT_ONCE_MAX, "something to run again", _UP_S_MAX)
-        due = _SHARE_SETTLED * plan.students * (1 - len(left) / plan.kills)
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: burst.settled() >= due, "as much of the work to be done", _PATIENCE_S)
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: burst.under_way() > 0, "work to be under way", _PATIENCE_S)
-        victim = _next(left, supervisor)
+        _in_step(burst, _SHARE_SETTLED * plan.students * (1 - len(left) / plan.kills))
+        victim = _next(left, supervisor, chance)
         if victim is None:
             continue
         down_s = chance.uniform(*(_LONG_S if long and victim.kind in SERVERS else _SHORT_S))
@@ -174,14 +169,25 @@ def _kills(plan: Plan, chance: random.Random, supervisor: Supervisor, burst: Bur
         yield Kill(time.monotonic() - begun, victim.name, down_s, under_way, settled)
 
 
-def _next(left: list[str], supervisor: Supervisor) -> Victim | None:
-    """The first of what is left to kill that runs; taken off the list."""
-    up = {victim.kind: victim for victim in supervisor.up()}
-    kind = next((kind for kind in left if kind in up), None)
+def _in_step(burst: Burst, settled: float) -> None:
+    """Let the work come so far, if it does in time, and let there be some under way."""
+    for reached, what in (
+        (lambda: burst.settled() >= settled, "as much of the work to be done"),
+        (lambda: burst.under_way() > 0, "work to be under way"),
+    ):
+        with contextlib.suppress(TimeoutError):
+            wait_until(reached, what, _PATIENCE_S)
+
+
+def _next(left: list[str], supervisor: Supervisor, chance: random.Random) -> Victim | None:
+    """One of the first kind of what is left to kill that runs; its kind is taken off the list."""
+    up = supervisor.up()
+    kinds = {victim.kind for victim in up}
+    kind = next((kind for kind in left if kind in kinds), None)
     if kind is None:
         return None
     left.remove(kind)
-    return up[kind]
+    return chance.choice([victim for victim in up if victim.kind == kind])
 
 
 def _counted(world: World, cast: Cast, overview: Mapping[str, Any]) -> dict[str, Any]:
