@@ -85,7 +85,9 @@ def test_no_message_goes_to_an_address_that_the_registrar_does_not_have(portal: 
         browser.send("/renvoyer")
         browser.ask(number)
     portal.message(number)
+    portal.wait_until_sent(number)
     assert portal.sink.messages("voleur@perso.example") == []
+    assert len(portal.letters(number)) == 1  # nor does the number alone bring the student any
 
 
 # --- requests that are not our pages' ---------------------------------------------------------------------
