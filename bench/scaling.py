@@ -77,7 +77,9 @@ def throughput(
 
 def kafka_log(servers: Sequence[str], name: str) -> KafkaEventLog:
     """The log, with consumer groups of their own; topics are shared, and read from where they end."""
-    access = Access(tuple(servers), client_id="bench", timing=Timing())
+    # A server that has just begun takes its time to lead as many new partitions.
+    timing = Timing(request_timeout_s=30.0, delivery_timeout_s=60.0)
+    access = Access(tuple(servers), client_id="bench", timing=timing)
     return KafkaEventLog(access, group_prefix=f"{name}.")
 
 
