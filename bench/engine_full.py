@@ -54,7 +54,7 @@ def _through(folder: Path, url: str, students: int, batch_size: int) -> float:
         handler = Nothing(batch_size)
         begun = time.perf_counter()
         with running(log, database, handler, limits(batch_size)) as observer:
-            until(lambda: handler.done >= students, observer)
+            until(lambda: observer.recorded >= students, observer)
             elapsed_s = time.perf_counter() - begun
         log.close()
     return students / elapsed_s

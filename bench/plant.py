@@ -70,16 +70,18 @@ class Nothing:
 
 
 class Silent:
-    """An observer that keeps troubles only."""
+    """An observer that keeps troubles, and counts whose turn ended with everything about it recorded."""
 
     def __init__(self) -> None:
         self.troubles: list[str] = []
+        self.recorded = 0  # one thread of the worker writes all ends
 
     def batch(self, target: str, students: int, seconds: float) -> None:
         """See `pipeline.worker.Observer`."""
 
-    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+    def outcome(self, _target: str, _outcome: HandlerOutcome, _lane: Lane) -> None:
         """See `pipeline.worker.Observer`."""
+        self.recorded += 1
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         """See `pipeline.worker.Observer`."""

@@ -194,22 +194,34 @@ class Ending:
 
 
 def _conclusion(entered: Entered, given: HandlerOutcome, outcome: HandlerOutcome) -> Conclusion:
-    number, version = entered.account.student_number, entered.account.version
-    ended = Conclusion(
-        number,
+    done = outcome if isinstance(outcome, Done) else None
+    replays = entered.replays
+    return Conclusion(
+        entered.account.student_number,
         entered.epoch,
-        State.RETRYING,
-        version,
+        _state(outcome),
+        entered.account.version,
         sequence=1,
-        replayed_event_id=entered.replays[-1] if entered.replays else None,
+        reason=_reason(outcome),
+        pending=outcome.pending if isinstance(outcome, Waiting) else (),
+        applied_version=entered.account.version if done is not None else None,
+        digest=done.digest if done is not None else None,
+        replayed_event_id=replays[-1] if replays and not isinstance(outcome, Retry) else None,
         # Given up or not: what was unknown stays so until the target has been compared.
         suspect=entered.doubtful and isinstance(outcome, Retry | Dead),
         unknown=isinstance(given, Retry) and given.unknown,
     )
+
+
+def _state(outcome: HandlerOutcome) -> State:
     if isinstance(outcome, Done):
-        return replace(ended, state=State.PROVISIONED, applied_version=version, digest=outcome.digest)
+        return State.PROVISIONED
     if isinstance(outcome, Waiting):
-        return replace(ended, state=State.WAITING, reason=outcome.reason, pending=outcome.pending)
-    if isinstance(outcome, Retry):
-        return replace(ended, reason=outcome.cause, replayed_event_id=None)
-    return replace(ended, state=State.FAILED, reason=outcome.cause if isinstance(outcome, Dead) else None)
+        return State.WAITING
+    return State.RETRYING if isinstance(outcome, Retry) else State.FAILED
+
+
+def _reason(outcome: HandlerOutcome) -> str | None:
+    if isinstance(outcome, Waiting):
+        return outcome.reason
+    return outcome.cause if isinstance(outcome, Retry | Dead) else None

@@ -35,6 +35,11 @@ class Entry:
         """What the handler is called with."""
         return [entered.task for number, entered in self.work.items() if number not in self.decided]
 
+    @property
+    def calls(self) -> bool:
+        """Whether the handler has anything to do."""
+        return len(self.work) > len(self.decided)
+
     def part(self, turns: Iterable[Turn]) -> Entry:
         """What concerns these turns only: what entered together may go on apart."""
         numbers = [turn.student_number for turn in turns]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from schemas.account import Lane
@@ -24,8 +25,7 @@ class Place(NamedTuple):
         return lane_of(self.topic)
 
 
-@dataclass(frozen=True)
-class Bell:
+class Bell(NamedTuple):
     """One reason to look at one student.
 
     Attributes:
@@ -45,21 +45,30 @@ class Bell:
     place: Place | None = None
 
 
+def lane_together(bells: Iterable[Bell]) -> Lane:
+    """The lane of these bells as one: personal as soon as one is."""
+    for bell in bells:
+        if bell.lane is Lane.PERSONAL:
+            return Lane.PERSONAL
+    return Lane.BULK
+
+
 @dataclass(frozen=True)
 class Turn:
     """A student's turn: all bells that had rung when it started, as one. Has at least one bell.
 
     Attributes:
         alone: it tripped the circuit before, and runs in a batch of its own.
+        student_number: whom.
     """
 
     bells: tuple[Bell, ...]
     alone: bool = False
+    student_number: str = field(init=False, repr=False)
 
-    @property
-    def student_number(self) -> str:
-        """Whom."""
-        return self.bells[0].student_number
+    def __post_init__(self) -> None:
+        """Whose turn it is is asked a dozen times for each: it is kept."""
+        object.__setattr__(self, "student_number", self.bells[0].student_number)
 
     @property
     def bell(self) -> Bell:
@@ -74,7 +83,7 @@ class Turn:
     @property
     def lane(self) -> Lane:
         """Personal as soon as one bell is."""
-        return Lane.PERSONAL if any(bell.lane is Lane.PERSONAL for bell in self.bells) else Lane.BULK
+        return lane_together(self.bells)
 
     @property
     def places(self) -> tuple[Place, ...]:

@@ -42,7 +42,9 @@ class Engine:
             if not self._offsets.read(bell.place):
                 return
             self._in_hand[bell.place.lane] += 1
-        student = self._students.setdefault(bell.student_number, Student())
+        student = self._students.get(bell.student_number)
+        if student is None:
+            student = self._students[bell.student_number] = Student()
         if bell.place is None and (student.running or student.waiting):
             return  # it is about to be looked at anyway: one place each
         student.waiting.append(bell)
@@ -254,17 +256,13 @@ class Engine:
     def _finish(self, turn: Turn, now: float) -> None:
         for place in turn.places:
             self._offsets.settle(place)
-        self._release(turn)
+            self._in_hand[place.lane] -= 1
         student = self._students[turn.student_number]
         student.running = False
         if student.waiting:
             self._queues.put(turn.student_number, student, now)
         else:
             del self._students[turn.student_number]
-
-    def _release(self, turn: Turn) -> None:
-        for place in turn.places:
-            self._in_hand[place.lane] -= 1
 
     def _tried(self, batch: Batch, now: float, given_up: Sequence[str]) -> None:
         """In quarantine. What began before it tells nothing new."""

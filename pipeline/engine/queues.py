@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from pipeline.engine.bell import Bell, Turn
+from pipeline.engine.bell import Bell, lane_together
 from schemas.account import Lane
 
 
@@ -39,8 +39,10 @@ class Queues:
 
     def put(self, number: str, student: Student, now: float, *, front: bool = False) -> None:
         """Let a student stand in the lane of those who wait, at its end unless they were in it before."""
-        lane = Turn(tuple(student.waiting)).lane
-        if student.running or student.queued_in is lane:
+        if student.running or student.queued_in is Lane.PERSONAL:
+            return
+        lane = lane_together(student.waiting)
+        if student.queued_in is lane:
             return
         self.drop(number, student)
         student.queued_in = lane

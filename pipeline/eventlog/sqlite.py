@@ -48,6 +48,8 @@ def partition_of(key: str, partitions: int) -> int:
 
 def _pack(headers: Headers) -> str:
     """Headers as a flat JSON list: name, value, name, value. A value's bytes are characters U+0000–U+00FF."""
+    if not headers:
+        return "[]"
     return json.dumps([text for name, value in headers for text in (name, value.decode("latin-1"))])
 
 

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, func, select
 
+from pipeline.store.many import among
 from pipeline.store.tables import accounts as a
 from schemas.account import Account
 
 
 def newest(connection: Connection, student_numbers: Sequence[str]) -> dict[str, Account]:
     """The newest account of each of these students that has one."""
-    rows = connection.execute(select(a.c.document).where(a.c.student_number.in_(student_numbers)))
+    rows = connection.execute(
+        select(a.c.document).where(among(connection, a.c.student_number, student_numbers))
+    )
     loaded = (Account.model_validate_json(row.document) for row in rows)
     return {account.student_number: account for account in loaded}
 

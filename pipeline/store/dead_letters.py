@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from pipeline.store.database import Database
+from pipeline.store.many import among
 from pipeline.store.tables import dead_letters as d
 
 NEWER_SUCCESS = "newer_success"
@@ -69,7 +70,9 @@ def students_with_some(connection: Connection, consumer: str, student_numbers: S
     if not student_numbers:
         return set()
     query = select(d.c.student_number).where(
-        d.c.consumer == consumer, d.c.student_number.in_(student_numbers), d.c.resolved_at.is_(None)
+        d.c.consumer == consumer,
+        among(connection, d.c.student_number, student_numbers),
+        d.c.resolved_at.is_(None),
     )
     return set(connection.execute(query).scalars())
 

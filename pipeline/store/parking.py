@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, and_, case, delete, func, select, update
 
 from pipeline.store.database import Database
+from pipeline.store.many import among
 from pipeline.store.tables import parked as p
 from schemas.account import Lane
 
@@ -83,7 +84,7 @@ def key_hash(student_number: str) -> int:
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
     """The parked ones among these students."""
     rows = connection.execute(
-        select(p).where(p.c.consumer == consumer, p.c.student_number.in_(student_numbers))
+        select(p).where(p.c.consumer == consumer, among(connection, p.c.student_number, student_numbers))
     ).mappings()
     return {row["student_number"]: _parked(row) for row in rows}
 

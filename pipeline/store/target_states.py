@@ -13,9 +13,26 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, RowMapping, bindparam, func, select, update
+from sqlalchemy import (
+    Connection,
+    Float,
+    Integer,
+    RowMapping,
+    String,
+    and_,
+    case,
+    exists,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
 
 from pipeline.store.database import Database
+from pipeline.store.many import among, given
 from pipeline.store.tables import target_states as t
 
 _NUMBERS_PER_QUERY = 500
@@ -95,7 +112,7 @@ class Conclusion:
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
     """What is known of these students in one target."""
     rows = connection.execute(
-        select(t).where(t.c.target == target, t.c.student_number.in_(student_numbers))
+        select(t).where(t.c.target == target, among(connection, t.c.student_number, student_numbers))
     ).mappings()
     return {row["student_number"]: _state(row) for row in rows}
 
@@ -141,30 +158,25 @@ def lease(
     """
     if not epochs:
         return set()
-    statement = database.insert(t)
+    # In one order, so that two processes cannot wait for each other.
+    wanted = given(connection, {"number": String(), "epoch": Integer()}, sorted(epochs.items()))
+    names = ["target", "student_number", "lease_owner", "lease_epoch", "lease_until", "sequence"]
+    values = select(
+        literal(target, String()),
+        wanted.c.number,
+        literal(owner, String()),
+        wanted.c.epoch,
+        literal(until, Float()),
+        literal(0, Integer()),
+    ).where(literal_column("true"))  # SQLite's manual: else ON CONFLICT is taken for a join's ON
+    statement = database.insert(t).from_select(names, values)
     new = statement.excluded
     taken = connection.execute(
         statement.on_conflict_do_update(
             index_elements=[t.c.target, t.c.student_number],
-            set_={
-                "lease_owner": new.lease_owner,
-                "lease_epoch": new.lease_epoch,
-                "lease_until": new.lease_until,
-                "sequence": new.sequence,
-            },
+            set_={name: new[name] for name in names[2:]},
             where=t.c.lease_epoch == new.lease_epoch - 1,
-        ).returning(t.c.student_number),
-        [
-            {
-                "target": target,
-                "student_number": number,
-                "lease_owner": owner,
-                "lease_epoch": epochs[number],
-                "lease_until": until,
-                "sequence": 0,
-            }
-            for number in sorted(epochs)  # in one order, so that two processes cannot wait for each other
-        ],
+        ).returning(t.c.student_number)
     )
     return {row.student_number for row in taken}
 
@@ -179,63 +191,86 @@ def conclude(
     """
     if not ended:
         return set()
-    numbers = [each.student_number for each in ended]
-    query = select(t).where(t.c.target == target, t.c.student_number.in_(numbers))
-    rows = {
-        row.student_number: row
-        for row in connection.execute(database.locking(query.order_by(t.c.student_number)))
-    }
-    values = [
-        _ended(each, row, now)
-        for each in ended
-        if (row := rows.get(each.student_number)) is not None and row.lease_epoch == each.epoch
-    ]
-    if values:
-        connection.execute(_CONCLUDE, [{"of_target": target, **each} for each in values])
-    return {str(each["of_student"]) for each in values}
+    # An INSERT that always meets its row: an UPDATE … FROM is planned by SQLite as one scan of all rows for
+    # each that is given. It goes in one order, so that two processes cannot wait for each other.
+    ends = given(connection, _ENDS, [_end(target, each, now) for each in sorted(ended, key=_number)])
+    here = (t.c.target == ends.c.target, t.c.student_number == ends.c.student_number)
+    held = exists().where(*here, t.c.lease_epoch == ends.c.lease_epoch)
+    statement = database.insert(t).from_select(
+        list(_ENDS), select(*ends.c).where(held).order_by(ends.c.student_number)
+    )
+    new = statement.excluded
+    applied = new.applied_at.is_not(None)
+    same = and_(
+        t.c.state == new.state,
+        t.c.state_version == new.state_version,
+        t.c.reason.is_not_distinct_from(new.reason),
+    )
+    plain = ("state", "state_version", "sequence", "reason", "pending", "suspect")
+    written = statement.on_conflict_do_update(
+        index_elements=[t.c.target, t.c.student_number],
+        set_={
+            **{name: new[name] for name in plain},
+            "lease_owner": case((new.lease_owner.is_(None), null()), else_=t.c.lease_owner),
+            "since": case((same, func.coalesce(t.c.since, new.since)), else_=new.since),
+            "applied_version": case(
+                (new.applied_version > t.c.applied_version, new.applied_version), else_=t.c.applied_version
+            ),
+            "applied_at": func.coalesce(new.applied_at, t.c.applied_at),
+            "digest": case((applied, new.digest), else_=t.c.digest),
+            "replayed_event_id": func.coalesce(new.replayed_event_id, t.c.replayed_event_id),
+        },
+        where=t.c.lease_epoch == new.lease_epoch,
+    )
+    return set(connection.execute(written.returning(t.c.student_number)).scalars())
 
 
-_ENDED: Final = (
-    "lease_owner",
-    "state",
-    "state_version",
-    "sequence",
-    "reason",
-    "pending",
-    "since",
-    "suspect",
-    "applied_version",
-    "applied_at",
-    "digest",
-    "replayed_event_id",
-)
-# One statement for a whole batch: building one for each student costs more than the database does.
-_CONCLUDE: Final = (
-    update(t)
-    .where(t.c.target == bindparam("of_target"), t.c.student_number == bindparam("of_student"))
-    .values({name: bindparam(f"new_{name}", type_=t.c[name].type) for name in _ENDED})
-)
+_KEPT: Final = "kept"  # in place of an owner: the lease is to run out by itself
+_ENDS: Final[Mapping[str, TypeEngine[Any]]] = {
+    name: t.c[name].type
+    for name in (
+        "target",
+        "student_number",
+        "lease_owner",
+        "lease_epoch",
+        "state",
+        "state_version",
+        "sequence",
+        "reason",
+        "pending",
+        "since",
+        "suspect",
+        "applied_version",
+        "applied_at",
+        "digest",
+        "replayed_event_id",
+    )
+}
 
 
-def _ended(ended: Conclusion, row: Row[Any], now: float) -> dict[str, object]:
-    """The row as the turn's end leaves it."""
-    same = (row.state, row.state_version, row.reason) == (ended.state, ended.state_version, ended.reason)
-    applied = ended.applied_version is not None
-    values = {
-        "lease_owner": row.lease_owner if ended.unknown else None,
-        "state": ended.state,
-        "state_version": ended.state_version,
-        "sequence": ended.sequence,
-        "reason": ended.reason,
-        "pending": json.dumps(list(ended.pending), ensure_ascii=False),
-        "since": row.since if same and row.since is not None else now,
-        "suspect": ended.suspect or ended.unknown,
-        "applied_version": max(row.applied_version, ended.applied_version or 0),
-        "applied_at": now if applied else row.applied_at,
-        "digest": ended.digest if applied else row.digest,
-        "replayed_event_id": ended.replayed_event_id or row.replayed_event_id,
-    }
-    return {"of_student": ended.student_number, **{f"new_{name}": value for name, value in values.items()}}
+def _number(ended: Conclusion) -> str:
+    return ended.student_number
+
+
+def _end(target: str, ended: Conclusion, now: float) -> tuple[object, ...]:
+    """As `_ENDS` names it."""
+    return (
+        target,
+        ended.student_number,
+        _KEPT if ended.unknown else None,
+        ended.epoch,
+        ended.state,
+        ended.state_version,
+        ended.sequence,
+        ended.reason,
+        json.dumps(ended.pending, ensure_ascii=False) if ended.pending else "[]",
+        now,
+        ended.suspect or ended.unknown,
+        ended.applied_version or 0,
+        None if ended.applied_version is None else now,
+        ended.digest,
+        ended.replayed_event_id,
+    )
 
 
 def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[str]) -> None:

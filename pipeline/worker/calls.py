@@ -165,7 +165,7 @@ class Calls:
             return
         for batch in batches:
             part = entry.part(batch.turns)
-            if part.tasks:
+            if part.calls:
                 self._ready.put(LetIn(batch, part, self._clock()))
             elif part.work:
                 self._ending.put(Ended(batch, part, part.decided))
@@ -243,9 +243,8 @@ class Calls:
         for number, outcome in final.items():
             self._observer.outcome(self._handler.name, outcome, entry.work[number].lane)
         for ended in group:
-            ends = (final.get(number) for number in ended.entry.work)
-            given_up = tuple(end.cause for end in ends if isinstance(end, Dead))
-            answered = bool(ended.entry.tasks)
+            given_up = tuple(end.cause for end in map(final.get, ended.entry.work) if isinstance(end, Dead))
+            answered = ended.entry.calls
             self._results.put(Result(ended.batch, answered=answered, given_up=given_up))
 
     def _withdraw(self, group: list[Ended]) -> None:

@@ -10,9 +10,11 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.partitioner import Partitioner, murmur2
 
 from pipeline.eventlog.kafka.access import LIBRARY, Access
 from pipeline.eventlog.kafka.mends import connected
@@ -29,6 +31,24 @@ _BATCH_BYTES = 256_000
 _AROUND_VALUE_BYTES_MAX = 32_000  # key and headers: beside the largest value they still fit into a request
 _REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 2 * _AROUND_VALUE_BYTES_MAX
 _SLACK_S = 2.0
+_KEYS_REMEMBERED = 65_536
+
+
+class Remembering(Partitioner):  # type: ignore[misc]  # the library has no types
+    """Kafka's default partitioner for records with keys, which keeps what it has found: the library's hash is
+    pure Python, and students come again."""
+
+    def partition(
+        self, topic: str, _key: Any, serialized_key: bytes, _value: Any, _serialized_value: Any, cluster: Any
+    ) -> int:
+        """See `kafka.partitioner.Partitioner`."""
+        partitions = sorted(cluster.partitions_for_topic(topic))
+        return int(partitions[_hash(serialized_key) % len(partitions)])
+
+
+@lru_cache(_KEYS_REMEMBERED)
+def _hash(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFF_FFFF
 
 
 class KafkaLogProducer:
@@ -84,7 +104,9 @@ class KafkaLogProducer:
             placed = []
             for future in futures:  # to the last one: nothing may still be under way when this returns
                 try:
-                    sent = future.get(timeout=max(0.0, give_up_at - time.monotonic()))
+                    # Most are done when the first one is, since they share a batch: that is cheaper to ask.
+                    done = future.is_done and not future.failed()
+                    sent = future.value if done else future.get(max(0.0, give_up_at - time.monotonic()))
                     placed.append((TopicPartition(sent.topic, sent.partition), int(sent.offset)))
                 except LIBRARY as error:
                     fault = fault or error
@@ -116,6 +138,7 @@ class KafkaLogProducer:
                 retries=float("inf"),  # within the delivery's time
                 delivery_timeout_ms=round(timing.delivery_timeout_s * 1000),
                 max_block_ms=round(timing.request_timeout_s * 1000),
+                partitioner=Remembering(),
                 linger_ms=round(timing.linger_s * 1000),
                 batch_size=_BATCH_BYTES,
                 max_request_size=_REQUEST_BYTES_MAX,
