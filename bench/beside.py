@@ -205,7 +205,9 @@ def handlers(runs: int) -> Sequence[Row]:
     found = []
     with embedded_log(HANDLED, 1) as log:
         for at_once in AT_ONCE:
-            limits = Limits(batch_size=1, linger_s=0.0, slots=at_once, ahead=2 * at_once, in_hand_max=1_000)
+            limits = Limits(
+                batch_size=1, linger_s=0.0, slots=at_once, ahead=2 * at_once, in_hand_max=100 * at_once
+            )
             mine = partial(_ours_by_group, log, HANDLED, limits, slow=True)
             ways: dict[str, Way] = {"ours": mine, "plain": partial(plain_embedded, log, HANDLED)}
             took = in_turn({f"{way} {at_once}": measure for way, measure in ways.items()}, runs)

@@ -22,7 +22,7 @@ BULK, PERSONS = 40_000, 200
 BATCH, SLOTS = 50, 4
 CALL_S = 0.05
 EVERY_S = 0.05  # a person every so often, as on a busy morning
-LIMITS = Limits(batch_size=BATCH, linger_s=0.02, slots=SLOTS, slots_personal=1)
+LIMITS = Limits(batch_size=BATCH, linger_s=0.02, slots=SLOTS, slots_personal=1, ahead=2 * SLOTS)
 
 
 class Timed(Nothing):

@@ -17,6 +17,7 @@ from schemas import catalogue
 STUDENTS = 10_000
 BATCH = 50
 SHARE_LEFT = 0.98
+PAIRS = 5  # for each run: what is looked for is smaller than what two runs differ by
 _EVERY = 200  # of the others' bells: how often the failing student's rings once more
 
 
@@ -66,7 +67,7 @@ def rows(runs: int) -> Sequence[Row]:
             "nobody fails": lambda: others_per_second(failing=False),
             "one fails": lambda: others_per_second(failing=True),
         },
-        runs,
+        PAIRS * runs,
     )
     well, ill = found["nobody fails"], found["one fails"]
     return [
@@ -77,6 +78,6 @@ def rows(runs: int) -> Sequence[Row]:
             limit=SHARE_LEFT,
             ratio=ill / well,
             peers={"nobody fails": well},
-            note="the others' rate while one student's work always fails",
+            note=f"the others' rate while one student's work always fails; medians of {PAIRS * runs} pairs",
         )
     ]

@@ -163,7 +163,7 @@ class Database:
 
     def insert(self, table: Any) -> Any:
         """This dialect's INSERT, which knows ON CONFLICT."""
-        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+        return insert_for(table, is_sqlite=self.is_sqlite)
 
     def locking(self, query: Select[Any]) -> Select[Any]:
         """`query` with its rows locked until the transaction ends (SQLite has one writer: nothing to do)."""
@@ -201,6 +201,11 @@ class Database:
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+def insert_for(table: Any, *, is_sqlite: bool) -> Any:
+    """A dialect's INSERT, which knows ON CONFLICT."""
+    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
 
 
 def stores_fault(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ it in psycopg and plan it in the server costs more than the statement itself (do
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, FromClause, any_, bindparam, column, func, select
@@ -23,21 +23,30 @@ def among(connection: Connection, wanted: Column[Any], values: Sequence[str]) ->
     return wanted == any_(_bound(list(values), ARRAY(wanted.type)))
 
 
-def given(
-    connection: Connection, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
-) -> FromClause:
-    """These rows, to select from, in their order; `columns` are their names and types."""
-    if connection.dialect.name == "sqlite":
-        each = func.json_each(_bound(json.dumps([list(row) for row in rows]))).table_valued("value")
+def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
+    """Rows to select from, in their order; `columns` are their names and types. The statement is executed
+    with `rows_given`, so that it can be built once: that takes longer than to execute it."""
+    if is_sqlite:
+        each = func.json_each(bindparam("rows_given")).table_valued("value")
         fields = [
             func.json_extract(each.c.value, f"$[{index}]", type_=kind).label(name)
             for index, (name, kind) in enumerate(columns.items())
         ]
         return select(*fields).subquery("given")
-    arrays = zip(columns.values(), zip(*rows, strict=True), strict=True)
-    values = [_bound(list(array), ARRAY(kind)) for kind, array in arrays]
-    unnested = func.unnest(*values).table_valued(*(column(name, kind) for name, kind in columns.items()))
+    arrays = (bindparam(f"given_{name}", type_=ARRAY(kind)) for name, kind in columns.items())
+    unnested = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns.items()))
     return unnested.render_derived(name="given")
+
+
+def rows_given(
+    columns: Iterable[str], rows: Sequence[Sequence[object]], *, is_sqlite: bool
+) -> dict[str, object]:
+    """These rows, at least one, as the parameters of a statement with `given`."""
+    if is_sqlite:
+        return {"rows_given": json.dumps(rows)}
+    return {
+        f"given_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    }
 
 
 def _bound(value: object, kind: TypeEngine[Any] | None = None) -> ColumnElement[Any]:

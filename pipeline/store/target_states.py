@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     RowMapping,
     String,
     and_,
+    bindparam,
     case,
     exists,
     func,
@@ -31,8 +33,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline.store.database import Database
-from pipeline.store.many import among, given
+from pipeline.store.database import Database, insert_for
+from pipeline.store.many import among, given, rows_given
 from pipeline.store.tables import target_states as t
 
 _NUMBERS_PER_QUERY = 500
@@ -158,27 +160,34 @@ def lease(
     """
     if not epochs:
         return set()
-    # In one order, so that two processes cannot wait for each other.
-    wanted = given(connection, {"number": String(), "epoch": Integer()}, sorted(epochs.items()))
+    rows = sorted(epochs.items())  # in one order, so that two processes cannot wait for each other
+    parameters = rows_given(_WANTED, rows, is_sqlite=database.is_sqlite)
+    parameters |= {"of_target": target, "by_owner": owner, "until": until}
+    return set(connection.execute(_leasing(database.is_sqlite), parameters).scalars())
+
+
+_WANTED: Final[Mapping[str, TypeEngine[Any]]] = {"number": String(), "epoch": Integer()}
+
+
+@cache
+def _leasing(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the cache
+    wanted = given(_WANTED, is_sqlite=is_sqlite)
     names = ["target", "student_number", "lease_owner", "lease_epoch", "lease_until", "sequence"]
     values = select(
-        literal(target, String()),
+        bindparam("of_target", type_=String()),
         wanted.c.number,
-        literal(owner, String()),
+        bindparam("by_owner", type_=String()),
         wanted.c.epoch,
-        literal(until, Float()),
+        bindparam("until", type_=Float()),
         literal(0, Integer()),
     ).where(literal_column("true"))  # SQLite's manual: else ON CONFLICT is taken for a join's ON
-    statement = database.insert(t).from_select(names, values)
+    statement = insert_for(t, is_sqlite=is_sqlite).from_select(names, values)
     new = statement.excluded
-    taken = connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[t.c.target, t.c.student_number],
-            set_={name: new[name] for name in names[2:]},
-            where=t.c.lease_epoch == new.lease_epoch - 1,
-        ).returning(t.c.student_number)
-    )
-    return {row.student_number for row in taken}
+    return statement.on_conflict_do_update(
+        index_elements=[t.c.target, t.c.student_number],
+        set_={name: new[name] for name in names[2:]},
+        where=t.c.lease_epoch == new.lease_epoch - 1,
+    ).returning(t.c.student_number)
 
 
 def conclude(
@@ -191,12 +200,20 @@ def conclude(
     """
     if not ended:
         return set()
-    # An INSERT that always meets its row: an UPDATE … FROM is planned by SQLite as one scan of all rows for
-    # each that is given. It goes in one order, so that two processes cannot wait for each other.
-    ends = given(connection, _ENDS, [_end(target, each, now) for each in sorted(ended, key=_number)])
+    # In one order, so that two processes cannot wait for each other.
+    rows = [_end(target, each, now) for each in sorted(ended, key=_number)]
+    parameters = rows_given(_ENDS, rows, is_sqlite=database.is_sqlite)
+    return set(connection.execute(_concluding(database.is_sqlite), parameters).scalars())
+
+
+@cache
+def _concluding(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the cache
+    """An INSERT that always meets its row: an UPDATE … FROM is planned by SQLite as one scan of all rows for
+    each that is given."""
+    ends = given(_ENDS, is_sqlite=is_sqlite)
     here = (t.c.target == ends.c.target, t.c.student_number == ends.c.student_number)
     held = exists().where(*here, t.c.lease_epoch == ends.c.lease_epoch)
-    statement = database.insert(t).from_select(
+    statement = insert_for(t, is_sqlite=is_sqlite).from_select(
         list(_ENDS), select(*ends.c).where(held).order_by(ends.c.student_number)
     )
     new = statement.excluded
@@ -207,7 +224,7 @@ def conclude(
         t.c.reason.is_not_distinct_from(new.reason),
     )
     plain = ("state", "state_version", "sequence", "reason", "pending", "suspect")
-    written = statement.on_conflict_do_update(
+    return statement.on_conflict_do_update(
         index_elements=[t.c.target, t.c.student_number],
         set_={
             **{name: new[name] for name in plain},
@@ -221,8 +238,7 @@ def conclude(
             "replayed_event_id": func.coalesce(new.replayed_event_id, t.c.replayed_event_id),
         },
         where=t.c.lease_epoch == new.lease_epoch,
-    )
-    return set(connection.execute(written.returning(t.c.student_number)).scalars())
+    ).returning(t.c.student_number)
 
 
 _KEPT: Final = "kept"  # in place of an owner: the lease is to run out by itself
