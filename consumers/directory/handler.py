@@ -242,7 +242,10 @@ def _unanswered(results: Iterable[ApplyResult]) -> bool:
 
 
 def _both(closing: ApplyResult | None, applying: ApplyResult) -> ApplyResult:
-    """The outcome of both writes: the second repeats the first, so only what changed is added up."""
+    """The outcome of both writes: the second repeats the first, so only what changed is added up. A closing
+    that nobody answered may still land, and shut what a newer version opens meanwhile: so it is not over."""
+    if isinstance(closing, Unsettled) and closing.unknown:
+        return closing
     if isinstance(closing, Applied) and isinstance(applying, Applied):
         return Applied(closing.changed or applying.changed, applying.foreign)
     return applying

@@ -31,6 +31,7 @@ from consumers.mailbox.posting import Post, Posting
 from consumers.mailbox.redirect import RedirectInvalid
 from consumers.mailbox.welcome import AddressInvalid, Welcome
 from pipeline.digest import digest_of
+from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
 
@@ -120,7 +121,11 @@ class MailboxHandler:
         if self._late(end):
             return outcomes | _too_late(turns)
         self._apply(turns)
-        after = self._read_again(turns)
+        try:
+            after = self._read_again(turns)
+        except (TargetDown, Misconfigured) as error:
+            error.unknown = error.unknown or any(map(_unanswered, turns))
+            raise
         return outcomes | {t.account.student_number: self._outcome(t, after[t.account.mail]) for t in turns}
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
@@ -278,6 +283,11 @@ class MailboxHandler:
             "quota_kib": seen.quota_kib,
             "redirect": seen.redirect_script if seen.redirect_active else None,
         }
+
+
+def _unanswered(turn: _Turn) -> bool:
+    """Whether something that was written for this student may still take effect."""
+    return isinstance(turn.result, Unsettled) and turn.result.unknown
 
 
 def _too_late(turns: Iterable[_Turn]) -> dict[str, HandlerOutcome]:

@@ -63,7 +63,10 @@ class MoodleHandler:
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
         deadline = self.deadline()
-        shut = self._close([task for task in tasks if not task.account.access_open], deadline)
+        closing = [task for task in tasks if not task.account.access_open]
+        shut = self._close(closing, deadline)
+        # One that was not answered may still land, and shut what a newer version opens meanwhile.
+        unanswered = {task.account.student_number for task in closing if deadline.lost} - shut
         faults: dict[str, Fault] = {}
         wanted: list[Wanted] = []
         adopted = self._adopted([task.account.student_number for task in tasks])
@@ -79,6 +82,9 @@ class MoodleHandler:
             number = task.account.student_number
             if number in faults:
                 outcomes[number] = Dead(faults[number].cause.value, faults[number].message)
+            elif number in unanswered:
+                lost = Cause.OUTCOME_UNKNOWN
+                outcomes[number] = Retry(lost.value, lost.explanation, unknown=True)
             else:
                 outcomes[number] = self._outcome(
                     task, results[number], lost=deadline.lost, shut_now=number in shut

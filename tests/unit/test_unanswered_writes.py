@@ -1,0 +1,149 @@
+"""A write that nobody answered may still land after its call. Whatever else the call reaches, the student's
+outcome is unknown then: the lease is kept until the write can have no effect any more, and what is there is
+compared before anything else is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from consumers.directory import DirectoryHandler, Profile
+from consumers.directory.port import Applied, DesiredEntry, ObservedEntry, Unsettled
+from consumers.mailbox import MailboxHandler, ObservedMailbox, Wanted, Welcome
+from consumers.mailbox import port as mailbox
+from consumers.moodle import MoodleHandler, MoodleSettings, Seen, User
+from consumers.moodle.port import Result
+from pipeline.errors import TargetDown
+from pipeline.target import Retry, Task
+from schemas.account import Account, Hold, Person, Stage
+
+NUMBER = "22601234"
+MAIL = "hugo.roux@univ-exemple.fr"
+
+
+def account(**fields: Any) -> Account:
+    return Account(
+        student_number=NUMBER,
+        version=2,
+        stage=Stage.ACTIVE,
+        login="hugo.roux",
+        mail=MAIL,
+        principal=MAIL,
+        person=Person(birth_name="Roux", given_name="Hugo"),
+        **fields,
+    )
+
+
+SHUT = Task(account(holds=frozenset({Hold.SUSPENDED})))
+
+
+class Directory:
+    """Closes without an answer; all else is well."""
+
+    operation_s_max = 1.0
+
+    def within(self, _seconds: float) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self, batch: Sequence[str]) -> Mapping[str, Unsettled]:
+        return {number: Unsettled("outcome_unknown", "no answer", unknown=True) for number in batch}
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, Applied]:
+        self.shown = {each.student_number: (_as_desired(each),) for each in batch}
+        return dict.fromkeys(self.shown, Applied(changed=True))
+
+    def read(self, *_args: object) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        return self.shown
+
+
+def _as_desired(desired: DesiredEntry) -> ObservedEntry:
+    return ObservedEntry(
+        dn="",
+        logins=(desired.login,),
+        student_numbers=(desired.student_number,),
+        version=desired.version,
+        revision="",
+        classes=desired.classes,
+        attributes=desired.attributes,
+        locked=desired.locked,
+        credential_ref=None,
+    )
+
+
+class NoSecrets:
+    def open(self, _ref: str) -> str | None:
+        return None
+
+    def consume(self, _refs: Sequence[str]) -> None:
+        pass
+
+
+def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_rest_succeeds() -> None:
+    handler = DirectoryHandler(Directory(), NoSecrets(), Profile("0751717J", "x.fr"), system="memory")  # type: ignore[arg-type]  # no more of it is called
+    outcome = handler.handle([SHUT])[NUMBER]
+    assert isinstance(outcome, Retry)
+    assert outcome.unknown
+
+
+class Moodle:
+    """Suspends without an answer; all else is well."""
+
+    def close(self, _numbers: Sequence[str], deadline: Any) -> frozenset[str]:
+        deadline.lost = True
+        return frozenset()
+
+    def apply(self, batch: Sequence[Any], _deadline: Any) -> Mapping[str, Result]:
+        user = User(1, "hugo.roux", "cas", NUMBER, "Hugo", "Roux", MAIL, suspended=True)
+        return {wanted.idnumber: Result(Seen(wanted.idnumber, (user,)), changed=False) for wanted in batch}
+
+
+def test_a_suspension_in_moodle_that_nobody_answered_is_not_over_when_the_rest_succeeds() -> None:
+    settings = MoodleSettings(base_url="http://127.0.0.1", token=SecretStr("none"))
+    outcome = MoodleHandler(Moodle(), settings).handle([SHUT])[NUMBER]  # type: ignore[arg-type]  # as above
+    assert isinstance(outcome, Retry)
+    assert outcome.unknown
+
+
+class Mailboxes:
+    """Delivers without an answer, and goes away before it can be read back."""
+
+    verb_s_max = 1.0
+
+    away = False
+
+    def read(self, keys: Sequence[mailbox.Key]) -> Mapping[str, ObservedMailbox]:
+        if self.away:
+            raise TargetDown("connection refused", unknown=False)
+        seen = ObservedMailbox(MAIL, frozenset(), frozenset(), None, 1, 1, None, False, False)
+        return {key.address: seen for key in keys}
+
+    def apply(self, batch: Sequence[mailbox.Change]) -> Mapping[str, mailbox.Unsettled]:
+        self.away = True
+        lost = mailbox.Unsettled("delivery_unknown", "no answer", unknown=True)
+        return {change.address: lost for change in batch}
+
+
+class Short(Welcome):
+    def render(self, account: Account) -> bytes:
+        return b""
+
+
+class Journal:
+    def intend(self, *_args: Any) -> Mapping[str, None]:
+        return {}
+
+    def sent(self, _numbers: Any) -> None:
+        pass
+
+
+def test_a_delivery_that_nobody_answered_stays_unknown_when_the_mail_server_goes_away() -> None:
+    welcome = Short("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
+    handler = MailboxHandler(Mailboxes(), Journal(), welcome, Wanted(("Sent",)), system="memory")  # type: ignore[arg-type]
+    with pytest.raises(TargetDown) as down:
+        handler.handle([Task(account())])
+    assert down.value.unknown
