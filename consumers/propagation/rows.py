@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from consumers.propagation.window import Progress, Seen, State
 from pipeline.store.database import Database
@@ -13,11 +13,17 @@ from pipeline.store.tables import propagation as p
 from pipeline.store.tables import propagation_targets as pt
 from schemas.account import Lane
 
+# Made once: making a statement for each outcome costs more than the database does.
+_PROGRESS: Final = select(p).where(p.c.student_number == bindparam("number"))
+_SEEN: Final = select(*(column for column in pt.c if column.name not in ("student_number", "pending"))).where(
+    pt.c.student_number == bindparam("number")
+)
+
 
 def progress_of(connection: Connection, database: Database, student_number: str) -> Progress | None:
     """One student's propagation, locked until the transaction ends: facts and timers both change it."""
-    query = database.locking(select(p).where(p.c.student_number == student_number))
-    row = connection.execute(query).mappings().one_or_none()
+    query = database.locking(_PROGRESS)
+    row = connection.execute(query, {"number": student_number}).mappings().one_or_none()
     if row is None:
         return None
     fields: dict[str, Any] = dict(row)
@@ -27,16 +33,12 @@ def progress_of(connection: Connection, database: Database, student_number: str)
 
 def save(connection: Connection, database: Database, progress: Progress) -> None:
     """Write one student's propagation."""
-    values = dict(progress.__dict__)
-    key = values.pop("student_number")
-    statement = database.insert(p).values(student_number=key, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=[p.c.student_number], set_=values))
+    connection.execute(database.upsert(p), progress.__dict__)
 
 
 def seen_of(connection: Connection, student_number: str) -> dict[str, Seen]:
     """The newest outcome of each target for one student."""
-    columns = [column for column in pt.c if column.name not in ("student_number", "pending")]
-    rows = connection.execute(select(*columns).where(pt.c.student_number == student_number)).mappings()
+    rows = connection.execute(_SEEN, {"number": student_number}).mappings()
     return {row["target"]: Seen(**row) for row in rows}
 
 
@@ -44,10 +46,9 @@ def save_seen(
     connection: Connection, database: Database, student_number: str, seen: Seen, pending: tuple[str, ...]
 ) -> None:
     """Write a target's newest outcome."""
-    values = dict(seen.__dict__)
-    target = values.pop("target")
-    values["pending"] = json.dumps(list(pending), ensure_ascii=False)
-    statement = database.insert(pt).values(student_number=student_number, target=target, **values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=[pt.c.student_number, pt.c.target], set_=values)
-    )
+    values = {
+        **seen.__dict__,
+        "student_number": student_number,
+        "pending": json.dumps(list(pending), ensure_ascii=False),
+    }
+    connection.execute(database.upsert(pt), values)

@@ -9,9 +9,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, extract, func, make_url, select
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    Table,
+    create_engine,
+    event,
+    extract,
+    func,
+    make_url,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -165,6 +177,13 @@ class Database:
         """This dialect's INSERT, which knows ON CONFLICT."""
         return insert_for(table, is_sqlite=self.is_sqlite)
 
+    def upsert(self, table: Table) -> Any:
+        """This dialect's INSERT of whole rows, which takes the place of those with the same primary key.
+
+        Made once for each table: making a statement costs more than the database does.
+        """
+        return _upsert(table, is_sqlite=self.is_sqlite)
+
     def locking(self, query: Select[Any]) -> Select[Any]:
         """`query` with its rows locked until the transaction ends (SQLite has one writer: nothing to do)."""
         return query if self.is_sqlite else query.with_for_update()
@@ -206,6 +225,16 @@ class Database:
 def insert_for(table: Any, *, is_sqlite: bool) -> Any:
     """A dialect's INSERT, which knows ON CONFLICT."""
     return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+
+
+@cache
+def _upsert(table: Table, *, is_sqlite: bool) -> Any:
+    statement = insert_for(table, is_sqlite=is_sqlite)
+    others = [column.name for column in table.c if not column.primary_key]
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: statement.excluded[name] for name in others},
+    )
 
 
 def stores_fault(error: BaseException) -> bool:

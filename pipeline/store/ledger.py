@@ -7,9 +7,9 @@ them. The directory's unique overlay stands behind it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, case, exists, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, exists, select, tuple_, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import ledger, people
@@ -26,6 +26,23 @@ SEEN = (DIRECTORY, MOODLE, MAILBOX)
 """Origins of names that somebody had before Sésame gave any."""
 
 _STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)
+
+# Made once: making a statement for each name costs more than the database does.
+_HELD: Final = (
+    select(ledger.c.kind, ledger.c.value)
+    .where(ledger.c.student_number == bindparam("number"), ledger.c.origin != RETIRED)
+    .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
+)
+_ALL: Final = (
+    select(ledger.c.value)
+    .where(ledger.c.student_number == bindparam("number"), ledger.c.kind == bindparam("of_kind"))
+    .where(ledger.c.origin != RETIRED)
+    .order_by(ledger.c.recorded_at, ledger.c.value)
+)
+_HOLDER: Final = select(ledger.c.student_number).where(
+    ledger.c.kind == bindparam("of_kind"), ledger.c.value == bindparam("name")
+)
+
 _TICK_S = 1e-5  # names that are reserved one after another keep their order
 
 
@@ -52,23 +69,12 @@ class SqlLedger:
     def held_by(self, student_number: str) -> Mapping[str, str]:
         """Kind to value: the name of each kind that a target showed as this student's (the directory before
         the others), else the first one that was minted."""
-        rows = self._connection.execute(
-            select(ledger.c.kind, ledger.c.value)
-            .where(ledger.c.student_number == student_number, ledger.c.origin != RETIRED)
-            .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
-        )
+        rows = self._connection.execute(_HELD, {"number": student_number})
         return {row.kind: row.value for row in rows}  # the one that goes first comes last, and stays
 
     def all_of(self, student_number: str, kind: str) -> list[str]:
         """Every name of this kind that is this student's, in the order in which they were given."""
-        return list(
-            self._connection.scalars(
-                select(ledger.c.value)
-                .where(ledger.c.student_number == student_number, ledger.c.kind == kind)
-                .where(ledger.c.origin != RETIRED)
-                .order_by(ledger.c.recorded_at, ledger.c.value)
-            )
-        )
+        return list(self._connection.scalars(_ALL, {"number": student_number, "of_kind": kind}))
 
     def claim(self, names: Mapping[str, str], student_number: str) -> bool:
         """Take all of these (kind to value) for this student, or none if one is held by anybody else.
@@ -198,9 +204,7 @@ class SqlLedger:
         return bool(done.rowcount)
 
     def _holder(self, kind: str, value: str) -> str | None:
-        row = self._connection.execute(
-            select(ledger.c.student_number).where(ledger.c.kind == kind, ledger.c.value == value.lower())
-        ).one_or_none()
+        row = self._connection.execute(_HOLDER, {"of_kind": kind, "name": value.lower()}).one_or_none()
         return None if row is None else (row.student_number or "")
 
     def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:

@@ -9,14 +9,27 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic import Field
-from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
 from schemas.account import Account, Enrolment, Hold, Model
+
+# Made once: making a statement for each fact costs more than the database does.
+_PERSON: Final = select(people).where(people.c.student_number == bindparam("number"))
+_MERGED: Final = (
+    select(people).where(people.c.merged_into == bindparam("number")).order_by(people.c.student_number)
+)
+_ACCOUNT: Final = select(accounts.c.document).where(accounts.c.student_number == bindparam("number"))
+_STANDING: Final = select(propagation.c.version, propagation.c.state, propagation.c.completed_version).where(
+    propagation.c.student_number == bindparam("number")
+)
+_ENROLMENTS: Final = select(enrolments.c.document).where(
+    enrolments.c.student_number.in_(bindparam("numbers", expanding=True)), enrolments.c.cancelled.is_(False)
+)
 
 
 class Identity(Model):
@@ -103,14 +116,12 @@ class People:
         would not be seen by whoever records that one.
         """
         self._database.alone(connection, "person", student_number)
-        query = select(people).where(people.c.student_number == student_number)
-        row = connection.execute(self._database.locking(query)).one_or_none()
+        row = connection.execute(self._database.locking(_PERSON), {"number": student_number}).one_or_none()
         return None if row is None else _person(row)
 
     def known(self, connection: Connection, student_number: str) -> KnownPerson | None:
         """The person, to look at only."""
-        query = select(people).where(people.c.student_number == student_number)
-        row = connection.execute(query).one_or_none()
+        row = connection.execute(_PERSON, {"number": student_number}).one_or_none()
         return None if row is None else _person(row)
 
     def known_among(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, KnownPerson]:
@@ -129,8 +140,7 @@ class People:
 
     def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
         """Those whom an operator found to be this very person."""
-        query = select(people).where(people.c.merged_into == student_number)
-        return [_person(row) for row in connection.execute(query.order_by(people.c.student_number))]
+        return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
 
     def add(self, connection: Connection, person: KnownPerson) -> bool:
         """Record a person who was not known; False if somebody else just did."""
@@ -186,11 +196,7 @@ class People:
 
     def enrolments(self, connection: Connection, *student_numbers: str) -> list[Enrolment]:
         """The enrolments of these numbers that were not cancelled, of all years."""
-        rows = connection.execute(
-            select(enrolments.c.document).where(
-                enrolments.c.student_number.in_(student_numbers), enrolments.c.cancelled.is_(False)
-            )
-        )
+        rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers})
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
     # --- identity ---
@@ -243,9 +249,7 @@ class People:
 
     def account(self, connection: Connection, student_number: str) -> Account | None:
         """The newest account."""
-        text = connection.execute(
-            select(accounts.c.document).where(accounts.c.student_number == student_number)
-        ).scalar_one_or_none()
+        text = connection.execute(_ACCOUNT, {"number": student_number}).scalar_one_or_none()
         return None if text is None else Account.model_validate_json(text)
 
     def save_account(self, connection: Connection, account: Account, changed_at: float) -> None:
@@ -273,11 +277,7 @@ class People:
 
     def standing(self, connection: Connection, student_number: str) -> Standing | None:
         """How far the account's propagation has come; None: nothing is recorded yet."""
-        row = connection.execute(
-            select(propagation.c.version, propagation.c.state, propagation.c.completed_version).where(
-                propagation.c.student_number == student_number
-            )
-        ).one_or_none()
+        row = connection.execute(_STANDING, {"number": student_number}).one_or_none()
         return None if row is None else Standing(*row)
 
     # --- looks for producers ---
