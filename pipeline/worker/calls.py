@@ -132,7 +132,7 @@ class Calls:
     # --- for one thread that does it all --------------------------------------------------------------
 
     def here(self) -> None:
-        """Bring all that was begun to its end, in the caller's thread: for simulations."""
+        """Bring all that was begun to its end, in the caller's thread: for tests."""
         while (
             self._probing.once()
             or self._entering.once()

@@ -6,6 +6,7 @@ To put another adapter to the suite: a class with these members, made of the tes
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ import pytest
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
+from tests.simulation.log import SimulatedLog
 
 SESSION_TIMEOUT_S = 2.0  # short, so that a test can outwait it; a busy machine must not reach it by itself
 
@@ -58,7 +60,27 @@ class Kafka:
         """It is shared."""
 
 
-ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Adapter]] = {"sqlite": Sqlite, "kafka": Kafka}
+class Simulated:
+    """The simulation's log, so that what is shown on it counts. It lives in one process: tests that need
+    another one (marked `processes`) are not for it."""
+
+    lives = 0
+
+    def __init__(self, _request: pytest.FixtureRequest) -> None:
+        self.url = f"simulated:{uuid4().hex}"
+
+    def stop(self) -> None:
+        """Forget it."""
+        _SIMULATED.pop(self.url, None)
+
+
+ADAPTERS: dict[str, Callable[[pytest.FixtureRequest], Adapter]] = {
+    "sqlite": Sqlite,
+    "kafka": Kafka,
+    "simulated": Simulated,
+}
+
+_SIMULATED: dict[str, SimulatedLog] = {}
 
 
 def open_log(url: str) -> EventLog:
@@ -71,4 +93,8 @@ def open_log(url: str) -> EventLog:
         timing = Timing(session_timeout_s=SESSION_TIMEOUT_S, poll_interval_s_max=SESSION_TIMEOUT_S)
         access = Access(tuple(servers.split(",")), client_id="conformance", timing=timing)
         return KafkaEventLog(access, group_prefix=group_prefix)
+    if kind == "simulated":
+        return _SIMULATED.setdefault(
+            url, SimulatedLog(clock=time.monotonic, wall=time.time, session_timeout_s=SESSION_TIMEOUT_S)
+        )
     raise ValueError(f"no adapter of this name: {kind}")

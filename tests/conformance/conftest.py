@@ -15,7 +15,14 @@ NewTopic = Callable[..., str]
 Join = Callable[..., Consumer]
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs on each adapter; those that need another process, on each that processes can share."""
+    if "adapter" in metafunc.fixturenames:
+        alone = {"simulated"} if metafunc.definition.get_closest_marker("processes") else set()
+        metafunc.parametrize("adapter", sorted(ADAPTERS.keys() - alone), indirect=True)
+
+
+@pytest.fixture
 def adapter(request: pytest.FixtureRequest) -> Iterator[Adapter]:
     ready = ADAPTERS[request.param](request)
     yield ready

@@ -23,6 +23,7 @@ def present(url: str, topic: str, group: str) -> list[int]:
         log.close()
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("seed", range(4))
 def test_every_append_that_was_acknowledged_survives_kill_9(
     seed: int, adapter: Adapter, new_topic: NewTopic
@@ -43,6 +44,7 @@ def test_every_append_that_was_acknowledged_survives_kill_9(
         assert acknowledged <= len(held) <= acknowledged + 40
 
 
+@pytest.mark.processes
 def test_a_consumer_killed_before_its_commit_is_given_the_records_again(
     adapter: Adapter, producer: Producer, new_topic: NewTopic, join: Join
 ) -> None:
@@ -59,6 +61,7 @@ def test_a_consumer_killed_before_its_commit_is_given_the_records_again(
     assert restarted.committed(tp) == 4
 
 
+@pytest.mark.processes
 def test_a_group_goes_on_under_another_name_when_its_owner_was_killed(
     adapter: Adapter, producer: Producer, new_topic: NewTopic, join: Join
 ) -> None:
@@ -73,6 +76,7 @@ def test_a_group_goes_on_under_another_name_when_its_owner_was_killed(
     assert numbers(read(join(topic, group="directory", member="two"), 2), "a") == [4, 5]
 
 
+@pytest.mark.processes
 def test_processes_that_start_at_once_make_one_log(adapter: Adapter, log: EventLog) -> None:
     log.close()
     children = [Child("create", adapter.url, topics={f"t-{n}": 2, "common": 3}) for n in range(4)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, TopicPartition
 from tests.conformance.adapters import Adapter
 from tests.conformance.conftest import Join, NewTopic
@@ -48,6 +50,7 @@ def test_offsets_of_a_partition_have_no_holes(producer: Producer, new_topic: New
     assert log.end_offsets(topic) == {TopicPartition(topic, 0): 15}
 
 
+@pytest.mark.processes
 def test_processes_that_append_at_once_lose_nothing_and_keep_their_own_order(
     adapter: Adapter, new_topic: NewTopic, join: Join
 ) -> None:

@@ -1,27 +1,37 @@
-"""One history: a world by a seed, so many steps of it, its end, and what is broken then."""
+"""One history: a world by a seed, so many acts, its end, and what is broken then."""
 
 from __future__ import annotations
 
-import tempfile
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
-from tests.simulation.faults import UnflushedFile
 from tests.simulation.invariants import Violation, violations
+from tests.simulation.threads import simulated
 from tests.simulation.world import World
 
-DAY = 0.8  # of the steps; the rest is the evening
-SHORT = {
-    "pipeline.worker.loop.POLL_S": 0.0,
-    "pipeline.worker.loop.IDLE_POLL_S": 0.0,
-    "pipeline.facts.POLL_S": 0.0,
-    "pipeline.outbox.ROWS_PER_PAGE": 2,  # so that pages end in the middle of what waits
-    "pipeline.eventlog.sqlite.LogFile": UnflushedFile,
-}
-"""What a world changes in the shipped modules: no real waiting, no flushing, small pages."""
+ACTS = 66
+STUDENTS = 20
+
+
+def changed_for(world: World) -> dict[str, Any]:
+    """What a world changes in the shipped modules: threads and queues are its own; small pages; and who has
+    nothing to do looks less often, since looking at nothing is most of what an idle process does."""
+    chance = world.chance
+    return {
+        **dict(simulated(world.schedule)),
+        "pipeline.worker.loop.POLL_S": 0.2,
+        "pipeline.worker.loop.IDLE_POLL_S": 5.0,
+        "pipeline.worker.loop.REPORT_EVERY_S": 20.0,
+        "pipeline.worker.lot.LOOK_IDLE_S_MAX": 10.0,
+        "pipeline.facts.POLL_S": 5.0,
+        "pipeline.facts.REPORT_EVERY_S": 20.0,
+        "pipeline.outbox.ROWS_PER_PAGE": 6,  # so that pages end in the middle of what waits
+        "pipeline.vault.secrets.token_urlsafe": lambda _bytes: f"{chance.getrandbits(96):024x}",
+    }
 
 
 @dataclass(frozen=True)
@@ -29,19 +39,20 @@ class Recipe:
     """What a history is made from. The same recipe gives the same one.
 
     Attributes:
-        without: deeds that never happen, of `tests.simulation.world.OPTIONAL`.
+        acts: how many times somebody does something.
+        without: kinds of trouble that never happen; see `tests.simulation.weather.KINDS`.
     """
 
     seed: int
-    steps: int
-    students: int
+    acts: int = ACTS
+    students: int = STUDENTS
     without: frozenset[str] = frozenset()
 
     @property
     def options(self) -> str:
         """As the command line takes it."""
-        without = "".join(f' --without "{deed}"' for deed in sorted(self.without))
-        return f"--seed {self.seed} --steps {self.steps} --students {self.students}{without}"
+        without = "".join(f" --without {kind}" for kind in sorted(self.without))
+        return f"--seed {self.seed} --acts {self.acts} --students {self.students}{without}"
 
 
 @dataclass(frozen=True)
@@ -50,38 +61,49 @@ class History:
 
     Attributes:
         events: records that were on the log at the end.
-        faults: how many times something went wrong on purpose.
+        faults: how many times something went wrong on purpose, by kind.
+        digest: of everything that was said on the log: equal if the history was the same.
     """
 
     recipe: Recipe
     events: int
-    faults: int
+    faults: dict[str, int]
     violations: tuple[Violation, ...]
+    digest: str
+
+    @property
+    def faults_in_all(self) -> int:
+        """How many times something went wrong on purpose."""
+        return sum(self.faults.values())
 
 
-def live(recipe: Recipe, *, planted: Callable[[], AbstractContextManager[object]] = nullcontext) -> History:
+Planted = Callable[[], AbstractContextManager[object]]
+
+
+def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:
     """Live a history to its end, and look.
 
     Args:
         planted: a fault in the shipped code, which holds while the history lasts.
 
     Raises:
-        Exception: the system itself failed with something that no worker catches.
+        Exception: the system itself failed with something that no loop catches.
     """
-    with _world(recipe) as world, planted():
-        for step in range(recipe.steps):
-            world.step(evening=step >= recipe.steps * DAY)
-        world.settle()
+    with _world(recipe, planted) as world:
+        world.live(recipe.acts)
         broken = tuple(violations(world))
-        return History(recipe, world.events(), world.weather.struck, broken)
+        return History(recipe, len(world.records()), dict(world.weather.struck), broken, world.digest())
 
 
 @contextmanager
-def _world(recipe: Recipe) -> Iterator[World]:
+def _world(recipe: Recipe, planted: Planted) -> Iterator[World]:
     with ExitStack() as stack:
-        for name, value in SHORT.items():
-            stack.enter_context(patch(name, value))
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="sesame-simulation-"))
-        world = World(Path(folder), recipe.seed, recipe.students, recipe.without)
+        world = World(recipe.seed, recipe.students, recipe.without)
         stack.callback(world.close)
+        for name, value in changed_for(world).items():
+            stack.enter_context(patch(name, value))
+        stack.enter_context(planted())
+        if gc.isenabled():  # a short life with much that is made and soon forgotten
+            gc.disable()
+            stack.callback(gc.enable)
         yield world

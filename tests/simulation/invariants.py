@@ -1,20 +1,22 @@
 """What must always hold, looked at after a history has come to its end. Each check yields what is broken.
 
-The names are those of the design's list, shortened; what cannot be seen in this world (identity, secrets,
-throughput) has tests of its own.
+The names are those of the design's list, shortened. What cannot be seen in this world (rates, the order of
+lanes under load) has tests and benchmarks of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from pipeline.store import accounts, dead_letters, parking, target_states
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.target_states import State, TargetState
-from schemas import catalogue
-from schemas.events import Outcome, PropagationCompleted
-from tests.simulation.world import FOLLOWS, TARGETS, World
+from schemas.account import Account
+from tests.simulation.invariants_registry import REGISTRY
+from tests.simulation.invariants_said import SAID
+from tests.simulation.site import FOLLOWS, TARGETS
+from tests.simulation.world import World
 
 
 class Violation(NamedTuple):
@@ -33,22 +35,25 @@ class Standing(NamedTuple):
     """One target and one student, at the end.
 
     Attributes:
-        version: of the newest account.
+        account: the newest one.
         state: what is recorded of the target; None: nothing.
         parked: its row in the parking lot.
     """
 
-    version: int
+    account: Account
     state: TargetState | None
     parked: Parked | None
 
     @property
+    def wanted(self) -> bool:
+        """Whether any target is asked for this account at all."""
+        return self.account.activated_at is not None
+
+    @property
     def reached(self) -> bool:
         """Whether the target is said to have the newest version."""
-        state = self.state
-        return (
-            state is not None and state.state is State.PROVISIONED and state.applied_version == self.version
-        )
+        state, version = self.state, self.account.version
+        return state is not None and state.state is State.PROVISIONED and state.applied_version == version
 
 
 def violations(world: World) -> list[Violation]:
@@ -57,55 +62,63 @@ def violations(world: World) -> list[Violation]:
 
 
 def standing(world: World) -> dict[tuple[str, str], Standing]:
-    """By target and student."""
+    """By target and student, of those for whom a target is asked."""
     found = {}
-    with world.database.read() as connection:
-        newest = accounts.newest(connection, world.students)
+    numbers = [each.number for each in world.people.students]
+    with world.site.database.read() as connection:
+        newest = accounts.newest(connection, numbers)
         parked = {number: parking.all_parked_of(connection, number) for number in newest}
         for name in TARGETS:
-            states = target_states.states_of(connection, name, world.students)
+            states = target_states.states_of(connection, name, numbers)
             for number, account in newest.items():
-                row = parked[number].get(name)
-                found[name, number] = Standing(account.version, states.get(number), row)
+                stand = Standing(account, states.get(number), parked[number].get(name))
+                if stand.wanted:
+                    found[name, number] = stand
     return found
+
+
+def it_runs(world: World) -> Iterator[str]:
+    """No loop ends by an error."""
+    yield from world.site.ended_by
+
+
+def it_ends(world: World) -> Iterator[str]:
+    """With no fault any more everything comes to rest: nobody waits behind one student, nor for ever."""
+    if not world.settled:
+        yield "with no fault any more, it does not come to an end"
 
 
 def nothing_is_lost(world: World) -> Iterator[str]:
     """Each version ends applied, superseded, waiting with a reason, or in the dead letters."""
     stands = standing(world)
-    with world.database.read() as connection:
+    with world.site.database.read() as connection:
         letters = {(d.consumer, d.student_number) for d in dead_letters.unresolved(connection)}
     for (name, number), stand in stands.items():
-        where = f"{name} {number} version {stand.version}"
-        if _after_leader(stands, name, number):
-            continue  # the leader has its own reason
+        where = f"{name} {number} version {stand.account.version}"
+        leader = stands.get((FOLLOWS.get(name, ""), number))
+        if leader is not None and (
+            leader.state is None or leader.state.applied_version < stand.account.version
+        ):
+            continue  # after its leader, which has its own reason
         row = stand.parked
         if row is not None and row.kind is not Kind.WAITING and row.due_at is None:
             yield f"{where}: parked, and nothing will ever wake it"
         yield from _ends(where, stand, lettered=(name, number) in letters)
 
 
-def _after_leader(stands: Mapping[tuple[str, str], Standing], name: str, number: str) -> bool:
-    """Whether a follower waits for the target that it follows."""
-    leader = stands.get((FOLLOWS.get(name, ""), number))
-    if leader is None:
-        return False
-    return leader.state is None or leader.state.applied_version < stands[name, number].version
-
-
 def _ends(where: str, stand: Standing, *, lettered: bool) -> Iterator[str]:
-    state = stand.state
+    state, version = stand.state, stand.account.version
     if state is None:
         yield f"{where}: nothing was ever recorded"
     elif stand.reached:
         if stand.parked is not None:
             yield f"{where}: applied, and still parked as {stand.parked.kind}"
     elif state.state is State.WAITING:
-        if state.state_version != stand.version or not state.reason:
+        if state.state_version != version or not state.reason:
             yield f"{where}: waits since version {state.state_version}, because {state.reason}"
         if stand.parked is None or stand.parked.kind is not Kind.WAITING:
             yield f"{where}: waits, and is not parked as waiting"
-    elif (state.state, state.state_version) != (State.FAILED, stand.version):
+    elif (state.state, state.state_version) != (State.FAILED, version):
         yield f"{where}: {state.state} at version {state.state_version}, applied {state.applied_version}"
     elif not lettered:
         yield f"{where}: failed, and not in the dead letters"
@@ -113,39 +126,44 @@ def _ends(where: str, stand: Standing, *, lettered: bool) -> Iterator[str]:
 
 def order(world: World) -> Iterator[str]:
     """No target goes back to an older version."""
-    for truth in world.truths.values():
-        yield from truth.went_back
+    for target in world.site.targets.values():
+        yield from target.went_back
 
 
 def doubt_is_compared(world: World) -> Iterator[str]:
     """What may have been written, and of which nothing was recorded, is compared before the next write."""
-    for truth in world.truths.values():
-        yield from truth.not_compared
+    for target in world.site.targets.values():
+        yield from target.not_compared
+
+
+def observed(world: World) -> Iterator[str]:
+    """What a handler called done was so, when it read it back."""
+    for target in world.site.targets.values():
+        yield from target.not_so
 
 
 def effectively_once(world: World) -> Iterator[str]:
-    """What was announced as provisioned is there, and replays have mended what somebody changed by hand."""
-    stands = standing(world)
-    for (name, number), stand in stands.items():
-        held, state = world.truths[name].of(number), stand.state
-        if state is None:
-            continue
-        if state.suspect and _after_leader(stands, name, number):
-            continue  # known to be in doubt: compared when the leader has the newest version
-        if held.version < state.applied_version:
-            yield f"{name} {number}: recorded {state.applied_version}, holds {held.version}"
-        if state.state is State.PROVISIONED:
-            if held.version != state.applied_version:
-                yield f"{name} {number}: provisioned {state.applied_version}, holds {held.version}"
-            owed = stand.parked is not None and stand.parked.replay  # a follower's, after its leader
-            if not held.intact and not owed:
-                yield f"{name} {number}: a replay was asked for, and what was changed by hand is not mended"
+    """What was announced as provisioned is there, as the account wants it, and replays have mended what
+    somebody changed by hand."""
+    for (name, number), stand in standing(world).items():
+        owed = stand.parked is not None and stand.parked.replay  # a follower's, after its leader
+        if stand.reached and not owed:
+            differs = world.site.targets[name].differs(stand.account)
+            if differs:
+                yield f"{name} {number}: provisioned at {stand.account.version}, and {differs} differs"
+
+
+def one_welcome(world: World) -> Iterator[str]:
+    """Nobody is welcomed twice."""
+    for address, box in world.site.mailboxes.boxes.items():
+        if len(box.messages) > len(set(box.messages)):
+            yield f"{world.site.mailboxes.numbers.get(address, '?')} was welcomed {len(box.messages)} times"
 
 
 def dead_letters_end(world: World) -> Iterator[str]:
-    """A dead letter is of a failure that lasts: a newer success has resolved the others."""
+    """A dead letter is of a target's failure that lasts: a newer success has resolved the others."""
     stands = standing(world)
-    with world.database.read() as connection:
+    with world.site.database.read() as connection:
         letters = dead_letters.unresolved(connection)
     for letter in letters:
         stand = stands.get((letter.consumer, letter.student_number or ""))
@@ -163,70 +181,28 @@ def dead_letters_end(world: World) -> Iterator[str]:
 def one_completion(world: World) -> Iterator[str]:
     """One completion per student and version, for all that reached every target."""
     said: dict[tuple[str, int], set[str]] = {}
-    for identity, event in _completions(world):
-        said.setdefault((event.student_number, event.version), set()).add(identity)
+    for message, event in world.completions():
+        said.setdefault((event.student_number, event.version), set()).add(message.id)
     yield from (f"{who} is complete under {len(ids)} ids" for who, ids in said.items() if len(ids) > 1)
     stands = standing(world)
-    for number in {number for _, number in stands}:
+    for number in sorted({number for _, number in stands}):
         mine = [stands[name, number] for name in TARGETS]
-        if all(stand.reached for stand in mine) and (number, mine[0].version) not in said:
-            yield f"{number} version {mine[0].version} is everywhere, and nobody said so"
-
-
-def complete_means_observed(world: World) -> Iterator[str]:
-    """What was announced as complete has been in each target, no later than it is said to."""
-    for _, event in _completions(world):
-        for name in TARGETS:
-            if (event.student_number, event.version) not in world.truths[name].ever:
-                yield f"{event.student_number} version {event.version} is complete, and was never in {name}"
-
-
-def the_window_is_kept(world: World) -> Iterator[str]:
-    """A window opens when the person asked, not when a newer version came in between."""
-    for _, event in _completions(world):
-        opened = world.opened[event.student_number, event.version]
-        if event.opened_at != opened:
-            who = f"{event.student_number} version {event.version}"
-            yield f"{who}: opened {opened}, announced as {event.opened_at}"
-
-
-def outcomes_are_told_apart(world: World) -> Iterator[str]:
-    """One id says one thing; a redelivery, and nothing else, shares it."""
-    said: dict[str, tuple[object, ...]] = {}
-    for message in world.said(*catalogue.both_lanes(catalogue.OUTCOMES)):
-        event = message.event
-        if not isinstance(event, Outcome):
-            yield f"{event.type} among the outcomes"
-            continue
-        number, cause = event.student_number, message.caused_by
-        what = (event.type, number, event.target, event.version, cause, event.attempt)
-        if said.setdefault(message.id, what) != what:
-            yield f"one id, two outcomes: {what} and {said[message.id]}"
-
-
-def it_ends(world: World) -> Iterator[str]:
-    """With no fault any more everything comes to rest: nobody waits behind one student, nor for ever."""
-    if not world.settled:
-        yield "with no fault any more, it does not come to an end"
-
-
-def _completions(world: World) -> list[tuple[str, PropagationCompleted]]:
-    return [
-        (message.id, message.event)
-        for message in world.said(catalogue.PROPAGATION)
-        if isinstance(message.event, PropagationCompleted)
-    ]
+        version = mine[0].account.version
+        if all(stand.reached for stand in mine) and (number, version) not in said:
+            yield f"{number} version {version} is everywhere, and nobody said so"
 
 
 INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
+    "it runs": it_runs,
     "it ends": it_ends,
     "nothing lost": nothing_is_lost,
     "order": order,
     "doubt is compared": doubt_is_compared,
+    "observed": observed,
     "effectively once": effectively_once,
+    "one welcome": one_welcome,
     "dead letters end": dead_letters_end,
     "one completion": one_completion,
-    "complete means observed": complete_means_observed,
-    "the window is kept": the_window_is_kept,
-    "outcomes are told apart": outcomes_are_told_apart,
+    **SAID,
+    **REGISTRY,
 }

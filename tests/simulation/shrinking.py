@@ -1,4 +1,4 @@
-"""The smallest history that still fails: fewer steps, fewer students, fewer kinds of deeds."""
+"""The smallest history that still fails: fewer acts, fewer students, fewer kinds of trouble."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.simulation.history import Recipe
-from tests.simulation.world import OPTIONAL
+from tests.simulation.weather import KINDS
 
 
 def shrunk(recipe: Recipe, fails: Callable[[Recipe], bool]) -> Recipe:
@@ -18,17 +18,17 @@ def shrunk(recipe: Recipe, fails: Callable[[Recipe], bool]) -> Recipe:
     Args:
         recipe: one that fails.
     """
-    for deed in OPTIONAL:
-        without = replace(recipe, without=recipe.without | {deed})
+    for kind in KINDS:
+        without = replace(recipe, without=recipe.without | {kind})
         if fails(without):
             recipe = without
     while recipe.students > 1 and fails(fewer := replace(recipe, students=recipe.students // 2)):
         recipe = fewer
     low = 0  # does not fail, as far as is known
-    while recipe.steps - low > 1:
-        middle = replace(recipe, steps=(low + recipe.steps) // 2)
+    while recipe.acts - low > 1:
+        middle = replace(recipe, acts=(low + recipe.acts) // 2)
         if fails(middle):
             recipe = middle
         else:
-            low = middle.steps
+            low = middle.acts
     return recipe

@@ -1,4 +1,4 @@
-"""Histories without end: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --steps M]`.
+"""Histories without end: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --acts M]`.
 
 Lives one seed after the other until it is told to stop (`--seconds`, or Ctrl-C), after it has made sure that
 the checker sees every planted fault. A seed that fails is shrunk, and how to live it again is printed.
@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from tests.simulation.history import Recipe, live
+from tests.simulation.history import ACTS, STUDENTS, Recipe, live
 from tests.simulation.planted import PLANTED, caught
 from tests.simulation.shrinking import shrunk
-from tests.simulation.world import OPTIONAL
+from tests.simulation.weather import KINDS
 
-STEPS = 900
-STUDENTS = 20
+ROUND = 4
+"""Histories for each process between two looks at the time."""
 
 
 @dataclass
@@ -53,10 +53,10 @@ def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
     """Live seeds from the recipe's on, so many at once; what is found so far, after each round."""
     tally, started = Tally(), time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
-        for first in count(recipe.seed, jobs):
+        for first in count(recipe.seed, ROUND * jobs):
             if time.monotonic() >= until:
                 return
-            recipes = [replace(recipe, seed=first + n) for n in range(jobs)]
+            recipes = [replace(recipe, seed=first + n) for n in range(ROUND * jobs)]
             for each, broken in zip(recipes, pool.map(_broken, recipes), strict=True):
                 tally.histories += 1
                 tally.violations += len(broken)
@@ -69,7 +69,7 @@ def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
 def main() -> int:
     """The command line."""
     options = _options()
-    recipe = Recipe(options.seed or 0, options.steps, options.students, frozenset(options.without))
+    recipe = Recipe(options.seed or 0, options.acts, options.students, frozenset(options.without))
     if options.once:
         broken = _broken(recipe)
         print("\n".join(broken) or "nothing is broken")
@@ -101,9 +101,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many processes at once")
     parser.add_argument("--seed", type=int, help="the first one")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--acts", type=int, default=ACTS)
     parser.add_argument("--students", type=int, default=STUDENTS)
-    parser.add_argument("--without", action="append", default=[], choices=OPTIONAL, help="never happens")
+    parser.add_argument("--without", action="append", default=[], choices=KINDS, help="never happens")
     parser.add_argument("--once", action="store_true", help="this seed only, and say what is broken")
     return parser.parse_args()
 

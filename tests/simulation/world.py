@@ -1,412 +1,193 @@
-"""A small world in one thread, on the real embedded log and store: every part of the pipeline, a clock that
-is told, and a seeded chance that decides what is next, what fails, and which process is killed where."""
+"""A small world in one thread: every process of the pipeline at least twice, those who use it, and trouble;
+by a seed."""
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, event, select, update
+from sqlalchemy import func, select
 
-from consumers.propagation import BREACHED, LATE, Objectives
-from pipeline import outbox, timers
-from pipeline.engine import Backoff, Engine, Limits
-from pipeline.errors import DependencyDown
-from pipeline.eventlog.port import LogError, LogUnavailable, NewRecord
-from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.facts import FactLoop
-from pipeline.outbox import OutboxRelay
-from pipeline.store import accounts, migrate
-from pipeline.store.database import Database
+from pipeline.eventlog.port import NewRecord, Record
 from pipeline.store.parking import Kind
-from pipeline.store.tables import accounts as accounts_table
-from pipeline.store.tables import parked, propagation
-from pipeline.worker import WAIT_S_MAX, TargetWorker, topics_for
-from schemas import catalogue
-from schemas.account import Account, Hold, Lane, Person, Stage
-from schemas.envelope import Message, event_id, from_record, to_record
-from schemas.events import AccountChanged, Cause, ReplayRequested
-from tests.simulation.faults import (
-    Faults,
-    FaultyConsumer,
-    FaultyEffects,
-    FaultyProducer,
-    FaultyPropagation,
-    without_flushing,
-)
-from tests.simulation.targets import ChaosHandler, Crash, Truth, Weather
+from pipeline.store.tables import outbox, parked, target_states
+from schemas.account import Account
+from schemas.envelope import Message, from_record
+from schemas.events import Event, PropagationCompleted
+from tests.simulation.people import People
+from tests.simulation.schedule import Life, Schedule
+from tests.simulation.site import TARGETS, Site
+from tests.simulation.threads import Stop
+from tests.simulation.trouble import Trouble
+from tests.simulation.weather import Weather
 
 START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
-LEASE_S = 10.0
-FOLLOWS = {"mailbox": "directory"}
-TARGETS = ("directory", "mailbox", "moodle")
-OPTIONAL = ("clock", "lose relay", "lose target", "restart", "replay", "drift", "repeat")
-"""Deeds without which a history is still one."""
-LIMITS = Limits(
-    batch_size=3,
-    linger_s=0.0,
-    slots=3,
-    ahead=3,
-    in_hand_max=20,
-    probe_delay_s_max=4.0,
-    misconfigured_delay_s=4.0,
-)
+EVENING_S = 20.0
+"""How long trouble goes on after the last act, so that no newer event makes up for one that was lost."""
+
+REST_S, REST_S_MAX = 40.0, 900.0
+"""How long nothing may happen before the world has come to rest, and how long that may take."""
 
 
-class Nobody:
-    """An observer that does not look."""
+Version = tuple[Account, Account | None, tuple[int | None, int | None]]
+"""An account, the one before it, and which of its versions was waiting, and which complete, at that time."""
 
-    def __getattr__(self, _name: str) -> Callable[..., None]:
-        return lambda *_args: None
+
+@dataclass
+class Post:
+    """A place that a process has, one after the other."""
+
+    what: str
+    host: str
+    life: Life
+    stop: Stop
 
 
 class World:
-    """Everything. `step` lets one thing happen.
+    """Everything.
 
     Args:
-        without: of `OPTIONAL`, what never happens.
+        without: kinds of trouble that never happen; see `tests.simulation.weather.KINDS`.
     """
 
-    def __init__(self, folder: Path, seed: int, students: int, without: frozenset[str] = frozenset()) -> None:
-        self.without = without
-        self.evening = False
-        self.students = tuple(f"2200{number:04}" for number in range(students))
-        self.opened: dict[tuple[str, int], datetime] = {}  # by student and version
-        self.settled = False
-        self.relay_back_at = START
+    def __init__(self, seed: int, students: int, without: frozenset[str] = frozenset()) -> None:
         self.chance = random.Random(seed)  # noqa: S311  # chance by seed is the point
-        self.now = START
-        self.behind_s = 0.0  # how far the machine's clock was set back
-        self.weather = Weather(self.chance, LEASE_S, poison=self.students[0])
-        self.weather.lasts = self.chance.random() < 0.5
-        self.faults = Faults(self.weather)
-        self.database = Database(f"sqlite:///{folder / 'store.db'}", clock=lambda: self.wall)
-        event.listen(self.database.engine, "connect", without_flushing)
-        migrate.upgrade(self.database)
-        self.log = SqliteEventLog(folder / "log.db", clock=lambda: self.wall, session_timeout_s=1e6)
-        self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 2))
-        self.producer = FaultyProducer(self.log.producer(), self.weather)
-        self.relay = OutboxRelay(self.database, self.producer)
-        self.truths = {name: Truth(name) for name in TARGETS}
-        self.lives = self.killed = self.replays = 0
-        self.consumers: dict[str, FaultyConsumer] = {}
-        self.workers = {name: self.worker(name) for name in TARGETS}
-        self.propagation = self.fact_loop()
+        self.schedule = Schedule(self.chance, START)
+        self.weather = Weather(self.chance, without)
+        self.ahead_s = 0.0  # how far the machine's clock is ahead of the time that has passed
+        self.site = Site(self.schedule, self.weather, lambda: self.schedule.now + self.ahead_s)
+        self.people = People(self.site, students)
+        self.settled = self._evening = False
+        self._said: list[tuple[Message, Event]] | None = None
+        self._versions: list[Version] | None = None
+        self.posts = [
+            self._post(what, f"{what}-{number}")
+            for number in (1, 2)
+            for what in (*TARGETS, "registry", "propagation", "office")
+        ]
+        self.trouble = Trouble(self)
 
-    # --- lives ---
+    def _post(self, what: str, host: str) -> Post:
+        return Post(what, host, *self.site.begin(what, host))
 
-    def consumer(self, group: str, topics: tuple[str, ...]) -> FaultyConsumer:
-        if group in self.consumers:
-            self.consumers[group].inner.close()
-        self.consumers[group] = FaultyConsumer(self.log.consumer(group, topics, member="host"), self.faults)
-        return self.consumers[group]
+    # --- the course of a history ------------------------------------------------------------------
 
-    def worker(self, name: str) -> TargetWorker:
-        self.lives += 1
-        effects = FaultyEffects(
-            target=name,
-            owner=f"life-{self.lives}",
-            database=self.database,
-            producer=self.producer,
-            backoff=Backoff(delay_s_min=1.0, delay_s_max=30.0, attempts_max=3),
-            lease_s=WAIT_S_MAX + LEASE_S,
-            recheck_s=20.0,
-            follows=FOLLOWS.get(name),
-            chance=self.chance,
-        )
-        effects.faults, effects.truth = self.faults, self.truths[name]
-        handler = ChaosHandler(self.truths[name], self.weather, lambda: self.now, lambda: self.hang(name))
-        return TargetWorker(
-            handler=handler,
-            engine=Engine(LIMITS),
-            effects=effects,
-            consumer=self.consumer(name, topics_for(FOLLOWS.get(name))),
-            database=self.database,
-            partitions=2,
-            observer=Nobody(),
-            follows=FOLLOWS.get(name),
-            clock=lambda: self.now,
-        )
-
-    def fact_loop(self) -> FactLoop:
-        handler = FaultyPropagation(self.database, targets=TARGETS, follows=FOLLOWS, objectives=Objectives())
-        handler.faults = self.faults
-        self.timers = {LATE: handler.on_late, BREACHED: handler.on_breached}
-        return FactLoop(
-            handler=handler,
-            consumer=self.consumer(handler.name, handler.topics),
-            database=self.database,
-            observer=Nobody(),
-            after=self.relay.ring,
-            clock=lambda: self.now,
-        )
-
-    def hang(self, name: str) -> None:
-        """A call hangs, perhaps until its lease is over, while a restarted process takes its work over. Then
-        one of the two lives is the one that goes on."""
-        self.pass_time(self.chance.choice((0.5, LEASE_S + 2.0)))
-        hanging, consumer = self.workers[name], self.consumers.pop(name)
-        self.workers[name] = self.worker(name)
-        for _ in range(4):
-            if not self.evening:
-                self.change()
-            self.send()
-            self.work(name)
-            self.pass_time(0.5)
-        if self.chance.random() < 0.5:
-            consumer.inner.close()
-        else:
-            self.consumers[name].inner.close()
-            self.workers[name], self.consumers[name] = hanging, consumer
-
-    # --- what happens ---
-
-    def pass_time(self, seconds: float) -> None:
-        self.now += seconds
-        for truth in self.truths.values():
-            truth.until(self.now)
-
-    def step(self, *, evening: bool) -> None:
-        """Something happens: a registrar's or a student's act, an operator's, a worker's step, time.
-
-        In the evening nobody acts any more, so that no newer event makes up for one that was lost.
-        """
-        self.evening = evening
-        deeds: dict[str, tuple[int, Callable[[], None]]] = {
-            "send": (4, self.send),
-            "join": (4, self.join),
-            **{f"work {name}": (6, partial(self.work, name)) for name in TARGETS},
-            "lose relay": (1, self.lose_relay),
-            "lose target": (1, self.lose_target),
-            "restart": (1, self.restart),
-            "clock": (1, self.set_clock_back),
-        }
-        if not evening:
-            deeds |= {
-                "change": (6, self.change),
-                "replay": (1, self.ask_for_replay),
-                "drift": (1, self.drift),
-                "repeat": (2, self.repeat_bell),
-            }
-        happen = [deed for name, deed in deeds.items() if name not in self.without]
-        self.chance.choices([deed for _, deed in happen], [weight for weight, _ in happen])[0]()
-        self.pass_time(self.chance.choice((0.0, 0.1, 0.5, 2.0)))
-
-    def settle(self) -> None:
-        """No act and no fault any more: let everything come to its end; `settled` says whether it did."""
+    def live(self, acts: int) -> None:
+        """So many acts, an evening without any, and then no trouble any more until everything is at rest."""
+        outside = Life("outside", immune=True)
+        self.schedule.spawn(outside, lambda: self._day(acts))
+        self.schedule.spawn(outside, self.trouble.brew)
+        self.schedule.spawn(outside, self._supervise)
+        while not self._evening:
+            self.schedule.run(self.schedule.now + 5.0)
+        self.schedule.run(self.schedule.now + EVENING_S)
         self.weather.rough = False
-        quiet = 0
-        for _ in range(400):
-            before = self.position()
-            for name in TARGETS:
-                self.work(name)
-            self.send()
-            self.join()
-            self.pass_time(10.0)
-            rests = self.position() == before and not self.coming_again()
-            quiet = quiet + 1 if rests else 0
-            if quiet > 6:
+        self.trouble.clear()
+        self._rest()
+
+    def _day(self, acts: int) -> None:
+        for _ in range(acts):
+            if self.weather.strikes("replay", 0.06):
+                self.people.replay_somebody()
+            elif self.weather.strikes("drift", 0.05):
+                self.people.drift()
+            else:
+                self.people.act()
+            self.schedule.sleep(self.chance.choice((0.0, 0.05, 0.3, 1.5)))
+        self._evening = True
+
+    def _supervise(self) -> None:
+        """Whatever ended begins again, sooner or later: under its name, as the same machine's would."""
+        while True:
+            self.schedule.sleep(0.5)
+            for post in self.posts:
+                if not post.life.alive and (not self.weather.rough or self.chance.random() < 0.2):
+                    post.life, post.stop = self.site.begin(post.what, post.host)
+
+    def _rest(self) -> None:
+        give_up_at = self.schedule.now + REST_S_MAX
+        quiet_since, before = self.schedule.now, self._position()
+        while self.schedule.now < give_up_at:
+            self.schedule.run(self.schedule.now + REST_S / 4)
+            now = self._position()
+            if now != before or self._coming_again():
+                quiet_since, before = self.schedule.now, now
+            elif self.schedule.now - quiet_since >= REST_S and not self._behind():
                 self.settled = True
                 return
 
-    def position(self) -> tuple[object, ...]:
-        ends = [sorted(self.log.end_offsets(topic).items()) for topic in catalogue.TOPICS]
-        lags = [sum(consumer.inner.lag().values()) for consumer in self.consumers.values()]
-        return ends, lags, self.relay.waiting()
+    def _position(self) -> tuple[object, ...]:
+        log = self.site.log
+        ends = sum(len(records) for records in log.records.values())
+        return ends, [sum(group.committed.values()) for group in log.groups.values()]
 
-    def coming_again(self) -> bool:
+    def _behind(self) -> bool:
+        """Whether a group has something to read, or the outbox to send."""
+        log = self.site.log
+        for group in log.groups.values():
+            topics = {topic for seat in group.seats.values() for topic in seat.topics}
+            for tp, records in log.records.items():
+                if tp.topic in topics and group.committed.get(tp, 0) < len(records):
+                    return True
+        with self.site.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(outbox)).scalar_one() > 0
+
+    def _coming_again(self) -> bool:
         """Whether somebody is parked who has an attempt to come."""
         comes = (parked.c.kind != Kind.WAITING, parked.c.due_at.is_not(None))
-        with self.database.read() as connection:
+        with self.site.database.read() as connection:
             return connection.execute(select(parked.c.consumer).where(*comes)).first() is not None
 
-    def work(self, name: str) -> None:
-        worker = self.workers[name]
-        with self.survived(name):
-            worker._step()  # noqa: SLF001
-            worker._calls.here()  # noqa: SLF001
+    def leased(self) -> bool:
+        """Whether any call may be under way."""
+        with self.site.database.read() as connection:
+            held = select(target_states.c.target).where(target_states.c.lease_owner.is_not(None))
+            return connection.execute(held.limit(1)).first() is not None
 
-    def join(self) -> None:
-        with self.survived("propagation"):
-            self.propagation._step()  # noqa: SLF001
-            timers.run_due(self.database, self.timers)
+    # --- looking ----------------------------------------------------------------------------------
 
-    @property
-    def wall(self) -> float:
-        """The machine's time, which the database and the log go by."""
-        return self.now - self.behind_s
+    def records(self) -> list[Record]:
+        """Every record on the log."""
+        return [each for part in self.site.log.records.values() for each in part]
 
-    def set_clock_back(self) -> None:
-        """Somebody mends the machine's time: now and then it goes back, by up to an hour.
+    def said(self) -> list[tuple[Message, Event]]:
+        """Every event on the log; asked for when the world is at rest."""
+        if self._said is None:
+            messages = [from_record(each.key, each.headers, each.value) for each in self.records()]
+            self._said = [(message, message.event) for message in messages]
+        return self._said
 
-        Forward would be a lease that ends while its call goes on, which no lease can prevent.
-        """
-        if self.weather.strikes(0.2):
-            self.behind_s += self.chance.choice((2.0, 60.0, 3600.0))
+    def completions(self) -> list[tuple[Message, PropagationCompleted]]:
+        """What was announced as complete."""
+        return [(message, event) for message, event in self.said() if isinstance(event, PropagationCompleted)]
 
-    def lose_relay(self) -> None:
-        """The relay's process is gone for a while: the outbox fills."""
-        self.weather.struck += 1
-        self.relay_back_at = self.now + self.chance.uniform(1.0, 60.0)
+    def versions(self) -> list[Version]:
+        """Every version of every account, in the order in which they were put into the store."""
+        if self._versions is None:
+            self._versions = [
+                (
+                    Account.model_validate_json(each.document),
+                    Account.model_validate_json(each.before) if each.before is not None else None,
+                    (each.waiting, each.completed),
+                )
+                for each in self.site.disk.minted
+            ]
+        return self._versions
 
-    def lose_target(self) -> None:
-        """A target is away for a while."""
-        self.weather.struck += 1
-        self.truths[self.chance.choice(TARGETS)].back_at = self.now + self.chance.uniform(1.0, 30.0)
+    def digest(self) -> str:
+        """Of all that was said, in its order: event ids, place by place."""
+        told = hashlib.sha256()
+        for tp, part in self.site.log.records.items():
+            told.update(str(tp).encode())
+            for each in part:
+                told.update(dict(each.headers)["ce_id"])
+        return told.hexdigest()
 
-    def restart(self) -> None:
-        """A target's process is killed; another one owns its partitions, and what it had parked."""
-        busy = [name for name in TARGETS if not self.workers[name]._engine.idle]  # noqa: SLF001
-        name = self.chance.choice(busy or TARGETS)  # it hurts most where something is in hand
-        self.weather.struck += 1
-        self.workers[name] = self.worker(name)
-
-    def send(self) -> None:
-        if self.now < self.relay_back_at:
-            return
-        with suppress(LogUnavailable):
-            self.relay.send_page()
-
-    @contextmanager
-    def survived(self, name: str) -> Iterator[None]:
-        """A part's step; if it is killed, a new life begins in its place."""
-        try:
-            yield
-        except (DependencyDown, LogError):
-            pass  # the loop pauses, and goes on
-        except Crash:
-            self.killed += 1
-            if name == "propagation":
-                self.propagation = self.fact_loop()
-            else:
-                self.workers[name] = self.worker(name)
-
-    # --- acts ---
-
-    def change(self) -> None:
-        """The registry mints a version of a student's account, and announces it by the outbox."""
-        number, lane = self.chance.choice(self.students), self.chance.choice(tuple(Lane))
-        with self.database.write() as connection:
-            previous = accounts.newest(connection, [number]).get(number)
-            version = 1 if previous is None else previous.version + 1
-            opened = datetime.fromtimestamp(self.wall, UTC)
-            if previous is not None and not self._at_rest(connection, previous):
-                opened, lane = previous.opened_at or opened, min(lane, previous.lane, key=list(Lane).index)
-            account = Account(
-                student_number=number,
-                version=version,
-                stage=Stage.PRECREATED if version == 1 and self.chance.random() < 0.2 else Stage.ACTIVE,
-                holds=frozenset({Hold.SUSPENDED} if self.chance.random() < 0.1 else ()),
-                login=f"login.{number}",
-                mail=f"login.{number}@etu.univ-exemple.fr",
-                principal=f"login.{number}@univ-exemple.fr",
-                person=Person(birth_name="Lefèvre", given_name="Élodie"),
-                activated_at=opened,
-                opened_at=opened,
-                lane=lane,
-            )
-            self.opened[number, version] = opened
-            self._save(connection, account)
-            message = self._bell(number, version, lane, account.stage)
-            topic = catalogue.by_lane(catalogue.ACCOUNTS, lane)
-            outbox.enqueue(connection, message, topic, lane)
-
-    def _at_rest(self, connection: Connection, account: Account) -> bool:
-        row = connection.execute(
-            select(propagation).where(propagation.c.student_number == account.student_number)
-        ).one_or_none()
-        if row is None:
-            return False
-        return bool(
-            row.completed_version >= account.version
-            or (row.state == "waiting" and row.version >= account.version)
-        )
-
-    def _save(self, connection: Connection, account: Account) -> None:
-        values = {
-            "version": account.version,
-            "stage": account.stage,
-            "login": account.login,
-            "activated_at": START,
-            "changed_at": self.wall,
-            "document": account.model_dump_json(),
-        }
-        if account.version == 1:
-            connection.execute(
-                accounts_table.insert().values(student_number=account.student_number, **values)
-            )
-        else:
-            here = accounts_table.c.student_number == account.student_number
-            connection.execute(update(accounts_table).where(here).values(**values))
-
-    def _bell(self, number: str, version: int, lane: Lane, stage: Stage) -> Message:
-        fact = AccountChanged(
-            student_number=number, version=version, stage=stage, lane=lane, cause=Cause.ENROLMENT
-        )
-        identity = event_id(fact.type, "registry", number, version)
-        return Message(identity, "/sesame/registry", datetime.fromtimestamp(self.wall, UTC), fact)
-
-    def repeat_bell(self) -> None:
-        """A bell of some version is sent once more, on whichever lane: a redelivery, or a reordering."""
-        number, lane = self.chance.choice(self.students), self.chance.choice(tuple(Lane))
-        with self.database.read() as connection:
-            account = accounts.newest(connection, [number]).get(number)
-        if account is None:
-            return
-        version = self.chance.randint(1, account.version)
-        headers, value = to_record(self._bell(number, version, lane, account.stage))
-        topic = catalogue.by_lane(catalogue.ACCOUNTS, lane)
-        with suppress(LogUnavailable):
-            self.producer.append([NewRecord(topic, number, value, headers)])
-
-    def ask_for_replay(self, name: str | None = None, number: str | None = None) -> None:
-        self.replays += 1
-        number, name = number or self.chance.choice(self.students), name or self.chance.choice(TARGETS)
-        with self.database.read() as connection:
-            if number not in accounts.newest(connection, [number]):
-                return
-        lane = self.chance.choice(tuple(Lane))
-        fact = ReplayRequested(student_number=number, consumer=name, replay_id=f"replay-{self.replays:05}")
-        moment = datetime.fromtimestamp(self.wall, UTC)
-        identity = event_id(fact.type, "replay", name, self.replays, number)
-        headers, value = to_record(Message(identity, "/sesame/replay", moment, fact))
-        record = NewRecord(catalogue.by_lane(catalogue.ACTIVATIONS, lane), number, value, headers)
-        while True:  # an operator does it again until it is acknowledged
-            with suppress(LogUnavailable):
-                self.producer.append([record])
-                return
-
-    def drift(self) -> None:
-        """Somebody changes a student's object by hand, and an operator asks for a replay."""
-        name, number = self.chance.choice(TARGETS), self.chance.choice(self.students)
-        held = self.truths[name].of(number)
-        if held.version:
-            held.intact = False
-            self.ask_for_replay(name, number)
-
-    # --- looking ---
-
-    def said(self, *topics: str) -> list[Message]:
-        """Every event on these topics."""
-        self.lives += 1
-        consumer = self.log.consumer(f"look-{self.lives}", topics, member="host")
-        messages: list[Message] = []
-        while records := consumer.poll(500, 0.0):
-            messages += [from_record(record.key, record.headers, record.value) for record in records]
-        consumer.close()
-        return messages
-
-    def events(self) -> int:
-        """How many records are on the log."""
-        return sum(sum(self.log.end_offsets(topic).values()) for topic in catalogue.TOPICS)
+    def repeat(self, record: Record) -> None:
+        """A record is on the log once more: a duplicate, behind what came since."""
+        self.site.log.append([NewRecord(record.topic, record.key, record.value, record.headers)])
 
     def close(self) -> None:
-        for consumer in self.consumers.values():
-            consumer.inner.close()
-        self.producer.close()
-        self.log.close()
-        self.database.close()
+        """End it."""
+        self.site.close()

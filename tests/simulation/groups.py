@@ -1,0 +1,105 @@
+"""Who of a consumer group has which partitions: the simulated log's coordinator.
+
+As Kafka's eager protocol has it: who joins, leaves or is missed begins a new generation. It is shared out
+once every member has come back, which each does at its next poll, or has been missed for the session's time;
+whoever has come back has nothing until then. Partitions go by ranges of each topic. A commit counts only
+under the present generation, so that one who was replaced moves nothing, whatever it believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.eventlog.port import TopicPartition
+
+
+@dataclass(eq=False)
+class Seat:
+    """One member.
+
+    Attributes:
+        holder: the handle that has this seat; another handle with the member's name takes it away.
+        back: whether it has come back for the generation that is being shared out.
+    """
+
+    holder: object
+    topics: tuple[str, ...]
+    seen_at: float
+    back: bool = True
+    owns: frozenset[TopicPartition] = frozenset()
+
+
+@dataclass
+class Group:
+    """One consumer group.
+
+    Attributes:
+        partitions: how many a topic has.
+        moved: called when a generation was shared out.
+        committed: the next offset to read.
+        generation: raised each time the partitions are shared out.
+    """
+
+    name: str
+    session_timeout_s: float
+    clock: Callable[[], float]
+    partitions: Callable[[str], int]
+    moved: Callable[[Group], None]
+    committed: dict[TopicPartition, int] = field(default_factory=dict)
+    seats: dict[str, Seat] = field(default_factory=dict)
+    generation: int = 0
+    sharing: bool = False
+
+    def join(self, member: str, holder: object, topics: Sequence[str]) -> None:
+        """Take the seat of this name, whoever had it."""
+        self.seats[member] = Seat(holder, tuple(topics), self.clock())
+        self._share_out_anew()
+
+    def leave(self, member: str) -> None:
+        """Give a seat up."""
+        del self.seats[member]
+        self._share_out_anew()
+
+    def beat(self, member: str) -> Seat:
+        """A member has polled: it is alive, and back if a new generation is being shared out."""
+        seat = self.seats[member]
+        seat.seen_at = self.clock()
+        self._miss_the_silent()
+        if self.sharing and not seat.back:
+            seat.back, seat.owns = True, frozenset()
+            self._share_out_if_all_are_back()
+        return seat
+
+    def _miss_the_silent(self) -> None:
+        now = self.clock()
+        gone = [name for name, seat in self.seats.items() if now - seat.seen_at > self.session_timeout_s]
+        for name in gone:
+            del self.seats[name]
+        if gone:
+            self._share_out_anew()
+
+    def _share_out_anew(self) -> None:
+        if not self.sharing:
+            self.sharing = True
+            for seat in self.seats.values():
+                seat.back = not seat.owns  # who has something gives it up first
+        self._share_out_if_all_are_back()
+
+    def _share_out_if_all_are_back(self) -> None:
+        if not all(seat.back for seat in self.seats.values()):
+            return
+        self.sharing = False
+        self.generation += 1
+        owned: dict[str, set[TopicPartition]] = {name: set() for name in self.seats}
+        for topic in sorted({topic for seat in self.seats.values() for topic in seat.topics}):
+            readers = sorted(name for name, seat in self.seats.items() if topic in seat.topics)
+            whole, rest = divmod(self.partitions(topic), len(readers))
+            first = 0
+            for index, name in enumerate(readers):
+                size = whole + (index < rest)
+                owned[name] |= {TopicPartition(topic, number) for number in range(first, first + size)}
+                first += size
+        for name, seat in self.seats.items():
+            seat.owns = frozenset(owned[name])
+        self.moved(self)

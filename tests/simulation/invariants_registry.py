@@ -1,0 +1,119 @@
+"""What must always hold of accounts, whatever order the facts were read in and however often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import select
+
+from pipeline.store.tables import accounts as accounts_table
+from pipeline.store.tables import pending_facts
+from schemas.account import Account, Lane, Stage
+from schemas.events import AccountChanged
+from tests.simulation.people import Expected
+from tests.simulation.world import World
+
+
+def every_fact_counts(world: World) -> Iterator[str]:
+    """Each account is what the facts say that were acknowledged, and nothing of them is lost."""
+    with world.site.database.read() as connection:
+        rows = connection.execute(select(accounts_table.c.student_number, accounts_table.c.document)).all()
+        kept = Counter(connection.execute(select(pending_facts.c.student_number)).scalars())
+    accounts = {row.student_number: Account.model_validate_json(row.document) for row in rows}
+    for expected in world.people.students:
+        account = accounts.get(expected.number)
+        if expected.enrolments:
+            yield from _against(expected, account)
+        elif account is not None or (expected.activated and not kept[expected.number]):
+            yield f"{expected.number}: what is asked for before the enrolment is neither kept nor refused"
+
+
+def _against(expected: Expected, account: Account | None) -> Iterator[str]:
+    steps = {step for step, (_, states) in expected.enrolments.items() if states is not None}
+    if account is None:
+        if steps or expected.activated:
+            yield f"{expected.number}: no account"
+        return
+    has: dict[str, tuple[object, object]] = {
+        "activated": (account.activated_at is not None, expected.activated),
+        "credential": (account.credential_ref, expected.credential),
+        "holds": (set(account.holds), expected.holds),
+        "language": (account.person.language, expected.language or "fr"),
+        "name": (account.person.birth_name, expected.name[0]),
+        "enrolments": ({each.step for each in account.enrolments}, steps),
+        "stage": (account.stage in _stages(expected), True),
+    }
+    for what, (found, wanted) in has.items():
+        if found != wanted:
+            yield f"{expected.number} version {account.version}: {what} is {found}, and should be {wanted}"
+
+
+def _stages(expected: Expected) -> tuple[Stage, ...]:
+    if expected.in_force:
+        return (Stage.ACTIVE,) if expected.activated else (Stage.PRECREATED,)
+    return (Stage.PRECREATED, Stage.GRACE, Stage.EXPIRED)
+
+
+def versions_only_grow(world: World) -> Iterator[str]:
+    """Each version is minted once, one after the other, and because something has changed."""
+    last: Counter[str] = Counter()
+    for account, before, _ in world.versions():
+        who = f"{account.student_number} version {account.version}"
+        if account.version != last[account.student_number] + 1:
+            yield f"{who} came after version {last[account.student_number]}"
+        if before is not None and account.same_state(before):
+            yield f"{who} was minted though nothing has changed"
+        last[account.student_number] = account.version
+
+
+def every_version_is_announced(world: World) -> Iterator[str]:
+    """Each version is announced under one id, and nothing that was not minted is."""
+    said: dict[tuple[str, int], set[str]] = {}
+    for message, event in world.said():
+        if isinstance(event, AccountChanged):
+            said.setdefault((event.student_number, event.version), set()).add(message.id)
+    minted = {(account.student_number, account.version) for account, _, _ in world.versions()}
+    for who in sorted(minted | said.keys()):
+        if who not in minted:
+            yield f"{who} is announced, and was never minted"
+        elif len(said.get(who, ())) != 1:
+            yield f"{who} is announced under {len(said.get(who, ()))} ids"
+
+
+def a_start_is_inherited(world: World) -> Iterator[str]:
+    """While a version is under way (neither complete nor waiting), the next one has its start and the higher
+    priority; otherwise it starts when its fact happened."""
+    for account, before, (waiting, completed) in world.versions():
+        if before is None or before.opened_at is None or account.activated_at is None:
+            continue
+        rests = (waiting or 0) >= before.version or (completed or 0) >= before.version
+        who = f"{account.student_number} version {account.version}"
+        if not rests and account.opened_at != before.opened_at:
+            yield f"{who} starts at {account.opened_at}, the one under way at {before.opened_at}"
+        if not rests and before.lane is Lane.PERSONAL and account.lane is not Lane.PERSONAL:
+            yield f"{who} is bulk work, and a person waits for the version before"
+        if rests and account.opened_at == before.opened_at:
+            yield f"{who} starts when the one before did, which is at rest"
+
+
+def no_name_is_given_twice(world: World) -> Iterator[str]:
+    """A login, an address is one student's, for ever; nobody whose account is activated gets another
+    login."""
+    held: dict[str, str] = {}
+    for account, before, _ in world.versions():
+        for name in (account.login, account.mail, *account.aliases):
+            if held.setdefault(name, account.student_number) != account.student_number:
+                yield f"{account.student_number} has a name of {held[name]}"
+        seen = before is not None and before.activated_at is not None
+        if before is not None and seen and before.login != account.login:
+            yield f"{account.student_number} has another login since version {account.version}"
+
+
+REGISTRY: dict[str, Callable[[World], Iterator[str]]] = {
+    "every fact counts": every_fact_counts,
+    "versions only grow": versions_only_grow,
+    "every version is announced": every_version_is_announced,
+    "a start is inherited": a_start_is_inherited,
+    "no name is given twice": no_name_is_given_twice,
+}

@@ -1,0 +1,225 @@
+"""The registrar, the students and the operators: what they do, and what an account must be after it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+
+from pipeline.errors import DependencyDown
+from pipeline.eventlog.port import LogUnavailable, NewRecord
+from pipeline.store import accounts
+from schemas import catalogue
+from schemas.account import Administrative, Hold, Lane, Pedagogical
+from schemas.envelope import Message, event_id, to_record
+from schemas.events import (
+    ActivationRequested,
+    CredentialChanged,
+    EnrolmentCancelled,
+    EnrolmentRecorded,
+    Event,
+    HoldLifted,
+    HoldPlaced,
+    Preference,
+    PreferenceChanged,
+    RegistrarFact,
+    ReplayRequested,
+)
+from tests.simulation.site import TARGETS, Site
+
+NAMES = (
+    ("Lefèvre", "Élodie"), ("Martin", "Léa"), ("Martin", "Léa"), ("Nguyễn", "Minh"), ("de la Tour", "Anne"),
+    ("Martin", "Léa"), ("O’Brien", "Zoé"),
+)  # fmt: skip
+STEPS = ("L1INFO", "L2MATH", "M1DROIT")
+
+
+@dataclass
+class Expected:
+    """What the facts say of one student, in whatever order they are read.
+
+    Attributes:
+        enrolments: by step: the newest fact's sequence, and its states; None: cancelled.
+    """
+
+    number: str
+    name: tuple[str, str]
+    enrolments: dict[str, tuple[int, tuple[Administrative, Pedagogical] | None]] = field(default_factory=dict)
+    activated: bool = False
+    credential: str | None = None
+    holds: set[Hold] = field(default_factory=set)
+    language: str | None = None
+
+    @property
+    def in_force(self) -> bool:
+        """Whether an enrolment opens the account."""
+        states = [states for _, states in self.enrolments.values() if states is not None]
+        return any(administrative is Administrative.IN_FORCE for administrative, _ in states)
+
+
+class People:
+    """Everybody outside. Each act is done again until it is acknowledged, as whoever acts would do."""
+
+    def __init__(self, site: Site, students: int) -> None:
+        self.site = site
+        self.students = [Expected(f"2260{index:04}", NAMES[index % len(NAMES)]) for index in range(students)]
+        self._acts = 0
+        self._sequence = 0
+        self._recent: deque[str] = deque(maxlen=3)
+
+    # --- acting -----------------------------------------------------------------------------------
+
+    def act(self) -> None:
+        """Somebody does something."""
+        chance = self.site.schedule.chance
+        new = [each for each in self.students if not each.enrolments]
+        waiting = [each for each in self.students if not each.activated]
+        somebody = self.somebody()
+        acts: list[tuple[int, Callable[[], None]]] = [
+            (40 * bool(new), lambda: self.enrol(chance.choice(new))),
+            (30 * bool(waiting), lambda: self.activate(chance.choice(waiting))),
+            (6, lambda: self.enrol(somebody)),
+            (2, lambda: self.cancel(somebody)),
+            (5, lambda: self.choose_password(somebody)),
+            (2, lambda: self.choose_language(somebody)),
+            (5, lambda: self.hold(somebody)),
+        ]
+        chance.choices([act for _, act in acts], [weight for weight, _ in acts])[0]()
+
+    def somebody(self) -> Expected:
+        """Rather somebody who has just done something: one act follows another."""
+        chance = self.site.schedule.chance
+        recent = [each for each in self.students if each.number in self._recent]
+        return chance.choice(recent if recent and chance.random() < 0.5 else self.students)
+
+    def enrol(self, student: Expected) -> None:
+        """The registrar's word about one step, perhaps with a corrected name."""
+        chance = self.site.schedule.chance
+        step = chance.choice(STEPS[:1] if not student.enrolments else STEPS)
+        administrative = chance.choices((Administrative.IN_FORCE, Administrative.PENDING), (9, 1))[0]
+        pedagogical = chance.choices((Pedagogical.VALIDATED, Pedagogical.PENDING), (4, 1))[0]
+        if student.enrolments and chance.random() < 0.2:
+            student.name = (f"{student.name[0]}-Roy"[:20], student.name[1])
+        sequence = self._next()
+        student.enrolments[step] = (sequence, (administrative, pedagogical))
+        self._publish(
+            EnrolmentRecorded(
+                student_number=student.number,
+                source="apogee",
+                source_sequence=sequence,
+                year=2026,
+                step=step,
+                step_version="261",
+                step_label=step,
+                component="SCI",
+                primary=True,
+                administrative=administrative,
+                pedagogical=pedagogical,
+                birth_name=student.name[0],
+                given_name=student.name[1],
+                birth_date=date(2000, 1, 1) + timedelta(days=int(student.number[-4:])),
+            )
+        )
+
+    def cancel(self, student: Expected) -> None:
+        """The registrar cancels a step."""
+        held = sorted(step for step, (_, states) in student.enrolments.items() if states is not None)
+        if not held:
+            return
+        step, sequence = self.site.schedule.chance.choice(held), self._next()
+        student.enrolments[step] = (sequence, None)
+        self._publish(
+            EnrolmentCancelled(
+                student_number=student.number,
+                source="apogee",
+                source_sequence=sequence,
+                year=2026,
+                step=step,
+                step_version="261",
+                reason="cancelled",
+            )
+        )
+
+    def activate(self, student: Expected) -> None:
+        """A student asks for the account, perhaps before the registrar has said who that is."""
+        student.activated = True
+        student.credential = self._seal(student)
+        lane = Lane.BULK if self.site.schedule.chance.random() < 0.2 else Lane.PERSONAL
+        self._publish(
+            ActivationRequested(student_number=student.number, credential_ref=student.credential), lane
+        )
+
+    def choose_password(self, student: Expected) -> None:
+        """A student takes another password."""
+        student.credential = self._seal(student)
+        self._publish(CredentialChanged(student_number=student.number, credential_ref=student.credential))
+
+    def choose_language(self, student: Expected) -> None:
+        """A student takes another language."""
+        student.language = "en" if student.language != "en" else "fr"
+        self._publish(
+            PreferenceChanged(
+                student_number=student.number, preference=Preference.LANGUAGE, value=student.language
+            )
+        )
+
+    def hold(self, student: Expected) -> None:
+        """An operator places a hold, or lifts it."""
+        if student.holds:
+            student.holds.clear()
+            self._publish(HoldLifted(student_number=student.number, hold=Hold.SUSPENDED))
+        else:
+            student.holds.add(Hold.SUSPENDED)
+            self._publish(HoldPlaced(student_number=student.number, hold=Hold.SUSPENDED))
+
+    def replay(self, target: str, number: str) -> None:
+        """An operator has a student compared with a target, if there is an account."""
+        with self.site.database.read() as connection:
+            if accounts.version_of(connection, number) is None:
+                return
+        fact = ReplayRequested(student_number=number, consumer=target, replay_id=f"replay-{self._acts:05}")
+        self._publish(fact, self.site.schedule.chance.choice(tuple(Lane)))
+
+    def replay_somebody(self) -> None:
+        """An operator has somebody compared with some target."""
+        chance = self.site.schedule.chance
+        self.replay(chance.choice(TARGETS), chance.choice(self.students).number)
+
+    def drift(self) -> None:
+        """Somebody changes a target by hand, and an operator asks for a replay."""
+        chance = self.site.schedule.chance
+        target, student = self.site.targets[chance.choice(TARGETS)], chance.choice(self.students)
+        if target.drift(student.number):
+            target.drifted.add(student.number)
+            self.replay(target.name, student.number)
+
+    # --- inside -----------------------------------------------------------------------------------
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _seal(self, student: Expected) -> str:
+        with self.site.database.write() as connection:
+            return self.site.vault.seal(connection, student.number, "password", "$argon2id$hash")
+
+    def _publish(self, fact: Event, lane: Lane = Lane.PERSONAL) -> None:
+        """Publish a fact once, whatever it takes."""
+        self._acts += 1
+        self._recent.append(fact.student_number)
+        site = self.site
+        moment = datetime.fromtimestamp(site.wall(), UTC)
+        identity = event_id(fact.type, "people", self._acts)
+        headers, value = to_record(Message(identity, "/sesame/people", moment, fact))
+        registrar = isinstance(fact, RegistrarFact)
+        topic = catalogue.ENROLMENTS if registrar else catalogue.by_lane(catalogue.ACTIVATIONS, lane)
+        record = NewRecord(topic, fact.student_number, value, headers)
+        producer = site.producer()
+        while True:
+            try:
+                producer.append([record])
+            except (LogUnavailable, DependencyDown):
+                site.schedule.sleep(0.3)
+            else:
+                return

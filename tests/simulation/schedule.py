@@ -1,0 +1,221 @@
+"""One thread, many actors: who goes on next, and what time it is. A seeded chance decides, so that the same
+seed gives the same order of everything.
+
+An actor is a greenlet: the loop of a worker, a call in its pool, a student, the operator. It goes on until it
+sleeps, or lets others go first at a port (`breathe`). Time passes only while everybody sleeps, and by a few
+milliseconds with each step: nobody who is ready is kept waiting for long, so that a lease is longer than a
+call here as it is in life.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+from greenlet import getcurrent, greenlet
+
+STEP_S_MAX = 0.004
+"""The longest that one step of an actor takes."""
+
+
+class Crash(BaseException):
+    """The process is killed here. Nothing in the shipped code catches it."""
+
+
+@dataclass(eq=False)
+class Life:
+    """One life of one process.
+
+    Attributes:
+        name: for leases; no other life has it.
+        host: its member's name in consumer groups, which a restart has again.
+        immune: whether nothing kills it.
+    """
+
+    name: str
+    host: str = ""
+    immune: bool = False
+    alive: bool = True
+    actors: list[Actor] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Actor:
+    """Somebody who does one thing after the other.
+
+    Attributes:
+        versions: for the witness: which account version it is writing, by student.
+        call_ends_at: when the call to a target that it makes has to be over; see `Directory.within`.
+        unanswered: whether a write of the verb that it is in has had no answer.
+    """
+
+    life: Life
+    thread: greenlet
+    waits_for: object = None
+    turn: int = 0  # of its sleep: an older entry among the sleepers is no news
+    versions: dict[str, int] = field(default_factory=dict)
+    call_ends_at: float = float("inf")
+    unanswered: bool = False
+
+
+class Schedule:
+    """The clock, and who goes on.
+
+    Args:
+        start: what the clock shows first, in seconds.
+    """
+
+    def __init__(self, chance: random.Random, start: float) -> None:
+        self.chance = chance
+        self.now = start
+        self._hub = getcurrent()
+        self._current: Actor | None = None
+        self._ready: list[Actor] = []
+        self._sleepers: list[tuple[float, int, Actor, int]] = []
+        self._waiting: dict[object, list[Actor]] = {}
+        self._dying: list[Life] = []
+        self._numbers = count()
+
+    # --- what an actor says -----------------------------------------------------------------------
+
+    @property
+    def current(self) -> Actor | None:
+        """Who is at work; None: nobody of the world, it is only looked at."""
+        return self._current
+
+    def sleep(self, seconds: float, signal: object = None) -> None:
+        """Let others go on, until this time has passed or somebody rings `signal`."""
+        actor = self._living()
+        if actor is None:
+            return
+        if seconds <= 0:
+            self._ready.append(actor)
+        else:
+            actor.turn += 1
+            heapq.heappush(self._sleepers, (self.now + seconds, next(self._numbers), actor, actor.turn))
+            if signal is not None:
+                actor.waits_for = signal
+                self._waiting.setdefault(signal, []).append(actor)
+        self._hub.switch()
+        self._living()
+
+    def breathe(self, probability: float = 0.3) -> None:
+        """A place where others may come first."""
+        if self._living() is not None and self.chance.random() < probability:
+            self.sleep(0.0)
+
+    def ring(self, signal: object) -> None:
+        """Wake whoever waits for this."""
+        for actor in self._waiting.pop(signal, ()):
+            if actor.waits_for is signal:
+                actor.waits_for = None
+                actor.turn += 1
+                self._ready.append(actor)
+
+    def die(self) -> None:
+        """The process of whoever is at work is killed here, with all of its threads.
+
+        Raises:
+            Crash: always, unless the process is immune or nobody's.
+        """
+        actor = self._living()
+        if actor is None or actor.life.immune:
+            return
+        self.kill(actor.life)
+        raise Crash
+
+    def _living(self) -> Actor | None:
+        actor = self._current
+        if actor is not None and not actor.life.alive:
+            raise Crash
+        return actor
+
+    # --- lives ------------------------------------------------------------------------------------
+
+    def spawn(self, life: Life, work: Callable[[], object]) -> None:
+        """Let a life do something more, beside what it does."""
+
+        def whole() -> None:
+            try:
+                work()
+            except Crash:
+                if life.alive:
+                    raise
+            finally:
+                if actor in life.actors:
+                    life.actors.remove(actor)
+
+        actor = Actor(life, greenlet(whole, self._hub))
+        life.actors.append(actor)
+        self._ready.append(actor)
+
+    def kill(self, life: Life) -> None:
+        """End a life: from now on nothing that it does has any effect."""
+        if life.alive:
+            life.alive = False
+            self._dying.append(life)
+
+    # --- going on ---------------------------------------------------------------------------------
+
+    def run(self, until: float) -> None:
+        """Let everybody go on until it is so late."""
+        while self.now <= until:
+            self._bury()
+            if self._ready:
+                ready = self._ready
+                index = self.chance.randrange(len(ready))
+                ready[index], ready[-1] = ready[-1], ready[index]
+                self.now += STEP_S_MAX * self.chance.random()
+                self._resume(ready.pop())
+            elif self._sleepers and self._sleepers[0][0] <= until:
+                self._wake_next()
+            else:
+                break
+        self._bury()
+        self.now = max(self.now, until)
+
+    def end(self) -> None:
+        """End every life that is left, so that nothing of this world lives on."""
+        lives = {actor.life for _, _, actor, _ in self._sleepers} | {actor.life for actor in self._ready}
+        for life in sorted(lives, key=lambda life: life.name):
+            self.kill(life)
+        self._bury()
+
+    def _wake_next(self) -> None:
+        wake_at, _, actor, turn = heapq.heappop(self._sleepers)
+        if actor.turn != turn or actor.thread.dead:
+            return
+        self.now = max(self.now, wake_at)
+        if actor.waits_for is not None:
+            self._waiting[actor.waits_for].remove(actor)
+            actor.waits_for = None
+        self._ready.append(actor)
+
+    def _bury(self) -> None:
+        while self._dying:
+            life = self._dying.pop()
+            for actor in list(life.actors):
+                if actor.waits_for is not None:
+                    self._waiting[actor.waits_for].remove(actor)
+                    actor.waits_for = None
+                if actor in self._ready:
+                    self._ready.remove(actor)
+                actor.turn += 1
+                self._resume(actor, Crash())
+
+    def _resume(self, actor: Actor, crash: Crash | None = None) -> None:
+        if actor.thread.dead:
+            return
+        self._current = actor
+        try:
+            if crash is None:
+                actor.thread.switch()
+            elif actor.thread:
+                actor.thread.throw(crash)
+            else:  # it never began
+                actor.life.actors.remove(actor)
+        finally:
+            self._current = None

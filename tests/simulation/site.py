@@ -1,0 +1,262 @@
+"""The site that the world's processes work for: what outlives them, and how each is put together of the
+shipped parts, as `sesame.wiring` does it. Only ports are simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Final
+
+from cryptography.fernet import Fernet
+
+from consumers.directory import DirectoryHandler
+from consumers.mailbox import MailboxHandler, Welcome
+from consumers.moodle import MoodleHandler
+from consumers.propagation import BREACHED, LATE, Objectives, Propagation
+from consumers.registry import Registry, RegistrySettings
+from pipeline import timers
+from pipeline.effects import Effects
+from pipeline.engine import Backoff, Engine, Limits
+from pipeline.errors import DependencyDown
+from pipeline.eventlog.port import LogUnavailable
+from pipeline.facts import FactHandler, FactLoop
+from pipeline.outbox import OutboxRelay
+from pipeline.store.welcome import WelcomeMessages
+from pipeline.target import Handler
+from pipeline.vault import Vault
+from pipeline.worker import WAIT_S_MAX, TargetWorker, topics_for
+from schemas import catalogue
+from schemas.account import Account
+from tests.simulation.log import SimulatedLog
+from tests.simulation.ports import FaultyConsumer, FaultyProducer, StoreFaults
+from tests.simulation.schedule import Life, Schedule
+from tests.simulation.store import Disk, SimulatedDatabase
+from tests.simulation.targets.directory import PROFILE, SimulatedDirectory
+from tests.simulation.targets.mailboxes import FOLDERS, SimulatedMailboxes
+from tests.simulation.targets.moodle import MOODLE, SimulatedMoodle
+from tests.simulation.targets.target import LATE_S_MAX, Target
+from tests.simulation.threads import Stop
+from tests.simulation.weather import Weather
+from tests.simulation.witness import Witness
+
+PARTITIONS: Final = 4
+FOLLOWS: Final = {"mailbox": "directory"}
+TARGETS: Final = ("directory", "mailbox", "moodle")
+LIMITS: Final = Limits(
+    batch_size=4,
+    linger_s=0.05,
+    slots=3,
+    ahead=2,
+    in_hand_max=12,
+    gap_max=40,
+    probe_delay_s_max=4.0,
+    misconfigured_delay_s=4.0,
+    quarantine_delay_s_min=10.0,
+    quarantine_delay_s_max=20.0,
+)
+BACKOFF: Final = Backoff(delay_s_min=1.0, delay_s_max=20.0, attempts_max=5)
+RECHECK_S: Final = 120.0
+SESSION_S: Final = 12.0
+OUTBOX: Final = "outbox"
+"""Rung when there is something to send."""
+WORK_S_MAX: Final = 8.0
+LEASE_MARGIN_S: Final = 2.0
+SETTINGS: Final = RegistrySettings(mail_domain="etu.univ-exemple.fr", rename="mail")
+
+
+class PlainWelcome(Welcome):
+    """The welcome message without its letter: templates and MIME are looked at elsewhere."""
+
+    def render(self, account: Account) -> bytes:
+        """See `Welcome.render`."""
+        return f"Message-ID: {self.message_id(account.student_number)}\r\n\r\n".encode()
+
+
+class Nobody:
+    """An observer that does not look."""
+
+    def __getattr__(self, _name: str) -> Callable[..., None]:
+        return lambda *_args: None
+
+
+class Site:
+    """What outlives the processes, and how to begin one.
+
+    Attributes:
+        ended_by: errors that ended a loop which should not end by them.
+    """
+
+    def __init__(self, schedule: Schedule, weather: Weather, wall: Callable[[], float]) -> None:
+        self.schedule, self.weather, self.wall = schedule, weather, wall
+        self.directory = SimulatedDirectory(schedule, weather)
+        self.mailboxes = SimulatedMailboxes(self.directory, schedule, weather)
+        self.moodle = SimulatedMoodle(schedule, weather)
+        self.targets: dict[str, Target] = {
+            "directory": self.directory,
+            "mailbox": self.mailboxes,
+            "moodle": self.moodle,
+        }
+        self.disk = Disk(self._settled, lambda: schedule.ring(OUTBOX))
+        self.database = SimulatedDatabase(self.disk, wall)
+        self.log = SimulatedLog(
+            clock=lambda: schedule.now,
+            wall=wall,
+            session_timeout_s=SESSION_S,
+            wait=lambda reader, seconds: schedule.sleep(seconds, reader),
+            woken=schedule.ring,
+            first=schedule.chance.randrange,
+        )
+        self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, PARTITIONS))
+        self.ended_by: list[str] = []
+        self._key = Fernet.generate_key().decode()
+        self._lives = 0
+
+    def _settled(self, target: str, number: str) -> None:
+        self.targets[target].uncertain.discard(number)
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The vault of those who are no process of the pipeline."""
+        return Vault(self.database, [self._key], clock=self.wall)
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def begin(self, what: str, host: str) -> tuple[Life, Stop]:
+        """Begin a process that does this: `registry`, `propagation`, `office` (outbox and timers), or a
+        target's name."""
+        self._lives += 1
+        life = Life(f"{host}:{self._lives}", host)
+        stop = Stop(self.schedule)
+        if what in TARGETS:
+            self._spawn(life, lambda: self._worker(what, life).run(stop))
+        elif what == "office":
+            self._spawn(life, lambda: self._relay(life, stop))
+            self._spawn(life, lambda: self._timers(life, stop))
+        else:
+            self._spawn(life, lambda: self._facts(what, life).run(stop))
+        return life, stop
+
+    def _spawn(self, life: Life, work: Callable[[], None]) -> None:
+        def reported() -> None:
+            try:
+                work()
+            except LogUnavailable:
+                pass  # it could not even join: whoever supervises begins it again
+            except Exception as error:  # noqa: BLE001  # it is what a history fails by
+                self.ended_by.append(f"{life.host}: {type(error).__name__}: {error}")
+            self.schedule.kill(life)
+
+        self.schedule.spawn(life, reported)
+
+    def _database(self) -> SimulatedDatabase:
+        return SimulatedDatabase(self.disk, self.wall, StoreFaults(self.schedule, self.weather))
+
+    def producer(self) -> FaultyProducer:
+        """A way to the log."""
+        return FaultyProducer(self.log.producer(), self.schedule, self.weather)
+
+    def _consumer(self, group: str, topics: tuple[str, ...], life: Life) -> FaultyConsumer:
+        return FaultyConsumer(self.log.consumer(group, topics, member=life.host), self.schedule, self.weather)
+
+    def _worker(self, name: str, life: Life) -> TargetWorker:
+        database, follows = self._database(), FOLLOWS.get(name)
+        handler = self._handler(name, database)
+        lease_s = WAIT_S_MAX + handler.call_s_max + LATE_S_MAX + LEASE_MARGIN_S
+        effects = Effects(
+            target=name,
+            owner=life.name,
+            database=database,
+            producer=self.producer(),
+            backoff=BACKOFF,
+            lease_s=lease_s,
+            recheck_s=RECHECK_S,
+            follows=follows,
+            chance=self.schedule.chance,
+        )
+        return TargetWorker(
+            handler=Witness(handler, self.targets[name], lease_s),
+            engine=Engine(LIMITS),
+            effects=effects,
+            consumer=self._consumer(name, topics_for(follows), life),
+            database=database,
+            partitions=PARTITIONS,
+            observer=Nobody(),
+            follows=follows,
+            clock=lambda: self.schedule.now,
+            grace_s=10.0,
+        )
+
+    def _handler(self, name: str, database: SimulatedDatabase) -> Handler:
+        def now() -> float:
+            return self.schedule.now
+
+        if name == "directory":
+            vault = Vault(database, [self._key], clock=self.wall)
+            return DirectoryHandler(
+                self.directory, vault, PROFILE, system="memory", work_s_max=WORK_S_MAX, monotonic=now
+            )
+        if name == "mailbox":
+            journal = WelcomeMessages(database, clock=self.wall)
+            welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
+            return MailboxHandler(
+                self.mailboxes,
+                journal,
+                welcome,
+                FOLDERS,
+                system="memory",
+                work_s_max=WORK_S_MAX,
+                monotonic=now,
+            )
+        return MoodleHandler(self.moodle, MOODLE, clock=now)
+
+    def _facts(self, name: str, life: Life) -> FactLoop:
+        database = self._database()
+        handler: FactHandler = self._registry(database) if name == "registry" else self._propagation(database)
+        return FactLoop(
+            handler=handler,
+            consumer=self._consumer(name, handler.topics, life),
+            database=database,
+            observer=Nobody(),
+            after=lambda: None,
+            clock=lambda: self.schedule.now,
+        )
+
+    def _registry(self, database: SimulatedDatabase) -> Registry:
+        return Registry(database, Vault(database, [self._key], clock=self.wall), SETTINGS)
+
+    def _propagation(self, database: SimulatedDatabase) -> Propagation:
+        return Propagation(database, targets=TARGETS, follows=FOLLOWS, objectives=Objectives())
+
+    def _relay(self, life: Life, stop: Stop) -> None:
+        relay = OutboxRelay(self._database(), self.producer())
+        for _ in _until(stop):
+            try:
+                while relay.send_page():
+                    pass
+            except (DependencyDown, LogUnavailable):
+                stop.wait(1.0)
+            if self.weather.strikes("relay", 0.02):
+                self.schedule.sleep(self.weather.chance.uniform(1.0, 20.0))
+            self.schedule.sleep(self.weather.chance.uniform(2.0, 5.0), OUTBOX)
+            self.schedule.sleep(self.weather.chance.uniform(0.0, 0.2))
+
+    def _timers(self, life: Life, stop: Stop) -> None:
+        database = self._database()
+        propagation, registry = self._propagation(database), self._registry(database)
+        kinds = {LATE: propagation.on_late, BREACHED: propagation.on_breached, **registry.timers()}
+        for _ in _until(stop):
+            with suppress(DependencyDown):
+                timers.run_due(database, kinds)
+            stop.wait(5.0)
+
+    def close(self) -> None:
+        """End it."""
+        self.schedule.end()
+        self.disk.close()
+
+
+def _until(stop: Stop) -> Iterator[None]:
+    while not stop.is_set():
+        yield

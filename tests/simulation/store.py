@@ -1,0 +1,207 @@
+"""The simulated database: the shipped tables and repositories on an SQLite in memory that outlives the
+processes of the world, and is reached by each of them through a port of its own."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+from pipeline.store import migrate
+from pipeline.store.database import Database, StoreUnavailable, stores_fault
+
+_WATCHED = """
+CREATE TEMP TRIGGER lease_ended AFTER UPDATE OF lease_owner ON main.target_states
+WHEN OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS NULL AND NOT NEW.suspect
+BEGIN SELECT seen('settled', NEW.target, NEW.student_number, NULL, NULL, NULL); END;
+CREATE TEMP TRIGGER to_send AFTER INSERT ON main.outbox
+BEGIN SELECT seen('to send', NULL, NULL, NULL, NULL, NULL); END;
+CREATE TEMP TRIGGER account_made AFTER INSERT ON main.accounts
+BEGIN SELECT seen('minted', NEW.student_number, NEW.document, NULL, NULL, NULL); END;
+CREATE TEMP TRIGGER account_changed AFTER UPDATE ON main.accounts
+BEGIN SELECT seen('minted', NEW.student_number, NEW.document, OLD.document,
+  (SELECT CASE WHEN state = 'waiting' THEN version END FROM main.propagation p
+   WHERE p.student_number = NEW.student_number),
+  (SELECT completed_version FROM main.propagation p WHERE p.student_number = NEW.student_number)); END;
+"""
+"""What the checker is told of, whatever code writes it: leases that end without a doubt, account versions."""
+
+
+class Minted(NamedTuple):
+    """One version of an account, as it was put into the store.
+
+    Attributes:
+        document, before: the account, and the one in whose place it was put, as JSON.
+        waiting: the version that was waiting for a business precondition then, if one was.
+        completed: the version that was complete then.
+    """
+
+    student_number: str
+    document: str
+    before: str | None
+    waiting: int | None
+    completed: int | None
+
+
+class Faults(Protocol):
+    """What may happen to a process at its database."""
+
+    def before(self) -> None:
+        """Before a transaction begins."""
+
+    def at_commit(self) -> None:
+        """Everything was written, and nothing is committed."""
+
+    def after(self) -> None:
+        """It is committed, and the process does not know it yet."""
+
+
+@dataclass
+class Disk:
+    """What the database holds.
+
+    Attributes:
+        to_send: called when something is in the outbox.
+        settled: called with target and student when a lease ended and nothing is in doubt.
+        minted: every version of every account, in the order of their commits.
+    """
+
+    settled: Callable[[str, str], None]
+    to_send: Callable[[], None]
+    minted: list[Minted] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        _template().backup(self.raw)
+        self.raw.execute("PRAGMA foreign_keys=ON")
+        self._seen: list[tuple[object, ...]] = []
+        self._moments = 0
+        self.raw.create_function("seen", 6, lambda *what: self._seen.append(what))
+        self.raw.executescript(_WATCHED)
+        self.engine = create_engine(
+            "sqlite://",
+            creator=lambda: self.raw,
+            poolclass=StaticPool,
+            hide_parameters=True,
+            execution_options={"preserve_rowcount": True},
+        )
+        self.connection = self.engine.connect()
+
+    def committed(self) -> None:
+        """Tell what was seen in the transaction that is committed now."""
+        seen, self._seen = self._seen, []
+        for kind, *what in seen:
+            if kind == "settled":
+                self.settled(str(what[0]), str(what[1]))
+            elif kind == "to send":
+                self.to_send()
+            else:
+                self.minted.append(Minted._make(what))
+
+    def moment(self) -> float:
+        """A little time, in seconds: no two moments are the same on a real clock."""
+        self._moments += 1
+        return self._moments * 1e-6
+
+    def undo(self) -> None:
+        """Undo the transaction that is open; what was seen in it has not happened."""
+        self.connection.rollback()
+        if self.raw.in_transaction:
+            self.raw.execute("ROLLBACK")
+        self._seen = []
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.connection.close()
+        self.engine.dispose()
+        self.raw.close()
+
+
+class SimulatedDatabase(Database):
+    """One process's way to the database. Transactions run one after the other, as SQLite's do, so that within
+    one nothing else happens; around each, everything may.
+
+    Args:
+        clock: the database's time.
+        faults: what may happen; None: nothing.
+    """
+
+    def __init__(self, disk: Disk, clock: Callable[[], float], faults: Faults | None = None) -> None:
+        self._disk = disk
+        self._faults = faults
+        super().__init__("sqlite://", clock=lambda: clock() + disk.moment())
+
+    def _connect(self) -> Engine:
+        return self._disk.engine
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """See `Database.write`."""
+        disk, faults = self._disk, self._faults
+        if faults is not None:
+            faults.before()
+        with self._explained():
+            disk.raw.execute("BEGIN IMMEDIATE")
+            try:
+                yield disk.connection
+                if faults is not None:
+                    faults.at_commit()
+                disk.connection.commit()
+            except BaseException:
+                disk.undo()
+                raise
+            if disk.raw.in_transaction:  # nothing was said through the library, which then commits nothing
+                disk.raw.execute("COMMIT")
+        disk.committed()
+        if faults is not None:
+            faults.after()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """See `Database.read`. Within a transaction of the same actor, it sees what that has written."""
+        disk = self._disk
+        inside = disk.raw.in_transaction
+        if self._faults is not None and not inside:
+            self._faults.before()
+        with self._explained():
+            try:
+                yield disk.connection
+            finally:
+                if not inside:
+                    disk.connection.rollback()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if not stores_fault(error):
+                raise
+            raise StoreUnavailable(str(error.orig)) from error
+
+    def close(self) -> None:
+        """The disk goes on."""
+
+
+@cache
+def _template() -> sqlite3.Connection:
+    """An empty database in the form that this version wants, made once by the shipped migrations."""
+    kept = sqlite3.connect(":memory:", check_same_thread=False)
+    with tempfile.TemporaryDirectory(prefix="sesame-simulation-") as folder:
+        path = Path(folder) / "template.db"
+        database = Database(f"sqlite:///{path}")
+        migrate.upgrade(database)
+        database.close()
+        with sqlite3.connect(path) as made:
+            made.backup(kept)
+        made.close()
+    return kept

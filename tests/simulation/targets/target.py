@@ -1,0 +1,159 @@
+"""What every simulated target has in common: it is away, flaps, throttles, refuses, is slow; and a write to
+it may be lost, may be done and not answered, or may be done later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from pipeline.errors import Misconfigured, TargetDown, Throttled
+from schemas.account import Account
+from tests.simulation.schedule import Life, Schedule
+from tests.simulation.weather import Weather
+
+LATE_S_MAX = 12.0
+"""A write that was cut off has its effect no later than this after its call."""
+
+SLOW_S_MAX = 3.0
+
+
+class Fate(Enum):
+    """What becomes of one write."""
+
+    DONE = "done"
+    BUSY = "busy"  # it was not carried out, and its caller is told so
+    UNKNOWN = "unknown"  # it was, will be, or never is; its caller is told nothing
+
+
+class Target:
+    """One target, which outlives every process.
+
+    Attributes:
+        away_until, flapping_until, throttled_until, refusing_until: until when it is in trouble.
+        poison: a student whose work ends the whole call, for as long as it is set.
+        not_compared, not_so, went_back: promises that were not kept; empty if all is well.
+        uncertain: students of whom something was, or may have been, written, and no outcome is recorded.
+        ever: every student and version that a handler called done.
+        drifted: students whose object somebody changed by hand, for a handler's calls to look at.
+    """
+
+    throttles = False
+
+    def __init__(self, name: str, schedule: Schedule, weather: Weather) -> None:
+        self.name = name
+        self.schedule, self.weather = schedule, weather
+        self.away_until = self.flapping_until = self.throttled_until = self.refusing_until = 0.0
+        self.poison: str | None = None
+        self.uncertain: set[str] = set()
+        self.not_compared: list[str] = []
+        self.not_so: list[str] = []
+        self.drifted: set[str] = set()
+        self.went_back: list[str] = []
+        self.versions: dict[str, int] = {}
+        self.ever: set[tuple[str, int]] = set()
+        self.probes = 0
+        self._own = Life(name, immune=True)
+
+    # --- trouble ----------------------------------------------------------------------------------
+
+    def meet(self) -> None:
+        """What a verb meets when it begins: nothing of it is unanswered yet.
+
+        Raises:
+            TargetDown, Throttled, Misconfigured: as the ports say; nothing was written.
+        """
+        schedule, strikes = self.schedule, self.weather.strikes
+        schedule.breathe()
+        if schedule.current is not None:
+            schedule.current.unanswered = False
+        if strikes("kill", 0.001):
+            schedule.die()
+        if strikes("slow", 0.03):
+            schedule.sleep(self.weather.chance.uniform(0.2, SLOW_S_MAX))
+        now = schedule.now
+        flaps = now < self.flapping_until and self.weather.chance.random() < 0.5
+        if now < self.away_until or flaps:
+            raise TargetDown("connection refused", unknown=False)
+        if now < self.refusing_until:
+            raise Misconfigured("insufficient rights", unknown=False)
+        if self.throttles and now < self.throttled_until:
+            raise Throttled("429", retry_after_s=self.throttled_until - now, unknown=False)
+
+    def probe(self) -> None:
+        """The whole path, without a student's object."""
+        self.meet()
+        self.probes += 1
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def write(self, number: str, effect: Callable[[], object]) -> Fate:
+        """Carry a student's write out, or not.
+
+        Args:
+            effect: changes what the target holds.
+
+        Raises:
+            TargetDown: the call as a whole ends here.
+        """
+        strikes, chance = self.weather.strikes, self.weather.chance
+        if strikes("poison", 0.004):
+            if chance.random() < 0.5:
+                self._cut_off(number, effect)
+            raise TargetDown("this one ends the connection", unknown=self._unanswered)
+        if strikes("busy", 0.04):
+            return Fate.BUSY
+        if strikes("lie", 0.08):
+            self._cut_off(number, effect)
+            return Fate.UNKNOWN
+        self._carry_out(number, self._version_of(number), effect)
+        return Fate.DONE
+
+    @property
+    def _unanswered(self) -> bool:
+        actor = self.schedule.current
+        return actor is not None and actor.unanswered
+
+    def _cut_off(self, number: str, effect: Callable[[], object]) -> None:
+        if self.schedule.current is not None:
+            self.schedule.current.unanswered = True
+        version = self._version_of(number)
+        self.uncertain.add(number)
+        match self.weather.chance.randrange(4):
+            case 0:
+                self._carry_out(number, version, effect)
+            case 1 | 2:
+                self.schedule.spawn(self._own, lambda: self._later(number, version, effect))
+
+    def _later(self, number: str, version: int, effect: Callable[[], object]) -> None:
+        self.schedule.sleep(self.weather.chance.uniform(0.0, LATE_S_MAX))
+        self._carry_out(number, version, effect)
+
+    def _carry_out(self, number: str, version: int, effect: Callable[[], object]) -> None:
+        if effect() is None:  # the target itself took it for what it is: too late
+            return
+        self.uncertain.add(number)
+        before = self.versions.get(number, 0)
+        if version < before:
+            self.went_back.append(f"{self.name}: {number} went back from {before} to {version}")
+        self.versions[number] = version
+
+    def done(self, account: Account) -> None:
+        """A handler says that it read this account back."""
+        number = account.student_number
+        self.ever.add((number, account.version))
+        if number not in self.drifted and (differs := self.differs(account)):
+            self.not_so.append(f"{self.name}: {number} version {account.version} is done, {differs} differs")
+
+    def _version_of(self, number: str) -> int:
+        actor = self.schedule.current
+        return actor.versions.get(number, 0) if actor is not None else 0
+
+    # --- by hand ----------------------------------------------------------------------------------
+
+    def drift(self, number: str) -> bool:
+        """Somebody changes a student's object by hand; False if there is none."""
+        raise NotImplementedError
+
+    def differs(self, account: Account) -> str:
+        """What is not as this account wants it; empty: it is."""
+        raise NotImplementedError

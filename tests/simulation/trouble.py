@@ -1,0 +1,99 @@
+"""What goes wrong in the world at large: targets, processes, clocks, duplicates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulation.targets.moodle import SimulatedMoodle
+from tests.simulation.targets.target import Target
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+NAMES = ("outage", "flap", "throttle", "refuse", "kill", "join", "clock", "duplicate", "poison")
+
+
+class Trouble:
+    """Brews trouble until the weather clears."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def brew(self) -> None:
+        """One thing after the other goes wrong."""
+        world = self._world
+        while world.weather.rough:
+            world.schedule.sleep(world.chance.uniform(0.2, 2.0))
+            kind = world.chance.choice(NAMES)
+            if world.weather.strikes(kind, 0.6):
+                getattr(self, f"_{kind}")()
+
+    def clear(self) -> None:
+        """Every target is well again, but for the student whose work it cannot stand in half of the
+        worlds."""
+        world = self._world
+        for target in world.site.targets.values():
+            target.away_until = target.flapping_until = 0.0
+            target.throttled_until = target.refusing_until = 0.0
+            if world.chance.random() < 0.5:
+                target.poison = None
+
+    def _until(self, longest_s: float) -> float:
+        return self._world.schedule.now + self._world.chance.uniform(0.5, longest_s)
+
+    def _outage(self) -> None:
+        self._some_target().away_until = self._until(15.0)
+
+    def _flap(self) -> None:
+        self._some_target().flapping_until = self._until(10.0)
+
+    def _refuse(self) -> None:
+        self._some_target().refusing_until = self._until(6.0)
+
+    def _throttle(self) -> None:
+        throttling = [t for t in self._world.site.targets.values() if isinstance(t, SimulatedMoodle)]
+        throttling[0].throttled_until = self._until(6.0)
+
+    def _poison(self) -> None:
+        """Somebody's work, who has just done something, ends every call from now on."""
+        self._some_target().poison = self._world.people.somebody().number
+
+    def _some_target(self) -> Target:
+        return self._world.chance.choice(list(self._world.site.targets.values()))
+
+    def _kill(self) -> None:
+        """A process is killed where it stands, rather one that has something in hand."""
+        world = self._world
+        world.schedule.kill(world.chance.choice(world.posts).life)
+
+    def _join(self) -> None:
+        """A process is told to stop, and begins again later; or one more joins its group."""
+        world = self._world
+        post = world.chance.choice(world.posts)
+        if world.chance.random() < 0.5:
+            post.stop.set()
+            return
+        index = len(world.posts) + 1
+        life, stop = world.site.begin(post.what, f"{post.what}-{index}")
+
+        def leave() -> None:
+            stop.wait(world.chance.uniform(2.0, 15.0))
+            stop.set()
+
+        world.schedule.spawn(life, leave)
+
+    def _clock(self) -> None:
+        """Somebody mends the machine's time. Forward only while no call is under way: a lease that ends while
+        its call goes on is what no lease can prevent."""
+        world = self._world
+        seconds = world.chance.choice((2.0, 60.0, 3600.0))
+        if world.chance.random() < 0.5:
+            world.ahead_s -= seconds
+        elif not world.leased():
+            world.ahead_s += seconds
+
+    def _duplicate(self) -> None:
+        """A record of earlier comes once more."""
+        records = self._world.records()
+        if records:
+            self._world.repeat(self._world.chance.choice(records))
