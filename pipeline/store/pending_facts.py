@@ -7,13 +7,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import pending_facts as p
 from schemas.envelope import Headers
 
 FACTS_PER_PAGE = 500
+_TICK_S = 1e-5
 ENROLMENT, DECISION = "enrolment", "decision"
 """What a fact waits for."""
 
@@ -33,11 +34,18 @@ class PendingFact:
 
 
 def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
-    """Keep a fact; keeping it twice is harmless."""
+    """Keep a fact; keeping it twice is harmless.
+
+    A student's facts stay in the order in which they came, also when the clock was set back in between.
+    """
+    last = connection.execute(
+        select(func.max(p.c.received_at)).where(p.c.student_number == fact.student_number)
+    ).scalar_one()
+    received_at = fact.received_at if last is None else max(fact.received_at, last + _TICK_S)
     statement = database.insert(p).values(
         event_id=fact.event_id,
         student_number=fact.student_number,
-        received_at=fact.received_at,
+        received_at=received_at,
         topic=fact.topic,
         headers=json.dumps([[name, text.decode()] for name, text in fact.headers]),
         value=fact.value,

@@ -307,3 +307,11 @@ def test_an_event_on_the_wrong_topic_is_refused(desk: Desk) -> None:
     with pytest.raises(Rejected) as rejected:
         desk.apply(stray)
     assert rejected.value.cause == "unexpected_event"
+
+
+def test_acts_before_the_enrolment_keep_their_order_when_the_clock_goes_back(desk: Desk) -> None:
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED))
+    desk.clock.set(START - timedelta(hours=1))
+    desk.apply(HoldLifted(student_number=LEA, hold=Hold.SUSPENDED))
+    desk.apply(enrolled())
+    assert desk.person().holds == frozenset()
