@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.simulation.history import STUDENTS, Recipe, live
 
-CHAPTER = 8
+CHAPTER = 5
 """Seeds in one file."""
 
 EVENTS_MIN, FAULTS_MIN = 200, 10
