@@ -135,8 +135,11 @@ class Runner:
         return Loop(title, lambda stop: app.fact_loop(handler, reporter, worker).run(stop), name, worker)
 
     def _keep(self, loop: Loop, stopping: threading.Event) -> None:
+        failed = False
         while not stopping.is_set():
             self._alive[loop.name] = True
+            if failed and not loop.consumer:  # a consumer tells its state itself
+                self._reporters[loop.worker].state(loop.name, "running", "")
             try:
                 loop.run(stopping)
             except Exception as error:  # noqa: BLE001  # no loop may end in silence
@@ -146,6 +149,7 @@ class Runner:
             else:
                 why = "it ended without having been told to"
             if not stopping.is_set():
+                failed = True
                 self._alive[loop.name] = False
                 self._reporters[loop.worker].state(loop.consumer or loop.name, "stopped", why)
                 stopping.wait(RESTART_AFTER_S)
