@@ -4,7 +4,7 @@
 #             VENV=.venv          where the environment is
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
-#             TESTS="tests/unit -k name" JOBS=2   for `make test`
+#             TESTS="tests/unit -k name" JOBS=3   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE   for `make soak`
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
@@ -25,7 +25,7 @@ KAFKA ?=
 PROCESSES ?=
 TESTS ?= tests
 MUTANTS ?=
-JOBS ?= 2
+JOBS ?= 3
 ONLY ?=
 RUNS ?= 3
 DOCS ?=
@@ -120,7 +120,7 @@ pictures: python # take the documents' pictures of the students' pages anew; nee
 lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
-mutation: python # mutation run over identity and import; MUTANTS="PATTERN" for some of them, JOBS=2 at once
+mutation: python # mutation run over identity and import; MUTANTS="PATTERN" for some of them, JOBS=3 at once
 	@"$(BIN)/python" -m scripts.mutation run --children "$(JOBS)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers
