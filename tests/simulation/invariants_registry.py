@@ -30,7 +30,7 @@ def every_fact_counts(world: World) -> Iterator[str]:
 
 
 def _against(expected: Expected, account: Account | None) -> Iterator[str]:
-    steps = {step for step, (_, states) in expected.enrolments.items() if states is not None}
+    steps = {step: states for step, (_, states) in expected.enrolments.items() if states is not None}
     if account is None:
         if steps or expected.activated:
             yield f"{expected.number}: no account"
@@ -41,7 +41,10 @@ def _against(expected: Expected, account: Account | None) -> Iterator[str]:
         "holds": (set(account.holds), expected.holds),
         "language": (account.person.language, expected.language or "fr"),
         "name": (account.person.birth_name, expected.name[0]),
-        "enrolments": ({each.step for each in account.enrolments}, steps),
+        "enrolments": (
+            {each.step: (each.administrative, each.pedagogical) for each in account.enrolments},
+            steps,
+        ),
         "stage": (account.stage in _stages(expected), True),
     }
     for what, (found, wanted) in has.items():
@@ -62,9 +65,14 @@ def versions_only_grow(world: World) -> Iterator[str]:
         who = f"{account.student_number} version {account.version}"
         if account.version != last[account.student_number] + 1:
             yield f"{who} came after version {last[account.student_number]}"
-        if before is not None and account.same_state(before):
+        if before is not None and _wants(account) == _wants(before):
             yield f"{who} was minted though nothing has changed"
         last[account.student_number] = account.version
+
+
+def _wants(account: Account) -> dict[str, object]:
+    """What is asked of the targets: compared here without the shipped comparison, which may be the fault."""
+    return account.model_dump(exclude={"version", "lane", "opened_at"})
 
 
 def every_version_is_announced(world: World) -> Iterator[str]:

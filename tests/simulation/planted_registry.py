@@ -10,16 +10,17 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection
 
-from consumers.registry.minting import Minter, Origin
+from consumers.registry.minting import Minter, Origin, window
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import Record
 from pipeline.facts import FactLoop
 from pipeline.store import people
-from schemas.account import Account, Lane
+from schemas.account import Account
 from schemas.envelope import event_id
 
 _announce = Minter._announce  # noqa: SLF001
 _apply = FactLoop._apply  # noqa: SLF001
+_window = window
 _record_enrolment = people.People.record_enrolment
 
 
@@ -90,7 +91,7 @@ def _let_the_last_one_win() -> AbstractContextManager[object]:
 
 def _apply_an_act_again() -> AbstractContextManager[object]:
     """Acts are applied again when they come again: their ids are not remembered."""
-    return patch("consumers.registry.handler.RECENT_FACTS", 0)
+    return patch("consumers.registry.handler.RECENT_FACTS", -1)  # of the last ones: all but the first
 
 
 def _lose_the_start_in_the_registry() -> AbstractContextManager[object]:
@@ -105,12 +106,9 @@ def _lose_the_start_in_the_registry() -> AbstractContextManager[object]:
 
 def _lose_the_priority() -> AbstractContextManager[object]:
     """Bulk work that supersedes a person's makes the person wait behind a batch."""
-    from consumers.registry import minting
 
-    shipped = minting.window
-
-    def window(*args: Any) -> dict[str, object]:
-        return {**shipped(*args), "lane": Lane.BULK}
+    def window(account: Account, previous: Any, standing: Any, origin: Origin) -> dict[str, object]:
+        return {**_window(account, previous, standing, origin), "lane": origin.lane}
 
     return patch("consumers.registry.minting.window", window)
 

@@ -2,19 +2,23 @@
 
 Lives one seed after the other until it is told to stop (`--seconds`, or Ctrl-C), after it has made sure that
 the checker sees every planted fault. A seed that fails is shrunk, and how to live it again is printed.
+
+`--seconds` covers all of it, but for what is under way when the time is over: half of it at most goes to
+planted faults, of which each has one history at least, by the seed that is known to show it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 
 from tests.simulation.history import ACTS, STUDENTS, Recipe, live
@@ -40,13 +44,12 @@ class Tally:
         return self.histories / self.busy_s if self.busy_s else 0.0
 
 
-def planted(jobs: int) -> dict[str, bool]:
-    """For each planted fault, whether the checker sees it."""
+def planted(jobs: int, *, until: float) -> Iterator[tuple[str, bool]]:
+    """For each planted fault, whether the checker sees it; after `until`, one history each is all."""
     with ProcessPoolExecutor(jobs) as pool:
-        found = dict(zip(PLANTED, pool.map(_is_caught, PLANTED), strict=True))
-    for name, seen in found.items():
-        print(f"planted: {name}: {'caught' if seen else 'NOT CAUGHT'}", file=sys.stderr)
-    return found
+        for name, seen in zip(PLANTED, pool.map(_is_caught, PLANTED, repeat(until)), strict=True):
+            print(f"planted: {name}: {'caught' if seen else 'NOT CAUGHT'}", file=sys.stderr)
+            yield name, seen
 
 
 def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
@@ -61,7 +64,7 @@ def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
                 tally.histories += 1
                 tally.violations += len(broken)
                 if broken:
-                    _tell(each, broken)
+                    _tell(each, broken, until)
             tally.busy_s = time.monotonic() - started
             yield tally
 
@@ -74,11 +77,11 @@ def main() -> int:
         broken = _broken(recipe)
         print("\n".join(broken) or "nothing is broken")
         return 1 if broken else 0
-    found = planted(options.jobs)
-    tally = Tally()
-    until = time.monotonic() + options.seconds if options.seconds else float("inf")
+    started, seconds = time.monotonic(), options.seconds or math.inf
+    found, tally = dict.fromkeys(PLANTED, False), Tally()
     try:
-        for tally in soak(recipe, options.jobs, until=until):
+        found |= planted(options.jobs, until=started + seconds / 2)
+        for tally in soak(recipe, options.jobs, until=started + seconds):
             rate = f"{tally.histories_per_s:.2f} histories/s"
             print(f"{tally.histories} histories, {tally.violations} violations, {rate}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -97,7 +100,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="soak", description="Live simulated histories until told to stop.")
-    parser.add_argument("--seconds", type=float, help="stop after so many; default: at Ctrl-C")
+    parser.add_argument("--seconds", type=float, help="end after about so many; default: at Ctrl-C")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many processes at once")
     parser.add_argument("--seed", type=int, help="the first one")
@@ -108,9 +111,12 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _tell(recipe: Recipe, broken: list[str]) -> None:
+def _tell(recipe: Recipe, broken: list[str], until: float) -> None:
     print(f"seed {recipe.seed}:", *broken, sep="\n  ", file=sys.stderr)
-    fails: Callable[[Recipe], bool] = lambda each: bool(_broken(each))  # noqa: E731  # a name for a word
+
+    def fails(smaller: Recipe) -> bool:
+        return time.monotonic() < until and bool(_broken(smaller))  # when time is over: as small as it is
+
     least = shrunk(recipe, fails)
     print(f"live it again: python -m tests.simulation.soak --once {least.options}", file=sys.stderr)
 
@@ -123,8 +129,8 @@ def _broken(recipe: Recipe) -> list[str]:
         return [f"it runs: {type(error).__name__}: {error}"]
 
 
-def _is_caught(name: str) -> bool:
-    return caught(name) is not None
+def _is_caught(name: str, until: float) -> bool:
+    return caught(name, until=until) is not None
 
 
 if __name__ == "__main__":

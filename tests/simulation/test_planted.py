@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.planted import FIRST_SEEN, PLANTED, TESTED, caught
-
-SEEDS = 6
-"""Lived at most for one fault: another change of the code may hide it from the seed that showed it first."""
+from tests.simulation.planted import SHOWN_BY, caught
 
 
-@pytest.mark.parametrize("name", TESTED)
+@pytest.mark.parametrize("name", SHOWN_BY)
 def test_a_planted_fault_is_caught(name: str) -> None:
-    assert name in PLANTED
-    assert caught(name, first=FIRST_SEEN.get(name, 0), seeds=SEEDS) is not None
+    assert caught(name) is not None
