@@ -20,7 +20,7 @@ from schemas.account import Lane
 
 BULK, PERSONS = 40_000, 200
 BATCH, SLOTS = 50, 4
-CALL_S = 0.05
+CALL_S = 0.1  # so that the bulk outlasts the persons
 EVERY_S = 0.05  # a person every so often, as on a busy morning
 LIMITS = Limits(batch_size=BATCH, linger_s=0.02, slots=SLOTS, slots_personal=1, ahead=2 * SLOTS)
 

@@ -35,6 +35,11 @@ class Entered:
     lease_until: float
     close_only: bool = False
 
+    def leased_until(self, now: float) -> float:
+        """The lease's end by a clock that may have gone back since it was taken: never later than a whole
+        lease from `now` (database time, epoch seconds)."""
+        return min(self.lease_until, now + self.lease_until - self.started_at)
+
     @property
     def doubtful(self) -> bool:
         """Whether what the target holds is in doubt: an earlier outcome was never known."""

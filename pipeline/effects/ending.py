@@ -147,7 +147,7 @@ class Ending:
         elif isinstance(outcome, Retry):
             due_at = now + (outcome.after_s or self._backoff.delay_s(entered.attempt, self._chance.random()))
             if outcome.unknown:
-                due_at = max(due_at, entered.lease_until + LEASE_RETRY_MARGIN_S)
+                due_at = max(due_at, entered.leased_until(now) + LEASE_RETRY_MARGIN_S)
             self._park(connection, entered, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
         elif isinstance(outcome, Dead):
             self._unpark(connection, entered)

@@ -143,6 +143,27 @@ def test_a_lease_of_before_the_clock_went_back_ends_all_the_same(plant: Plant, c
     assert successor.enter([woken(plant, "A")]).work["A"].task.compare
 
 
+def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_the_next_attempt_off(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    plant.ring("A")
+    from tests.unit.test_effects import UNKNOWN, bell, woken
+
+    entry = effects.enter([bell("A")])
+    clock.now -= HOUR_S
+    effects.finish(entry, {"A": UNKNOWN})
+    for _ in range(2):  # the lease of before the clock went back is looked at once, and shortened
+        row = plant.parked("A")
+        assert row is not None
+        assert row.due_at is not None
+        assert row.due_at < clock.now + 3 * plant.lease_s
+        clock.now = row.due_at
+        entry = effects.enter([woken(plant, "A")])
+    assert entry.work["A"].task.compare
+
+
 # --- the database ---------------------------------------------------------------------------------
 
 
