@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.engine.bell import Batch, Bell, Place, Turn
@@ -95,9 +96,9 @@ class Engine:
             return None
         if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
             return None  # one at a time until a student's work succeeded
-        bulk_running = sum(batch.lane is Lane.BULK for batch in self._running.values())
-        for lane in self._precedence.order(bulk_running):
-            turns = [] if lane in held else self._gather(lane, now)
+        running = Counter(batch.lane for batch in self._running.values())
+        for lane in self._precedence.order(running[Lane.BULK]):
+            turns = [] if lane in held else self._gather(lane, now, running[lane])
             if turns:
                 return self._start(lane, turns)
         return None
@@ -219,13 +220,14 @@ class Engine:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _gather(self, lane: Lane, now: float) -> list[Turn]:
+    def _gather(self, lane: Lane, now: float, running: int) -> list[Turn]:
+        """A batch of this lane, of which so many are running already."""
         queue = self._queues[lane]
         if not queue:
             return []
         full = len(queue) >= self.limits.batch_size
-        if not full and len(self._running) >= self.limits.slots:
-            return []  # until a slot is free it may still become full
+        if not full and running >= self.limits.slots_of(lane):
+            return []  # until a slot is free it may still become full; the other lane's batches do not count
         if not full and now - self._students[queue[0]].ready_at < self.limits.linger_s:
             return []
         size = 1 if self.circuit.state is CircuitState.HALF_OPEN else self.limits.batch_size

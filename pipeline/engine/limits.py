@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.account import Lane
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -55,3 +57,7 @@ class Limits:
     def bulk_slots(self) -> int:
         """How many of the slots may serve bulk work."""
         return self.slots - self.slots_personal
+
+    def slots_of(self, lane: Lane) -> int:
+        """How many of the slots may serve this lane."""
+        return self.bulk_slots if lane is Lane.BULK else self.slots

@@ -100,6 +100,24 @@ def test_some_slots_never_serve_bulk_so_a_person_never_waits_behind_a_batch(
     assert numbers(taken(engine)) == ["P"]
 
 
+@pytest.mark.parametrize("waits", list(Lane))
+def test_a_batch_that_is_not_full_waits_its_linger_time_however_much_of_the_other_lane_is_under_way(
+    waits: Lane,
+) -> None:
+    engine = Engine(Limits(batch_size=2, linger_s=1.0, slots=2, slots_personal=1, bulk_every=3, ahead=2))
+    reader = Reader(engine)
+    for index in range(20):
+        reader.ring(f"S{index}", bulk=waits is Lane.PERSONAL)
+    begun = []
+    while (batch := engine.take(0.0)) is not None:
+        begun.append(batch)
+    reader.ring("alone", bulk=waits is Lane.BULK)
+    for over in range(4):  # one place becomes free after the other; the other lane has enough to fill each
+        engine.settled(begun[over], 1.0, answered=True)
+        begun.append(taken(engine, 1.0))
+    assert ["alone"] in map(numbers, begun)
+
+
 def test_bulk_keeps_a_minimum_share_under_personal_load(engine: Engine, reader: Reader) -> None:
     reader.ring("bulk", bulk=True)
     for index in range(8):
