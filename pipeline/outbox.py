@@ -12,9 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
 from pipeline.eventlog.port import LogError, LogUnavailable, NewRecord, Producer
 from pipeline.store.database import Database, StoreUnavailable
@@ -29,21 +29,25 @@ Sent = tuple[list[Row[Any]], LogError | None]
 
 _LANE_ORDER = {Lane.PERSONAL: 0, Lane.BULK: 1}
 
+# Made once: making a statement for each page costs more than the database does.
+_PAGE: Final = select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(bindparam("rows"))
+_FORGET: Final = delete(outbox).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
+_ENQUEUE: Final = insert(outbox)
+
 
 def enqueue(
     connection: Connection, message: Message, topic: str, lane: Lane, extra_headers: Headers = ()
 ) -> None:
     """Let `message` be sent to `topic` once this transaction has been committed."""
     headers, value = to_record(message)
-    connection.execute(
-        insert(outbox).values(
-            lane=_LANE_ORDER[lane],
-            topic=topic,
-            key=message.event.student_number,
-            headers=json.dumps([[name, text.decode()] for name, text in (*headers, *extra_headers)]),
-            value=value,
-        )
-    )
+    row = {
+        "lane": _LANE_ORDER[lane],
+        "topic": topic,
+        "key": message.event.student_number,
+        "headers": json.dumps([[name, text.decode()] for name, text in (*headers, *extra_headers)]),
+        "value": value,
+    }
+    connection.execute(_ENQUEUE, row)
 
 
 class OutboxRelay:
@@ -136,11 +140,11 @@ class OutboxRelay:
 
 
 def _page(connection: Connection) -> Sequence[Row[Any]]:
-    return connection.execute(select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(ROWS_PER_PAGE)).all()
+    return connection.execute(_PAGE, {"rows": ROWS_PER_PAGE}).all()
 
 
 def _forget(connection: Connection, sent: Sequence[Row[Any]]) -> None:
-    connection.execute(delete(outbox).where(outbox.c.id.in_([row.id for row in sent])))
+    connection.execute(_FORGET, {"ids": [row.id for row in sent]})
 
 
 def _record(row: Row[Any]) -> NewRecord:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, bindparam, delete, func, select
 
-from pipeline.store.database import Database, stores_fault
+from pipeline.store.database import Database, insert_for, stores_fault
 from pipeline.store.tables import timers
 
 OnDue = Callable[[Connection, str, float], None]
@@ -18,22 +20,29 @@ OnFailure = Callable[[Connection, str, str, Exception], None]
 TIMERS_PER_TRANSACTION = 200
 RETRY_AFTER_S = 3600.0
 
+# Made once: making a statement for each timer costs more than the database does.
+_OF_KINDS: Final = timers.c.kind.in_(bindparam("kinds", expanding=True))
+_DISARM: Final = delete(timers).where(_OF_KINDS, timers.c.student_number == bindparam("number"))
+_SOONEST: Final = select(func.min(timers.c.due_at)).where(_OF_KINDS)
+
 
 def arm(connection: Connection, database: Database, kind: str, student_number: str, due_at: float) -> None:
     """Set the one timer of this kind and student to `due_at` (seconds since the epoch)."""
-    statement = database.insert(timers).values(kind=kind, student_number=student_number, due_at=due_at)
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[timers.c.kind, timers.c.student_number], set_={"due_at": due_at}
-        )
+    row = {"kind": kind, "student_number": student_number, "due_at": due_at}
+    connection.execute(_arming(database.is_sqlite), row)
+
+
+@cache
+def _arming(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for the cache
+    statement = insert_for(timers, is_sqlite=is_sqlite)
+    return statement.on_conflict_do_update(
+        index_elements=[timers.c.kind, timers.c.student_number], set_={"due_at": statement.excluded.due_at}
     )
 
 
 def disarm(connection: Connection, kinds: tuple[str, ...], student_number: str) -> None:
     """Take these timers of a student away."""
-    connection.execute(
-        delete(timers).where(timers.c.kind.in_(kinds), timers.c.student_number == student_number)
-    )
+    connection.execute(_DISARM, {"kinds": kinds, "number": student_number})
 
 
 def _let_pass(_connection: Connection, _kind: str, _student_number: str, error: Exception) -> None:
@@ -54,9 +63,7 @@ def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailu
         StoreUnavailable: nothing of the unfinished transaction happened; call again.
     """
     with database.read() as connection:
-        soonest = connection.execute(
-            select(func.min(timers.c.due_at)).where(timers.c.kind.in_(list(on_due)))
-        ).scalar_one()
+        soonest = connection.execute(_SOONEST, {"kinds": list(on_due)}).scalar_one()
         if soonest is None or soonest > database.now(connection):
             return 0
     # Where others write at once, nobody may hold one student's rows while waiting for another's.

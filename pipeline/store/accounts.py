@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
-from pipeline.store.many import among
+from pipeline.store.many import rows_among
 from pipeline.store.tables import accounts as a
 from schemas.account import Account
+
+# Made once: making a statement for each look costs more than the database does.
+_DOCUMENTS: Final = select(a.c.document)
+_VERSION: Final = select(a.c.version).where(a.c.student_number == bindparam("number"))
 
 
 def newest(connection: Connection, student_numbers: Sequence[str]) -> dict[str, Account]:
     """The newest account of each of these students that has one."""
-    rows = connection.execute(
-        select(a.c.document).where(among(connection, a.c.student_number, student_numbers))
-    )
+    rows = rows_among(connection, _DOCUMENTS, a.c.student_number, student_numbers)
     loaded = (Account.model_validate_json(row.document) for row in rows)
     return {account.student_number: account for account in loaded}
 
@@ -44,6 +47,4 @@ def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]
 
 def version_of(connection: Connection, student_number: str) -> int | None:
     """The newest account's version, even if its document cannot be read; None: there is no account."""
-    return connection.execute(
-        select(a.c.version).where(a.c.student_number == student_number)
-    ).scalar_one_or_none()
+    return connection.execute(_VERSION, {"number": student_number}).scalar_one_or_none()

@@ -184,6 +184,11 @@ class Database:
         """
         return _upsert(table, is_sqlite=self.is_sqlite)
 
+    def insert_new(self, table: Table) -> Any:
+        """This dialect's INSERT of a row that leaves the one with the same primary key as it is; made once
+        for each table, too."""
+        return _insert_new(table, is_sqlite=self.is_sqlite)
+
     def locking(self, query: Select[Any]) -> Select[Any]:
         """`query` with its rows locked until the transaction ends (SQLite has one writer: nothing to do)."""
         return query if self.is_sqlite else query.with_for_update()
@@ -235,6 +240,12 @@ def _upsert(table: Table, *, is_sqlite: bool) -> Any:
         index_elements=list(table.primary_key.columns),
         set_={name: statement.excluded[name] for name in others},
     )
+
+
+@cache
+def _insert_new(table: Table, *, is_sqlite: bool) -> Any:
+    keys = list(table.primary_key.columns)
+    return insert_for(table, is_sqlite=is_sqlite).on_conflict_do_nothing(index_elements=keys)
 
 
 def stores_fault(error: BaseException) -> bool:

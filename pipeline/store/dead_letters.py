@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, delete, func, select, update
 
 from pipeline.store.database import Database
-from pipeline.store.many import among
+from pipeline.store.many import rows_among
 from pipeline.store.tables import dead_letters as d
 
 NEWER_SUCCESS = "newer_success"
 _IDS_PER_QUERY = 500
+
+# Made once: making a statement for each outcome costs more than the database does.
+_OPEN: Final = select(d.c.student_number).where(
+    d.c.consumer == bindparam("of_consumer"), d.c.resolved_at.is_(None)
+)
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,8 @@ def students_with_some(connection: Connection, consumer: str, student_numbers: S
     """Which of these students have dead letters of this consumer that need somebody."""
     if not student_numbers:
         return set()
-    query = select(d.c.student_number).where(
-        d.c.consumer == consumer,
-        among(connection, d.c.student_number, student_numbers),
-        d.c.resolved_at.is_(None),
-    )
-    return set(connection.execute(query).scalars())
+    found = rows_among(connection, _OPEN, d.c.student_number, student_numbers, of_consumer=consumer)
+    return set(found.scalars())
 
 
 def of_events(connection: Connection, consumer: str, event_ids: Collection[str]) -> dict[str, DeadLetter]:

@@ -109,11 +109,7 @@ class SqlLedger:
     def take_note(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
         """Record a name that is in use, if it is in nobody's hands yet; return whether it was in nobody's."""
         self._now += _TICK_S
-        statement = self._database.insert(ledger).values(
-            kind=kind, value=value.lower(), student_number=holder, origin=origin, recorded_at=self._now
-        )
-        statement = statement.on_conflict_do_nothing(index_elements=[ledger.c.kind, ledger.c.value])
-        return bool(self._connection.execute(statement).rowcount)
+        return self._insert(kind, value, holder, origin)
 
     def hand_over(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
         """Give a name to whom it turned out to be in use by, from a student for whom it was minted and who
@@ -208,17 +204,23 @@ class SqlLedger:
         return None if row is None else (row.student_number or "")
 
     def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
-        statement = self._database.insert(ledger).values(
-            kind=kind, value=value.lower(), student_number=holder, origin=origin, recorded_at=self._now
-        )
-        statement = statement.on_conflict_do_nothing(index_elements=[ledger.c.kind, ledger.c.value])
-        if self._connection.execute(statement).rowcount:
+        if self._insert(kind, value, holder, origin):
             return True
         if self._holder(kind, value) != (holder or ""):
             return False
         if origin == MINTED:  # the very name that was retired is made again
             self._set_origin(kind, value, RETIRED, MINTED)
         return True
+
+    def _insert(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
+        row = {
+            "kind": kind,
+            "value": value.lower(),
+            "student_number": holder,
+            "origin": origin,
+            "recorded_at": self._now,
+        }
+        return bool(self._connection.execute(self._database.insert_new(ledger), row).rowcount)
 
     def _set_origin(self, kind: str, value: str, before: str, after: str) -> None:
         self._connection.execute(

@@ -8,19 +8,45 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, FromClause, any_, bindparam, column, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    CursorResult,
+    FromClause,
+    Select,
+    any_,
+    bindparam,
+    column,
+    func,
+    select,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 
-def among(connection: Connection, wanted: Column[Any], values: Sequence[str]) -> ColumnElement[bool]:
-    """The condition that a column is one of these values."""
-    if connection.dialect.name == "sqlite":
-        each = func.json_each(_bound(json.dumps(list(values)))).table_valued("value")
-        return wanted.in_(select(each.c.value))
-    return wanted == any_(_bound(list(values), ARRAY(wanted.type)))
+def rows_among(
+    connection: Connection, query: Select[Any], wanted: Column[Any], values: Sequence[str], **others: object
+) -> CursorResult[Any]:
+    """The rows of a query whose column is one of these values.
+
+    Args:
+        query: one that is made once: that takes longer than to execute it.
+        others: its other parameters.
+    """
+    is_sqlite = connection.dialect.name == "sqlite"
+    among = json.dumps(list(values)) if is_sqlite else list(values)
+    return connection.execute(_narrowed(query, wanted, is_sqlite), {**others, "among": among})
+
+
+@cache
+def _narrowed(query: Select[Any], wanted: Column[Any], is_sqlite: bool) -> Select[Any]:  # noqa: FBT001  # for the cache
+    if is_sqlite:
+        each = func.json_each(bindparam("among")).table_valued("value")
+        return query.where(wanted.in_(select(each.c.value)))
+    return query.where(wanted == any_(bindparam("among", type_=ARRAY(wanted.type))))
 
 
 def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
@@ -47,7 +73,3 @@ def rows_given(
     return {
         f"given_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
     }
-
-
-def _bound(value: object, kind: TypeEngine[Any] | None = None) -> ColumnElement[Any]:
-    return bindparam(None, value, type_=kind, unique=True)

@@ -10,14 +10,34 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, and_, case, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, select, update
 
 from pipeline.store.database import Database
-from pipeline.store.many import among
+from pipeline.store.many import rows_among
 from pipeline.store.tables import parked as p
 from schemas.account import Lane
+
+# Made once: making a statement for each look costs more than the database does.
+_ROWS: Final = select(p).where(p.c.consumer == bindparam("of_consumer"))
+_ROWS_OF_ONE: Final = select(p).where(p.c.student_number == bindparam("number"))
+_DUE: Final = (
+    select(p)
+    .where(
+        p.c.consumer == bindparam("of_consumer"),
+        p.c.lane == bindparam("of_lane"),
+        p.c.due_at <= bindparam("moment"),
+    )
+    .order_by(p.c.due_at)
+    .limit(bindparam("page"))
+)
+_DUE_OF_SHARE: Final = _DUE.where(
+    (p.c.key_hash % bindparam("shares")).in_(bindparam("numbers", expanding=True))
+)
+_NEXT_DUE: Final = select(func.min(p.c.due_at)).where(
+    p.c.consumer == bindparam("of_consumer"), p.c.lane == bindparam("of_lane")
+)
 
 
 class Kind(StrEnum):
@@ -83,15 +103,13 @@ def key_hash(student_number: str) -> int:
 
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
     """The parked ones among these students."""
-    rows = connection.execute(
-        select(p).where(p.c.consumer == consumer, among(connection, p.c.student_number, student_numbers))
-    ).mappings()
-    return {row["student_number"]: _parked(row) for row in rows}
+    rows = rows_among(connection, _ROWS, p.c.student_number, student_numbers, of_consumer=consumer)
+    return {row["student_number"]: _parked(row) for row in rows.mappings()}
 
 
 def all_parked_of(connection: Connection, student_number: str) -> dict[str, Parked]:
     """One student's parked work, by consumer."""
-    rows = connection.execute(select(p).where(p.c.student_number == student_number)).mappings()
+    rows = connection.execute(_ROWS_OF_ONE, {"number": student_number}).mappings()
     return {row["consumer"]: _parked(row) for row in rows}
 
 
@@ -102,23 +120,22 @@ def due(
 
     `share`: of these students only; None: of all.
     """
-    mine = [] if share is None or share.whole else [(p.c.key_hash % share.of).in_(sorted(share.numbers))]
+    query, whose = _DUE, dict[str, object]()
+    if share is not None and not share.whole:
+        query, whose = _DUE_OF_SHARE, {"shares": share.of, "numbers": sorted(share.numbers)}
+    whose |= {"of_consumer": consumer, "moment": now, "page": limit}
     return [
         _parked(row)
         for lane in Lane
-        for row in connection.execute(
-            select(p)
-            .where(p.c.consumer == consumer, p.c.lane == lane, p.c.due_at <= now, *mine)
-            .order_by(p.c.due_at)
-            .limit(limit)
-        ).mappings()
+        for row in connection.execute(query, {**whose, "of_lane": lane}).mappings()
     ]
 
 
 def next_due(connection: Connection, consumer: str) -> float | None:
     """When the next row is due, of anybody's share; None: events alone wake those who are parked."""
-    query = select(func.min(p.c.due_at)).where(p.c.consumer == consumer)
-    moments = [connection.execute(query.where(p.c.lane == lane)).scalar() for lane in Lane]
+    moments = [
+        connection.execute(_NEXT_DUE, {"of_consumer": consumer, "of_lane": lane}).scalar() for lane in Lane
+    ]
     # A text may stand there that somebody wrote by hand: see `pipeline.store.mending`.
     return min((moment for moment in moments if isinstance(moment, float | int)), default=None)
 

@@ -144,8 +144,7 @@ class People:
 
     def add(self, connection: Connection, person: KnownPerson) -> bool:
         """Record a person who was not known; False if somebody else just did."""
-        statement = self._database.insert(people).values(**_columns(person.__dict__))
-        done = connection.execute(statement.on_conflict_do_nothing(index_elements=[people.c.student_number]))
+        done = connection.execute(self._database.insert_new(people), _columns(person.__dict__))
         return bool(done.rowcount)
 
     def change(self, connection: Connection, student_number: str, **values: Any) -> None:
@@ -212,13 +211,8 @@ class People:
         """
         others: dict[str, str] = {}
         for kind, value in prints.items():
-            statement = self._database.insert(fingerprints).values(
-                kind=kind, value=value, student_number=student_number
-            )
-            statement = statement.on_conflict_do_nothing(
-                index_elements=[fingerprints.c.kind, fingerprints.c.value]
-            )
-            if connection.execute(statement).rowcount:
+            row = {"kind": kind, "value": value, "student_number": student_number}
+            if connection.execute(self._database.insert_new(fingerprints), row).rowcount:
                 continue
             holder = connection.execute(
                 select(fingerprints.c.student_number).where(

@@ -34,10 +34,13 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from pipeline.store.database import Database, insert_for
-from pipeline.store.many import among, given, rows_given
+from pipeline.store.many import given, rows_among, rows_given
 from pipeline.store.tables import target_states as t
 
 _NUMBERS_PER_QUERY = 500
+
+# Made once: making a statement for each turn costs more than the database does.
+_STATES: Final = select(t).where(t.c.target == bindparam("of_target"))
 
 
 class State(StrEnum):
@@ -113,10 +116,8 @@ class Conclusion:
 
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
     """What is known of these students in one target."""
-    rows = connection.execute(
-        select(t).where(t.c.target == target, among(connection, t.c.student_number, student_numbers))
-    ).mappings()
-    return {row["student_number"]: _state(row) for row in rows}
+    rows = rows_among(connection, _STATES, t.c.student_number, student_numbers, of_target=target)
+    return {row["student_number"]: _state(row) for row in rows.mappings()}
 
 
 def replayed(connection: Connection, target: str, event_ids: Mapping[str, str]) -> set[str]:

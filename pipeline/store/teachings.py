@@ -11,9 +11,9 @@ still be known for ours, or its last member would stay in it.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, bindparam, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
@@ -35,6 +35,13 @@ known_teachings = Table(
     Column("year", Integer, primary_key=True),
     Column("element", String(64), primary_key=True),
     Column("group_code", String(64), primary_key=True),  # empty: the unit without a group
+)
+
+# Made once: making a statement for each version costs more than the database does.
+_HELD: Final = (
+    select(teachings.c.year, teachings.c.document)
+    .where(teachings.c.student_number.in_(bindparam("numbers", expanding=True)))
+    .order_by(teachings.c.source_sequence)
 )
 
 
@@ -89,11 +96,8 @@ def _remember(connection: Connection, database: Database, fact: TeachingsRecorde
 
 def held(connection: Connection, *student_numbers: str) -> tuple[HeldTeaching, ...]:
     """Everything that these numbers, which are one person, follow in any year; each unit and group once."""
-    query = select(teachings.c.year, teachings.c.document).where(
-        teachings.c.student_number.in_(student_numbers)
-    )
     found: dict[tuple[int, str, str], HeldTeaching] = {}
-    for year, document in connection.execute(query.order_by(teachings.c.source_sequence)):
+    for year, document in connection.execute(_HELD, {"numbers": student_numbers}):
         for element, group, label in json.loads(document):
             found[year, element, group] = HeldTeaching(year, element, group, label or element)
     return tuple(found[key] for key in sorted(found))

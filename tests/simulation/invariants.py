@@ -7,6 +7,7 @@ lanes under load) has tests and benchmarks of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.store import accounts, dead_letters, parking, target_states
@@ -61,6 +62,7 @@ def violations(world: World) -> list[Violation]:
     return [Violation(name, what) for name, check in INVARIANTS.items() for what in check(world)]
 
 
+@lru_cache(maxsize=1)  # a world at rest stays as it is
 def standing(world: World) -> dict[tuple[str, str], Standing]:
     """By target and student, of those for whom a target is asked."""
     found = {}

@@ -19,6 +19,9 @@ from sqlalchemy.pool import StaticPool
 from pipeline.store import migrate
 from pipeline.store.database import Database, StoreUnavailable, stores_fault
 
+STATEMENTS = 1000
+"""More than the pipeline has."""
+
 _WATCHED = """
 CREATE TEMP TRIGGER lease_ended AFTER UPDATE OF lease_owner ON main.target_states
 WHEN OLD.lease_owner IS NOT NULL AND NEW.lease_owner IS NULL AND NOT NEW.suspect
@@ -80,20 +83,10 @@ class Disk:
     minted: list[Minted] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.raw = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        _template().backup(self.raw)
-        self.raw.execute("PRAGMA foreign_keys=ON")
+        self.raw, self.engine = _drive()
         self._seen: list[tuple[object, ...]] = []
         self._moments = 0
         self.raw.create_function("seen", 6, lambda *what: self._seen.append(what))
-        self.raw.executescript(_WATCHED)
-        self.engine = create_engine(
-            "sqlite://",
-            creator=lambda: self.raw,
-            poolclass=StaticPool,
-            hide_parameters=True,
-            execution_options={"preserve_rowcount": True},
-        )
         self.connection = self.engine.connect()
 
     def committed(self) -> None:
@@ -122,8 +115,7 @@ class Disk:
     def close(self) -> None:
         """Forget everything."""
         self.connection.close()
-        self.engine.dispose()
-        self.raw.close()
+        self.raw.rollback()
 
 
 class SimulatedDatabase(Database):
@@ -190,6 +182,34 @@ class SimulatedDatabase(Database):
 
     def close(self) -> None:
         """The disk goes on."""
+
+
+def _drive() -> tuple[sqlite3.Connection, Engine]:
+    """What a database lies on, with an empty one on it: the same for every history of this process, so that
+    statements which one of them has compiled are compiled for those that follow."""
+    raw, engine = _made_drive()
+    _template().backup(raw)
+    return raw, engine
+
+
+@cache
+def _made_drive() -> tuple[sqlite3.Connection, Engine]:
+    raw = sqlite3.connect(
+        ":memory:", isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+    )
+    _template().backup(raw)
+    raw.execute("PRAGMA foreign_keys=ON")
+    raw.create_function("seen", 6, lambda *_what: None)
+    raw.executescript(_WATCHED)
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: raw,
+        poolclass=StaticPool,
+        hide_parameters=True,
+        query_cache_size=STATEMENTS,
+        execution_options={"preserve_rowcount": True},
+    )
+    return raw, engine
 
 
 @cache
