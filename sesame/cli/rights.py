@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,14 +15,35 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json
 from sesame.cli.topics import NotKafka
 
+if TYPE_CHECKING:
+    from pipeline.eventlog.kafka.rights import Granting, Right
+
 
 @click.group()
 def rights() -> None:
     """Kafka's rights (ACLs), as a file lists them: `ops/kafka/acls.toml`."""
 
 
+_FILE = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+
+
 @rights.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@_FILE
+@json_option
+@pass_context
+def diff(context: Context, file: Path, *, as_json: bool) -> None:
+    """Show how the rights in Kafka differ from those that FILE lists. Nothing is changed.
+
+    Looks at what `sesame rights apply` looks at. Exit code 0 when nothing differs, 1 when something does, 4
+    when Kafka does not answer.
+    """
+    with _compared(context, file, as_json=as_json) as (_, missing, too_many):
+        if missing or too_many:
+            raise click.exceptions.Exit(int(ExitCode.FAILED))
+
+
+@rights.command()
+@_FILE
 @dry_run_option
 @yes_option
 @json_option
@@ -29,8 +52,23 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bo
     """Let each user that FILE names have the rights that it lists, and no others.
 
     Only rights that name a topic or a group in full are looked at, and only those of users that FILE names.
-    Kafka's administrator is needed for this. With --dry-run: exit code 1 when something differs.
+    Kafka's administrator is needed for this.
     """
+    with _compared(context, file, as_json=as_json) as (granting, missing, too_many):
+        count = len(missing) + len(too_many)
+        if count and not dry_run:
+            if not yes:
+                click.confirm(f"Make these {count} changes?", abort=True, err=True)
+            granting.grant(missing)
+            granting.revoke(too_many)
+            click.echo(f"{count} changes made", err=True)
+
+
+@contextmanager
+def _compared(
+    context: Context, file: Path, *, as_json: bool
+) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
+    """Show what is missing and what is too much; give it, with what can change it. Raises NotKafka."""
     if context.settings.log.kind != "kafka":
         raise NotKafka
     from pipeline.eventlog.kafka.rights import Granting, read_rights
@@ -40,8 +78,9 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bo
     wanted = read_rights(file)
     with closing(Granting(kafka_access(context.settings))) as granting:
         present = granting.present({right.user for right in wanted})
-        changes = [("grant", right) for right in sorted(wanted - present)]
-        changes += [("revoke", right) for right in sorted(present - wanted)]
+        missing, too_many = wanted - present, present - wanted
+        changes = [("grant", right) for right in sorted(missing)]
+        changes += [("revoke", right) for right in sorted(too_many)]
         if as_json:
             write_json([{"change": change, **right._asdict()} for change, right in changes])
         elif changes:
@@ -49,11 +88,4 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bo
             show_table(dict.fromkeys(columns, "left"), [(change, *right) for change, right in changes])
         else:
             click.echo("every user has the rights that the file lists", err=True)
-        if changes and dry_run:
-            raise click.exceptions.Exit(int(ExitCode.FAILED))
-        if changes:
-            if not yes:
-                click.confirm(f"Make these {len(changes)} changes?", abort=True, err=True)
-            granting.grant(wanted - present)
-            granting.revoke(present - wanted)
-            click.echo(f"{len(changes)} changes made", err=True)
+        yield granting, missing, too_many

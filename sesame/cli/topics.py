@@ -53,7 +53,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Create the topics that are missing, and set what differs.
 
     What would break the order of a student's records (another number of partitions) or move data between
-    servers is refused, with the reason; the rest is done. Exit code 3 when something was refused.
+    servers is refused, with the reason; the rest is done. Exit code 3 when something is refused.
     """
     from sesame.event_log import topic_plans
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from consumers.propagation import Propagation
 from consumers.registry import Registry
@@ -178,14 +179,22 @@ def test_the_command_grants_what_the_file_lists_and_takes_back_what_it_does_not(
         encoding="utf-8",
     )
 
-    def apply(*options: str) -> int:
-        words = ("--config", str(tmp_path / "sesame.toml"), "rights", "apply", str(FILE), *options)
-        return CliRunner().invoke(main, words, prog_name="sesame").exit_code
+    def rights(command: str, *options: str) -> Result:
+        words = ("--config", str(tmp_path / "sesame.toml"), "rights", command, str(FILE), *options)
+        return CliRunner().invoke(main, words, prog_name="sesame")
 
     too_much = Right("sesame-monitor", "WRITE", "TOPIC", catalogue.ACCOUNTS)
     granting.grant([too_much])
-    granting.revoke([Right("sesame-monitor", "READ", "TOPIC", catalogue.PROPAGATION)])
-    assert apply("--dry-run") == ExitCode.FAILED
-    assert apply("--yes") == ExitCode.DONE
-    assert apply("--dry-run") == ExitCode.DONE
+    missing = Right("sesame-monitor", "READ", "TOPIC", catalogue.PROPAGATION)
+    granting.revoke([missing])
+    differing = (RIGHTS - {missing}) | {too_much}
+    changes = [{"change": "grant", **missing._asdict()}, {"change": "revoke", **too_much._asdict()}]
+
+    found, tried = rights("diff", "--json"), rights("apply", "--dry-run", "--json")
+    assert (found.exit_code, json.loads(found.stdout)) == (ExitCode.FAILED, changes)
+    assert (tried.exit_code, json.loads(tried.stdout)) == (ExitCode.DONE, changes)
+    assert granting.present(set(USERS)) == differing
+    assert rights("apply", "--yes").exit_code == ExitCode.DONE
     assert granting.present(set(USERS)) == RIGHTS
+    assert rights("diff").exit_code == ExitCode.DONE
+    assert rights("apply", "--dry-run").exit_code == ExitCode.DONE

@@ -127,6 +127,7 @@ def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_oth
     (tmp_path / "sesame.toml").write_text(
         settings + "partitions = 4\npartition_bytes_max = 50_000_000\n", encoding="utf-8"
     )
+    assert sesame(tmp_path, "topics", "apply", "--dry-run").exit_code == ExitCode.PARTLY
     refused = sesame(tmp_path, "topics", "apply", "--yes", "--json")
     assert refused.exit_code == ExitCode.PARTLY
     kinds = {(change["kind"], change["key"]) for change in json.loads(refused.stdout)}
