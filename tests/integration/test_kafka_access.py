@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,7 @@ from sandbox.process import free_port
 from sandbox.tls import ThrowawayCA
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
+from tests.integration.relay import Cut, Relay
 
 
 def access(kafka: Kafka, *, listener: str = "", **others: str | Path | None) -> Access:
@@ -79,6 +84,57 @@ def test_a_wrong_password_is_refused_and_never_shown(secure_kafka: Kafka) -> Non
     with pytest.raises(LogRefused, match=r"'admin'.*name or password is wrong") as refused:
         KafkaEventLog(wrong)
     assert "not-the-password" not in str(refused.value)
+
+
+class Dying:
+    """Lets the server die when a client begins to speak for the n-th time on one connection."""
+
+    def __init__(self, relay: Relay, at: int, dead: threading.Event) -> None:
+        self._relay, self._at, self._dead = relay, at, dead
+        self._turns, self._clients_turn = 0, False
+
+    def asked(self, piece: bytes) -> bytes:
+        self._turns += not self._clients_turn
+        self._clients_turn = True
+        if self._turns == self._at:
+            self._dead.set()
+            self._relay.die()
+            raise Cut
+        return piece
+
+    def answered(self, piece: bytes) -> bytes:
+        self._clients_turn = False
+        return piece
+
+
+@contextmanager
+def dying(kafka: Kafka, at: int) -> Iterator[str]:
+    """The address of a server that is killed then; it must have been when the block ends, but for 0."""
+    dead = threading.Event()
+    with Relay(kafka.servers[0], lambda relay: Dying(relay, at, dead)) as relay:
+        yield relay.address
+    assert dead.is_set() == bool(at)
+
+
+@pytest.mark.parametrize("at", range(1, 6), ids=lambda at: f"turn-{at}")
+def test_a_server_that_is_killed_during_the_handshake_refuses_nobody(at: int, secure_kafka: Kafka) -> None:
+    with dying(secure_kafka, at) as server:
+        alone = replace(access(secure_kafka), servers=(server,))
+        with pytest.raises(LogUnavailable, match="no Kafka server answers") as silent:
+            alone.check()
+    assert type(silent.value) is LogUnavailable, "nothing says that the password is wrong"
+    with dying(secure_kafka, at) as server:
+        one_of_two = replace(access(secure_kafka), servers=(server, *secure_kafka.servers))
+        one_of_two.check()
+
+
+def test_what_a_server_says_before_it_hangs_up_is_heard_each_time(secure_kafka: Kafka) -> None:
+    with dying(secure_kafka, 0) as server:
+        replace(access(secure_kafka), servers=(server,)).check()
+        wrong = replace(access(secure_kafka, password="not-the-password"), servers=(server,))
+        for _ in range(5):
+            with pytest.raises(LogRefused, match="name or password is wrong"):
+                wrong.check()
 
 
 def test_a_server_that_is_not_there_is_said_at_once() -> None:

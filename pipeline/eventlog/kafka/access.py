@@ -26,7 +26,7 @@ from pipeline.eventlog.port import (
 from pipeline.tls import verified
 
 _CONNECT_S_MAX = 3.0
-_LOGINS_MAX = 4
+_KNOCKS_MAX = 2
 _TLS_REMEDIES = {
     # X509_V_ERR_*, of OpenSSL's x509_vfy.h
     9: "Look at this machine's clock, then at the server's certificate.",
@@ -38,6 +38,10 @@ _TLS_REMEDIES = {
     62: "Name the server in log.servers as its certificate does.",
     64: "Name the server in log.servers as its certificate does.",
 }
+
+
+class _Silent(Exception):
+    """A server that said nothing, and how."""
 
 
 class Security(StrEnum):
@@ -118,60 +122,73 @@ class Access:
         return configuration
 
     def check(self) -> None:
-        """Knock at the servers, one after the other, until one opens: the library would try for long in
-        silence.
+        """Knock at the servers, one after the other, until one lets this user in: the library would try for
+        long in silence. A connection that is lost on the way is nobody's refusal, and the next one is tried.
 
         Raises:
             LogRefused: a server's certificate is not accepted, or the user's password.
-            LogUnavailable: none answers.
+            LogUnavailable: none answers, or each that does hangs up.
         """
-        server = self._knock()
-        if self.security is Security.SASL_SSL:
-            self._log_in(server)
-
-    def _log_in(self, server: str) -> None:
-        for left in reversed(range(_LOGINS_MAX)):
-            try:
-                mends.log_in({**self.configuration(), "bootstrap_servers": [server]})
-            except LIBRARY as error:
-                if isinstance(error, (*_REFUSED, e.UnsupportedSaslMechanismError)):
-                    raise self.explain(error, "logging in") from error
-                if (
-                    not left
-                ):  # a server says no and hangs up at once, and the library may hear the latter only
-                    raise LogRefused(
-                        f"{server} hangs up when the user {self.username!r} logs in: name or password is"
-                        " wrong, unless the server is just stopping"
-                    ) from error
-            else:
-                return
-
-    def _knock(self) -> str:
-        """The first server that opens."""
-        context = self._tls()
         why: list[str] = []
         for server in self.servers:
-            host, _, port = server.rpartition(":")
             try:
-                with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S_MAX) as plain:
-                    if context is not None:
-                        context.wrap_socket(plain, server_hostname=host.strip("[]")).close()
-            except ssl.SSLCertVerificationError as error:
-                text = f"the certificate of {server} is not accepted: {error.verify_message}"
-                raise LogRefused(text, remedy=_TLS_REMEDIES.get(error.verify_code, "")) from error
-            except ssl.SSLError as error:
-                text = f"{server} does not speak TLS as it should ({error.reason})"
-                raise LogRefused(text, remedy="Look at log.security and at the port.") from error
-            except TimeoutError:
-                why.append(f"{server}: no answer within {_CONNECT_S_MAX:g} s")
-            except OSError as error:
-                why.append(f"{server}: {error.strerror or error}")
+                self._knock(server)
+                if self.security is Security.SASL_SSL:
+                    self._log_in(server)
+            except _Silent as silent:
+                why.append(f"{server}: {silent}")
             else:
-                return server
+                return
         raise LogUnavailable(
             f"no Kafka server answers ({'; '.join(why)})",
             remedy="Start it, or mend log.servers; work goes on by itself when it is back.",
         )
+
+    def _knock(self, server: str) -> None:
+        """Connect, begin TLS, and leave.
+
+        Raises:
+            LogRefused: its certificate is not accepted, or it does not speak TLS.
+            _Silent: it is not there.
+        """
+        for left in reversed(range(_KNOCKS_MAX)):
+            try:
+                self._begin(server)
+            except ssl.SSLCertVerificationError as error:
+                text = f"the certificate of {server} is not accepted: {error.verify_message}"
+                raise LogRefused(text, remedy=_TLS_REMEDIES.get(error.verify_code, "")) from error
+            except ssl.SSLError as error:
+                if left and isinstance(error, ssl.SSLEOFError):
+                    continue  # who is just stopping hangs up once, and then is not there any more
+                text = f"{server} does not speak TLS as it should ({error.reason})"
+                raise LogRefused(text, remedy="Look at log.security and at the port.") from error
+            except TimeoutError as error:
+                raise _Silent(f"no answer within {_CONNECT_S_MAX:g} s") from error
+            except OSError as error:
+                raise _Silent(error.strerror or str(error)) from error
+            return
+
+    def _begin(self, server: str) -> None:
+        host, _, port = server.rpartition(":")
+        context = self._tls()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_S_MAX) as plain:
+            if context is not None:
+                context.wrap_socket(plain, server_hostname=host.strip("[]")).close()
+
+    def _log_in(self, server: str) -> None:
+        """Come as the user, and leave.
+
+        Raises:
+            LogRefused: the server says no.
+            _Silent: it hung up, or did not answer, before it said anything.
+        """
+        try:
+            mends.log_in({**self.configuration(), "bootstrap_servers": [server]})
+        except LIBRARY as error:
+            if not _may_come_again(error):
+                raise self.explain(error, "logging in") from error
+            lost = isinstance(error, e.KafkaConnectionError)
+            raise _Silent(f"{'hung up' if lost else 'no answer'} during the login") from error
 
     @contextmanager
     def explained(self, doing: str) -> Iterator[None]:
@@ -200,7 +217,7 @@ class Access:
             return UnknownTopic(f"{what} is missing ({doing}): create it by `sesame topics apply`")
         if isinstance(error, (e.MessageSizeTooLargeError, e.RecordListTooLargeError)):
             return RecordTooLarge(f"Kafka takes no record of this size ({doing}): see max.message.bytes")
-        if isinstance(error, _AGAIN) or getattr(error, "retriable", False):
+        if _may_come_again(error):
             return self._silent(error, doing)
         return LogError(f"Kafka refuses ({doing}): {type(error).__name__}")
 
@@ -252,6 +269,10 @@ _LOST = (
     e.FencedInstanceIdError,
 )
 """What a member hears that has no part in the group at present."""
+
+
+def _may_come_again(error: Exception) -> bool:
+    return isinstance(error, _AGAIN) or bool(getattr(error, "retriable", False))
 
 
 def _names(error: Exception) -> Iterator[str]:

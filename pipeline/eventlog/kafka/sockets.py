@@ -1,7 +1,8 @@
 """Faults of kafka-python 3.0.12 around its sockets, and what is done about each: see `mends` too.
 
 A server that is frozen while TLS begins keeps the library waiting for ever, and every call that comes after
-with it. And a socket whose connection failed is left to the garbage collector.
+with it. What a server says right before it hangs up is thrown away: mostly that a password is wrong. And a
+socket whose connection failed is left to the garbage collector.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ HANDSHAKE_S_MAX = 5.0
 
 
 class Transport(KafkaSSLTransport):  # type: ignore[misc]
-    """The library's, with an end to the handshake."""
+    """The library's, with an end to the handshake, and an ear for a server's last words."""
 
     async def handshake(self) -> None:
         """Begin TLS, or close the socket."""
@@ -29,6 +30,11 @@ class Transport(KafkaSSLTransport):  # type: ignore[misc]
             raise
         finally:
             self._net.cancel(timer)
+
+    def _sock_recv(self) -> tuple[bytes, Exception | None]:
+        """What has come. That nothing more will is told by the next call, if something has."""
+        received, end = super()._sock_recv()
+        return received, None if received else end
 
     def _hang_up(self) -> None:
         if self._sock is not None:  # whoever waits for it is woken, and finds it shut

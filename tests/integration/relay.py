@@ -1,0 +1,89 @@
+"""A wire between clients and one server, which a test watches and cuts."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol, Self
+
+_PIECE_BYTES_MAX = 65_536
+
+
+class Cut(Exception):  # it is no error: the wire is cut
+    """Raised by a watcher: this connection ends now, at both sides, and what it holds goes nowhere."""
+
+
+class Watcher(Protocol):
+    """One connection's. Each method returns what is passed on of a piece, or raises Cut."""
+
+    def asked(self, piece: bytes) -> bytes:
+        """The client sent this."""
+
+    def answered(self, piece: bytes) -> bytes:
+        """The server sent this."""
+
+
+class Relay:
+    """Listens on a port of its own while the `with` lasts, and connects each client with the server.
+
+    Args:
+        server: `host:port`.
+        watcher: makes one for each connection of the relay that it is given.
+    """
+
+    def __init__(self, server: str, watcher: Callable[[Relay], Watcher]) -> None:
+        host, _, port = server.rpartition(":")
+        self._server = (host, int(port))
+        self._watcher = watcher
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._listen)]
+        self._connections: list[socket.socket] = []
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return f"127.0.0.1:{self.port}"
+
+    def die(self) -> None:
+        """Take no connection any more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes whoever waits in accept
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.die()
+        self._threads[0].join()
+        for each in self._connections:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads[1:]:
+            thread.join()
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._connections.append(client)
+                self._threads.append(threading.Thread(target=self._carry, args=(client,)))
+                self._threads[-1].start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with suppress(Cut, OSError), client, socket.create_connection(self._server) as server:
+            watcher = self._watcher(self)
+            while True:
+                for side in select.select([client, server], [], [])[0]:
+                    piece = side.recv(_PIECE_BYTES_MAX)
+                    if not piece:
+                        return
+                    if side is client:
+                        server.sendall(watcher.asked(piece))
+                    else:
+                        client.sendall(watcher.answered(piece))
