@@ -1,0 +1,108 @@
+"""Kafka's producer behind a wire that loses the servers' answers: each record is there once, in order."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from kafka.net import inet
+
+from pipeline.eventlog.kafka import Access, KafkaEventLog
+from pipeline.eventlog.port import NewRecord, Record
+from tests.integration.relay import Cut, Relay
+
+PRODUCE = 0  # the request's number in Kafka's protocol
+
+
+@dataclass
+class Wire:
+    """What all connections together carried, and how many answers to appends are still to be lost."""
+
+    lose: int = 0
+    appends: list[bytes] = field(default_factory=list)
+    """What was asked to be appended, as it was sent but for the number of each request."""
+
+
+class Framed:
+    """One connection's two directions, cut into Kafka's requests and answers: length, then content."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._appending: set[bytes] = set()  # by the number that request and answer share
+        self._asked, self._answered = b"", b""
+
+    def asked(self, piece: bytes) -> bytes:
+        frames, self._asked = whole(self._asked + piece)
+        for frame in frames:
+            if int.from_bytes(frame[:2]) == PRODUCE:
+                self._appending.add(frame[4:8])
+                self._wire.appends.append(frame[8:])
+        return piece
+
+    def answered(self, piece: bytes) -> bytes:
+        frames, self._answered = whole(self._answered + piece)
+        for frame in frames:
+            if frame[:4] in self._appending and self._wire.lose:
+                self._wire.lose -= 1
+                raise Cut
+        return b"".join(len(frame).to_bytes(4) + frame for frame in frames)
+
+
+def whole(content: bytes) -> tuple[list[bytes], bytes]:
+    """The frames that are complete, and what is left."""
+    frames = []
+    while len(content) >= 4 and len(content) >= (end := 4 + int.from_bytes(content[:4])):
+        frames.append(content[4:end])
+        content = content[end:]
+    return frames, content
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """Between every client that connects from now on and every server of Kafka."""
+    wire, relays = Wire(), dict[str, Relay]()
+    with ExitStack() as opened:
+
+        def connect(_: object, sock: socket.socket, address: tuple[str, int]) -> int:
+            server = f"{address[0]}:{address[1]}"
+            if server not in relays:
+                relays[server] = opened.enter_context(Relay(server, lambda _: Framed(wire)))
+            return sock.connect_ex(("127.0.0.1", relays[server].port))
+
+        monkeypatch.setattr(inet.KafkaNetSocket, "connect_ex", connect)
+        yield wire
+
+
+def everything(log: KafkaEventLog, topic: str) -> list[Record]:
+    records: list[Record] = []
+    with closing(log.consumer(f"g-{topic}", [topic], member="one")) as consumer:
+        while len(records) < sum(log.end_offsets(topic).values()):
+            records += consumer.poll(100, 0.1)
+    return records
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("lost", [1, 3])
+def test_an_append_whose_answer_was_lost_is_sent_again_and_is_there_once_in_order(
+    lost: int, kafka_servers: list[str], wire: Wire
+) -> None:
+    topic = f"t-{uuid4().hex[:12]}"
+    values = [str(number).encode() * 100_000 for number in range(6)]  # several batches
+    with (
+        closing(KafkaEventLog(Access(tuple(kafka_servers), "tests"))) as log,
+        closing(log.producer()) as producer,
+    ):
+        log.ensure_topics({topic: 1})
+        wire.lose = lost
+        placed = producer.append([NewRecord(topic, "22600001", value) for value in values])
+        assert wire.lose == 0
+        again = len(wire.appends) - len(set(wire.appends))
+        assert again >= lost, "for each answer lost, the servers were asked to append the same once more"
+        producer.append([NewRecord(topic, "22600001", b"the next")])
+        records = everything(log, topic)
+    assert [record.value[:8] for record in records] == [value[:8] for value in (*values, b"the next")]
+    assert placed == [(record.tp, record.offset) for record in records[:-1]]
