@@ -121,7 +121,7 @@ def _work(
 ) -> None:
     """One worker, in a process of its own."""
     handler = Nothing(1, lambda _tasks: time.sleep(CALL_S))
-    limits = Limits(batch_size=1, linger_s=0.0, slots=slots, slots_personal=0)
+    limits = Limits(batch_size=1, linger_s=0.0, slots=slots, slots_personal=0, ahead=2 * slots)  # as shipped
     with (
         closing(Database(url)) as database,
         closing(kafka_log(servers, name)) as log,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from schemas import events as e
 from schemas.account import Lane
@@ -68,6 +69,7 @@ def both_lanes(topic: str) -> tuple[str, str]:
     return topic, topic + BULK
 
 
+@cache
 def lane_of(topic: str) -> Lane:
     """Who waits for a topic's records: the registrar's facts come in batches, whoever is in them."""
     return Lane.BULK if topic.endswith(BULK) or topic == ENROLMENTS else Lane.PERSONAL

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.engine.bell import Batch, Bell, Place, Turn
@@ -28,8 +27,9 @@ class Engine:
         self._students: dict[str, Student] = {}
         self._queues = Queues()
         self._offsets = Offsets()
-        self._in_hand = {Lane.PERSONAL: 0, Lane.BULK: 0}
+        self._in_hand = dict.fromkeys(Lane, 0)
         self._running: dict[int, Batch] = {}
+        self._running_of = dict.fromkeys(Lane, 0)
         self._batches = 0
         self._precedence = Precedence(limits.bulk_slots + limits.ahead, limits.bulk_every)
         self._blame = Blame()
@@ -96,9 +96,8 @@ class Engine:
             return None
         if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
             return None  # one at a time until a student's work succeeded
-        running = Counter(batch.lane for batch in self._running.values())
-        for lane in self._precedence.order(running[Lane.BULK]):
-            turns = [] if lane in held else self._gather(lane, now, running[lane])
+        for lane in self._precedence.order(self._running_of[Lane.BULK]):
+            turns = [] if lane in held else self._gather(lane, now)
             if turns:
                 return self._start(lane, turns)
         return None
@@ -109,7 +108,7 @@ class Engine:
         `answered`: the target was called and answered, which is evidence that it is well.
         `given_up`: the causes of those who went to the dead letters.
         """
-        del self._running[batch.number]
+        self._ended(batch)
         for turn in batch.turns:
             self._finish(turn, now)
         if not answered:
@@ -220,13 +219,12 @@ class Engine:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _gather(self, lane: Lane, now: float, running: int) -> list[Turn]:
-        """A batch of this lane, of which so many are running already."""
+    def _gather(self, lane: Lane, now: float) -> list[Turn]:
         queue = self._queues[lane]
         if not queue:
             return []
         full = len(queue) >= self.limits.batch_size
-        if not full and running >= self.limits.slots_of(lane):
+        if not full and self._running_of[lane] >= self.limits.slots_of(lane):
             return []  # until a slot is free it may still become full; the other lane's batches do not count
         if not full and now - self._students[queue[0]].ready_at < self.limits.linger_s:
             return []
@@ -250,10 +248,15 @@ class Engine:
         self._batches += 1
         batch = Batch(self._batches, lane, tuple(turns))
         self._running[batch.number] = batch
+        self._running_of[lane] += 1
         for turn in turns:
             self._students[turn.student_number].running = True
         self._precedence.started(lane)
         return batch
+
+    def _ended(self, batch: Batch) -> None:
+        del self._running[batch.number]
+        self._running_of[batch.lane] -= 1
 
     def _finish(self, turn: Turn, now: float) -> None:
         for place in turn.places:
@@ -276,7 +279,7 @@ class Engine:
             self.circuit.lift()
 
     def _give_back(self, batch: Batch, now: float, *, alone: bool = False, front: bool = True) -> None:
-        del self._running[batch.number]
+        self._ended(batch)
         if alone:
             self._blame.isolate(batch)
         for turn in reversed(batch.turns) if front else batch.turns:

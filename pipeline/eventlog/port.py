@@ -23,7 +23,6 @@ Consumers are not thread-safe: one thread owns one. Producers are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.errors import SesameError
@@ -86,8 +85,7 @@ class TopicPartition(NamedTuple):
 Headers = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class NewRecord:
+class NewRecord(NamedTuple):
     """A record to append. `key` chooses the partition."""
 
     topic: str
@@ -96,8 +94,7 @@ class NewRecord:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as read. `timestamp_ms`: when it was appended, milliseconds since the epoch, UTC."""
 
     topic: str
