@@ -1,4 +1,4 @@
-"""A site in many processes: `sesame consume` for each consumer, with Moodle's stand-in as the one target."""
+"""A site in many processes: `sesame consume` for each consumer, with Moodle's stand-in among the targets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import func, select
 
@@ -32,9 +33,17 @@ class ManySite:
         folder: where everything lives.
         store_url: the database's address.
         log: lines of the settings' section `[log]`.
+        others: lines of the sections of the targets beside Moodle, by target; their servers run.
     """
 
-    def __init__(self, folder: Path, store_url: str, *, log: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store_url: str,
+        *,
+        log: Sequence[str] = (),
+        others: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         self.folder = folder
         self.settings_file = folder / "sesame.toml"
         self.moodle = MoodleStandIn(folder / "moodle")
@@ -47,7 +56,7 @@ class ManySite:
         secret.write_text(store_url, encoding="utf-8")
         lines = (
             f'data_dir = "{folder / "data"}"',
-            'targets = ["moodle"]',
+            f"targets = {json.dumps([*others, MOODLE])}",
             "[store]",
             f'url_file = "{secret}"',
             "[log]",
@@ -64,6 +73,7 @@ class ManySite:
             "shutdown_s_max = 10",
             "[observability]",
             'log_format = "json"',
+            *(line for target, section in others.items() for line in (f"[{target}]", *section)),
         )
         self.settings_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         # What `sesame migrate` and `sesame vault init` do, without the time that two commands take.

@@ -2,79 +2,47 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 from sqlalchemy import select
 
 from pipeline.eventlog.kafka import Access, Security
-from pipeline.eventlog.kafka.rights import Granting, Right
-from pipeline.store.tables import propagation
-from sandbox.demo.program import CommandFailed, Sesame
+from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
+from pipeline.store.status import statuses
+from pipeline.store.tables import propagation, target_states
+from sandbox.demo.pipeline import SesameProcess
+from sandbox.demo.program import CommandFailed
+from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.process import wait_until
+from sandbox.slapd import Slapd
+from sandbox.timetable import Timetable
 from schemas import catalogue
 from tests import stores
-from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
+from tests.acceptance.guarded import ADMIN, PASSWORD, GuardedSite, sections
+from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY
 from tests.conftest import KAFKA_USERS, require_service
 
 pytestmark = pytest.mark.timeout(600)
 
 ROOT = Path(__file__).parents[2]
+FILE = ROOT / "ops" / "kafka" / "acls.toml"
+RIGHTS = read_rights(FILE)
 PAGE = ROOT / "docs" / "how-to" / "consume-completion-events.md"
 STUDENTS = 6
 READER = "my-portal"  # whoever consumes completions, in another program: the page's example
-ADMIN = "admin"
-
-
-class GuardedSite(ManySite):
-    """A site on a Kafka where nothing is allowed but what the file grants."""
-
-    def __init__(self, folder: Path, store_url: str, kafka: Kafka) -> None:
-        lines = (
-            'kind = "kafka"',
-            f"servers = {json.dumps(kafka.servers)}",
-            f'ca_file = "{kafka.ca_file}"',
-            f'username = "{ADMIN}"',
-            f'password_file = "{folder / ADMIN}.password"',
-            "partitions = 2",
-            "replication = 1",
-            "min_insync_replicas = 1",
-            "session_timeout_s = 6",
-        )
-        for user, password in {**dict.fromkeys(users(), "password"), ADMIN: kafka.admin_password}.items():
-            secret = folder / f"{user}.password"
-            secret.touch(mode=0o600)
-            secret.write_text(password, encoding="utf-8")
-        super().__init__(folder, store_url, log=lines)
-        self._text = self.settings_file.read_text(encoding="utf-8")
-
-    def become(self, user: str) -> GuardedSite:
-        """Let what is started from now on come to Kafka as this user."""
-        self.settings_file = self.folder / f"{user}.toml"
-        text = self._text.replace(f'username = "{ADMIN}"', f'username = "{user}"')
-        text = text.replace(f"{ADMIN}.password", f"{user}.password")
-        self.settings_file.write_text(text, encoding="utf-8")
-        self.sesame = Sesame(self.settings_file, cwd=self.folder)
-        return self
-
-
-class Process(Protocol):
-    """One of Sésame's, while it runs."""
-
-    log_file: Path
-
-    def get(self, path: str) -> str:
-        """What its port answers."""
+MONITOR = "monitor"
+TARGETS = ("directory", "mailbox", MOODLE, "timetable")
+CONSUMERS = (REGISTRY, PROPAGATION, *TARGETS)
 
 
 def users() -> list[str]:
@@ -83,7 +51,7 @@ def users() -> list[str]:
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[Kafka]:
-    with require_service(lambda: Kafka(users=dict.fromkeys(users(), "password"), acls=True)) as kafka:
+    with require_service(lambda: Kafka(users=dict.fromkeys(users(), PASSWORD), acls=True)) as kafka:
         yield kafka
 
 
@@ -97,26 +65,36 @@ def granting(kafka: Kafka) -> Iterator[Granting]:
 
 
 @pytest.fixture(scope="module")
+def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[str, ...]]]:
+    """A directory, a mail server and a timetable that know nobody else; the sections of their settings."""
+    with (
+        require_service(lambda: Slapd(fsync=False)) as slapd,
+        require_service(lambda: Dovecot(LookupDirectory.of(slapd))) as dovecot,
+        Timetable(tmp_path_factory.mktemp("timetable"), everybody=True) as timetable,
+    ):
+        yield sections(slapd, dovecot, timetable)
+
+
+@pytest.fixture(scope="module")
 def site(
-    kafka: Kafka, postgres: stores.Server, tmp_path_factory: pytest.TempPathFactory
+    kafka: Kafka,
+    postgres: stores.Server,
+    targets: dict[str, tuple[str, ...]],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[GuardedSite]:
-    """Topics and rights made by the commands, the consumers running."""
+    """Topics and rights made by the commands."""
     url = postgres.create("guarded")
-    with closing(GuardedSite(tmp_path_factory.mktemp("guarded"), url, kafka)) as site:
+    with closing(GuardedSite(tmp_path_factory.mktemp("guarded"), url, kafka, targets, users())) as site:
         site.sesame.run("topics", "apply", "--yes")
-        site.sesame.run("rights", "apply", str(ROOT / "ops" / "kafka" / "acls.toml"), "--yes")
+        site.sesame.run("rights", "apply", str(FILE), "--yes")
         yield site
     postgres.drop("guarded")
 
 
 @pytest.fixture(scope="module")
-def processes(site: GuardedSite) -> dict[str, Process]:
-    """The consumers and `serve`, each under its own name."""
-    started: dict[str, Process] = {
-        name: site.become(f"sesame-{name}").start("consume", name) for name in (REGISTRY, PROPAGATION, MOODLE)
-    }
-    started["monitor"] = site.become("sesame-monitor").start("serve")
-    return started
+def processes(site: GuardedSite) -> dict[str, SesameProcess]:
+    """Every consumer and `serve`, each under its own name."""
+    return site.start_each({**{name: ("consume", name) for name in CONSUMERS}, MONITOR: ("serve",)})
 
 
 def get_through(site: GuardedSite, students: int) -> None:
@@ -129,10 +107,10 @@ def get_through(site: GuardedSite, students: int) -> None:
 
 
 def test_under_the_rights_of_the_file_students_get_through_and_another_program_hears_of_it(
-    site: GuardedSite, processes: dict[str, Process], granting: Granting, kafka: Kafka
+    site: GuardedSite, processes: dict[str, SesameProcess], granting: Granting, kafka: Kafka
 ) -> None:
     get_through(site, STUDENTS)
-    processes["monitor"].get("/readyz")
+    processes[MONITOR].get("/readyz")
     assert [
         name for name, process in processes.items() if "does not allow" in process.log_file.read_text()
     ] == []
@@ -144,9 +122,14 @@ def test_under_the_rights_of_the_file_students_get_through_and_another_program_h
         ]
     )
     done = select(propagation.c.student_number).where(propagation.c.state == "completed")
+    applied = select(target_states.c.target, target_states.c.student_number).where(
+        target_states.c.applied_version > 0
+    )
     with site.database.read() as connection:
         complete = set(connection.scalars(done))
+        reached = connection.execute(applied).all()
     assert complete
+    assert {(target, number) for target in TARGETS for number in complete} <= set(map(tuple, reached))
     assert heard(kafka, len(complete)) == complete
 
 
@@ -160,7 +143,7 @@ def heard(kafka: Kafka, count: int) -> set[str]:
     program = "import os\n" + example.replace(address, address + secured)
     program = program.replace("kafka:9093", kafka.servers[0])
     program = program.replace("/etc/ssl/certs/universite.pem", str(kafka.ca_file))
-    environment = {**os.environ, "KAFKA_PASSWORD": "password", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "KAFKA_PASSWORD": PASSWORD, "PYTHONUNBUFFERED": "1"}
     numbers = set()
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program], env=environment, stdout=subprocess.PIPE, text=True
@@ -178,43 +161,94 @@ def heard(kafka: Kafka, count: int) -> set[str]:
     return numbers
 
 
-def test_a_process_that_misses_a_right_names_it_and_goes_on_once_it_has_it(
-    site: GuardedSite, processes: dict[str, Process], granting: Granting
+class Ear:
+    """Hears what each process says of its rights from now on."""
+
+    def __init__(self, processes: dict[str, SesameProcess]) -> None:
+        self._logs = {f"sesame-{name}": process.log_file for name, process in processes.items()}
+        self._since = {user: log.stat().st_size for user, log in self._logs.items()}
+
+    def told(self, right: Right) -> bool:
+        """Whether the process has named this right as what it misses."""
+        said = self._logs[right.user].read_bytes()[self._since[right.user] :].decode()
+        whole = re.compile(rf"(?<![\w.]){re.escape(right.name)}(?![\w.])")
+        misses = f"does not allow this to the user {right.user!r}"
+        return any(misses in line and whole.search(line) for line in said.splitlines())
+
+    def wait_for(self, rights: Iterable[Right]) -> None:
+        """Wait until each right was named by the process that misses it."""
+        for right in rights:
+            wait_until(partial(self.told, right), f"{right} to be missed", 60.0)
+
+
+def all_run(site: GuardedSite) -> bool:
+    with site.database.read() as connection:
+        return {each.state for each in statuses(connection)} == {"running"}
+
+
+def of(names: Iterable[str], operation: str, kind: str, of_what: str | None = None) -> list[Right]:
+    """Each one's right to do this with that; default: with its own group."""
+    return [Right(f"sesame-{name}", operation, kind, of_what or f"sesame.{name}") for name in names]
+
+
+def test_a_process_that_may_not_read_names_what_it_misses_and_goes_on_once_it_may(
+    site: GuardedSite, processes: dict[str, SesameProcess], granting: Granting
 ) -> None:
-    missing = {
-        REGISTRY: Right("sesame-registry", "READ", "TOPIC", catalogue.ENROLMENTS),
-        PROPAGATION: Right("sesame-propagation", "READ", "TOPIC", catalogue.OUTCOMES + catalogue.BULK),
-        MOODLE: Right("sesame-moodle", "READ", "GROUP", "sesame.moodle"),
-        "monitor": Right("sesame-monitor", "DESCRIBE", "TOPIC", catalogue.ACCOUNTS),
-    }
-    granting.revoke(missing.values())
+    reads = [
+        Right("sesame-registry", "READ", "TOPIC", catalogue.ENROLMENTS),
+        Right("sesame-propagation", "READ", "TOPIC", catalogue.OUTCOMES + catalogue.BULK),
+        Right("sesame-directory", "READ", "TOPIC", catalogue.ACCOUNTS),
+        Right("sesame-mailbox", "READ", "TOPIC", catalogue.OUTCOMES),
+        Right("sesame-moodle", "READ", "TOPIC", catalogue.ACTIVATIONS),
+        Right("sesame-timetable", "READ", "TOPIC", catalogue.ACTIVATIONS + catalogue.BULK),
+    ]
+    sees = Right("sesame-monitor", "DESCRIBE", "TOPIC", catalogue.ACCOUNTS)
+    for lost in ([*reads, sees], of(CONSUMERS, "READ", "GROUP")):
+        assert set(lost) <= RIGHTS
+        ear = Ear(processes)
+        granting.revoke(lost)
+        ear.wait_for(right for right in lost if right is not sees)
+        if sees in lost:
+            wait_until(lambda: sees.name in refused(processes[MONITOR], "/readyz"), "serve to say so", 60.0)
+        overview = site.become("sesame-monitor").sesame.run("overview").out
+        assert "moodle is stopped: Kafka does not allow this to the user 'sesame-moodle'" in overview
+        granting.grant(lost)
+        wait_until(lambda: all_run(site), "everybody to run again", 60.0)
+    processes[MONITOR].get("/readyz")
 
-    def named(name: str) -> bool:
-        right = missing[name]
-        if name == "monitor":
-            return right.name in refused(processes[name], "/readyz")
-        return any(
-            "does not allow" in line and right.user in line and right.name in line
-            for line in processes[name].log_file.read_text(encoding="utf-8").splitlines()
-        )
 
-    for name in missing:
-        wait_until(lambda name=name: named(name), f"{name} to name what it misses", 60.0)  # type: ignore[misc]
-    overview = site.become("sesame-monitor").sesame.run("overview").out
-    assert f"moodle is stopped: Kafka does not allow this to the user '{missing[MOODLE].user}'" in overview
-
+def test_a_process_that_may_not_write_names_what_it_misses_and_nothing_is_lost(
+    site: GuardedSite, processes: dict[str, SesameProcess], granting: Granting
+) -> None:
     writes = Right("sesame-producers", "WRITE", "TOPIC", catalogue.ENROLMENTS)
     granting.revoke([writes])
     site.become("sesame-producers")
     with pytest.raises(CommandFailed, match=rf"does not allow.*'sesame-producers'.*{catalogue.ENROLMENTS}"):
         site.enrol(STUDENTS + 2)
 
-    granting.grant([*missing.values(), writes])
-    get_through(site, STUDENTS + 2)
-    processes["monitor"].get("/readyz")
+    bulk = catalogue.BULK
+    accounts = of(CONSUMERS, "WRITE", "TOPIC", catalogue.ACCOUNTS + bulk)
+    outcomes = of(TARGETS, "WRITE", "TOPIC", catalogue.OUTCOMES + bulk)
+    completions = of(CONSUMERS, "WRITE", "TOPIC", catalogue.PROPAGATION)
+    ear = Ear(processes)
+    granting.revoke([*accounts, *outcomes, *completions])
+    granting.grant([writes])
+    site.enrol(STUDENTS + 2)
+    wait_until(lambda: site.accounts() == STUDENTS + 2, "accounts", 60.0)
+    site.activate()
+    follows = [right for right in outcomes if right.user == "sesame-mailbox"]  # what the directory says
+    others = [right for right in outcomes if right not in follows]
+    for lost in (accounts, others, follows, completions):
+        assert set(lost) <= RIGHTS
+        ear.wait_for(lost)
+        granting.grant(lost)
+    wait_until(lambda: site.settled() == STUDENTS + 2, "everybody to be complete or waiting", 120.0)
+    wait_until(lambda: all_run(site), "everybody to run again", 60.0)
+    assert site.dead_letters() == 0
+    processes[MONITOR].get("/readyz")
 
 
-def refused(process: Process, path: str) -> str:
+def refused(process: SesameProcess, path: str) -> str:
     """What a port says that does not answer well; nothing if it does."""
     try:
         process.get(path)
