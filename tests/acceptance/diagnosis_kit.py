@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
+import httpx
 from click.testing import CliRunner
 
 from consumers.registry import Registry
 from pipeline.eventlog.port import NewRecord, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.people import People
+from pipeline.vault import new_key
 from producers.activation import activate
 from producers.activation.hashing import Hasher, HashingSettings
 from sandbox.demo.world import World
@@ -36,6 +40,7 @@ from tests.conftest import require_service
 from tests.integration.cas_kit import Browser
 from tests.integration.ldap_tools import as_provisioner
 from tests.integration.moodle_kit import Operator
+from tests.integration.portal_reader import Browser as Reader
 
 PASSWORD = "Un-mot-de-passe-2026"
 HASHING = HashingSettings(memory_kib=8192, passes=1)
@@ -227,6 +232,25 @@ class Clinic:
         finally:
             stop.set()
             thread.join()
+
+    def other_key(self) -> str:
+        """Replace the vault's key, for whoever starts from now on; return the former one."""
+        file = self.app.settings.vault_key_file
+        former = file.read_text(encoding="ascii")
+        file.write_text(f"{new_key()}\n", encoding="ascii")
+        self.world.pages.web.stop()
+        self.app.close()
+        self.app = build(load(self.world.settings_file))
+        return former
+
+    def page(self, name: str) -> str:
+        """What a student reads on the page of the account."""
+        self.world.start_pages()
+        with httpx.Client(base_url=self.world.pages.url, follow_redirects=True, trust_env=False) as client:
+            reader = Reader(client)
+            (link,) = re.findall(r"http\S+", self.sesame("access", self.numbers[name]))
+            reader.get(link)
+            return unescape(reader.send("/acces").text)
 
     def close(self) -> None:
         for browser in self.browsers:

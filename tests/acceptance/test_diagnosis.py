@@ -1,7 +1,7 @@
 """The diagnosis: each rule is provoked for real, on real servers with `sesame run` working for them.
 
 One world for all. Who is named `entry_missing` is the student to whom that happens; nobody meddles with
-anybody else. The tests at the end stop servers for everybody.
+anybody else. What befalls everybody: `test_diagnosis_outages.py`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from sqlalchemy import update
 
-from pipeline.store import quarantines
-from pipeline.store.tables import vault
 from producers.holds import HoldRequest, place
 from producers.identities import Decision, decide
 from producers.replay import replay
-from sandbox.cas import Service
-from sandbox.moodle.conditions import FaultKind
 from sandbox.process import wait_until
 from schemas.account import Hold, Lane
 from schemas.events import IdentityDecision
@@ -36,7 +31,7 @@ from tests.integration.portal_reader import Browser
 from tests.integration.post_office import doveadm
 
 ACTIVE = (
-    *("well", "untried", "held", "grace", "expired", "newer", "collision", "moodle_taken", "new_password"),
+    *("well", "untried", "held", "grace", "expired", "newer", "collision", "moodle_taken"),
     *("entry_missing", "entry_twice", "entry_locked", "entry_changed", "locked_out", "password_old"),
     *(
         "password_reset",
@@ -48,7 +43,7 @@ ACTIVE = (
         "redirect_on",
     ),
     *("welcome_gone", "moodle_gone", "moodle_twice", "moodle_suspended", "moodle_manual", "cohort_left"),
-    *("ticket", "other", "cookie", "outage", "redirect_refused"),
+    *("ticket", "other", "cookie", "redirect_refused"),
 )
 WAITING = ("unpaid", "unvalidated")
 
@@ -56,7 +51,7 @@ WAITING = ("unpaid", "unvalidated")
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     with clinic(tmp_path_factory.mktemp("records")) as made:
-        usual = (*ACTIVE, "not_activated", "cancelled", "merged", "doubt", "late", "lost_password", "slow")
+        usual = (*ACTIVE, "not_activated", "cancelled", "merged", "doubt")
         students: dict[str, dict[str, str]] = {name: {} for name in usual}
         students["courses"] = {"IP_VALIDE": "N"}
         students["unpaid"] = {"ETA_PMT_IAE": "A"}
@@ -337,58 +332,3 @@ def test_the_command_shows_evidence_and_the_student_sees_none(here: Clinic) -> N
     said = here.diagnosis("collision").for_student("fr").model_dump_json()
     assert "identity_collision" not in said
     assert "supannEtuId" not in said
-
-
-# --- outages: for everybody, so last ------------------------------------------------------------------
-
-
-def test_moodle_refusing_us_in_quarantine_away_or_asking_for_a_pause(here: Clinic) -> None:
-    here.world.moodle.control(token={"valid_until": 1})
-    here.redirect("outage", "outage@courriel.example")
-    here.await_rule("outage", "target_misconfigured", live=False)
-    here.world.moodle.reset()
-    here.settle("outage")
-    with here.app.database.write() as connection:
-        quarantines.place(connection, here.app.database, "moodle", "as another process found")
-    wait_until(lambda: here.state("moodle") == "quarantined", "the consumer to stop", 30.0)
-    here.redirect("outage", "third@courriel.example")
-    here.await_rule("outage", "target_quarantined", live=False)
-    with here.app.database.write() as connection:
-        quarantines.lift(connection, "moodle")
-    here.settle("outage")
-    here.world.moodle.kill()
-    here.redirect("outage", "fourth@courriel.example")
-    here.await_rule("outage", "target_down")
-    assert here.diagnosis("outage").situation.live.unseen.keys() == {"moodle"}
-    here.world.start_server("moodle")
-    here.settle("outage")
-    here.world.moodle.fault(FaultKind.UNAVAILABLE, calls=3, retry_after_s=5)
-    here.redirect("outage", "fifth@courriel.example")
-    here.await_rule("outage", "target_throttled", live=False)
-
-
-def test_work_that_nobody_has_begun_yet(here: Clinic) -> None:
-    with here.pipeline_stopped():
-        here.activate("late", "lost_password")
-        here.finding("late", "activation_on_its_way")
-        here.new_password("new_password", "Un-autre-2027")
-        here.mint(lambda: here.account("new_password").version > 1)
-        assert here.rules("late", live=False) == ["consumer_stopped"] * 3
-        here.finding("new_password", "password_on_its_way")
-        with here.app.database.write() as connection:  # the vault has lost it
-            mine = vault.c.student_number == here.numbers["lost_password"]
-            connection.execute(update(vault).where(mine).values(sealed=None))
-    here.await_rule("lost_password", "password_needed")
-    here.world.slapd.pause()
-    try:
-        here.activate("slow")
-        here.await_rule("slow", "on_its_way", live=False)
-    finally:
-        here.world.slapd.resume()
-
-
-def test_a_login_server_that_refuses_the_portal_or_is_away(here: Clinic) -> None:
-    here.world.cas.serve(Service("elsewhere", "^https://elsewhere[.]test/"))
-    here.finding("well", "cas_refuses_portal")
-    here.world.cas.stop()
-    here.finding("well", "cas_down")

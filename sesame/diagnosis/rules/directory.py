@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from sesame.diagnosis.rules.base import Finding, rule
+from sesame.diagnosis.rules.base import Finding, moment, rule
+from sesame.diagnosis.rules.work import SEAL_BROKEN
 from sesame.diagnosis.situation import DIRECTORY, Situation
 
 
 @rule("password_needed")
 def password_needed(s: Situation) -> Iterator[Finding]:
-    """The entry has no password, and the vault no longer has it."""
+    """The entry lacks the password, and the vault has it no more, or no key that opens it."""
     target = s.target(DIRECTORY)
-    if target is not None and target.state == "waiting" and target.reason == "credential_needed":
+    if target is None:
+        return
+    if target.state == "waiting" and target.reason == "credential_needed":
         yield Finding("password_needed", DIRECTORY, {"reason": target.reason}, since=target.since)
+    for letter in s.letters:
+        if target.state == "failed" and (letter.consumer, letter.cause) == SEAL_BROKEN:
+            evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
+            yield Finding("password_needed", DIRECTORY, evidence, since=moment(letter.recorded_at))
 
 
 @rule("password_on_its_way")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S, TargetStatus
 from sesame.diagnosis.reasons import explain
 from sesame.diagnosis.rules.base import Finding, moment, rule
-from sesame.diagnosis.situation import Situation
+from sesame.diagnosis.situation import DIRECTORY, Situation
 
 _DOWN = frozenset({"open", "down", "half_open"})
 _MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
@@ -27,6 +27,9 @@ OWN_RULE = frozenset(
     }
 )
 """Reasons that have a rule of their own."""
+
+SEAL_BROKEN = (DIRECTORY, "seal_broken")
+"""Who gave up, and why: a password that no key opens. It has a rule of its own: the student mends it."""
 
 
 @rule("target_down")
@@ -90,7 +93,9 @@ def given_up(s: Situation) -> Iterator[Finding]:
     """A dead letter."""
     for letter in s.letters:
         target = s.target(letter.consumer)
-        if letter.cause in OWN_RULE or (target is not None and target.state != "failed"):
+        if letter.cause in OWN_RULE or (letter.consumer, letter.cause) == SEAL_BROKEN:
+            continue
+        if target is not None and target.state != "failed":
             continue
         evidence = {
             "cause": letter.cause,
