@@ -92,7 +92,13 @@ class PortalSettings(Section):
         le=100_000,
         description="Pages that are kept live at once; further ones are refreshed by hand.",
     )
-
+    stalled_s_max: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="How long a browser may take nothing of what is sent to it, in seconds; then it is hung "
+        "up on. A telephone that comes out of a tunnel asks again by itself.",
+    )
     metrics_port: int | None = Field(
         None,
         ge=0,

@@ -32,8 +32,6 @@ SHOWN_AGAIN_S: Final = 15.0
 
 STUDENTS_PER_QUERY: Final = 400
 RECONNECT_MS: Final = 3_000
-SEND_S_MAX: Final = 60.0
-"""How long a page that takes nothing is kept: a telephone in a tunnel asks again by itself."""
 
 
 @dataclass(eq=False)
@@ -158,7 +156,7 @@ async def stream(request: Request, visit: Visiting) -> Response:
                 except TimeoutError:
                     continue
 
-    return EventSourceResponse(events(), ping=20, send_timeout=SEND_S_MAX)
+    return EventSourceResponse(events(), ping=20)
 
 
 def _part(visit: Visit) -> str | None:

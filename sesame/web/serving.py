@@ -78,6 +78,10 @@ class Server:
             taken=PortalPortTaken,
             remedy="Set portal.port and portal.host to an address that is free.",
         )
+        # Who takes nothing is noticed by the system, which has room for minutes of changes before we would be
+        # told (tcp(7)); every connection inherits it.
+        stalled_ms_max = int(portal.stalled_s_max * 1000)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms_max)
         loops: dict[str, Callable[[], None]] = {
             "postman": lambda: self._desk.postman.run(self._stopping),
             "watch": lambda: self._watch.run(self._stopping, self._desk.counted.trouble),
