@@ -103,8 +103,18 @@ MAIL_ADDRESS_LENGTH_MAX = 254
 _MAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
+_ATOM = r"[\w!#$%&'*+/=?^`{|}~-]+"
+_LOCAL_PART = re.compile(rf"{_ATOM}(\.{_ATOM})*")
+
+
 def is_mail_address(text: str) -> bool:
     """Whether this is a mail address as people have them: RFC 5322's dot-atom at a domain name, in ASCII."""
     if len(text) > MAIL_ADDRESS_LENGTH_MAX or ".." in text:
         return False
     return _MAIL_ADDRESS.fullmatch(text) is not None
+
+
+def is_local_part(text: str) -> bool:
+    """Whether this may stand before an address's @: a dot-atom (RFC 5322) of letters and digits of any script
+    (RFC 6531). What else that standard allows, typographic quotes for instance, is a slip."""
+    return _LOCAL_PART.fullmatch(text) is not None

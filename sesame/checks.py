@@ -189,10 +189,9 @@ def _portal(settings: Settings) -> Finding:
     for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
         if path is not None and not os.access(path, os.R_OK):
             return fail(f"{path} cannot be read", f"Make it readable for the user that runs Sésame: {path}")
-    smtp_of(settings).probe()
-    return ok(
-        f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} takes mail"
-    )
+    accents = smtp_of(settings).probe()
+    taken = "takes mail" if accents else "takes mail, but none for addresses with accents before the @"
+    return ok(f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} {taken}")
 
 
 def _target(settings: Settings, target: str) -> Finding:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Table,
+    Text,
     and_,
     delete,
     or_,
@@ -54,6 +55,7 @@ mail_proofs = Table(
     Column("send_at", Float, index=True),  # when the message is due; None: there is nothing to send
     Column("sent_at", Float),
     Column("send_attempts", Integer, nullable=False, default=0),
+    Column("refusal", Text),  # why it can never be sent, for the support desk: nobody's address
 )
 
 p = mail_proofs
@@ -83,6 +85,7 @@ class MailProof:
     send_at: float | None = None
     sent_at: float | None = None
     send_attempts: int = 0
+    refusal: str | None = None
 
     def stands(self, now: float) -> bool:
         """Whether it may still be used."""
@@ -190,8 +193,30 @@ def sent(connection: Connection, proof_id: str, now: float) -> None:
     connection.execute(update(p).where(p.c.id == proof_id).values(sent_at=now, send_at=None, letter=None))
 
 
+def refuse(connection: Connection, proof_id: str, why: str) -> None:
+    """Never send it: it is refused for good."""
+    values = {"send_at": None, "letter": None, "refusal": why}
+    connection.execute(update(p).where(p.c.id == proof_id).values(**values))
+
+
+def last_refused(connection: Connection, student_number: str, purpose: str) -> MailProof | None:
+    """The last message of this purpose to a student, if it was refused for good."""
+    row = connection.execute(
+        select(p)
+        .where(
+            p.c.student_number == student_number,
+            p.c.purpose == purpose,
+            or_(p.c.refusal.is_not(None), p.c.sent_at.is_not(None)),
+        )
+        .order_by(p.c.created_at.desc())
+        .limit(1)
+    ).mappings()
+    last = next((MailProof(**each) for each in row), None)
+    return last if last is not None and last.refusal is not None else None
+
+
 def postpone(connection: Connection, proof_id: str, until: float | None) -> None:
-    """Send it later; None: never (the mail server refuses it for good)."""
+    """Send it later; None: never (it has expired meanwhile)."""
     values: dict[str, object] = {"send_at": until}
     if until is None:
         values["letter"] = None

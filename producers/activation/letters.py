@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from email.errors import HeaderParseError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,8 +19,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from pipeline.errors import SesameError
-from producers.activation.addresses import in_ascii
+from producers.activation.addresses import mailbox
 from producers.activation.proofs import PASSWORD
 
 LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/", "redirected": "/"}
@@ -37,11 +35,6 @@ _SUBJECTS: Final = {
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
-
-
-class AddressUnusable(SesameError):
-    """A personal address cannot stand in a message's header, so nothing was sent to it. The registrar's
-    office corrects the address, and the next import brings it."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +89,8 @@ class Letters:
 
     def _headed(self, to: str, subject: str) -> EmailMessage:
         message = EmailMessage(policy=SMTP)
-        try:
-            message["From"] = Address(self.sender_name, addr_spec=self.sender)
-            message["To"] = Address(addr_spec=in_ascii(to))
-        except (
-            ValueError,
-            IndexError,
-            HeaderParseError,
-        ) as error:  # the library's parser fails in these ways
-            raise AddressUnusable from error
+        message["From"] = Address(self.sender_name, addr_spec=self.sender)
+        message["To"] = mailbox(to)
         message["Subject"] = subject
         message["Date"] = format_datetime(self.clock())
         message["Message-ID"] = f"<{secrets.token_hex(16)}@{self.sender.rpartition('@')[2]}>"

@@ -11,7 +11,8 @@ from pipeline.store import mail_proofs
 from pipeline.store.database import Database
 from pipeline.store.mail_proofs import MailProof
 from pipeline.vault import SealBroken, Vault
-from producers.activation.letters import AddressUnusable, Letters
+from producers.activation.addresses import AddressUnusable
+from producers.activation.letters import Letters
 from producers.activation.smtp import MailRefused, MailServerDown, Post
 
 LETTERS_PER_PAGE = 10
@@ -83,7 +84,7 @@ class Postman:
             self._trouble(error, "postponed")
         except (MailRefused, AddressUnusable, SealBroken) as error:
             with self._database.write() as connection:
-                mail_proofs.postpone(connection, proof.id, None)
+                mail_proofs.refuse(connection, proof.id, " ".join(str(error).split()))
             self._trouble(error, "refused")
         else:
             with self._database.write() as connection:

@@ -29,6 +29,11 @@ class MailRefused(SesameError):
     The registrar's office corrects the address; if all are refused, check `[smtp]` and the server's log."""
 
 
+class AccentsRefused(MailRefused):
+    """The mail server takes no address with accents before the @: it does not offer SMTPUTF8 (RFC 6531).
+    Switch that on (Postfix: smtputf8_enable), or have the registrar's office enter another address."""
+
+
 class Post(Protocol):
     """Hands messages to whoever delivers them."""
 
@@ -74,14 +79,15 @@ class Smtp:
         with self._session() as client:
             client.send_message(message)
 
-    def probe(self) -> None:
-        """Go as far as a message would, and send none.
+    def probe(self) -> bool:
+        """Go as far as a message would, and send none; whether addresses with accents before the @ are taken.
 
         Raises:
             MailServerDown, MailRefused: as `send`.
         """
         with self._session() as client:
             client.noop()
+            return client.has_extn("smtputf8")
 
     @contextmanager
     def _session(self) -> Iterator[smtplib.SMTP]:
@@ -97,9 +103,9 @@ class Smtp:
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as error:
             raise _refusal(error.smtp_code) from error
         except smtplib.SMTPNotSupportedError as error:
-            if client is not None and self._secured(client):  # an address that needs SMTPUTF8 (RFC 6531)
-                raise MailRefused("the mail server cannot take such an address") from error
-            raise MailServerDown("the mail server offers no STARTTLS: nothing was sent to it") from error
+            if client is not None:
+                raise AccentsRefused from error
+            raise MailServerDown(f"nothing was sent to the mail server: {error}") from error
         except smtplib.SMTPException as error:
             raise MailServerDown(f"the mail server hung up or refused us: {type(error).__name__}") from error
         except ssl.SSLError as error:
@@ -132,10 +138,6 @@ class Smtp:
             client.close()
             raise
         return client
-
-    @staticmethod
-    def _secured(client: smtplib.SMTP) -> bool:
-        return isinstance(client.sock, ssl.SSLSocket)
 
 
 def _refusal(code: int) -> SesameError:

@@ -19,7 +19,7 @@ from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
 from producers.registrar.profile import Problem, Profile
 from schemas.account import Administrative, Pedagogical, StudentNumber
-from schemas.scalars import Code
+from schemas.scalars import Code, is_local_part
 
 NAME_CHARACTERS_MAX = 200
 LABEL_CHARACTERS_MAX = 512
@@ -30,9 +30,7 @@ AGE_YEARS_MIN = 10  # the youngest students of France were eleven
 _BIDI_MARKS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 )
-_MAIL = re.compile(
-    r"[^@\s<>()\[\],;:\\\"]+@[^@\s<>()\[\],;:\\\"._-][^@\s<>()\[\],;:\\\"]*\.[^@\s<>()\[\],;:\\\".]{2,}"
-)
+_MAIL_DOMAIN = re.compile(r"[^@\s<>()\[\],;:\\\"._-][^@\s<>()\[\],;:\\\"]*\.[^@\s<>()\[\],;:\\\".]{2,}")
 _DATES = (
     re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})"),
     re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"),
@@ -79,9 +77,22 @@ def _ine(text: str) -> str:
 def _mail(text: str) -> str:
     if len(text) > MAIL_CHARACTERS_MAX:
         raise _refuse(Fault.TOO_LONG, f"longer than {MAIL_CHARACTERS_MAX} characters")
-    if not _MAIL.fullmatch(text) or ".." in text:
+    local, at, domain = text.rpartition("@")
+    if not at or not local or "@" in local:
         raise _refuse(Fault.BAD_MAIL, "not a mail address")
+    if not is_local_part(local):
+        raise _refuse(Fault.BAD_MAIL, "before the @: something else than letters, digits and single dots")
+    if not text.isprintable() or not _MAIL_DOMAIN.fullmatch(domain) or not _encodes(domain):
+        raise _refuse(Fault.BAD_MAIL, "after the @: not the name of a domain")
     return text
+
+
+def _encodes(domain: str) -> bool:
+    """Whether mail servers can look the domain up (RFC 3490)."""
+    try:
+        return bool(domain.encode("idna"))
+    except UnicodeError:
+        return False
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARACTERS_MAX)]

@@ -19,9 +19,12 @@ class MailSink(Server):
     """The server. The port, the certificate and the messages stay from one start to the next.
 
     Recipients whose local part begins with `refuse` are refused for good (550), with `later` for now (451).
+
+    Args:
+        accents: whether addresses with accents before the @ are taken (SMTPUTF8, RFC 6531).
     """
 
-    def __init__(self, folder: Path, *, outlives_parent: bool = False) -> None:
+    def __init__(self, folder: Path, *, accents: bool = True, outlives_parent: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder / "messages"
         self.folder.mkdir(exist_ok=True)
@@ -36,6 +39,7 @@ class MailSink(Server):
                 "sandbox.smtp",
                 *("--port", str(self.port), "--messages", self.folder),
                 *("--cert", certificate.cert_file, "--key", certificate.key_file),
+                *([] if accents else ["--ascii"]),
             ],
             log_file=folder / "smtp.log",
             ready=lambda: accepts_tcp(self.port),

@@ -1,4 +1,4 @@
-"""`python -m sandbox.smtp --port P --messages FOLDER --cert FILE --key FILE`: see `MailSink`."""
+"""`python -m sandbox.smtp --port P --messages FOLDER --cert FILE --key FILE [--ascii]`: see `MailSink`."""
 
 from __future__ import annotations
 
@@ -50,7 +50,11 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stopping.set)
     server = await loop.create_server(
         lambda: SMTP(
-            keep, hostname="localhost", tls_context=context, require_starttls=True, enable_SMTPUTF8=True
+            keep,
+            hostname="localhost",
+            tls_context=context,
+            require_starttls=True,
+            enable_SMTPUTF8=not options.ascii,
         ),
         "127.0.0.1",
         options.port,
@@ -62,6 +66,7 @@ async def _serve(options: argparse.Namespace) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.smtp", description=__doc__)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--ascii", action="store_true", help="do not offer SMTPUTF8 (RFC 6531)")
     for name in ("messages", "cert", "key"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     return parser.parse_args()

@@ -15,6 +15,7 @@ from pipeline.store import (
     activation_requests,
     cas_logins,
     dead_letters,
+    mail_proofs,
     parking,
     pending_facts,
     status,
@@ -22,9 +23,11 @@ from pipeline.store import (
 from pipeline.store.cas_logins import CasLogin
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
+from pipeline.store.mail_proofs import MailProof
 from pipeline.store.parking import Parked
 from pipeline.store.people import KnownPerson, People
 from pipeline.store.status import ConsumerStatus
+from producers.activation.proofs import PASSWORD
 from schemas.account import Account
 from sesame.cas import ProbeResult
 from sesame.diagnosis.person import PersonStatus, TargetStatus, person_status
@@ -74,6 +77,7 @@ class Situation:
         held: facts that wait for a decision or for an enrolment.
         login: what was seen of logins by CAS; None: nothing.
         uses_cas: whether the settings name a CAS server.
+        refused: the last message with a code, if the mail server refused it for good; None: it did not.
     """
 
     number: str
@@ -88,6 +92,7 @@ class Situation:
     held: int = 0
     login: CasLogin | None = None
     uses_cas: bool = False
+    refused: MailProof | None = None
     live: Live = field(default_factory=Live)
 
     @property
@@ -140,6 +145,7 @@ def gather(
             held=len(pending_facts.held(connection, number)),
             login=cas_logins.of(connection, number),
             uses_cas=uses_cas,
+            refused=mail_proofs.last_refused(connection, number, PASSWORD),
         )
 
 

@@ -90,7 +90,8 @@ class Clinic:
         born = date(2005, 1, 1) + timedelta(days=int(number[-4:]))
         values = (
             *(number, "", name.replace("_", " ").title(), "", "Camille", f"{born:%d/%m/%Y}"),
-            *("", "2026", "L1INFO", "261", "SCI", "Licence 1 Informatique", "O", "E", "P", "O"),
+            *(f"{name}@perso.example", "2026", "L1INFO", "261", "SCI", "Licence 1 Informatique"),
+            *("O", "E", "P", "O"),
         )
         return dict(zip(COLUMNS, values, strict=True))
 
@@ -245,12 +246,22 @@ class Clinic:
 
     def page(self, name: str) -> str:
         """What a student reads on the page of the account."""
-        self.world.start_pages()
-        with httpx.Client(base_url=self.world.pages.url, follow_redirects=True, trust_env=False) as client:
-            reader = Reader(client)
+        with self.reader() as reader:
             (link,) = re.findall(r"http\S+", self.sesame("access", self.numbers[name]))
             reader.get(link)
             return unescape(reader.send("/acces").text)
+
+    def ask_for_code(self, name: str, address: str) -> None:
+        """Ask for a message on the first page."""
+        with self.reader() as reader:
+            assert reader.ask(self.numbers[name], address).url.path == "/code"
+
+    @contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Somebody on the students' pages."""
+        self.world.start_pages()
+        with httpx.Client(base_url=self.world.pages.url, follow_redirects=True, trust_env=False) as client:
+            yield Reader(client)
 
     def close(self) -> None:
         for browser in self.browsers:

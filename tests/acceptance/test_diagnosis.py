@@ -11,9 +11,9 @@ import re
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from pipeline.store.people import KnownPerson
 from producers.holds import HoldRequest, place
 from producers.identities import Decision, decide
 from producers.replay import replay
@@ -27,7 +27,6 @@ from sesame.wiring import utc_now
 from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
 from tests.integration.cas_kit import ticket_of
 from tests.integration.ldap_tools import as_provisioner, can_log_in
-from tests.integration.portal_reader import Browser
 from tests.integration.post_office import doveadm
 
 ACTIVE = (
@@ -54,6 +53,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         usual = (*ACTIVE, "not_activated", "cancelled", "merged", "doubt")
         students: dict[str, dict[str, str]] = {name: {} for name in usual}
         students["courses"] = {"IP_VALIDE": "N"}
+        students["no_address"] = {"MAIL_PERSO": ""}
+        students["address_refused"] = {"MAIL_PERSO": "refuse.moi@perso.example"}
         students["unpaid"] = {"ETA_PMT_IAE": "A"}
         students["unvalidated"] = {"ETA_IAE": "C"}
         made.enrol(students)
@@ -98,6 +99,23 @@ def test_a_number_that_nobody_imported(here: Clinic) -> None:
 
 def test_an_account_that_nobody_has_activated(here: Clinic) -> None:
     assert here.rules("not_activated") == ["not_activated"]
+
+
+def test_a_student_whom_no_code_can_reach(here: Clinic) -> None:
+    assert here.rules("no_address") == ["no_personal_address"]
+    here.ask_for_code("address_refused", "refuse.moi@perso.example")
+    found = here.await_rule("address_refused", "personal_address_refused")
+    assert found.evidence["said"] == "the mail server refuses this message for good (550)"
+    here.enrol({"address_refused": {"MAIL_PERSO": "éléonore@perso.example"}})
+
+    def person() -> KnownPerson | None:
+        return here.diagnosis("address_refused", live=False).situation.person
+
+    wait_until(lambda: "éléonore@perso.example" in str(person()), "the registrar's new address")
+    here.ask_for_code("address_refused", "Éléonore@perso.example")
+    post = here.world.pages.mail
+    wait_until(lambda: post.messages("éléonore@perso.example") != [], "the message")
+    wait_until(lambda: here.rules("address_refused") == ["not_activated"], "it to be noted as sent")
 
 
 def test_an_enrolment_that_awaits_payment_or_is_not_validated(here: Clinic) -> None:
@@ -301,9 +319,8 @@ def test_a_login_that_came_back_and_was_of_no_use(here: Clinic) -> None:
 
 
 def test_a_browser_that_comes_back_from_the_login_without_its_cookie(here: Clinic) -> None:
-    here.world.start_pages()
-    with httpx.Client(base_url=here.world.pages.url, follow_redirects=True, trust_env=False) as client:
-        browser = Browser(client)
+    with here.reader() as browser:
+        client = browser.client
         (link,) = re.findall(r"http\S+", here.sesame("access", here.numbers["cookie"]))
         browser.get(link)
         browser.send("/acces")

@@ -62,9 +62,10 @@ class Portal:
     clock: Any = field(default_factory=Clock)
     cas: dict[str, Any] = field(default_factory=dict)
     registry_settings: dict[str, Any] = field(default_factory=dict)
+    accents: bool = True  # whether the mail server takes addresses with accents before the @
 
     def __post_init__(self) -> None:
-        self.sink = MailSink(self.folder / "smtp")
+        self.sink = MailSink(self.folder / "smtp", accents=self.accents)
         self.port = self.wish.get("port") or free_port()
         self.ca = ThrowawayCA(self.folder)
         certificate = self.ca.issue("portal")
@@ -95,15 +96,15 @@ class Portal:
 
     def _server(self) -> Server:
         counted = Counted(trouble=self.troubles.append)
-        application = build(self.settings)
-        application.__dict__["database"] = self.database  # with the clock of the test
+        self.application = build(self.settings)
+        self.application.__dict__["database"] = self.database  # with the clock of the test
         self.desk = Desk(
             self.settings,
             self.database,
             self.vault,
             self.keys,
             cas=self._cas(),
-            helping=Helping(application),
+            helping=Helping(self.application),
             counted=counted,
         )
         return Server(self.desk)

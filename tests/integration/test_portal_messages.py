@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from sqlalchemy import select
 
 from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
+from sesame.diagnosis.engine import diagnose
 from tests.integration.portal_kit import Portal
 from tests.integration.portal_reader import MAIL, Browser
 from tests.unit.registry_kit import enrolled
@@ -133,6 +135,31 @@ def test_an_accented_domain_is_the_same_as_what_browsers_make_of_it(portal: Port
         letter = portal.message(number)
         assert letter.message["To"] == "lea@xn--universit-j4a.example"
         assert browser.send("/code", code=letter.code).url.path == "/mot-de-passe"
+
+
+def test_accents_before_the_at_are_written_to_where_the_mail_server_takes_them(portal: Portal) -> None:
+    number = portal.student("élodie@université.example")
+    with portal.browser() as browser:
+        browser.ask(number, "Élodie@Université.example")
+        letter = portal.message(number)
+        assert letter.message["To"] == "élodie@xn--universit-j4a.example"
+        assert browser.send("/code", code=letter.code).url.path == "/mot-de-passe"
+
+
+def test_where_it_does_not_the_answer_tells_nobody_and_the_desk_sees_why(tmp_path: Path) -> None:
+    with Portal(tmp_path, accents=False) as portal, portal.browser() as browser:
+        number = portal.student("élodie@perso.example")
+        answers = []
+        for asked in (number, "22899999"):
+            page = browser.ask(asked, "élodie@perso.example")
+            answers.append((page.status_code, page.url.path, re.sub(r'value="[^"]*"', "", page.text)))
+        assert answers[0] == answers[1]
+        portal.wait_for_trouble(more_than=0)
+        assert "SMTPUTF8" in portal.troubles[-1]
+        assert "lodie" not in portal.troubles[-1]
+        found = diagnose(portal.application, number, live=False).findings
+    said = {finding.rule: finding.evidence for finding in found}
+    assert "SMTPUTF8" in said["personal_address_refused"]["said"]
 
 
 def test_the_mail_server_is_away_and_the_message_comes_when_it_is_back(portal: Portal) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from consumers.mailbox.redirect import script_for
 from consumers.registry.choices import preference_change
 from pipeline.facts import Rejected
+from producers.activation.addresses import mailbox
 from producers.registrar.faults import Fault
 from producers.registrar.physical import Line
 from producers.registrar.profile import apogee
@@ -48,6 +49,8 @@ ANY_TEXT = st.one_of(
     st.sampled_from(HOSTILE),
     st.text(max_size=40),
     st.builds(lambda text: f"{text}@example.org", st.text(max_size=20)),
+    st.builds(lambda text: f"{text}@example.org", st.text("aÉ\u0301ßж用.-'’+", max_size=20)),
+    st.builds(lambda text: f"zoe@{text}.org", st.text("aÉ\u0301ßж用.-’1", max_size=80)),
 )
 ANY_NAME = st.one_of(st.text(max_size=120), st.text("aé\u0301\u200f\u202e \t\n\x85\u2028'’-", max_size=30))
 
@@ -100,11 +103,15 @@ def test_whatever_passes_the_registrar_s_gate_is_one_plain_address_and_what_does
         assert not text.strip()
         return
     local, _, domain = mail.partition("@")
-    assert mail == "".join(each for each in text if unicodedata.category(each) != "Cf").strip()
+    visible = "".join(each for each in text if unicodedata.category(each) != "Cf")
+    assert mail == unicodedata.normalize("NFC", visible).strip()
     assert local
     assert "." in domain
     assert "@" not in domain
     assert not re.search(r"[\s,;<>\x00-\x1f\x7f]", mail)
+    written = mailbox(mail)  # and a message can be written to it
+    assert written.username == local
+    assert written.domain.isascii()
 
 
 @given(ANY_TEXT)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from producers.activation.letters import AddressUnusable, Letters
-from producers.activation.smtp import MailRefused, MailServerDown, Smtp
+from producers.activation.addresses import AddressUnusable
+from producers.activation.letters import Letters
+from producers.activation.smtp import AccentsRefused, MailRefused, MailServerDown, Smtp
 from sandbox.process import free_port
 from sandbox.smtp import MailSink
 
@@ -88,6 +89,13 @@ def test_the_notice_of_a_change_proves_nothing_and_says_where_to_turn(language: 
         "@perso.example",
         "lea@perso.example\r\nBcc: x@université.example",
         "lea@université.example\r\nBcc: x",
+        "léa@perso.example\r\nBcc: x@y.example",
+        "léa@perso.example, x@y.example",
+        "léa martin@perso.example",
+        "léa.@perso.example",
+        "“léa”@perso.example",
+        "le\u200ba@perso.example",
+        "léa@x@perso.example",
     ],
 )
 def test_an_address_that_is_more_than_one_address_is_refused(to: str) -> None:
@@ -118,7 +126,22 @@ def test_a_message_goes_out_under_verified_tls(sink: MailSink) -> None:
     smtp(sink).send(LETTERS.write("password", "fr", {**SAYS, "to": "tls@perso.example"}))
     (message,) = sink.messages("tls@perso.example")
     assert message["From"] == "Université d'exemple <ne-pas-repondre@univ-exemple.fr>"
-    smtp(sink).probe()
+    assert smtp(sink).probe()
+
+
+def test_an_address_with_accents_is_written_to_where_the_mail_server_takes_it(
+    sink: MailSink, tmp_path: Path
+) -> None:
+    message = LETTERS.write("password", "fr", {**SAYS, "to": "élodie.été@perso.example"})
+    smtp(sink).send(message)
+    (come,) = sink.messages("élodie.été@perso.example")
+    assert come["To"] == "élodie.été@perso.example"
+    assert come.get_body() is not None
+    with MailSink(tmp_path, accents=False) as old:
+        assert not smtp(old).probe()
+        with pytest.raises(AccentsRefused):
+            smtp(old).send(message)
+        assert old.messages() == []
 
 
 def test_a_server_whose_certificate_is_not_trusted_gets_nothing(sink: MailSink) -> None:

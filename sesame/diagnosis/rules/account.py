@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.account import Account, Administrative, Hold, Stage
-from sesame.diagnosis.rules.base import Finding, rule
+from sesame.diagnosis.rules.base import Finding, moment, rule
 from sesame.diagnosis.situation import Situation
 
 ACCOUNT = "account"
@@ -51,11 +51,27 @@ def access_suspended(s: Situation) -> Iterator[Finding]:
 @rule("not_activated")
 def not_activated(s: Situation) -> Iterator[Finding]:
     """The account could be activated, and nobody has asked."""
-    account = s.account
-    if account is None or account.activated_at is not None or s.requested_at is not None:
-        return
-    if any(enrolment.in_force for enrolment in account.enrolments):
+    account = _to_activate(s)
+    if account is not None and _reachable(s):
         yield Finding("not_activated", ACCOUNT, {"stage": account.stage.value, **_enrolments(account)})
+
+
+@rule("no_personal_address")
+def no_personal_address(s: Situation) -> Iterator[Finding]:
+    """The account could be activated, and the code has nowhere to go."""
+    account = _to_activate(s)
+    if account is not None and not _reachable(s):
+        yield Finding("no_personal_address", ACCOUNT, {"personal address": "none", **_enrolments(account)})
+
+
+@rule("personal_address_refused")
+def personal_address_refused(s: Situation) -> Iterator[Finding]:
+    """The last message with a code could not be sent to the personal address, and never will be."""
+    if s.refused is not None:
+        asked = moment(s.refused.created_at)
+        yield Finding(
+            "personal_address_refused", ACCOUNT, {"asked for": asked, "said": s.refused.refusal}, since=asked
+        )
 
 
 @rule("activation_on_its_way")
@@ -105,6 +121,18 @@ def account_expired(s: Situation) -> Iterator[Finding]:
     if s.account is not None and s.account.stage in (Stage.EXPIRED, Stage.ERASED):
         evidence = {"stage": s.account.stage.value, "until": s.account.valid_until}
         yield Finding("account_expired", ACCOUNT, evidence)
+
+
+def _to_activate(s: Situation) -> Account | None:
+    """The account, if its student could activate it and has not asked."""
+    account = s.account
+    if account is None or account.activated_at is not None or s.requested_at is not None:
+        return None
+    return account if any(enrolment.in_force for enrolment in account.enrolments) else None
+
+
+def _reachable(s: Situation) -> bool:
+    return s.person is not None and bool(s.person.personal_mail)
 
 
 def _not_in_force(s: Situation, name: str, states: set[Administrative]) -> Iterator[Finding]:
