@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
+from sesame.checks import checks_for
 from sesame.diagnosis.engine import diagnose
 from tests.integration.portal_kit import Portal
 from tests.integration.portal_reader import MAIL, Browser
@@ -158,6 +159,8 @@ def test_where_it_does_not_the_answer_tells_nobody_and_the_desk_sees_why(tmp_pat
         assert "SMTPUTF8" in portal.troubles[-1]
         assert "lodie" not in portal.troubles[-1]
         found = diagnose(portal.application, number, live=False).findings
+        (check,) = [check for check in checks_for(portal.settings) if check.name == "portal"]
+        assert "none for addresses with accents before the @" in check.run().text
     said = {finding.rule: finding.evidence for finding in found}
     assert "SMTPUTF8" in said["personal_address_refused"]["said"]
 
