@@ -18,13 +18,13 @@ from multiprocessing.synchronize import Event
 
 from bench.plant import Nothing, account_of, bell, fill, migrated, numbers, ring, running, until
 from bench.rows import Row, side_by_side
-from pipeline.engine import Limits
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.store.database import Database
 from pipeline.worker import topics_for
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from schemas import catalogue
+from sesame.settings.runtime import EngineSettings
 
 CALL_S = 0.005
 WORKERS = (1, 2, 4)
@@ -121,7 +121,7 @@ def _work(
 ) -> None:
     """One worker, in a process of its own."""
     handler = Nothing(1, lambda _tasks: time.sleep(CALL_S))
-    limits = Limits(batch_size=1, linger_s=0.0, slots=slots, slots_personal=0, ahead=2 * slots)  # as shipped
+    limits = EngineSettings(slots=slots, slots_personal=0).limits(batch_size=handler.batch_size)
     with (
         closing(Database(url)) as database,
         closing(kafka_log(servers, name)) as log,

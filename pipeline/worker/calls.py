@@ -1,7 +1,8 @@
 """A batch's way through the threads: let in, called, ended; and the probe. Results go to a queue.
 
 Three stages, so that a slot of the target is taken by calls only: while some batches call, others are let in
-and the ends of others are written, each stage for everybody who waits there at once (`together`).
+and the ends of others are written, each stage for everybody who waits there at once (`together`). While calls are
+under way more ends are about to come: an end lingers then, so that the next ones are written with it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from schemas.account import Lane
 STUDENTS_PER_GROUP_MAX = 1_000  # a transaction of more would keep others from the store for too long
 WAIT_S_MAX = 2.0
 """How long a batch that was let in may wait for its call: a lease lasts so much longer than a call."""
+
+ENDS_LINGER_S_MAX = 0.05
+"""How long an end may wait for others to be written with it, however long batches linger: leases run."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +94,13 @@ class Calls:
         )
         self._ready: Ready[LetIn] = Ready(limits)
         self._pace = Pace(limits.slots, WAIT_S_MAX / 2, waiting=self._ready.waiting, free=self._ready.free)
+        linger_s = min(limits.linger_s, ENDS_LINGER_S_MAX)
         self._ending: Together[Ended] = Together(
-            self._end, size=lambda ended: len(ended.entry.work), size_max=STUDENTS_PER_GROUP_MAX
+            self._end,
+            size=lambda ended: len(ended.entry.work),
+            size_max=STUDENTS_PER_GROUP_MAX,
+            linger_s=lambda: linger_s if self._ready.free() < limits.slots else 0.0,
+            clock=clock,
         )
         self._lock = threading.Lock()
         self._stopped_through = 0.0  # batches up to this number are not called any more
@@ -185,23 +194,24 @@ class Calls:
         if let_in is None:
             return False
         try:
-            self._call(let_in)
+            called = self._call(let_in)
         finally:
             self._ready.done(let_in)
+        if isinstance(called, Ended):
+            self._ending.put(called)
+        else:
+            self._results.put(called)
         return True
 
-    def _call(self, let_in: LetIn) -> None:
+    def _call(self, let_in: LetIn) -> Ended | Result:
         batch, entry = let_in.batch, let_in.entry
         late = self._clock() - let_in.at > WAIT_S_MAX
         if late or batch.number <= self._stopped_through:
-            self._ending.put(Ended(batch, entry, None))
-            return
+            return Ended(batch, entry, None)
         try:
-            outcomes = {**entry.decided, **self._handle(entry)}
+            return Ended(batch, entry, {**entry.decided, **self._handle(entry)})
         except Exception as error:  # noqa: BLE001  # the loop's thread decides what it means
-            self._results.put(Result(batch, error))
-        else:
-            self._ending.put(Ended(batch, entry, outcomes))
+            return Result(batch, error)
 
     def _handle(self, entry: Entry) -> dict[str, HandlerOutcome]:
         name, tasks, started = self._handler.name, entry.tasks, self._clock()

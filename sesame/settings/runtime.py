@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,8 +10,8 @@ from pydantic import Field, model_validator
 from pipeline.engine import Backoff, Limits
 from sesame.settings.base import Section
 
-_AHEAD_PER_SLOT = 2
-"""What is let in, or ended, while the slots call: measured in docs/adr/0025."""
+_AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
+"""Batches that are let in, or ended, while the slots call, and the students in them at least: ADR 25."""
 
 
 class EngineSettings(Section):
@@ -104,7 +105,7 @@ class EngineSettings(Section):
             linger_s=self.linger_s,
             slots=self.slots,
             slots_personal=self.slots_personal,
-            ahead=_AHEAD_PER_SLOT * self.slots,
+            ahead=max(_AHEAD_PER_SLOT * self.slots, math.ceil(_STUDENTS_AHEAD_MIN / batch_size)),
             bulk_every=self.bulk_every,
             in_hand_max=self.in_hand_max,
             gap_max=self.gap_max,

@@ -204,7 +204,7 @@ SHOWN_BY = {
     "give up without a dead letter": 7,
     "mint a version twice": 0,
     "lose a fact when the store fails": 3,
-    "commit a fact before it is applied": 0,
+    "commit a fact before it is applied": 7,
     "forget what came before the enrolment": 0,
     "welcome again": 1,
     "mint though nothing has changed": 1,

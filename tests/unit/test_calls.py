@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -206,6 +207,42 @@ def test_a_person_who_was_let_in_later_is_called_before_the_bulk_and_bulk_keeps_
         True,
         False,
     ]  # the last is a person's
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end lingers for ever, where it does."""
+    monkeypatch.setattr("pipeline.worker.calls.ENDS_LINGER_S_MAX", 600.0)
+
+
+@pytest.mark.usefixtures("patience")
+def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written_together() -> None:
+    desk = Desk(Limits(slots=2, linger_s=600.0))
+    others, over = threading.Barrier(2, timeout=10.0), threading.Event()
+
+    def call(numbers: list[str]) -> None:
+        others.wait()  # both are under way
+        assert numbers == ["A"] or over.wait(10.0)
+
+    desk.target.before = call
+    desk.calls.start()
+    desk.calls.begin(batch(1, "A"))
+    desk.calls.begin(batch(2, "B"))
+    with pytest.raises(queue.Empty):
+        desk.results.get(timeout=0.2)
+    over.set()
+    desk.calls.close()
+    assert [desk.results.get(timeout=10.0).error for _ in range(2)] == [None, None]
+    assert desk.effects.finished == [["A", "B"]]
+
+
+@pytest.mark.usefixtures("patience")
+def test_an_end_does_not_linger_when_no_other_call_is_under_way() -> None:
+    desk = Desk(Limits(slots=2, linger_s=600.0))
+    desk.calls.start()
+    desk.calls.begin(batch(1, "A"))
+    assert desk.results.get(timeout=10.0).answered
+    desk.calls.close()
 
 
 def test_only_full_batches_go_ahead_of_the_slots() -> None:
