@@ -1,8 +1,8 @@
 """A batch's way through the threads: let in, called, ended; and the probe. Results go to a queue.
 
 Three stages, so that a slot of the target is taken by calls only: while some batches call, others are let in
-and the ends of others are written, each stage for everybody who waits there at once (`together`). While calls are
-under way more ends are about to come: an end lingers then, so that the next ones are written with it.
+and the ends of others are written, each stage for everybody who waits there at once (`together`). While calls
+are under way more ends are about to come: an end lingers then, so that the next ones are written with it.
 """
 
 from __future__ import annotations
