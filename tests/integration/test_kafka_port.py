@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient
+from kafka.admin import UserScramCredentialUpsertion
+from kafka.net import inet
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right
 from pipeline.eventlog.port import (
     Consumer,
     LogError,
+    LogRefused,
     LogUnavailable,
     NewRecord,
     NotAllowed,
@@ -106,6 +110,21 @@ class Desk:
 
 
 @pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
+    """Those that clients open from now on, by handles of the test's own."""
+    opened: list[socket.socket] = []
+
+    def connect(_: object, sock: socket.socket, address: tuple[str, int]) -> int:
+        opened.append(sock.dup())
+        return sock.connect_ex(address)
+
+    monkeypatch.setattr(inet.KafkaNetSocket, "connect_ex", connect)
+    yield opened
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
 def desk(secure_kafka: Kafka) -> Iterator[Desk]:
     desk = Desk(secure_kafka)
     yield desk
@@ -172,6 +191,29 @@ def test_a_topic_that_is_gone_is_named_by_whoever_reads_or_appends(desk: Desk, s
     desk.administrators_log.ensure_topics({desk.topic: 1})
     until(lambda: not isinstance(said(desk.append), LogError), "it takes records again")
     until(lambda: bool(said(lambda: desk.consumer.poll(10, 0.1)) == []), "it reads without a complaint")
+
+
+def test_a_password_that_is_changed_on_the_servers_is_said_and_work_goes_on_once_it_is_right(
+    connections: list[socket.socket], desk: Desk, secure_kafka: Kafka
+) -> None:
+    calls = (lambda: desk.consumer.poll(10, 0.1), desk.consumer.lag, desk.append)
+    administrator = access(secure_kafka, "admin", secure_kafka.admin_password)
+    with closing(KafkaAdminClient(**administrator.configuration())) as admin:
+
+        def change(password: str) -> None:
+            admin.alter_user_scram_credentials(
+                [UserScramCredentialUpsertion(USER, "SCRAM-SHA-512", password)]
+            )
+
+        change("another")
+        try:
+            for each in connections:  # who is in, stays in
+                with suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+            until(lambda: {type(said(call)) for call in calls} == {LogRefused}, "each call is refused")
+        finally:
+            change("password")
+    until(lambda: [type(said(call)) for call in calls] == [list, dict, list], "it works again")
 
 
 def test_a_server_that_is_frozen_keeps_nobody_waiting_for_ever(desk: Desk, secure_kafka: Kafka) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from kafka.net import inet
 
-from pipeline.eventlog.kafka import Access, KafkaEventLog
+from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.port import NewRecord, Record
 from tests.integration.relay import Cut, Relay
 
@@ -23,6 +23,8 @@ class Wire:
     """What all connections together carried, and how many answers to appends are still to be lost."""
 
     lose: int = 0
+    swallow: int = 0
+    """How many connections are still to lead to where nobody answers, once an answer is lost."""
     appends: list[bytes] = field(default_factory=list)
     """What was asked to be appended, as it was sent but for the number of each request."""
 
@@ -66,8 +68,12 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     """Between every client that connects from now on and every server of Kafka."""
     wire, relays = Wire(), dict[str, Relay]()
     with ExitStack() as opened:
+        nowhere = opened.enter_context(socket.create_server(("127.0.0.1", 0)))  # accepts, and never speaks
 
         def connect(_: object, sock: socket.socket, address: tuple[str, int]) -> int:
+            if wire.swallow and not wire.lose:
+                wire.swallow -= 1
+                return sock.connect_ex(nowhere.getsockname())
             server = f"{address[0]}:{address[1]}"
             if server not in relays:
                 relays[server] = opened.enter_context(Relay(server, lambda _: Framed(wire)))
@@ -106,3 +112,21 @@ def test_an_append_whose_answer_was_lost_is_sent_again_and_is_there_once_in_orde
         records = everything(log, topic)
     assert [record.value[:8] for record in records] == [value[:8] for value in (*values, b"the next")]
     assert placed == [(record.tp, record.offset) for record in records[:-1]]
+
+
+@pytest.mark.timeout(60)
+def test_a_connection_that_nobody_answers_is_given_up_in_time_for_another(
+    kafka_servers: list[str], wire: Wire
+) -> None:
+    topic = f"t-{uuid4().hex[:12]}"
+    timing = Timing(request_timeout_s=2.0, delivery_timeout_s=9.0)
+    with (
+        closing(KafkaEventLog(Access(tuple(kafka_servers), "tests"))) as log,
+        closing(KafkaEventLog(Access(tuple(kafka_servers), "tests", timing=timing))) as hasty,
+        closing(hasty.producer()) as producer,
+    ):
+        log.ensure_topics({topic: 1})
+        wire.lose, wire.swallow = 1, 1
+        placed = producer.append([NewRecord(topic, "22600001", b"{}")])
+        assert (wire.lose, wire.swallow) == (0, 0)
+        assert placed == [(record.tp, record.offset) for record in everything(log, topic)]

@@ -27,6 +27,9 @@ from pipeline.tls import verified
 
 _CONNECT_S_MAX = 3.0
 _KNOCKS_MAX = 2
+_IDLE_S_MAX = (
+    540.0  # before the servers' own ten minutes, so that no request meets a connection that they end
+)
 _TLS_REMEDIES = {
     # X509_V_ERR_*, of OpenSSL's x509_vfy.h
     9: "Look at this machine's clock, then at the server's certificate.",
@@ -112,6 +115,7 @@ class Access:
             "reconnect_backoff_max_ms": 1_000,
             "retry_backoff_ms": 100,
             "metadata_max_age_ms": _ms(self.timing.metadata_age_s_max),
+            "connections_max_idle_ms": _ms(_IDLE_S_MAX),
         }
         if self.security is Security.SASL_SSL:
             configuration |= {

@@ -23,13 +23,16 @@ sockets.mend()
 
 Client = TypeVar("Client")
 
+_SETUP_PATIENCE = 4
+"""How many times longer a connection may take to begin when earlier ones were too slow."""
+
 
 def connected(make: Callable[..., Client], **configuration: Any) -> Client:
     """`make(**configuration)`. If that fails, the thread that it began is ended: the library leaves it."""
     begun: list[KafkaNetClient] = []
 
     def client(**options: Any) -> KafkaNetClient:
-        begun.append(KafkaNetClient(**options))
+        begun.append(_in_time(options))
         return begun[-1]
 
     try:
@@ -40,6 +43,16 @@ def connected(make: Callable[..., Client], **configuration: Any) -> Client:
         raise
 
 
+def _in_time(options: Mapping[str, Any]) -> KafkaNetClient:
+    """The library's, with time-outs for a connection's beginning, TLS and login included. Its consumers,
+    producers and administrators let nobody set them; an attempt outlived the append that waited for it."""
+    return KafkaNetClient(
+        **options,
+        socket_connection_setup_timeout_ms=options["request_timeout_ms"],
+        socket_connection_setup_timeout_max_ms=_SETUP_PATIENCE * options["request_timeout_ms"],
+    )
+
+
 def log_in(configuration: Mapping[str, Any]) -> None:
     """Connect to one server as whoever the configuration names, and disconnect.
 
@@ -48,7 +61,7 @@ def log_in(configuration: Mapping[str, Any]) -> None:
     Raises:
         KafkaError: what the server, or the network, said.
     """
-    client = KafkaNetClient(**configuration)
+    client = _in_time(configuration)
 
     async def knock() -> None:
         manager = client._manager  # noqa: SLF001
