@@ -103,6 +103,7 @@ class Calls:
             clock=clock,
         )
         self._lock = threading.Lock()
+        self._broken: Exception | None = None
         self._stopped_through = 0.0  # batches up to this number are not called any more
 
     # --- for the thread of the loop -------------------------------------------------------------------
@@ -113,7 +114,18 @@ class Calls:
         work = {"probe": self._probing.run, "enter": self._entering.run, "end": self._ending.run}
         work |= {f"call-{number}": self._call_on for number in range(1, self._calling + 1)}
         for name, run in work.items():
-            threading.Thread(target=run, name=f"{self._handler.name}-{name}", daemon=True).start()
+            threading.Thread(
+                target=partial(self._keep, run), name=f"{self._handler.name}-{name}", daemon=True
+            ).start()
+
+    def check(self) -> None:
+        """Raise what ended one of the threads, if anything did: its stage would stand still in silence.
+
+        Raises:
+            Exception: a fault of ours; nothing but another life of the worker helps.
+        """
+        if self._broken is not None:
+            raise self._broken
 
     def close(self) -> None:
         """End the threads, each after what it is doing: what a call that goes on reaches is still written."""
@@ -151,6 +163,12 @@ class Calls:
             pass
 
     # --- the stages -----------------------------------------------------------------------------------
+
+    def _keep(self, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except Exception as error:  # noqa: BLE001  # the loop's thread raises it
+            self._broken = error
 
     def _probe(self, _asked: list[bool]) -> None:
         try:

@@ -122,6 +122,7 @@ class TargetWorker:
 
     def _step(self) -> None:
         now = self._clock()
+        self._calls.check()
         self._report(now)
         self._collect(wait_s=0.0)
         self._wake_parked(now)

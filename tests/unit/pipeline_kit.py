@@ -207,8 +207,8 @@ class Plant:
         """The target's member of its consumer group."""
         return self.log.consumer(self.target.name, topics_for(self.follows), member="test")
 
-    def start(self, effects: Effects | None = None, consumer: Consumer | None = None) -> None:
-        worker = TargetWorker(
+    def worker(self, effects: Effects | None = None, consumer: Consumer | None = None) -> TargetWorker:
+        return TargetWorker(
             handler=self.target,
             engine=Engine(self.limits),
             effects=effects or self.effects(),
@@ -219,6 +219,9 @@ class Plant:
             grace_s=self.grace_s,
             partitions=2,
         )
+
+    def start(self, effects: Effects | None = None, consumer: Consumer | None = None) -> None:
+        worker = self.worker(effects, consumer)
         self.stopping = threading.Event()
         self._thread = threading.Thread(target=worker.run, args=(self.stopping,))
         self._thread.start()

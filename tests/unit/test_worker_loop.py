@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,3 +274,28 @@ def test_a_call_that_outlives_the_grace_is_recorded_and_only_its_offset_is_not_c
     plant.stop()
     assert plant.target.calls == [["A"], ["B"]]
     assert plant.lag() == 0
+
+
+def test_a_stage_that_ends_by_a_fault_of_ours_ends_the_worker_and_not_in_silence(plant: Plant) -> None:
+    plant.grace_s = 0.1
+    plant.observer.outcome = raises_once("a metric that does not exist")  # type: ignore[method-assign]
+    plant.account("A")
+    plant.ring("A")
+    worker, stopping = plant.worker(), threading.Event()
+    with pytest.raises(RuntimeError, match="a metric that does not exist"):
+        worker.run(stopping)
+    plant.start()  # as whoever supervises it does
+    plant.until(lambda: plant.lag() == 0)
+    plant.stop()
+    assert plant.applied("A") == 1
+
+
+def raises_once(what: str) -> Callable[..., None]:
+    """Raises when it is called for the first time."""
+    left = [RuntimeError(what)]
+
+    def called(*_arguments: object) -> None:
+        if left:
+            raise left.pop()
+
+    return called
