@@ -260,5 +260,5 @@ class FactLoop:
         now = self._clock()
         if now >= self._next_report:
             self._next_report = now + REPORT_EVERY_S
-            self._observer.state(self.name, state, reason)
             self._observer.lag(self.name, self._consumer.lag())
+            self._observer.state(self.name, state, reason)

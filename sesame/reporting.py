@@ -19,6 +19,7 @@ from pipeline.store.database import Database
 from pipeline.store.figures import LastImport
 from pipeline.store.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
 from sesame.observability.metrics import EDGES, Metrics
@@ -104,6 +105,7 @@ class Reporter:
         self._process = process
         self._clock = clock
         self._said: dict[str, _Said] = {}
+        self._lags: dict[str, dict[Lane, int]] = {}
         self._log = structlog.get_logger()
 
     def of_worker(self, worker: int) -> Reporter:
@@ -146,17 +148,23 @@ class Reporter:
             self._log.info("consumer_state", consumer=consumer, state=state, reason=reason)
         try:
             with self._database.write() as connection:
-                row = ConsumerStatus(consumer, self._process, state, reason, since, now)
+                lags = self._lags.get(consumer, {})
+                personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
+                row = ConsumerStatus(consumer, self._process, state, reason, since, now, personal, bulk)
                 status.report(connection, self._database, row)
                 status.forget_others(connection, consumer, seen_before=now - FORGET_AFTER_S)
         except DependencyDown:
             self._log.warning("status_not_written", consumer=consumer)
 
     def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
-        """Records that are not settled."""
+        """Records that are not settled; other processes read them with the state."""
         by_topic: dict[str, int] = {}
+        by_lane: dict[Lane, int] = {}
         for tp, records in lag.items():
+            lane = catalogue.lane_of(tp.topic)
             by_topic[tp.topic] = by_topic.get(tp.topic, 0) + records
+            by_lane[lane] = by_lane.get(lane, 0) + records
+        self._lags[consumer] = by_lane
         self._gauges.lag(consumer, self._process, by_topic)
 
     def trouble(self, consumer: str, what: str) -> None:

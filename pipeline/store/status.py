@@ -12,7 +12,10 @@ from pipeline.store.tables import consumer_status as s
 
 @dataclass(frozen=True)
 class ConsumerStatus:
-    """One consumer in one process: its state, why, since when, and when it last said so (epoch seconds)."""
+    """One consumer in one process: its state, why, since when, and when it last said so (epoch seconds).
+
+    `lag_personal`, `lag_bulk`: records of its topics that are not settled, by lane.
+    """
 
     consumer: str
     process: str
@@ -20,6 +23,8 @@ class ConsumerStatus:
     reason: str
     since: float
     seen_at: float
+    lag_personal: int = 0
+    lag_bulk: int = 0
 
 
 def report(connection: Connection, database: Database, status: ConsumerStatus) -> None:
@@ -29,6 +34,8 @@ def report(connection: Connection, database: Database, status: ConsumerStatus) -
         "reason": status.reason,
         "since": status.since,
         "seen_at": status.seen_at,
+        "lag_personal": status.lag_personal,
+        "lag_bulk": status.lag_bulk,
     }
     statement = database.insert(s).values(consumer=status.consumer, process=status.process, **values)
     connection.execute(

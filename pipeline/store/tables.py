@@ -265,6 +265,8 @@ consumer_status = Table(
     Column("reason", Text, nullable=False, default=""),
     Column("since", Float, nullable=False),
     Column("seen_at", Float, nullable=False),
+    Column("lag_personal", Integer, nullable=False, server_default="0"),  # records that are not settled
+    Column("lag_bulk", Integer, nullable=False, server_default="0"),
 )
 
 site_locks = Table(

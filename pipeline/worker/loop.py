@@ -299,8 +299,8 @@ class TargetWorker:
         self._next_report = now + REPORT_EVERY_S
         self._quarantine.agree(now)
         circuit = self._engine.circuit
-        self._observer.state(self.name, "running" if circuit.passes else circuit.state, circuit.reason)
         self._observer.lag(self.name, self._consumer.lag())
+        self._observer.state(self.name, "running" if circuit.passes else circuit.state, circuit.reason)
 
     def _drain(self) -> None:
         """Finish what is under way within the grace, commit, and leave the group."""

@@ -28,9 +28,14 @@ from pipeline.store.parking import Parked
 from pipeline.store.people import KnownPerson, People
 from pipeline.store.status import ConsumerStatus
 from producers.activation.proofs import PASSWORD
-from schemas.account import Account
+from schemas.account import Account, Lane
 from sesame.cas import ProbeResult
-from sesame.diagnosis.person import PersonStatus, TargetStatus, person_status
+from sesame.diagnosis.person import (
+    CONSUMER_SILENT_AFTER_S,
+    PersonStatus,
+    TargetStatus,
+    person_status,
+)
 
 DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
 
@@ -77,6 +82,7 @@ class Situation:
         held: facts that wait for a decision or for an enrolment.
         login: what was seen of logins by CAS; None: nothing.
         uses_cas: whether the settings name a CAS server.
+        lags: by consumer and lane, records that are not settled, of all its processes that are alive.
         refused: the last message with a code, if the mail server refused it for good; None: it did not.
     """
 
@@ -88,6 +94,7 @@ class Situation:
     parked: Mapping[str, Parked] = field(default_factory=dict)
     letters: tuple[DeadLetter, ...] = ()
     consumers: Mapping[str, ConsumerStatus] = field(default_factory=dict)
+    lags: Mapping[str, Mapping[Lane, int]] = field(default_factory=dict)
     requested_at: datetime | None = None
     held: int = 0
     login: CasLogin | None = None
@@ -129,18 +136,25 @@ def gather(
     people = People(database)
     with database.read() as connection:
         account = people.account(connection, number)
+        now = database.now(connection)
         consumers: dict[str, ConsumerStatus] = {}
+        lags: dict[str, dict[Lane, int]] = {}
         for each in status.statuses(connection):
             consumers.setdefault(each.consumer, each)  # they come newest first
+            if now - each.seen_at <= CONSUMER_SILENT_AFTER_S:
+                mine = lags.setdefault(each.consumer, dict.fromkeys(Lane, 0))
+                mine[Lane.PERSONAL] += each.lag_personal
+                mine[Lane.BULK] += each.lag_bulk
         return Situation(
             number=number,
-            now=datetime.fromtimestamp(database.now(connection), UTC),
+            now=datetime.fromtimestamp(now, UTC),
             person=people.known(connection, number),
             account=account,
             status=found,
             parked=parking.all_parked_of(connection, number),
             letters=tuple(dead_letters.unresolved(connection, student_number=number)),
             consumers=consumers,
+            lags=lags,
             requested_at=_requested(connection, number, account),
             held=len(pending_facts.held(connection, number)),
             login=cas_logins.of(connection, number),

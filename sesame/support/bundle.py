@@ -20,6 +20,8 @@ from sesame.support import codes
 from sesame.support.desks import Desk
 
 SAID_MAX = 2_000
+FACTS_MAX = 3
+"""Of the last facts about the student, so many are named: they find the case in logs and events."""
 
 
 class Step(BaseModel):
@@ -154,6 +156,8 @@ def _traces(s: Situation) -> Iterator[str]:
             yield f"évènement {letter.event_id}"
     for parked in s.parked.values():
         yield f"évènement {parked.event_id}"
+    for fact in s.person.recent_facts[-FACTS_MAX:] if s.person is not None else ():
+        yield f"évènement {fact}"
 
 
 def _lines(b: Bundle, desk: Desk) -> Iterator[str]:

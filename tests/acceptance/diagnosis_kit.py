@@ -146,6 +146,10 @@ class Clinic:
         consumers = self.diagnosis("outage", live=False).situation.consumers
         return consumers[consumer].state
 
+    def lag(self, consumer: str) -> int:
+        """How many records of persons' acts a consumer has before it, as it says."""
+        return self.diagnosis("outage", live=False).situation.lags[consumer][Lane.PERSONAL]
+
     def dn(self, name: str) -> str:
         return f"uid={self.account(name).login},{self.world.slapd.people_dn}"
 

@@ -13,19 +13,21 @@ import pytest
 from sandbox.cas import Service
 from sandbox.moodle.conditions import FaultKind
 from sandbox.process import wait_until
+from sesame.diagnosis.rules.work import BACKLOG_MIN
 from tests.acceptance.diagnosis_kit import PASSWORD, Clinic, clinic
 from tests.integration.ldap_tools import as_provisioner, can_log_in
 
 ACTIVE = ("outage", "restored", "new_password")
 LATER = ("late", "slow", "key_lost", "key_found")
 FORMER = tuple(f"former_{letter}" for letter in string.ascii_lowercase[:20])
+CROWD = tuple(f"crowd_{first}{second}" for first in "abcdefgh" for second in "abcdefgh")
 OTHER = "Un-autre-mot-de-2027"
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     with clinic(tmp_path_factory.mktemp("records")) as made:
-        students: dict[str, dict[str, str]] = {name: {} for name in (*ACTIVE, *LATER, *FORMER)}
+        students: dict[str, dict[str, str]] = {name: {} for name in (*ACTIVE, *LATER, *FORMER, *CROWD)}
         made.enrol(students)
         wait_until(lambda: all(map(made.has_account, students)), "accounts", 60.0)
         made.activate(*ACTIVE)
@@ -117,6 +119,21 @@ def test_moodle_refusing_us_away_or_asking_for_a_pause(here: Clinic) -> None:
     here.world.moodle.fault(FaultKind.UNAVAILABLE, calls=3, retry_after_s=5)
     here.redirect("outage", "fourth@courriel.example")
     here.await_rule("outage", "target_throttled", live=False)
+
+
+def test_many_others_who_are_served_before(here: Clinic) -> None:
+    here.world.moodle.set(latency_per_call_s=2.5)
+    here.activate(*CROWD)
+    wait_until(
+        lambda: here.lag("moodle") > BACKLOG_MIN, "Moodle's consumer to say how far it is behind", 60.0
+    )
+    here.redirect("outage", "fifth@courriel.example")
+    found = here.await_rule("outage", "backlog", live=False)
+    assert (found.service, found.evidence["records, bulk"]) == ("moodle", 0)
+    assert found.evidence["records, personal"] >= BACKLOG_MIN
+    here.world.moodle.set(latency_per_call_s=0.0)
+    here.settle("outage", *CROWD)
+    assert "backlog" not in here.rules("outage")
 
 
 def test_work_that_nobody_has_begun_yet(here: Clinic) -> None:

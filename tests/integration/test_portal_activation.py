@@ -235,5 +235,6 @@ def test_a_link_of_the_support_desk_shows_the_page_and_changes_nothing(portal: P
         assert browser.send("/acces").url.path == "/compte"
         assert browser.get("/mot-de-passe").status_code == 401
     with portal.browser() as browser:
-        page = browser.get(link[:-1] + ("a" if link[-1] != "a" else "b"))
+        said, _, signature = link.rpartition(".")  # of its last letter some bits count for nothing
+        page = browser.get(f"{said}.{'a' if signature[0] != 'a' else 'b'}{signature[1:]}")
         assert (page.status_code, "expiré" in page.text) == (410, True)

@@ -63,6 +63,7 @@ def test_a_case_goes_to_the_desk_word_for_word_as_it_was_shown_and_once(portal: 
         text = html.unescape(shown[1])
         assert number in text
         assert "Moodle dit <b>non</b>." in text
+        assert f"évènement {portal.person(number).recent_facts[-1]}" in text  # it finds the case in the logs
         assert "<b>" not in shown[1]
         for _ in range(2):
             page = browser.page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.account import Lane
 from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S, TargetStatus
 from sesame.diagnosis.reasons import explain
 from sesame.diagnosis.rules.base import Finding, moment, rule
@@ -27,6 +28,9 @@ OWN_RULE = frozenset(
     }
 )
 """Reasons that have a rule of their own."""
+
+BACKLOG_MIN = 50
+"""From so many records on, a student is told that many others are served before."""
 
 SEAL_BROKEN = (DIRECTORY, "seal_broken")
 """Who gave up, and why: a password that no key opens. It has a rule of its own: the student mends it."""
@@ -127,6 +131,17 @@ def timetable_not_scheduled(s: Situation) -> Iterator[Finding]:
             yield Finding("timetable_not_scheduled", target.target, evidence, since=target.since)
 
 
+@rule("backlog")
+def backlog(s: Situation) -> Iterator[Finding]:
+    """Queued behind many others."""
+    for target in _due(s):
+        if target.state == "queued" and not _stopped(s, target) and _before(s, target) >= BACKLOG_MIN:
+            lags = s.lags[target.target]
+            evidence = {"records, personal": lags[Lane.PERSONAL], "records, bulk": lags[Lane.BULK]}
+            opened = s.account.opened_at if s.account is not None else None
+            yield Finding("backlog", target.target, evidence, since=opened)
+
+
 @rule("on_its_way")
 def on_its_way(s: Situation) -> Iterator[Finding]:
     """Queued, or after another target: the usual seconds."""
@@ -135,6 +150,8 @@ def on_its_way(s: Situation) -> Iterator[Finding]:
         leader = s.target(target.reason or "") if target.state == "after" else None
         if leader is not None and leader.state in ("waiting", "failed"):
             continue  # it is that one's cause
+        if target.state == "queued" and _before(s, target) >= BACKLOG_MIN:
+            continue
         if target.state in ("queued", "after") and not _stopped(s, target):
             waited = (s.now - opened).total_seconds() if opened is not None else 0.0
             evidence = {"state": target.state, "after": target.reason, "waited (s)": round(waited, 1)}
@@ -146,6 +163,14 @@ def _due(s: Situation) -> Iterator[TargetStatus]:
     for target in s.status.targets if s.status is not None else ():
         if target.state not in ("provisioned", "not_opened"):
             yield target
+
+
+def _before(s: Situation, target: TargetStatus) -> int:
+    """How many records of this target's consumer come before this student's, at most: persons do not wait for
+    bulk work."""
+    lags = s.lags.get(target.target, {})
+    bulk = lags.get(Lane.BULK, 0) if s.account is not None and s.account.lane is Lane.BULK else 0
+    return lags.get(Lane.PERSONAL, 0) + bulk
 
 
 def _by_state(s: Situation, name: str, states: frozenset[str] | set[str]) -> Iterator[Finding]:
