@@ -107,9 +107,9 @@ def rows(_runs: int) -> Sequence[Row]:
             "import-lines",
             "lines/s",
             float(first["lines_per_s"]),
-            note=f"an export of {first['lines']:,} lines",
+            note=f"an export of {first['lines']:,} lines, one run",
         ),
-        Row("import-memory", "MiB", float(first["peak_mib"]), note="the importing process's peak"),
+        Row("import-memory", "MiB", float(first["peak_mib"]), note="the importing process's peak, one run"),
     ]
 
 
