@@ -125,6 +125,17 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return shelf.empty()
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def module_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`store_url` for all tests of a file, which keep to students of their own."""
+    if request.param == "sqlite":
+        yield stores.sqlite_store(tmp_path_factory.mktemp("store"))
+        return
+    shelf = stores.Shelf(request.getfixturevalue("postgres"))
+    yield shelf.empty()
+    shelf.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database without tables, of each kind."""

@@ -62,6 +62,7 @@ class Portal:
     clock: Any = field(default_factory=Clock)
     cas: dict[str, Any] = field(default_factory=dict)
     registry_settings: dict[str, Any] = field(default_factory=dict)
+    store: str = ""  # the database's address; default: a new one of SQLite
     accents: bool = True  # whether the mail server takes addresses with accents before the @
 
     def __post_init__(self) -> None:
@@ -86,7 +87,7 @@ class Portal:
             cas=self.cas,
             registry=self.registry_settings,
         )
-        self.database = Database(sqlite_store(self.folder), clock=self.clock)
+        self.database = Database(self.store or sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
         self.vault = Vault(self.database, self.keys, clock=self.clock)
         self.registry = Registry(self.database, self.vault, self.settings.registry)

@@ -23,7 +23,6 @@ from sesame.findings import Finding, State, examine
 from sesame.settings import CasSettings, Settings
 from tests.integration.cas_kit import Browser, Site, site, ticket_of
 from tests.integration.directory_kit import Consumer, account, fresh_number
-from tests.stores import sqlite_store
 
 PASSWORD = "Un-mot-de-passe-2026"
 SERVICE = "http://127.0.0.1:9/cas"
@@ -42,8 +41,8 @@ FAILURE = (
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    database = Database(sqlite_store(tmp_path_factory.mktemp("cas")))
+def database(module_store: str) -> Iterator[Database]:
+    database = Database(module_store)
     yield database
     database.close()
 

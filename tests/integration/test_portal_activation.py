@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from sqlalchemy import select
 
@@ -14,6 +16,14 @@ from tests.integration.portal_reader import GOOD, MAIL
 from tests.unit.registry_kit import cancelled
 
 HOUR_S = 3600.0
+
+
+@pytest.fixture(scope="module")
+def portal(module_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """One portal for this file and each database."""
+    wish = {"address_burst": 10_000}
+    with Portal(tmp_path_factory.mktemp("portal"), wish=wish, store=module_store) as portal:
+        yield portal
 
 
 def test_a_student_activates_by_the_code_and_sees_the_login_at_once(portal: Portal) -> None:

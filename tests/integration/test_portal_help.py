@@ -20,10 +20,11 @@ COHORTS = (
 
 
 @pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+def portal(module_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """One portal for this file; none of the targets' servers is there."""
     folder, wish = tmp_path_factory.mktemp("portal"), {"address_burst": 10_000}
-    with Portal(folder, wish=wish, registry_settings={"cohorts": COHORTS}) as portal:
+    settings = {"cohorts": COHORTS}
+    with Portal(folder, wish=wish, registry_settings=settings, store=module_store) as portal:
         yield portal
 
 
