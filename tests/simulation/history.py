@@ -1,4 +1,4 @@
-"""One history: a world by a seed, so many acts, its end, and what is broken then."""
+"""One history: a world by a seed, its day, its end, and what is broken then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.simulation.invariants import Violation, violations
 from tests.simulation.threads import simulated
 from tests.simulation.world import World
 
-ACTS = 66
+EVENTS = 200
 STUDENTS = 20
 
 
@@ -26,6 +26,7 @@ def changed_for(world: World) -> dict[str, Any]:
         "pipeline.worker.loop.POLL_S": 0.2,
         "pipeline.worker.loop.IDLE_POLL_S": 5.0,
         "pipeline.worker.loop.REPORT_EVERY_S": 20.0,
+        "pipeline.worker.lot.LOOK_EVERY_S": 0.5,
         "pipeline.worker.lot.LOOK_IDLE_S_MAX": 10.0,
         "pipeline.facts.POLL_S": 5.0,
         "pipeline.facts.REPORT_EVERY_S": 20.0,
@@ -39,12 +40,12 @@ class Recipe:
     """What a history is made from. The same recipe gives the same one.
 
     Attributes:
-        acts: how many times somebody does something.
+        events: on the log at its end, at least.
         without: kinds of trouble that never happen; see `tests.simulation.weather.KINDS`.
     """
 
     seed: int
-    acts: int = ACTS
+    events: int = EVENTS
     students: int = STUDENTS
     without: frozenset[str] = frozenset()
 
@@ -52,7 +53,7 @@ class Recipe:
     def options(self) -> str:
         """As the command line takes it."""
         without = "".join(f" --without {kind}" for kind in sorted(self.without))
-        return f"--seed {self.seed} --acts {self.acts} --students {self.students}{without}"
+        return f"--seed {self.seed} --events {self.events} --students {self.students}{without}"
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,9 @@ def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:
         Exception: the system itself failed with something that no loop catches.
     """
     with _world(recipe, planted) as world:
-        world.live(recipe.acts)
+        world.live(recipe.events)
         broken = tuple(violations(world))
-        return History(recipe, len(world.records()), dict(world.weather.struck), broken, world.digest())
+        return History(recipe, world.events, dict(world.weather.struck), broken, world.digest())
 
 
 @contextmanager

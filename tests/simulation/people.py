@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable, NewRecord
-from pipeline.store import accounts
+from pipeline.store import accounts, dead_letters
 from schemas import catalogue
 from schemas.account import Administrative, Hold, Lane, Pedagogical
 from schemas.envelope import Message, event_id, to_record
@@ -75,6 +75,7 @@ class People:
         chance = self.site.schedule.chance
         new = [each for each in self.students if not each.enrolments]
         waiting = [each for each in self.students if not each.activated]
+        held = [each for each in self.students if each.holds]
         somebody = self.somebody()
         acts: list[tuple[int, Callable[[], None]]] = [
             (40 * bool(new), lambda: self.enrol(chance.choice(new))),
@@ -84,6 +85,7 @@ class People:
             (5, lambda: self.choose_password(somebody)),
             (2, lambda: self.choose_language(somebody)),
             (5, lambda: self.hold(somebody)),
+            (15 * bool(held), lambda: self.hold(chance.choice(held))),
         ]
         chance.choices([act for _, act in acts], [weight for weight, _ in acts])[0]()
 
@@ -185,6 +187,17 @@ class People:
         """An operator has somebody compared with some target."""
         chance = self.site.schedule.chance
         self.replay(chance.choice(TARGETS), chance.choice(self.students).number)
+
+    def dead_letters(self) -> list[tuple[str, str]]:
+        """Target and student of those that need somebody."""
+        with self.site.database.read() as connection:
+            letters = dead_letters.unresolved(connection)
+        return [(each.consumer, each.student_number) for each in letters if each.student_number is not None]
+
+    def replay_all(self, these: list[tuple[str, str]]) -> None:
+        """An operator has all of these compared with their targets."""
+        for target, number in these:
+            self.replay(target, number)
 
     def drift(self) -> None:
         """Somebody changes a target by hand, and an operator asks for a replay."""

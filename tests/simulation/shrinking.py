@@ -1,4 +1,4 @@
-"""The smallest history that still fails: fewer acts, fewer students, fewer kinds of trouble."""
+"""The smallest history that still fails: fewer events, fewer students, fewer kinds of trouble."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def shrunk(recipe: Recipe, fails: Callable[[Recipe], bool]) -> Recipe:
     while recipe.students > 1 and fails(fewer := replace(recipe, students=recipe.students // 2)):
         recipe = fewer
     low = 0  # does not fail, as far as is known
-    while recipe.acts - low > 1:
-        middle = replace(recipe, acts=(low + recipe.acts) // 2)
+    while recipe.events - low > 1:
+        middle = replace(recipe, events=(low + recipe.events) // 2)
         if fails(middle):
             recipe = middle
         else:
-            low = middle.acts
+            low = middle.events
     return recipe

@@ -239,7 +239,7 @@ class Site:
                 stop.wait(1.0)
             if self.weather.strikes("relay", 0.02):
                 self.schedule.sleep(self.weather.chance.uniform(1.0, 20.0))
-            self.schedule.sleep(self.weather.chance.uniform(2.0, 5.0), OUTBOX)
+            self.schedule.sleep(self.weather.chance.uniform(4.0, 10.0), OUTBOX)
             self.schedule.sleep(self.weather.chance.uniform(0.0, 0.2))
 
     def _timers(self, life: Life, stop: Stop) -> None:
@@ -249,7 +249,7 @@ class Site:
         for _ in _until(stop):
             with suppress(DependencyDown):
                 timers.run_due(database, kinds)
-            stop.wait(5.0)
+            stop.wait(10.0)
 
     def close(self) -> None:
         """End it."""

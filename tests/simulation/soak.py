@@ -1,4 +1,4 @@
-"""Histories without end: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --acts M]`.
+"""Histories without end: `python -m tests.simulation.soak [--seconds N] [--json FILE] [--seed N --events M]`.
 
 Lives one seed after the other until it is told to stop (`--seconds`, or Ctrl-C), after it has made sure that
 the checker sees every planted fault. A seed that fails is shrunk, and how to live it again is printed.
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from itertools import count, repeat
 from pathlib import Path
 
-from tests.simulation.history import ACTS, STUDENTS, Recipe, live
+from tests.simulation.history import EVENTS, STUDENTS, Recipe, live
 from tests.simulation.planted import PLANTED, caught
 from tests.simulation.shrinking import shrunk
 from tests.simulation.weather import KINDS
@@ -72,7 +72,7 @@ def soak(recipe: Recipe, jobs: int, *, until: float) -> Iterator[Tally]:
 def main() -> int:
     """The command line."""
     options = _options()
-    recipe = Recipe(options.seed or 0, options.acts, options.students, frozenset(options.without))
+    recipe = Recipe(options.seed or 0, options.events, options.students, frozenset(options.without))
     if options.once:
         broken = _broken(recipe)
         print("\n".join(broken) or "nothing is broken")
@@ -104,7 +104,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many processes at once")
     parser.add_argument("--seed", type=int, help="the first one")
-    parser.add_argument("--acts", type=int, default=ACTS)
+    parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--students", type=int, default=STUDENTS)
     parser.add_argument("--without", action="append", default=[], choices=KINDS, help="never happens")
     parser.add_argument("--once", action="store_true", help="this seed only, and say what is broken")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.simulation.history import Recipe, live
 
-RECIPE = Recipe(3, acts=15, students=6)
+RECIPE = Recipe(3, events=50, students=6)
 
 
 def test_a_seed_gives_the_same_history_again() -> None:
@@ -17,7 +17,7 @@ def test_a_seed_gives_the_same_history_again() -> None:
 
 
 def test_another_seed_gives_another_history() -> None:
-    assert live(RECIPE).digest != live(Recipe(4, acts=15, students=6)).digest
+    assert live(RECIPE).digest != live(Recipe(4, events=50, students=6)).digest
 
 
 def test_it_gives_the_same_in_another_process_whatever_python_makes_of_its_hashes() -> None:
@@ -34,6 +34,6 @@ def test_it_gives_the_same_in_another_process_whatever_python_makes_of_its_hashe
 
 
 def test_what_is_left_out_does_not_happen() -> None:
-    lived = live(Recipe(3, acts=15, students=6, without=frozenset({"kill", "join"})))
+    lived = live(Recipe(3, events=50, students=6, without=frozenset({"kill", "join"})))
     assert lived.violations == ()
     assert not {"kill", "join"} & lived.faults.keys()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.simulation.planted import SHOWN_BY, caught
+from tests.simulation.planted import PLANTED, caught
 
 
-@pytest.mark.parametrize("name", SHOWN_BY)
+@pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_fault_is_caught(name: str) -> None:
     assert caught(name) is not None

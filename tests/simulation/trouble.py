@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.eventlog.port import Record
 from tests.simulation.targets.moodle import SimulatedMoodle
 from tests.simulation.targets.target import Target
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 NAMES = ("outage", "flap", "throttle", "refuse", "kill", "join", "clock", "duplicate", "poison")
+REPLACED = ("enrolment", "credential", "preference", "hold")
 
 
 class Trouble:
@@ -37,6 +39,11 @@ class Trouble:
             target.throttled_until = target.refusing_until = 0.0
             if world.chance.random() < 0.5:
                 target.poison = None
+
+    def cure(self) -> None:
+        """No target has any trouble with anybody's work any more."""
+        for target in self._world.site.targets.values():
+            target.poison = None
 
     def _until(self, longest_s: float) -> float:
         return self._world.schedule.now + self._world.chance.uniform(0.5, longest_s)
@@ -93,7 +100,23 @@ class Trouble:
             world.ahead_s += seconds
 
     def _duplicate(self) -> None:
-        """A record of earlier comes once more."""
-        records = self._world.records()
-        if records:
-            self._world.repeat(self._world.chance.choice(records))
+        """Some records of earlier come once more: half of the time facts that are out of date."""
+        world = self._world
+        for _ in range(world.chance.randint(1, 3)):
+            records = world.records()
+            if world.chance.random() < 0.5:
+                records = _outdated(records) or records
+            if records:
+                world.repeat(world.chance.choice(records))
+
+
+def _outdated(records: list[Record]) -> list[Record]:
+    """The facts in whose place another one has come since."""
+    facts = [(each, (each.key, kind)) for each in records if (kind := _kind(each)) in REPLACED]
+    last = {what: each for each, what in facts}
+    return [each for each, what in facts if each is not last[what]]
+
+
+def _kind(record: Record) -> str:
+    """Of what kind of thing it speaks: `hold`, be it placed or lifted."""
+    return dict(record.headers)["ce_type"].decode().split(".")[2]

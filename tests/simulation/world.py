@@ -26,6 +26,9 @@ START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
 EVENING_S = 20.0
 """How long trouble goes on after the last act, so that no newer event makes up for one that was lost."""
 
+DAYS_PART = 0.85
+"""Of the events that are wanted: the evening brings the others, as a rule."""
+
 REST_S, REST_S_MAX = 40.0, 900.0
 """How long nothing may happen before the world has come to rest, and how long that may take."""
 
@@ -59,6 +62,7 @@ class World:
         self.site = Site(self.schedule, self.weather, lambda: self.schedule.now + self.ahead_s)
         self.people = People(self.site, students)
         self.settled = self._evening = False
+        self._outside = Life("outside", immune=True)
         self._said: list[tuple[Message, Event]] | None = None
         self._versions: list[Version] | None = None
         self.posts = [
@@ -73,12 +77,22 @@ class World:
 
     # --- the course of a history ------------------------------------------------------------------
 
-    def live(self, acts: int) -> None:
-        """So many acts, an evening without any, and then no trouble any more until everything is at rest."""
-        outside = Life("outside", immune=True)
-        self.schedule.spawn(outside, lambda: self._day(acts))
-        self.schedule.spawn(outside, self.trouble.brew)
-        self.schedule.spawn(outside, self._supervise)
+    def live(self, events: int) -> None:
+        """A day or two, until so many events are on the log."""
+        self.schedule.spawn(self._outside, self._supervise)
+        self._spend(int(events * DAYS_PART))
+        if self.settled and self.events < events:
+            self._spend(events)
+        if self.settled and self.chance.random() < 0.5:
+            self._morning()
+
+    def _spend(self, events: int) -> None:
+        """A day that lasts until so many events are on the log, an evening without any act, and then no
+        trouble any more until everything is at rest."""
+        self.settled = self._evening = False
+        self.weather.rough = True
+        self.schedule.spawn(self._outside, lambda: self._day(events))
+        self.schedule.spawn(self._outside, self.trouble.brew)
         while not self._evening:
             self.schedule.run(self.schedule.now + 5.0)
         self.schedule.run(self.schedule.now + EVENING_S)
@@ -86,8 +100,8 @@ class World:
         self.trouble.clear()
         self._rest()
 
-    def _day(self, acts: int) -> None:
-        for _ in range(acts):
+    def _day(self, events: int) -> None:
+        while self.events < events:
             if self.weather.strikes("replay", 0.06):
                 self.people.replay_somebody()
             elif self.weather.strikes("drift", 0.05):
@@ -96,6 +110,15 @@ class World:
                 self.people.act()
             self.schedule.sleep(self.chance.choice((0.0, 0.05, 0.3, 1.5)))
         self._evening = True
+
+    def _morning(self) -> None:
+        """Somebody finds out what it is that a target cannot stand, and has the dead letters replayed."""
+        letters = self.people.dead_letters()
+        if letters:
+            self.trouble.cure()
+            self.schedule.spawn(self._outside, lambda: self.people.replay_all(letters))
+            self.settled = False
+            self._rest()
 
     def _supervise(self) -> None:
         """Whatever ended begins again, sooner or later: under its name, as the same machine's would."""
@@ -118,9 +141,8 @@ class World:
                 return
 
     def _position(self) -> tuple[object, ...]:
-        log = self.site.log
-        ends = sum(len(records) for records in log.records.values())
-        return ends, [sum(group.committed.values()) for group in log.groups.values()]
+        groups = self.site.log.groups.values()
+        return self.events, [sum(group.committed.values()) for group in groups]
 
     def _behind(self) -> bool:
         """Whether a group has something to read, or the outbox to send."""
@@ -146,6 +168,11 @@ class World:
             return connection.execute(held.limit(1)).first() is not None
 
     # --- looking ----------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> int:
+        """How many are on the log."""
+        return sum(len(part) for part in self.site.log.records.values())
 
     def records(self) -> list[Record]:
         """Every record on the log."""

@@ -86,13 +86,15 @@ class SimulatedMailboxes(Target):
         return False
 
     def differs(self, account: Account) -> str:
-        """See `Target.differs`."""
+        """See `Target.differs`. The directory may be at a newer version by now, which has opened the mailbox
+        or shut it since it was read back: a read finds nothing in one that is shut."""
         enabled = self._directory.enabled(account.mail)
         entry = self._directory.entries.get(account.student_number)
-        if not account.access_open:  # the directory may be at a newer version by now, which opens it again
-            return "access" if enabled and entry is not None and entry.version <= account.version else ""
+        newer = entry is not None and entry.version > account.version
+        if not account.access_open:
+            return "access" if enabled and entry is not None and not newer else ""
         box = self.boxes.get(account.mail)
-        if box is None or not enabled:
+        if box is None or not (enabled or newer):
             return "mailbox"
         return "" if set(FOLDERS.folders) <= box.folders & box.subscribed else "folders"
 
