@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, exists, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, exists, func, select, tuple_, update
 
 from pipeline.store.database import Database
 from pipeline.store.tables import ledger, people
@@ -39,6 +39,7 @@ _ALL: Final = (
     .where(ledger.c.origin != RETIRED)
     .order_by(ledger.c.recorded_at, ledger.c.value)
 )
+_LATEST: Final = select(func.max(ledger.c.recorded_at)).where(ledger.c.student_number == bindparam("number"))
 _HOLDER: Final = select(ledger.c.student_number).where(
     ledger.c.kind == bindparam("of_kind"), ledger.c.value == bindparam("name")
 )
@@ -80,10 +81,14 @@ class SqlLedger:
         """Take all of these (kind to value) for this student, or none if one is held by anybody else.
 
         Two who claim one name at the same moment are told apart by the primary key: the second one waits
-        for the first one's transaction, and is refused if that commits.
+        for the first one's transaction, and is refused if that commits. A student's names keep the order in
+        which they were claimed, also when the clock was set back in between.
         """
         if any(self._holder(kind, value) not in (None, student_number) for kind, value in names.items()):
             return False
+        latest = self._connection.execute(_LATEST, {"number": student_number}).scalar_one()
+        if latest is not None:
+            self._now = max(self._now, latest + _TICK_S)
         with self._connection.begin_nested() as savepoint:
             for kind, value in names.items():
                 if not self._take(kind, value, student_number, MINTED):

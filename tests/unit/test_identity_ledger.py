@@ -52,6 +52,16 @@ def test_minting_again_gives_the_same_names(database: Database) -> None:
     assert minted(database, "22001234") == minted(database, "22001234")
 
 
+def test_names_keep_their_order_when_the_clock_is_set_back_between_them(database: Database) -> None:
+    for now, login in ((1_000.0, "jean.dupont"), (400.0, "jean.durand"), (500.0, "jean.dubois")):
+        with database.write() as connection:
+            assert SqlLedger(connection, database, now).claim({"login": login}, "22001234")
+    with database.read() as connection:
+        book = SqlLedger(connection, database, 0.0)
+        assert book.all_of("22001234", "login") == ["jean.dupont", "jean.durand", "jean.dubois"]
+        assert book.held_by("22001234") == {"login": "jean.dupont"}
+
+
 def test_a_transaction_that_fails_gives_its_names_back(database: Database) -> None:
     def fails_after_minting() -> None:
         with database.write() as connection:
