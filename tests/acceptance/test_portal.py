@@ -19,19 +19,24 @@ from playwright.sync_api import Browser, Page, expect
 from sandbox.demo.play import Cast
 from sandbox.demo.world import World
 from sandbox.process import wait_until
+from sesame.diagnosis.engine import diagnose
+from sesame.diagnosis.situation import Situation
+from sesame.settings import load
+from sesame.wiring import Application, build
 from tests.acceptance.acting import world_with_accounts
-from tests.integration.ldap_tools import as_provisioner, can_log_in
+from tests.integration.ldap_tools import as_provisioner, can_log_in, search
 from tests.integration.portal_browser import chromium, page_of, send
 
-STUDENTS = 12
+STUDENTS = 20
 PASSWORD = "Tournesol-42!Zèbre"
 
 
 @dataclass
 class Morning:
-    """The world, the students who may activate, and a browser."""
+    """The world, an application of the test's own on its store, the students who may activate, a browser."""
 
     world: World
+    app: Application
     cast: Cast
     browser: Browser
     left: list[str]
@@ -43,6 +48,22 @@ class Morning:
     def mail_of(self, number: str) -> str:
         """The personal address, as the registrar's file has it."""
         return mails(self.cast.file)[number]
+
+    def registrar_says(self, number: str, **columns: str) -> None:
+        """Import the student's lines again, with other values."""
+        with self.cast.file.open(encoding="utf-8", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter=";")
+            rows = [row | columns for row in reader if row["COD_ETU"] == number]
+        file = self.world.private / "changed.csv"
+        with file.open("w", encoding="utf-8", newline="") as out:
+            writer = csv.DictWriter(out, list(rows[0]), delimiter=";")
+            writer.writeheader()
+            writer.writerows(rows)
+        self.world.sesame.run("import", file)
+
+    def known(self, number: str) -> Situation:
+        """What the registry knows of a student."""
+        return diagnose(self.app, number, live=False).situation
 
     @contextlib.contextmanager
     def page(self, **options: Any) -> Iterator[Page]:
@@ -61,11 +82,11 @@ class Morning:
         wait_until(lambda: len(texts()) >= count, f"message {count} about {number}", 30.0)
         return texts()[-1]
 
-    def ask(self, page: Page, number: str) -> None:
+    def ask(self, page: Page, number: str, address: str = "") -> None:
         """Ask for a message."""
         page.goto(self.world.pages.url)
         page.fill("#numero", number)
-        page.fill("#courriel", self.mail_of(number))
+        page.fill("#courriel", address or self.mail_of(number))
         page.click("main form button")
         page.wait_for_url("**/code")
 
@@ -105,7 +126,8 @@ def morning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Morning]:
         world.start_pages()
         reachable = mails(cast.file)
         left = [n for n, student in cast.students.items() if student.complete and n in reachable]
-        yield Morning(world, cast, browser, left)
+        with contextlib.closing(build(load(world.settings_file))) as app:
+            yield Morning(world, app, cast, browser, left)
 
 
 def test_from_the_registrar_s_file_to_all_green_without_reloading(morning: Morning) -> None:
@@ -166,6 +188,45 @@ def test_the_directory_is_away_the_student_is_told_and_it_completes_by_itself(mo
             morning.world.start_server("directory")
         expect(page.locator("[data-service=directory][data-state=ready]")).to_be_visible()
         expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
+
+
+def test_the_registrar_cancels_in_the_middle_and_nothing_is_opened(morning: Morning) -> None:
+    number = morning.student()
+    slapd = morning.world.slapd
+    with morning.page() as page:
+        morning.ask(page, number)
+        morning.prove(page, number)
+        morning.registrar_says(number, ETA_IAE="A")
+        wait_until(lambda: not in_force(morning.known(number)), "the cancellation to be known")
+        morning.choose(page)
+        expect(page.locator("[data-rule=enrolment_cancelled]")).to_be_visible()
+    assert search(slapd, slapd.people_dn, f"(supannEtuId={number})") == {}
+    morning.registrar_says(number)
+    account = morning.known(number).account
+    assert account is not None
+    dn = f"uid={account.login},{slapd.people_dn}"
+    wait_until(lambda: can_log_in(slapd, dn, PASSWORD), "it to open with the password of then", 60.0)
+
+
+def in_force(known: Situation) -> bool:
+    """Whether any of the student's enrolments is."""
+    return known.account is not None and any(each.in_force for each in known.account.enrolments)
+
+
+def test_two_students_with_one_personal_address_come_each_to_their_own_account(morning: Morning) -> None:
+    one, other = morning.student(), morning.student()
+    address = morning.mail_of(one)
+    morning.registrar_says(other, MAIL_PERSO=address)
+    wait_until(lambda: address in str(morning.known(other).person), "the address to be known")
+    for number in (one, other):
+        account = morning.known(number).account
+        assert account is not None
+        with morning.page() as page:
+            morning.ask(page, number, address)
+            morning.prove(page, number)
+            morning.choose(page)
+            expect(page.locator("dl")).to_contain_text(account.login)
+            expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
 
 
 def test_what_failed_is_tried_again_by_the_student_s_click(morning: Morning) -> None:
