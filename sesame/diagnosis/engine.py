@@ -26,6 +26,7 @@ class StudentCause(BaseModel):
         rule, service, weight: tokens; `weight` is stops, delays or tells.
         symptoms: what students say of it.
         who: who must act; `delay`: how long it takes then.
+        leads_to: what the page links to beside the cause: `password`, or nothing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,7 @@ class StudentCause(BaseModel):
     todo: str
     delay: str
     since: AwareDatetime | None = None
+    leads_to: str | None = None
 
 
 class StudentDiagnosis(BaseModel):
@@ -147,6 +149,7 @@ def _cause(finding: Finding, language: Language) -> StudentCause:
         todo=_filled(sentence.todo, said),
         delay=words["delay"][rule.delay][language],
         since=finding.since,
+        leads_to=rule.leads_to,
     )
 
 

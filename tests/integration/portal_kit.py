@@ -258,8 +258,13 @@ def put(
         "since": portal.clock.now - 60.0,
         "applied_version": 99 if state == "provisioned" else 0,
     }
+    statement = portal.database.insert(target_states).values(**values)
     with portal.database.write() as connection:
-        connection.execute(insert(target_states).values(**values))
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(target_states.primary_key.columns), set_=values
+            )
+        )
 
 
 def running(portal: Portal, **states: str) -> None:

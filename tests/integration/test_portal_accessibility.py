@@ -104,6 +104,11 @@ def account(walk: Walk) -> None:
     walk.page.fill("#code", portal.message(number).code)
     walk.send("/code", "password of an active account")
     walk.send("/compte/ouvrir", "account under way")
+    put(portal, number, "directory", "waiting", "credential_needed")
+    walk.open("/compte", "account without a password")
+    with walk.page.expect_navigation():
+        walk.page.click("[data-rule=password_needed] a.button")
+    walk.look("start, from the account")
     put(portal, number, "directory", "provisioned", None)
     put(portal, number, "mailbox", "failed", "mailbox_full")
     put(portal, number, "moodle", "waiting", "pedagogical_enrolment_pending")

@@ -56,6 +56,7 @@ class Rule:
         symptoms: what students say of it: tokens.
         who: who must act: a token.
         delay: how long it takes then: a token.
+        leads_to: what the page links to beside the cause: a token; None: nothing.
         sentences: by language.
     """
 
@@ -65,6 +66,7 @@ class Rule:
     who: str
     delay: str
     sentences: Mapping[Language, Sentence]
+    leads_to: str | None = None
 
 
 Judge = Callable[[Situation], Iterator[Finding]]
@@ -100,6 +102,7 @@ def all_rules() -> Mapping[str, Rule]:
             who=each["who"],
             delay=each["delay"],
             sentences={"fr": Sentence(**each["fr"]), "en": Sentence(**each["en"])},
+            leads_to=each.get("leads_to"),
         )
         for name, each in _document()["rules"].items()
     }
