@@ -185,8 +185,8 @@ class SimulatedDatabase(Database):
 
 
 def _drive() -> tuple[sqlite3.Connection, Engine]:
-    """What a database lies on, with an empty one on it: the same for every history of this process, so that
-    statements which one of them has compiled are compiled for those that follow."""
+    """What a database lies on, with an empty one on it: the same for every history of this process, which
+    lives one at a time. Statements that one of them has compiled are compiled for those that follow."""
     raw, engine = _made_drive()
     _template().backup(raw)
     return raw, engine
