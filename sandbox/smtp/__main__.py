@@ -1,4 +1,7 @@
-"""`python -m sandbox.smtp --port P --messages FOLDER --cert FILE --key FILE [--ascii]`: see `MailSink`."""
+"""`python -m sandbox.smtp --port P --messages FOLDER --cert FILE --key FILE [--host H] [--ascii]`.
+
+See `MailSink`.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ async def _serve(options: argparse.Namespace) -> None:
             require_starttls=True,
             enable_SMTPUTF8=not options.ascii,
         ),
-        "127.0.0.1",
+        options.host,
         options.port,
     )
     async with server:
@@ -65,6 +68,7 @@ async def _serve(options: argparse.Namespace) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox.smtp", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ascii", action="store_true", help="do not offer SMTPUTF8 (RFC 6531)")
     for name in ("messages", "cert", "key"):

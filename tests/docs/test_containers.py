@@ -9,6 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,7 +32,17 @@ SCRIPTS = [
     *sorted((ROOT / "ops" / "compose").glob("*/start")),
     *sorted((ROOT / "sandbox" / "images").glob("*/start")),
 ]
-PROFILES = ("kafka", "postgres", "directory", "mailbox", "cas", "moodle", "pipeline", "monitoring")
+PROFILES = (
+    "kafka",
+    "postgres",
+    "directory",
+    "mailbox",
+    "cas",
+    "moodle",
+    "pipeline",
+    "timetable",
+    "monitoring",
+)
 PINNED = re.compile(r"\$\{[A-Z]+_IMAGE:-[a-z./-]+:(local|v?\d+\.\d+[\w.-]*)\}")
 
 
@@ -120,17 +131,74 @@ def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str
         "mailbox",
         "moodle-consumer",
         "serve",
+        "web",
+        "timetable",
     }
-    for each in ours.values():
+    for name, each in ours.items():
         assert each["read_only"] is True
         assert each["cap_drop"] == ["ALL"]
         assert each["security_opt"] == ["no-new-privileges:true"]
-        assert "ports" not in each
+        assert ("ports" in each) == (name == "web")
         assert "privileged" not in each
         assert "user" not in each  # the image's own, which is nobody
     needs = {name: {one["source"] for one in each["secrets"]} for name, each in ours.items()}
     assert needs["propagation"] == needs["serve"] == {"database-password"}
     assert needs["moodle-consumer"] == {"database-password", "moodle-token"}
+    assert needs["web"] == {"database-password", "smtp-password"}  # open to everybody: no target's secret
+    assert needs["timetable"] == {"database-password", "timetable-token"}
+
+
+def test_every_service_that_stays_says_whether_it_is_healthy(composed: dict[str, Any]) -> None:
+    """Those of our own image by the image's question, unless they have another port."""
+    silent = {
+        name for name, each in composed["services"].items() if "test" not in each.get("healthcheck", {})
+    }
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert {composed["services"][name]["image"] for name in silent} == {"sesame:local"}
+    assert "web" not in silent
+
+
+def test_prometheus_asks_every_process_at_the_port_where_it_answers(prepared: Path) -> None:
+    document = yaml.safe_load((ROOT / "ops" / "compose" / "prometheus.yml").read_text(encoding="utf-8"))
+    [job] = document["scrape_configs"]
+    asked = {name: each["port"] for each in job["dns_sd_configs"] for name in each["names"]}
+    settings = load(prepared / "ops" / "compose" / "sesame.toml")
+    ours = {name for name, each in services().items() if "PIPELINE_IMAGE" in each["image"]} - {"prepare"}
+    assert asked == dict.fromkeys(ours - {"web"}, settings.http.port) | {"web": settings.portal.metrics_port}
+
+
+def test_the_pages_believe_the_machine_before_them_and_no_container(composed: dict[str, Any]) -> None:
+    [network] = composed["networks"]["outside"]["ipam"]["config"]
+    trusted = composed["services"]["web"]["environment"]["SESAME_PORTAL__TRUSTED_PROXIES"]
+    assert json.loads(trusted) == [network["gateway"]]
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
+
+
+def test_the_cas_server_has_one_name_for_browsers_and_for_the_pages(
+    prepared: Path, composed: dict[str, Any]
+) -> None:
+    settings = load(prepared / "ops" / "compose" / "sesame.toml")
+    folder = prepared / "ops" / "compose"
+    properties = dict(
+        line.split("=", 1)
+        for line in (folder / "cas" / "cas.properties").read_text().splitlines()
+        if "=" in line
+    )
+    assert settings.cas.server_url == properties["cas.server.name"] + "/cas/"
+    name = properties["cas.server.name"].removeprefix("https://")
+    assert composed["services"]["cas"]["networks"]["site"]["aliases"] == [name]
+    assert [port.rpartition(":")[2] for port in services()["cas"]["ports"]] == [properties["server.port"]]
+    [registered] = (folder / "cas" / "services").glob("*.json")
+    assert re.match(
+        json.loads(registered.read_text(encoding="utf-8"))["serviceId"], settings.portal.public_url + "/cas"
+    )
+    said = subprocess.run(
+        ["openssl", "x509", "-in", folder / "secrets" / "cas.pem", "-noout", "-ext", "subjectAltName"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"DNS:{name}" in said.stdout.replace(",", "").split()
 
 
 def test_every_process_starts_a_command_that_there_is(composed: dict[str, Any]) -> None:
