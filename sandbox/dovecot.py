@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Self
 
 from sandbox.dovecot_conf import find_dovecot, render, templates, version_of
-from sandbox.process import ManagedProcess, SandboxError, free_ports
+from sandbox.ports import free_ports
+from sandbox.process import ManagedProcess, SandboxError
 from sandbox.server import Server
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA

@@ -28,7 +28,8 @@ from urllib.parse import quote, urlencode
 import psycopg
 from psycopg import sql
 
-from sandbox.process import ManagedProcess, MissingServer, SandboxError, free_port
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess, MissingServer, SandboxError
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 

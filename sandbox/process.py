@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import random
 import shutil
 import signal
 import socket
@@ -19,10 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.tied import start_tied, tied_command
-
-_PORTS = range(20_000, 32_000)
-"""Below Linux's ephemeral range (32768 and up), so that an outgoing connection of some other process cannot
-take a server's port while that server is stopped."""
 
 _POLL_S = 0.02
 
@@ -61,26 +56,6 @@ def find_program(name: str, package: str) -> Path:
     if found is None:
         raise MissingServer(name, package)
     return Path(found)
-
-
-def free_port() -> int:
-    """Return a TCP port that is free on 127.0.0.1 now, picked at random so that processes rarely meet."""
-    return free_ports(1)[0]
-
-
-def free_ports(count: int) -> tuple[int, ...]:
-    """Return `count` different free TCP ports of 127.0.0.1 (each is held until all are found)."""
-    chooser = random.SystemRandom()
-    with contextlib.ExitStack() as held:
-        ports: list[int] = []
-        for port in chooser.sample(_PORTS, k=len(_PORTS)):
-            probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                ports.append(port)
-            if len(ports) == count:
-                return tuple(ports)
-    raise SandboxError(f"no {count} free ports between {_PORTS.start} and {_PORTS.stop - 1}")
 
 
 def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:

@@ -29,7 +29,8 @@ from urllib.parse import quote
 
 from argon2 import PasswordHasher
 
-from sandbox.process import ManagedProcess, SandboxError, find_program, free_ports
+from sandbox.ports import free_ports
+from sandbox.process import ManagedProcess, SandboxError, find_program
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.kafka.properties import STARTED, single_node
-from sandbox.process import free_port
+from sandbox.ports import free_port
 
 ASKED = "TEST_CONTAINERS"
 _COMPOSE = Path(__file__).parents[1] / "docker-compose.yml"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from sandbox.cas.config import CasDirectory, Config, Service
-from sandbox.process import ManagedProcess, free_port
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import environment
-from sandbox.process import ManagedProcess, free_port
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess
 
 RUN, SERVE = "sesame run", "sesame serve"
 

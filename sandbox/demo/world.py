@@ -28,8 +28,9 @@ from sandbox.demo.program import Sesame
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.moodle import MoodleStandIn
+from sandbox.ports import free_port
 from sandbox.postgres import Postgres
-from sandbox.process import SandboxError, free_port
+from sandbox.process import SandboxError
 from sandbox.slapd import Layout, Slapd
 from sandbox.timetable import Timetable
 from sandbox.tls import ThrowawayCA

@@ -28,7 +28,8 @@ from typing import Self
 
 from sandbox.kafka.jars import fetch_jars
 from sandbox.kafka.properties import ADMIN, LOG4J, STARTED, Ports, server_properties
-from sandbox.process import ManagedProcess, SandboxError, find_program, free_ports
+from sandbox.ports import free_ports
+from sandbox.process import ManagedProcess, SandboxError, find_program
 from sandbox.tls import ThrowawayCA
 
 _START_S_MAX = 90.0

@@ -14,7 +14,8 @@ from typing import Any, Final
 from sandbox.moodle.conditions import FaultKind
 from sandbox.moodle.control import CONTROL_PATH
 from sandbox.moodle.gateway import ENDPOINT_PATH
-from sandbox.process import ManagedProcess, free_port
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess
 from sandbox.server import Server
 
 _CONTROL_TIMEOUT_S: Final = 15.0

@@ -8,7 +8,8 @@ from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
 
-from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess, accepts_tcp
 from sandbox.server import Server
 from sandbox.tls import ThrowawayCA
 

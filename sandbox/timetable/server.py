@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from sandbox.process import ManagedProcess, accepts_tcp, free_port
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess, accepts_tcp
 from sandbox.server import Server
 from sandbox.timetable.serving import BEHAVIOURS, CALENDAR, CALENDARS, EVERYBODY, REQUESTS
 from sandbox.tls import Certificate

@@ -159,20 +159,25 @@ class Clinic:
     def rules(self, name: str, *, live: bool = True) -> list[str]:
         return [finding.rule for finding in self.diagnosis(name, live=live).findings]
 
-    def finding(self, name: str, rule: str, *, live: bool = True) -> Finding:
-        """The finding of a rule that must hold for somebody; every sentence of it must be whole."""
+    def finding(self, name: str, rule: str, *, live: bool = True, service: str | None = None) -> Finding:
+        """The finding of a rule that must hold for somebody, of this service if it is told; every sentence of
+        it must be whole."""
         found = self.diagnosis(name, live=live)
         for language in ("fr", "en"):
             said = found.for_student(language)
             assert all("{" not in cause.cause + cause.todo for cause in said.causes)
-        mine = [finding for finding in found.findings if finding.rule == rule]
+        mine = list(_of(found, rule, service))
         assert mine, [finding.rule for finding in found.findings]
         return mine[0]
 
-    def await_rule(self, name: str, rule: str, *, live: bool = True) -> Finding:
+    def await_rule(self, name: str, rule: str, *, live: bool = True, service: str | None = None) -> Finding:
         """Wait until the pipeline has come so far that this rule holds."""
-        wait_until(lambda: rule in self.rules(name, live=False), f"{rule} to hold for {name}", 30.0)
-        return self.finding(name, rule, live=live)
+        wait_until(
+            lambda: any(_of(self.diagnosis(name, live=False), rule, service)),
+            f"{rule} to hold for {name}",
+            30.0,
+        )
+        return self.finding(name, rule, live=live, service=service)
 
     def settle(self, *names: str) -> None:
         """Wait until these students' targets are settled, whatever the end."""
@@ -305,3 +310,7 @@ class _Silent:
 
     def trouble(self, consumer: str, what: str) -> None:
         """Nothing."""
+
+
+def _of(found: Diagnosis, rule: str, service: str | None) -> Iterator[Finding]:
+    return (each for each in found.findings if each.rule == rule and service in (None, each.service))

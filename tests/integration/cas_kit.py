@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from sandbox.cas import CasServer
-from sandbox.process import free_port, wait_until
+from sandbox.ports import free_port
+from sandbox.process import wait_until
 
 
 class Browser:

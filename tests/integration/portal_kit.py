@@ -23,7 +23,8 @@ from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
 from pipeline.store.tables import consumer_status, outbox, target_states
 from pipeline.vault import Vault, new_key
-from sandbox.process import free_port, wait_until
+from sandbox.ports import free_port
+from sandbox.process import wait_until
 from sandbox.smtp import MailSink
 from sandbox.tls import ThrowawayCA
 from schemas import catalogue

@@ -14,7 +14,7 @@ from consumers.directory.answers import Answer
 from consumers.directory.entry import differences
 from consumers.directory.port import Applied, DesiredEntry
 from pipeline.errors import Misconfigured, TargetDown
-from sandbox.process import free_port
+from sandbox.ports import free_port
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
 from tests.conftest import require_service

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security
 from pipeline.eventlog.port import LogRefused, LogUnavailable, NewRecord, NotAllowed, UnknownTopic
 from sandbox.kafka import Kafka
-from sandbox.process import free_port
+from sandbox.ports import free_port
 from sandbox.tls import ThrowawayCA
 from sesame.cli import main
 from sesame.cli.errors import ExitCode

@@ -13,7 +13,8 @@ from consumers.mailbox.port import ApplyResult, Change, Intended, Key, ObservedM
 from consumers.mailbox.posting import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
-from sandbox.process import free_port, wait_until
+from sandbox.ports import free_port
+from sandbox.process import wait_until
 from tests.conftest import require_service
 from tests.integration.mailbox_kit import WELCOME, Cut, Desk, Dying, ProcessDied, Student, desk_at
 from tests.integration.post_office import PostOffice

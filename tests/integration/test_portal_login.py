@@ -11,7 +11,8 @@ import pytest
 from pipeline.store import cas_logins
 from producers.activation.hashing import Hasher, HashingSettings
 from sandbox.cas import CasDirectory, CasServer, Service
-from sandbox.process import free_port, wait_until
+from sandbox.ports import free_port
+from sandbox.process import wait_until
 from sandbox.slapd import Slapd
 from sesame.cas import LoginFailure
 from tests.conftest import require_service

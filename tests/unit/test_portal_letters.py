@@ -12,7 +12,7 @@ import pytest
 from producers.activation.addresses import AddressUnusable
 from producers.activation.letters import Letters
 from producers.activation.smtp import AccentsRefused, MailRefused, MailServerDown, Smtp
-from sandbox.process import free_port
+from sandbox.ports import free_port
 from sandbox.smtp import MailSink
 
 LETTERS = Letters(

@@ -1,0 +1,96 @@
+"""Free TCP ports of loopback for servers, so that processes which start servers at the same time do not meet.
+
+Between the moment in which a port is found free and the one in which a server listens there, another process
+might find it free as well. So each process has blocks of ports of its own for as long as it lives, by locks
+on files that the system lets go with it, and goes round in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import random
+import socket
+import tempfile
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from sandbox.process import SandboxError
+
+_PORTS = range(20_000, 32_000)
+"""Below Linux's ephemeral range (32768 and up), so that an outgoing connection of some other process cannot
+take a server's port while that server is stopped."""
+
+_BLOCK = 200
+
+
+class _Ports:
+    """This process's ports, the one that was handed out longest ago first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begin()
+
+    def free(self, count: int) -> tuple[int, ...]:
+        """See `free_ports`."""
+        with self._lock, contextlib.ExitStack() as held:
+            if self._pid != os.getpid():  # a fork: those are its parent's
+                self._begin()
+            found: list[int] = []
+            looked_at = 0
+            while len(found) < count:
+                if looked_at == len(self._ports):
+                    self._take_block()
+                port = self._ports[0]
+                self._ports.rotate(-1)
+                looked_at += 1
+                probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                with contextlib.suppress(OSError):
+                    probe.bind(("127.0.0.1", port))
+                    found.append(port)
+            return tuple(found)
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._ports: deque[int] = deque()
+        self._locks: list[IO[str]] = []
+
+    def _take_block(self) -> None:
+        folder = Path(tempfile.gettempdir()) / f"sesame-ports-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        starts = _PORTS[::_BLOCK]
+        for start in random.SystemRandom().sample(starts, k=len(starts)):
+            lock = (folder / str(start)).open("a", encoding="ascii")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                lock.close()
+                continue
+            self._locks.append(lock)
+            self._ports.extendleft(reversed(range(start, start + _BLOCK)))
+            return
+        raise SandboxError(
+            f"no free ports between {_PORTS.start} and {_PORTS.stop - 1}: end other runs that have them"
+        )
+
+
+_mine = _Ports()
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that is free now.
+
+    Raises SandboxError if there is none.
+    """
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return `count` different free TCP ports of 127.0.0.1 (each is held until all are found).
+
+    Raises SandboxError if there are not so many.
+    """
+    return _mine.free(count)
