@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import UserScramCredentialUpsertion
+from kafka.errors import KafkaConnectionError
 from kafka.net import inet
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
@@ -191,6 +193,27 @@ def test_a_topic_that_is_gone_is_named_by_whoever_reads_or_appends(desk: Desk, s
     desk.administrators_log.ensure_topics({desk.topic: 1})
     until(lambda: not isinstance(said(desk.append), LogError), "it takes records again")
     until(lambda: bool(said(lambda: desk.consumer.poll(10, 0.1)) == []), "it reads without a complaint")
+
+
+def test_a_server_that_died_and_is_still_listed_is_not_the_only_one_asked(
+    desk: Desk, secure_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three servers one was killed, and the process that began next asked it alone (`make faults`)."""
+    describe, dead = KafkaAdminClient.describe_topics, list(range(4))
+
+    def first_ask_the_dead(self: KafkaAdminClient, topics: Sequence[str]) -> object:
+        if dead:
+            raise KafkaConnectionError(f"node {dead.pop()} refuses")
+        return describe(self, topics)
+
+    administrator = access(secure_kafka, "admin", secure_kafka.admin_password)
+    three = replace(administrator, servers=3 * administrator.servers)
+    with closing(KafkaEventLog(three)) as log:
+        monkeypatch.setattr(KafkaAdminClient, "describe_topics", first_ask_the_dead)
+        with pytest.raises(LogUnavailable, match=desk.topic):
+            log.end_offsets(desk.topic)  # none of the three answers
+        dead += [1, 2]
+        assert list(log.end_offsets(desk.topic)) == [TopicPartition(desk.topic, 0)]
 
 
 def test_a_password_that_is_changed_on_the_servers_is_said_and_work_goes_on_once_it_is_right(

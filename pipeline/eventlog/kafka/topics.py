@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka import errors as e
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from pipeline.eventlog.kafka.access import Access
 from pipeline.eventlog.port import LogError, UnknownTopic
 
 _LOOK_EVERY_S = 0.1
+_NEXT_AFTER_S = 0.02  # while the client leaves the one that failed alone: `reconnect_backoff_ms`
 
 
 class Topics:
@@ -59,7 +62,7 @@ class Topics:
         present = {}
         wanted = list(topics)
         with self._access.explained(f"looking for {', '.join(wanted)}"):
-            for topic in self._admin.describe_topics(wanted):
+            for topic in self._described(wanted):
                 error = e.for_code(topic["error_code"])
                 if error is e.NoError:
                     if all(each["leader_id"] >= 0 for each in topic["partitions"]):
@@ -67,6 +70,18 @@ class Topics:
                 elif not issubclass(error, (e.UnknownTopicOrPartitionError, e.LeaderNotAvailableError)):
                     raise error([topic["name"]])
         return present
+
+    def _described(self, topics: list[str]) -> list[dict[str, Any]]:
+        """What the servers say. For some seconds they list one that has just died: the administrator's
+        client, unlike the others, asks it, fails, and asks nobody else."""
+        asking = Retrying(
+            retry=retry_if_exception_type(e.KafkaConnectionError),
+            stop=stop_after_attempt(1 + len(self._access.servers)),
+            wait=wait_fixed(_NEXT_AFTER_S),
+            reraise=True,
+        )
+        described: list[dict[str, Any]] = asking(self._admin.describe_topics, topics)
+        return described
 
     def ensure(self, partitions: Mapping[str, int]) -> None:
         """See `pipeline.eventlog.port.EventLog.ensure_topics`."""
