@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,7 +34,7 @@ _FLOOR = 60  # students under way, below which something is added
 _AHEAD = 1
 _KILLED_SHARE = 0.4
 _LOOK_EVERY_S = 0.5
-_TRIES = 200
+_TRIES, _AGAIN_S = 200, 0.25
 
 
 @dataclass
@@ -75,7 +76,12 @@ class Burst:
         self._settled = 0
 
     def under_way(self) -> int:
-        """How many students are neither complete nor waiting."""
+        """How many students are neither complete nor waiting.
+
+        Raises whatever ended the thread: nothing would be under way any more.
+        """
+        if self._trouble is not None:
+            raise self._trouble
         return len(self._active) - self.settled()
 
     def settled(self) -> int:
@@ -110,7 +116,7 @@ class Burst:
                 for numbers in self._lists:
                     self._activate(numbers, kill=False)
                 self._open(application)
-        except BaseException as error:  # noqa: BLE001  # told by `finish`
+        except BaseException as error:  # noqa: BLE001  # told by `under_way` and `going`
             self._trouble = error
 
     def _step(self, application: Application) -> None:
@@ -156,5 +162,6 @@ class Burst:
                 with contextlib.suppress(SesameError):
                     act(request, database=application.database, producer=application.producer)
                     break
+                time.sleep(_AGAIN_S)  # what is away refuses at once, and comes back in some seconds
             else:
                 raise AssertionError(f"{_TRIES} acts failed one after the other")
