@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections import deque
 from pathlib import Path
-from typing import IO
 
 from sandbox.process import SandboxError
 
@@ -56,20 +55,18 @@ class _Ports:
     def _begin(self) -> None:
         self._pid = os.getpid()
         self._ports: deque[int] = deque()
-        self._locks: list[IO[str]] = []
 
     def _take_block(self) -> None:
         folder = Path(tempfile.gettempdir()) / f"sesame-ports-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         starts = _PORTS[::_BLOCK]
         for start in random.SystemRandom().sample(starts, k=len(starts)):
-            lock = (folder / str(start)).open("a", encoding="ascii")
+            lock = os.open(folder / str(start), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until the process ends
             except OSError:
-                lock.close()
+                os.close(lock)
                 continue
-            self._locks.append(lock)
             self._ports.extendleft(reversed(range(start, start + _BLOCK)))
             return
         raise SandboxError(
