@@ -168,6 +168,11 @@ class Account(Model):
     opened_at: AwareDatetime | None = None  # when the present propagation window opened
 
     @property
+    def enrolled(self) -> bool:
+        """Whether any enrolment is in force."""
+        return any(enrolment.in_force for enrolment in self.enrolments)
+
+    @property
     def access_open(self) -> bool:
         """Whether the student may use the targets now."""
         return self.stage in (Stage.ACTIVE, Stage.GRACE) and not self.holds

@@ -71,6 +71,14 @@ class Morning:
         with page_of(self.browser, self.world.pages.url, self.world.cas.url, **options) as page:
             yield page
 
+    @contextlib.contextmanager
+    def proven(self, number: str, address: str = "") -> Iterator[Page]:
+        """The page of a student who has typed the code and is to choose a password."""
+        with self.page() as page:
+            self.ask(page, number, address)
+            self.prove(page, number)
+            yield page
+
     def letter(self, number: str, count: int = 1) -> str:
         """The text of the newest message about a student."""
 
@@ -132,9 +140,7 @@ def morning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Morning]:
 
 def test_from_the_registrar_s_file_to_all_green_without_reloading(morning: Morning) -> None:
     number = morning.student()
-    with morning.page() as page:
-        morning.ask(page, number)
-        morning.prove(page, number)
+    with morning.proven(number) as page:
         morning.choose(page)
         login = page.locator("dl strong").inner_text()
         assert login
@@ -174,9 +180,7 @@ def test_a_new_password_replaces_the_forgotten_one_and_ends_every_session(mornin
 
 def test_the_directory_is_away_the_student_is_told_and_it_completes_by_itself(morning: Morning) -> None:
     number = morning.student()
-    with morning.page() as page:
-        morning.ask(page, number)
-        morning.prove(page, number)
+    with morning.proven(number) as page:
         morning.world.slapd.kill()
         try:
             morning.choose(page)
@@ -193,11 +197,9 @@ def test_the_directory_is_away_the_student_is_told_and_it_completes_by_itself(mo
 def test_the_registrar_cancels_in_the_middle_and_nothing_is_opened(morning: Morning) -> None:
     number = morning.student()
     slapd = morning.world.slapd
-    with morning.page() as page:
-        morning.ask(page, number)
-        morning.prove(page, number)
+    with morning.proven(number) as page:
         morning.registrar_says(number, ETA_IAE="A")
-        wait_until(lambda: not in_force(morning.known(number)), "the cancellation to be known")
+        wait_until(lambda: not enrolled(morning.known(number)), "the cancellation to be known")
         morning.choose(page)
         expect(page.locator("[data-rule=enrolment_cancelled]")).to_be_visible()
     assert search(slapd, slapd.people_dn, f"(supannEtuId={number})") == {}
@@ -208,9 +210,9 @@ def test_the_registrar_cancels_in_the_middle_and_nothing_is_opened(morning: Morn
     wait_until(lambda: can_log_in(slapd, dn, PASSWORD), "it to open with the password of then", 60.0)
 
 
-def in_force(known: Situation) -> bool:
-    """Whether any of the student's enrolments is."""
-    return known.account is not None and any(each.in_force for each in known.account.enrolments)
+def enrolled(known: Situation) -> bool:
+    """Whether any of the student's enrolments is in force."""
+    return known.account is not None and known.account.enrolled
 
 
 def test_two_students_with_one_personal_address_come_each_to_their_own_account(morning: Morning) -> None:
@@ -221,9 +223,7 @@ def test_two_students_with_one_personal_address_come_each_to_their_own_account(m
     for number in (one, other):
         account = morning.known(number).account
         assert account is not None
-        with morning.page() as page:
-            morning.ask(page, number, address)
-            morning.prove(page, number)
+        with morning.proven(number, address) as page:
             morning.choose(page)
             expect(page.locator("dl")).to_contain_text(account.login)
             expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
@@ -232,9 +232,7 @@ def test_two_students_with_one_personal_address_come_each_to_their_own_account(m
 def test_what_failed_is_tried_again_by_the_student_s_click(morning: Morning) -> None:
     number = morning.student()
     slapd = morning.world.slapd
-    with morning.page() as page:
-        morning.ask(page, number)
-        morning.prove(page, number)
+    with morning.proven(number) as page:
         login = page.locator("main strong").first.inner_text()
         dn = f"uid={login},{slapd.people_dn}"
         somebody = f"dn: {dn}\nobjectClass: inetOrgPerson\nuid: {login}\ncn: Somebody\nsn: Else\n"
@@ -250,9 +248,7 @@ def test_what_failed_is_tried_again_by_the_student_s_click(morning: Morning) -> 
 def test_mail_is_sent_on_once_its_new_address_has_confirmed(morning: Morning) -> None:
     number = morning.student()
     elsewhere = f"ailleurs.{number}@perso.example"
-    with morning.page() as page:
-        morning.ask(page, number)
-        morning.prove(page, number)
+    with morning.proven(number) as page:
         morning.choose(page)
         expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
         mail = page.locator("dl dd").nth(1).inner_text()

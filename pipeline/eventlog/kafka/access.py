@@ -27,9 +27,7 @@ from pipeline.tls import verified
 
 _CONNECT_S_MAX = 3.0
 _KNOCKS_MAX = 2
-_IDLE_S_MAX = (
-    540.0  # before the servers' own ten minutes, so that no request meets a connection that they end
-)
+_IDLE_S_MAX = 540.0  # before the servers' own ten minutes: no request meets a connection that they end
 _TLS_REMEDIES = {
     # X509_V_ERR_*, of OpenSSL's x509_vfy.h
     9: "Look at this machine's clock, then at the server's certificate.",

@@ -128,7 +128,7 @@ def _to_activate(s: Situation) -> Account | None:
     account = s.account
     if account is None or account.activated_at is not None or s.requested_at is not None:
         return None
-    return account if any(enrolment.in_force for enrolment in account.enrolments) else None
+    return account if account.enrolled else None
 
 
 def _reachable(s: Situation) -> bool:
@@ -137,9 +137,7 @@ def _reachable(s: Situation) -> bool:
 
 def _not_in_force(s: Situation, name: str, states: set[Administrative]) -> Iterator[Finding]:
     account = s.account
-    if account is None or account.stage is not Stage.PRECREATED:
-        return
-    if any(enrolment.in_force for enrolment in account.enrolments):
+    if account is None or account.stage is not Stage.PRECREATED or account.enrolled:
         return
     if any(enrolment.administrative in states for enrolment in account.enrolments):
         waiting = next((each for each in _targets(s) if each.state == "waiting"), None)
