@@ -20,6 +20,7 @@ from pathlib import Path
 from sandbox.tied import start_tied, tied_command
 
 _POLL_S = 0.02
+_STANDING = frozenset("TtZX")  # stopped, traced, ended
 
 
 class SandboxError(Exception):
@@ -206,9 +207,15 @@ class ManagedProcess:
         atexit.unregister(self.kill)
 
     def pause(self) -> None:
-        """Freeze the server (SIGSTOP): it keeps its connections and answers nothing."""
+        """Freeze the server and its children (SIGSTOP): connections stay open and nothing is answered.
+
+        The kernel stops each thread at its next chance, not when the signal is sent: on a busy machine a
+        server answers on for a while. So this returns when all threads stand; raises TimeoutError else.
+        """
         if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGSTOP)
+            group = self._process.pid
+            os.killpg(group, signal.SIGSTOP)
+            wait_until(lambda: _all_stand(group), f"{self.name} to stand still", self._stop_timeout_s)
 
     def resume(self) -> None:
         """Let a paused server go on (SIGCONT)."""
@@ -228,6 +235,25 @@ class ManagedProcess:
             return self._ready()
         except OSError:
             return False
+
+
+def _all_stand(group: int) -> bool:
+    """Whether each thread of a process group is stopped, or has ended."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended in between
+            if stat_fields(process / "stat")[2] == str(group):
+                states = {stat_fields(stat)[0] for stat in (process / "task").glob("*/stat")}
+                if not states <= _STANDING:
+                    return False
+    return True
+
+
+def stat_fields(stat: Path) -> list[str]:
+    """The fields of a process' or thread's `stat` file from its state on: see proc_pid_stat(5).
+
+    The name before them may hold any character. Raises OSError when it has ended.
+    """
+    return stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
 
 
 def _ids(user: str) -> tuple[int, int]:

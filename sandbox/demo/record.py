@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sandbox.process import wait_until
+from sandbox.process import stat_fields, wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -141,10 +141,9 @@ def former(records: Path) -> Iterator[Record]:
 def started_at(pid: int) -> int | None:
     """When the process with this id started, in ticks since boot; None if there is none, or it has ended."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        fields = stat_fields(Path(f"/proc/{pid}/stat"))
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()  # the name before it may hold anything
     state, start = fields[0], fields[19]
     return None if state in "ZX" else int(start)
 

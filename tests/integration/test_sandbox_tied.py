@@ -14,7 +14,7 @@ import pytest
 
 from sandbox.dovecot_conf import find_dovecot
 from sandbox.postgres import Postgres
-from sandbox.process import find_program, wait_until
+from sandbox.process import find_program, stat_fields, wait_until
 from tests.conftest import require_service
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,14 +54,14 @@ def children_of(pids: set[int]) -> set[int]:
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+            parents[int(stat.parent.name)] = int(stat_fields(stat)[1])
     first = {pid for pid, parent in parents.items() if parent in pids}
     return first | {pid for pid, parent in parents.items() if parent in first}
 
 
 def alive(pid: int) -> bool:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return stat_fields(Path(f"/proc/{pid}/stat"))[0] not in "ZX"
     return False
 
 

@@ -1,0 +1,35 @@
+"""What the sandbox promises of any server that it starts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from sandbox.process import ManagedProcess, find_program, wait_until
+
+BUSY = """
+for writer in 1 2 3 4; do while :; do echo "$writer" >>"$0"; done & done
+wait
+"""
+
+
+def test_a_paused_server_and_its_children_do_nothing_more(tmp_path: Path) -> None:
+    written = tmp_path / "written"
+    written.touch()
+
+    def has_grown(size: int = 0) -> bool:
+        return written.stat().st_size > size
+
+    argv = [str(find_program("bash", "bash")), "-c", BUSY, str(written)]
+    server = ManagedProcess("writers", argv, log_file=tmp_path / "log", ready=has_grown)
+    server.start()
+    try:
+        for _ in range(20):
+            server.pause()
+            size = written.stat().st_size
+            time.sleep(0.005)  # two of a running writer's lines take no longer
+            assert not has_grown(size)
+            server.resume()
+            wait_until(lambda size=size: has_grown(size), "the writers to go on")  # type: ignore[misc]
+    finally:
+        server.kill()
