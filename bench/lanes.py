@@ -22,6 +22,7 @@ from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
 from pipeline.target import Description, HandlerOutcome
 from pipeline.worker import TargetWorker
 from schemas.account import Lane
+from sesame import heap
 
 SOURCE, RESULT = "bench.lanes", "bench.lanes-results"
 KEYS = 1_000
@@ -215,6 +216,7 @@ def _running(
             observer=observer,
         )
         thread = threading.Thread(target=worker.run, args=(stopping,), name="bench-lanes")
+        heap.settle()
         thread.start()
         try:
             yield observer, storeless, worker

@@ -24,6 +24,7 @@ from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
+from sesame import heap
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 PATIENCE_S = 600.0
@@ -208,6 +209,7 @@ def running(
     )
     stopping = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stopping,), name="bench-worker")
+    heap.settle()
     thread.start()
     try:
         yield observer

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from pipeline.errors import SesameError, fault
+from sesame import heap
 from sesame.duties import Duties, Loop
 from sesame.health import health_server
 from sesame.observability.http import HttpServer
@@ -90,6 +91,7 @@ class Runner:
             if http is not None:
                 http.start()
             self._duties.housekeeping.run_due()  # others' names are known before the first one is minted
+            heap.settle()
             for thread in threads:
                 thread.start()
             self._log.info("running", count=len(threads))

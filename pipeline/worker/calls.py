@@ -93,7 +93,7 @@ class Calls:
             self._let_in, size=lambda batch: len(batch.turns), size_max=STUDENTS_PER_GROUP_MAX
         )
         self._ready: Ready[LetIn] = Ready(limits)
-        self._pace = Pace(limits.slots, WAIT_S_MAX / 2, waiting=self._ready.waiting, free=self._ready.free)
+        self._pace = Pace(limits.slots, WAIT_S_MAX / 2, self._ready.standing)
         linger_s = min(limits.linger_s, ENDS_LINGER_S_MAX)
         self._ending: Together[Ended] = Together(
             self._end,

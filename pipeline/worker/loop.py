@@ -41,7 +41,9 @@ IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes 
 COMMIT_EVERY_S = 0.2
 REPORT_EVERY_S = 2.0
 STORE_PAUSE_S = 1.0
-RECORDS_PER_POLL = 500
+RECORDS_PER_POLL, RECORDS_PER_POLL_MAX = 500, 2_000
+"""As many records as there is room for are read at once: the more of a student's bells are here, the fewer
+turns they make. The room may be exceeded by the smaller number: polls for a few records cost more."""
 
 
 class TargetWorker:
@@ -132,15 +134,17 @@ class TargetWorker:
 
     def _read(self) -> None:
         """Read bells; when only a result brings work on, wait for that rather than for a record."""
-        full = self._pause_full_lanes()
-        busy = self._engine.running > 0 and (self._engine.ready > 0 or len(full) == len(Lane))
+        rooms = self._pause_full_lanes()
+        busy = self._engine.running > 0 and (self._engine.ready > 0 or not rooms)
         due_in = self._engine.due_in(self._clock())
         patience_s = POLL_S if self._engine.running else self._idle_s()
         wait_s = 0.0 if busy else min(patience_s, due_in if due_in is not None else patience_s)
         if self._unread:
             self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
         else:
-            self._unread.extend(self._consumer.poll(RECORDS_PER_POLL, wait_s))
+            room = min(rooms.values(), default=0)
+            wanted = max(RECORDS_PER_POLL, min(room, RECORDS_PER_POLL_MAX))
+            self._unread.extend(self._consumer.poll(wanted, wait_s))
         self._follow_assignment()
         while self._unread:
             self._admit(self._unread[0])
@@ -178,15 +182,15 @@ class TargetWorker:
         else:
             self._engine.offer(bell, self._clock())
 
-    def _pause_full_lanes(self) -> set[Lane]:
-        """Which they are. Said anew each time, for what is owned now: a partition may have been lost and won
-        meanwhile."""
+    def _pause_full_lanes(self) -> dict[Lane, int]:
+        """The room in the others. Said anew each time, for what is owned now: a partition may have been lost
+        and won meanwhile."""
         owned = self._consumer.assignment()
-        full = {lane for lane in Lane if self._engine.capacity(lane) == 0}
-        pause = {tp for tp in owned if catalogue.lane_of(tp.topic) in full}
+        rooms = {lane: room for lane in Lane if (room := self._engine.capacity(lane)) > 0}
+        pause = {tp for tp in owned if catalogue.lane_of(tp.topic) not in rooms}
         self._consumer.pause(pause)
         self._consumer.resume(owned - pause)
-        return full
+        return rooms
 
     def _start(self) -> None:
         now = self._clock()

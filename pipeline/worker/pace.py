@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.engine import Batch
 from schemas.account import Lane
@@ -22,17 +22,15 @@ class Pace:
     Args:
         slots: calls at once.
         wait_s: how long a batch should wait for its call at most.
-        waiting: how many of a lane were let in and wait.
-        free: how many slots are free.
+        standing: how many slots are free, and how many of each lane were let in and wait.
     """
 
     def __init__(
-        self, slots: int, wait_s: float, *, waiting: Callable[[Lane], int], free: Callable[[], int]
+        self, slots: int, wait_s: float, standing: Callable[[], tuple[int, Mapping[Lane, int]]]
     ) -> None:
         self._slots = slots
         self._wait_s = wait_s
-        self._waiting = waiting
-        self._free = free
+        self._standing = standing
         self._call_s: float | None = None  # the recent mean; until it is known nobody waits
         self._entering = dict.fromkeys(Lane, 0)
         self._lock = threading.Lock()
@@ -56,9 +54,10 @@ class Pace:
 
     def held(self) -> frozenset[Lane]:
         """The lanes of which enough wait."""
-        free = self._free()
+        free, waiting = self._standing()
         with self._lock:
-            call_s, entering = self._call_s, dict(self._entering)
-        ahead = 0 if call_s is None else int(self._slots * self._wait_s / max(call_s, _CALL_S_MIN))
-        enough = free + ahead
-        return frozenset(lane for lane in Lane if entering[lane] + self._waiting(lane) >= enough)
+            ahead = 0
+            if self._call_s is not None:
+                ahead = int(self._slots * self._wait_s / max(self._call_s, _CALL_S_MIN))
+            enough = free + ahead
+            return frozenset(lane for lane in waiting if self._entering[lane] + waiting[lane] >= enough)

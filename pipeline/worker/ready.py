@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections import deque
 from typing import Generic, Protocol, TypeVar
@@ -28,54 +29,61 @@ class Ready(Generic[Item]):
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+        self._slots = limits.slots
         self._precedence = Precedence(limits.bulk_slots, limits.bulk_every)
         self._waiting: dict[Lane, deque[Item]] = {lane: deque() for lane in Lane}
         self._calls = dict.fromkeys(Lane, 0)
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each that waits, or was withheld
+        self._withheld = 0  # rings that found nothing that may start now
         self._over = False
 
     def put(self, item: Item) -> None:
         """Let a batch wait for a slot."""
-        with self._changed:
+        with self._lock:
             self._waiting[item.batch.lane].append(item)
-            self._changed.notify()
-
-    def waiting(self, lane: Lane) -> int:
-        """How many of this lane wait."""
-        with self._changed:
-            return len(self._waiting[lane])
+        self._rings.put(None)
 
     def free(self) -> int:
         """How many slots are free."""
-        with self._changed:
-            return self._limits.slots - sum(self._calls.values())
+        return self._slots - sum(self._calls.values())
+
+    def standing(self) -> tuple[int, dict[Lane, int]]:
+        """How many slots are free, and how many of each lane wait for one."""
+        with self._lock:
+            return self.free(), {lane: len(waiting) for lane, waiting in self._waiting.items()}
 
     def take(self, *, wait: bool = True) -> Item | None:
         """The next to be called, which has a slot until `done`; None: it is over, or nothing may start."""
-        with self._changed:
-            while not self._over:
-                item = self._next()
-                if item is not None or not wait:
+        while True:
+            try:
+                self._rings.get(block=wait)
+            except queue.Empty:
+                return None
+            with self._lock:
+                if self._over:
+                    self._rings.put(None)  # for the next thread
+                    return None
+                if (item := self._next()) is not None:
                     return item
-                self._changed.wait()
-        return None
+                self._withheld += 1
 
     def done(self, item: Item) -> None:
         """Its call has ended, and its slot is free."""
-        with self._changed:
+        with self._lock:
             self._calls[item.batch.lane] -= 1
-            if self._waiting[Lane.BULK]:  # may have been held back by the number of bulk calls
-                self._changed.notify()
+            if self._withheld:
+                self._withheld -= 1
+                self._rings.put(None)
 
     def end(self) -> None:
         """Nobody gets anything any more."""
-        with self._changed:
+        with self._lock:
             self._over = True
-            self._changed.notify_all()
+        self._rings.put(None)
 
     def _next(self) -> Item | None:
-        if sum(self._calls.values()) >= self._limits.slots:
+        if self.free() <= 0:
             return None
         for lane in self._precedence.order(self._calls[Lane.BULK]):
             if self._waiting[lane]:

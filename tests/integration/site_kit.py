@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -146,6 +147,7 @@ def running(site: Site) -> Iterator[None]:
         stopping.set()
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
+        gc.unfreeze()  # for the tests that come after
 
 
 def until(what: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:

@@ -28,7 +28,7 @@ def ready() -> Ready:
 
 @pytest.fixture
 def pace(ready: Ready) -> Pace:
-    return Pace(SLOTS, WAIT_S, waiting=lambda lane: ready.waiting[lane], free=lambda: ready.free)
+    return Pace(SLOTS, WAIT_S, lambda: (ready.free, ready.waiting))
 
 
 def batch(lane: Lane = Lane.BULK) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -152,6 +154,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     site = Site(tmp_path)
     yield site
     site.close()
+    gc.unfreeze()  # for the tests that come after
 
 
 @pytest.fixture
@@ -159,6 +162,20 @@ def run(site: Site) -> Iterator[Run]:
     run = Run(site)
     yield run
     run.stop()
+
+
+def test_the_loops_begin_with_what_is_loaded_out_of_the_collectors_sight(run: Run) -> None:
+    frozen: list[int] = []
+
+    def look(stopping: threading.Event) -> None:
+        frozen.append(gc.get_freeze_count())
+        stopping.wait(PATIENCE_S)
+
+    gc.unfreeze()
+    run.site.instead["moodle"] = look
+    run.start()
+    run.until(lambda: bool(frozen))
+    assert frozen[0] > len(sys.modules), "the modules, and all that is in them"
 
 
 def test_an_enrolment_and_an_activation_become_an_account_that_is_complete(run: Run) -> None:
