@@ -14,8 +14,8 @@ from collections.abc import Callable
 
 from pipeline.burial import unreadable
 from pipeline.effects import Effects
-from pipeline.engine import Batch, Engine, Place
-from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
+from pipeline.engine import Engine, Place
+from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import (
     Consumer,
     LogError,
@@ -32,6 +32,7 @@ from pipeline.worker.calls import Calls, Result
 from pipeline.worker.lot import Lot
 from pipeline.worker.observer import Observer
 from pipeline.worker.quarantine import Quarantine
+from pipeline.worker.verdicts import Verdicts
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
@@ -84,6 +85,7 @@ class TargetWorker:
         self._grace_s = grace_s
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         self._calls = Calls(handler, effects, observer, self._results, clock, engine.limits)
+        self._verdicts = Verdicts(handler.name, engine, effects, self._calls, observer, clock)
         self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
         self._owned: frozenset[TopicPartition] = frozenset()
         self._quarantine = Quarantine(handler.name, engine, database)
@@ -227,58 +229,8 @@ class TargetWorker:
             except queue.Empty:
                 return
             wait_s = 0.0
-            self._apply(result)
-
-    def _apply(self, result: Result) -> None:
-        now, error, batch = self._clock(), result.error, result.batch
-        self._lot.look_soon(now)
-        if error is not None and batch is not None:  # of the target, the store or the log: others wait too
-            self._calls.stop_calling(self._engine.last)
-        if batch is None:
-            charged = self._engine.probed(now, ok=error is None, reason=told(error))
-            if charged is not None:
-                self._charge(charged)
-        elif not result.called:
-            self._engine.repeat(batch, now, alone=False)
-        elif error is None:
-            self._engine.settled(batch, now, answered=result.answered, given_up=result.given_up)
-        elif isinstance(error, TargetDown):
-            self._engine.tripped(batch, now, told(error))
-        elif isinstance(error, Throttled):
-            self._engine.throttled(batch, now, told(error), error.retry_after_s)
-        elif isinstance(error, Misconfigured):
-            self._engine.misconfigured(batch, now, told(error))
-        elif isinstance(error, (DependencyDown, LogError)):
-            self._engine.repeat(batch, now, alone=False)
-            raise DependencyDown(str(error)) from error
-        else:
-            self._fault(batch, error)
-
-    def _fault(self, batch: Batch, error: Exception) -> None:
-        """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
-        self._observer.trouble(self.name, f"unexpected: {fault(error)}")
-        if len(batch.turns) > 1 or not batch.turns[0].alone:
-            self._engine.repeat(batch, self._clock(), alone=True)
-            return
-        try:
-            self._effects.bury_fault(batch.turns[0], error)
-        except DependencyDown:
-            self._engine.repeat(batch, self._clock(), alone=True)
-            raise
-        self._engine.settled(batch, self._clock(), answered=False)
-
-    def _charge(self, batch: Batch) -> None:
-        """A student's work failed alone while the target is well: that costs an attempt. It is no evidence
-        that the target is well: the next student's work is."""
-        try:
-            self._effects.charge(batch.turns)
-        except (DependencyDown, LogError) as error:
-            self._engine.repeat(batch, self._clock(), alone=True)
-            raise DependencyDown(str(error)) from error
-        except Exception as error:  # noqa: BLE001  # as for any turn
-            self._fault(batch, error)
-        else:
-            self._engine.settled(batch, self._clock(), answered=False)
+            self._lot.look_soon(self._clock())
+            self._verdicts.tell(result)
 
     # --- committing and reporting -----------------------------------------------------------------
 

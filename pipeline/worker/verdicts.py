@@ -1,0 +1,93 @@
+"""What a result of a call means: the engine is told, and whoever is to blame is charged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.effects import Effects
+from pipeline.engine import Batch, Engine
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
+from pipeline.eventlog.port import LogError
+from pipeline.worker.calls import Calls, Result
+from pipeline.worker.observer import Observer
+
+
+class Verdicts:
+    """Tells the engine how each batch and each probe ended. For the thread of the loop.
+
+    Args:
+        name: of the consumer, for the observer.
+        calls: told to call nobody of what was begun before, when a result says that others must wait.
+        clock: monotonic seconds, the engine's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        effects: Effects,
+        calls: Calls,
+        observer: Observer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._name = name
+        self._engine = engine
+        self._effects = effects
+        self._calls = calls
+        self._observer = observer
+        self._clock = clock
+
+    def tell(self, result: Result) -> None:
+        """Let the engine know.
+
+        Raises:
+            DependencyDown: the store or the log failed; the batch will repeat.
+        """
+        now, error, batch = self._clock(), result.error, result.batch
+        if error is not None and batch is not None:  # of the target, the store or the log: others wait too
+            self._calls.stop_calling(self._engine.last)
+        if batch is None:
+            charged = self._engine.probed(now, ok=error is None, reason=told(error))
+            if charged is not None:
+                self._charge(charged)
+        elif not result.called:
+            self._engine.repeat(batch, now, alone=False)
+        elif error is None:
+            self._engine.settled(batch, now, answered=result.answered, given_up=result.given_up)
+        elif isinstance(error, TargetDown):
+            self._engine.tripped(batch, now, told(error))
+        elif isinstance(error, Throttled):
+            self._engine.throttled(batch, now, told(error), error.retry_after_s)
+        elif isinstance(error, Misconfigured):
+            self._engine.misconfigured(batch, now, told(error))
+        elif isinstance(error, (DependencyDown, LogError)):
+            self._engine.repeat(batch, now, alone=False)
+            raise DependencyDown(str(error)) from error
+        else:
+            self._fault(batch, error)
+
+    def _fault(self, batch: Batch, error: Exception) -> None:
+        """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
+        self._observer.trouble(self._name, f"unexpected: {fault(error)}")
+        if len(batch.turns) > 1 or not batch.turns[0].alone:
+            self._engine.repeat(batch, self._clock(), alone=True)
+            return
+        try:
+            self._effects.bury_fault(batch.turns[0], error)
+        except DependencyDown:
+            self._engine.repeat(batch, self._clock(), alone=True)
+            raise
+        self._engine.settled(batch, self._clock(), answered=False)
+
+    def _charge(self, batch: Batch) -> None:
+        """A student's work failed alone while the target is well: that costs an attempt. It is no evidence
+        that the target is well: the next student's work is."""
+        try:
+            self._effects.charge(batch.turns)
+        except (DependencyDown, LogError) as error:
+            self._engine.repeat(batch, self._clock(), alone=True)
+            raise DependencyDown(str(error)) from error
+        except Exception as error:  # noqa: BLE001  # as for any turn
+            self._fault(batch, error)
+        else:
+            self._engine.settled(batch, self._clock(), answered=False)
