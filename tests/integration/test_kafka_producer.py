@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -10,12 +11,14 @@ from uuid import uuid4
 
 import pytest
 from kafka.net import inet
+from kafka.producer.sender import Sender
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
-from pipeline.eventlog.port import NewRecord, Record
+from pipeline.eventlog.port import LogUnavailable, NewRecord, Record
 from tests.integration.relay import Cut, Relay
 
-PRODUCE = 0  # the request's number in Kafka's protocol
+PRODUCE, INIT_PRODUCER_ID = 0, 22  # the requests' numbers in Kafka's protocol
+COORDINATOR_LOAD_IN_PROGRESS = 14  # what a server answers that has no ids to give, for want of a controller
 
 
 @dataclass
@@ -25,6 +28,8 @@ class Wire:
     lose: int = 0
     swallow: int = 0
     """How many connections are still to lead to where nobody answers, once an answer is lost."""
+    nameless: bool = False
+    """Whether a producer that asks for its id is put off: it has nothing to send under, and waits."""
     appends: list[bytes] = field(default_factory=list)
     """What was asked to be appended, as it was sent but for the number of each request."""
 
@@ -35,6 +40,7 @@ class Framed:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._appending: set[bytes] = set()  # by the number that request and answer share
+        self._naming: set[bytes] = set()
         self._asked, self._answered = b"", b""
 
     def asked(self, piece: bytes) -> bytes:
@@ -43,14 +49,18 @@ class Framed:
             if int.from_bytes(frame[:2]) == PRODUCE:
                 self._appending.add(frame[4:8])
                 self._wire.appends.append(frame[8:])
+            elif int.from_bytes(frame[:2]) == INIT_PRODUCER_ID:
+                self._naming.add(frame[4:8])
         return piece
 
     def answered(self, piece: bytes) -> bytes:
         frames, self._answered = whole(self._answered + piece)
-        for frame in frames:
+        for index, frame in enumerate(frames):
             if frame[:4] in self._appending and self._wire.lose:
                 self._wire.lose -= 1
                 raise Cut
+            if frame[:4] in self._naming and self._wire.nameless:
+                frames[index] = frame[:9] + COORDINATOR_LOAD_IN_PROGRESS.to_bytes(2) + frame[11:]
         return b"".join(len(frame).to_bytes(4) + frame for frame in frames)
 
 
@@ -130,3 +140,25 @@ def test_a_connection_that_nobody_answers_is_given_up_in_time_for_another(
         placed = producer.append([NewRecord(topic, "22600001", b"{}")])
         assert (wire.lose, wire.swallow) == (0, 0)
         assert placed == [(record.tp, record.offset) for record in everything(log, topic)]
+
+
+@pytest.mark.timeout(60)
+def test_what_an_append_that_failed_left_waiting_is_never_sent(kafka_servers: list[str], wire: Wire) -> None:
+    topic = f"t-{uuid4().hex[:12]}"
+    timing = Timing(request_timeout_s=1.0, delivery_timeout_s=2.0)
+    with closing(KafkaEventLog(Access(tuple(kafka_servers), "tests", timing=timing))) as log:
+        log.ensure_topics({topic: 1})
+        wire.nameless = True
+        with closing(log.producer()) as producer:
+            with pytest.raises(LogUnavailable):
+                producer.append([NewRecord(topic, "22600001", b"older")])
+            assert not senders(), "whoever could still send it has ended"
+            wire.nameless = False
+            producer.append([NewRecord(topic, "22600001", b"newer")])
+        assert not senders()
+        assert [record.value for record in everything(log, topic)] == [b"newer"]
+
+
+def senders() -> list[str]:
+    """The threads of the library's producers in this process."""
+    return [thread.name for thread in threading.enumerate() if isinstance(thread, Sender)]

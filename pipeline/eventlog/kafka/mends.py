@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from kafka import KafkaConsumer
+from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as Tp
 from kafka import errors as e
 from kafka.future import Future
@@ -51,6 +52,23 @@ def _in_time(options: Mapping[str, Any]) -> KafkaNetClient:
         socket_connection_setup_timeout_ms=options["request_timeout_ms"],
         socket_connection_setup_timeout_max_ms=_SETUP_PATIENCE * options["request_timeout_ms"],
     )
+
+
+def end(producer: KafkaProducer, timeout_s: float) -> None:
+    """Close a producer; what is not sent within the time never will be.
+
+    The library's `close` gives up when something is still waiting, and leaves the thread that will send it:
+    an idempotent producer that gets no id from the servers keeps records for ever, and sends them when they
+    are well again, after newer ones of the producer that took its place.
+    """
+    with suppress(e.KafkaError, OSError, RuntimeError):
+        producer.close(timeout=timeout_s)
+        return
+    sender = producer._sender  # noqa: SLF001
+    sender.force_close()
+    sender.join(timeout_s)
+    with suppress(e.KafkaError, OSError, RuntimeError):
+        producer.close(timeout=timeout_s)
 
 
 def log_in(configuration: Mapping[str, Any]) -> None:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from kafka import KafkaProducer
 from kafka.partitioner import Partitioner, murmur2
 
+from pipeline.eventlog.kafka import mends
 from pipeline.eventlog.kafka.access import LIBRARY, Access
-from pipeline.eventlog.kafka.mends import connected
 from pipeline.eventlog.kafka.topics import Topics
 from pipeline.eventlog.port import (
     RECORD_BYTES_MAX,
@@ -86,7 +85,7 @@ class KafkaLogProducer:
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
-            _close(client)
+            mends.end(client, _SLACK_S)
 
     def _send(self, client: KafkaProducer, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
         topics = ", ".join(sorted({record.topic for record in records}))
@@ -124,13 +123,13 @@ class KafkaLogProducer:
         with self._lock:
             if self._client is client:
                 self._client = None
-        _close(client)
+        mends.end(client, _SLACK_S)
 
     def _connect(self) -> KafkaProducer:
         timing = self._access.timing
         self._access.check()
         with self._access.explained("joining as a producer"):
-            return connected(
+            return mends.connected(
                 KafkaProducer,
                 **self._access.configuration(),
                 acks="all",
@@ -156,8 +155,3 @@ def _check_size(record: NewRecord) -> None:
             f" the log takes {RECORD_BYTES_MAX} and {_AROUND_VALUE_BYTES_MAX}; nothing of its batch was"
             " appended"
         )
-
-
-def _close(client: KafkaProducer) -> None:
-    with suppress(*LIBRARY):
-        client.close(timeout=_SLACK_S)
