@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from uuid import uuid4
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.net import inet
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.kafka.consumer import KafkaLogConsumer
@@ -22,6 +24,7 @@ from pipeline.eventlog.port import (
 )
 from sandbox.kafka import Kafka
 from tests.conftest import require_service
+from tests.integration.relay import Relay
 
 TIMING = Timing(
     session_timeout_s=2.0, poll_interval_s_max=10.0, request_timeout_s=3.0, delivery_timeout_s=6.0
@@ -283,3 +286,62 @@ def test_short_polls_alone_join_pause_and_read(log: KafkaEventLog) -> None:
     assert sorted(int(record.value) for record in read) == list(range(2_000))
     consumer.close()
     producer.close()
+
+
+class Damaging:
+    """A connection on which the answers that hold a certain value arrive with another, so many times."""
+
+    VALUE = b"fragile-"
+
+    def __init__(self, times: list[int]) -> None:
+        self._times = times
+
+    def asked(self, piece: bytes) -> bytes:
+        return piece
+
+    def answered(self, piece: bytes) -> bytes:
+        if self.VALUE in piece and self._times:
+            self._times.pop()
+            return piece.replace(self.VALUE, b"damaged-")
+        return piece
+
+
+@pytest.mark.timeout(60)
+def test_a_record_that_is_damaged_on_the_way_is_said_and_then_read(
+    log: KafkaEventLog, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its partition is paused or not when it is met: the registry's is at every other poll."""
+    topic, other, times = f"t-{uuid4().hex}", f"t-{uuid4().hex}", list(range(3))
+    log.ensure_topics({topic: 1, other: 1})
+    with closing(log.producer()) as producer:
+        for value in (b"0", Damaging.VALUE, b"2"):  # each a batch of its own
+            producer.append([NewRecord(topic, "22600001", value)])
+        producer.append(numbered(other, range(3)))
+    (server,) = kafka_servers
+    with Relay(server, lambda _: Damaging(times)) as relay, ExitStack() as opened:
+
+        def connect(_: object, sock: socket.socket, __: tuple[str, int]) -> int:
+            return sock.connect_ex(("127.0.0.1", relay.port))
+
+        monkeypatch.setattr(inet.KafkaNetSocket, "connect_ex", connect)
+        consumer = opened.enter_context(closing(log.consumer("g", [topic, other], member="one")))
+        read, polls, told = list[Record](), 0, list[str]()
+
+        def all_read() -> bool:
+            nonlocal polls
+            polls += 1
+            paused = [TopicPartition(topic, 0)] if polls % 2 else []
+            consumer.pause(paused)
+            try:
+                read.extend(consumer.poll(10, 0.1))
+            except LogUnavailable as damaged:
+                told.append(str(damaged))
+            finally:
+                consumer.resume(paused)
+            return len(read) == 6
+
+        until(all_read, "all are read")
+    assert not times
+    assert [record.value for record in read if record.topic == topic] == [b"0", Damaging.VALUE, b"2"]
+    assert told
+    assert all(f"{topic} partition 0, offset 1" in each for each in told)

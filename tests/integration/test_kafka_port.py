@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -237,6 +238,42 @@ def test_a_password_that_is_changed_on_the_servers_is_said_and_work_goes_on_once
         finally:
             change("password")
     until(lambda: [type(said(call)) for call in calls] == [list, dict, list], "it works again")
+
+
+HANG_UP = struct.pack("ii", 1, 0)  # for SO_LINGER: what closes the connection resets it
+
+
+def test_a_server_that_hangs_up_before_tls_begins_leaves_no_reader_blind(
+    connections: list[socket.socket], desk: Desk, secure_kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect, well_at = inet.KafkaNetSocket.connect_ex, time.monotonic() + 2.0
+
+    def hung_up(self: inet.KafkaNetSocket, sock: socket.socket, address: tuple[str, int]) -> int:
+        if time.monotonic() > well_at:
+            return int(connect(self, sock, address))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            sock.setblocking(True)
+            sock.connect(server.getsockname())
+            sock.setblocking(False)
+            peer, _ = server.accept()
+            with peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, HANG_UP)
+        return 0
+
+    monkeypatch.setattr(inet.KafkaNetSocket, "connect_ex", hung_up)
+    for each in connections:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+
+    def well() -> bool:
+        return said(lambda: desk.consumer.poll(10, 0.1)) == [] and time.monotonic() > well_at
+
+    until(well, "it reads again")
+    with closing(
+        KafkaAdminClient(**access(secure_kafka, "admin", secure_kafka.admin_password).configuration())
+    ) as administrator:
+        administrator.delete_topics([desk.topic])
+    until(lambda: isinstance(said(lambda: desk.consumer.poll(10, 0.1)), UnknownTopic), "it hears what changed")
 
 
 def test_a_server_that_is_frozen_keeps_nobody_waiting_for_ever(desk: Desk, secure_kafka: Kafka) -> None:

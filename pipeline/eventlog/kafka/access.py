@@ -219,6 +219,11 @@ class Access:
             return UnknownTopic(f"{what} is missing ({doing}): create it by `sesame topics apply`")
         if isinstance(error, (e.MessageSizeTooLargeError, e.RecordListTooLargeError)):
             return RecordTooLarge(f"Kafka takes no record of this size ({doing}): see max.message.bytes")
+        if isinstance(error, e.CorruptRecordError):
+            return LogUnavailable(
+                f"a record was damaged ({', '.join([doing, *_names(error)])})",
+                remedy="If it stays so, look at the disks of Kafka's servers, and at the network.",
+            )
         if _may_come_again(error):
             return self._silent(error, doing)
         return LogError(f"Kafka refuses ({doing}): {type(error).__name__}")

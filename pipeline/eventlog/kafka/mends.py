@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as Tp
 from kafka import errors as e
+from kafka.consumer.fetcher import Fetcher
 from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState
@@ -92,6 +93,30 @@ def log_in(configuration: Mapping[str, Any]) -> None:
         client._net.run(knock)  # noqa: SLF001
     finally:
         client.close()
+
+
+class Part(Fetcher.PartitionRecords):  # type: ignore[misc]
+    """What was fetched of one partition.
+
+    One that cannot be read to its end, as when a record was damaged on the way, the library keeps: it then
+    takes nothing from it, again and again, and the poll never returns.
+    """
+
+    def take(self, n: int | None = None) -> list[Any]:
+        """The next records. What cannot be read is thrown away, for the next poll to ask for it again."""
+        try:
+            taken: list[Any] = super().take(n)
+        except Exception as error:
+            tp, offset = self.topic_partition, self.next_fetch_offset
+            self.drain()
+            if isinstance(error, e.CorruptRecordError):  # whose text may show what the record says
+                place = f"{tp.topic} partition {tp.partition}, offset {offset}"
+                raise e.CorruptRecordError(place) from error
+            raise
+        return taken
+
+
+Fetcher.PartitionRecords = Part
 
 
 def unpark(consumer: KafkaConsumer) -> None:

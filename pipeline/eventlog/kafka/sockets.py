@@ -1,8 +1,10 @@
 """Faults of kafka-python 3.0.12 around its sockets, and what is done about each: see `mends` too.
 
 A server that is frozen while TLS begins keeps the library waiting for ever, and every call that comes after
-with it. What a server says right before it hangs up is thrown away: mostly that a password is wrong. And a
-socket whose connection failed is left to the garbage collector.
+with it. What a server says right before it hangs up is thrown away: mostly that a password is wrong. A socket
+whose connection failed is left to the garbage collector. And who waits for an answer over a connection that
+ended before TLS began gets the system's error, for which the library's own loops are not made: the one that
+follows what changes in the cluster ends, and nothing begins it again.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from kafka.net import inet, manager
+from kafka import errors as e
+from kafka.net import connection, inet, manager
 from kafka.net.transport import KafkaSSLTransport
 
 HANDSHAKE_S_MAX = 5.0
@@ -42,6 +45,15 @@ class Transport(KafkaSSLTransport):  # type: ignore[misc]
                 socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
 
 
+class Connection(connection.KafkaConnection):  # type: ignore[misc]
+    """The library's, which ends by an error of the library's, whatever it was."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell whoever waits for an answer."""
+        known = exc is None or isinstance(exc, e.KafkaError)
+        super().connection_lost(exc if known else e.KafkaConnectionError(exc))
+
+
 class NetSocket(inet.KafkaNetSocket):  # type: ignore[misc]
     """The library's, which closes what could not be connected."""
 
@@ -60,4 +72,5 @@ class NetSocket(inet.KafkaNetSocket):  # type: ignore[misc]
 def mend() -> None:
     """Let every client that is made from now on use these."""
     manager.KafkaSSLTransport = Transport
+    manager.KafkaConnection = Connection
     inet.KafkaNetSocket = NetSocket
