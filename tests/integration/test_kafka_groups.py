@@ -24,7 +24,7 @@ from pipeline.eventlog.port import (
 )
 from sandbox.kafka import Kafka
 from tests.conftest import require_service
-from tests.integration.relay import Relay
+from tests.integration.relay import Relay, Watcher
 
 TIMING = Timing(
     session_timeout_s=2.0, poll_interval_s_max=10.0, request_timeout_s=3.0, delivery_timeout_s=6.0
@@ -42,6 +42,25 @@ def log(kafka_servers: list[str]) -> Iterator[KafkaEventLog]:
     log = opened(kafka_servers)
     yield log
     log.close()
+
+
+@pytest.fixture
+def between(
+    kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Callable[[Relay], Watcher]], None]]:
+    """Puts watchers between the server and whoever connects from then on."""
+    (server,) = kafka_servers
+    with ExitStack() as opened:
+
+        def put(watcher: Callable[[Relay], Watcher]) -> None:
+            relay = opened.enter_context(Relay(server, watcher))
+
+            def connect(_: object, sock: socket.socket, __: tuple[str, int]) -> int:
+                return sock.connect_ex(("127.0.0.1", relay.port))
+
+            monkeypatch.setattr(inet.KafkaNetSocket, "connect_ex", connect)
+
+        yield put
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -126,23 +145,90 @@ def test_what_could_not_be_committed_while_the_group_was_shared_out_is_committed
     until(shared([first, slow], 3, read), "two share")
     third = log.consumer("g", [topic], member="c")
     place = TopicPartition(topic, 0)
-
-    def refused() -> bool:  # the slow one does not poll: everybody has to wait for it
-        third.poll(1, 0.05)
-        first.poll(1, 0.05)
-        try:
-            first.commit({place: 7})
-        except NotAssigned:
-            return True
-        first.commit({place: 0})
-        return False
-
-    until(refused, "a commit is refused")
+    refused(first, third, place, 7)
     until(shared([first, slow, third], 3, read), "three share")
     assert place in first.assignment()
     assert first.committed(place) == 7
     for member in (first, slow, third):
         member.close()
+
+
+def refused(member: KafkaLogConsumer, joins: KafkaLogConsumer, place: TopicPartition, offset: int) -> None:
+    """Commit while another joins and a third does not poll: everybody has to wait for that one."""
+
+    def is_refused() -> bool:
+        joins.poll(1, 0.05)
+        member.poll(1, 0.05)
+        try:
+            member.commit({place: offset})
+        except NotAssigned:
+            return True
+        member.commit({place: 0})
+        return False
+
+    until(is_refused, "a commit is refused")
+
+
+class Muting:
+    """A connection on which nothing is answered any more once a commit was to be, so many times."""
+
+    COMMIT = 8  # the request's number in Kafka's protocol
+
+    def __init__(self, times: list[int]) -> None:
+        self._times, self._muted = times, False
+
+    def asked(self, piece: bytes) -> bytes:
+        if int.from_bytes(piece[4:6]) == self.COMMIT and self._times:
+            self._times.pop()
+            self._muted = True
+        return piece
+
+    def answered(self, piece: bytes) -> bytes:
+        return b"" if self._muted else piece
+
+
+@pytest.mark.timeout(60)
+def test_what_is_committed_is_not_taken_back_by_what_was_to_be_before(
+    kafka_servers: list[str], between: Callable[[Callable[[Relay], Watcher]], None]
+) -> None:
+    topic, read, times = f"t-{uuid4().hex}", list[Record](), list[int]()
+    log = opened(kafka_servers, Timing(6.0, 10.0, request_timeout_s=1.0, delivery_timeout_s=2.0))
+    log.ensure_topics({topic: 3})
+    with closing(log.producer()) as producer:
+        producer.append(numbered(topic, range(60)))
+    between(lambda _: Muting(times))
+    first, slow = (log.consumer("g", [topic], member=name) for name in ("a", "b"))
+    until(shared([first, slow], 3, read), "two share")
+    third = log.consumer("g", [topic], member="c")
+    place = TopicPartition(topic, 0)
+    refused(first, third, place, 7)
+    times.append(1)
+    until(shared([first, slow, third], 3, read), "three share")
+    assert not times, "what was to be committed is, and no answer comes"
+    first.commit({place: 9})
+    first.poll(1, 0.1)
+    assert first.committed(place) == 9
+    for member in (first, slow, third):
+        member.close()
+    log.close()
+
+
+def test_what_others_committed_meanwhile_is_no_lag(log: KafkaEventLog) -> None:
+    topic, read = f"t-{uuid4().hex}", list[Record]()
+    log.ensure_topics({topic: 2})
+    with closing(log.producer()) as producer:
+        producer.append(numbered(topic, range(60)))
+    stays, goes = (log.consumer("g", [topic], member=name) for name in ("one", "two"))
+    until(shared([stays], 2, read), "the first has all")
+    ends = log.end_offsets(topic)
+    assert stays.lag() == ends
+    until(shared([stays, goes], 2, read), "two share")
+    theirs = goes.assignment()
+    goes.commit({tp: ends[tp] for tp in theirs})
+    goes.close()
+    until(shared([stays], 2, read), "the first has all again")
+    assert stays.lag() == {tp: 0 if tp in theirs else end for tp, end in ends.items()}
+    stays.close()
 
 
 def test_what_a_transaction_took_back_is_not_read(log: KafkaEventLog, kafka_servers: list[str]) -> None:
@@ -308,7 +394,7 @@ class Damaging:
 
 @pytest.mark.timeout(60)
 def test_a_record_that_is_damaged_on_the_way_is_said_and_then_read(
-    log: KafkaEventLog, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch
+    log: KafkaEventLog, between: Callable[[Callable[[Relay], Watcher]], None]
 ) -> None:
     """Whether its partition is paused or not when it is met: the registry's is at every other poll."""
     topic, other, times = f"t-{uuid4().hex}", f"t-{uuid4().hex}", list(range(3))
@@ -317,15 +403,9 @@ def test_a_record_that_is_damaged_on_the_way_is_said_and_then_read(
         for value in (b"0", Damaging.VALUE, b"2"):  # each a batch of its own
             producer.append([NewRecord(topic, "22600001", value)])
         producer.append(numbered(other, range(3)))
-    (server,) = kafka_servers
-    with Relay(server, lambda _: Damaging(times)) as relay, ExitStack() as opened:
-
-        def connect(_: object, sock: socket.socket, __: tuple[str, int]) -> int:
-            return sock.connect_ex(("127.0.0.1", relay.port))
-
-        monkeypatch.setattr(inet.KafkaNetSocket, "connect_ex", connect)
-        consumer = opened.enter_context(closing(log.consumer("g", [topic, other], member="one")))
-        read, polls, told = list[Record](), 0, list[str]()
+    between(lambda _: Damaging(times))
+    read, polls, told = list[Record](), 0, list[str]()
+    with closing(log.consumer("g", [topic, other], member="one")) as consumer:
 
         def all_read() -> bool:
             nonlocal polls

@@ -273,7 +273,7 @@ def test_a_server_that_hangs_up_before_tls_begins_leaves_no_reader_blind(
         KafkaAdminClient(**access(secure_kafka, "admin", secure_kafka.admin_password).configuration())
     ) as administrator:
         administrator.delete_topics([desk.topic])
-    until(lambda: isinstance(said(lambda: desk.consumer.poll(10, 0.1)), UnknownTopic), "it hears what changed")
+    until(lambda: isinstance(said(lambda: desk.consumer.poll(10, 0.1)), UnknownTopic), "it hears of it")
 
 
 def test_a_server_that_is_frozen_keeps_nobody_waiting_for_ever(desk: Desk, secure_kafka: Kafka) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class Wire:
     """How many connections are still to lead to where nobody answers, once an answer is lost."""
     nameless: bool = False
     """Whether a producer that asks for its id is put off: it has nothing to send under, and waits."""
+    held: threading.Event | None = None
+    """What begins to be appended stays in the network until this is set, whoever sent it lives or not."""
     appends: list[bytes] = field(default_factory=list)
     """What was asked to be appended, as it was sent but for the number of each request."""
 
@@ -51,6 +54,8 @@ class Framed:
                 self._wire.appends.append(frame[8:])
             elif int.from_bytes(frame[:2]) == INIT_PRODUCER_ID:
                 self._naming.add(frame[4:8])
+        if self._asked[4:6] == PRODUCE.to_bytes(2) and (held := self._wire.held) is not None:
+            held.wait()
         return piece
 
     def answered(self, piece: bytes) -> bytes:
@@ -157,6 +162,30 @@ def test_what_an_append_that_failed_left_waiting_is_never_sent(kafka_servers: li
             producer.append([NewRecord(topic, "22600001", b"newer")])
         assert not senders()
         assert [record.value for record in everything(log, topic)] == [b"newer"]
+
+
+@pytest.mark.timeout(60)
+def test_what_an_append_that_failed_left_in_the_network_does_not_arrive(
+    kafka_servers: list[str], wire: Wire
+) -> None:
+    topic = f"t-{uuid4().hex[:12]}"
+    older, newer = (word * 100_000 for word in (b"older", b"newer"))  # more than what waits at the other end
+    timing = Timing(request_timeout_s=1.0, delivery_timeout_s=2.0)
+    with (
+        closing(KafkaEventLog(Access(tuple(kafka_servers), "tests", timing=timing))) as log,
+        closing(log.producer()) as producer,
+    ):
+        log.ensure_topics({topic: 1})
+        wire.held = held = threading.Event()
+        try:
+            with pytest.raises(LogUnavailable):
+                producer.append([NewRecord(topic, "22600001", older)])
+            wire.held = None
+            producer.append([NewRecord(topic, "22600001", newer)])
+        finally:
+            held.set()
+        time.sleep(1.0)  # whatever still comes is there by now
+        assert [record.value[:5] for record in everything(log, topic)] == [b"newer"]
 
 
 def senders() -> list[str]:

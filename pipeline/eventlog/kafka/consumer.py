@@ -93,9 +93,11 @@ class KafkaLogConsumer:
         self._consumer.resume(*(owned - silent))
         mends.unpark(self._consumer)
         found = self._ask(wanted, timeout_s)
+        if self._listener.shared_out:
+            self._listener.shared_out = False
+            self._committed = {}
         if self._listener.lost:
             self._listener.lost = set()
-            self._committed = {}
             self._hidden = True
         for tp in [tp for tp in found if self._hidden or tp in silent]:  # it came to us within this very poll
             self._consumer.seek(tp, found.pop(tp)[0].offset)
@@ -209,6 +211,8 @@ class KafkaLogConsumer:
         if offsets:
             self._consumer.commit(offsets, timeout_ms=self._request_ms)
             self._committed |= {tp: kept.offset for tp, kept in offsets.items()}
+            for tp in offsets:  # what was to be committed before is behind it
+                self._listener.owed.pop(tp, None)
 
     def _pay(self) -> None:
         """Commit what could not be committed while the group was being shared out."""
@@ -217,7 +221,6 @@ class KafkaLogConsumer:
             return
         with suppress(*LIBRARY):  # still being shared out, or lost: then the next poll knows
             self._commit(owed)
-            self._listener.owed = {}
 
     def committed(self, tp: TopicPartition) -> int | None:
         """See `pipeline.eventlog.port.Consumer`."""

@@ -15,6 +15,7 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self) -> None:
         self.consumer: KafkaConsumer = None
         self.owed: dict[Tp, OffsetAndMetadata] = {}  # to be committed, once the group lets us
+        self.shared_out = False  # since this was last looked at: others may have committed meanwhile
         self.lost: set[Tp] = set()  # taken away without notice: positions begin again at what was committed
 
     async def on_partitions_revoked(self, revoked: set[Tp]) -> None:
@@ -27,6 +28,7 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[Tp]) -> None:
         """What is owed for others' partitions is theirs to repeat."""
+        self.shared_out = True
         self.owed = {tp: offset for tp, offset in self.owed.items() if tp in assigned}
 
     async def on_partitions_lost(self, lost: set[Tp]) -> None:

@@ -2,10 +2,13 @@
 
 An append that fails leaves nothing behind that could still be sent: the library's own attempts end before the
 append does, and a client that failed is replaced, so that a late attempt cannot come after a newer record.
+What the system has taken for the network and could not send yet is thrown away with the connection.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -30,6 +33,11 @@ _BATCH_BYTES = 256_000
 _AROUND_VALUE_BYTES_MAX = 32_000  # key and headers: beside the largest value they still fit into a request
 _REQUEST_BYTES_MAX = RECORD_BYTES_MAX + 2 * _AROUND_VALUE_BYTES_MAX
 _SLACK_S = 2.0
+_SOCKET_OPTIONS = [
+    *KafkaProducer.DEFAULT_CONFIG["socket_options"],
+    # A connection that ends is reset. Else the system goes on sending, for minutes, what was given up.
+    (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)),
+]
 _KEYS_REMEMBERED = 65_536
 
 
@@ -144,6 +152,7 @@ class KafkaLogProducer:
                 max_in_flight_requests_per_connection=5,
                 allow_auto_create_topics=False,
                 metrics_enabled=False,
+                socket_options=_SOCKET_OPTIONS,
             )
 
 
