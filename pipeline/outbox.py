@@ -10,13 +10,20 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
-from pipeline.eventlog.port import LogError, LogUnavailable, NewRecord, Producer
+from pipeline.eventlog.port import (
+    LogError,
+    LogUnavailable,
+    NewRecord,
+    NotAllowed,
+    Producer,
+    UnknownTopic,
+)
 from pipeline.store.database import Database, StoreUnavailable
 from pipeline.store.tables import outbox
 from schemas.account import Lane
@@ -24,13 +31,20 @@ from schemas.envelope import Headers, Message, to_record
 
 ROWS_PER_PAGE = 500
 LAST_PAGES_S_MAX = 5.0
-Sent = tuple[list[Row[Any]], LogError | None]
-"""The rows that the log has acknowledged, and what it refuses of the others."""
+Rows = Sequence[Row[Any]]
+
+_OF_THE_TOPIC = (UnknownTopic, NotAllowed)
+"""Refusals that the topic's other rows would meet too: on Kafka each of them takes a second."""
 
 _LANE_ORDER = {Lane.PERSONAL: 0, Lane.BULK: 1}
 
 # Made once: making a statement for each page costs more than the database does.
-_PAGE: Final = select(outbox).order_by(outbox.c.lane, outbox.c.id).limit(bindparam("rows"))
+_PAGE: Final = (
+    select(outbox)
+    .where(outbox.c.topic.not_in(bindparam("aside", expanding=True)))
+    .order_by(outbox.c.lane, outbox.c.id)
+    .limit(bindparam("rows"))
+)
 _FORGET: Final = delete(outbox).where(outbox.c.id.in_(bindparam("ids", expanding=True)))
 _ENQUEUE: Final = insert(outbox)
 
@@ -48,6 +62,15 @@ def enqueue(
         "value": value,
     }
     connection.execute(_ENQUEUE, row)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What was looked at, what of it the log has acknowledged, and what it says of the others."""
+
+    rows: Rows
+    sent: Rows
+    refusal: LogError | None
 
 
 class OutboxRelay:
@@ -69,49 +92,64 @@ class OutboxRelay:
         Raises:
             StoreUnavailable, LogUnavailable: nothing is lost; call again.
             LogError: the log refuses some rows (a missing topic, a record too large). They stay; the others
-                of the page were sent.
+                of the page were sent, and those behind it, if it was refused as a whole.
         """
-        sent, refusal = self._send_embedded() if self._database.is_sqlite else self._send_alone()
+        aside: set[str] = set()  # topics of which nothing could be sent
+        refusal: LogError | None = None
+        while True:
+            page = self._send_embedded(aside) if self._database.is_sqlite else self._send_alone(aside)
+            refusal = refusal or page.refusal
+            if page.sent or not page.rows:
+                break
+            aside.update(row.topic for row in page.rows)
         if refusal is not None:
             raise refusal
-        return len(sent)
+        return len(page.sent)
 
-    def _send_embedded(self) -> Sent:
+    def _send_embedded(self, aside: Collection[str]) -> Page:
         """SQLite's one writer must not wait for the log: a second relay may send the same rows once more."""
         with self._database.read() as connection:
-            rows = _page(connection)
-        sent, refusal = self._append(rows) if rows else ([], None)
-        if sent:
+            rows = _page(connection, aside)
+        page = self._sent(rows)
+        if page.sent:
             with self._database.write() as connection:
-                _forget(connection, sent)
-        return sent, refusal
+                _forget(connection, page.sent)
+        return page
 
-    def _send_alone(self) -> Sent:
+    def _send_alone(self, aside: Collection[str]) -> Page:
         """Of the relays of several processes one sends at a time, so that nothing overtakes what is older."""
         with self._database.write() as connection:
             if not self._database.alone_at_once(connection, "outbox"):
-                return [], None
-            rows = _page(connection)
-            sent, refusal = self._append(rows) if rows else ([], None)
-            if sent:
-                _forget(connection, sent)
-        return sent, refusal
+                return Page([], [], None)
+            page = self._sent(_page(connection, aside))
+            if page.sent:
+                _forget(connection, page.sent)
+        return page
 
-    def _append(self, rows: Sequence[Row[Any]]) -> Sent:
-        """Append all at once; if the log refuses, find out what it refuses, topic by topic, row by row."""
+    def _sent(self, rows: Rows) -> Page:
+        sent, refusal = self._append(rows) if rows else ([], None)
+        return Page(rows, sent, refusal)
+
+    def _append(self, rows: Rows) -> tuple[Rows, LogError | None]:
+        """Append all at once; if the log refuses, find out what it refuses: topic by topic, and row by row
+        where it is not the topic."""
         try:
             self._producer.append([_record(row) for row in rows])
         except LogUnavailable:
             raise
         except LogError as refusal:
-            if len(rows) == 1:
-                return [], refusal
-            parts = [list(part) for _, part in groupby(rows, lambda row: row.topic)]
-            parts = parts if len(parts) > 1 else [[row] for row in rows]
+            by_topic: dict[str, list[Row[Any]]] = {}
+            for row in rows:
+                by_topic.setdefault(row.topic, []).append(row)
+            parts: list[list[Row[Any]]] = list(by_topic.values())
+            if len(parts) == 1:
+                if len(rows) == 1 or isinstance(refusal, _OF_THE_TOPIC):
+                    return [], refusal
+                parts = [[row] for row in rows]
             ends = [self._append(part) for part in parts]
             refusals = [refused for _, refused in ends if refused is not None]
             return [row for sent, _ in ends for row in sent], refusals[0] if refusals else None
-        return list(rows), None
+        return rows, None
 
     def waiting(self) -> int:
         """How many rows wait to be sent."""
@@ -139,11 +177,11 @@ class OutboxRelay:
             on_trouble(str(error))
 
 
-def _page(connection: Connection) -> Sequence[Row[Any]]:
-    return connection.execute(_PAGE, {"rows": ROWS_PER_PAGE}).all()
+def _page(connection: Connection, aside: Collection[str]) -> Rows:
+    return connection.execute(_PAGE, {"rows": ROWS_PER_PAGE, "aside": list(aside)}).all()
 
 
-def _forget(connection: Connection, sent: Sequence[Row[Any]]) -> None:
+def _forget(connection: Connection, sent: Rows) -> None:
     connection.execute(_FORGET, {"ids": [row.id for row in sent]})
 
 

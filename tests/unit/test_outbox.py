@@ -82,6 +82,7 @@ class Faulty:
         self.after: LogError | None = None
         self.refuses: dict[str, LogError] = {}  # by topic or key
         self.batches: list[list[str]] = []
+        self.refused = 0
 
     def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
         if self.before is not None:
@@ -89,6 +90,7 @@ class Faulty:
         for record in records:
             refusal = self.refuses.get(record.topic) or self.refuses.get(record.key)
             if refusal is not None:
+                self.refused += 1
                 raise refusal
         placed = self.inner.append(records)
         self.batches.append([record.key for record in records])
@@ -205,6 +207,23 @@ def test_what_the_log_refuses_stays_and_does_not_hold_the_others_up(
     assert relay.waiting() == 1
     faulty.refuses = {}
     assert relay.send_page() == 1
+
+
+def test_a_topic_that_is_missing_holds_nobody_up_however_many_wait_for_it_and_is_asked_for_once(
+    database: Database, log: SqliteEventLog, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "ROWS_PER_PAGE", 3)
+    for number in range(7):
+        enqueue(database, f"X{number}", topic=catalogue.PROPAGATION)
+    enqueue(database, "A")
+    faulty = Faulty(producer)
+    faulty.refuses = {catalogue.PROPAGATION: UnknownTopic("no such topic")}
+    relay = OutboxRelay(database, faulty)
+    with pytest.raises(UnknownTopic):
+        relay.send_page()
+    assert said(log) == [("A", 1)]
+    assert faulty.refused == 1, "the topic's other rows would be refused too, each after a second on Kafka"
+    assert relay.waiting() == 7
 
 
 def test_the_relay_goes_on_after_troubles_tells_of_them_and_empties_the_outbox_at_its_end(
