@@ -118,8 +118,9 @@ def announcement(target: str, entered: Entered, outcome: HandlerOutcome, now: da
         event = TargetFailed(**common, cause=outcome.cause, dead_letter_id=letter_id)
     else:
         return None
-    cause = turn.bell.event_id
-    identity = event_id(event.type, target, account.version, cause, entered.attempt, _before(entered))
+    cause = turn.bell.event_id  # a resync's is one for many students
+    whose = (target, account.student_number, account.version)
+    identity = event_id(event.type, *whose, cause, entered.attempt, _before(entered))
     return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=cause)
 
 
@@ -135,15 +136,14 @@ def _before(entered: Entered) -> str:
 
 
 def _nothing_new(entered: Entered, outcome: Waiting) -> bool:
-    """Whether this is a re-check, or a redelivery, that found what was announced before."""
+    """Whether this is a re-check, or a redelivery, that found what was announced. A replay is answered:
+    what was announced before may be lost."""
     state, lot, turn = entered.state, entered.parked, entered.turn
+    if state is None or any(replay != state.replayed_event_id for replay in entered.replays):
+        return False
     again = not turn.rang or (lot is not None and lot.event_id == turn.bell.event_id)
     said = (State.WAITING, entered.account.version, outcome.reason, outcome.pending)
-    return (
-        again
-        and state is not None
-        and (state.state, state.state_version, state.reason, state.pending) == said
-    )
+    return again and (state.state, state.state_version, state.reason, state.pending) == said
 
 
 def failure(

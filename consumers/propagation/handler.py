@@ -189,16 +189,18 @@ class Propagation:
     def on_late(self, connection: Connection, student_number: str, now: float) -> None:
         """The 15 minute timer is due."""
         progress = rows.progress_of(connection, self._database, student_number)
-        if progress is None or not self._running(progress) or progress.late_at is not None:
+        if progress is None or progress.late_at is not None:
             return
-        self._edge(connection, replace(progress, late_at=now), PropagationLate, now)
+        if self._reached(connection, progress, self._objectives.late_s, now):
+            self._edge(connection, replace(progress, late_at=now), PropagationLate, now)
 
     def on_breached(self, connection: Connection, student_number: str, now: float) -> None:
         """The 60 minute timer is due."""
         progress = rows.progress_of(connection, self._database, student_number)
-        if progress is None or not self._running(progress) or progress.breached_at is not None:
+        if progress is None or progress.breached_at is not None:
             return
-        self._edge(connection, replace(progress, breached_at=now), PropagationBreached, now)
+        if self._reached(connection, progress, self._objectives.breach_s, now):
+            self._edge(connection, replace(progress, breached_at=now), PropagationBreached, now)
 
     def _edge(
         self,
@@ -219,8 +221,15 @@ class Propagation:
         rows.save(connection, self._database, progress)
         self._say(connection, event, progress, _utc(now), None)
 
-    def _running(self, progress: Progress) -> bool:
-        return progress.state in (State.IN_PROGRESS, State.FAILED)
+    def _reached(self, connection: Connection, progress: Progress, edge_s: float, now: float) -> bool:
+        """Whether a person's window runs and has come to this edge. A fact may have ended the one for which
+        the timer was set, or have let it wait, and begun another one."""
+        if progress.state not in (State.IN_PROGRESS, State.FAILED):
+            return False
+        if progress.lane is Lane.PERSONAL and now >= progress.due_at(edge_s):
+            return True
+        self._arm(connection, progress)
+        return False
 
     def _arm(self, connection: Connection, progress: Progress) -> None:
         """Set the timers of a person's window; bulk work has an objective of its own."""

@@ -118,9 +118,7 @@ class Effects:
         entry = self._door.enter(turns, calling=False)
         message = "the target fails on this student's work alone, while its probe succeeds"
         outcomes: dict[str, HandlerOutcome] = {
-            number: Closed()
-            if entered.close_only
-            else Retry(FAILS_ALONE, message, unknown=_under_way(entered))
+            number: Retry(FAILS_ALONE, message, unknown=_under_way(entered))
             for number, entered in entry.work.items()
         }
         outcomes |= entry.decided

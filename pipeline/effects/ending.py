@@ -66,7 +66,10 @@ class Ending:
         with self._database.write() as connection:
             now = self._database.now(connection)
             for number in sorted(outcomes.keys() - reached.keys()):  # shut, and nothing else
-                self._give_back(connection, entry.work[number], doubtful=False, unknown=False)
+                entered = entry.work[number]
+                self._give_back(connection, entered, doubtful=False, unknown=False)
+                if entered.parked is not None:  # its leader's next outcome wakes it
+                    parking.rest(connection, self._target, entered.parked)
             written = target_states.conclude(
                 connection,
                 self._database,

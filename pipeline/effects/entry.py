@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -21,6 +21,7 @@ from schemas.envelope import event_id
 
 ADMINISTRATIVE_PENDING = "administrative_enrolment_pending"
 AFTER_LEADER = "after_leader"
+_WAITED_S_MAX = 0.5  # of a lease's time: by less its margin is not spent
 
 
 @dataclass
@@ -108,17 +109,23 @@ class Door:
                 if entered is not None:
                     entry.work[turn.student_number] = entered
             self._lease(connection, entry, known.now)
+        for turn in turns:
+            self._ended.pop(turn.student_number, None)
         for number, entered in entry.work.items():
             if entered.account.stage is Stage.PRECREATED:
                 entry.decided[number] = Waiting(ADMINISTRATIVE_PENDING)
         return entry
 
     def _load(self, connection: Connection, numbers: Sequence[str]) -> _Known:
+        """Each statement sees what was committed before it. The states come before the accounts: a lease
+        follows the epoch that was seen, so that no newer account was applied than the one that is seen."""
+        now = self._database.now(connection)
+        states = target_states.states_of(connection, self._target, numbers)
         leader = target_states.states_of(connection, self._follows, numbers) if self._follows else {}
         return _Known(
-            now=self._database.now(connection),
+            now=now,
             accounts=accounts.newest(connection, numbers),
-            states=target_states.states_of(connection, self._target, numbers),
+            states=states,
             parked=parking.parked_of(connection, self._target, numbers),
             leader=leader,
         )
@@ -134,9 +141,10 @@ class Door:
             self._park_leased(connection, turn, lot, known.now, until)
         elif _not_asked_for(account):
             self._rest(connection, lot)
-        elif self._behind(turn, account, known.leader.get(number)):
-            self._wait_for_leader(connection, turn, state, lot, known.now)
-            if not account.access_open:
+        elif self._behind(turn, lot, account, known.leader.get(number)):
+            if account.access_open or lot is None:
+                self._wait_for_leader(connection, turn, state, lot, known.now)
+            if not account.access_open:  # what is parked rests once access is shut
                 return self._entered(turn, account, state, lot, known.now, close_only=True)
         elif _caught_up(turn, account, state, lot):
             if lot is not None:
@@ -173,7 +181,7 @@ class Door:
 
     def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
         """Whether an earlier call may still have an effect. What this process itself saw end has none."""
-        over = self._ended.pop(state.student_number, None) == state.lease_epoch
+        over = self._ended.get(state.student_number) == state.lease_epoch
         if state.lease_owner == self._owner and (over or not calling):
             return False
         return state.held(now)
@@ -187,11 +195,13 @@ class Door:
         target_states.shorten(connection, self._target, state.student_number, state.lease_epoch, latest)
         return latest
 
-    def _behind(self, turn: Turn, account: Account, leader: TargetState | None) -> bool:
-        """Whether the target that this one follows has not the newest version yet."""
+    def _behind(self, turn: Turn, lot: Parked | None, account: Account, leader: TargetState | None) -> bool:
+        """Whether the target that this one follows has not the newest version yet. It says what it has before
+        it records it: what rang earlier, and is parked, counts as what rings now."""
         if self._follows is None or account.stage is Stage.PRECREATED:
             return False
-        return max(turn.version, leader.applied_version if leader is not None else 0) < account.version
+        rung = max(turn.version, lot.version if lot is not None else 0)
+        return max(rung, leader.applied_version if leader is not None else 0) < account.version
 
     def _lease(self, connection: Connection, entry: Entry, now: float) -> None:
         epochs = {number: entered.epoch for number, entered in entry.work.items()}
@@ -206,13 +216,19 @@ class Door:
         for number in epochs.keys() - taken:  # another process took it since this one looked
             entered = entry.work.pop(number)
             self._park_leased(connection, entered.turn, entered.parked, now, now)
+        had_at = self._database.now(connection)
+        if entry.work and had_at > now + _WAITED_S_MAX:  # somebody else's transaction had the rows
+            until = had_at + self._lease_s
+            target_states.prolong(connection, self._target, sorted(entry.work), until)
+            for number, entered in entry.work.items():
+                entry.work[number] = replace(entered, lease_until=until)
 
     # --- those who do not enter -------------------------------------------------------------------
 
     def _rest(self, connection: Connection, lot: Parked | None) -> None:
         """Only an event wakes this student: a row that stayed due would be looked at without end."""
         if lot is not None:
-            parking.postpone(connection, self._target, lot.student_number, None)
+            parking.rest(connection, self._target, lot)
 
     def _wait_for_leader(
         self,

@@ -165,7 +165,7 @@ def _joined(row: Parked, rung: Parked) -> Parked:
     return replace(
         row,
         version=max(row.version, rung.version),
-        bells=rung.bells,
+        bells=rung.bells + 1,  # whoever has looked at the row has not seen this one
         due_at=0.0,
         lane=Lane.PERSONAL if Lane.PERSONAL in (row.lane, rung.lane) else row.lane,
         event_id=rung.event_id if rung.replay and not row.replay else row.event_id,
@@ -233,11 +233,18 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
     return bool(done.rowcount)
 
 
-def postpone(connection: Connection, consumer: str, student_number: str, due_at: float | None) -> None:
+def postpone(connection: Connection, consumer: str, student_number: str, due_at: float) -> None:
     """Move the time at which a parked student is looked at."""
     connection.execute(
         update(p).where(p.c.consumer == consumer, p.c.student_number == student_number).values(due_at=due_at)
     )
+
+
+def rest(connection: Connection, consumer: str, seen: Parked) -> None:
+    """Let an event alone wake this student; not if one rang since the row was seen."""
+    here = and_(p.c.consumer == consumer, p.c.student_number == seen.student_number)
+    unmoved = and_(p.c.version == seen.version, p.c.bells == seen.bells)
+    connection.execute(update(p).where(here, unmoved).values(due_at=None))
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:

@@ -12,7 +12,7 @@ from pipeline.effects import Effects, Entry
 from pipeline.engine import Backoff, Bell, Place, Turn
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
-from pipeline.store import parking, target_states
+from pipeline.store import parking, resync, target_states
 from pipeline.store.parking import Kind
 from pipeline.store.target_states import Conclusion, State
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
@@ -386,6 +386,29 @@ def test_a_later_look_with_the_same_cause_and_attempt_is_told_from_the_earlier_o
 
 
 # --- ends -----------------------------------------------------------------------------------------
+
+
+def test_one_who_waits_says_so_again_when_what_was_said_may_be_lost(plant: Plant) -> None:
+    plant.account("A")
+    effects = plant.effects()
+    end(effects, effects.enter([bell("A")]), WAITING)
+    with plant.database.write() as connection:
+        assert resync.unfinished(connection, plant.database, ["directory"], event_id="resync-1") == 1
+    turn = woken(plant, "A")
+    end(effects, effects.enter([turn]), WAITING)
+    assert len(set(ids(plant))) == 2
+    end(effects, effects.enter([turn]), WAITING)  # looked at once more, for the same reason
+    assert len(ids(plant)) == 2
+
+
+def test_two_students_who_are_compared_after_one_loss_are_told_apart(plant: Plant) -> None:
+    for number in ("A", "B"):
+        plant.account(number)
+    with plant.database.write() as connection:
+        assert resync.behind(connection, plant.database, "directory", event_id="resync-1") == 2
+    effects = plant.effects()
+    end(effects, effects.enter([woken(plant, "A"), woken(plant, "B")]), DONE)
+    assert len(set(ids(plant))) == 2
 
 
 def test_an_unforeseen_fault_leaves_a_dead_letter_a_failed_state_and_an_outcome(plant: Plant) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import Connection
 
 from consumers.propagation import BREACHED, LATE
 from consumers.propagation.window import State
@@ -164,3 +165,23 @@ def test_a_timer_of_nobody_does_nothing(desk: Desk) -> None:
             timers.arm(connection, desk.database, kind, "99999999", START)
     desk.tick(1)
     assert desk.announced() == []
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_timer_that_meets_a_newer_window_does_not_say_that_it_is_late(desk: Desk) -> None:
+    """It was due, and before it had the student's row that window was completed and another one begun."""
+    desk.account()
+    desk.bell()
+
+    def on_late(connection: Connection, number: str, now: float) -> None:
+        desk.all_done(898)
+        desk.account(2, opened=899)
+        desk.bell(2, when=899)
+        desk.propagation.on_late(connection, number, now)
+
+    desk.clock.now = START + 900
+    timers.run_due(desk.database, {LATE: on_late})
+    assert [type(event) for event in desk.announced()] == [PropagationCompleted]
+    assert desk.progress().late_at is None
+    desk.tick(899 + 900)
+    assert isinstance(desk.announced()[-1], PropagationLate)

@@ -95,7 +95,7 @@ def test_parking_again_does_not_swallow_what_rang_meanwhile(database: Database) 
     park(database, replace(ROW, kind=Kind.WAITING, due_at=START + 900, attempts=0), seen=ROW)
     left = row(database)
     assert left is not None
-    assert (left.kind, left.version, left.bells, left.due_at) == (Kind.WAITING, 7, 2, 0.0)
+    assert (left.kind, left.version, left.bells, left.due_at) == (Kind.WAITING, 7, 3, 0.0)
     assert (left.lane, left.replay, left.event_id) == (Lane.PERSONAL, True, "replay-1")
 
 
@@ -147,12 +147,15 @@ def test_a_page_is_found_by_the_index_however_full_the_lot_is(database: Database
     assert "TEMP B-TREE" not in steps  # no sorting either
 
 
-def test_postponing_to_no_time_leaves_it_to_events(database: Database) -> None:
+def test_one_who_rests_is_left_to_events_unless_one_rang_meanwhile(database: Database) -> None:
     park(database)
-    with database.write() as connection:
-        parking.postpone(connection, "moodle", "A", None)
-    with database.read() as connection:
-        assert parking.due(connection, "moodle", START * 2, limit=9) == []
+    ring(database, ROW)
+    for seen, due in ((ROW, ["A"]), (replace(ROW, version=2, bells=2), [])):
+        with database.write() as connection:
+            parking.rest(connection, "moodle", seen)
+        with database.read() as connection:
+            found = parking.due(connection, "moodle", START * 2, limit=9)
+        assert [each.student_number for each in found] == due
 
 
 def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
@@ -165,8 +168,10 @@ def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
         left = row(database)
         assert left is not None
         assert left.due_at == expected
+    left = row(database)
+    assert left is not None
     with database.write() as connection:
-        parking.postpone(connection, "moodle", "A", None)
+        parking.rest(connection, "moodle", left)
         assert parking.hasten(connection, "moodle", "A", START)
     left = row(database)
     assert left is not None
