@@ -82,10 +82,10 @@ def open_students(connection: Connection, replay_id: str, *, limit: int) -> list
     return list(connection.execute(query.order_by(_s.position).limit(limit)).scalars())
 
 
-def asked_students(connection: Connection, replay_id: str) -> list[str]:
-    """Who has been asked."""
-    query = select(_s.student_number).where(_s.replay_id == replay_id, _s.asked_at.is_not(None))
-    return list(connection.execute(query.order_by(_s.position)).scalars())
+def asked_students(connection: Connection, replay_id: str) -> dict[str, float]:
+    """Who has been asked, in order, and when (database time, epoch seconds)."""
+    query = select(_s.student_number, _s.asked_at).where(_s.replay_id == replay_id, _s.asked_at.is_not(None))
+    return {row[0]: row[1] for row in connection.execute(query.order_by(_s.position))}
 
 
 def mark_asked(connection: Connection, database: Database, replay_id: str, students: Sequence[str]) -> None:

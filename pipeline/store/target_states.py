@@ -120,15 +120,26 @@ def states_of(connection: Connection, target: str, student_numbers: Sequence[str
     return {row["student_number"]: _state(row) for row in rows.mappings()}
 
 
-def replayed(connection: Connection, target: str, event_ids: Mapping[str, str]) -> set[str]:
-    """Of these students, whose replay (its event's id) was the last that was carried out: their ids."""
+def replayed(
+    connection: Connection, target: str, event_ids: Mapping[str, str], asked_at: Mapping[str, float]
+) -> set[str]:
+    """Of these students, whose replay (its event's id) was carried out: their ids.
+
+    A row knows the last replay only: an earlier one counts as carried out, too, if the target was brought to
+    the student's state after it was asked for.
+    """
     found: set[str] = set()
     numbers = list(event_ids)
     for start in range(0, len(numbers), _NUMBERS_PER_QUERY):
         page = numbers[start : start + _NUMBERS_PER_QUERY]
-        query = select(t.c.replayed_event_id).where(t.c.target == target, t.c.student_number.in_(page))
-        found.update(each for each in connection.execute(query).scalars() if each is not None)
-    return found & set(event_ids.values())
+        query = select(t.c.student_number, t.c.replayed_event_id, t.c.applied_at).where(
+            t.c.target == target, t.c.student_number.in_(page), t.c.replayed_event_id.is_not(None)
+        )
+        for number, last, applied_at in connection.execute(query):
+            later = applied_at is not None and applied_at >= asked_at[number]
+            if last == event_ids[number] or later:
+                found.add(event_ids[number])
+    return found
 
 
 def written_between(connection: Connection, target: str, since: float, until: float) -> list[str]:

@@ -116,7 +116,7 @@ def progress_of(database: Database, planned: Replay) -> Progress:
     with database.read() as connection:
         asked = replays.asked_students(connection, planned.id)
         identities = {number: _identity(number, planned.consumer, planned.id) for number in asked}
-        done = target_states.replayed(connection, planned.consumer, identities)
+        done = target_states.replayed(connection, planned.consumer, identities, asked)
         failed = dead_letters.of_events(connection, planned.consumer, set(identities.values()))
     return Progress(planned.students, len(asked), len(done - failed.keys()), len(failed))
 

@@ -186,6 +186,26 @@ def test_the_next_stage_knows_how_the_one_before_ended(plant: Plant) -> None:
     assert (now.students, now.asked, now.done, now.failed, now.under_way) == (3, 2, 1, 1, 0)
 
 
+def test_a_later_replay_of_a_student_does_not_put_an_earlier_one_under_way_again(plant: Plant) -> None:
+    plant.account("A")
+    plant.start()
+    planned = []
+    for _ in range(2):
+        asked = plan(
+            ["A"],
+            consumer="directory",
+            reason="x",
+            actor="c",
+            lane=Lane.PERSONAL,
+            database=plant.database,
+        )
+        planned.append(asked)
+        continued(plant, asked)
+        plant.until(lambda asked=asked: progress_of(plant.database, asked).done == 1)  # type: ignore[misc]
+    plant.stop()
+    assert [progress_of(plant.database, each).under_way for each in planned] == [0, 0]
+
+
 # --- a time ---------------------------------------------------------------------------------------
 
 
