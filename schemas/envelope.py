@@ -120,7 +120,7 @@ class Message:
 def event_id(event_type: str, emitter: str, *parts: str | int | None) -> str:
     """The id of an event: a hash of its type, its emitter and what tells it from the next one.
 
-    For an outcome the parts are account version, causing event and attempt: a redelivery gives the same id,
+    For an outcome they are target, student, account version, cause and attempt: a redelivery has the same id,
     a replay another one.
     """
     text = "\x1f".join([event_type, emitter, *("" if part is None else str(part) for part in parts)])

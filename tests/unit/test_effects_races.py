@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from pipeline.errors import TargetDown
 from pipeline.store import accounts, parking, target_states
 from pipeline.store.database import StoreUnavailable
 from pipeline.store.tables import target_states as states_table
 from pipeline.target import Closed
+from schemas import catalogue
 from schemas.account import Hold
+from schemas.events import AccountChanged, Cause
 from tests.unit.pipeline_kit import Plant, Target
 from tests.unit.test_effects import (
     DONE,
@@ -156,6 +159,27 @@ def test_shutting_access_that_fails_alone_is_tried_again(mailbox: Plant, clock: 
     assert row.due_at is not None
     clock.now += 2 * mailbox.lease_s + 5
     assert effects.enter([woken(mailbox, "A")]).work["A"].task.close_only
+
+
+def test_a_worker_shuts_access_however_often_that_fails_at_first(tmp_path: Path, store_url: str) -> None:
+    mailbox = Plant(tmp_path, store_url, Target("mailbox"), follows="directory")
+    account = mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
+    failures = [TargetDown("it hung up", unknown=False) for _ in range(3)]
+    mailbox.target.script = lambda _task: failures.pop() if failures else None
+    event = AccountChanged(
+        student_number="A",
+        version=2,
+        stage=account.stage,
+        holds=(Hold.SUSPENDED,),
+        lane=account.lane,
+        cause=Cause.HOLD,
+    )
+    mailbox.say(event, catalogue.ACCOUNTS)
+    try:
+        mailbox.start()
+        mailbox.until(lambda: mailbox.target.shut == ["A"])
+    finally:
+        mailbox.close()
 
 
 def test_a_process_that_dies_while_it_shuts_access_is_made_up_for(mailbox: Plant, clock: Clock) -> None:
