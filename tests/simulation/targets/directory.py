@@ -35,6 +35,7 @@ class SimulatedDirectory(Target):
         super().__init__("directory", *args)  # type: ignore[arg-type]  # as `Target` takes them
         self.entries: dict[str, ObservedEntry] = {}
         self._logins: dict[str, str] = {}
+        self._shut_for: dict[str, int] = {}  # the account version that an entry was shut for last
         self._writes = 0
 
     @contextmanager
@@ -80,6 +81,11 @@ class SimulatedDirectory(Target):
             entry.attributes.get("mail") == (mail,) and entry.attributes.get("sesameMailEnabled") == ("TRUE",)
             for entry in self.entries.values()
         )
+
+    def written_for(self, number: str) -> int:
+        """The account version that the entry is at, or that it was shut for: closing alone does not say."""
+        entry = self.entries.get(number)
+        return max(entry.version, self._shut_for.get(number, 0)) if entry is not None else 0
 
     def drift(self, number: str) -> bool:
         """See `Target.drift`."""
@@ -130,6 +136,7 @@ class SimulatedDirectory(Target):
         def effect() -> bool:  # whatever was written since: nothing is asserted where access is shut
             now = self.entries[number]
             shut = {**now.attributes, "sesameMailEnabled": ("FALSE",)}
+            self._shut_for[number] = self._version_of(number)
             self._keep(replace(now, attributes=shut, locked=True))
             return True
 

@@ -90,7 +90,7 @@ class SimulatedMailboxes(Target):
         or shut it since it was read back: a read finds nothing in one that is shut."""
         enabled = self._directory.enabled(account.mail)
         entry = self._directory.entries.get(account.student_number)
-        newer = entry is not None and entry.version > account.version
+        newer = self._directory.written_for(account.student_number) > account.version
         if not account.access_open:
             return "access" if enabled and entry is not None and not newer else ""
         box = self.boxes.get(account.mail)
