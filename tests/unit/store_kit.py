@@ -16,7 +16,7 @@ from pipeline.store.database import Database
 ONLY_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """For what is SQLite's own: its locks, its settings, its plans."""
 
-START = 1_788_163_200.0  # 2026-09-01 08:00:00 UTC
+START = 1_788_163_200.0  # 2026-08-31 08:00:00 UTC
 
 
 @dataclass

@@ -19,7 +19,9 @@ from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
 from tests.stores import sqlite_store
+from tests.unit.effects_kit import UNKNOWN, bell, woken
 from tests.unit.pipeline_kit import NOW, Plant
+from tests.unit.store_kit import Clock
 
 HOUR_S = 3600.0
 ROW = Parked(
@@ -40,17 +42,9 @@ ROW = Parked(
 )
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOW.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(NOW.timestamp())
 
 
 @pytest.fixture
@@ -130,8 +124,6 @@ def test_a_lease_of_before_the_clock_went_back_ends_all_the_same(plant: Plant, c
     plant.account("A")
     dead, successor = plant.effects(), plant.effects()
     plant.ring("A")
-    from tests.unit.test_effects import bell, woken
-
     assert dead.enter([bell("A")]).work
     clock.now -= HOUR_S
     assert successor.enter([bell("A")]).work == {}
@@ -149,8 +141,6 @@ def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_th
     plant.account("A")
     effects = plant.effects()
     plant.ring("A")
-    from tests.unit.test_effects import UNKNOWN, bell, woken
-
     entry = effects.enter([bell("A")])
     clock.now -= HOUR_S
     effects.finish(entry, {"A": UNKNOWN})

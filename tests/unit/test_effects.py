@@ -2,95 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from pipeline.effects import Effects, Entry
+from pipeline.effects import Effects
 from pipeline.engine import Backoff, Bell, Place, Turn
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
 from pipeline.store import parking, resync, target_states
 from pipeline.store.parking import Kind
-from pipeline.store.target_states import Conclusion, State
-from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.store.target_states import State
+from pipeline.target import Closed, Dead, Waiting
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.events import TargetFailed
-from tests.unit.pipeline_kit import NOW, Plant, Target
+from tests.unit.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, leader_has, replay, woken
+from tests.unit.pipeline_kit import Plant
+from tests.unit.store_kit import Clock
 
-DONE = Done("sha256:" + "0" * 64, changed=True)
-UNKNOWN = Retry("timed_out", "no answer", unknown=True)
-REFUSED = Retry("target_busy", "busy")
 WAITING = Waiting("pedagogical_enrolment_pending", ("L1INFO-2026",))
-
-
-class Clock:
-    """The database's time."""
-
-    def __init__(self) -> None:
-        self.now = NOW.timestamp()
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, clock=clock)
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory", clock=clock)
-    yield plant
-    plant.close()
-
-
-_OFFSETS = itertools.count()
-
-
-def bell(number: str, version: int = 1, event: str = "bell", *, bulk: bool = False) -> Turn:
-    """A turn of one bell of the log."""
-    lane = Lane.BULK if bulk else Lane.PERSONAL
-    place = Place(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0, next(_OFFSETS))
-    return Turn((Bell(number, version, lane, event, place=place),))
-
-
-def replay(number: str, event: str = "replay") -> Turn:
-    place = Place(catalogue.ACTIVATIONS, 0, next(_OFFSETS))
-    return Turn((Bell(number, 0, Lane.PERSONAL, event, replay=True, place=place),))
-
-
-def woken(plant: Plant, number: str) -> Turn:
-    """The turn of one who comes out of the parking lot."""
-    row = plant.parked(number)
-    assert row is not None
-    return Turn((Bell(number, row.version, row.lane, row.event_id, row.replay),))
-
-
-def end(effects: Effects, entry: Entry, outcome: HandlerOutcome) -> None:
-    effects.finish(entry, dict.fromkeys(entry.work, outcome))
-
-
-def leader_has(plant: Plant, number: str, version: int) -> None:
-    with plant.database.write() as connection:
-        states = target_states.states_of(connection, "directory", [number])
-        epoch = states[number].lease_epoch + 1 if states else 1
-        target_states.lease(connection, plant.database, "directory", {number: epoch}, owner="d", until=0.0)
-        ended = Conclusion(
-            number, epoch, State.PROVISIONED, version, sequence=1, applied_version=version, digest="d"
-        )
-        assert target_states.conclude(connection, plant.database, "directory", [ended], now=0.0)
 
 
 # --- doubt ----------------------------------------------------------------------------------------

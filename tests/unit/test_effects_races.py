@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,37 +16,10 @@ from pipeline.target import Closed
 from schemas import catalogue
 from schemas.account import Hold
 from schemas.events import AccountChanged, Cause
+from tests.unit.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
 from tests.unit.pipeline_kit import Plant, Target
-from tests.unit.test_effects import (
-    DONE,
-    REFUSED,
-    Clock,
-    bell,
-    end,
-    leader_has,
-    replay,
-    woken,
-)
+from tests.unit.store_kit import Clock
 from tests.unit.test_store_races import ONLY_POSTGRESQL, meanwhile
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, clock=clock)
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory", clock=clock)
-    yield plant
-    plant.close()
 
 
 def after_the_first(

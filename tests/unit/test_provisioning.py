@@ -14,6 +14,7 @@ from schemas import catalogue
 from schemas.account import Stage
 from schemas.events import TargetFailed, TargetProvisioned
 from sesame.provisioning import Ended, Provisioning
+from tests.unit.effects_kit import bell
 from tests.unit.pipeline_kit import Plant, Target
 
 
@@ -64,8 +65,6 @@ def test_a_second_time_it_is_compared_and_nothing_is_written(plant: Plant) -> No
 
 
 def test_it_does_not_write_while_somebody_else_has_the_lease(plant: Plant) -> None:
-    from tests.unit.test_effects import bell
-
     plant.account("A")
     assert plant.effects().enter([bell("A")]).work
     ended = provision(plant)

@@ -1,0 +1,57 @@
+"""Turns of single students and how they end, for tests of the effects."""
+
+from __future__ import annotations
+
+import itertools
+
+from pipeline.effects import Effects, Entry
+from pipeline.engine import Bell, Place, Turn
+from pipeline.store import target_states
+from pipeline.store.target_states import Conclusion, State
+from pipeline.target import Done, HandlerOutcome, Retry
+from schemas import catalogue
+from schemas.account import Lane
+from tests.unit.pipeline_kit import Plant
+
+DONE = Done("sha256:" + "0" * 64, changed=True)
+UNKNOWN = Retry("timed_out", "no answer", unknown=True)
+REFUSED = Retry("target_busy", "busy")
+
+_OFFSETS = itertools.count()
+
+
+def bell(number: str, version: int = 1, event: str = "bell", *, bulk: bool = False) -> Turn:
+    """A turn of one bell of the log."""
+    lane = Lane.BULK if bulk else Lane.PERSONAL
+    place = Place(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0, next(_OFFSETS))
+    return Turn((Bell(number, version, lane, event, place=place),))
+
+
+def replay(number: str, event: str = "replay") -> Turn:
+    """A turn of one replay."""
+    place = Place(catalogue.ACTIVATIONS, 0, next(_OFFSETS))
+    return Turn((Bell(number, 0, Lane.PERSONAL, event, replay=True, place=place),))
+
+
+def woken(plant: Plant, number: str) -> Turn:
+    """The turn of one who comes out of the parking lot."""
+    row = plant.parked(number)
+    assert row is not None
+    return Turn((Bell(number, row.version, row.lane, row.event_id, row.replay),))
+
+
+def end(effects: Effects, entry: Entry, outcome: HandlerOutcome) -> None:
+    """Everybody who entered ends so."""
+    effects.finish(entry, dict.fromkeys(entry.work, outcome))
+
+
+def leader_has(plant: Plant, number: str, version: int) -> None:
+    """The directory has this version of the student's account."""
+    with plant.database.write() as connection:
+        states = target_states.states_of(connection, "directory", [number])
+        epoch = states[number].lease_epoch + 1 if states else 1
+        target_states.lease(connection, plant.database, "directory", {number: epoch}, owner="d", until=0.0)
+        ended = Conclusion(
+            number, epoch, State.PROVISIONED, version, sequence=1, applied_version=version, digest="d"
+        )
+        assert target_states.conclude(connection, plant.database, "directory", [ended], now=0.0)
