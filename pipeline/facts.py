@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Protocol
 
 from sqlalchemy import Connection
@@ -211,32 +212,37 @@ class FactLoop:
         self._applied = {}
 
     def _apply(self, records: list[Record]) -> None:
-        with self._database.write() as connection:
-            for record in records:
-                self._apply_one(connection, record)
+        troubles = self._database.transact(partial(self._apply_all, records))
+        for text in troubles:
+            self._observer.trouble(self.name, text)
 
-    def _apply_one(self, connection: Connection, record: Record) -> None:
+    def _apply_all(self, records: list[Record], connection: Connection) -> list[str]:
+        """Apply these; what is to be said of those that cannot be."""
+        said = [self._apply_one(connection, record) for record in records]
+        return [text for text in said if text is not None]
+
+    def _apply_one(self, connection: Connection, record: Record) -> str | None:
         try:
             message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:
-            self._reject(connection, record, error.cause, unreadable(record, error))
-            return
+            return self._reject(connection, record, error.cause, unreadable(record, error))
         try:
             with connection.begin_nested():
                 self._handler.handle(connection, record, message)
         except Rejected as error:
-            self._reject(connection, record, error.cause, str(error), message)
+            return self._reject(connection, record, error.cause, str(error), message)
         except Exception as error:
             if stores_fault(error):
                 raise
             # One fact of an unforeseen kind must not stop the others.
             # Only the kind and the place: an error's text may repeat what the fact says of a person.
             text = f"a fault of Sésame's own: {fault(error)}; report it, then replay"
-            self._reject(connection, record, "internal_error", text, message)
+            return self._reject(connection, record, "internal_error", text, message)
+        return None
 
     def _reject(
         self, connection: Connection, record: Record, cause: str, text: str, message: Message | None = None
-    ) -> None:
+    ) -> str:
         letter = DeadLetter(
             id=event_id("dead-letter", self.name, record.topic, record.partition, record.offset),
             consumer=self.name,
@@ -254,7 +260,7 @@ class FactLoop:
         )
         bury(connection, self._database, letter)
         place = f"{record.topic}/{record.partition}@{record.offset}: {cause}: "
-        self._observer.trouble(self.name, text if message is None else place + text)
+        return text if message is None else place + text
 
     def _report(self, state: str, reason: str) -> None:
         now = self._clock()

@@ -76,7 +76,8 @@ def run_due(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailu
 
 def _run_page(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFailure, page: int) -> int:
     kinds = sorted(on_due)
-    with database.write() as connection:
+
+    def run(connection: Connection) -> int:
         if not database.alone_at_once(connection, "timers", *kinds):
             return 0
         now = database.now(connection)
@@ -97,7 +98,9 @@ def _run_page(database: Database, on_due: Mapping[str, OnDue], on_failure: OnFai
                 on_failure(connection, row.kind, row.student_number, error)
             # Last: a fact locks the student's own rows first, then disarms. One that was armed again stays.
             connection.execute(delete(timers).where(timers.c.id == row.id, timers.c.due_at == row.due_at))
-    return len(due)
+        return len(due)
+
+    return database.transact(run)
 
 
 def armed(database: Database) -> dict[str, int]:

@@ -63,7 +63,8 @@ class Ending:
             for number, outcome in sorted(outcomes.items(), key=itemgetter(0))  # all lock rows in one order
             if not isinstance(outcome, Closed)
         }
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             now = self._database.now(connection)
             for number in sorted(outcomes.keys() - reached.keys()):  # shut, and nothing else
                 entered = entry.work[number]
@@ -88,16 +89,21 @@ class Ending:
                     self._resolve(connection, entered, now)
             target_states.mark_suspect(connection, self._target, sorted(reached.keys() - written))
 
+        self._database.transact(write)
+
     def give_back(self, entry: Entry, *, unknown: bool, asked: bool = True) -> None:
         """End the leases without an outcome: the target was down, or refused the consumer.
 
         A batch is several calls: whoever was asked for is in doubt, even if the last call is known to have
         had no effect. Who was not asked for keeps the doubt that there was; not `asked`: nobody was.
         """
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             for number, entered in sorted(entry.work.items(), key=itemgetter(0)):
                 tried = asked and number not in entry.decided
                 self._give_back(connection, entered, doubtful=tried, unknown=tried and unknown)
+
+        self._database.transact(write)
 
     def bury_fault(self, turn: Turn, error: Exception) -> None:
         """A student whose turn fails for a reason that nobody foresaw goes to the dead letters."""

@@ -100,15 +100,19 @@ class Door:
             turns: at most one per student.
             calling: the target will be called: nobody is let in while an earlier call may have an effect.
         """
-        entry = Entry()
         turns = sorted(turns, key=lambda turn: turn.student_number)  # all lock rows in one order
-        with self._database.write() as connection:
+
+        def admit(connection: Connection) -> Entry:
+            entry = Entry()
             known = self._load(connection, [turn.student_number for turn in turns])
             for turn in turns:
                 entered = self._admit(connection, turn, known, calling=calling)
                 if entered is not None:
                     entry.work[turn.student_number] = entered
             self._lease(connection, entry, known.now)
+            return entry
+
+        entry = self._database.transact(admit)
         for turn in turns:
             self._ended.pop(turn.student_number, None)
         for number, entered in entry.work.items():

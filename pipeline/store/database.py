@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -28,6 +28,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
+from tenacity import wait_random_exponential as wait_random
 
 from pipeline.errors import DependencyDown
 from pipeline.store import postgresql as server
@@ -35,10 +37,13 @@ from pipeline.store import postgresql as server
 BUSY_TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 32
 CONNECTION_WAIT_S = 30.0
+CONFLICTS_MAX = 8
+CONFLICTS_S_MAX = 30.0
 _COUNTED = {"preserve_rowcount": True}
 """Whether an INSERT did nothing, because its row was there, is told by its row count: with psycopg SQLAlchemy
 forgets that of every INSERT unless it is told to keep it, and says -1."""
 
+_T = TypeVar("_T")
 _ADVISORY = 7_371_617  # the first half of every advisory lock's key: no other program of the database has it
 
 
@@ -46,6 +51,7 @@ _SQLITE_REMEDIES = {
     sqlite3.SQLITE_FULL: "Make room on the disk of `data_dir`; work goes on by itself, nothing is lost.",
     sqlite3.SQLITE_READONLY: "Look at the owner and the rights of the database's file, and of its folder.",
 }
+_SQLITE_CONFLICTS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class StoreUnavailable(DependencyDown):
@@ -53,8 +59,13 @@ class StoreUnavailable(DependencyDown):
     can; nothing is lost."""
 
 
+class StoreConflict(StoreUnavailable):
+    """Another transaction was in the way of this one (a deadlock, a serialization failure, a lock that came too
+    late): all of this one was undone. It is tried again by itself."""
+
+
 class Database:
-    """One database, by URL. Every change goes through `write`, every look through `read`.
+    """One database, by URL. Every change goes through `write` or `transact`, every look through `read`.
 
     Args:
         url: an SQLAlchemy URL, e.g. `sqlite:////var/lib/sesame/sesame.db` or `postgresql://…`.
@@ -116,7 +127,10 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write. Commits at the end, rolls back when an exception passes.
 
+        Where others may hold the same rows, use `transact`, which survives a deadlock.
+
         Raises:
+            StoreConflict: nothing happened.
             StoreUnavailable: the outcome is unknown if it happened at the commit; every caller repeats.
         """
         with self._guard(), self._in_turn(), self.engine.connect() as connection:
@@ -133,6 +147,21 @@ class Database:
             if self.is_sqlite:
                 _end_sqlite(connection, "COMMIT")
             connection.commit()
+
+    def transact(self, work: Callable[[Connection], _T]) -> _T:
+        """Do `work` in a transaction, and all of it again when another one was in the way, a bounded number of
+        times: a deadlock is PostgreSQL's way to ask for that, and no outage.
+
+        `work` leaves nothing behind but by its connection, or what a second run overwrites.
+
+        Raises:
+            StoreUnavailable: as `write`.
+        """
+        return _REPEATING.copy()(self._once, work)
+
+    def _once(self, work: Callable[[Connection], _T]) -> _T:
+        with self.write() as connection:
+            return work(connection)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -220,11 +249,20 @@ class Database:
                 raise
             lost = "the connection was lost" if error.connection_invalidated else "the database refused"
             text = f"{lost}: {server.in_words(error.orig)}"
-            raise StoreUnavailable(text, remedy=_remedy(error.orig)) from error
+            kind = StoreConflict if _in_the_way(error.orig) else StoreUnavailable
+            raise kind(text, remedy=_remedy(error.orig)) from error
 
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+
+
+_REPEATING = Retrying(
+    retry=retry_if_exception_type(StoreConflict),
+    stop=stop_after_attempt(CONFLICTS_MAX) | stop_before_delay(CONFLICTS_S_MAX),
+    wait=wait_random(multiplier=0.02, max=1.0),  # by chance, so that the same two do not meet again
+    reraise=True,
+)
 
 
 def insert_for(table: Any, *, is_sqlite: bool) -> Any:
@@ -255,6 +293,13 @@ def stores_fault(error: BaseException) -> bool:
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or server.is_servers_fault(error.orig)
+
+
+def _in_the_way(error: BaseException | None) -> bool:
+    """Whether another transaction was, and this one was undone."""
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _SQLITE_CONFLICTS
+    return server.is_conflict(error)
 
 
 def _remedy(error: BaseException | None) -> str:

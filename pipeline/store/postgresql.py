@@ -23,6 +23,10 @@ manual, appendix A): connections, read-only (25006), transactions that were ende
 and tables that are missing (42703, 42P01), disk, memory and connections (53), locks (55P03), an operator's
 act (57), input and output (58), damage (XX)."""
 
+_CONFLICTS: Final = ("40001", "40P01", "55P03")
+"""Serialization failure, deadlock, a lock that was not to be had in time: the transaction was undone, and the
+same one may succeed at once."""
+
 _REMEDIES: Final = {
     "25006": "It is a standby, or was set read-only: let store.url name the primary, or make it writable.",
     "42501": "Let Sésame's role own the database: ALTER DATABASE … OWNER TO …; then `sesame migrate`.",
@@ -102,6 +106,11 @@ def is_servers_fault(error: BaseException | None) -> bool:
     """Whether the server refused for a reason of its own: the same request may succeed later."""
     state = getattr(error, "sqlstate", None)
     return isinstance(state, str) and state.startswith(_FAULTS)
+
+
+def is_conflict(error: BaseException | None) -> bool:
+    """Whether another transaction was in the way, and this one was undone."""
+    return getattr(error, "sqlstate", None) in _CONFLICTS
 
 
 def in_words(error: BaseException | None) -> str:

@@ -80,10 +80,10 @@ class Lot:
         Raises:
             StoreUnavailable: nothing was done.
         """
-        with self._database.write() as connection:
-            count = resync.behind(
-                connection, self._database, self._consumer, event_id=f"resync-{secrets.token_hex(8)}"
-            )
+        again = f"resync-{secrets.token_hex(8)}"
+        count = self._database.transact(
+            lambda connection: resync.behind(connection, self._database, self._consumer, event_id=again)
+        )
         self._on_trouble(
             f"{lost}; {count} students are compared with the store, and nobody is missed. Replays that were "
             "asked for meanwhile may be lost: `sesame replays` shows them"

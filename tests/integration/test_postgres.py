@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import psycopg
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import insert, make_url, select
+from sqlalchemy import Connection, insert, make_url, select, text, update
+from sqlalchemy.exc import OperationalError
 
+from pipeline.eventlog.port import Record
 from pipeline.store import migrate
-from pipeline.store.database import Database, StoreUnavailable
+from pipeline.store.database import CONFLICTS_MAX, Database, StoreUnavailable
 from pipeline.store.tables import timers
 from sandbox.postgres import Postgres
 from sandbox.process import wait_until
 from sandbox.tls import ThrowawayCA
+from schemas.envelope import Message
 from sesame.checks import checks_for
 from sesame.findings import State, examine
 from sesame.settings import Settings, StoreSettings
@@ -150,6 +154,97 @@ def test_a_server_that_is_killed_and_comes_back_has_all_that_was_acknowledged(ow
             stop.set()
             writer.join(30.0)
         assert set(acknowledged) <= set(kept(database))
+
+
+# --- a deadlock ----------------------------------------------------------------------------------------
+
+
+def test_a_deadlock_is_a_retry_and_no_outage_of_the_registry(
+    server: Postgres, name: str, database: Database, tmp_path: Path
+) -> None:
+    """Two transactions that each want what the other has: the server ends one of them."""
+    admin = make_url(server.url(name, user="admin")).set(drivername="postgresql")
+    with psycopg.connect(admin.render_as_string(hide_password=False)) as granting:
+        granting.execute("GRANT SET ON PARAMETER deadlock_timeout TO sesame")
+    for number in "AB":
+        put(database, number)
+    desk = facts_kit.Desk(tmp_path, database)
+    desk.handler = Crossing(database, server.url(name))
+    with closing(desk), closing(desk.handler):
+        desk.say("A")
+        desk.start()
+        desk.until(lambda: desk.handler.seen.count("A") >= 2 and desk.kept().count("A") == 2)
+        desk.until(lambda: "running" in desk.observer.states)
+        desk.stop()
+        assert desk.handler.deadlocks == 1
+        assert "down" not in desk.observer.states
+        assert desk.observer.troubles == []
+        assert desk.letters() == []
+        assert desk.lag() == 0
+
+
+def test_a_lock_that_is_never_to_be_had_is_an_outage_after_a_bounded_number_of_attempts(
+    server: Postgres, name: str, database: Database
+) -> None:
+    put(database, "A")
+    impatient = make_url(server.url(name)).update_query_dict({"options": "-c lock_timeout=20"})
+    attempts = []
+
+    def work(connection: Connection) -> None:
+        attempts.append(1)
+        connection.execute(update(timers).values(due_at=2.0))
+
+    with (
+        closing(Database(impatient.render_as_string(hide_password=False))) as waiting,
+        database.write() as held,
+        pytest.raises(StoreUnavailable, match="lock timeout"),
+    ):
+        held.execute(update(timers).values(due_at=3.0))
+        waiting.transact(work)
+    assert 1 < len(attempts) <= CONFLICTS_MAX
+
+
+class Crossing(facts_kit.Handler):
+    """Locks A then B, while somebody else, the first time, has B and then wants A."""
+
+    def __init__(self, database: Database, url: str) -> None:
+        super().__init__(database)
+        self.deadlocks = 0
+        self._address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        self._other = psycopg.connect(self._address)
+        self._waiting: threading.Thread | None = None
+
+    def handle(self, connection: Connection, record: Record, message: Message) -> None:
+        super().handle(connection, record, message)
+        connection.execute(_LOCK, {"number": "A"})
+        if self._waiting is None:
+            connection.exec_driver_sql("SET LOCAL deadlock_timeout = '50ms'")  # it is the one who is ended
+            self._other.execute("SET LOCAL deadlock_timeout = '60s'")
+            self._other.execute("SELECT 1 FROM timers WHERE student_number = 'B' FOR UPDATE")
+            self._waiting = threading.Thread(target=self._want_a)
+            self._waiting.start()
+            wait_until(self._waits, "the other to wait for A", 60.0)
+        try:
+            connection.execute(_LOCK, {"number": "B"})
+        except OperationalError:
+            self.deadlocks += 1
+            raise
+
+    def _want_a(self) -> None:
+        self._other.execute("SELECT 1 FROM timers WHERE student_number = 'A' FOR UPDATE")
+        self._other.commit()
+
+    def _waits(self) -> bool:
+        with psycopg.connect(self._address) as looking:
+            return looking.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (0,)
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.join(60.0)
+        self._other.close()
+
+
+_LOCK = text("SELECT 1 FROM timers WHERE student_number = :number AND kind = 'test' FOR UPDATE")
 
 
 # --- a server that only reads --------------------------------------------------------------------------

@@ -100,7 +100,8 @@ class Desk:
         self.log = SqliteEventLog(folder / "log.db")
         self.log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 1))
         self.producer = self.log.producer()
-        self.handler, self.observer = Handler(database), Silent()
+        self.handler: Handler = Handler(database)
+        self.observer = Silent()
         self.rang = 0
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
