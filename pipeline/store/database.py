@@ -60,8 +60,8 @@ class StoreUnavailable(DependencyDown):
 
 
 class StoreConflict(StoreUnavailable):
-    """Another transaction was in the way of this one (a deadlock, a serialization failure, a lock that came too
-    late): all of this one was undone. It is tried again by itself."""
+    """Another transaction was in the way of this one (a deadlock, a serialization failure, a lock that came
+    too late): all of this one was undone. It is tried again by itself."""
 
 
 class Database:
@@ -149,15 +149,16 @@ class Database:
             connection.commit()
 
     def transact(self, work: Callable[[Connection], _T]) -> _T:
-        """Do `work` in a transaction, and all of it again when another one was in the way, a bounded number of
-        times: a deadlock is PostgreSQL's way to ask for that, and no outage.
+        """Do `work` in a transaction, and all of it again when another one was in the way, a bounded number
+        of times: a deadlock is PostgreSQL's way to ask for that, and no outage.
 
         `work` leaves nothing behind but by its connection, or what a second run overwrites.
 
         Raises:
             StoreUnavailable: as `write`.
         """
-        return _REPEATING.copy()(self._once, work)
+        done: _T = _REPEATING.copy()(self._once, work)
+        return done
 
     def _once(self, work: Callable[[Connection], _T]) -> _T:
         with self.write() as connection:
