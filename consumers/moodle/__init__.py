@@ -5,8 +5,8 @@ What the site must give:
 - web services and the REST protocol enabled; an external service with the functions of `functions.NEEDED`;
 - a service user with a token of that service, and a role at *system* level with `webservice/rest:use`,
   `moodle/user:create`, `moodle/user:update`, `moodle/user:viewdetails`, `moodle/user:viewalldetails`,
-  `moodle/site:viewuseridentity` (with `email` in the site's `showuseridentity`), `moodle/cohort:view`,
-  `moodle/cohort:manage` and `moodle/cohort:assign`. Users and cohorts are never deleted.
+  `moodle/site:viewuseridentity` (with `email` in the site's `showuseridentity`) and `moodle/cohort:manage`.
+  Users and cohorts are never deleted.
 
 Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `functions` (typed calls),
 `bulk` (limits and halving), `users`, `cohorts`, `members` and `rights`, `site` (the port of `port`),

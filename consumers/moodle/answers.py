@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, WriteRefused
+from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, RightMissing, WriteRefused
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 
 _PAUSE_S: Final = 30.0  # when the site throttles without saying for how long
@@ -32,8 +32,8 @@ _REMEDY_ACCESS: Final = (
 )
 _REMEDY_RIGHTS: Final = (
     "give the service user's role, at system level: moodle/user:create, moodle/user:update, "
-    "moodle/user:viewdetails, moodle/user:viewalldetails, moodle/site:viewuseridentity, moodle/cohort:view, "
-    "moodle/cohort:manage, moodle/cohort:assign, webservice/rest:use"
+    "moodle/user:viewdetails, moodle/user:viewalldetails, moodle/site:viewuseridentity, "
+    "moodle/cohort:manage, webservice/rest:use; `sesame doctor --only moodle` says which of them is missing"
 )
 _REMEDY_ENABLE: Final = (
     "enable web services and the REST protocol (Site administration > Server > Web services)"
@@ -51,8 +51,6 @@ _MISCONFIGURED: Final = {
     "accessexception": _REMEDY_ACCESS,
     "servicenotavailable": _REMEDY_ACCESS,
     "enablewsdescription": _REMEDY_ENABLE,
-    "nopermissions": _REMEDY_RIGHTS,
-    "missingrequiredcapability": _REMEDY_RIGHTS,
     "wsaccessusersuspended": "lift the suspension of the service user in Moodle",
     "wsaccessuserdeleted": "create the service user again, and a token for it",
     "wsaccessuserunconfirmed": "confirm the service user in Moodle",
@@ -61,6 +59,7 @@ _MISCONFIGURED: Final = {
     "sitepolicynotagreed": "agree to the site policy as the service user",
     "forcepasswordchangenotice": "change the service user's password once in the browser",
 }
+_RIGHTS: Final = frozenset({"nopermissions", "missingrequiredcapability"})
 _DOWN: Final = frozenset({"sitemaintenance", "upgraderunning", "dbconnectionfailed"})
 _DML_WRITE: Final = frozenset({"dml_write_exception", "dml_transaction_exception"})
 _ERRORCODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_/:-]{0,59}")
@@ -143,6 +142,8 @@ def _exception(value: dict[str, Any]) -> Exception:
         code = "unclassified"  # some plugins put sentences there
     if code in _DOWN or kind == "dml_connection_exception":
         return TargetDown(f"Moodle is out of order: {code}", unknown=False)
+    if code in _RIGHTS:
+        return RightMissing(f"Moodle refuses the service user: {code}", remedy=_REMEDY_RIGHTS)
     if code in _MISCONFIGURED:
         return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_MISCONFIGURED[code])
     if kind in ("webservice_access_exception", "required_capability_exception"):

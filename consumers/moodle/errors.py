@@ -1,12 +1,13 @@
-"""How one call to Moodle may fail without the site being down or misconfigured.
+"""How one call to Moodle may fail without the site being down or misconfigured; and a right that is missing.
 
-They stay inside this room: `site.py` turns them into outcomes of students. None carries what Moodle said in
-words, since its messages and its `debuginfo` quote names, addresses and SQL.
+All but `RightMissing`, which stops the consumer, stay inside this room: `site.py` turns them into outcomes of
+students. None carries what Moodle said in words, since its messages and its `debuginfo` quote names,
+addresses and SQL.
 """
 
 from __future__ import annotations
 
-from pipeline.errors import SesameError
+from pipeline.errors import Misconfigured, SesameError
 
 
 class CallFailed(SesameError):
@@ -34,6 +35,11 @@ class Broken(CallFailed):
 class OutcomeUnknown(CallFailed):
     """The answer never came (a time-out, a hang-up, a gateway's 504). PHP carries on and commits, so the
     outcome has to be read back before anything is written again."""
+
+
+class RightMissing(Misconfigured):
+    """The service user's role lacks a right that a function needs (`nopermissions`). `sesame doctor` says
+    which."""
 
 
 class OutOfTime(CallFailed):

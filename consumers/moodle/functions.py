@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from consumers.moodle.bulk import chunks, rows_per_call
 from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Broken
+from consumers.moodle.errors import Broken, Refused, RightMissing
 from consumers.moodle.jsonstream import members
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
@@ -74,6 +74,22 @@ class MoodleFunctions:
         with _expected_shape():
             names = frozenset(str(function["name"]) for function in info["functions"])
             return SiteInfo(int(info["userid"]), str(info["username"]), names)
+
+    def permits(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
+        """Whether the service user has the right that a writing function needs.
+
+        Args:
+            function: the function.
+            impossible: parameters that Moodle looks at after the right, and with which it writes nothing.
+            deadline: of the look.
+        """
+        try:
+            self._rest.read(function, impossible, deadline)  # as often as a read: nothing is ever written
+        except RightMissing:
+            return False
+        except Refused:
+            return True
+        return True
 
     def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
         """`core_user_get_users_by_field`: absent values give no row, and a value may give several.

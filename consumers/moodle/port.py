@@ -162,7 +162,8 @@ class MoodlePort(Protocol):
         """
 
     def probe(self, deadline: Deadline) -> None:
-        """Read the service user itself and check its rights; return only if all is well."""
+        """Read the service user itself and check its rights, those to write too unless the site is only
+        observed; return only if all is well. Nothing is written."""
 
     def shut(self) -> None:
         """Give the connections back."""

@@ -1,18 +1,31 @@
-"""May an empty answer be believed?
+"""May an empty answer be believed? May the service user write?
 
 `core_user_get_users_by_field` leaves out, without a word, every user whom the service user may not see.
 Believing that would create everybody a second time. So before the first read is trusted, accounts that
 certainly exist are looked up: the service user itself, and one that is *not* the service user, because
 Moodle always shows a user to itself, whatever its rights.
+
+Without a right to write nothing is refused before the first write. So a probe asks for writes that Moodle
+cannot carry out: a user whose username is taken and who has no password, an update of nobody, two cohorts
+with one idnumber. Moodle looks at the right before it looks at these values (`user/externallib.php`,
+`cohort/externallib.php`), so it refuses them as `nopermissions` or as `invalidparameter`. No object of
+anybody's is touched, and nothing is left behind: both creations are all or nothing.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Final
+from typing import Any, Final
 
 from consumers.moodle.deadline import Deadline
-from consumers.moodle.functions import NEEDED, MoodleFunctions
+from consumers.moodle.functions import (
+    CREATE_COHORTS,
+    CREATE_USERS,
+    NEEDED,
+    UPDATE_USERS,
+    MoodleFunctions,
+    SiteInfo,
+)
 from pipeline.errors import Misconfigured
 
 _ALWAYS_THERE: Final = (
@@ -20,6 +33,9 @@ _ALWAYS_THERE: Final = (
     "admin",
 )  # made by Moodle's installer; the guest can be neither renamed nor deleted
 _ALWAYS_THERE_IDS: Final = ("1", "2")
+_NOBODY: Final = 2**31 - 1  # an id that no site reaches
+_NO_FORMAT: Final = 99  # Moodle looks at the format before the first row: no row is ever rolled back
+_NEVER_MADE: Final = "sesame-rights-probe"
 _REMEDY: Final = (
     "give the service user's role, at system level, moodle/user:viewdetails, moodle/user:viewalldetails and "
     "moodle/site:viewuseridentity"
@@ -56,6 +72,27 @@ class Rights:
         Raises:
             Misconfigured: as in `ensure`.
         """
+        self._verify(deadline)
+
+    def verify_writing(self, deadline: Deadline) -> None:
+        """Verify now, and the rights to write too, without writing anything.
+
+        Raises:
+            Misconfigured: as in `ensure`.
+        """
+        info = self._verify(deadline)
+        missing = [
+            right
+            for right, function, impossible in _impossible(info)
+            if not self._functions.permits(function, impossible, deadline)
+        ]
+        if missing:
+            raise Misconfigured(
+                f"the service user may not write: its role lacks {', '.join(missing)}",
+                remedy=f"give the service user's role, at system level, {' and '.join(missing)}",
+            )
+
+    def _verify(self, deadline: Deadline) -> SiteInfo:
         self._verified = False
         info = self._functions.site_info(deadline)
         missing = NEEDED - info.functions
@@ -73,3 +110,20 @@ class Rights:
         if not any(user.id != info.userid for user in others):
             raise Misconfigured("the service user sees no user but itself", remedy=_REMEDY)
         self._verified = True
+        return info
+
+
+def _impossible(info: SiteInfo) -> list[tuple[str, str, dict[str, Any]]]:
+    """For each right to write: the right, a function that needs it, and parameters that cannot be met."""
+    user = {"username": info.username, "auth": "manual", "firstname": "Sésame", "lastname": "probe"}
+    cohort = {
+        "categorytype": {"type": "system", "value": ""},
+        "name": _NEVER_MADE,
+        "idnumber": _NEVER_MADE,
+        "descriptionformat": _NO_FORMAT,
+    }
+    return [
+        ("moodle/user:create", CREATE_USERS, {"users": [{**user, "email": "probe@sesame.invalid"}]}),
+        ("moodle/user:update", UPDATE_USERS, {"users": [{"id": _NOBODY}]}),
+        ("moodle/cohort:manage", CREATE_COHORTS, {"cohorts": [cohort, cohort]}),
+    ]

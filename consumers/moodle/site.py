@@ -132,7 +132,10 @@ class MoodleSite:
     def probe(self, deadline: Deadline) -> None:
         """See `MoodlePort.probe`."""
         with self._doubting(deadline):
-            self._rights.verify(deadline)
+            if self._settings.read_only:
+                self._rights.verify(deadline)
+            else:
+                self._rights.verify_writing(deadline)
 
     def shut(self) -> None:
         """See `MoodlePort.shut`."""

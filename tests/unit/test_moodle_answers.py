@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from consumers.moodle.answers import Answer, result_of
-from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, WriteRefused
+from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, RightMissing, WriteRefused
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "moodle-contract.json"
@@ -22,7 +22,7 @@ BY_ERRORCODE: dict[str, type[Exception]] = {
     "dmlwriteexception": WriteRefused,
     "invalidtoken": Misconfigured,
     "accessexception": Misconfigured,
-    "nopermissions": Misconfigured,
+    "nopermissions": RightMissing,
     "wsaccessusersuspended": Misconfigured,
     "sitemaintenance": TargetDown,
     "upgraderunning": TargetDown,
@@ -93,7 +93,7 @@ def test_the_table_of_this_test_names_only_recorded_exchanges() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [entry for entry in recorded() if expected_error(entry) is Misconfigured],
+    [entry for entry in recorded() if expected_error(entry) in (Misconfigured, RightMissing)],
     ids=lambda entry: entry["name"][:60],
 )
 def test_a_refusal_of_the_consumer_comes_with_its_remedy(entry: dict[str, Any]) -> None:

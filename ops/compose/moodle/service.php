@@ -7,8 +7,7 @@ require_once($CFG->dirroot . '/webservice/lib.php');
 
 const CAPABILITIES = [
     'webservice/rest:use', 'moodle/user:create', 'moodle/user:update', 'moodle/user:viewdetails',
-    'moodle/user:viewalldetails', 'moodle/site:viewuseridentity', 'moodle/cohort:view', 'moodle/cohort:manage',
-    'moodle/cohort:assign',
+    'moodle/user:viewalldetails', 'moodle/site:viewuseridentity', 'moodle/cohort:manage',
 ];
 const FUNCTIONS = [
     'core_webservice_get_site_info', 'core_user_get_users_by_field', 'core_user_get_users',
