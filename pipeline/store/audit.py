@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from pipeline.store.database import Database
-from pipeline.store.tables import audit
+from pipeline.store.tables import audit, remarks
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One act.
+
+    Attributes:
+        id: grows with time.
+        at: seconds since the epoch, UTC.
+        actor: the user who did it; a login, for what students do on their pages.
+        action: what was done, e.g. `hold.place`.
+        detail: what it was done to.
+        reason: the operator's own words; None: none were asked for, or they were removed since.
+    """
+
+    id: int
+    at: float
+    actor: str
+    action: str
+    detail: Mapping[str, Any]
+    reason: str | None
 
 
 def note(
@@ -29,3 +52,45 @@ def note(
             detail=json.dumps(dict(detail), ensure_ascii=False, sort_keys=True),
         )
     )
+
+
+def entries(
+    connection: Connection,
+    *,
+    limit: int,
+    before: int | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    about: str | None = None,
+    since: float = 0.0,
+) -> list[Entry]:
+    """What was done, the newest first.
+
+    Args:
+        connection: to read by.
+        limit: no more than so many.
+        before: of ids below this one: the next page.
+        actor: by whom: the user, or who became another one (`camille` finds `camille as sesame`).
+        action: this one, or those of a kind (`hold` finds `hold.place` and `hold.lift`).
+        about: a value that the detail has: a student number, a consumer, a replay.
+        since: seconds since the epoch, UTC.
+    """
+    a = audit.c
+    wanted = [a.at >= since]
+    if before is not None:
+        wanted.append(a.id < before)
+    if actor is not None:
+        wanted.append((a.actor == actor) | a.actor.startswith(f"{actor} as ", autoescape=True))
+    if action is not None:
+        wanted.append((a.action == action) | a.action.startswith(f"{action}.", autoescape=True))
+    if about is not None:
+        wanted.append(a.detail.contains(json.dumps(about, ensure_ascii=False), autoescape=True))
+    rows = connection.execute(select(audit).where(*wanted).order_by(a.id.desc()).limit(limit)).all()
+    details = [json.loads(row.detail) for row in rows]
+    refs = [detail["reason_ref"] for detail in details if "reason_ref" in detail]
+    said = connection.execute(select(remarks.c.ref, remarks.c.words).where(remarks.c.ref.in_(refs)))
+    words = {row.ref: row.words for row in said}
+    return [
+        Entry(row.id, row.at, row.actor, row.action, detail, words.get(detail.get("reason_ref", "")))
+        for row, detail in zip(rows, details, strict=True)
+    ]

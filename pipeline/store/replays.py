@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import Column, Connection, Float, Integer, String, Table, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    RowMapping,
+    String,
+    Table,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
@@ -20,6 +33,9 @@ replays = Table(
     Column("reason_ref", String(64), nullable=False),
     Column("begun_at", Float, nullable=False, index=True),
     Column("students", Integer, nullable=False),
+    Column("per_s", Integer),  # its pace, in students a second; None: as fast as the log takes them
+    Column("asking_by", String(64)),  # the one run that asks now, and until when its word counts
+    Column("asking_until", Float),
 )
 replay_students = Table(
     "replay_students",
@@ -29,12 +45,12 @@ replay_students = Table(
     Column("student_number", String(32), nullable=False),
     Column("asked_at", Float),  # acknowledged by the log; None: not asked yet, or nobody knows
 )
-_s = replay_students.c
+_r, _s = replays.c, replay_students.c
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One replay. `students`: for how many it is; `begun_at`: epoch seconds."""
+    """One replay. `students`: for how many it is; `begun_at`: epoch seconds; `per_s`: students a second."""
 
     id: str
     consumer: str
@@ -43,6 +59,10 @@ class Replay:
     reason_ref: str
     begun_at: float
     students: int
+    per_s: int | None = None
+
+
+_FIELDS = tuple(field.name for field in fields(Replay))
 
 
 def begin(connection: Connection, replay: Replay, students: Sequence[str]) -> None:
@@ -59,7 +79,7 @@ def begin(connection: Connection, replay: Replay, students: Sequence[str]) -> No
 def by_id(connection: Connection, replay_id: str) -> Replay | None:
     """The replay of this id, if there is one."""
     row = connection.execute(select(replays).where(replays.c.id == replay_id)).mappings().one_or_none()
-    return Replay(**row) if row is not None else None
+    return _replay(row) if row is not None else None
 
 
 def latest(connection: Connection, *, limit: int) -> list[tuple[Replay, int]]:
@@ -73,7 +93,24 @@ def latest(connection: Connection, *, limit: int) -> list[tuple[Replay, int]]:
     rows = connection.execute(
         select(replays, asked.label("asked")).order_by(replays.c.begun_at.desc()).limit(limit)
     ).mappings()
-    return [(Replay(**{k: v for k, v in row.items() if k != "asked"}), int(row["asked"])) for row in rows]
+    return [(_replay(row), int(row["asked"])) for row in rows]
+
+
+def claim(connection: Connection, database: Database, replay_id: str, *, by: str, ttl_s: float) -> bool:
+    """Be the one run that asks for this replay, for so many seconds from now. False: another one is."""
+    now = database.now(connection)
+    mine = or_(_r.asking_until.is_(None), _r.asking_until <= now, _r.asking_by == by)
+    claimed = update(replays).where(_r.id == replay_id, mine).values(asking_by=by, asking_until=now + ttl_s)
+    return bool(connection.execute(claimed).rowcount)
+
+
+def release(connection: Connection, replay_id: str, *, by: str) -> None:
+    """Let another run go on."""
+    connection.execute(
+        update(replays)
+        .where(_r.id == replay_id, _r.asking_by == by)
+        .values(asking_by=None, asking_until=None)
+    )
 
 
 def open_students(connection: Connection, replay_id: str, *, limit: int) -> list[str]:
@@ -95,3 +132,7 @@ def mark_asked(connection: Connection, database: Database, replay_id: str, stude
         .where(_s.replay_id == replay_id, _s.student_number.in_(students))
         .values(asked_at=database.now(connection))
     )
+
+
+def _replay(row: RowMapping) -> Replay:
+    return Replay(**{name: row[name] for name in _FIELDS})

@@ -11,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from pipeline import outbox
+from pipeline.errors import SesameError
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.store import audit, dead_letters, remarks, replays, target_states
 from pipeline.store.database import Database
@@ -22,6 +23,12 @@ from schemas.events import ReplayRequested
 
 EMITTER = "replay"
 RECORDS_PER_APPEND = 500
+CLAIM_S = 60.0  # beyond its pause: longer than an append takes, and soon over after a kill
+
+
+class ReplayUnderWay(SesameError):
+    """Another run is asking for this replay at this moment: let it, and look at `sesame replays`. If it was
+    killed, try again a minute later."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +56,16 @@ class Progress:
 
 
 def plan(
-    students: Sequence[str], *, consumer: str, reason: str, actor: str, lane: Lane, database: Database
+    students: Sequence[str],
+    *,
+    consumer: str,
+    reason: str,
+    actor: str,
+    lane: Lane,
+    database: Database,
+    per_s: int | None = None,
 ) -> Replay:
-    """Write down a replay, its reason and the audit; nobody is asked yet: see `go_on`."""
+    """Write down a replay, its reason, its pace and the audit; nobody is asked yet: see `go_on`."""
     replay_id = secrets.token_urlsafe(9)
     with database.write() as connection:
         ref = remarks.keep_and_audit(
@@ -64,7 +78,9 @@ def plan(
             words=reason,
             detail={"consumer": consumer, "replay_id": replay_id, "students": len(students)},
         )
-        planned = Replay(replay_id, consumer, lane, actor[:64], ref, database.now(connection), len(students))
+        planned = Replay(
+            replay_id, consumer, lane, actor[:64], ref, database.now(connection), len(students), per_s
+        )
         replays.begin(connection, planned, students)
     return planned
 
@@ -76,10 +92,9 @@ def go_on(
     database: Database,
     clock: Callable[[], datetime],
     first: int | None = None,
-    per_s: int | None = None,
     wait: Callable[[float], object] = time.sleep,
 ) -> int:
-    """Ask for those who were not asked yet; return how many were asked now.
+    """Ask for those who were not asked yet, at the replay's pace; return how many were asked now.
 
     Args:
         planned: the replay.
@@ -87,23 +102,43 @@ def go_on(
         database: where its progress is kept: whoever stops in between goes on from there.
         clock: the time of the events.
         first: no more than so many; None: all of them.
-        per_s: no more than so many a second; None: as fast as the log takes them.
         wait: waits so many seconds.
 
     Raises:
+        ReplayUnderWay: another run asks for it; this one has stopped.
         LogUnavailable: go on later; one who is asked twice is recognised by the event's id.
     """
+    run = secrets.token_urlsafe(9)
+    try:
+        return _ask(planned, run, producer, database, clock, first, wait)
+    finally:
+        with database.write() as connection:
+            replays.release(connection, planned.id, by=run)
+
+
+def _ask(
+    planned: Replay,
+    run: str,
+    producer: Producer,
+    database: Database,
+    clock: Callable[[], datetime],
+    first: int | None,
+    wait: Callable[[float], object],
+) -> int:
     topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane(planned.lane))
-    page_max = min(RECORDS_PER_APPEND, per_s or RECORDS_PER_APPEND)
+    page_max = min(RECORDS_PER_APPEND, planned.per_s or RECORDS_PER_APPEND)
+    pause_s = page_max / planned.per_s if planned.per_s is not None else 0.0
     asked = 0
     while first is None or asked < first:
-        with database.read() as connection:
-            limit = page_max if first is None else min(page_max, first - asked)
+        limit = page_max if first is None else min(page_max, first - asked)
+        with database.write() as connection:
+            if not replays.claim(connection, database, planned.id, by=run, ttl_s=pause_s + CLAIM_S):
+                raise ReplayUnderWay(f"replay {planned.id} is being asked for by another run")
             page = replays.open_students(connection, planned.id, limit=limit)
         if not page:
             break
-        if asked and per_s is not None:
-            wait(page_max / per_s)
+        if asked and pause_s:
+            wait(pause_s)
         producer.append([_record(number, topic, planned, clock()) for number in page])
         with database.write() as connection:
             replays.mark_asked(connection, database, planned.id, page)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name
+from sesame.cli.operator import audited
 
 
 @click.command()
@@ -16,12 +16,11 @@ def access(context: Context, student: str) -> None:
 
     Whoever has the link sees the page: give it to the student alone. It is noted in the audit.
     """
-    from pipeline.store import accounts, audit
+    from pipeline.store import accounts
 
     app = context.application
-    with app.database.write() as connection:
+    with app.database.read() as connection:
         if student not in accounts.newest(connection, [student]):
             raise click.UsageError(f"{student} has no account")
-        detail = {"student_number": student}
-        audit.note(connection, app.database, actor=operator_name(), action="access", detail=detail)
+    audited(app.database, "access", student_number=student)
     click.echo(app.portal().access_link(student))

@@ -10,6 +10,7 @@ import click
 
 from schemas.account import Lane
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import audited
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import progress_bar, write_json
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sesame.wiring import Application
 
 _SHOWN_MAX = 20
+_NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
 _PAGE = 1000
 
 
@@ -57,7 +59,8 @@ def activate(
     """Activate STUDENT..., or those of --from FILE, or --all.
 
     Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
-    activated before is skipped, and counted. Only the password's hash leaves this command, sealed.
+    activated before is skipped, and counted. Only the password's hash leaves this command, sealed. Noted in
+    the audit.
     """
     from producers.activation import activate as publish
     from producers.activation import read_passwords, read_students
@@ -73,6 +76,15 @@ def activate(
     app = context.application
     if everybody and not yes and not dry_run:
         click.confirm("Activate everybody who was imported?", abort=True, err=True)
+    if not dry_run:
+        audited(
+            app.database,
+            "activate",
+            students="all" if everybody else len(students),
+            student_numbers=list(students) if len(students) <= _NAMED_MAX else None,
+            file=listed.name if listed is not None else None,
+            republish=republish,
+        )
     with progress_bar() as progress:
         task = progress.add_task("activating", total=None if everybody else len(students))
         report = publish(

@@ -8,6 +8,7 @@ COMMANDS: Final[dict[str, str]] = {
     "access": "sesame.cli.access:access",
     "activate": "sesame.cli.activate:activate",
     "adopt": "sesame.cli.adopt:adopt",
+    "audit": "sesame.cli.audit:audit",
     "consume": "sesame.cli.consume:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "diagnose": "sesame.cli.diagnose:diagnose",

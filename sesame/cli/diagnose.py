@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name
+from sesame.cli.operator import audited
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 
@@ -41,14 +41,11 @@ def diagnose(context: Context, *, student: str, as_json: bool, language: Languag
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, a login
     by a service account); nothing is changed. Looking is audited.
     """
-    from pipeline.store import audit
     from sesame.diagnosis.engine import diagnose as look
 
     app = context.looking
     found = look(app, student, live=not no_live)
-    with app.database.write() as connection:
-        detail = {"student_number": student, "live": found.live}
-        audit.note(connection, app.database, actor=operator_name(), action="diagnose", detail=detail)
+    audited(app.database, "diagnose", student_number=student, live=found.live)
     if as_json:
         write_json(found.document(language))
     else:

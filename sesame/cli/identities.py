@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.operator import audited, operator_name, reason_option
 from sesame.cli.options import json_option, yes_option
 from sesame.cli.output import data_console, show_table, side_console, write_json
 
@@ -87,16 +87,13 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def show(context: Context, *, student: str, as_json: bool) -> None:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
-    from pipeline.store import audit
     from sesame.identities import cases
 
     database = context.looking.database
     found = cases(database, student)
     if not found:
         raise NoSuchDoubt(f"nothing is in doubt about {student!r}")
-    with database.write() as connection:
-        detail = {"student_number": student}
-        audit.note(connection, database, actor=operator_name(), action="identity.show", detail=detail)
+    audited(database, "identity.show", student_number=student)
     if as_json:
         write_json([case.document() for case in found])
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,13 @@ from producers.registrar.teachings import parse as parse_teaching
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.import_output import explained, told, warn
+from sesame.cli.operator import audited, operator_name
 from sesame.cli.options import dry_run_option, json_option
 from sesame.cli.output import progress_bar, write_json
 
 if TYPE_CHECKING:
     from sesame.settings.sources import RegistrarSettings
+    from sesame.wiring import Application
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -111,7 +112,7 @@ def import_command(
 
     Exit code 3 when some lines were refused: the rejects file names line, column, fault and remedy. Exit
     code 5 when nothing was published since too many people would lose something or change unusually. With
-    two files the graver code counts; one that is held does not hold the other.
+    two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected))
     settings = context.settings.registrar
@@ -127,7 +128,7 @@ def import_command(
             republish=republish,
             full_year=year,
             threshold=Threshold(share=settings.guard_share, people=settings.guard_people),
-            approval=None if approve is None else Approval(approve, getpass.getuser()),
+            approval=None if approve is None else Approval(approve, operator_name()),
         )
 
     chosen = None if file is None else _profile(profile, settings)
@@ -169,6 +170,7 @@ def _import(context: Context, progress: Progress, file: Path, order: Order, prof
     from sesame.wiring import utc_now
 
     app = context.application
+    _audit(app, "import", file, order)
     task = progress.add_task("importing", total=None)
     return import_file(
         file,
@@ -188,6 +190,7 @@ def _import_groups(
     from sesame.wiring import utc_now
 
     app = context.application
+    _audit(app, "import.groups", file, order)
     task = progress.add_task("importing groups", total=None)
     return import_groups(
         file,
@@ -198,6 +201,13 @@ def _import_groups(
         clock=utc_now,
         progress=lambda done, total: progress.update(task, completed=done, total=total),
     )
+
+
+def _audit(app: Application, action: str, file: Path, order: Order) -> None:
+    if not order.dry_run:
+        audited(
+            app.database, action, file=file.name, full_year=order.full_year, republish=order.republish or None
+        )
 
 
 def _profile(named: str | None, settings: RegistrarSettings) -> Profile:

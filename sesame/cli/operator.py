@@ -1,15 +1,23 @@
-"""Who gives a command, and why: what support is shown, and what the audit refers to."""
+"""Who gives a command, and why: what support is shown, and what the audit holds."""
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from collections.abc import Callable
-from typing import TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+if TYPE_CHECKING:
+    from pipeline.store.database import Database
+
 Command = TypeVar("Command", bound=Callable[..., object])
+
+LOGIN_UID = Path("/proc/self/loginuid")
+"""Who logged in, as Linux keeps it through sudo, su and runuser (pam_loginuid(8))."""
+_NO_LOGIN = 2**32 - 1  # nobody logged in: a service, a timer, a container
 
 
 def reason_option(default: str | None = None) -> Callable[[Command], Command]:
@@ -21,11 +29,51 @@ def reason_option(default: str | None = None) -> Callable[[Command], Command]:
 
 
 def operator_name() -> str:
-    """The name of the user who runs this; their number where the system has no name for it, as in images."""
+    """The user who runs this, and who became that user to do so: `camille as sesame`.
+
+    Both come from user numbers (the process's, and the login's or sudo's), never from LOGNAME or USER, which
+    anybody may set. A number that the system has no name for is shown as it is.
+    """
+    own, caller = os.getuid(), _caller()
+    name = _user_name(own)
+    return name if caller in {None, own} else f"{_user_name(caller)} as {name}"
+
+
+def audited(database: Database, action: str, **detail: object) -> None:
+    """Note in the audit what this user does or looks at: before it is done, so that nothing goes unseen.
+
+    Args:
+        database: the store.
+        action: as the audit names it, e.g. `provision`.
+        detail: what is needed to understand it later, without names or words of persons; None is left out.
+
+    Raises:
+        StoreUnavailable: it was not noted, and must not be done.
+    """
+    from pipeline.store import audit
+
+    given = {name: value for name, value in detail.items() if value is not None}
+    with database.write() as connection:
+        audit.note(connection, database, actor=operator_name(), action=action, detail=given)
+
+
+def _caller() -> int | None:
+    """The number of the user who logged in or called sudo; None: nobody did."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+        login = int(LOGIN_UID.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        login = _NO_LOGIN
+    if login != _NO_LOGIN:
+        return login
+    called = os.environ.get("SUDO_UID", "")
+    return int(called) if called.isascii() and called.isdecimal() else None
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return f"uid {uid}"
 
 
 def _one_line(_context: click.Context, _option: click.Parameter, value: object) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
 
 import click
@@ -23,3 +24,18 @@ def dry_run_option(command: Command) -> Command:
 def yes_option(command: Command) -> Command:
     """`--yes`: the command gets `yes`."""
     return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)
+
+
+def moment(option: str, text: str | None) -> float | None:
+    """A time that was given by an option, in epoch seconds; None: it was not given.
+
+    Raises:
+        click.BadParameter: it is no time.
+    """
+    if text is None:
+        return None
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{option} is a time such as 2026-09-01T08:00, not {text!r}") from None
+    return given.timestamp()

@@ -9,6 +9,7 @@ import click
 
 from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import audited
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
 from sesame.cli.status import NoSuchStudent
@@ -40,12 +41,13 @@ def provision(
 
     This is a consumer's own work, in this command, in the personal lane: it takes the lease, compares, writes
     what differs, reads back, announces and records. It runs beside `sesame run` or without it, and never
-    against a lease, a quarantine or the order of the targets.
+    against a lease, a quarantine or the order of the targets. Noted in the audit.
     """
     app = context.looking
     for name in chosen:
         if name not in app.settings.targets:
             raise click.BadParameter(f"{name!r} is none of {', '.join(app.settings.targets)}")
+    audited(app.database, "provision", student_number=student, targets=list(chosen or app.settings.targets))
     began = time.monotonic()
 
     def say(target: str, what: str) -> None:

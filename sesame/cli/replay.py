@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import click
 
 from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name, reason_option
-from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.operator import audited, operator_name, reason_option
+from sesame.cli.options import dry_run_option, json_option, moment, yes_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
@@ -42,7 +43,10 @@ class NoSuchReplay(SesameError):
 @click.option("--first", type=click.IntRange(min=1), help="Ask for so many now; --resume goes on.")
 @click.option("--resume", metavar="REPLAY", help="Go on with a replay that was begun, from where it stopped.")
 @click.option(
-    "--per-second", "per_s", type=click.IntRange(1, 10_000), default=_PER_S, show_default=True, help="Pace."
+    "--per-second",
+    "per_s",
+    type=click.IntRange(1, 10_000),
+    help=f"Pace; {_PER_S} if not given. --resume keeps the one it was begun with.",
 )
 @reason_option(default="operator")
 @dry_run_option
@@ -89,6 +93,7 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
         actor=operator_name(),
         lane=Lane.BULK if bulk else Lane.PERSONAL,
         database=app.database,
+        per_s=given["per_s"] or _PER_S,
     )
     _go_on(app, planned, given)
 
@@ -146,7 +151,7 @@ def replays(context: Context, *, as_json: bool) -> None:
 def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
     from producers.replay import Selection, select_students
 
-    since, until = _moment("--since", given["since"]), _moment("--until", given["until"])
+    since, until = moment("--since", given["since"]), moment("--until", given["until"])
     try:
         selection = Selection(given["students"], given["cause"], given["everybody"], since, until)
     except ValueError as error:
@@ -160,16 +165,6 @@ def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
     for number in selected.not_activated:
         click.echo(f"{number}: not activated, no target is touched for this student", err=True)
     return selected
-
-
-def _moment(option: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{option} is a time such as 2026-09-01T08:00, not {text!r}") from None
-    return moment.timestamp()
 
 
 # --- what it would change -------------------------------------------------------------------------
@@ -256,7 +251,8 @@ def _resume(app: Application, planned: Replay, given: dict[str, Any]) -> None:
         return
     if before.failed and not given["yes"]:
         click.confirm(f"{before.failed} failed again. Ask for the others all the same?", abort=True, err=True)
-    _go_on(app, planned, given)
+    audited(app.database, "replay.resume", replay_id=planned.id, consumer=planned.consumer)
+    _go_on(app, replace(planned, per_s=given["per_s"] or planned.per_s), given)
 
 
 def _go_on(app: Application, planned: Replay, given: dict[str, Any]) -> None:
@@ -269,7 +265,6 @@ def _go_on(app: Application, planned: Replay, given: dict[str, Any]) -> None:
         database=app.database,
         clock=utc_now,
         first=given["first"],
-        per_s=given["per_s"],
     )
     now = progress_of(app.database, planned)
     if given["as_json"]:

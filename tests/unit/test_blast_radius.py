@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
-from pipeline.store import dead_letters
+from pipeline.store import dead_letters, replays
 from pipeline.store.dead_letters import DeadLetter
 from pipeline.target import Dead
-from producers.replay import Selection, go_on, plan, progress_of, select_students
+from producers.replay import ReplayUnderWay, Selection, go_on, plan, progress_of, select_students
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
@@ -120,10 +121,51 @@ def test_a_pace_is_kept(plant: Plant) -> None:
         actor="c",
         lane=Lane.BULK,
         database=plant.database,
+        per_s=2,
     )
     waits: list[float] = []
-    assert continued(plant, planned, per_s=2, wait=waits.append) == 5
-    assert waits == [1.0, 1.0]
+    assert continued(plant, planned, first=1, wait=waits.append) == 1
+    with plant.database.read() as connection:
+        resumed = replays.by_id(connection, planned.id)
+    assert continued(plant, resumed, wait=waits.append) == 4
+    assert waits == [1.0]
+
+
+def test_of_two_runs_of_one_replay_one_asks_and_nobody_is_asked_twice(plant: Plant) -> None:
+    planned = plan(
+        ["A", "B", "C"],
+        consumer="directory",
+        reason="x",
+        actor="c",
+        lane=Lane.PERSONAL,
+        database=plant.database,
+        per_s=1,
+    )
+    refused: list[str] = []
+
+    def meanwhile(_seconds: float) -> None:  # somebody resumes while the first run pauses
+        with pytest.raises(ReplayUnderWay) as caught:
+            continued(plant, planned)
+        refused.append(str(caught.value))
+
+    assert continued(plant, planned, wait=meanwhile) == 3
+    assert asked(plant) == ["A", "B", "C"]
+    assert len(refused) == 2
+    assert planned.id in refused[0]
+
+
+def test_a_replay_whose_run_was_killed_may_go_on_a_minute_later(plant: Plant) -> None:
+    planned = plan(
+        ["A", "B"], consumer="directory", reason="x", actor="c", lane=Lane.BULK, database=plant.database
+    )
+    with plant.database.write() as connection:
+        assert replays.claim(connection, plant.database, planned.id, by="killed", ttl_s=60.0)
+        now = plant.database.now(connection)
+    with pytest.raises(ReplayUnderWay):
+        continued(plant, planned)
+    with plant.database.write() as connection:
+        connection.execute(update(replays.replays).values(asking_until=now))
+    assert continued(plant, planned) == 2
 
 
 class Cut:
@@ -149,6 +191,7 @@ def test_a_replay_that_was_cut_off_goes_on_and_who_was_asked_twice_is_recognised
         actor="c",
         lane=Lane.PERSONAL,
         database=plant.database,
+        per_s=1,
     )
     cut = Cut(plant.producer)
     with pytest.raises(LogUnavailable):
@@ -157,7 +200,6 @@ def test_a_replay_that_was_cut_off_goes_on_and_who_was_asked_twice_is_recognised
             producer=cut,  # type: ignore[arg-type]
             database=plant.database,
             clock=lambda: datetime.fromtimestamp(START, UTC),
-            per_s=1,
             wait=lambda _s: None,
         )
     assert continued(plant, planned) == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import os
 import shutil
@@ -290,14 +289,6 @@ def test_a_hold_on_a_number_that_nobody_imported_says_that_it_is_kept() -> None:
     result = sesame("hold", "place", "22600001", "--reason", "theft")
     assert result.exit_code == 0
     assert "kept until an import brings this number" in result.stdout
-
-
-def test_a_user_without_a_name_can_give_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nameless() -> str:
-        raise KeyError("getpwuid(): uid not found: 12345")
-
-    monkeypatch.setattr(getpass, "getuser", nameless)
-    assert sesame("hold", "place", "22600001", "--reason", "theft").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""`sesame audit`: who did what, when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from pipeline.store import audit as store
+from sesame.cli.context import Context, pass_context
+from sesame.cli.options import json_option, moment
+from sesame.cli.output import show_table, write_json
+
+_SHOWN = 50
+
+
+@click.command()
+@click.option("--actor", help="By this user, whoever's rights they had.")
+@click.option("--action", help="This one, or all of a kind: `hold` means hold.place and hold.lift.")
+@click.option("--about", metavar="VALUE", help="A student number, a consumer, a replay's or a file's name.")
+@click.option("--since", help="Of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone).")
+@click.option("--before", type=int, metavar="ID", help="The page that is older than this entry.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=_SHOWN, show_default=True, help="No more than so many."
+)
+@json_option
+@pass_context
+def audit(
+    context: Context,
+    *,
+    actor: str | None,
+    action: str | None,
+    about: str | None,
+    since: str | None,
+    before: int | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Show who did what and why, the newest first.
+
+    Every act of an operator is here, with each look at a person by `diagnose`, `support` and `identities
+    show`; an act by sudo is under the caller's name. Entries are never changed. Reasons are kept apart, and
+    may have been removed.
+    """
+    with context.looking.database.read() as connection:
+        found = store.entries(
+            connection,
+            limit=limit + 1,
+            before=before,
+            actor=actor,
+            action=action,
+            about=about,
+            since=moment("--since", since) or 0.0,
+        )
+    shown, more = found[:limit], len(found) > limit
+    if as_json:
+        write_json(
+            [asdict(entry) | {"at": datetime.fromtimestamp(entry.at, UTC).isoformat()} for entry in shown]
+        )
+    else:
+        names = ("id", "at", "actor", "action", "detail", "reason")
+        rows = [
+            (
+                str(entry.id),
+                f"{datetime.fromtimestamp(entry.at, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+                entry.actor,
+                entry.action,
+                _in_one_line(entry.detail),
+                entry.reason or "",
+            )
+            for entry in shown
+        ]
+        show_table(dict.fromkeys(names, "left"), rows, folded="detail")
+    if more:
+        click.echo(f"older ones: --before {shown[-1].id}", err=True)
+
+
+def _in_one_line(detail: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in detail.items() if name != "reason_ref")

@@ -1,0 +1,144 @@
+"""The audit: every act is in it, under the real user, and can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from examples import generate
+from sesame.cli import main, operator
+
+NUMBER = "22600001"
+ME = pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.fixture(autouse=True)
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    for name in [name for name in os.environ if name.startswith(("SESAME_", "SUDO_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(operator, "LOGIN_UID", tmp_path / "loginuid")  # nobody logged in
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
+    return tmp_path
+
+
+def sesame(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="sesame")
+
+
+def noted(site: Path) -> list[tuple[str, str, dict[str, object]]]:
+    """What the store has, by a reader of its own."""
+    with sqlite3.connect(site / "data" / "sesame.db") as database:
+        rows = database.execute("SELECT actor, action, detail FROM audit ORDER BY id").fetchall()
+    database.close()
+    return [(actor, action, json.loads(detail)) for actor, action, detail in rows]
+
+
+def hold(reason: str = "theft") -> Result:
+    return sesame("hold", "place", NUMBER, "--reason", reason)
+
+
+def test_the_actor_is_the_real_user_whatever_the_environment_says(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "mallory")
+    assert hold().exit_code == 0
+    assert [actor for actor, _, _ in noted(site)] == [ME]
+
+
+def test_an_act_by_sudo_is_under_the_callers_name(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUDO_UID", str(pwd.getpwnam("nobody").pw_uid))
+    monkeypatch.setenv("SUDO_USER", "mallory")
+    assert hold().exit_code == 0
+    assert [actor for actor, _, _ in noted(site)] == [f"nobody as {ME}"]
+
+
+def test_who_logged_in_counts_more_than_what_the_environment_says_of_sudo(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "loginuid").write_text(str(pwd.getpwnam("nobody").pw_uid), encoding="ascii")
+    monkeypatch.setenv("SUDO_UID", str(pwd.getpwnam("daemon").pw_uid))
+    assert hold().exit_code == 0
+    assert [actor for actor, _, _ in noted(site)] == [f"nobody as {ME}"]
+
+
+@pytest.mark.parametrize("sudo", ["", "-1", "0x3e8", "²", "9" * 40, "root"])
+def test_a_number_of_a_user_that_is_none_is_no_trouble(
+    site: Path, monkeypatch: pytest.MonkeyPatch, sudo: str
+) -> None:
+    monkeypatch.setenv("SUDO_UID", sudo)
+    assert hold().exit_code == 0
+    (actor,) = [actor for actor, _, _ in noted(site)]
+    assert actor == ME or actor.startswith("uid 999")
+
+
+def test_a_user_without_a_name_can_give_commands(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 123_456)
+    assert hold().exit_code == 0
+    assert [actor for actor, _, _ in noted(site)] == ["uid 123456"]
+
+
+def test_every_act_of_the_first_days_is_in_the_audit(site: Path) -> None:
+    with (site / "export.csv").open("w", encoding="utf-8") as out:
+        generate.write(out, students=3, year=2026)
+    assert sesame("import", "export.csv").exit_code == 3  # the example has bad lines
+    assert sesame("vault", "init").exit_code == 0
+    assert sesame("activate", NUMBER, "22600002").exit_code == 0
+    (site / "list.txt").write_text("22600003\n", encoding="utf-8")
+    assert sesame("activate", "--from", "list.txt", "--republish").exit_code == 0
+    assert sesame("provision", NUMBER).exit_code != 0  # no registry runs: there is no account yet
+    sesame("import", "export.csv", "--dry-run")
+    sesame("activate", "--all", "--dry-run")
+    assert [(action, detail) for _, action, detail in noted(site)] == [
+        ("import", {"file": "export.csv"}),
+        ("activate", {"students": 2, "student_numbers": [NUMBER, "22600002"], "republish": False}),
+        (
+            "activate",
+            {"students": 1, "student_numbers": ["22600003"], "file": "list.txt", "republish": True},
+        ),
+        ("provision", {"student_number": NUMBER, "targets": ["directory", "mailbox", "moodle"]}),
+    ]
+
+
+def test_the_audit_is_read_newest_first_by_pages_with_reasons(site: Path) -> None:
+    for reason in ("stolen telephone", "a second call"):
+        assert hold(reason).exit_code == 0
+    assert sesame("hold", "lift", NUMBER, "--reason", "it was found").exit_code == 0
+
+    page = sesame("audit", "--limit", "2", "--json")
+    newest, second = json.loads(page.stdout)
+    assert (newest["action"], newest["reason"]) == ("hold.lift", "it was found")
+    assert (second["action"], second["reason"]) == ("hold.place", "a second call")
+    assert newest["actor"] == ME
+    assert newest["detail"]["student_number"] == NUMBER
+    (oldest,) = json.loads(sesame("audit", "--before", str(second["id"]), "--json").stdout)
+    assert oldest["reason"] == "stolen telephone"
+    assert f"--before {second['id']}" in page.stderr
+
+    shown = sesame("audit").stdout
+    assert shown.index("it was found") < shown.index("a second call") < shown.index("stolen telephone")
+
+
+def test_the_audit_is_searched_by_user_act_and_student(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold()
+    monkeypatch.setenv("SUDO_UID", str(pwd.getpwnam("nobody").pw_uid))
+    sesame("hold", "lift", "22600002", "--reason", "found")
+
+    def actions(*options: str) -> list[str]:
+        return [entry["action"] for entry in json.loads(sesame("audit", "--json", *options).stdout)]
+
+    assert actions("--actor", "nobody") == ["hold.lift"]
+    assert actions("--actor", ME) == ["hold.place"]
+    assert actions("--action", "hold") == ["hold.lift", "hold.place"]
+    assert actions("--action", "hold.place") == ["hold.place"]
+    assert actions("--about", "22600002") == ["hold.lift"]
+    assert actions("--about", "2260000_") == []
+    assert actions("--since", "2999-01-01") == []
+    assert sesame("audit", "--since", "yesterday").exit_code == 2
