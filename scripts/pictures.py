@@ -17,7 +17,7 @@ from playwright.sync_api import Page
 
 from schemas.account import Pedagogical
 from schemas.events import ActivationRequested
-from tests.integration.portal_browser import chromium, page_of
+from tests.integration.portal_browser import chromium, page_of, session_cookie
 from tests.integration.portal_kit import Portal, put, running
 from tests.integration.portal_reader import GOOD
 from tests.unit.registry_kit import enrolled
@@ -98,9 +98,9 @@ def enrol(portal: Portal, number: str, pedagogical: Pedagogical = Pedagogical.VA
 
 
 def enter(portal: Portal, page: Page, number: str) -> None:
-    """Come to a student's page, by a link of the support desk."""
-    page.goto(portal.desk.access_link(number))
-    send(page, "/acces")
+    """Come to a student's page, in a session of their own."""
+    page.context.add_cookies([session_cookie(portal, number)])  # type: ignore[list-item]
+    page.goto(f"{portal.url}/compte")
 
 
 def send(page: Page, action: str) -> None:

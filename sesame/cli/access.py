@@ -1,4 +1,4 @@
-"""`sesame access`: a short-lived link to a student's page, for the support desk."""
+"""`sesame access`: a link by which a student's page may be looked at once, for the support desk."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from sesame.cli.operator import audited
 @click.argument("student", metavar="STUDENT")
 @pass_context
 def access(context: Context, student: str) -> None:
-    """Print a link by which STUDENT sees where the account stands. It is valid for 15 minutes.
+    """Print a link by which STUDENT sees where the account stands.
 
-    Whoever has the link sees the page: give it to the student alone. It is noted in the audit.
+    It works once, within 15 minutes, in one browser, and then shows the page for 15 minutes more. Nothing can
+    be changed through it. Whoever follows it sees the page: give it to the student alone. It is noted in the
+    audit.
     """
     from pipeline.store import accounts
 

@@ -10,27 +10,24 @@ from pipeline.store.throttles import Rate
 from producers.activation.proofs import REDIRECT, LinkState
 from producers.replay import ask_again
 from schemas.scalars import is_mail_address
-from sesame.web import signing
+from sesame.web.desk import VIEW_S
 from sesame.web.standing import Standing, standing_of
-from sesame.web.visit import SESSION, PageError, Posted, Visit, Visiting, posted, utc_now
+from sesame.web.visit import CAS_SESSION, SESSION, PageError, Posted, Visit, Visiting, posted, utc_now
 from sesame.web.wording import duration, moment
 
 router = APIRouter()
-
-ACCESS_S_MAX = 15 * 60.0
-"""How long a link that the support desk gives leads to the page, in seconds."""
 
 
 @router.get("/compte")
 def show_account(visit: Visiting) -> Response:
     """The page."""
-    return visit.page("account.html", **account_page(visit, visit.student))
+    return visit.page("account.html", **account_page(visit, visit.shown))
 
 
 @router.get("/compte/etat")
 def show_state(visit: Visiting) -> Response:
     """The live part alone."""
-    return visit.page("_services.html", **account_page(visit, visit.student))
+    return visit.page("_services.html", **account_page(visit, visit.shown))
 
 
 @router.post("/compte/reessayer")
@@ -106,23 +103,23 @@ def _redirect_page(visit: Visit, state: str, *, link: str, number: str | None, s
     return visit.page("redirect.html", status, state=state, link=link, number=number, path=path)
 
 
-@router.get("/acces/{signed}")
-def show_access(visit: Visiting, signed: str) -> Response:
-    """A link that the support desk gave."""
-    number = visit.desk.signing.read(signing.ACCESS, signed, age_s_max=ACCESS_S_MAX)
-    path = f"/acces/{signed}"
-    return visit.page("access.html", 200 if number else 410, link=signed, number=number, path=path)
+@router.get("/acces/{link}")
+def show_access(visit: Visiting, link: str) -> Response:
+    """A link that the support desk gave. Looking at it uses nothing up."""
+    number = visit.desk.offered(link)
+    path = f"/acces/{link}"
+    return visit.page("access.html", 200 if number else 410, link=link, number=number, path=path)
 
 
 @router.post("/acces")
 def take_access(visit: Visiting, form: Posted) -> Response:
-    """A person follows it: open a session."""
-    signed = form.get("lien", "")
-    number = visit.desk.signing.read(signing.ACCESS, signed, age_s_max=ACCESS_S_MAX)
-    if not number:
-        return show_access(visit, signed)
-    session_id = visit.desk.open_session(str(number), "link")
-    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
+    """A person follows it, once: the page is shown in this browser, and nothing can be changed."""
+    link = form.get("lien", "")
+    session_id = visit.desk.open_view(link)
+    if session_id is None:
+        return show_access(visit, link)
+    visit.drop(CAS_SESSION)
+    visit.keep(SESSION, session_id, age_s=int(VIEW_S))
     return visit.to("/compte")
 
 
@@ -144,7 +141,8 @@ def account_page(
     return {
         "standing": standing,
         "causes": causes,
-        "helped": helping is not None,
+        "helped": helping is not None and visit.owner is not None,
+        "acts": visit.owner is not None,
         "notice": shown,
         "fault": fault,
         "address": address,

@@ -19,10 +19,13 @@ from sesame.settings.portal import Networks
 from sesame.web.addresses import Ip, counted_as, is_in
 from sesame.web.helping import Helping
 from sesame.web.pages import Pages
-from sesame.web.signing import ACCESS, Signing
+from sesame.web.signing import Signing
 
 KEPT_S = 30 * 86_400.0
 """How long proofs and sessions are kept after they expired: so long an old link explains itself."""
+
+VIEW_S = 15 * 60.0
+"""How long a link of the support desk may be followed; and then, how long it shows the page. In seconds."""
 
 OWN = Rate(5, 30.0)
 """What a request may send although its address has sent too much."""
@@ -132,8 +135,25 @@ class Desk:
     # --- sessions ---
 
     def access_link(self, student_number: str) -> str:
-        """A link to this student's page, which is valid for a short time."""
-        return f"{self.settings.portal.origin}/acces/{self.signing.sign(ACCESS, student_number)}"
+        """A link by which this student's page may be looked at, once, in one browser, within `VIEW_S`."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            offer = web_sessions.open_session(
+                connection, student_number, web_sessions.OFFER, now=now, lasts_s=VIEW_S
+            )
+        return f"{self.settings.portal.origin}/acces/{offer}"
+
+    def offered(self, offer: str) -> str | None:
+        """Whose page this link would show; None: it has expired, or somebody has followed it."""
+        with self.database.read() as connection:
+            found = web_sessions.find_offer(connection, offer, self.database.now(connection))
+        return None if found is None else found.student_number
+
+    def open_view(self, offer: str) -> str | None:
+        """Follow such a link: the id of a session that only shows; None: as `offered`."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            return web_sessions.take_offer(connection, offer, now=now, lasts_s=VIEW_S)
 
     def open_session(self, student_number: str, means: str) -> str:
         """Open a session; return the id that the browser keeps."""
@@ -152,7 +172,7 @@ class Desk:
             opened = self.cas.logins.session(cas_token)
             if opened is not None and opened.student_number is not None:
                 number, begun, ends = opened.student_number, opened.opened_at, opened.expires_at
-                found = web_sessions.WebSession(number, "cas", begun, ends)
+                found = web_sessions.WebSession(number, web_sessions.CAS, begun, ends)
         return found
 
     def end_session(self, session_id: str | None) -> None:

@@ -133,7 +133,7 @@ def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
 @router.get("/compte/flux")
 async def stream(request: Request, visit: Visiting) -> Response:
     """The account's live part, each time that it changes."""
-    number = visit.student
+    number = visit.shown
     watch: Watch = request.app.state.watch
     stopping: threading.Event = request.app.state.stopping
     with watch.of(number):

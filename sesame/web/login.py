@@ -35,8 +35,7 @@ def login_router(service_path: str) -> APIRouter:
 
 def leave_for_cas(visit: Visiting) -> Response:
     """Go to the CAS server."""
-    number = visit.session.student_number if visit.session is not None else ""
-    visit.keep(DEPARTURE, visit.desk.signing.sign(signing.DEPARTURE, number), age_s=AWAY_S_MAX)
+    visit.keep(DEPARTURE, visit.desk.signing.sign(signing.DEPARTURE, visit.owner or ""), age_s=AWAY_S_MAX)
     return visit.to(_cas(visit.desk).server.login_url())
 
 
@@ -78,8 +77,8 @@ def _arrive(visit: Visit, ticket: str) -> Arrival:
     logins = _cas(visit.desk).logins
     number = visit.desk.signing.read(signing.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
     if number is None:
-        if visit.session is not None:
-            logins.note_failure(visit.session.student_number, LoginFailure.NO_COOKIE)
+        if visit.owner is not None:
+            logins.note_failure(visit.owner, LoginFailure.NO_COOKIE)
         raise PageError(403, "departure")
     try:
         return logins.arrive(ticket, expected=str(number) or None)

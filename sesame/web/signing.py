@@ -11,7 +11,6 @@ from itsdangerous import BadSignature, Signer, URLSafeTimedSerializer
 FORM: Final = "form"
 REQUEST: Final = "request"
 GRANT: Final = "grant"
-ACCESS: Final = "access"
 DEPARTURE: Final = "departure"
 
 

@@ -70,7 +70,19 @@ class Visit:
 
     @property
     def student(self) -> str:
-        """Whose session it is.
+        """Whose session it is, for an act of theirs, or for what only they may see.
+
+        Raises:
+            PageError: nobody's, or one that only shows: the page says how to come in.
+        """
+        number = self.shown
+        if self.owner is None:
+            raise PageError(403, "view")
+        return number
+
+    @property
+    def shown(self) -> str:
+        """Whose account may be looked at.
 
         Raises:
             PageError: nobody's: the page says how to come in.
@@ -78,6 +90,11 @@ class Visit:
         if self.session is None:
             raise PageError(401, "session")
         return self.session.student_number
+
+    @property
+    def owner(self) -> str | None:
+        """Who has shown who they are; None: nobody, or whoever followed a link of the support desk."""
+        return self.session.student_number if self.session is not None and self.session.acts else None
 
     def again(self) -> str | None:
         """Whose session it still is, looked at once more; None: it has ended."""

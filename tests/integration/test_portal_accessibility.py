@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from sesame.web import signing
 from tests.integration.portal_browser import (
     PHONE,
     ZOOMED,
@@ -150,7 +149,10 @@ def others(walk: Walk) -> None:
     walk.open("/lien/x.y", "unknown link")
     walk.open("/redirection/x.y", "unknown redirection")
     walk.open("/acces/x", "unknown access")
-    walk.open(f"/acces/{portal.desk.signing.sign(signing.ACCESS, number)}", "access")
+    walk.open(portal.desk.access_link(number), "access")
+    walk.send("/acces", "account, looked at")
+    walk.open("/compte/aide", "only looked at")
+    walk.page.context.clear_cookies()
     walk.ask(number)
     link = portal.message(number).link
     portal.clock.now += 25 * HOUR_S

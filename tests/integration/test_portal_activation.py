@@ -233,18 +233,3 @@ def test_a_student_whom_the_registrar_cancels_in_the_middle_is_kept_waiting(port
         assert browser.choose().url.path == "/compte"
     portal.deliver(number)
     assert portal.person(number).activated_at is not None
-
-
-def test_a_link_of_the_support_desk_shows_the_page_and_changes_nothing(portal: Portal) -> None:
-    number = portal.active()
-    link = portal.desk.access_link(number)
-    with portal.browser() as browser:
-        assert number in browser.get(link).text
-        assert browser.get("/compte").status_code == 401  # looking is not following
-        browser.get(link)
-        assert browser.send("/acces").url.path == "/compte"
-        assert browser.get("/mot-de-passe").status_code == 401
-    with portal.browser() as browser:
-        said, _, signature = link.rpartition(".")  # of its last letter some bits count for nothing
-        page = browser.get(f"{said}.{'a' if signature[0] != 'a' else 'b'}{signature[1:]}")
-        assert (page.status_code, "expiré" in page.text) == (410, True)

@@ -10,8 +10,7 @@ import pytest
 
 from sandbox.process import wait_until
 from schemas.account import Pedagogical
-from tests.integration.portal_kit import Portal, put, running
-from tests.integration.portal_reader import Browser
+from tests.integration.portal_kit import Portal, enter, put, running
 
 COHORTS = (
     {"key": "{step}-{year}", "name": "{step_label} {year}"},
@@ -26,12 +25,6 @@ def portal(module_store: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = {"cohorts": COHORTS}
     with Portal(folder, wish=wish, registry_settings=settings, store=module_store) as portal:
         yield portal
-
-
-def enter(portal: Portal, browser: Browser, number: str) -> None:
-    """A session, as a link of the desk opens it."""
-    browser.get(portal.desk.access_link(number))
-    browser.send("/acces")
 
 
 @pytest.mark.parametrize(("language", "said"), [("fr", "inscription pédagogique"), ("en", "pedagogical")])

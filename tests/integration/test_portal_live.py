@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from sandbox.process import wait_until
-from tests.integration.portal_kit import Portal, put, running
+from tests.integration.portal_kit import Portal, enter, put, running
 from tests.integration.portal_reader import Browser
 
 WINDOW_BYTES = 2048
@@ -31,8 +31,7 @@ def entered(portal: Portal) -> Iterator[tuple[str, Browser]]:
     """A student's session."""
     number = portal.active()
     with portal.browser() as browser:
-        browser.get(portal.desk.access_link(number))
-        browser.send("/acces")
+        enter(portal, browser, number)
         yield number, browser
 
 

@@ -11,7 +11,7 @@ from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
 from sesame.checks import checks_for
 from sesame.diagnosis.engine import diagnose
-from tests.integration.portal_kit import Portal
+from tests.integration.portal_kit import Portal, enter
 from tests.integration.portal_reader import MAIL, Browser
 from tests.unit.registry_kit import enrolled
 
@@ -77,8 +77,7 @@ def test_a_redirection_is_told_to_every_address_of_the_student_once_it_is_confir
         account = People(portal.database).account(connection, number)
     assert account is not None
     with portal.browser(**{"Accept-Language": "en"}) as browser:
-        browser.get(portal.desk.access_link(number))
-        browser.send("/acces")
+        enter(portal, browser, number)
         browser.send("/compte/redirection", adresse=elsewhere, accord="oui")
         asked = portal.message(number)
         assert asked.message["To"] == elsewhere
