@@ -1,8 +1,9 @@
 """The guard: a file that would change unusually much is held, whatever it says, until somebody approves it.
 
-People are counted, per academic year: those who would lose an enrolment, and those about whom something would
-change that seldom does (see `outline.Change`). A year is over the threshold when both its bounds are passed:
-a share of the people whom the feed holds in that year, and a number of people. One such year holds the file.
+People are counted, per academic year: those who would lose an enrolment, and those about whom something
+would change that seldom does (see `outline.Change`). A year is over the threshold when either bound is
+passed: a share of the people whom the feed holds in that year, or a number of people who lose something. One
+such year holds the file.
 
 The approval's id is a digest of the file's content and of every difference that it makes: another file, or
 the same file after something else was published, has another id.
@@ -26,15 +27,25 @@ ID_CHARACTERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """When a year's changes hold a file: more than `share` of its people, and more than `people` of them.
+    """When a year's changes hold a file: more than `share` of its people, or losses of more than `people`.
 
     Attributes:
         share: between 0 and 1.
-        people: a number of students.
+        people: a number of students; however many the year has.
+        floor: a number of students who are too few for a share to tell anything: in a year of ten, one who
+            leaves is 10 %. Below it, more than half of the year's people are held too, except one alone.
     """
 
     share: float = 0.05
-    people: int = 50
+    people: int = 200
+    floor: int = 2
+
+    def passed(self, *, affected: int, losing: int, in_all: int) -> bool:
+        """Whether so many hold the file. `in_all`: the year's people."""
+        if losing > self.people:
+            return True
+        enough = affected > self.floor or (affected > 1 and 2 * affected > in_all)
+        return enough and affected > self.share * in_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,7 @@ def judge(
             losing += not found.isdisjoint(LOSSES)
             changes.update(found)
         in_all = known.get(year) or in_file.get(year, 0)
-        over = affected > threshold.people and affected > threshold.share * in_all
+        over = threshold.passed(affected=affected, losing=losing, in_all=in_all)
         figures.append(YearFigures(year, in_all, affected, losing, changes, over=over))
     return tuple(figures)
 

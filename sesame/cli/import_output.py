@@ -74,8 +74,13 @@ def told(report: ImportReport) -> list[str]:
     return lines
 
 
-def warn(report: ImportReport, approve: str | None) -> None:
-    """Say what needs somebody's attention."""
+def warn(report: ImportReport, approve: str | None, again: str) -> None:
+    """Say what needs somebody's attention.
+
+    Args:
+        approve: the approval that was given.
+        again: the command that imports the file in the same way.
+    """
     if report.affected_path is not None:
         click.echo(f"who is affected, and how: {report.affected_path}", err=True)
     if report.rejects_path is not None:
@@ -91,7 +96,7 @@ def warn(report: ImportReport, approve: str | None) -> None:
             click.echo(f"The approval {approve} is for another file or for other differences.", err=True)
         click.echo(
             f"{'This would be held' if report.dry_run else 'Held: nothing was published'}. If the file is "
-            f"right, import it again with --approve {report.approval}",
+            f"right:\n  {again} --approve {report.approval}",
             err=True,
         )
     elif approve is not None and report.approval is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from producers.registrar import (
     Approval,
     Explanation,
     ImportReport,
+    Kind,
     Order,
     Profile,
     Threshold,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _EXPLAINED_LINES = 5
+_REPEATED = ("profile", "full", "year", "rejects", "affected", "republish")
+"""The options that say how a file is imported."""
 
 
 class _Import(click.Command):
@@ -127,7 +131,9 @@ def import_command(
             dry_run=dry_run,
             republish=republish,
             full_year=year,
-            threshold=Threshold(share=settings.guard_share, people=settings.guard_people),
+            threshold=Threshold(
+                share=settings.guard_share, people=settings.guard_people, floor=settings.guard_floor
+            ),
             approval=None if approve is None else Approval(approve, operator_name()),
         )
 
@@ -145,7 +151,8 @@ def import_command(
     for report in reports:
         if not as_json:
             click.echo("\n".join(told(report)))
-        warn(report, approve)
+        path = groups if report.kind is Kind.TEACHINGS else file
+        warn(report, approve, _same_import(context, path, groups=report.kind is Kind.TEACHINGS))
     if any(report.held for report in reports):
         raise click.exceptions.Exit(int(ExitCode.HELD))
     if any(report.rejected for report in reports):
@@ -163,6 +170,18 @@ def _check_usage(
         raise click.UsageError(
             "--approve, --rejects and --affected are about one file: import FILE and --groups one by one"
         )
+
+
+def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
+    """The command that imports one of the files again in the same way, to be completed by an option."""
+    command = click.get_current_context()
+    words = ["sesame", *(("--config", str(context.config)) if context.config else ()), "import"]
+    words += [*(["--groups"] if groups else []), str(path)]
+    for option in command.command.params:
+        value = command.params[str(option.name)]
+        if option.name in _REPEATED and value:
+            words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
+    return shlex.join(words)
 
 
 def _import(context: Context, progress: Progress, file: Path, order: Order, profile: Profile) -> ImportReport:

@@ -38,11 +38,19 @@ class RegistrarSettings(Section):
         ge=0,
         le=1,
         description="A file is held when, in one academic year, more than this share of the people would "
-        "lose an enrolment or change in a way that seldom happens, and more than `guard_people` would.",
+        "lose an enrolment or change in a way that seldom happens; see `guard_people` and `guard_floor` too.",
     )
     guard_people: int = Field(
-        default=50,
-        ge=0,
+        default=200,
+        ge=1,
         le=1_000_000,
-        description="See `guard_share`: a number of people. 0: the share alone decides.",
+        description="A file is held too when more people than this would lose an enrolment or a teaching "
+        "unit in one academic year, whatever share they are.",
+    )
+    guard_floor: int = Field(
+        default=2,
+        ge=0,
+        le=1000,
+        description="So few people are no reason to hold a file, whatever share they are: in a year of ten, "
+        "one who leaves is 10 %. Unless they are more than half of the year's people, and more than one.",
     )

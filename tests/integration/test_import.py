@@ -73,7 +73,7 @@ class Site:
                     rejects_path=self.rejects,
                     affected_path=self.affected,
                     dry_run=dry_run,
-                    threshold=Threshold(share=1.0),
+                    threshold=Threshold(share=1.0, people=10_000),
                 ),
                 profile=apogee(),
                 feed=self.memory,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import shlex
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,12 @@ def sesame(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, prog_name="sesame")
 
 
+def told_command(result: Result) -> list[str]:
+    """The command that the import says to give, as a shell reads it, without the program's name."""
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("  sesame ")]
+    return shlex.split(line)[1:]
+
+
 def change(edit: Callable[[str], str]) -> None:
     path = Path("export.csv")
     path.write_text(edit(path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -48,12 +55,12 @@ def test_a_file_that_cancels_most_people_ends_with_5_and_goes_on_once_approved(s
     assert result.exit_code == 5
     assert "nothing was published" in result.stderr
     assert str(Path("export.affected.csv")) in result.stderr
-    approval = result.stderr.split("--approve ")[1].strip()
+    *words, approval = told_command(result)
 
-    wrong = sesame("import", "export.csv", "--approve", "0" * len(approval))
+    wrong = sesame(*words, "0" * len(approval))
     assert wrong.exit_code == 5
     assert "for another file" in wrong.stderr
-    approved = sesame("import", "export.csv", "--approve", approval, "--json")
+    approved = sesame(*words, approval, "--json")
     assert approved.exit_code == 3
     told = json.loads(approved.stdout)
     assert (told["held"], told["approval"]) == (False, approval)
@@ -63,6 +70,26 @@ def test_a_file_that_cancels_most_people_ends_with_5_and_goes_on_once_approved(s
     database.close()
     me = pwd.getpwuid(os.getuid()).pw_name
     assert rows == [(me, "import")] * 4 + [(me, "import.approve")]
+
+
+def test_the_command_that_is_told_says_all_that_the_import_said(site: Path) -> None:
+    settings = site / "my settings.toml"
+    settings.write_text('data_dir = "data"\n', encoding="utf-8")
+    Path("it's.csv").write_text(Path("export.csv").read_text(encoding="utf-8"), encoding="utf-8")
+    with_settings = ("--config", str(settings), "import", "it's.csv", "--profile", "apogee")
+    sesame(*with_settings)
+    lines = Path("it's.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    Path("it's.csv").write_text("".join(lines[:3]), encoding="utf-8")
+    options = ("--full", "--year", "2026", "--rejects", "r e.csv", "--affected", "who.csv", "--republish")
+    dry = sesame(*with_settings, *options, "--dry-run")
+    assert dry.exit_code == 5
+    assert told_command(dry)[-2] == "--approve"
+    approved = sesame(*told_command(dry))
+    assert approved.exit_code == 0, approved.output
+    assert (
+        "2 enrolments and 0 cancellations and 127 cancellations of absent ones published" in approved.stdout
+    )
+    assert Path("who.csv").exists()
 
 
 def test_the_thresholds_are_settings(site: Path) -> None:
@@ -179,10 +206,9 @@ def test_a_truncated_file_of_groups_is_held_and_the_other_file_is_not(site: Path
     assert result.exit_code == 5
     assert "gone 80" in result.stdout
     assert str(Path("groups.affected.csv")) in result.stderr
-    approval = result.stderr.split("--approve ")[1].split()[0]
-    complete = ("--full", "--year", "2026", "--approve", approval)
+    complete = ("--full", "--year", "2026", "--approve", "0123456789abcdef0123")
     assert sesame("import", "export.csv", "--groups", "groups.csv", *complete).exit_code == 2
-    assert sesame("import", "--groups", "groups.csv", *complete).exit_code == 0
+    assert sesame(*told_command(result)).exit_code == 0
     with sqlite3.connect(site / "data" / "sesame.db") as database:
         assert database.execute("SELECT COUNT(*) FROM teaching_rows WHERE listed = '[]'").fetchone() == (80,)
     database.close()

@@ -135,7 +135,7 @@ def sequences_of(registrar: Registrar) -> list[int]:
 
 def test_a_source_sequence_is_the_import_and_the_line(registrar: Registrar) -> None:
     registrar.import_rows(ZOE, MAMADOU)
-    registrar.import_rows(ZOE | {"IP_VALIDE": "N"}, MAMADOU | {"IP_VALIDE": "N"})
+    registrar.import_rows(ZOE | {"LIB_ETP": "L1"}, MAMADOU | {"LIB_ETP": "L1"})
     assert sequences_of(registrar) == [100_000_002, 100_000_003, 200_000_002, 200_000_003]
 
 

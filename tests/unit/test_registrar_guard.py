@@ -85,16 +85,28 @@ def test_a_file_that_cancels_everybody_is_held_and_says_who(registrar: Registrar
 @pytest.mark.parametrize(
     ("known", "losing", "threshold", "is_held"),
     [
-        pytest.param(1000, 50, Threshold(), False, id="50 people are not more than 50"),
-        pytest.param(1000, 51, Threshold(), True, id="51 of 1000 pass both bounds"),
-        pytest.param(1020, 51, Threshold(), False, id="51 of 1020 are not more than 5 %"),
-        pytest.param(40, 40, Threshold(), False, id="a small year stays below the number of people"),
-        pytest.param(40, 3, Threshold(people=0), True, id="a share alone"),
-        pytest.param(40, 2, Threshold(people=0), False, id="exactly the share"),
-        pytest.param(40, 1, Threshold(share=0, people=0), True, id="anybody at all"),
+        pytest.param(52, 50, Threshold(), True, id="two lines are left of 52"),
+        pytest.param(52, 1, Threshold(), False, id="an ordinary night"),
+        pytest.param(52, 2, Threshold(), False, id="two of 52 leave in one night"),
+        pytest.param(52, 3, Threshold(), True, id="three of 52 are more than 5 %"),
+        pytest.param(10, 1, Threshold(), False, id="one of ten leaves"),
+        pytest.param(10, 2, Threshold(), False, id="two of ten leave"),
+        pytest.param(10, 3, Threshold(), True, id="three of ten"),
+        pytest.param(1, 1, Threshold(), False, id="the only one leaves"),
+        pytest.param(2, 2, Threshold(), True, id="both of two"),
+        pytest.param(3, 2, Threshold(), True, id="two of three"),
+        pytest.param(4, 2, Threshold(), False, id="half of four"),
+        pytest.param(1000, 50, Threshold(), False, id="exactly 5 % of 1000"),
+        pytest.param(1000, 51, Threshold(), True, id="51 of 1000"),
+        pytest.param(1000, 30, Threshold(people=30), False, id="exactly the number of people"),
+        pytest.param(1000, 31, Threshold(people=30), True, id="the number of people, whatever the share"),
+        pytest.param(40, 3, Threshold(floor=0), True, id="no floor"),
+        pytest.param(40, 2, Threshold(floor=0), False, id="exactly the share"),
+        pytest.param(40, 4, Threshold(floor=4), False, id="exactly the floor"),
+        pytest.param(40, 1, Threshold(share=0, floor=0), True, id="anybody at all"),
     ],
 )
-def test_both_bounds_must_be_passed(
+def test_a_share_or_a_number_of_people_holds_a_file(
     registrar: Registrar, known: int, losing: int, threshold: Threshold, is_held: bool
 ) -> None:
     rows = students(known)
@@ -108,11 +120,27 @@ def test_both_bounds_must_be_passed(
     assert (report.cancelled, report.unchanged) == (losing, known - losing)
 
 
+def test_the_number_of_people_counts_losses_only(registrar: Registrar) -> None:
+    registrar.import_rows(*students(40))
+    bounds = Threshold(share=1, people=2)
+    report = registrar.import_rows(*students(40, MAIL_PERSO="quelqu.un@example.com"), threshold=bounds)
+    assert (report.held, report.recorded) == (False, 40)
+    assert registrar.import_rows(*students(40, ETA_IAE="C"), threshold=bounds).held
+
+
+def test_a_complete_file_of_two_lines_takes_nobody_away_from_52(registrar: Registrar) -> None:
+    registrar.import_rows(*students(52))
+    registrar.log.take()
+    report = registrar.import_rows(*students(2), full_year=2026)
+    assert (report.held, report.gone) == (True, 50)
+    assert registrar.log.records == []
+
+
 def test_years_are_judged_apart(registrar: Registrar) -> None:
-    this_year, last_year = students(100), students(4, COD_ANU="2025", COD_VRS_VET="251")
+    this_year, last_year = students(100), students(3, COD_ANU="2025", COD_VRS_VET="251")
     registrar.import_rows(*this_year, *last_year)
     report = held(registrar, [*this_year, *(row | {"ETA_IAE": "A"} for row in last_year)])
-    assert [(year.year, year.known, year.over) for year in report.years] == [(2025, 4, True)]
+    assert [(year.year, year.known, year.over) for year in report.years] == [(2025, 3, True)]
 
 
 @pytest.mark.parametrize(

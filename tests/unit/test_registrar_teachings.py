@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +93,8 @@ def test_a_unit_that_gets_groups_is_followed_in_these(registrar: Registrar) -> N
 def test_a_complete_file_takes_away_what_it_does_not_have_and_says_so(registrar: Registrar) -> None:
     registrar.import_groups(f"{Z} UE1 TD1", f"{Z} UE1 TP1", f"{Z} UE2 TD1", f"{M} UE1 TD2")
     registrar.log.take()
-    report = registrar.import_groups(f"{Z} UE1 TD2", f"{Z} UE1 TP1", full_year=2026)
+    lines = f"{Z} UE1 TD2", f"{Z} UE1 TP1"
+    report = registrar.import_groups(*lines, full_year=2026, threshold=Threshold(share=1))
     assert (report.recorded, report.gone) == (1, 1)
     assert lists(registrar) == {(Z, 2026): {"UE1/TD2", "UE1/TP1"}, (M, 2026): set()}
     assert [
@@ -405,9 +405,7 @@ def test_whatever_files_come_the_last_list_of_each_student_is_what_they_add_up_t
             kept = set() if complete else wanted.get(student, set())
             wanted[student] = kept | by_student.get(student, set())
         lines = [" ".join(key) for key in sorted(keys)]
-        registrar.import_groups(
-            *lines, full_year=2026 if complete else None, threshold=replace(Threshold(), people=9)
-        )
+        registrar.import_groups(*lines, full_year=2026 if complete else None, threshold=Threshold(share=1))
         said |= {student: found for (student, _), found in lists(registrar).items()}
     registrar.close()
     assert {student: found for student, found in wanted.items() if found} == {
