@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,6 +16,8 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, EnvelopeError, Message, event_id
 from schemas.events import DeadLetterRecorded, DeadLetterResolved
+
+Resolution = Literal["newer_success", "replayed", "dismissed"]
 
 
 def bury(connection: Connection, database: Database, letter: dead_letters.DeadLetter) -> None:
@@ -72,7 +75,7 @@ def resolve(
     student_number: str,
     *,
     up_to_version: int,
-    how: Literal["newer_success", "replayed", "dismissed"],
+    how: Resolution,
     now: float,
     cause: str | None = None,
 ) -> None:
@@ -80,9 +83,24 @@ def resolve(
     for letter in dead_letters.resolve(
         connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now, cause=cause
     ):
-        event = DeadLetterResolved(
-            student_number=student_number, dead_letter_id=letter, consumer=consumer, resolution=how
-        )
-        identity = event_id(event.type, consumer, letter)
-        message = Message(identity, SOURCE_PREFIX + consumer, datetime.fromtimestamp(now, UTC), event)
-        outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK)
+        _say_resolved(connection, letter, consumer, student_number, how, now)
+
+
+def dismiss(connection: Connection, letters: Sequence[dead_letters.DeadLetter], *, now: float) -> int:
+    """An operator says that nothing is to be done about these: resolve and announce them; return how many."""
+    dismissed = dead_letters.dismiss(connection, letters, how="dismissed", now=now)
+    for letter in dismissed:
+        if letter.student_number is not None:  # the others were never announced: see `bury`
+            _say_resolved(connection, letter.id, letter.consumer, letter.student_number, "dismissed", now)
+    return len(dismissed)
+
+
+def _say_resolved(
+    connection: Connection, letter: str, consumer: str, student_number: str, how: Resolution, now: float
+) -> None:
+    event = DeadLetterResolved(
+        student_number=student_number, dead_letter_id=letter, consumer=consumer, resolution=how
+    )
+    identity = event_id(event.type, consumer, letter)
+    message = Message(identity, SOURCE_PREFIX + consumer, datetime.fromtimestamp(now, UTC), event)
+    outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK)

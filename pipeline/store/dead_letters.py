@@ -137,6 +137,20 @@ def resolve(
     return ids
 
 
+def dismiss(
+    connection: Connection, letters: Sequence[DeadLetter], *, how: str, now: float
+) -> list[DeadLetter]:
+    """Resolve these; return those that nobody had resolved meanwhile."""
+    done: set[str] = set()
+    for start in range(0, len(letters), _IDS_PER_QUERY):
+        page = [letter.id for letter in letters[start : start + _IDS_PER_QUERY]]
+        here = update(d).where(d.c.id.in_(page), d.c.resolved_at.is_(None))
+        done.update(
+            connection.execute(here.values(resolved_at=now, resolution=how).returning(d.c.id)).scalars()
+        )
+    return [letter for letter in letters if letter.id in done]
+
+
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many are unresolved, by consumer and cause."""
     rows = connection.execute(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +13,15 @@ from pipeline.errors import SesameError
 from pipeline.store import dead_letters as store
 from pipeline.store.dead_letters import DeadLetter
 from sesame.cli.context import Context, pass_context
-from sesame.cli.options import json_option
+from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json
 from sesame.diagnosis import explain
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from sesame.wiring import Application
 
 _SHORT = 12  # characters of an id that tell one from another
 
@@ -24,6 +32,11 @@ class NoSuchDeadLetter(SesameError):
 
 class SeveralDeadLetters(SesameError):
     """Several dead letters have ids that start so: give more characters."""
+
+
+class StillOwed(SesameError):
+    """What a target could not do for a student stays listed until it is done: dismissing it would hide a
+    student without a service. Mend its cause, then replay."""
 
 
 @click.group(name="dead-letters")
@@ -73,18 +86,97 @@ def list_command(
 def show(context: Context, *, letter: str, as_json: bool) -> None:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
     with context.looking.database.read() as connection:
-        found = store.by_id(connection, letter)
-    if not found:
-        raise NoSuchDeadLetter(f"no dead letter {letter!r}")
-    if len(found) > 1:
-        raise SeveralDeadLetters(f"{letter!r} begins {', '.join(one.id[:_SHORT] for one in found)}")
-    document = _document(found[0])
+        document = _document(_only(connection, letter))
     if as_json:
         write_json(document)
         return
     for name, value in document.items():
         if value is not None:
             click.echo(f"{name:<15} {value}")
+
+
+@dead_letters.command()
+@click.argument("letters", nargs=-1, metavar="[LETTER]...")
+@click.option("--consumer", help="Of this consumer only.")
+@click.option("--cause", help="All of this cause.")
+@reason_option()
+@dry_run_option
+@yes_option
+@json_option
+@pass_context
+def dismiss(
+    context: Context,
+    *,
+    letters: tuple[str, ...],
+    consumer: str | None,
+    cause: str | None,
+    reason: str,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Say that nothing is to be done about LETTER..., or about all of --cause: they are listed no more.
+
+    For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
+    could not do for a student is not dismissed, it is replayed. Noted in the audit, with the reason.
+    """
+    if bool(letters) == (cause is not None):
+        raise click.UsageError("give dead letters' ids, or --cause, and not both")
+    app = context.looking
+    with app.database.read() as connection:
+        if cause is not None:
+            found = store.unresolved(connection, consumer=consumer, cause=cause)
+        else:
+            found = [_only(connection, letter) for letter in letters]
+    chosen = list({letter.id: letter for letter in found if letter.resolved_at is None}.values())
+    if not chosen:
+        raise click.UsageError("none of these is unresolved. `sesame dead-letters list` shows those that are")
+    _refuse_targets(chosen, app.settings.targets)
+    if not dry_run and not yes:
+        click.confirm(f"Dismiss {len(chosen)} dead letters ({_summary(chosen)})?", abort=True, err=True)
+    count = 0 if dry_run else _dismiss(app, chosen, reason)
+    if as_json:
+        write_json({"dismissed": count, "found": len(chosen), "dry_run": dry_run})
+    else:
+        verb = f"{len(chosen)} would be" if dry_run else str(count)
+        click.echo(f"{verb} dismissed: {_summary(chosen)}")
+
+
+def _dismiss(app: Application, chosen: list[DeadLetter], reason: str) -> int:
+    from pipeline import burial
+    from pipeline.store import remarks
+
+    with app.database.write() as connection:
+        remarks.keep_and_audit(
+            connection,
+            app.database,
+            action="dead_letters.dismiss",
+            about=chosen[0].cause,
+            student_number=None,
+            actor=operator_name(),
+            words=reason,
+            detail={"count": len(chosen), "by_cause": _summary(chosen), "first": chosen[0].id},
+        )
+        return burial.dismiss(connection, chosen, now=app.database.now(connection))
+
+
+def _refuse_targets(chosen: list[DeadLetter], targets: Collection[str]) -> None:
+    for letter in chosen:
+        if letter.consumer in targets and letter.student_number is not None:
+            raise StillOwed(
+                f"{letter.id[:_SHORT]} is what {letter.consumer} could not do for {letter.student_number}",
+                remedy="Mend its cause, then: "
+                f"sesame replay --consumer {letter.consumer} --student {letter.student_number}",
+            )
+
+
+def _only(connection: Connection, prefix: str) -> DeadLetter:
+    found = store.by_id(connection, prefix)
+    if not found:
+        raise NoSuchDeadLetter(f"no dead letter {prefix!r}")
+    if len(found) > 1:
+        raise SeveralDeadLetters(f"{prefix!r} begins {', '.join(one.id[:_SHORT] for one in found)}")
+    return found[0]
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:

@@ -75,6 +75,8 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
         raise click.UsageError(f"--consumer must be one of {', '.join(app.settings.targets)}")
     selected = _select(app, consumer, given)
     numbers = selected.students if given["first"] is None else selected.students[: given["first"]]
+    if given["cause"] is not None and not selected.students:
+        raise click.UsageError(_no_such_cause(app, consumer, given["cause"]))
     if given["dry_run"]:
         _show_radius(_radius(app, consumer, numbers), consumer, len(selected.students), given)
         return
@@ -146,6 +148,24 @@ def replays(context: Context, *, as_json: bool) -> None:
 
 
 # --- whom -----------------------------------------------------------------------------------------
+
+
+def _no_such_cause(app: Application, consumer: str, cause: str) -> str:
+    """Why a cause selects nobody, and what there is."""
+    from pipeline.store import dead_letters
+    from sesame.diagnosis.reasons import explanations
+
+    with app.database.read() as connection:
+        counts = dead_letters.counts(connection)
+    there = {c: count for (of, c), count in sorted(counts.items()) if of == consumer and c != cause}
+    known = cause in explanations() or any(c == cause for _, c in counts)
+    said = (
+        f"{consumer} has no dead letter of a student with the cause {cause!r}"
+        if known
+        else f"there is no cause {cause!r}"
+    )
+    listed = ", ".join(f"{c} ({count})" for c, count in there.items())
+    return f"{said}; " + (f"those of {consumer}: {listed}" if there else f"{consumer} has no dead letters")
 
 
 def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
