@@ -6,7 +6,7 @@ A request that matches nobody makes a row too, a **decoy** without a student: it
 the same attempts, and no message leaves. So nothing tells who is known here.
 
 Notices (a password was changed, mail is sent on) wait here too, to be sent as the others are: they have no
-digest, so that they prove nothing.
+digest, so that they prove nothing. Nor has a message that is withheld, because too many were asked for.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from sqlalchemy import (
 )
 
 from pipeline.store.tables import metadata
+
+NONE = "-"
+"""In place of a digest: nothing matches it."""
 
 mail_proofs = Table(
     "mail_proofs",
@@ -105,12 +108,13 @@ def find(connection: Connection, proof_id: str) -> MailProof | None:
 
 def of_request(connection: Connection, asked: Sequence[str], *, asked_by: str, limit: int) -> list[MailProof]:
     """The newest proofs of one request: those whose ids a browser keeps, and those that it has asked for on
-    behalf of the same student and address, whose ids it may never have been told."""
+    behalf of the same student and address, whose ids it may never have been told. One that was withheld takes
+    no place from a message that was sent."""
     pair = select(p.c.pair).where(p.c.id == (asked[-1] if asked else "")).scalar_subquery()
     rows = connection.execute(
         select(p)
         .where(or_(p.c.id.in_(asked), and_(p.c.asked_by == asked_by, p.c.pair == pair)))
-        .order_by(p.c.created_at.desc(), p.c.id)
+        .order_by(p.c.link_digest == NONE, p.c.created_at.desc(), p.c.id)
         .limit(limit)
     ).mappings()
     return [MailProof(**row) for row in rows]

@@ -15,12 +15,12 @@ from sqlalchemy import Connection
 
 from pipeline.store import mail_proofs, throttles
 from pipeline.store.database import Database
-from pipeline.store.mail_proofs import MailProof
+from pipeline.store.mail_proofs import NONE, MailProof
 from pipeline.store.people import Contact, People
 from pipeline.store.throttles import Rate
 from pipeline.vault import Vault
 from producers.activation.addresses import canonical
-from producers.activation.digests import NONE, Digests
+from producers.activation.digests import Digests
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, ProofSettings
 from schemas.account import Stage
 
@@ -110,6 +110,7 @@ class Asking:
             to=(contact.personal_mail if contact is not None else None) or given,
             activated=contact is not None and contact.activated_at is not None,
             sends=number is not None and spare,
+            withheld=not spare,
             asked_by=self._digests.make("browser", browser),
         )
         mail_proofs.add(connection, proof)
@@ -126,10 +127,12 @@ class Asking:
         to: str,
         activated: bool = False,
         sends: bool = True,
+        withheld: bool = False,
         asked_by: str | None = None,
         value: bytes | None = None,
     ) -> MailProof:
-        """A new proof. One that is not sent has no code that could be guessed."""
+        """A new proof. One that is not sent has no code that could be guessed; one that is withheld has no
+        link either, whoever it is for."""
         proof_id, secret = secrets.token_urlsafe(12), secrets.token_urlsafe(32)
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         letter = {
@@ -140,6 +143,7 @@ class Asking:
             "activated": activated,
         }
         code_digest = self._digests.make("code", proof_id, code)
+        link_digest = self._digests.make("link", proof_id, secret)
         delay_s = _chance.uniform(0.0, self._settings.delay_s_max)
         return MailProof(
             id=proof_id,
@@ -148,7 +152,7 @@ class Asking:
             pair=pair,
             asked_by=asked_by,
             language=language,
-            link_digest=self._digests.make("link", proof_id, secret),
+            link_digest=NONE if withheld else link_digest,
             code_digest=code_digest if sends else NONE,
             created_at=now,
             expires_at=now + self._settings.lifetime_h * HOUR_S,

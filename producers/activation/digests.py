@@ -7,9 +7,6 @@ import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NONE = "-"
-"""No digest: never equal to one."""
-
 
 @dataclass(frozen=True)
 class Digests:

@@ -13,10 +13,9 @@ from sqlalchemy import Connection
 
 from pipeline.store import mail_proofs
 from pipeline.store.database import Database
-from pipeline.store.mail_proofs import MailProof
+from pipeline.store.mail_proofs import NONE, MailProof
 from pipeline.store.people import People
 from pipeline.vault import Vault
-from producers.activation.digests import NONE
 
 CHANGED, REDIRECTED = "changed", "redirected"
 

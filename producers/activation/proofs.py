@@ -6,8 +6,9 @@ and then the last message, whose link needs no attempt, is in the mailbox and st
 `messages_at_once` times within a proof's life.
 
 **An answer may be lost.** Browsers on a bad network send a form once more, or are told nothing of what they
-asked for. So the codes of the last messages that one browser asked for, on behalf of one student and address,
-are worth the same; and a right code may be typed again for a short time, by the browser whose request it is.
+asked for. So the codes of all messages that one browser asked for, on behalf of one student and address, are
+worth the same, while they last; and a right code may be typed again for a short time, by the browser whose
+request it is. (Each code has attempts of its own: that there are several makes none easier to guess.)
 """
 
 from __future__ import annotations
@@ -20,14 +21,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.store import mail_proofs
 from pipeline.store.database import Database
-from pipeline.store.mail_proofs import MailProof
-from producers.activation.digests import NONE, Digests
+from pipeline.store.mail_proofs import NONE, MailProof
+from producers.activation.digests import Digests
 
 PASSWORD, REDIRECT = "password", "redirect"
 CODE_DIGITS = 6
-
-MESSAGES_OF_A_REQUEST = 3
-"""How many of a request's messages the typed code may be of: the one before may arrive last."""
 
 REPEAT_S = 300.0
 """How long after its first success a form may be sent once more, because the answer was lost."""
@@ -58,6 +56,12 @@ class ProofSettings(BaseModel):
         description="A message leaves after a random part of this, in seconds, so that the time of an answer "
         "does not tell whether there is one.",
     )
+
+    @property
+    def messages_within_lifetime(self) -> int:
+        """How many messages of one student's are valid at a time, at most: what is sent at once, and what
+        the limit's refill lets follow."""
+        return 2 * self.messages_at_once
 
 
 class LinkState(StrEnum):
@@ -95,7 +99,7 @@ class Proofs:
         self._settings = settings
 
     def type_code(self, asked: Sequence[str], code: str, *, browser: str) -> Typed:
-        """A code was typed for a request; the last messages of one request count as one.
+        """A code was typed for a request; the messages of one request count as one.
 
         Each attempt is counted before the code is looked at.
 
@@ -108,7 +112,7 @@ class Proofs:
         with self._database.write() as connection:
             now = self._database.now(connection)
             request = mail_proofs.of_request(
-                connection, asked, asked_by=asked_by, limit=MESSAGES_OF_A_REQUEST
+                connection, asked, asked_by=asked_by, limit=self._settings.messages_within_lifetime
             )
             left, proved = 0, None
             for before in request:

@@ -22,6 +22,7 @@ class Pages:
             "institution": settings.portal.institution,
             "support": settings.portal.support,
             "policy": settings.password,
+            "messages_max": settings.proofs.messages_at_once,
             "hours": f"{settings.proofs.lifetime_h:g}",
         }
         self._charters = {language: _charter(settings, language) for language in LANGUAGES}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, Depends, Response
 
 from producers.activation import is_student_number
-from producers.activation.proofs import CODE_DIGITS, MESSAGES_OF_A_REQUEST, PASSWORD, Link, LinkState
+from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
 from sesame.web import signing
 from sesame.web.visit import (
@@ -30,6 +30,10 @@ _OUR_PATH = re.compile(
     r"/(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*)?"
 )  # no empty part, and none of dots alone
 _ADDRESS_LIKE = re.compile(r"[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+")
+
+
+IDS_KEPT = 3
+"""Of a request's messages, in the browser's cookie: by one of them the store finds the others."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ def take_again(visit: Visiting) -> Response:
     proof_id = asking.again(ids[-1], visit.language, browser=browser) if ids else None
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, Request((*ids, proof_id)[-MESSAGES_OF_A_REQUEST:], asked.to))
+    _keep_request(visit, Request((*ids, proof_id)[-IDS_KEPT:], asked.to))
     return visit.to("/code?renvoye=1")
 
 

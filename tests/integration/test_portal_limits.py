@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,44 @@ def test_who_uses_up_a_student_s_messages_does_not_lock_them_out(portal: Portal)
         assert portal.message(number, count=most + 1).code
 
 
+@pytest.mark.parametrize("which", range(5))
+def test_every_code_and_link_that_was_sent_works_however_often_more_are_asked_for(
+    portal: Portal, which: int
+) -> None:
+    number = portal.student()
+    most = portal.settings.proofs.messages_at_once
+    assert most == 5
+    with portal.browser(**somewhere()) as student:
+        student.ask(number)
+        for turn in range(most + 4):  # the last ones are withheld: five were sent
+            if turn < most:
+                portal.message(number, count=turn + 1)
+            assert student.send("/renvoyer").url.path == "/code"
+        portal.desk.postman.send_page()
+        sent = portal.letters(number)
+        assert len(sent) == most
+        assert student.send("/code", code=sent[which].code).url.path == "/mot-de-passe"
+    with portal.browser(**somewhere()) as elsewhere:
+        for letter in sent:
+            elsewhere.get(letter.link)
+            assert elsewhere.send("/lien").url.path == "/mot-de-passe"
+
+
+def test_at_the_limit_nothing_tells_who_is_known(portal: Portal) -> None:
+    seen = []
+    for number, mail in ((portal.student(), MAIL), ("99999993", "autre@perso.example")):
+        with portal.browser(**somewhere()) as browser:
+            browser.ask(number, mail)
+            for _ in range(portal.settings.proofs.messages_at_once + 3):
+                browser.send("/renvoyer")
+            tries = []
+            for _ in range(7):
+                page = browser.send("/code", code=WRONG)
+                tries.append((page.status_code, re.findall(r"Il reste \d|ne peut plus servir", page.text)))
+            seen.append(tries)
+    assert seen[0] == seen[1]
+
+
 def test_an_unsent_message_has_no_code_that_could_be_guessed(portal: Portal) -> None:
     number = portal.student()
     ids = [
@@ -84,7 +123,8 @@ def test_an_unsent_message_has_no_code_that_could_be_guessed(portal: Portal) -> 
     with portal.database.read() as connection:
         last = mail_proofs.find(connection, ids[-1])
     assert last is not None
-    assert (last.student_number, last.send_at, last.code_digest) == (number, None, "-")
+    assert (last.student_number, last.send_at) == (number, None)
+    assert (last.code_digest, last.link_digest) == ("-", "-")
 
 
 def test_an_address_is_slowed_down_and_the_slow_down_survives_a_restart(tmp_path: Path) -> None:
