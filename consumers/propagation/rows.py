@@ -21,9 +21,13 @@ _SEEN: Final = select(*(column for column in pt.c if column.name not in ("studen
 
 
 def progress_of(connection: Connection, database: Database, student_number: str) -> Progress | None:
-    """One student's propagation, locked until the transaction ends: facts and timers both change it."""
-    query = database.locking(_PROGRESS)
-    row = connection.execute(query, {"number": student_number}).mappings().one_or_none()
+    """One student's propagation, locked until the transaction ends: facts and timers both change it, and so
+    may the facts of another process, which may be about to write the first row."""
+    query, whose = database.locking(_PROGRESS), {"number": student_number}
+    row = connection.execute(query, whose).mappings().one_or_none()
+    if row is None and not database.is_sqlite:
+        database.alone(connection, "propagation", student_number)
+        row = connection.execute(query, whose).mappings().one_or_none()
     if row is None:
         return None
     fields: dict[str, Any] = dict(row)

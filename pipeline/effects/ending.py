@@ -112,12 +112,13 @@ class Ending:
             INTERNAL_ERROR, f"a fault of Sésame's own: {fault(error)}; report it with the log, then replay"
         )
         letter_id = event_id("dead-letter", self._target, number, turn.bell.event_id)
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> None:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
             letter = letter_of(self._target, turn, dead, letter_id=letter_id, now=now, version=version)
             bury(connection, self._database, letter)
-            parking.remove(connection, self._target, number)
+            parking.remove(connection, self._target, number, replays=turn.replays)
             if version is None:
                 return
             epoch = target_states.fail(
@@ -134,6 +135,8 @@ class Ending:
             )
             topic = catalogue.by_lane(catalogue.OUTCOMES, turn.lane)
             outbox.enqueue(connection, message, topic, turn.lane)
+
+        self._database.transact(write)
 
     def _give_back(self, connection: Connection, entered: Entered, *, doubtful: bool, unknown: bool) -> None:
         target_states.give_back(

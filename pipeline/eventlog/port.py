@@ -15,7 +15,9 @@ A group that never committed starts at the earliest record.
 partitions within the adapter's session time-out. Any number of processes may append and read at once.
 
 **Limits.** A record's value is at most `RECORD_BYTES_MAX`. An offset that is no longer, or not yet, in the
-log raises `OffsetOutOfRange`: never a silent jump.
+log raises `OffsetOutOfRange`: never a silent jump. So does one below which the log lost what a group had
+read, and has something else now: a group that committed there is told, whether its member lived or restarted,
+and until it seeks.
 
 Consumers are not thread-safe: one thread owns one. Producers are.
 """
@@ -39,11 +41,13 @@ class UnknownTopic(LogError):
 
 
 class OffsetOutOfRange(LogError):
-    """The offset asked for is not in the log any more, or not yet. Target consumers and propagation make up
+    """The offset asked for is not in the log any more, or not yet, or the log lost its end and what was read
+    below that offset is something else now. Target consumers and propagation make up
     for what was lost from the store, by themselves; the registry stops and asks for the file again:
     `sesame lost-records list`.
 
-    `tp` and `offset` say where; `first` is where the log can be read from."""
+    `tp` and `offset` say where; `first` is where the log can be read from, so that nothing that is there is
+    missed."""
 
     def __init__(
         self, message: str, *, tp: TopicPartition | None = None, offset: int = 0, first: int = 0

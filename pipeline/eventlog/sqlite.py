@@ -8,6 +8,8 @@ How the port's guarantees are kept:
   has it. Killing every process, or the machine, loses nothing that was acknowledged.
 - **Sharing.** Each consumer group has one running owner, which has all partitions of its topics (see
   `pipeline.eventlog.sqlite_group`). Members of one group read the same topics.
+- **Lost ends.** What a group has committed is in the same file as the records: an older copy of the file that
+  is put back takes both back.
 - **Limits.** One machine, a local file system (WAL needs shared memory), tens of thousands of records a
   second in batches, and as many writes a second as the disk has flushes.
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, not_, or_, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.many import rows_among
@@ -162,8 +162,10 @@ def park(
 
 
 def _joined(row: Parked, rung: Parked) -> Parked:
+    # One that only asks for a look takes nothing away of what is counted, nor of the reason that is shown.
+    counted = replace(rung, event_id=row.event_id, replay=row.replay) if row.kind.only_looks else row
     return replace(
-        row,
+        counted,
         version=max(row.version, rung.version),
         bells=rung.bells + 1,  # whoever has looked at the row has not seen this one
         due_at=0.0,
@@ -220,9 +222,11 @@ def unpark(connection: Connection, consumer: str, student_number: str, *, versio
     return False
 
 
-def remove(connection: Connection, consumer: str, student_number: str) -> None:
-    """Take a student's row away, whatever rang: a dead letter stands in its place."""
-    connection.execute(delete(p).where(p.c.consumer == consumer, p.c.student_number == student_number))
+def remove(connection: Connection, consumer: str, student_number: str, *, replays: Sequence[str]) -> None:
+    """Take a student's row away, whatever rang: a dead letter stands in its place. One that owes another
+    replay than these stays: somebody asked for it meanwhile."""
+    here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
+    connection.execute(delete(p).where(here, or_(not_(p.c.replay), p.c.event_id.in_(replays))))
 
 
 def hasten(connection: Connection, consumer: str, student_number: str, due_at: float) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+from kafka.cluster import ClusterMetadata
 from kafka.net import inet
 from kafka.producer.sender import Sender
 
@@ -191,3 +192,33 @@ def test_what_an_append_that_failed_left_in_the_network_does_not_arrive(
 def senders() -> list[str]:
     """The threads of the library's producers in this process."""
     return [thread.name for thread in threading.enumerate() if isinstance(thread, Sender)]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("missing", ["topics", "partitions_for_topic"])
+def test_a_topic_that_leaves_the_library_s_metadata_between_two_of_its_lines_is_the_port_s_own_error(
+    missing: str, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = f"t-{uuid4().hex[:12]}"
+    known = ClusterMetadata.partitions_for_topic
+    looks = []
+
+    def topics(_cluster: ClusterMetadata) -> set[str]:
+        return set()
+
+    def partitions_for_topic(cluster: ClusterMetadata, name: str) -> set[int] | None:
+        looks.append(name)
+        return known(cluster, name) if len(looks) == 1 else None
+
+    with (
+        closing(KafkaEventLog(Access(tuple(kafka_servers), "tests"))) as log,
+        closing(log.producer()) as producer,
+    ):
+        log.ensure_topics({topic: 1})
+        producer.append([NewRecord(topic, "22600001", b"before")])
+        with monkeypatch.context() as leaving:
+            leaving.setattr(ClusterMetadata, missing, locals()[missing])
+            with pytest.raises(LogUnavailable):
+                producer.append([NewRecord(topic, "22600001", b"during")])
+        producer.append([NewRecord(topic, "22600001", b"after")])
+        assert [record.value for record in everything(log, topic)] == [b"before", b"after"]

@@ -193,3 +193,32 @@ def test_a_call_that_is_over_is_remembered_until_its_student_has_entered_again(
 
 def fails(*_given: object, **_named: object) -> None:
     raise StoreUnavailable("away")
+
+
+def test_a_fault_takes_no_replay_away_that_another_process_has_parked_meanwhile(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A", 1)
+    here, elsewhere = plant.effects(), plant.effects()
+    turn = bell("A", 1)
+    here.enter([turn])
+    assert elsewhere.enter([replay("A")]).work == {}  # it meets the lease, and is parked
+    here.bury_fault(turn, KeyError("oops"))
+    row = plant.parked("A")
+    assert row is not None
+    assert (row.replay, row.event_id) == (True, "replay")
+    clock.now += 2 * plant.lease_s
+    end(elsewhere, elsewhere.enter([woken(plant, "A")]), DONE)
+    state = plant.state("A")
+    assert state is not None
+    assert state.replayed_event_id == "replay"
+
+
+def test_a_fault_of_the_replay_itself_leaves_its_letter_and_no_row(plant: Plant, clock: Clock) -> None:
+    plant.account("A", 1)
+    effects = plant.effects()
+    effects.enter([bell("A", 1)])
+    effects.enter([replay("A")])
+    clock.now += 2 * plant.lease_s
+    effects.bury_fault(woken(plant, "A"), KeyError("oops"))
+    assert plant.parked("A") is None

@@ -9,10 +9,13 @@ from sqlalchemy import select
 
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import State
+from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from pipeline.store.database import Database
 from pipeline.store.tables import outbox
+from schemas import catalogue
 from schemas.account import Lane, Stage
+from schemas.envelope import Message, event_id
 from schemas.events import (
     AccountChanged,
     Cause,
@@ -22,8 +25,9 @@ from schemas.events import (
     TargetProvisioned,
     Window,
 )
-from tests.unit.propagation_kit import LEA, TARGETS, Desk
+from tests.unit.propagation_kit import LEA, TARGETS, Desk, at
 from tests.unit.store_kit import Clock
+from tests.unit.test_store_races import ONLY_POSTGRESQL, meanwhile
 
 
 @pytest.fixture
@@ -77,6 +81,25 @@ def test_outcomes_and_bells_in_any_order_and_twice_complete_a_version_once(
     [event] = desk.announced()
     assert isinstance(event, PropagationCompleted)
     assert event.elapsed_s == 30.0
+
+
+@ONLY_POSTGRESQL
+def test_two_processes_that_meet_at_the_first_row_announce_a_completion_once(desk: Desk) -> None:
+    """Before there is a row nothing can be locked: the one overwrote what the other had completed."""
+    desk.account()
+    other = Desk(desk.database, desk.clock)
+    outcomes = [desk.said(TargetProvisioned, target, 5.0) for target in TARGETS]
+    record = Record(catalogue.OUTCOMES, 0, 0, LEA, b"", (), 0)
+    with desk.database.write() as connection:
+        for event in outcomes:
+            message = Message(event_id(event.type, "test", str(event)), "/sesame/test", at(5.0), event)
+            desk.propagation.handle(connection, record, message)
+        with meanwhile(lambda: other.bell(when=6.0)) as second:
+            second.join(0.3)  # it waits for what is not committed yet
+            connection.commit()
+    assert len(desk.announced()) == 1
+    assert len(desk.told) + len(other.told) == 1
+    assert desk.progress().state is State.COMPLETED
 
 
 def test_a_replay_after_completion_is_not_announced_again(desk: Desk) -> None:

@@ -179,11 +179,20 @@ def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
     assert not unpark(database, ROW)  # whoever works on it now does not take it away
 
 
+def test_a_look_that_joins_a_retry_keeps_its_attempts_and_their_age(database: Database) -> None:
+    """Another process met the lease while this one was failing: its row says no more than look again."""
+    failed = replace(ROW, attempts=3, age_s=40.0, attempts_version=1, cause="timed_out")
+    park(database, failed)
+    looks = {"attempts": 0, "age_s": 0.0, "attempts_version": 0, "cause": "leased"}
+    park(database, replace(ROW, kind=Kind.LEASED, version=2, event_id="bell-2", **looks))  # type: ignore[arg-type]
+    assert row(database) == replace(failed, version=2, bells=2, due_at=0.0, event_id="bell-2")
+
+
 def test_a_removed_row_is_gone_whatever_rang(database: Database) -> None:
     park(database)
     ring(database, ROW)
     with database.write() as connection:
-        parking.remove(connection, "moodle", "A")
+        parking.remove(connection, "moodle", "A", replays=[])
     assert row(database) is None
 
 

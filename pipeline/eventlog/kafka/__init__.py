@@ -9,7 +9,9 @@ How the port's guarantees are kept:
 - **Sharing.** Consumer groups of Kafka's classic protocol with the range assignor, which gives a member the
   same partition of a personal topic and of its bulk twin. Members are static: one that was killed and comes
   back under its name goes on at once, and its former self is shut out.
-- **Limits.** Kafka's. An offset that is out of range is an error: positions are never reset silently.
+- **Limits.** Kafka's. An offset that is out of range is an error: positions are never reset silently. The
+  epoch of the leader under which the last record was written is committed with each offset: a server that
+  lost the end of its log leads under a new one, so that whoever goes on there is told (`epochs`).
 """
 
 from pipeline.eventlog.kafka.access import Access, Security, Timing

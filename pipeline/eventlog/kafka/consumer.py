@@ -23,6 +23,7 @@ from kafka import errors as e
 
 from pipeline.eventlog.kafka import mends
 from pipeline.eventlog.kafka.access import LIBRARY, Access
+from pipeline.eventlog.kafka.epochs import Epochs
 from pipeline.eventlog.kafka.listener import Listener
 from pipeline.eventlog.kafka.membership import NAME_LENGTH_MAX, join, leave, name_of
 from pipeline.eventlog.port import (
@@ -57,6 +58,7 @@ class KafkaLogConsumer:
         self._paused: set[Tp] = set()
         self._filled: set[Tp] = set()  # whose records filled the last poll: others are asked first now
         self._committed: dict[Tp, int | None] = {}
+        self._epochs = Epochs()
         self._hidden = False  # nothing is ours until the next poll, whatever the library thinks
         self._shut_out = False
         self._join()
@@ -101,6 +103,7 @@ class KafkaLogConsumer:
             self._hidden = True
         for tp in [tp for tp in found if self._hidden or tp in silent]:  # it came to us within this very poll
             self._consumer.seek(tp, found.pop(tp)[0].offset)
+        self._epochs.read(found)
         self._filled = set(found) if sum(map(len, found.values())) == wanted else set()
         self._pay()
         return [_record(each) for part in found.values() for each in part]
@@ -122,27 +125,23 @@ class KafkaLogConsumer:
         except e.OffsetOutOfRangeError as error:
             raise self._out_of_range(error.args[0]) from error
         except e.LogTruncationError as error:
-            raise self._out_of_range(error.divergent_offsets) from error
+            if lost := mends.parted(self._consumer, error):
+                raise self._truncated(*next(iter(lost.items()))) from error
+            return {}
         except e.FencedInstanceIdError as error:
             raise self._fenced() from error
         except LIBRARY as error:
             raise self._access.explain(error, f"reading as {self._group}") from error
         return found
 
-    def _out_of_range(self, offsets: Mapping[Tp, Any]) -> OffsetOutOfRange:
+    def _out_of_range(self, offsets: Mapping[Tp, int]) -> OffsetOutOfRange:
         """The first of these, as the port tells it.
 
         Raises:
             LogError: where the log begins could not be asked.
         """
-        tp, refused = next(iter(offsets.items()))
-        with self._access.explained(f"asking where {tp.topic} begins"):
-            first = self._sight.offsets(self._consumer.beginning_offsets, [tp], self._request_ms)[tp]
-            end = self._sight.offsets(self._consumer.end_offsets, [tp], self._request_ms)[tp]
-        offset = refused
-        if not isinstance(offset, int):  # the servers lost the end of their log
-            first = first if refused is None else refused.offset
-            offset = end + 1
+        tp, offset = next(iter(offsets.items()))
+        first, end = self._bounds(tp)
         return OffsetOutOfRange(
             f"group {self._group!r}: offset {offset} of {tp.topic} partition {tp.partition} is not in the"
             f" log: what is there starts at {first}, and the next to be written is {end}",
@@ -150,6 +149,30 @@ class KafkaLogConsumer:
             offset=offset,
             first=first,
         )
+
+    def _truncated(self, tp: Tp, parted: mends.Parted) -> OffsetOutOfRange:
+        """The servers lost the end of their log, as the port tells it.
+
+        Raises:
+            LogError: where the log begins could not be asked.
+        """
+        first, _ = self._bounds(tp)
+        if parted.where is not None:
+            first = max(first, parted.where.offset)
+            self._epochs.note(tp, first - 1, parted.where.leader_epoch)
+        return OffsetOutOfRange(
+            f"group {self._group!r}: Kafka lost the end of {tp.topic} partition {tp.partition}: what was read"
+            f" from offset {first} on, up to {parted.offset}, is not there any more; other records may be",
+            tp=TopicPartition(*tp),
+            offset=parted.offset,
+            first=first,
+        )
+
+    def _bounds(self, tp: Tp) -> tuple[int, int]:
+        with self._access.explained(f"asking where {tp.topic} begins"):
+            first = self._sight.offsets(self._consumer.beginning_offsets, [tp], self._request_ms)[tp]
+            end = self._sight.offsets(self._consumer.end_offsets, [tp], self._request_ms)[tp]
+        return first, end
 
     # --- whose --------------------------------------------------------------------------------------
 
@@ -187,7 +210,9 @@ class KafkaLogConsumer:
                 committed then.
         """
         owned = self.assignment()
-        ours = {Tp(*tp): OffsetAndMetadata(offset, "", -1) for tp, offset in offsets.items() if tp in owned}
+        ours = {
+            Tp(*tp): self._epochs.commit(Tp(*tp), offset) for tp, offset in offsets.items() if tp in owned
+        }
         try:
             self._commit(ours)
         except e.RebalanceInProgressError as error:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata
 from kafka import TopicPartition as Tp
 from kafka import errors as e
+from kafka.consumer import group
 from kafka.consumer.fetcher import Fetcher
+from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.future import Future
 from kafka.net.compat import KafkaNetClient
 from kafka.structs import MemberState
@@ -117,6 +119,54 @@ class Part(Fetcher.PartitionRecords):  # type: ignore[misc]
 
 
 Fetcher.PartitionRecords = Part
+
+
+class Parted(NamedTuple):
+    """The next offset to read, and where what is there now parts from what was read; None: nobody knows."""
+
+    offset: int
+    where: OffsetAndMetadata | None
+
+
+class Truncation(Fetcher):  # type: ignore[misc]
+    """The library's, for which a log that lost its end stays lost until somebody seeks: it says so once, and
+    then reads on at the old offset as if nothing had happened."""
+
+    def _handle_offset_for_leader_epoch_response(self, response: Any, requested_positions: Any) -> Any:
+        with self._subscriptions._lock:  # noqa: SLF001  # nobody fetches in between
+            parted = super()._handle_offset_for_leader_epoch_response(response, requested_positions)
+            for tp in parted:
+                self._subscriptions.assignment[tp].request_position_validation()
+            retry_at = time.monotonic() + self.config["retry_backoff_ms"] / 1000
+            self._subscriptions.validation_failed(set(parted), retry_at)
+        return parted
+
+
+async def _with_epochs(coordinator: ConsumerCoordinator, timeout_ms: float | None = None) -> bool:
+    """Begin where the group has committed, and by the epoch that was committed with it: the library forgets
+    that, and then never asks whether the log is still the one that was read."""
+    missing = set(coordinator._subscription.missing_fetch_positions())  # noqa: SLF001
+    try:
+        found = await coordinator.fetch_committed_offsets_async(missing, timeout_ms=timeout_ms)
+    except e.KafkaTimeoutError:
+        return False
+    for tp, committed in found.items():
+        coordinator._subscription.seek(tp, committed)  # noqa: SLF001
+    return True
+
+
+ConsumerCoordinator.refresh_committed_offsets_if_needed_async = _with_epochs
+group.Fetcher = Truncation
+
+
+def parted(consumer: KafkaConsumer, error: e.LogTruncationError) -> dict[Tp, Parted]:
+    """Where the log is still known not to be the one that was read: nobody has sought elsewhere since."""
+    assignment = consumer._subscription.assignment  # noqa: SLF001
+    return {
+        tp: Parted(assignment[tp].position.offset, where)
+        for tp, where in error.divergent_offsets.items()
+        if tp in assignment and assignment[tp].awaiting_validation
+    }
 
 
 def unpark(consumer: KafkaConsumer) -> None:

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka import errors as e
 from kafka.partitioner import Partitioner, murmur2
 
 from pipeline.eventlog.kafka import mends
@@ -106,6 +107,9 @@ class KafkaLogProducer:
                     futures.append(client.send(record.topic, record.value, record.key.encode(), headers))
                 except LIBRARY as error:
                     fault = error
+                    break
+                except (TypeError, ValueError):  # the topic has left what the library knows of the cluster
+                    fault = e.LeaderNotAvailableError([record.topic])
                     break
             give_up_at = time.monotonic() + self._access.timing.delivery_timeout_s + _SLACK_S
             placed = []
