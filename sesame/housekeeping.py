@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
-from pipeline.store import dead_letters
+from pipeline.store import retention
+from sesame.audit_archive import archive
+from sesame.folders import FolderUnusable
 from sesame.reserving import reserve_names
 from sesame.wiring import REGISTRY, Application
 
@@ -53,7 +55,7 @@ class Housekeeping:
         chores = [
             _Chore("pending facts", MINUTE_S, self._expire_pending),
             _Chore("log retention", HOUR_S, self._prune),
-            _Chore("dead letters", HOUR_S, self._prune_letters),
+            _Chore("retention", DAY_S, self._prune_store),
         ]
         # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
         if "directory" in settings.targets and settings.directory.has_secret("bind_password"):
@@ -68,7 +70,14 @@ class Housekeeping:
                 chore.next_at = now + chore.every_s
                 try:
                     chore.do()
-                except (DependencyDown, LogError, TargetDown, Misconfigured) as error:
+                except (
+                    DependencyDown,
+                    LogError,
+                    TargetDown,
+                    Misconfigured,
+                    FolderUnusable,
+                    OSError,
+                ) as error:
                     self._on_trouble(chore.name, str(error))
                     chore.next_at = now + min(chore.every_s, MINUTE_S)
 
@@ -80,11 +89,20 @@ class Housekeeping:
     def _prune(self) -> None:
         self._application.prune_log()
 
-    def _prune_letters(self) -> None:
-        app = self._application
-        with app.database.write() as connection:
-            before = app.database.now(connection) - DAY_S * app.settings.store.resolved_letters_days
-            dead_letters.prune(connection, resolved_before=before)
+    def _prune_store(self) -> None:
+        """Remove what is over: a bounded number of rows a transaction, until nothing is left to remove."""
+        app, store = self._application, self._application.settings.store
+        with app.database.read() as connection:
+            now = app.database.now(connection)
+        history_before, audit_before = now - DAY_S * store.history_days, now - DAY_S * store.audit_days
+        while True:
+            with app.database.write() as connection:
+                if not retention.prune(
+                    connection, now=now, history_before=history_before, audit_before=audit_before
+                ):
+                    break
+        while archive(app.database, app.settings.data_dir / "audit", before=audit_before):
+            pass
 
     def _reserve(self) -> None:
         directory = self._application.directory()

@@ -12,6 +12,7 @@ from sesame.diagnosis.page import reasons_page
 from sesame.diagnosis.rules.page import diagnosis_page
 from sesame.errors_page import errors_page
 from sesame.observability.page import metrics_page
+from sesame.retention_page import retention_page
 from sesame.settings.page import settings_page
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -21,6 +22,7 @@ PAGES: Final[dict[str, Callable[[], str]]] = {
     "errors.md": errors_page,
     "metrics.md": metrics_page,
     "reasons.md": reasons_page,
+    "retention.md": retention_page,
     "settings.md": settings_page,
 }
 

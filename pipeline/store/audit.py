@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import audit, remarks
@@ -94,3 +94,17 @@ def entries(
         Entry(row.id, row.at, row.actor, row.action, detail, words.get(detail.get("reason_ref", "")))
         for row, detail in zip(rows, details, strict=True)
     ]
+
+
+def oldest(connection: Connection, *, before: float, limit: int) -> list[Entry]:
+    """Entries of before this moment (seconds since the epoch, UTC), the oldest first, without reasons."""
+    query = select(audit).where(audit.c.at < before).order_by(audit.c.at, audit.c.id).limit(limit)
+    return [
+        Entry(row.id, row.at, row.actor, row.action, json.loads(row.detail), None)
+        for row in connection.execute(query)
+    ]
+
+
+def remove(connection: Connection, ids: Sequence[int]) -> None:
+    """Remove these: they are in the archive."""
+    connection.execute(delete(audit).where(audit.c.id.in_(ids)))

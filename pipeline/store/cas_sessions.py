@@ -72,9 +72,9 @@ def end_all(connection: Connection, student_number: str, *, now: float) -> None:
     )
 
 
-def forget_over(connection: Connection, *, now: float) -> None:
+def forget_over(connection: Connection, *, now: float) -> int:
     """Forget sessions whose time is over."""
-    connection.execute(delete(t).where(t.c.expires_at <= now))
+    return connection.execute(delete(t).where(t.c.expires_at <= now)).rowcount
 
 
 def _hash(secret: str) -> str:

@@ -43,8 +43,19 @@ class StoreSettings(Section):
         "those of the system.",
     )
 
-    resolved_letters_days: int = Field(
-        180, ge=1, le=3650, description="Days that a resolved dead letter is kept. Unresolved ones are kept."
+    history_days: int = Field(
+        180,
+        ge=1,
+        le=3650,
+        description="Days that what is over is kept: resolved dead letters, replays, imports, tombstones of "
+        "the vault, accepted losses. What is unresolved is kept. [Every table](retention.md).",
+    )
+    audit_days: int = Field(
+        1096,
+        ge=30,
+        le=7300,
+        description="Days that the audit and operators' reasons are kept in the store. Older entries are "
+        "moved to files in the folder `audit` of `data_dir`, without the reasons.",
     )
 
     def address(self, embedded: Path) -> SecretStr:
