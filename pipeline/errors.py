@@ -54,6 +54,12 @@ class Misconfigured(SesameError):
         self.unknown = unknown
 
 
+class CredentialsRefused(Misconfigured):
+    """The target refuses what the consumer identifies itself with: its token, key or password. Put the right
+    one into its file: the running process reads a file that has changed at its next look, and goes on by
+    itself. A secret that is in no file needs a restart."""
+
+
 class WriteForbidden(SesameError):
     """A write was about to be sent to a target that is only observed (its setting `mode`); it was not sent.
     That is a fault of Sésame's own: report it with the log."""

@@ -13,11 +13,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sesame.findings import Check, Finding, fail, ok, warn
+from sesame.findings import Check, Finding, examine, fail, ok, warn
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.store.database import Database
+    from sesame.wiring import Application
 
 _FREE_BYTES_MIN = 500_000_000
 _POSTGRESQL_MIN = 140_000
@@ -195,7 +196,9 @@ def _portal(settings: Settings) -> Finding:
 
 
 def _target(settings: Settings, target: str) -> Finding:
-    """Exercise the whole path to a target, as its consumer does after an outage: on no student's object."""
+    """Exercise the whole path to a target, as its consumer does after an outage: on no student's object; and
+    hear what the running consumers say of it."""
+    from sesame.second_opinion import beside
     from sesame.wiring import build
 
     path = settings.store_file
@@ -203,16 +206,21 @@ def _target(settings: Settings, target: str) -> Finding:
         return fail("not checked: its consumer needs the database", "Mend `store` first.")
     application = build(settings)
     try:
-        handler = application.handler(target)
-        try:
-            handler.probe()
-            if target in settings.observed:
-                return ok(f"{handler.describe().system}: it can be read; it is only observed")
-            return ok(f"{handler.describe().system}: the whole path works")
-        finally:
-            handler.close()
+        found = examine(Check(target, lambda: _path_to(application, target)))
+        return beside(found, settings, application.database, target)
     finally:
         application.close()
+
+
+def _path_to(application: Application, target: str) -> Finding:
+    handler = application.handler(target)
+    try:
+        handler.probe()
+        if target in application.settings.observed:
+            return ok(f"{handler.describe().system}: it can be read; it is only observed")
+        return ok(f"{handler.describe().system}: the whole path works")
+    finally:
+        handler.close()
 
 
 _CAS_REMEDIES = {

@@ -13,9 +13,10 @@ from pipeline.store.locks import SiteLocks
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Handler
 from pipeline.vault import Vault
+from sesame.credentials import Credentials
 from sesame.managed import ManagedCohorts
 from sesame.observing import Observing
-from sesame.settings import Settings
+from sesame.settings import LiveSecret, Settings
 from sesame.undecided import Undecided
 
 
@@ -41,18 +42,19 @@ def execution_s_max(target: str, settings: Settings) -> float:
     return seconds
 
 
-def ldap_directory(settings: Settings, *, read_only: bool = False) -> directory.LdapDirectory:
+def ldap_directory(
+    settings: Settings, *, read_only: bool = False, password: LiveSecret | None = None
+) -> directory.LdapDirectory:
     """The directory, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
     """
     wanted = settings.directory
-    wanted.secret("bind_password")  # missing: say so now, not at the first student
     endpoint = directory.Endpoint(
         uri=wanted.uri,
         bind_dn=wanted.bind_dn,
-        password=lambda: wanted.secret("bind_password").get_secret_value(),
+        password=password or LiveSecret(wanted, "bind_password"),
         ca_file=wanted.ca_file,
         connect_timeout_s=wanted.connect_timeout_s,
         receive_timeout_s=wanted.receive_timeout_s,
@@ -68,17 +70,18 @@ def ldap_directory(settings: Settings, *, read_only: bool = False) -> directory.
     return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
 
 
-def dovecot_mailboxes(settings: Settings, *, read_only: bool = False) -> mailbox.DovecotMailboxes:
+def dovecot_mailboxes(
+    settings: Settings, *, read_only: bool = False, api_key: LiveSecret | None = None
+) -> mailbox.DovecotMailboxes:
     """The mail server, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
     """
     wanted = settings.mailbox
-    wanted.secret("api_key")
     doveadm = mailbox.Doveadm(
         wanted.doveadm_url,
-        lambda: wanted.secret("api_key").get_secret_value(),
+        api_key or LiveSecret(wanted, "api_key"),
         ca_file=wanted.ca_file,
         connections_max=settings.engine.slots + 1,  # the probe has one too
         read_only=read_only or wanted.mode == "observe",
@@ -98,7 +101,9 @@ def welcome_of(settings: Settings) -> mailbox.Welcome:
     return mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
 
 
-def moodle_site(settings: Settings, database: Database, *, read_only: bool = False) -> moodle.MoodlePort:
+def moodle_site(
+    settings: Settings, database: Database, *, read_only: bool = False, token: LiveSecret | None = None
+) -> moodle.MoodlePort:
     """The Moodle site, as its port has it; `read_only` whatever the settings say.
 
     Raises:
@@ -110,6 +115,7 @@ def moodle_site(settings: Settings, database: Database, *, read_only: bool = Fal
         wanted.model_copy(update={"read_only": read_only or wanted.read_only}),
         lock=SiteLocks(database),
         is_managed=managed,
+        token=token or LiveSecret(settings.moodle, "token"),
     )
 
 
@@ -124,8 +130,9 @@ def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
         mail_quota_bytes=wanted.mail_quota_bytes,
         scope=settings.registry.principal_scope,
     )
-    return directory.DirectoryHandler(
-        ldap_directory(settings),
+    password = LiveSecret(wanted, "bind_password")  # missing: say so now, not at the first student
+    handler = directory.DirectoryHandler(
+        ldap_directory(settings, password=password),
         vault,
         profile,
         system=f"LDAP {wanted.uri}",
@@ -133,12 +140,14 @@ def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
         work_s_max=wanted.call_s_max,
         adopted=lambda numbers: _adopted(database, "directory", numbers),
     )
+    return Credentials(handler, password)
 
 
 def _mailbox(settings: Settings, database: Database) -> Handler:
     wanted = settings.mailbox
-    return mailbox.MailboxHandler(
-        dovecot_mailboxes(settings),
+    api_key = LiveSecret(wanted, "api_key")
+    handler = mailbox.MailboxHandler(
+        dovecot_mailboxes(settings, api_key=api_key),
         WelcomeMessages(database, clock=time.time),
         welcome_of(settings),
         mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
@@ -146,23 +155,24 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
         batch_size=wanted.batch_size,
         work_s_max=wanted.call_s_max,
     )
+    return Credentials(handler, api_key)
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:
-    return moodle.MoodleHandler(
-        moodle_site(settings, database),
+    token = LiveSecret(settings.moodle, "token")
+    handler = moodle.MoodleHandler(
+        moodle_site(settings, database, token=token),
         settings.moodle.site(),
         adopted=lambda numbers: {
             number: moodle.Adopted.of(user) for number, user in _adopted(database, "moodle", numbers).items()
         },
     )
+    return Credentials(handler, token)
 
 
 def _timetable(settings: Settings) -> Handler:
     wanted = settings.timetable
-    token = (lambda: wanted.secret("token").get_secret_value()) if wanted.has_secret("token") else None
-    if token is not None:
-        token()  # missing: say so now, not at the first student
+    token = LiveSecret(wanted, "token") if wanted.has_secret("token") else None
     endpoint = timetable.Endpoint(
         template=timetable.Template.of(wanted.calendar_url),
         probe_url=wanted.probe_url,

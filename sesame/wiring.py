@@ -34,7 +34,7 @@ from sesame import folders, targets
 from sesame.event_log import open_log
 from sesame.members import Members
 from sesame.observability.metrics import Metrics
-from sesame.settings import Settings
+from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # their libraries are loaded where somebody logs in
     from sesame.cas import CasLogins, LoginProbe
@@ -103,7 +103,9 @@ class Application:
         """The store, in whatever form it is: for migrations and checks."""
         if not self.settings.store.has_secret("url"):
             folders.make(self.settings.data_dir)
-        return Database(self.settings.store_url.get_secret_value())
+        store = self.settings.store
+        password = LiveSecret(store, "password") if store.has_secret("password") else None
+        return Database(self.settings.store_url.get_secret_value(), password=password)
 
     @cached_property
     def log(self) -> EventLog:
@@ -258,10 +260,7 @@ class Application:
         client, wanted = self.cas_client(), self.settings.cas
         if client is None or not wanted.has_secret("probe_password"):
             return None
-        wanted.secret("probe_password")
-        return LoginProbe(
-            client, wanted.probe_login, lambda: wanted.secret("probe_password").get_secret_value()
-        )
+        return LoginProbe(client, wanted.probe_login, LiveSecret(wanted, "probe_password"))
 
     def directory(self, *, read_only: bool = False) -> Directory:
         """The directory itself, for what concerns everybody in it; the caller disconnects it.

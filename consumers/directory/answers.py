@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from consumers.directory.port import Refused
-from pipeline.errors import Misconfigured, SesameError, TargetDown
+from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
 
 class Code(IntEnum):
@@ -149,7 +149,8 @@ def misconfigured(code: int, diagnostic: str = "") -> Misconfigured:
         code, ("the directory refuses the consumer", "see the directory's log for the reason")
     )
     what = what.format(names=_names(diagnostic) or "(not named)")
-    return Misconfigured(f"{what} (LDAP result {code})", remedy=remedy)
+    kind = CredentialsRefused if code == Code.INVALID_CREDENTIALS else Misconfigured
+    return kind(f"{what} (LDAP result {code})", remedy=remedy)
 
 
 def bind_refused(answer: Answer) -> SesameError:

@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumers.mailbox.deadline import Deadline
 from consumers.mailbox.tls import context_of, untrusted
-from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
 _CONNECT_S_MAX: Final = 5.0
 _BYTES_MAX: Final = 16 * 1024 * 1024
@@ -180,7 +180,7 @@ def _not_connected(error: httpx.ConnectError) -> TargetDown | Misconfigured:
 def _refusal(status: int) -> TargetDown | Misconfigured:
     match status:
         case 401 | 403:
-            return Misconfigured(
+            return CredentialsRefused(
                 "doveadm refuses the API key",
                 remedy="mailbox.api_key (or its file) must be Dovecot's doveadm_api_key.",
             )

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, RightMissing, WriteRefused
-from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
 
 _PAUSE_S: Final = 30.0  # when the site throttles without saying for how long
 _PAUSE_S_MAX: Final = 3600.0
@@ -59,6 +59,9 @@ _MISCONFIGURED: Final = {
     "sitepolicynotagreed": "agree to the site policy as the service user",
     "forcepasswordchangenotice": "change the service user's password once in the browser",
 }
+_CREDENTIALS: Final = frozenset(
+    {"invalidtoken", "invalidtimedtoken", "accessexception"}
+)  # an expired token: the last
 _RIGHTS: Final = frozenset({"nopermissions", "missingrequiredcapability"})
 _DOWN: Final = frozenset({"sitemaintenance", "upgraderunning", "dbconnectionfailed"})
 _DML_WRITE: Final = frozenset({"dml_write_exception", "dml_transaction_exception"})
@@ -145,7 +148,8 @@ def _exception(value: dict[str, Any]) -> Exception:
     if code in _RIGHTS:
         return RightMissing(f"Moodle refuses the service user: {code}", remedy=_REMEDY_RIGHTS)
     if code in _MISCONFIGURED:
-        return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_MISCONFIGURED[code])
+        refusal = CredentialsRefused if code in _CREDENTIALS else Misconfigured
+        return refusal(f"Moodle refuses the service user: {code}", remedy=_MISCONFIGURED[code])
     if kind in ("webservice_access_exception", "required_capability_exception"):
         return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_REMEDY_ACCESS)
     if code == "invalidrecord" and "external_functions" in str(value.get("message", "")):

@@ -179,6 +179,9 @@ def moodle_site(
     lock: SiteLock,
     is_managed: Callable[[str], bool],
     clock: Callable[[], float] = time.monotonic,
+    token: Callable[[], str] | None = None,
 ) -> MoodleSite:
-    """The port over web services. Arguments and errors as in `moodle_handler`."""
-    return MoodleSite(RestClient(settings), settings, lock=lock, is_managed=is_managed, clock=clock)
+    """The port over web services. Arguments and errors as in `moodle_handler`; `token` as in `RestClient`."""
+    return MoodleSite(
+        RestClient(settings, token=token), settings, lock=lock, is_managed=is_managed, clock=clock
+    )

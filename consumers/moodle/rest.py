@@ -41,6 +41,7 @@ class RestClient:
         self,
         settings: MoodleSettings,
         *,
+        token: Callable[[], str] | None = None,
         pause: Callable[[float], None] = time.sleep,
         chance: random.Random | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -49,6 +50,7 @@ class RestClient:
 
         Args:
             settings: address, token, time-outs and limits.
+            token: gives the token; asked at each call, so that it can change. None: the settings'.
             pause: waits that many seconds between two attempts.
             chance: jitters these pauses.
             transport: for tests of the classification; None: the network.
@@ -57,6 +59,7 @@ class RestClient:
             Misconfigured: the file of certificate authorities cannot be read.
         """
         self._settings = settings
+        self._token = token or settings.token.get_secret_value
         self._pause = pause
         self._chance = chance or random.Random()  # noqa: S311  (pauses, not secrets)
         self._slots = threading.BoundedSemaphore(settings.max_in_flight)
@@ -173,7 +176,7 @@ class RestClient:
 
     def _body(self, function: str, params: Mapping[str, Any]) -> bytes:
         first = [
-            ("wstoken", self._settings.token.get_secret_value()),
+            ("wstoken", self._token()),
             ("wsfunction", function),
             ("moodlewsrestformat", "json"),
         ]

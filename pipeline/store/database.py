@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -69,6 +69,7 @@ class Database:
 
     Args:
         url: an SQLAlchemy URL, e.g. `sqlite:////var/lib/sesame/sesame.db` or `postgresql://…`.
+        password: gives PostgreSQL's password, asked at each connection: it can change. None: the URL's.
         clock: the database's time, in seconds since the epoch, UTC; None: this machine's on SQLite, the
             server's on PostgreSQL.
 
@@ -76,13 +77,21 @@ class Database:
         AddressRefused: PostgreSQL would not be verified; see `pipeline.store.postgresql`.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        password: Callable[[], str] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         given = make_url(url)
         self.is_sqlite = given.get_backend_name() == "sqlite"
         self._url = given if self.is_sqlite else server.address(given)
         self._clock = clock or (time.time if self.is_sqlite else None)
         self._turn = threading.Lock()  # SQLite: threads take turns here rather than by its busy waiting
         self.engine = self._connect()
+        if password is not None and not self.is_sqlite:
+            event.listen(self.engine, "do_connect", partial(_renew, password))
 
     def _connect(self) -> Engine:
         if not self.is_sqlite:
@@ -324,6 +333,13 @@ def _let_the_server_say(connection: Any, _record: Any) -> None:
     """
     if connection is not None and connection.read_only is not None:
         connection.read_only = None
+
+
+def _renew(
+    password: Callable[[], str], _dialect: Any, _record: Any, _arguments: Any, parameters: dict[str, Any]
+) -> None:
+    """Connect with the password of now: `do_connect` of SQLAlchemy."""
+    parameters["password"] = password()
 
 
 def _end_sqlite(connection: Connection, how: str) -> None:

@@ -5,6 +5,7 @@ from sesame.settings.load import find_file, load
 from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
 from sesame.settings.portal import PortalSettings, SmtpSettings
+from sesame.settings.rotation import LiveSecret
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
@@ -17,6 +18,7 @@ __all__ = [
     "DirectorySettings",
     "EngineSettings",
     "HttpSettings",
+    "LiveSecret",
     "LogSettings",
     "MailboxSettings",
     "MoodleSettings",

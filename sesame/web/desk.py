@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from pydantic import SecretStr
+
 from pipeline.store import mail_proofs, throttles, web_sessions
 from pipeline.store.database import Database
 from pipeline.store.throttles import Rate
@@ -14,7 +16,7 @@ from pipeline.vault import Vault, derive_keys
 from producers.activation import Asking, Choices, Digests, Letters, Postman, Proofs, Smtp
 from producers.activation.hashing import Hasher
 from sesame.cas import CasLogins, LoginServer
-from sesame.settings import Settings
+from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
 from sesame.web.addresses import Ip, counted_as, is_in
 from sesame.web.helping import Helping
@@ -195,12 +197,13 @@ class Desk:
 def smtp_of(settings: Settings) -> Smtp:
     """The mail server that the settings name."""
     smtp = settings.smtp
+    secret = None if smtp.user is None else LiveSecret(smtp, "password")
     return Smtp(
         smtp.host,
         smtp.port,
         security=smtp.security,
         user=smtp.user,
-        password=None if smtp.user is None else lambda: smtp.secret("password"),
+        password=None if secret is None else lambda: SecretStr(secret()),
         ca_file=smtp.ca_file,
         timeout_s=smtp.timeout_s,
     )

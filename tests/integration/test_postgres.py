@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 import time
@@ -19,13 +20,13 @@ from pipeline.eventlog.port import Record
 from pipeline.store import migrate
 from pipeline.store.database import CONFLICTS_MAX, Database, StoreUnavailable
 from pipeline.store.tables import timers
-from sandbox.postgres import Postgres
+from sandbox.postgres import ADMIN, Postgres
 from sandbox.process import wait_until
 from sandbox.tls import ThrowawayCA
 from schemas.envelope import Message
 from sesame.checks import checks_for
 from sesame.findings import State, examine
-from sesame.settings import Settings, StoreSettings
+from sesame.settings import LiveSecret, Settings, StoreSettings
 from tests import stores
 from tests.conftest import require_service
 from tests.unit import facts_kit
@@ -52,6 +53,29 @@ def name(server: Postgres) -> Iterator[str]:
 def database(server: Postgres, name: str) -> Iterator[Database]:
     with closing(Database(server.url(name))) as database:
         yield database
+
+
+def test_a_password_that_was_changed_is_read_again_for_the_next_connection(
+    server: Postgres, name: str, tmp_path: Path
+) -> None:
+    user = f"user_{secrets.token_hex(4)}"
+    with psycopg.connect(server.url(name, user=ADMIN), autocommit=True) as owner:
+        owner.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'premier'")
+    file = tmp_path / "password"
+    file.write_text("premier", encoding="utf-8")
+    file.chmod(0o600)
+    url = make_url(server.url(name)).set(username=user, password="premier").render_as_string(False)
+    read = LiveSecret(StoreSettings(password_file=file), "password")
+    with closing(Database(url, password=read)) as database:
+        with database.read() as connection:
+            assert connection.execute(text("SELECT current_user")).scalar_one() == user
+        with psycopg.connect(server.url(name, user=ADMIN), autocommit=True) as owner:
+            owner.execute(f"ALTER ROLE {user} PASSWORD 'second'")
+        file.write_text("second", encoding="utf-8")
+        os.utime(file, (1, 1))  # long ago: nobody is writing it any more
+        database.engine.dispose()  # as when the server restarts
+        with database.read() as connection:
+            assert connection.execute(text("SELECT current_user")).scalar_one() == user
 
 
 def put(database: Database, number: str) -> None:

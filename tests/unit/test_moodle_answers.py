@@ -10,7 +10,7 @@ import pytest
 
 from consumers.moodle.answers import Answer, result_of
 from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, RightMissing, WriteRefused
-from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "moodle-contract.json"
 
@@ -20,8 +20,8 @@ BY_ERRORCODE: dict[str, type[Exception]] = {
     "invaliduser": Refused,
     "useradminodelete": Refused,
     "dmlwriteexception": WriteRefused,
-    "invalidtoken": Misconfigured,
-    "accessexception": Misconfigured,
+    "invalidtoken": CredentialsRefused,
+    "accessexception": CredentialsRefused,
     "nopermissions": RightMissing,
     "wsaccessusersuspended": Misconfigured,
     "sitemaintenance": TargetDown,
@@ -93,7 +93,11 @@ def test_the_table_of_this_test_names_only_recorded_exchanges() -> None:
 
 @pytest.mark.parametrize(
     "entry",
-    [entry for entry in recorded() if expected_error(entry) in (Misconfigured, RightMissing)],
+    [
+        entry
+        for entry in recorded()
+        if expected_error(entry) in (Misconfigured, CredentialsRefused, RightMissing)
+    ],
     ids=lambda entry: entry["name"][:60],
 )
 def test_a_refusal_of_the_consumer_comes_with_its_remedy(entry: dict[str, Any]) -> None:
