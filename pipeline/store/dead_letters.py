@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, delete, func, select, tuple_, update
 
 from pipeline.store.database import Database
 from pipeline.store.many import rows_among
@@ -14,6 +14,7 @@ from pipeline.store.tables import dead_letters as d
 
 NEWER_SUCCESS = "newer_success"
 _IDS_PER_QUERY = 500
+_ROWS_PER_PAGE = 500
 
 # Made once: making a statement for each outcome costs more than the database does.
 _OPEN: Final = select(d.c.student_number).where(
@@ -48,6 +49,27 @@ def record(connection: Connection, database: Database, letter: DeadLetter) -> bo
     return bool(connection.execute(statement).rowcount)
 
 
+@dataclass(frozen=True)
+class Which:
+    """Unresolved dead letters, narrowed by what is given; times in epoch seconds."""
+
+    consumer: str | None = None
+    student_number: str | None = None
+    cause: str | None = None
+    since: float = 0.0
+    until: float | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """As SQL has it."""
+        found: list[ColumnElement[bool]] = [d.c.resolved_at.is_(None)]
+        found += [d.c.recorded_at >= self.since] if self.since else []
+        found += [d.c.recorded_at < self.until] if self.until is not None else []
+        equal = ((d.c.consumer, self.consumer), (d.c.student_number, self.student_number))
+        return found + [
+            one == wanted for one, wanted in (*equal, (d.c.cause, self.cause)) if wanted is not None
+        ]
+
+
 def unresolved(
     connection: Connection,
     *,
@@ -58,17 +80,26 @@ def unresolved(
     until: float | None = None,
 ) -> list[DeadLetter]:
     """Dead letters that need somebody, oldest first, filtered by what is given; times in epoch seconds."""
-    query = select(d).where(d.c.resolved_at.is_(None), d.c.recorded_at >= since).order_by(d.c.recorded_at)
-    if until is not None:
-        query = query.where(d.c.recorded_at < until)
-    for column, wanted in (
-        (d.c.consumer, consumer),
-        (d.c.student_number, student_number),
-        (d.c.cause, cause),
-    ):
-        if wanted is not None:
-            query = query.where(column == wanted)
+    which = Which(consumer, student_number, cause, since, until)
+    query = select(d).where(*which.conditions()).order_by(d.c.recorded_at, d.c.id)
     return [_letter(row) for row in connection.execute(query).mappings()]
+
+
+def each(
+    connection: Connection, which: Which, after: DeadLetter | None = None, limit: int | None = None
+) -> Iterator[DeadLetter]:
+    """At most `limit` of them, or all, oldest first: from the first on, or from the one that follows `after`.
+    No more than a page is in memory."""
+    query = select(d).where(*which.conditions()).order_by(d.c.recorded_at, d.c.id)
+    place, left, full = tuple_(d.c.recorded_at, d.c.id), limit, True
+    while full and (left is None or left > 0):
+        wanted = _ROWS_PER_PAGE if left is None else min(_ROWS_PER_PAGE, left)
+        rest = query if after is None else query.where(place > (after.recorded_at, after.id))
+        page = connection.execute(rest.limit(wanted)).mappings().all()
+        for row in page:
+            after = _letter(row)
+            yield after
+        left, full = None if left is None else left - len(page), len(page) == wanted
 
 
 def students_with_some(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> set[str]:
@@ -151,11 +182,11 @@ def dismiss(
     return [letter for letter in letters if letter.id in done]
 
 
-def counts(connection: Connection) -> dict[tuple[str, str], int]:
-    """How many are unresolved, by consumer and cause."""
+def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str, str], int]:
+    """How many of these are unresolved, by consumer and cause; None: of all."""
     rows = connection.execute(
         select(d.c.consumer, d.c.cause, func.count())
-        .where(d.c.resolved_at.is_(None))
+        .where(*(which or Which()).conditions())
         .group_by(d.c.consumer, d.c.cause)
     )
     return {(row[0], row[1]): row[2] for row in rows}

@@ -397,7 +397,7 @@ def waiting_counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many students wait for a business precondition, by target and reason."""
     rows = connection.execute(
         select(t.c.target, t.c.reason, func.count())
-        .where(t.c.state == State.WAITING)
+        .where(t.c.state == State.WAITING, t.c.reason.is_not(None))
         .group_by(t.c.target, t.c.reason)
     )
-    return {(row[0], row[1] or ""): row[2] for row in rows}
+    return {(row[0], row[1]): row[2] for row in rows}

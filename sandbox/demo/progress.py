@@ -18,7 +18,7 @@ _LINE_EVERY_S: Final = 5.0
 _LOOK_SHARE_MAX: Final = 0.25
 """Of the time, at most this share goes into looking: on a small machine a look slows the work down."""
 
-_SETTLED: Final = ("provisioned", "waiting", "failed")
+_SETTLED: Final = ("provisioned", "waiting", "failed", "after")
 
 Overview = Mapping[str, Any]
 

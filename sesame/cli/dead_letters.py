@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from pipeline.store.dead_letters import DeadLetter
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import show_table, write_json, write_json_list
 from sesame.diagnosis import explain
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from sesame.wiring import Application
 
 _SHORT = 12  # characters of an id that tell one from another
+_PAGE = 50
 
 
 class NoSuchDeadLetter(SesameError):
@@ -48,20 +50,38 @@ def dead_letters() -> None:
 @click.option("--consumer", help="Of this consumer only.")
 @click.option("--student", help="Of this student number only.")
 @click.option("--cause", help="Of this cause only.")
+@click.option("--after", metavar="ID", help="Those that follow this one: the next page.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help=f"At most so many; by default {_PAGE}, and with --json all of them.",
+)
 @json_option
 @pass_context
 def list_command(
-    context: Context, *, consumer: str | None, student: str | None, cause: str | None, as_json: bool
+    context: Context,
+    *,
+    consumer: str | None,
+    student: str | None,
+    cause: str | None,
+    after: str | None,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
-    """List unresolved dead letters, oldest first, with a summary by cause."""
+    """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
+    which = store.Which(consumer, student, cause)
     with context.looking.database.read() as connection:
-        letters = store.unresolved(connection, consumer=consumer, student_number=student, cause=cause)
-    if as_json:
-        write_json([_document(letter) for letter in letters])
-        return
+        last = _only(connection, after) if after is not None else None
+        if as_json:
+            write_json_list(_document(one) for one in store.each(connection, which, last, limit))
+            return
+        letters = list(store.each(connection, which, last, (limit or _PAGE) + 1))
+        counts = store.counts(connection, which)
     if not letters:
-        click.echo("No unresolved dead letters.", err=True)
+        click.echo("No unresolved dead letters" + (" follow that one." if after else "."), err=True)
         return
+    more = len(letters) > (limit or _PAGE)
+    letters = letters[: limit or _PAGE]
     names = ("id", "recorded", "consumer", "student", "cause", "attempts", "message")
     rows = [
         (
@@ -76,7 +96,9 @@ def list_command(
         for letter in letters
     ]
     show_table(dict.fromkeys(names, "left"), rows, folded="message")
-    click.echo(_summary(letters), err=True)
+    click.echo(_summary(counts), err=True)
+    if more:
+        click.echo(f"There are more: add --after {letters[-1].id[:_SHORT]}", err=True)
 
 
 @dead_letters.command()
@@ -133,13 +155,15 @@ def dismiss(
         raise click.UsageError("none of these is unresolved. `sesame dead-letters list` shows those that are")
     _refuse_targets(chosen, app.settings.targets)
     if not dry_run and not yes:
-        click.confirm(f"Dismiss {len(chosen)} dead letters ({_summary(chosen)})?", abort=True, err=True)
+        click.confirm(
+            f"Dismiss {len(chosen)} dead letters ({_summary(_counted(chosen))})?", abort=True, err=True
+        )
     count = 0 if dry_run else _dismiss(app, chosen, reason)
     if as_json:
         write_json({"dismissed": count, "found": len(chosen), "dry_run": dry_run})
     else:
         verb = f"{len(chosen)} would be" if dry_run else str(count)
-        click.echo(f"{verb} dismissed: {_summary(chosen)}")
+        click.echo(f"{verb} dismissed: {_summary(_counted(chosen))}")
 
 
 def _dismiss(app: Application, chosen: list[DeadLetter], reason: str) -> int:
@@ -155,7 +179,7 @@ def _dismiss(app: Application, chosen: list[DeadLetter], reason: str) -> int:
             student_number=None,
             actor=operator_name(),
             words=reason,
-            detail={"count": len(chosen), "by_cause": _summary(chosen), "first": chosen[0].id},
+            detail={"count": len(chosen), "by_cause": _summary(_counted(chosen)), "first": chosen[0].id},
         )
         return burial.dismiss(connection, chosen, now=app.database.now(connection))
 
@@ -192,10 +216,11 @@ def _document(letter: DeadLetter) -> dict[str, object]:
     return document
 
 
-def _summary(letters: list[DeadLetter]) -> str:
-    counts: dict[tuple[str, str], int] = {}
-    for letter in letters:
-        counts[letter.consumer, letter.cause] = counts.get((letter.consumer, letter.cause), 0) + 1
+def _counted(letters: Iterable[DeadLetter]) -> Counter[tuple[str, str]]:
+    return Counter((letter.consumer, letter.cause) for letter in letters)
+
+
+def _summary(counts: Mapping[tuple[str, str], int]) -> str:
     return ", ".join(f"{consumer} {cause}: {count}" for (consumer, cause), count in sorted(counts.items()))
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from textwrap import indent
 from typing import Any, Final, Literal
 
 import click
@@ -67,6 +68,16 @@ def side_console() -> Console:
 def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write one JSON document to standard output."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+def write_json_list(documents: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON list to standard output, each element as it comes: no more than one is in memory."""
+    comma = "["
+    for document in documents:
+        text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+        click.echo(f"{comma}\n{indent(text, '  ')}", nl=False)
+        comma = ","
+    click.echo("[]" if comma == "[" else "\n]")
 
 
 def _plain(value: object) -> str:

@@ -14,7 +14,7 @@ from sesame.cli.output import Justify, data_console, show_table, write_json
 if TYPE_CHECKING:
     from sesame.diagnosis.overview import Overview
 
-_COUNTS = ("provisioned", "waiting", "failed", "outstanding")
+_COUNTS = ("provisioned", "waiting", "failed", "after", "outstanding")
 _SECONDS = ("p50", "p95", "p99", "max")
 
 
@@ -32,6 +32,7 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
         targets=app.settings.targets,
         late_s=app.settings.propagation.late_s,
         breach_s=app.settings.propagation.breach_s,
+        follows=app.follows,
         with_people=with_people,
     )
     if as_json:

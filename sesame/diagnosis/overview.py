@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
-from pipeline.store import dead_letters, status
+from pipeline.store import dead_letters, population, status
 from pipeline.store import observed as observation
 from pipeline.store.database import Database
+from pipeline.store.many import rows_among
 from pipeline.store.tables import accounts, propagation, propagation_targets
 from pipeline.store.target_states import State
 from schemas.account import Account
-from schemas.events import Window
 
-PERCENT = {"p50": 50, "p95": 95, "p99": 99, "max": 100}
+_ROWS_PER_PAGE = 500
+_PROGRESS: Final = select(propagation)
+_SEEN: Final = select(propagation_targets)
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,10 @@ class Overview:
     Attributes:
         accounts: how many the registry has made, activated or not.
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
-        seconds: quantiles of the completed ones' time since the window opened, per target and in all.
-        targets: how many students are in which state, per target.
+        seconds: quantiles of the time since the window opened, per target and in all, of those who were
+            completed last: `pipeline.store.population.MEASURED_MAX` at most.
+        targets: how many students are in which state, per target; `after`: nothing is due there, since the
+            target that it follows waits or has given up.
         observed: what would be written to the targets that are only observed, per target: students, unchanged
             ones, students per field, and examples.
         people: only if asked for.
@@ -88,114 +91,103 @@ class _Row:
     def state(self) -> str:
         """completed, waiting, failed or in_progress, for the newest version."""
         if self.progress is None or self.progress["version"] < self.version:
-            return "in_progress"
-        return str(self.progress["state"])
+            return population.IN_PROGRESS
+        given_up = any(self.target(name) == State.FAILED for name in self.seen)
+        return str(State.FAILED if given_up else self.progress["state"])
 
-    def target(self, name: str) -> str:
-        """provisioned, waiting, failed or outstanding, for the newest version."""
+    def target(self, name: str, leader: str | None = None) -> str:
+        """provisioned, waiting, failed, outstanding, or after: its leader's turn comes first, which waits or
+        has given up; for the newest version."""
         seen = self.seen.get(name)
-        return str(seen["state"]) if seen is not None and seen["version"] >= self.version else "outstanding"
+        if seen is not None and seen["version"] >= self.version:
+            return str(seen["state"])
+        held = leader is not None and self.target(leader) in (State.WAITING, State.FAILED)
+        return population.AFTER if held else population.OUTSTANDING
 
 
 def overview(
-    database: Database, *, targets: tuple[str, ...], late_s: float, breach_s: float, with_people: bool = False
+    database: Database,
+    *,
+    targets: tuple[str, ...],
+    late_s: float,
+    breach_s: float,
+    follows: Mapping[str, str] | None = None,
+    with_people: bool = False,
 ) -> Overview:
-    """Where everybody who has activated stands, from the store as it is now."""
+    """Where everybody who has activated stands, from the store as it is now.
+
+    Args:
+        database: the store.
+        targets: those of the settings.
+        late_s: the first edge of a person's window.
+        breach_s: the second one.
+        follows: targets that act only after another one, by name.
+        with_people: list everybody, too: this alone takes memory for each student.
+    """
+    followed = {
+        name: leader for name, leader in (follows or {}).items() if name in targets and leader in targets
+    }
     with database.read() as connection:
-        rows = _rows(connection)
-        made = connection.execute(select(func.count()).select_from(accounts)).scalar_one()
+        counted = population.population(connection, targets, followed)
+        windows = population.windows(connection, late_s, breach_s)
+        seconds = population.seconds(connection, targets)
         letters = dead_letters.counts(connection)
         consumers = status.statuses(connection)
         seen = observation.observed(connection)
-    states = Counter(row.state() for row in rows)
-    windows = _windows(rows, late_s, breach_s)
+        people = [_person(row, targets, followed) for row in _rows(connection)] if with_people else None
+    within_15_min, within_60_min, beyond = windows
     return Overview(
-        accounts=made,
-        students=len(rows),
-        completed=states["completed"],
-        waiting=states["waiting"],
-        failed=states["failed"],
-        in_progress=states["in_progress"],
+        accounts=counted.accounts,
+        students=counted.students,
+        completed=counted.states.get(population.COMPLETED, 0),
+        waiting=counted.states.get(State.WAITING, 0),
+        failed=counted.states.get(State.FAILED, 0),
+        in_progress=counted.states.get(population.IN_PROGRESS, 0),
         dead_letters=sum(letters.values()),
-        within_15_min=windows[Window.WITHIN_15_MIN],
-        within_60_min=windows[Window.WITHIN_60_MIN],
-        beyond=windows[Window.BEYOND],
-        waiting_by_reason=_reasons(rows),
+        within_15_min=within_15_min,
+        within_60_min=within_60_min,
+        beyond=beyond,
+        waiting_by_reason=counted.waiting_by_reason,
         dead_letters_by_cause={f"{consumer} {cause}": n for (consumer, cause), n in sorted(letters.items())},
-        seconds=_seconds(rows, targets),
-        targets={name: dict(Counter(row.target(name) for row in rows)) for name in targets},
+        seconds=seconds,
+        targets=counted.targets,
         consumers={one.consumer: {"state": one.state, "reason": one.reason} for one in reversed(consumers)},
         observed={name: asdict(one) for name, one in seen.items() if name in targets},
-        people=[_person(row, targets) for row in rows] if with_people else None,
+        people=people,
     )
 
 
-def _rows(connection: Connection) -> list[_Row]:
-    seen: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for row in connection.execute(select(propagation_targets)).mappings():
-        seen.setdefault(row["student_number"], {})[row["target"]] = dict(row)
-    progress = {
-        row["student_number"]: dict(row) for row in connection.execute(select(propagation)).mappings()
-    }
-    activated = connection.execute(
+def _rows(connection: Connection) -> Iterator[_Row]:
+    """Everybody who has activated, by number."""
+    last = ""
+    activated = (
         select(accounts).where(accounts.c.activated_at.is_not(None)).order_by(accounts.c.student_number)
-    ).mappings()
-    return [
-        _Row(dict(row), progress.get(row["student_number"]), seen.get(row["student_number"], {}))
-        for row in activated
-    ]
+    )
+    while (
+        page := connection.execute(activated.where(accounts.c.student_number > last).limit(_ROWS_PER_PAGE))
+        .mappings()
+        .all()
+    ):
+        numbers = [str(row["student_number"]) for row in page]
+        last = numbers[-1]
+        progress = {
+            row["student_number"]: dict(row)
+            for row in rows_among(connection, _PROGRESS, propagation.c.student_number, numbers).mappings()
+        }
+        seen: dict[str, dict[str, Mapping[str, Any]]] = {}
+        for row in rows_among(connection, _SEEN, propagation_targets.c.student_number, numbers).mappings():
+            seen.setdefault(row["student_number"], {})[row["target"]] = dict(row)
+        for row in page:
+            number = str(row["student_number"])
+            yield _Row(dict(row), progress.get(number), seen.get(number, {}))
 
 
-def _windows(rows: Sequence[_Row], late_s: float, breach_s: float) -> Counter[str]:
-    windows: Counter[str] = Counter()
-    for row in rows:
-        if row.state() != "completed" or row.progress is None or row.progress["lane"] != "personal":
-            continue
-        elapsed_s = row.progress["elapsed_s"] or 0.0
-        edge = Window.WITHIN_60_MIN if elapsed_s <= breach_s else Window.BEYOND
-        windows[Window.WITHIN_15_MIN if elapsed_s <= late_s else edge] += 1
-    return windows
-
-
-def _reasons(rows: Sequence[_Row]) -> dict[str, int]:
-    """How many of the waiting students wait for what; a student may wait for several things."""
-    reasons: Counter[str] = Counter()
-    for row in rows:
-        if row.state() == "waiting":
-            waiting = [seen for seen in row.seen.values() if seen["state"] == State.WAITING]
-            reasons.update({seen["reason"] for seen in waiting if seen["version"] >= row.version})
-    return dict(sorted(reasons.items()))
-
-
-def _seconds(rows: Sequence[_Row], targets: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    measured: dict[str, list[float]] = {name: [] for name in ("all", *targets)}
-    for row in rows:
-        if row.state() != "completed" or row.progress is None:
-            continue
-        elapsed_s = row.progress["elapsed_s"] or 0.0
-        measured["all"].append(elapsed_s)
-        for name in targets:
-            seen = row.seen.get(name)
-            if seen is not None:  # a target that the settings have gained since is not there yet
-                whole = max(0.0, seen["finished_at"] - row.progress["opened_at"])
-                measured[name].append(min(whole, elapsed_s))
-    return {name: _quantiles(sorted(values)) for name, values in measured.items() if values}
-
-
-def _quantiles(values: Sequence[float]) -> dict[str, float]:
-    """Nearest-rank quantiles of sorted values, of which there is at least one."""
-    return {
-        name: round(values[max(1, -(-percent * len(values) // 100)) - 1], 3)
-        for name, percent in PERCENT.items()
-    }
-
-
-def _person(row: _Row, targets: tuple[str, ...]) -> Person:
+def _person(row: _Row, targets: tuple[str, ...], follows: Mapping[str, str]) -> Person:
     account = Account.model_validate_json(row.account["document"])
     found: dict[str, dict[str, Any]] = {}
     for name in targets:
-        seen, state = row.seen.get(name), row.target(name)
-        known = seen is not None and state != "outstanding"
+        seen, state = row.seen.get(name), row.target(name, follows.get(name))
+        known = seen is not None and state not in (population.OUTSTANDING, population.AFTER)
         found[name] = {
             "state": state,
             "reason": seen["reason"] if known and seen is not None else None,

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from statistics import quantiles
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
-from pipeline.store import dead_letters
+from pipeline.store import dead_letters, population
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
 from pipeline.store.tables import accounts, propagation, propagation_targets
 from schemas.account import Account, Person, Stage
-from sesame.diagnosis import overview as module
 from sesame.diagnosis.overview import Overview, overview
 from tests.unit.store_kit import START
 
 TARGETS = ("directory", "moodle")
+REASONS = {
+    "provisioned": None,
+    "waiting": "pedagogical_enrolment_pending",
+    "failed": "identity_collision",
+}
 
 
 def student(
@@ -32,6 +39,7 @@ def student(
     lane: str = "personal",
     activated: bool = True,
     joined: int = 1,
+    completed_at: float | None = None,
 ) -> None:
     """A student whose propagation, joined up to version `joined`, is in this state."""
     account = Account(
@@ -63,10 +71,11 @@ def student(
                 opened_at=START,
                 state=state,
                 elapsed_s=elapsed_s,
+                completed_at=completed_at,
             )
         )
         for target, (at, seconds) in (seen or {}).items():
-            reason = None if at == "provisioned" else "pedagogical_enrolment_pending"
+            reason = REASONS[at]
             connection.execute(
                 insert(propagation_targets).values(
                     student_number=number,
@@ -86,8 +95,16 @@ def everywhere(seconds: float) -> dict[str, tuple[str, float]]:
     return dict.fromkeys(TARGETS, ("provisioned", seconds))
 
 
-def look(database: Database, targets: tuple[str, ...] = TARGETS, *, people: bool = False) -> Overview:
-    return overview(database, targets=targets, late_s=900.0, breach_s=3600.0, with_people=people)
+def look(
+    database: Database,
+    targets: tuple[str, ...] = TARGETS,
+    *,
+    people: bool = False,
+    follows: Mapping[str, str] | None = None,
+) -> Overview:
+    return overview(
+        database, targets=targets, late_s=900.0, breach_s=3600.0, follows=follows, with_people=people
+    )
 
 
 def test_an_empty_site_has_an_overview(database: Database) -> None:
@@ -166,19 +183,146 @@ def test_people_are_listed_only_when_asked_for(database: Database) -> None:
     assert person.targets["directory"] == {"state": "provisioned", "reason": None, "pending": []}
 
 
-@given(st.lists(st.floats(0, 4000).map(lambda seconds: round(seconds, 3)), min_size=1, max_size=300))
-def test_quantiles_are_measured_values_below_which_that_share_lies(values: list[float]) -> None:
-    found = module._quantiles(sorted(values))  # noqa: SLF001
-    assert found["p50"] <= found["p95"] <= found["p99"] <= found["max"] == max(values)
-    for name, percent in module.PERCENT.items():
-        assert found[name] in values
-        at_most = sum(value <= found[name] for value in values)
-        below = sum(value < found[name] for value in values)
-        assert 100 * at_most >= percent * len(values) > 100 * below
+@pytest.mark.parametrize("measured", [1, 2, 19, 20, 99, 100, 101, 250])
+def test_quantiles_are_the_nearest_ranks_of_what_was_measured(database: Database, measured: int) -> None:
+    values = [round(value * 1.5, 3) for value in range(1, measured + 1)]
+    shuffled = random.Random(7).sample(values, measured)  # noqa: S311  # not a secret
+    for index, value in enumerate(shuffled):
+        student(
+            database, f"{index:04}", "completed", seen={"moodle": ("provisioned", value / 2)}, elapsed_s=value
+        )
+    found = look(database, ("moodle",)).seconds
+    ranks = {"p50": 0.50, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    expected = {
+        name: values[max(1, math.ceil(round(share * measured, 6))) - 1] for name, share in ranks.items()
+    }
+    assert found["all"] == expected
+    assert found["moodle"] == {name: pytest.approx(value / 2, abs=0.001) for name, value in expected.items()}
 
 
-def test_quantiles_of_a_hundred_are_the_nearest_ranks() -> None:
-    values = [float(value) for value in range(1, 101)]
-    assert module._quantiles(values) == {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}  # noqa: SLF001
-    assert module._quantiles([7.0]) == {"p50": 7.0, "p95": 7.0, "p99": 7.0, "max": 7.0}  # noqa: SLF001
-    assert quantiles(values, n=100)[49] == pytest.approx(50.0, abs=1.0)
+def test_of_many_only_those_who_were_completed_last_are_measured(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(population, "MEASURED_MAX", 2)
+    for number, at, seconds in (("A", 300, 3.0), ("B", 100, 100.0), ("C", 200, 2.0)):
+        student(database, number, "completed", seen=everywhere(seconds), elapsed_s=seconds, completed_at=at)
+    seen = look(database)
+    assert seen.seconds["all"]["max"] == 3.0
+    assert seen.within_15_min == 3
+
+
+def test_a_follower_has_nothing_to_do_while_its_leader_waits_or_has_given_up(database: Database) -> None:
+    leader: dict[str, tuple[str, float]]
+    for number, state, at in (
+        ("A", "waiting", "waiting"),
+        ("B", "failed", "failed"),
+        ("C", "in_progress", ""),
+    ):
+        leader = {"directory": (at, 5.0)} if at else {}
+        student(database, number, state, seen=leader)
+    student(database, "D", "in_progress", seen={"directory": ("provisioned", 5.0)})
+    student(
+        database, "E", "waiting", version=2, seen={"directory": ("waiting", 5.0)}
+    )  # of the version before
+    seen = look(
+        database, ("directory", "mailbox"), people=True, follows={"mailbox": "directory", "other": "x"}
+    )
+    assert seen.targets["mailbox"] == {"after": 2, "outstanding": 3}
+    assert seen.targets["directory"] == {"provisioned": 1, "waiting": 1, "failed": 1, "outstanding": 2}
+    assert seen.people is not None
+    assert [person.targets["mailbox"]["state"] for person in seen.people] == [
+        "after",
+        "after",
+        "outstanding",
+        "outstanding",
+        "outstanding",
+    ]
+
+
+def test_who_was_complete_and_was_given_up_since_counts_as_failed(database: Database) -> None:
+    student(database, "A", "completed", seen=everywhere(10), elapsed_s=10.0)
+    student(
+        database, "B", "completed", seen={"directory": ("failed", 5), "moodle": ("failed", 7)}, elapsed_s=5.0
+    )
+    seen = look(database, people=True)
+    assert (seen.completed, seen.failed, seen.in_progress) == (1, 1, 0)
+    assert seen.people is not None
+    assert [person.state for person in seen.people] == ["completed", "failed"]
+
+
+def _counted_by_hand(people: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What an overview of these rows says, counted one by one."""
+    states, reasons = Counter[str](), Counter[str]()
+    targets = {name: Counter[str]() for name in TARGETS}
+    for one in people:
+        current = one["joined"] >= one["version"]
+        seen = one["seen"] if current else {}
+        given_up = any(at == "failed" for at, _ in seen.values())
+        state = ("failed" if given_up else one["state"]) if current else "in_progress"
+        states[state] += 1
+        for name in TARGETS:
+            targets[name][seen[name][0] if name in seen else "outstanding"] += 1
+        if state == "waiting" and any(at == "waiting" for at, _ in seen.values()):
+            reasons["pedagogical_enrolment_pending"] += 1
+    return {
+        **{name: states[name] for name in ("completed", "waiting", "failed", "in_progress")},
+        "waiting_by_reason": dict(reasons),
+        "targets": {name: dict(counts) for name, counts in targets.items()},
+    }
+
+
+def test_what_the_database_counts_is_what_one_counts_by_hand(database: Database) -> None:
+    chance = random.Random(11)  # noqa: S311  # not a secret
+    people = []
+    for index in range(300):
+        seen = {
+            name: (chance.choice(["provisioned", "provisioned", "waiting", "failed"]), 1.0)
+            for name in TARGETS
+            if chance.random() < 0.8
+        }
+        at = {how for how, _ in seen.values()}
+        state = "in_progress"
+        if "failed" in at:
+            state = chance.choice(["failed", "completed"])  # a replay was given up after the completion
+        elif len(seen) == len(TARGETS):
+            state = "waiting" if "waiting" in at else "completed"
+        version = chance.choice([1, 1, 2])
+        joined = version if chance.random() < 0.9 else version - 1
+        one: dict[str, Any] = {"version": version, "joined": joined, "state": state, "seen": seen}
+        people.append(one)
+        student(database, f"{index:04}", elapsed_s=1.0, **one)
+    found, expected = look(database).document(), _counted_by_hand(people)
+    assert {name: found[name] for name in expected} == expected
+
+
+def test_what_is_fetched_does_not_grow_with_the_number_of_students(database: Database) -> None:
+    def look_at(students: range) -> tuple[int, int]:
+        for index in students:
+            state = ("completed", "waiting", "failed", "in_progress")[index % 4]
+            at = {"completed": "provisioned", "in_progress": ""}.get(state, state)
+            seen = {"directory": ("provisioned", 5.0)} | ({"moodle": (at, 6.0)} if at else {})
+            student(database, f"{index:04}", state, seen=seen, elapsed_s=9.0 if at == "provisioned" else None)
+        with statements_of(database) as asked:
+            look(database)
+        with database.read() as connection:
+            rows = [len(connection.exec_driver_sql(*one).all()) for one in asked if "SELECT" in one[0]]
+        return len(rows), sum(rows)
+
+    few = look_at(range(8))
+    assert look_at(range(8, 400)) == few
+    assert few[0] <= 12
+
+
+@contextmanager
+def statements_of(database: Database) -> Iterator[list[tuple[str, Any]]]:
+    """Every statement and its parameters, as the driver is given them."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_others: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)

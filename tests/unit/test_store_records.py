@@ -73,6 +73,25 @@ def test_a_success_resolves_the_letters_up_to_its_version_and_keeps_them(databas
     assert (old.resolution, old.resolved_at) == ("replayed", START + 9)
 
 
+def test_dead_letters_are_paged_by_key_and_each_comes_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dead_letters, "_ROWS_PER_PAGE", 3)
+    names = [f"{name:02}" for name in range(10)]
+    record(database, *(letter(name, recorded_at=START + int(name) // 4) for name in reversed(names)))
+    record(database, letter("other", cause="timed_out", recorded_at=START))
+    which = dead_letters.Which(consumer="moodle", cause="moodle_refused")
+    with database.read() as connection:
+        assert [one.id for one in dead_letters.each(connection, which)] == names
+        [*some] = dead_letters.each(connection, which, limit=4)
+        assert [one.id for one in some] == names[:4]
+        [*rest] = dead_letters.each(connection, which, some[-1], limit=5)
+        assert [one.id for one in rest] == names[4:9]
+        assert list(dead_letters.each(connection, which, letter("99", recorded_at=START + 2))) == []
+        assert dead_letters.counts(connection, which) == {("moodle", "moodle_refused"): 10}
+        assert dead_letters.counts(connection)["moodle", "timed_out"] == 1
+
+
 def test_letters_of_one_cause_can_be_resolved_alone(database: Database) -> None:
     record(database, letter("a"), letter("b", cause="timed_out"))
     assert resolve(database, LEA, 9, cause="timed_out") == ["b"]
