@@ -43,6 +43,8 @@ _SOUND: Mapping[str, str] = {
     "IP_VALIDE": "O",
 }
 
+_OTHER_STEP: Mapping[str, str] = {"COD_ETP": "DULSF", "TEM_IAE_PRM": "N"}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -83,6 +85,22 @@ CASES: tuple[Case, ...] = (
         "contradicting_person",
         ({}, {"COD_ETP": "DULSF", "DATE_NAI_IND": "08/03/2007"}),
     ),
+    Case(
+        "two mail addresses of one student",
+        "contradicting_person",
+        ({"MAIL_PERSO": "enora@example.org"}, {**_OTHER_STEP, "MAIL_PERSO": "le.goff@example.org"}),
+    ),
+    Case(
+        "a mail address, and then none",
+        "contradicting_person",
+        ({"MAIL_PERSO": "enora@example.org"}, _OTHER_STEP),
+    ),
+    Case(
+        "two INE of one student",
+        "contradicting_person",
+        ({"COD_NNE_IND": "060904317KT"}, {**_OTHER_STEP, "COD_NNE_IND": "060904318BC"}),
+    ),
+    Case("two primary steps of one year", "several_primary_steps", ({}, {"COD_ETP": "DULSF"})),
     Case("one step in force and cancelled", "conflicting_lines", ({}, {"ETA_IAE": "A"})),
     _one("a step cancelled before it was ever recorded", CANCELLED, ETA_IAE="A"),
     _one(

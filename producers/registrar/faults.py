@@ -33,6 +33,7 @@ class Fault(StrEnum):
     UNKNOWN_VALUE = "unknown_value"
     CONFLICTING_LINES = "conflicting_lines"
     CONTRADICTING_PERSON = "contradicting_person"
+    SEVERAL_PRIMARY_STEPS = "several_primary_steps"
     TOO_MANY_TEACHINGS = "too_many_teachings"
 
 
@@ -54,7 +55,8 @@ REMEDIES: dict[Fault, str] = {
     Fault.BAD_CODE: "Use letters, digits, space and _ . : + / - only, at most 64, a letter or digit first.",
     Fault.UNKNOWN_VALUE: "Use one of the values listed in the detail.",
     Fault.CONFLICTING_LINES: "Of the lines named in the detail keep one: the one that is right.",
-    Fault.CONTRADICTING_PERSON: "Make the person's names and birth date agree on all lines of the student.",
+    Fault.CONTRADICTING_PERSON: "Make what is said of the person agree on all lines of the student.",
+    Fault.SEVERAL_PRIMARY_STEPS: "Of the steps named in the detail mark one as the primary one of that year.",
     Fault.TOO_MANY_TEACHINGS: "Check the student number on these lines: nobody follows so many units.",
 }
 """What to do about each class of fault."""

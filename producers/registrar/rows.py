@@ -142,7 +142,15 @@ class TeachingRow(BaseModel):
     state: Literal["in_force", "cancelled"] = "in_force"
 
 
-PERSON_FIELDS = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date")
+PERSON_FIELDS = (
+    "birth_name",
+    "usage_name",
+    "given_name",
+    "preferred_given_name",
+    "birth_date",
+    "ine",
+    "personal_mail",
+)
 """What must agree on all lines of one student."""
 
 _ENDED = ("cancelled", "terminated")

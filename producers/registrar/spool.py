@@ -9,13 +9,15 @@ from hashlib import blake2b, sha256
 
 from pipeline.store.feeds import StepKey
 from producers.registrar.faults import Fault
-from producers.registrar.refusals import Lines, storable
+from producers.registrar.profile import Profile
+from producers.registrar.refusals import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.rows import PERSON_FIELDS, Fact
+from schemas.account import Administrative
 
 _PAGE = 500
 _SCHEMA = """
 CREATE TABLE facts (
-    line INTEGER PRIMARY KEY, student TEXT NOT NULL, step BLOB NOT NULL, person BLOB,
+    line INTEGER PRIMARY KEY, student TEXT NOT NULL, step BLOB NOT NULL, person BLOB, primary_in INTEGER,
     fingerprint TEXT NOT NULL, fact TEXT NOT NULL
 );
 """
@@ -53,15 +55,28 @@ class Spool(Lines):
 
     schema = _SCHEMA
 
+    def __init__(self, profile: Profile) -> None:
+        super().__init__(profile)
+        self._tells_primary = bool(profile.column_of("primary"))  # else it is the same on every line
+
     def keep(self, line: int, fact: Fact) -> None:
         """Take a line's fact."""
         step = _digest([fact["student_number"], fact["year"], fact["step"], fact["step_version"]])
-        person = None if "reason" in fact else _digest([fact.get(name) for name in PERSON_FIELDS])
+        person = None if "reason" in fact else _digest(_said_of_person(fact))
+        primary = fact.get("primary") and fact["administrative"] == Administrative.IN_FORCE
         text = canonical(fact)
         fingerprint = sha256(text.encode()).hexdigest()
         self._database.execute(
-            "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?)",
-            (line, fact["student_number"], step, person, fingerprint, text),
+            "INSERT INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                line,
+                fact["student_number"],
+                step,
+                person,
+                fact["year"] if primary and self._tells_primary else None,
+                fingerprint,
+                text,
+            ),
         )
 
     def settle(self) -> int:
@@ -70,7 +85,7 @@ class Spool(Lines):
         Returns:
             How many lines were copies.
         """
-        self._database.execute("CREATE INDEX by_student ON facts (student, person)")
+        self._database.execute("CREATE INDEX by_student ON facts (student, primary_in, person, step)")
         self._database.execute("CREATE INDEX by_step ON facts (step, fingerprint)")
         self._database.execute("CREATE INDEX by_rejected_student ON rejections (student)")
         contradicting = self._database.execute(
@@ -83,20 +98,23 @@ class Spool(Lines):
         )
         for (step,) in conflicting.fetchall():
             self._reject_step(step)
+        several = self._database.execute(
+            "SELECT student, primary_in FROM facts WHERE primary_in IS NOT NULL"
+            " GROUP BY student, primary_in HAVING COUNT(DISTINCT step) > 1"
+        )
+        for student, year in several.fetchall():
+            self._reject_primary(student, year)
         return self._database.execute(
             "DELETE FROM facts WHERE line NOT IN (SELECT MIN(line) FROM facts GROUP BY step)"
         ).rowcount
 
     def _reject_person(self, student: str) -> None:
-        """All lines of a student whose identity is not the same on each of them."""
+        """All lines of a student of whom they do not say the same."""
         lines = self.shown_lines("facts", "student", student)
         for name in PERSON_FIELDS:
-            different = self._database.execute(
-                "SELECT COUNT(DISTINCT COALESCE(json_extract(fact, ?), '')) FROM facts"
-                " WHERE student = ? AND person IS NOT NULL",
-                (f"$.{name}", student),
-            ).fetchone()[0]
-            if different > 1:
+            said = self._said(student, name)
+            if len(said) > 1:
+                different = ", ".join(f"line {line} has {value or 'nothing'}" for line, value in said)
                 self._database.execute(
                     "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?,"
                     " COALESCE(json_extract(fact, ?), ''), ? FROM facts WHERE student = ?",
@@ -104,26 +122,69 @@ class Spool(Lines):
                         self._profile.column_of(name),
                         Fault.CONTRADICTING_PERSON.value,
                         f"$.{name}",
-                        f"{lines} name one student and do not agree",
+                        f"{lines} name one student and do not agree: {different}",
                         student,
                     ),
                 )
         self._database.execute("DELETE FROM facts WHERE student = ?", (student,))
 
+    def _said(self, student: str, name: str) -> list[tuple[int, str]]:
+        """The first values that a field has on the lines of a student, each with its first line."""
+        return self._database.execute(
+            "SELECT MIN(line), COALESCE(json_extract(fact, ?1), '') AS said FROM facts"
+            " WHERE student = ?2 AND person IS NOT NULL"
+            " GROUP BY CASE ?1 WHEN '$.personal_mail' THEN LOWER(said) ELSE said END ORDER BY 1 LIMIT ?3",
+            (f"$.{name}", student, SHOWN_LINES_MAX),
+        ).fetchall()
+
     def _reject_step(self, step: bytes) -> None:
         """All lines of one student's step, since they say different things."""
         lines = self.shown_lines("facts", "step", step)
+        found = self._database.execute(
+            "SELECT DISTINCT fact FROM facts WHERE step = ? ORDER BY line LIMIT ?", (step, SHOWN_LINES_MAX)
+        )
+        columns = ", ".join(self._different([json.loads(fact) for (fact,) in found]))
         self._database.execute(
             "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, json_extract(fact, '$.step'), ?"
             " FROM facts WHERE step = ?",
             (
                 self._profile.column_of("step"),
                 Fault.CONFLICTING_LINES.value,
-                f"{lines} are about the same student, year, step and version, and differ",
+                f"{lines} are about the same student, year, step and version, and differ in {columns}",
                 step,
             ),
         )
         self._database.execute("DELETE FROM facts WHERE step = ?", (step,))
+
+    def _different(self, facts: Sequence[Fact]) -> Iterable[str]:
+        """The columns in which these facts differ; one that cancels tells its state only."""
+        if any("reason" in fact for fact in facts):
+            return [self._profile.column_of("state")]
+        names = sorted({name for fact in facts for name in fact})
+        different = [name for name in names if len({fact.get(name) for fact in facts}) > 1]
+        of_state = {"administrative": "state"}
+        return dict.fromkeys(self._profile.column_of(of_state.get(name, name)) for name in different)
+
+    def _reject_primary(self, student: str, year: int) -> None:
+        """The lines of a student's steps of one year that are each said to be the primary one."""
+        found = self._database.execute(
+            "SELECT MIN(line), json_extract(fact, '$.step') FROM facts"
+            " WHERE student = ? AND primary_in = ? GROUP BY step ORDER BY 1 LIMIT ?",
+            (student, year, SHOWN_LINES_MAX),
+        )
+        steps = ", ".join(f"line {line} says so of {step}" for line, step in found)
+        self._database.execute(
+            "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, json_extract(fact, '$.step'), ?"
+            " FROM facts WHERE student = ? AND primary_in = ?",
+            (
+                self._profile.column_of("primary"),
+                Fault.SEVERAL_PRIMARY_STEPS.value,
+                f"{year} has one primary step for each student: {steps}",
+                student,
+                year,
+            ),
+        )
+        self._database.execute("DELETE FROM facts WHERE student = ? AND primary_in = ?", (student, year))
 
     def students(self) -> int:
         """How many different students the facts are about."""
@@ -158,6 +219,13 @@ class Spool(Lines):
         rows = self._database.execute("SELECT line, fingerprint, fact FROM facts ORDER BY line")
         while page := rows.fetchmany(_PAGE):
             yield [Spooled(line, fingerprint, json.loads(fact)) for line, fingerprint, fact in page]
+
+
+def _said_of_person(fact: Fact) -> Iterator[object]:
+    """What all lines of a student must agree on; a mail address in any case."""
+    for name in PERSON_FIELDS:
+        value = fact.get(name)
+        yield value.casefold() if value and name == "personal_mail" else value
 
 
 def _digest(parts: Iterable[object]) -> bytes:

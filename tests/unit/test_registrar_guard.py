@@ -449,7 +449,7 @@ def test_a_full_file_of_a_year_that_it_does_not_have_is_refused(registrar: Regis
 def test_absent_people_are_found_page_by_page(registrar: Registrar, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.store.feeds._PAGE", 2)
     rows = students(5)
-    registrar.import_rows(*rows, *(row | {"COD_ETP": "DULSF"} for row in rows))
+    registrar.import_rows(*rows, *(row | {"COD_ETP": "DULSF", "TEM_IAE_PRM": "N"} for row in rows))
     assert registrar.import_rows(rows[2], full_year=2026).gone == 9
 
 

@@ -76,7 +76,7 @@ class TeachingSpool(Lines):
             " GROUP BY student, year, element, grp HAVING COUNT(DISTINCT said) > 1"
         )
         for same in contradictory.fetchall():
-            why = "are about the same student, year, unit and group, and differ"
+            why = f"are about the same student, year, unit and group, and differ in {self._different(same)}"
             self._reject(_SAME, same, Fault.CONFLICTING_LINES, why)
         copies = self._database.execute(
             "DELETE FROM taught WHERE line NOT IN"
@@ -94,6 +94,15 @@ class TeachingSpool(Lines):
             )
         self._database.execute("INSERT INTO lists SELECT MIN(line), student, year FROM taught GROUP BY 2, 3")
         return copies
+
+    def _different(self, same: tuple[str | int, ...]) -> str:
+        """The columns in which lines about the same differ."""
+        labels, states = self._database.execute(
+            f"SELECT COUNT(DISTINCT label), COUNT(DISTINCT dropped) FROM taught WHERE {_SAME}",  # noqa: S608
+            same,
+        ).fetchone()
+        fields = (("element_label", labels), ("state", states))
+        return ", ".join(self._profile.column_of(field) for field, values in fields if values > 1)
 
     def _reject(self, which: str, values: tuple[str | int, ...], fault: Fault, why: str) -> None:
         """Reject some lines for one reason. `which`: a condition of ours, for `values`."""
