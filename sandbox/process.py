@@ -20,6 +20,9 @@ from pathlib import Path
 from sandbox.tied import start_tied, tied_command
 
 _POLL_S = 0.02
+PATIENCE_S = 240.0
+"""How long to wait for what comes within seconds on a quiet machine: long enough for one that two endless
+loops keep busy, and short enough to name what did not come."""
 _STANDING = frozenset("TtZX")  # stopped, traced, ended
 
 
@@ -66,7 +69,7 @@ def accepts_tcp(port: int, host: str = "127.0.0.1") -> bool:
     return False
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = PATIENCE_S) -> None:
     """Poll `condition` until it holds; the one place where tests and sandbox wait for a real server.
 
     Raises TimeoutError naming `what` once `timeout_s` seconds have passed.
@@ -96,7 +99,7 @@ class ManagedProcess:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         user: str | None = None,
-        start_timeout_s: float = 15.0,
+        start_timeout_s: float = PATIENCE_S,
         stop_timeout_s: float = 5.0,
         stop_signal: signal.Signals = signal.SIGTERM,
         outlives_parent: bool = False,
@@ -202,7 +205,7 @@ class ManagedProcess:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the process leads its own session, hence its own group
-        process.wait(timeout=self._stop_timeout_s)
+        process.wait(timeout=PATIENCE_S)
         self._process = None
         atexit.unregister(self.kill)
 
@@ -215,7 +218,7 @@ class ManagedProcess:
         if self._process is not None:
             group = self._process.pid
             os.killpg(group, signal.SIGSTOP)
-            wait_until(lambda: _all_stand(group), f"{self.name} to stand still", self._stop_timeout_s)
+            wait_until(lambda: _all_stand(group), f"{self.name} to stand still")
 
     def resume(self) -> None:
         """Let a paused server go on (SIGCONT)."""

@@ -63,7 +63,6 @@ class CasServer(Server):
             ready=self._answers,
             env={**os.environ, **trusted},
             cwd=_ROOT,
-            start_timeout_s=30.0,
             outlives_parent=keep_running,
         )
 

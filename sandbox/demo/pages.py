@@ -29,7 +29,6 @@ class StudentsPages:
             ready=self._is_ready,
             env=environment(),
             cwd=settings_file.parent,
-            start_timeout_s=60.0,
             stop_timeout_s=10.0,
             outlives_parent=keep,
         )

@@ -45,7 +45,6 @@ class SesameProcess(ManagedProcess):
             ready=self._is_ready,
             env={**environment(), "SESAME_HTTP__PORT": str(self.port)},
             cwd=folder,
-            start_timeout_s=120.0,
             stop_timeout_s=30.0,
             outlives_parent=outlives_parent,
         )

@@ -29,11 +29,9 @@ from typing import Self
 from sandbox.kafka.jars import fetch_jars
 from sandbox.kafka.properties import ADMIN, LOG4J, STARTED, Ports, server_properties
 from sandbox.ports import free_ports
-from sandbox.process import ManagedProcess, SandboxError, find_program
+from sandbox.process import PATIENCE_S, ManagedProcess, SandboxError, find_program
 from sandbox.tls import ThrowawayCA
 
-_START_S_MAX = 90.0
-_FORMAT_S_MAX = 60.0
 _JVM = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-Xshare:auto")
 _QUICK = "-XX:TieredStopAtLevel=1"  # starts sooner, runs slower
 
@@ -233,7 +231,7 @@ class Kafka:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=_FORMAT_S_MAX,
+            timeout=PATIENCE_S,
             check=False,
         )
         if done.returncode:
@@ -265,7 +263,6 @@ class Kafka:
             [*self._command("kafka.Kafka", *_JVM), self._configuration(number)],
             log_file=log_file,
             ready=ready,
-            start_timeout_s=_START_S_MAX,
             stop_timeout_s=15.0,
             outlives_parent=self._keep_running,
         )

@@ -175,13 +175,12 @@ class Clinic:
         wait_until(
             lambda: any(_of(self.diagnosis(name, live=False), rule, service)),
             f"{rule} to hold for {name}",
-            30.0,
         )
         return self.finding(name, rule, live=live, service=service)
 
     def settle(self, *names: str) -> None:
         """Wait until these students' targets are settled, whatever the end."""
-        wait_until(lambda: all(map(self._settled, names)), f"{len(names)} students to settle", 60.0)
+        wait_until(lambda: all(map(self._settled, names)), f"{len(names)} students to settle")
 
     def _settled(self, name: str) -> bool:
         status = self.diagnosis(name, live=False).situation.status
@@ -238,7 +237,7 @@ class Clinic:
         thread = threading.Thread(target=loop.run, args=(stop,))
         thread.start()
         try:
-            wait_until(until, "the registry to mint", 30.0)
+            wait_until(until, "the registry to mint")
         finally:
             stop.set()
             thread.join()

@@ -15,11 +15,11 @@ import pytest
 
 from sandbox.demo import machine, record, table
 from sandbox.kafka import fetch_jars
-from sandbox.process import MissingServer, wait_until
+from sandbox.process import PATIENCE_S, MissingServer, wait_until
 from tests.acceptance.acting import STUDENTS
 from tests.conftest import require_service
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {"directory", "mailbox", "moodle"}
@@ -116,7 +116,7 @@ def test_its_commands_show_the_entry_and_the_mailbox_to_their_owner(kept: Sequen
     commands = re.findall(r"^  ((?:LDAPTLS_CACERT=|curl |python3 |\S+/sesame ).*)$", str(text), re.MULTILINE)
     said = [
         subprocess.run(
-            ["bash", "-c", command], capture_output=True, encoding="utf-8", timeout=30, check=True
+            ["bash", "-c", command], capture_output=True, encoding="utf-8", timeout=PATIENCE_S, check=True
         ).stdout
         for command in commands[:3]
     ]
@@ -165,7 +165,7 @@ def begun(records: Path) -> subprocess.Popen[str]:
         mine = [one for one in record.former(records) if one.driver.pid == process.pid]
         return bool(mine) and len(mine[0].processes) > len(TARGETS) + 1
 
-    wait_until(is_up, "the demo's servers to run", 120.0)
+    wait_until(is_up, "the demo's servers to run")
     return process
 
 
@@ -174,7 +174,7 @@ def test_an_interrupted_demo_leaves_nothing(tmp_path: Path, number: signal.Signa
     with begun(tmp_path) as process:
         (one,) = record.former(tmp_path)
         process.send_signal(number)
-        assert process.wait(timeout=60) == 128 + number
+        assert process.wait(timeout=PATIENCE_S) == 128 + number
     assert [each for each in one.processes if each.alive] == []
     assert not one.folder.exists()
     assert list(tmp_path.iterdir()) == []
@@ -185,14 +185,14 @@ def test_a_killed_demo_takes_its_servers_with_it_and_the_next_run_removes_its_fo
         (one,) = record.former(tmp_path)
         assert len([each for each in one.processes if each.alive]) == len(TARGETS) + 2
         process.kill()
-        process.wait(timeout=10)
-    wait_until(lambda: not any(each.alive for each in one.processes), "its servers to end", 20.0)
+        process.wait(timeout=PATIENCE_S)
+    wait_until(lambda: not any(each.alive for each in one.processes), "its servers to end")
     assert one.folder.exists()
 
     with begun(tmp_path) as second:
         assert not one.folder.exists()
         second.terminate()
-        assert second.wait(timeout=60) == 128 + signal.SIGTERM
+        assert second.wait(timeout=PATIENCE_S) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 

@@ -58,7 +58,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
         students["unpaid"] = {"ETA_PMT_IAE": "A"}
         students["unvalidated"] = {"ETA_IAE": "C"}
         made.enrol(students)
-        wait_until(lambda: all(map(made.has_account, students)), "accounts", 60.0)
+        wait_until(lambda: all(map(made.has_account, students)), "accounts")
         made.enrol({f"{name}_twin": made.same(name) for name in ("merged", "doubt")})
         wait_until(lambda: made.diagnosis("doubt_twin", live=False).situation.person is not None, "imports")
         _before_activation(made)

@@ -29,7 +29,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
     with clinic(tmp_path_factory.mktemp("records")) as made:
         students: dict[str, dict[str, str]] = {name: {} for name in (*ACTIVE, *LATER, *FORMER, *CROWD)}
         made.enrol(students)
-        wait_until(lambda: all(map(made.has_account, students)), "accounts", 60.0)
+        wait_until(lambda: all(map(made.has_account, students)), "accounts")
         made.activate(*ACTIVE)
         made.settle(*ACTIVE)
         yield made
@@ -46,7 +46,7 @@ def test_a_directory_that_refuses_nearly_everybody_is_left_alone_until_somebody_
         lines = ("objectClass: inetOrgPerson", f"uid: {here.account(name).login}", "cn: Former", "sn: Former")
         as_provisioner(here.world.slapd, "ldapadd", stdin="\n".join([f"dn: {dn}", *lines, ""]))
     here.activate(*FORMER)
-    wait_until(lambda: here.state("directory") == "quarantined", "the consumer to stop itself", 60.0)
+    wait_until(lambda: here.state("directory") == "quarantined", "the consumer to stop itself")
     here.redirect("outage", "outage@courriel.example")
     found = here.await_rule("outage", "target_quarantined")
     assert found.service == "directory"
@@ -57,7 +57,7 @@ def test_a_directory_that_refuses_nearly_everybody_is_left_alone_until_somebody_
     as_provisioner(here.world.slapd, "ldapdelete", *dns)
     here.sesame("quarantine", "lift", "directory", "--reason", "the former tool is switched off")
     here.sesame("replay", "--consumer", "directory", "--cause", "identity_collision", "--yes")
-    wait_until(lambda: can_log_in(here.world.slapd, dns[-1], PASSWORD), "the last of them to be made", 60.0)
+    wait_until(lambda: can_log_in(here.world.slapd, dns[-1], PASSWORD), "the last of them to be made")
     here.settle("outage", *FORMER)
     assert "target_quarantined" not in here.rules("outage")
     assert [name for name in FORMER if "given_up" in here.rules(name, live=False)] == []
@@ -75,7 +75,7 @@ def test_an_entry_that_was_restored_has_no_password_and_the_vault_has_it_no_more
     assert "directory: password_needed" in here.sesame("diagnose", number)
     assert not can_log_in(here.world.slapd, dn, PASSWORD)
     here.new_password("restored", OTHER)
-    wait_until(lambda: can_log_in(here.world.slapd, dn, OTHER), "the new password to work", 30.0)
+    wait_until(lambda: can_log_in(here.world.slapd, dn, OTHER), "the new password to work")
     here.settle("restored")
     assert "password_needed" not in here.rules("restored")
 
@@ -94,11 +94,11 @@ def test_a_password_that_no_key_opens_is_chosen_again_or_waits_for_the_former_ke
     assert 'href="/">Choisir un nouveau mot de passe</a>' in page
 
     here.new_password("key_lost", OTHER)
-    wait_until(lambda: can_log_in(here.world.slapd, here.dn("key_lost"), OTHER), "it to work", 30.0)
+    wait_until(lambda: can_log_in(here.world.slapd, here.dn("key_lost"), OTHER), "it to work")
     with here.pipeline_stopped(), here.app.settings.vault_key_file.open("a", encoding="ascii") as keys:
         keys.write(former)
     here.sesame("replay", "--consumer", "directory", "--cause", "seal_broken", "--yes")
-    wait_until(lambda: can_log_in(here.world.slapd, here.dn("key_found"), PASSWORD), "it to work", 30.0)
+    wait_until(lambda: can_log_in(here.world.slapd, here.dn("key_found"), PASSWORD), "it to work")
     here.settle("key_lost", "key_found")
     assert [name for name in ("key_lost", "key_found") if "password_needed" in here.rules(name)] == []
 

@@ -18,8 +18,6 @@ from sandbox.process import wait_until
 from tests.acceptance.processes import ManySite
 from tests.conftest import require_service
 
-pytestmark = pytest.mark.timeout(300)
-
 STUDENTS = 12
 DEPENDENCY_DOWN = 4
 _CHUNK = b"x" * 65_536
@@ -73,13 +71,13 @@ def test_a_full_disk_refuses_clearly_loses_nothing_and_work_goes_on_when_there_i
     assert_says_what_to_do(site.sesame.run("import", file, allowed=(DEPENDENCY_DOWN,)))
     os.truncate(ballast, 0)
     site.enrol(STUDENTS)
-    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts")
 
     ballast = fill(disk)
     assert_says_what_to_do(site.sesame.run("activate", "--all", "--yes", allowed=(DEPENDENCY_DOWN,)))
     os.truncate(ballast, 0)
     site.activate()
-    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 120.0)
+    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting")
     assert site.dead_letters() == 0
     assert run.running
 

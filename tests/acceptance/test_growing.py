@@ -18,7 +18,6 @@ from tests.acceptance.reading import outcomes, versions_went_back
 from tests.conftest import require_service
 
 pytestmark = [
-    pytest.mark.timeout(600),
     pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),
 ]
 
@@ -54,17 +53,17 @@ def test_workers_that_join_are_killed_and_go_in_a_burst_lose_and_reorder_nothing
     site.moodle.set(latency_per_call_s=1.0)
     first = site.start("consume", MOODLE)
     site.enrol(STUDENTS)
-    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts")
     site.activate()
 
-    wait_until(lambda: site.settled() > 0, "the burst to be under way", 60.0)
+    wait_until(lambda: site.settled() > 0, "the burst to be under way")
     second = site.start("consume", MOODLE, "--workers", "2")
     first.kill()
     third = site.start("consume", MOODLE)
     assert second.end(signal.SIGTERM, 60.0) == 0
     assert 0 < site.settled() < STUDENTS
     site.moodle.set(latency_per_call_s=0.0)
-    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 240.0)
+    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting")
 
     assert site.dead_letters() == 0
     assert third.end(signal.SIGTERM, 30.0) == 0

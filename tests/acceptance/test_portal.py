@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from sandbox.demo.play import Cast
 from sandbox.demo.world import World
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from sesame.diagnosis.engine import diagnose
 from sesame.diagnosis.situation import Situation
 from sesame.settings import load
@@ -87,7 +87,7 @@ class Morning:
             found = [str(body.get_content()) for body in bodies if body is not None]
             return [text for text in found if number in text]
 
-        wait_until(lambda: len(texts()) >= count, f"message {count} about {number}", 30.0)
+        wait_until(lambda: len(texts()) >= count, f"message {count} about {number}")
         return texts()[-1]
 
     def ask(self, page: Page, number: str, address: str = "") -> None:
@@ -172,7 +172,7 @@ def test_a_new_password_replaces_the_forgotten_one_and_ends_every_session(mornin
             morning.ask(again, number)
             morning.prove(again, number, count=2)
             morning.choose(again, "Marguerite-77-Zébu!")
-            wait_until(lambda: can_log_in(world.slapd, dn, "Marguerite-77-Zébu!"), "the new password", 60.0)
+            wait_until(lambda: can_log_in(world.slapd, dn, "Marguerite-77-Zébu!"), "the new password")
         assert not can_log_in(world.slapd, dn, PASSWORD)
         before.reload()
         expect(before.get_by_role("heading", level=1)).to_have_text("You are not logged in")
@@ -207,7 +207,7 @@ def test_the_registrar_cancels_in_the_middle_and_nothing_is_opened(morning: Morn
     account = morning.known(number).account
     assert account is not None
     dn = f"uid={account.login},{slapd.people_dn}"
-    wait_until(lambda: can_log_in(slapd, dn, PASSWORD), "it to open with the password of then", 60.0)
+    wait_until(lambda: can_log_in(slapd, dn, PASSWORD), "it to open with the password of then")
 
 
 def enrolled(known: Situation) -> bool:
@@ -260,18 +260,18 @@ def test_mail_is_sent_on_once_its_new_address_has_confirmed(morning: Morning) ->
         assert elsewhere not in redirection(morning.world, mail)
         page.goto(link[0])
         send(page, "/redirection")
-        wait_until(lambda: elsewhere in redirection(morning.world, mail), "the redirection", 60.0)
+        wait_until(lambda: elsewhere in redirection(morning.world, mail), "the redirection")
         page.goto(f"{morning.world.pages.url}/compte")
         expect(page.get_by_text(elsewhere)).to_be_visible()
         send(page, "/compte/redirection/fin")
-        wait_until(lambda: elsewhere not in redirection(morning.world, mail), "its end", 60.0)
+        wait_until(lambda: elsewhere not in redirection(morning.world, mail), "its end")
 
 
 def redirection(world: World, mail: str) -> str:
     """The sieve script that is active for a mailbox, as an administrator sees it."""
     key = base64.b64encode(world.dovecot.api_key_file.read_bytes()).decode()
     tls = ssl.create_default_context(cafile=str(world.dovecot.ca_file))
-    with httpx.Client(verify=tls, timeout=20.0) as client:
+    with httpx.Client(verify=tls, timeout=PATIENCE_S) as client:
         answers = client.post(
             world.dovecot.doveadm_url,
             json=[["sieveGet", {"user": mail, "scriptname": "sesame"}, "1"]],

@@ -15,7 +15,6 @@ from sandbox.process import wait_until
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
 
 pytestmark = [
-    pytest.mark.timeout(300),
     pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),
 ]
 
@@ -47,11 +46,11 @@ def test_consumers_in_processes_of_their_own_do_the_whole_job_and_stop_with_code
     everybody = [site.start("consume", name) for name in (REGISTRY, PROPAGATION, MOODLE)]
     serving = site.start("serve")
     site.enrol(STUDENTS)
-    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts")
     site.activate()
-    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 120.0)
+    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting")
     assert shown(serving, "sesame_outbox_rows") == [0.0]
-    wait_until(lambda: backlog(everybody[2]) == 0, "the offsets to be committed", 10.0)
+    wait_until(lambda: backlog(everybody[2]) == 0, "the offsets to be committed")
     for process in (*everybody, serving):
         assert process.end(signal.SIGTERM, 30.0) == 0
         events = [line["event"] for line in process.log_lines()]
@@ -67,18 +66,18 @@ def test_with_the_embedded_log_a_second_process_says_that_it_waits_and_takes_ove
     assert "waits_for_its_owner" not in [line["event"] for line in first.log_lines()]
     first.kill()
     site.enrol(STUDENTS)
-    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts")
     site.activate()
-    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting", 120.0)
+    wait_until(lambda: site.settled() == STUDENTS, "everybody to be complete or waiting")
 
 
 def test_a_second_signal_ends_a_process_at_once_while_a_call_hangs(site: ManySite) -> None:
     site.moodle.set(latency_per_call_s=25.0)
     moodle = site.start("consume", REGISTRY, MOODLE)
     site.enrol(STUDENTS)
-    wait_until(lambda: site.accounts() == STUDENTS, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS, "accounts")
     site.activate()
-    wait_until(lambda: backlog(moodle) > 0, "calls to be under way", 60.0)
+    wait_until(lambda: backlog(moodle) > 0, "calls to be under way")
     moodle.send(signal.SIGTERM)
     wait_until(lambda: "stopping" in [line["event"] for line in moodle.log_lines()], "the stop to begin")
     assert moodle.end(signal.SIGTERM, 3.0) == 128 + signal.SIGTERM

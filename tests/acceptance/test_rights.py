@@ -32,8 +32,6 @@ from tests.acceptance.guarded import ADMIN, PASSWORD, GuardedSite, sections
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY
 from tests.conftest import KAFKA_USERS, require_service
 
-pytestmark = pytest.mark.timeout(600)
-
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ops" / "kafka" / "acls.toml"
 RIGHTS = read_rights(FILE)
@@ -100,9 +98,9 @@ def processes(site: GuardedSite) -> dict[str, SesameProcess]:
 def get_through(site: GuardedSite, students: int) -> None:
     """Enrol and activate so many, and wait until nobody is under way any more."""
     site.become("sesame-producers").enrol(students)
-    wait_until(lambda: site.accounts() == students, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == students, "accounts")
     site.activate()
-    wait_until(lambda: site.settled() == site.accounts(), "everybody to be complete or waiting", 120.0)
+    wait_until(lambda: site.settled() == site.accounts(), "everybody to be complete or waiting")
     assert site.dead_letters() == 0
 
 
@@ -178,7 +176,7 @@ class Ear:
     def wait_for(self, rights: Iterable[Right]) -> None:
         """Wait until each right was named by the process that misses it."""
         for right in rights:
-            wait_until(partial(self.told, right), f"{right} to be missed", 60.0)
+            wait_until(partial(self.told, right), f"{right} to be missed")
 
 
 def all_run(site: GuardedSite) -> bool:
@@ -209,11 +207,11 @@ def test_a_process_that_may_not_read_names_what_it_misses_and_goes_on_once_it_ma
         granting.revoke(lost)
         ear.wait_for(right for right in lost if right is not sees)
         if sees in lost:
-            wait_until(lambda: sees.name in refused(processes[MONITOR], "/readyz"), "serve to say so", 60.0)
+            wait_until(lambda: sees.name in refused(processes[MONITOR], "/readyz"), "serve to say so")
         overview = site.become("sesame-monitor").sesame.run("overview").out
         assert "moodle is stopped: Kafka does not allow this to the user 'sesame-moodle'" in overview
         granting.grant(lost)
-        wait_until(lambda: all_run(site), "everybody to run again", 60.0)
+        wait_until(lambda: all_run(site), "everybody to run again")
     processes[MONITOR].get("/readyz")
 
 
@@ -234,7 +232,7 @@ def test_a_process_that_may_not_write_names_what_it_misses_and_nothing_is_lost(
     granting.revoke([*accounts, *outcomes, *completions])
     granting.grant([writes])
     site.enrol(STUDENTS + 2)
-    wait_until(lambda: site.accounts() == STUDENTS + 2, "accounts", 60.0)
+    wait_until(lambda: site.accounts() == STUDENTS + 2, "accounts")
     site.activate()
     follows = [right for right in outcomes if right.user == "sesame-mailbox"]  # what the directory says
     others = [right for right in outcomes if right not in follows]
@@ -242,8 +240,8 @@ def test_a_process_that_may_not_write_names_what_it_misses_and_nothing_is_lost(
         assert set(lost) <= RIGHTS
         ear.wait_for(lost)
         granting.grant(lost)
-    wait_until(lambda: site.settled() == STUDENTS + 2, "everybody to be complete or waiting", 120.0)
-    wait_until(lambda: all_run(site), "everybody to run again", 60.0)
+    wait_until(lambda: site.settled() == STUDENTS + 2, "everybody to be complete or waiting")
+    wait_until(lambda: all_run(site), "everybody to run again")
     assert site.dead_letters() == 0
     processes[MONITOR].get("/readyz")
 

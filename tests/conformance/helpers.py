@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from pipeline.eventlog.port import Consumer, NewRecord, Record
+from sandbox.process import PATIENCE_S
 
-DEADLINE_S = 30.0
 ROOT = Path(__file__).parents[2]
 
 
@@ -25,7 +25,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
     Raises:
         AssertionError: it did not come about in time.
     """
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, f"still not the case: {what}"
 
@@ -97,7 +97,7 @@ class Child:
         """
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.endswith(b"\n"), f"the other process ended ({self.process.wait(DEADLINE_S)})"
+        assert line.endswith(b"\n"), f"the other process ended ({self.process.wait(PATIENCE_S)})"
         return json.loads(line)
 
     def kill(self) -> list[Any]:
@@ -108,7 +108,7 @@ class Child:
             return []
         self.process.kill()
         said = self.process.stdout.read()
-        self.process.wait(DEADLINE_S)
+        self.process.wait(PATIENCE_S)
         self.process.stdin.close()
         self.process.stdout.close()
         return [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith(b"\n")]
@@ -121,7 +121,7 @@ class Child:
 
     def finish(self) -> None:
         """Wait until it ends by itself, well."""
-        assert self.process.wait(DEADLINE_S) == 0
+        assert self.process.wait(PATIENCE_S) == 0
 
 
 def run_at_once(children: Sequence[Child], meanwhile: Callable[[], None] = lambda: None) -> None:

@@ -179,7 +179,6 @@ def test_poll_of_an_empty_topic_returns_nothing(new_topic: NewTopic, join: Join)
     assert consumer.poll(10, 0.05) == []
 
 
-@pytest.mark.timeout(30)
 def test_a_waiting_poll_is_woken_by_an_append(producer: Producer, new_topic: NewTopic, join: Join) -> None:
     topic = new_topic()
     consumer = join(topic)

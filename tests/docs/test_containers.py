@@ -17,6 +17,7 @@ import click
 import pytest
 import yaml
 
+from sandbox.process import PATIENCE_S
 from sesame.cli import main
 from sesame.settings import load
 
@@ -66,7 +67,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("secrets")
     shutil.copytree(ROOT / "ops" / "compose", folder / "ops" / "compose", ignore=ignored)
     for _ in range(2):  # the second time changes nothing
-        subprocess.run([folder / "ops" / "compose" / "prepare"], check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            [folder / "ops" / "compose" / "prepare"], check=True, capture_output=True, timeout=PATIENCE_S
+        )
     return folder
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from sandbox.process import PATIENCE_S
 from sesame.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["systemd-analyze", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_systemd_understands_every_unit(folder: Path) -> None:

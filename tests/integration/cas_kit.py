@@ -14,7 +14,7 @@ import requests
 
 from sandbox.cas import CasServer
 from sandbox.ports import free_port
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 
 
 class Browser:
@@ -32,7 +32,7 @@ class Browser:
 
     def get(self, url: str) -> requests.Response:
         """Ask for a page, and follow nothing."""
-        return self._http.get(url, allow_redirects=False, timeout=20)
+        return self._http.get(url, allow_redirects=False, timeout=PATIENCE_S)
 
     def log_in(self, url: str, login: str, password: str) -> requests.Response:
         """Open the login page at `url` and send the form; what the server answers, not followed."""
@@ -43,7 +43,7 @@ class Browser:
             data={**hidden, "username": login, "password": password},
             headers={"Referer": url},
             allow_redirects=False,
-            timeout=20,
+            timeout=PATIENCE_S,
         )
 
     def ticket(self, url: str, login: str, password: str) -> str:
@@ -97,7 +97,7 @@ def site() -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if made.silent:
-                made.closing.wait(30)
+                made.closing.wait(PATIENCE_S)
                 return
             self.send_response(made.status)
             if made.location is not None:

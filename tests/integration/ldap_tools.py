@@ -6,6 +6,7 @@ import os
 import subprocess
 from base64 import b64decode
 
+from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 
 
@@ -26,7 +27,7 @@ def ldap_tool(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
         env={"PATH": os.defpath, "LDAPTLS_CACERT": str(slapd.ca_file)},
     )

@@ -30,6 +30,7 @@ from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, Re
 from pipeline.store.database import Database
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import HandlerOutcome, Task
+from sandbox.process import PATIENCE_S
 from schemas.account import Account, Person, Stage
 from tests.integration.post_office import PostOffice
 from tests.stores import sqlite_store
@@ -127,7 +128,7 @@ class Cut:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=PATIENCE_S)
         self._listener.close()
 
     def _relay(self) -> None:

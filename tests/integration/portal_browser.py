@@ -14,6 +14,7 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from sandbox.process import PATIENCE_S
 from tests.integration.portal_kit import Portal
 
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking"]
@@ -22,7 +23,7 @@ AXE_RUN = """axe.run(document, {resultTypes: ["violations"]})
     .then(found => found.violations.map(one => [one.id, one.nodes[0].html]))"""  # what passed stays there
 ZOOMED = {"width": 320, "height": 256}  # 1280 by 1024 at 400 % (WCAG 2.2, 1.4.10)
 
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=1000 * PATIENCE_S)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from pipeline.store.people import People
 from pipeline.store.tables import consumer_status, outbox, target_states
 from pipeline.vault import Vault, new_key
 from sandbox.ports import free_port
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from sandbox.smtp import MailSink
 from sandbox.tls import ThrowawayCA
 from schemas import catalogue
@@ -210,18 +210,18 @@ class Portal:
         """A browser without JavaScript and without anybody's cookies."""
         context = ssl.create_default_context(cafile=str(self.ca.ca_file))
         with httpx.Client(
-            base_url=self.url, verify=context, headers=headers, follow_redirects=True, timeout=20.0
+            base_url=self.url, verify=context, headers=headers, follow_redirects=True, timeout=PATIENCE_S
         ) as client:
             yield Browser(client)
 
     def message(self, number: str, *, count: int = 1) -> Letter:
         """The newest message about a student, once there are so many."""
-        wait_until(lambda: len(self.letters(number)) >= count, f"message {count} about {number}", 20.0)
+        wait_until(lambda: len(self.letters(number)) >= count, f"message {count} about {number}")
         return self.letters(number)[-1]
 
     def wait_for_trouble(self, *, more_than: int) -> None:
         """Wait until the postman has complained more often than that."""
-        wait_until(lambda: len(self.troubles) > more_than, "the postman to complain", 20.0)
+        wait_until(lambda: len(self.troubles) > more_than, "the postman to complain")
 
     def wait_until_sent(self, number: str) -> None:
         """Wait until every message about a student is noted as sent."""
@@ -231,7 +231,7 @@ class Portal:
             with self.database.read() as connection:
                 return None not in connection.execute(query).scalars().all()
 
-        wait_until(all_sent, "the messages to be noted as sent", 20.0)
+        wait_until(all_sent, "the messages to be noted as sent")
 
     def letters(self, number: str) -> list[Letter]:
         """The messages about a student."""

@@ -19,6 +19,7 @@ from argon2 import PasswordHasher
 from ldap3 import SAFE_SYNC, Connection, Server, Tls
 
 from sandbox.dovecot import Dovecot, LookupDirectory
+from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 
 _HASHER = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)
@@ -148,7 +149,7 @@ def doveadm(dovecot: Dovecot, *commands: tuple[str, dict[str, Any]]) -> list[tup
     """Call a server's doveadm over HTTP, one answer per command, as an administrator would."""
     key = b64encode(dovecot.api_key_file.read_bytes()).decode()
     tls = ssl.create_default_context(cafile=str(dovecot.ca_file))
-    with httpx.Client(verify=tls, timeout=20.0) as client:
+    with httpx.Client(verify=tls, timeout=PATIENCE_S) as client:
         answer = client.post(
             dovecot.doveadm_url,
             json=[[name, arguments, str(tag)] for tag, (name, arguments) in enumerate(commands)],

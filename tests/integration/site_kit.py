@@ -16,6 +16,7 @@ from pipeline.eventlog.port import Headers, NewRecord, TopicPartition
 from pipeline.store import dead_letters, status
 from pipeline.target import Handler
 from pipeline.vault import new_key
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
@@ -25,7 +26,7 @@ from sesame.observability.metrics import Metrics
 from sesame.running import Runner
 from sesame.settings import load
 from sesame.wiring import Application
-from tests.unit.pipeline_kit import PATIENCE_S, Target
+from tests.unit.pipeline_kit import Target
 
 
 class Site(Application):

@@ -16,6 +16,7 @@ from consumers.directory import DirectoryHandler, LdapDirectory
 from consumers.directory.handler import GROUP_NOT_OURS
 from consumers.directory.port import Applied
 from pipeline.target import Done, HandlerOutcome, Task, Waiting
+from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement, Stage
 from tests.integration.directory_kit import (
@@ -186,7 +187,7 @@ def test_of_many_who_join_at_once_everybody_is_in(slapd: Slapd) -> None:
     workers, barrier = [directory_of(slapd, static_groups=True) for _ in range(8)], Barrier(8)
 
     def work(place: int) -> list[object]:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=PATIENCE_S)
         mine = crowd[2 * place : 2 * place + 2]
         return list(workers[place].apply(mine).values())
 

@@ -19,6 +19,7 @@ from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
 from pipeline.store.tables import metadata
 from producers.registrar import ImportReport, Order, Threshold, apogee, import_file
+from sandbox.process import PATIENCE_S
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import from_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
@@ -116,7 +117,7 @@ def killed_in_batch(site: Site, batch: int) -> None:
         [sys.executable, "-c", KILLED_BETWEEN_APPEND_AND_MEMORY, str(site.export.parent), str(batch)],
         cwd=ROOT,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
         capture_output=True,
         text=True,
     )

@@ -23,13 +23,13 @@ from pipeline.eventlog.port import (
     TopicPartition,
 )
 from sandbox.kafka import Kafka
+from sandbox.process import PATIENCE_S
 from tests.conftest import require_service
 from tests.integration.relay import Relay, Watcher
 
 TIMING = Timing(
     session_timeout_s=2.0, poll_interval_s_max=10.0, request_timeout_s=3.0, delivery_timeout_s=6.0
 )
-PATIENCE_S = 60.0
 
 
 def opened(servers: list[str], timing: Timing = TIMING) -> KafkaEventLog:
@@ -187,7 +187,6 @@ class Muting:
         return b"" if self._muted else piece
 
 
-@pytest.mark.timeout(60)
 def test_what_is_committed_is_not_taken_back_by_what_was_to_be_before(
     kafka_servers: list[str], between: Callable[[Callable[[Relay], Watcher]], None]
 ) -> None:
@@ -392,7 +391,6 @@ class Damaging:
         return piece
 
 
-@pytest.mark.timeout(60)
 def test_a_record_that_is_damaged_on_the_way_is_said_and_then_read(
     log: KafkaEventLog, between: Callable[[Callable[[Relay], Watcher]], None]
 ) -> None:

@@ -32,6 +32,7 @@ from pipeline.eventlog.port import (
     UnknownTopic,
 )
 from sandbox.kafka import Kafka
+from sandbox.process import PATIENCE_S
 
 
 class Closeable(Protocol):
@@ -41,7 +42,6 @@ class Closeable(Protocol):
 Closes = TypeVar("Closes", bound=Closeable)
 
 USER = "sesame-nobody"
-PATIENCE_S = 30.0
 TIMING = Timing(
     session_timeout_s=6.0,
     request_timeout_s=1.5,

@@ -107,7 +107,6 @@ def everything(log: KafkaEventLog, topic: str) -> list[Record]:
     return records
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("lost", [1, 3])
 def test_an_append_whose_answer_was_lost_is_sent_again_and_is_there_once_in_order(
     lost: int, kafka_servers: list[str], wire: Wire
@@ -130,7 +129,6 @@ def test_an_append_whose_answer_was_lost_is_sent_again_and_is_there_once_in_orde
     assert placed == [(record.tp, record.offset) for record in records[:-1]]
 
 
-@pytest.mark.timeout(60)
 def test_a_connection_that_nobody_answers_is_given_up_in_time_for_another(
     kafka_servers: list[str], wire: Wire
 ) -> None:
@@ -148,7 +146,6 @@ def test_a_connection_that_nobody_answers_is_given_up_in_time_for_another(
         assert placed == [(record.tp, record.offset) for record in everything(log, topic)]
 
 
-@pytest.mark.timeout(60)
 def test_what_an_append_that_failed_left_waiting_is_never_sent(kafka_servers: list[str], wire: Wire) -> None:
     topic = f"t-{uuid4().hex[:12]}"
     timing = Timing(request_timeout_s=1.0, delivery_timeout_s=2.0)
@@ -165,7 +162,6 @@ def test_what_an_append_that_failed_left_waiting_is_never_sent(kafka_servers: li
         assert [record.value for record in everything(log, topic)] == [b"newer"]
 
 
-@pytest.mark.timeout(60)
 def test_what_an_append_that_failed_left_in_the_network_does_not_arrive(
     kafka_servers: list[str], wire: Wire
 ) -> None:
@@ -194,7 +190,6 @@ def senders() -> list[str]:
     return [thread.name for thread in threading.enumerate() if isinstance(thread, Sender)]
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("missing", ["topics", "partitions_for_topic"])
 def test_a_topic_that_leaves_the_library_s_metadata_between_two_of_its_lines_is_the_port_s_own_error(
     missing: str, kafka_servers: list[str], monkeypatch: pytest.MonkeyPatch

@@ -20,6 +20,7 @@ from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
 from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartition, UnknownTopic
 from pipeline.worker import topics_for
 from sandbox.kafka import Kafka
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
@@ -33,7 +34,6 @@ FIRSTS = {
     for user in reversed(USERS)
 }.values()
 """Of users with the same rights to topics, the first: for the others, only their own groups are tried."""
-PATIENCE_S = 30.0
 
 
 def access(kafka: Kafka, user: str, password: str = "password") -> Access:

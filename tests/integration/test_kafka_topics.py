@@ -17,11 +17,10 @@ from pipeline.eventlog.kafka import Access, Security
 from pipeline.eventlog.kafka.plan import Change, Kind, Planner, TopicPlan
 from pipeline.eventlog.port import LogError
 from sandbox.kafka import Kafka
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-
-PATIENCE_S = 30.0
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(de
             return False
         return True
 
-    wait_until(works_again, "look-ups after the directory came back", timeout_s=30)
+    wait_until(works_again, "look-ups after the directory came back")
     assert isinstance(desk.provision(luc)[0], Done)
     assert desk.welcomes(luc) == 1
 

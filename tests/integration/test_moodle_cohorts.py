@@ -11,6 +11,7 @@ import pytest
 from consumers.moodle import MoodleHandler
 from pipeline.target import Dead, Done, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
+from sandbox.process import PATIENCE_S
 from tests.integration.moodle_kit import (
     Handlers,
     NoLock,
@@ -145,7 +146,7 @@ def need_one_new_cohort_at_once(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert len(outcomes) == 3 * workers
     return outcomes
 
@@ -184,7 +185,7 @@ def twins(moodle: MoodleStandIn, operator: Operator, idnumber: str) -> list[int]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     ids = operator.cohorts()[idnumber]
     assert len(ids) == 2
     return ids

@@ -15,6 +15,7 @@ from consumers.moodle import MoodleSettings
 from consumers.moodle.deadline import Deadline
 from consumers.moodle.rest import RestClient
 from pipeline.errors import Misconfigured, TargetDown
+from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA
 
 
@@ -67,7 +68,7 @@ def serve(ca: ThrowawayCA) -> Iterator[Serve]:
     yield start
     for server, thread in servers:
         server.shutdown()
-        thread.join(10)
+        thread.join(PATIENCE_S)
         server.server_close()
 
 
@@ -109,5 +110,5 @@ def moodle_port() -> Iterator[int]:
     thread.start()
     yield server.server_port
     server.shutdown()
-    thread.join(10)
+    thread.join(PATIENCE_S)
     server.server_close()

@@ -10,11 +10,10 @@ import httpx
 import pytest
 
 from producers.activation.proofs import REPEAT_S, REPEATS_MAX
+from sandbox.process import PATIENCE_S
 from sesame.web.prompt import PromptProtocol
 from tests.integration.portal_kit import Portal
 from tests.integration.portal_reader import GOOD, Browser
-
-PATIENCE_S = 30.0
 
 
 @pytest.fixture(scope="module")

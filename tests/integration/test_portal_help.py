@@ -64,7 +64,7 @@ def test_a_case_goes_to_the_desk_word_for_word_as_it_was_shown_and_once(portal: 
             browser.send(path)
             assert "Le dossier est parti" in browser.page.text
             browser.page = page
-        wait_until(lambda: bool(mine(portal, code)), "the case to come", 20.0)
+        wait_until(lambda: bool(mine(portal, code)), "the case to come")
         (message,) = mine(portal, code)
         assert message.strip().replace("\r\n", "\n") == text.strip()
 

@@ -70,7 +70,7 @@ def test_who_takes_nothing_is_hung_up_on_and_the_place_is_another_s(portal: Port
         first = next_change(lines)
         with stalled(portal, browser) as telephone:
             wait_until(lambda: status(browser) == httpx.codes.SERVICE_UNAVAILABLE, "both places to be taken")
-            wait_until(lambda: status(browser) == httpx.codes.OK, "the place to be free again", 20.0)
+            wait_until(lambda: status(browser) == httpx.codes.OK, "the place to be free again")
             assert not rest(telephone).endswith(b"\r\n0\r\n\r\n")  # the end of a whole answer
         running(portal, directory="running", mailbox="running", moodle="running")
         put(portal, number, "directory", "provisioned", None)  # a page without changes was not let go

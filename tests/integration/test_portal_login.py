@@ -106,7 +106,7 @@ def test_logging_out_at_the_cas_server_ends_the_session_here(
         leave(browser)
         browser.get(f"/cas?ticket={place.ticket(login, elsewhere)}")
         elsewhere.log_out()
-        wait_until(lambda: browser.get("/compte").status_code == 401, "the session to end", 20.0)
+        wait_until(lambda: browser.get("/compte").status_code == 401, "the session to end")
 
 
 def test_logging_out_here_ends_both(place: Place, elsewhere: cas_kit.Browser) -> None:

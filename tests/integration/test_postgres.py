@@ -21,7 +21,7 @@ from pipeline.store import migrate
 from pipeline.store.database import CONFLICTS_MAX, Database, StoreUnavailable
 from pipeline.store.tables import timers
 from sandbox.postgres import ADMIN, Postgres
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
 from schemas.envelope import Message
 from sesame.checks import checks_for
@@ -173,10 +173,10 @@ def test_a_server_that_is_killed_and_comes_back_has_all_that_was_acknowledged(ow
             with pytest.raises(StoreUnavailable, match=r"refused|lost|closed|failed"):
                 kept(database)
             own_postgres.start()
-            wait_until(lambda: len(acknowledged) > before + 20, "writes after the crash", 30.0)
+            wait_until(lambda: len(acknowledged) > before + 20, "writes after the crash")
         finally:
             stop.set()
-            writer.join(30.0)
+            writer.join(PATIENCE_S)
         assert set(acknowledged) <= set(kept(database))
 
 
@@ -247,7 +247,7 @@ class Crossing(facts_kit.Handler):
             self._other.execute("SELECT 1 FROM timers WHERE student_number = 'B' FOR UPDATE")
             self._waiting = threading.Thread(target=self._want_a)
             self._waiting.start()
-            wait_until(self._waits, "the other to wait for A", 60.0)
+            wait_until(self._waits, "the other to wait for A")
         try:
             connection.execute(_LOCK, {"number": "B"})
         except OperationalError:
@@ -264,7 +264,7 @@ class Crossing(facts_kit.Handler):
 
     def close(self) -> None:
         if self._waiting is not None:
-            self._waiting.join(60.0)
+            self._waiting.join(PATIENCE_S)
         self._other.close()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.process import StartFailed, find_program
+from sandbox.process import PATIENCE_S, StartFailed, find_program
 from sandbox.slapd import Layout, Slapd
 from tests.conftest import require_service
 from tests.integration.ldap_tools import as_provisioner, can_log_in, ldap_tool, parse_ldif, search
@@ -162,7 +162,7 @@ def test_the_configuration_converts_to_the_form_that_debians_service_reads(
     program = find_program("slaptest", "slapd")
     conf = own_slapd.folder / "conf" / "slapd.conf"
     done = subprocess.run(
-        [program, "-f", conf, "-F", tmp_path], capture_output=True, text=True, timeout=20, check=False
+        [program, "-f", conf, "-F", tmp_path], capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     database = (tmp_path / "cn=config" / "olcDatabase={1}mdb.ldif").read_text()

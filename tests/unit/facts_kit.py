@@ -16,12 +16,12 @@ from pipeline.facts import FactLoop
 from pipeline.store import dead_letters
 from pipeline.store.database import Database
 from pipeline.store.tables import timers
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested
 from tests.unit.store_kit import START
 
-PATIENCE_S = 20.0
 TOPICS = catalogue.both_lanes(catalogue.ACTIVATIONS)
 
 

@@ -20,6 +20,7 @@ from pipeline.store.database import Database
 from pipeline.store.tables import accounts
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
@@ -27,7 +28,6 @@ from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
-PATIENCE_S = 20.0
 
 Script = Callable[[Task], HandlerOutcome | Exception | None]
 

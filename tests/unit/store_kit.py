@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pipeline.store.database import Database
+from sandbox.process import PATIENCE_S
 
 ONLY_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """For what is SQLite's own: its locks, its settings, its plans."""
@@ -36,9 +37,9 @@ def in_processes(work: Callable[..., None], arguments: list[tuple[Any, ...]]) ->
     processes = [context.Process(target=work, args=(results, *each)) for each in arguments]
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    found = [results.get(timeout=PATIENCE_S) for _ in processes]
     for process in processes:
-        process.join(60)
+        process.join(PATIENCE_S)
         assert process.exitcode == 0
     return found
 

@@ -17,6 +17,7 @@ from pipeline.target import Done, HandlerOutcome
 from pipeline.worker.calls import WAIT_S_MAX, Calls, Result
 from pipeline.worker.ready import Ready
 from pipeline.worker.together import Together
+from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 
@@ -218,11 +219,11 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("patience")
 def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written_together() -> None:
     desk = Desk(Limits(slots=2, linger_s=600.0))
-    others, over = threading.Barrier(2, timeout=10.0), threading.Event()
+    others, over = threading.Barrier(2, timeout=PATIENCE_S), threading.Event()
 
     def call(numbers: list[str]) -> None:
         others.wait()  # both are under way
-        assert numbers == ["A"] or over.wait(10.0)
+        assert numbers == ["A"] or over.wait(PATIENCE_S)
 
     desk.target.before = call
     desk.calls.start()
@@ -232,7 +233,7 @@ def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written
         desk.results.get(timeout=0.2)
     over.set()
     desk.calls.close()
-    assert [desk.results.get(timeout=10.0).error for _ in range(2)] == [None, None]
+    assert [desk.results.get(timeout=PATIENCE_S).error for _ in range(2)] == [None, None]
     assert desk.effects.finished == [["A", "B"]]
 
 
@@ -241,7 +242,7 @@ def test_an_end_does_not_linger_when_no_other_call_is_under_way() -> None:
     desk = Desk(Limits(slots=2, linger_s=600.0))
     desk.calls.start()
     desk.calls.begin(batch(1, "A"))
-    assert desk.results.get(timeout=10.0).answered
+    assert desk.results.get(timeout=PATIENCE_S).answered
     desk.calls.close()
 
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sandbox.process import PATIENCE_S
+
 OPS = Path(__file__).resolve().parents[2] / "ops" / "ldap"
 
 
@@ -14,7 +16,7 @@ def test_the_schema_files_are_up_to_date_with_the_table() -> None:
         [sys.executable, str(OPS / "build_schema.py"), "--check"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

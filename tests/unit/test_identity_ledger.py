@@ -12,6 +12,7 @@ from consumers.registry.settings import RegistrySettings
 from pipeline.store.database import Database
 from pipeline.store.ledger import SqlLedger
 from pipeline.store.tables import ledger
+from sandbox.process import PATIENCE_S
 from schemas.account import Person
 
 SETTINGS = RegistrySettings(mail_domain="etu.univ-exemple.fr")
@@ -31,7 +32,7 @@ def test_threads_that_mint_homonyms_at_once_never_mint_one_name_twice(database: 
 
     def work(mine: list[str]) -> None:
         try:
-            start.wait(10)
+            start.wait(PATIENCE_S)
             for number in mine:
                 names[number] = minted(database, number)
         except BaseException as error:  # noqa: BLE001  # told by the test's thread
@@ -41,7 +42,7 @@ def test_threads_that_mint_homonyms_at_once_never_mint_one_name_twice(database: 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE_S)
     assert failures == []
     expected = {"jean.dupont", *(f"jean.dupont{counter}" for counter in range(2, 17))}
     assert {name.login for name in names.values()} == expected

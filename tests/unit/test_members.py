@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.process import PATIENCE_S
 from sesame import members
 from sesame.members import Members, TooManyMembers
 
@@ -39,7 +40,7 @@ def test_a_process_that_is_killed_leaves_its_name(tmp_path: Path) -> None:
     with closing(Members(tmp_path, "host")) as mine:
         assert mine.name("moodle") == "host-2"
     other.kill()
-    other.join(20)
+    other.join(PATIENCE_S)
     with closing(Members(tmp_path, "host")) as mine:
         assert mine.name("moodle") == "host"
 

@@ -22,6 +22,7 @@ from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, Refused, 
 from consumers.moodle.jsonstream import members
 from consumers.moodle.rest import RestClient, flatten
 from pipeline.errors import Misconfigured, TargetDown
+from sandbox.process import PATIENCE_S
 
 TOKEN = "9c1d-jeton-d-essai"
 
@@ -189,7 +190,7 @@ def test_no_more_calls_are_in_flight_than_allowed(deadline: Deadline) -> None:
         with lock:
             now += 1
             most = max(most, now)
-        both.wait(10)
+        both.wait(PATIENCE_S)
         with lock:
             now -= 1
         return ok([])
@@ -199,7 +200,7 @@ def test_no_more_calls_are_in_flight_than_allowed(deadline: Deadline) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert most == 2
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from pipeline.errors import DependencyDown
+from sandbox.process import PATIENCE_S
 from sesame.health import portal_health_server
 from sesame.observability import Check, HttpServer, Metrics
 from sesame.observability.http import PortTaken
@@ -74,7 +75,7 @@ def test_a_check_that_hangs_is_a_failed_check() -> None:
     let_go = threading.Event()
 
     def hangs() -> str | None:
-        let_go.wait(30)
+        let_go.wait(PATIENCE_S)
         return None
 
     with serving(ready={"store": hangs}, check_s_max=0.05) as url:

@@ -23,13 +23,12 @@ from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.outbox import OutboxRelay
 from pipeline.store.database import Database
 from pipeline.store.tables import outbox as table
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, from_record
 from schemas.events import AccountChanged, Cause
 from tests.unit.store_kit import START, undone
-
-PATIENCE_S = 20.0
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from pipeline.store.tables import propagation
 from pipeline.target import Handler
 from pipeline.vault import new_key
 from pipeline.worker import Observer, TargetWorker
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, to_record
@@ -31,7 +32,7 @@ from sesame.observability.metrics import Metrics
 from sesame.running import OneOwner, Runner, UnknownConsumer
 from sesame.settings import load
 from sesame.wiring import Application
-from tests.unit.pipeline_kit import PATIENCE_S, Target
+from tests.unit.pipeline_kit import Target
 
 LEA = "22001234"
 

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from sandbox.ports import free_port, free_ports
+from sandbox.process import PATIENCE_S
 
 ASK = "from sandbox.ports import free_ports; print(*free_ports(40), flush=True); input()"
 
@@ -24,7 +25,7 @@ def test_processes_that_live_at_the_same_time_are_given_different_ports() -> Non
         given += map(str, free_ports(40))
     finally:
         for each in asking:
-            each.communicate("over\n", timeout=30)
+            each.communicate("over\n", timeout=PATIENCE_S)
     assert len(given) == len(set(given)) == 160
 
 

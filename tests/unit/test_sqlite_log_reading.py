@@ -116,7 +116,6 @@ def test_partitions_take_turns_when_a_poll_is_smaller_than_their_number(path: Pa
     assert sorted(served) == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-@pytest.mark.timeout(30)
 def test_an_append_of_this_process_wakes_a_poll_without_looking_at_the_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from pipeline.eventlog.port import NewRecord, Record
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.eventlog.sqlite_consumer import Wakeup
-
-PATIENCE_S = 20.0
+from sandbox.process import PATIENCE_S
 
 
 def test_one_looks_at_a_time_and_another_takes_over() -> None:

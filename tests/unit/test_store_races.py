@@ -18,6 +18,7 @@ from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.tables import outbox as outbox_table
 from pipeline.store.tables import propagation
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, to_record
@@ -25,7 +26,6 @@ from tests.unit.registry_kit import LEA, Desk, activation, enrolled
 from tests.unit.registry_kit import START as START_OF_TERM
 from tests.unit.store_kit import START
 
-PATIENCE_S = 20.0
 ONLY_POSTGRESQL = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 

@@ -16,9 +16,10 @@ from pipeline.eventlog.port import Consumer, NewRecord, Record
 from pipeline.store.target_states import State
 from pipeline.target import HandlerOutcome, Retry, Task
 from pipeline.worker.loop import RECORDS_PER_POLL, RECORDS_PER_POLL_MAX
+from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
-from tests.unit.pipeline_kit import PATIENCE_S, Plant
+from tests.unit.pipeline_kit import Plant
 
 
 @pytest.fixture
