@@ -26,7 +26,7 @@ class StudentCause(BaseModel):
         rule, service, weight: tokens; `weight` is stops, delays or tells.
         symptoms: what students say of it.
         who: who must act; `delay`: how long it takes then.
-        leads_to: what the page links to beside the cause: `password`, or nothing.
+        leads_to: what the page links to beside the cause: password, activation, login, desk, or nothing.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from pipeline.effects import ADMINISTRATIVE_PENDING
 from pipeline.store import accounts, cas_logins, dead_letters, parking, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked
@@ -142,6 +143,10 @@ def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) 
     if account.stage is Stage.PRECREATED and account.activated_at is None:
         text = "The student has not activated the account."
         return TargetStatus(target, "not_opened", None, seen, cause=text, next="The student activates it.")
+    if account.stage is Stage.PRECREATED:  # whatever was read of it so far: no target is touched before
+        words = explain(ADMINISTRATIVE_PENDING)
+        text, step = words.what, words.next
+        return TargetStatus(target, "waiting", since, seen, ADMINISTRATIVE_PENDING, (), text, step)
     if state is not None and seen >= account.version and state.state is State.PROVISIONED:
         return TargetStatus(target, "provisioned", since, seen)
     if state is not None and state.state_version >= account.version and state.state is State.WAITING:

@@ -66,9 +66,7 @@ class Support:
             said: what the student writes.
         """
         wanted = self._settings.support
-        with self._database.read() as connection:
-            since = self._database.now(connection) - wanted.again_s
-            before = support_cases.newest(connection, student_number, opened_after=since)
+        before = self._newest(student_number)
         if before is not None and (
             not said or Bundle.model_validate_json(before.bundle).said == said.strip()
         ):
@@ -83,6 +81,11 @@ class Support:
             support_cases.add(connection, case)
             support_cases.forget(connection, expired_before=now)
         return self._case(case)
+
+    def recent(self, student_number: str) -> Case | None:
+        """The case that `open` would give again; None: there is none."""
+        found = self._newest(student_number)
+        return None if found is None else self._case(found)
 
     def mine(self, code: str, student_number: str) -> Case:
         """A student's own case.
@@ -123,6 +126,11 @@ class Support:
             audit.note(connection, self._database, actor=actor, action="support.look", detail=detail)
         now = diagnose(self._application, found.student_number, look_s_max=self._look_s_max)
         return self._case(found), now
+
+    def _newest(self, student_number: str) -> SupportCase | None:
+        with self._database.read() as connection:
+            since = self._database.now(connection) - self._settings.support.again_s
+            return support_cases.newest(connection, student_number, opened_after=since)
 
     def _find(self, code: str) -> SupportCase:
         with self._database.read() as connection:

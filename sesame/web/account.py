@@ -135,12 +135,17 @@ def account_page(
     standing = _standing(visit, number)
     helping = visit.desk.helping
     causes = helping.known(number, visit.language) if helping is not None else ()
+    case = helping.recent(number) if helping is not None and visit.owner is not None else None
+    seen = any(cause.weight == "stops" for cause in case.bundle.causes) if case is not None else False
+    causes = tuple(cause for cause in causes if standing.tells(cause.service))
     now = utc_now()
     done = visit.request.query_params.get("fait", "")
     shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre") else None)
     return {
         "standing": standing,
         "causes": causes,
+        "complete": standing.complete and not seen and all(cause.weight == "tells" for cause in causes),
+        "looked_into": case.code if case is not None and seen else None,
         "helped": helping is not None and visit.owner is not None,
         "acts": visit.owner is not None,
         "notice": shown,

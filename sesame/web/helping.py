@@ -36,6 +36,10 @@ class Helping:
         """A case of what is found now, the servers asked too: takes seconds."""
         return self._support.open(student_number, language, said=said)
 
+    def recent(self, student_number: str) -> Case | None:
+        """The case that this student has opened a moment ago, with what the servers showed then."""
+        return self._support.recent(student_number)
+
     def mine(self, code: str, student_number: str) -> Case:
         """A student's own case.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from pipeline.store import cas_logins
+from pipeline.effects import ADMINISTRATIVE_PENDING
+from pipeline.store import cas_logins, dead_letters
 from pipeline.store.people import People
 from pipeline.target import OBSERVED_ONLY
 from schemas.account import Account, Stage
@@ -15,28 +16,31 @@ from sesame.diagnosis.person import TargetStatus, person_status
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expected
 
-TO_TRY = "to_try"
-READY, UNDER_WAY, WAITING, DOWN, FAILED, NOT_YET, NOT_OURS = (
+READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT = (
     "ready",
+    "to_try",
     "under_way",
     "waiting",
+    "after",
     "down",
     "failed",
     "not_yet",
     "not_ours",
+    "shut",
 )
 _SHOWN: Final = {
     "provisioned": READY,
     "waiting": WAITING,
     "retrying": UNDER_WAY,
     "failed": FAILED,
-    "after": UNDER_WAY,
     "down": DOWN,
     "queued": UNDER_WAY,
     "not_opened": NOT_YET,
 }
-DIRECTORY, CAS = "directory", "cas"
+DIRECTORY, CAS, REGISTRY, ACCOUNT = "directory", "cas", "registry", "account"
 NO_PASSWORD = "credential_needed"  # noqa: S105 - a reason, not a password
+_ENTRY_WORKS: Final = frozenset({"group_not_ours"})
+"""What the directory may wait for while people can log in."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,12 @@ class Service:
 
     Attributes:
         name: `cas`, or a target's.
-        state: ready, to_try, under_way, waiting, down, failed, not_yet, or not_ours: of a target that is only
-            observed nothing is promised, and nothing is awaited.
+        state: ready, to_try, under_way, waiting, after (another service, which is not on its way), down,
+            failed, not_yet, shut, or not_ours: of a target that is only observed nothing is promised, and
+            nothing is awaited.
         since: when that began, if it is known.
-        reason: a token of what it waits for, or of what went wrong.
+        reason: a token of what it waits for, or of what went wrong; of `after`: that other service.
+        expected: how long it takes; None: nobody knows, or something is in the way.
         can_retry: whether the student may ask for it again.
     """
 
@@ -85,13 +91,20 @@ class Standing:
     def complete(self) -> bool:
         """Whether all is ready."""
         done, everything = self.counted
-        return done == everything
+        return done == everything > 0
 
     @property
     def counted(self) -> tuple[int, int]:
         """How many services are ready, of how many; those that are not ours apart."""
         ours = [service.state for service in self.services if service.state != NOT_OURS]
         return ours.count(READY), len(ours)
+
+    def tells(self, service: str) -> bool:
+        """Whether what is found of a service matters: not of one that is not ours, and of a shut account's
+        none."""
+        if self.shut:
+            return service == ACCOUNT
+        return all(each.state != NOT_OURS for each in self.services if each.name == service)
 
 
 def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected]) -> Standing | None:
@@ -101,59 +114,108 @@ def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected
         account = People(desk.database).account(connection, student_number)
     if status is None or account is None:
         return None
-    asked = desk.choices.situation(student_number)
-    shown = dict(_SHOWN)
-    if asked is not None and asked.activated:  # the registry has not read it yet
-        shown["not_opened"] = UNDER_WAY
-    services = [_service(target, account, shown, expected) for target in status.targets]
+    shut = bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED)
+    services: dict[str, Service] = {}
+    unopened = _unopened(desk, account)
+    for target in _leaders_first(status.targets, desk.follows):
+        service = _service(target, account, services, expected)
+        if target.state == "not_opened":
+            state, reason = unopened
+            service = replace(service, state=state, reason=reason)
+        if target.target in desk.settings.observed:
+            service = Service(target.target, NOT_OURS)
+        services[target.target] = service
+    shown = [services[target.target] for target in status.targets]
+    everything = [*_login(desk, student_number, services.get(DIRECTORY)), *shown]
+    if shut:
+        everything = [each if each.state == NOT_OURS else Service(each.name, SHUT) for each in everything]
     return Standing(
         student_number=student_number,
         login=account.login,
         mail=account.mail,
         stage=account.stage,
-        shut=bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED),
+        shut=shut,
         mail_redirect=account.mail_redirect,
-        services=(*_login(desk, student_number, services), *services),
+        services=tuple(everything),
     )
 
 
-def _login(desk: Desk, student_number: str, services: list[Service]) -> tuple[Service, ...]:
+def _unopened(desk: Desk, account: Account) -> tuple[str, str | None]:
+    """What is shown of an account that is not activated, and why: it may have been asked for, and wait."""
+    asked = desk.choices.situation(account.student_number)
+    if asked is None or not asked.activated:
+        return NOT_YET, None
+    if not account.enrolled:
+        return WAITING, ADMINISTRATIVE_PENDING
+    with desk.database.read() as connection:
+        letters = dead_letters.unresolved(connection, student_number=account.student_number)
+    stuck = any(letter.consumer == REGISTRY for letter in letters)
+    return NOT_YET if stuck else UNDER_WAY, None  # the registry will read it any moment
+
+
+def _leaders_first(targets: tuple[TargetStatus, ...], follows: Mapping[str, str]) -> list[TargetStatus]:
+    return sorted(targets, key=lambda target: target.target in follows)
+
+
+def _login(desk: Desk, student_number: str, directory: Service | None) -> tuple[Service, ...]:
     """CAS logs people in by the directory: it can be tried once the directory has the password, and is ready
-    once this very student was seen to log in."""
-    directory = next((service for service in services if service.name == DIRECTORY), None)
+    once this very student was seen to log in, and has not come back in vain since."""
     if directory is None:
         return ()
-    if directory.reason == NO_PASSWORD:
-        return (Service(CAS, WAITING, directory.since, NO_PASSWORD),)
-    state, since = directory.state, directory.since
-    if desk.cas is not None and state == READY:
+    works = directory.state == READY or directory.reason in _ENTRY_WORKS
+    if works and desk.cas is not None:
         with desk.database.read() as connection:
             seen = cas_logins.of(connection, student_number)
-        state, since = TO_TRY, None
-        if seen is not None and seen.seen_at is not None:
-            state, since = READY, datetime.fromtimestamp(seen.seen_at, UTC)
-    return (Service(CAS, state, since, expected=directory.expected),)
+        if seen is None or seen.last_at is None or seen.seen_at is None:
+            return (Service(CAS, TO_TRY),)
+        if seen.failed_at is not None and seen.failed_at > seen.last_at:
+            return (Service(CAS, TO_TRY, reason=seen.failure),)
+        return (Service(CAS, READY, datetime.fromtimestamp(seen.seen_at, UTC)),)
+    if works:
+        return (Service(CAS, READY, directory.since),)
+    if directory.state in (FAILED, DOWN) or (
+        directory.state == WAITING and directory.reason not in (NO_PASSWORD, ADMINISTRATIVE_PENDING)
+    ):
+        return (Service(CAS, AFTER, directory.since, DIRECTORY),)
+    return (replace(directory, name=CAS, can_retry=False),)
 
 
 def _service(
-    target: TargetStatus, account: Account, shown: Mapping[str, str], expected: Mapping[str, Expected]
+    target: TargetStatus,
+    account: Account,
+    before: Mapping[str, Service],
+    expected: Mapping[str, Expected],
 ) -> Service:
-    state = shown.get(target.state, UNDER_WAY)
+    """One target.
+
+    Args:
+        before: the services that this one may follow.
+    """
     if target.reason == OBSERVED_ONLY:
         return Service(target.target, NOT_OURS)
-    pending = set(target.pending)
-    courses: tuple[Course, ...] = ()
-    if target.target == "moodle":
-        courses = tuple(
-            Course(cohort.name, open=state in (READY, WAITING) and cohort.met and cohort.name not in pending)
-            for cohort in account.cohorts
-        )
+    state, reason = _SHOWN.get(target.state, UNDER_WAY), target.reason
+    leader = before.get(target.reason or "") if target.state == "after" else None
+    if leader is not None and leader.state == NOT_OURS:
+        return Service(target.target, NOT_OURS)
+    if leader is not None and leader.state != UNDER_WAY:
+        state, reason = AFTER, leader.name
+    hopeful = target.state == "queued" or (leader is not None and leader.expected is not None)
     return Service(
         name=target.target,
         state=state,
         since=target.since,
-        reason=target.reason,
-        courses=courses,
-        expected=expected.get(target.target) if state == UNDER_WAY else None,
+        reason=reason,
+        courses=_courses(target, account, open_too=state in (READY, WAITING)),
+        expected=expected.get(target.target) if hopeful and state == UNDER_WAY else None,
         can_retry=target.state in ("failed", "retrying"),
+    )
+
+
+def _courses(target: TargetStatus, account: Account, *, open_too: bool) -> tuple[Course, ...]:
+    if target.target != "moodle":
+        return ()
+    pending = set(target.pending)
+    return tuple(
+        Course(cohort.name, open=open_too and cohort.met and cohort.name not in pending)
+        for cohort in account.cohorts
     )

@@ -31,6 +31,9 @@ class French(NullTranslations):
         """The text for one or several: in French the plural begins at two."""
         return _spaced(msgid2 if n > 1 else msgid1)
 
+    # Jinja asks for these names first, and Babel's class has them: of the library's methods, not of ours.
+    ugettext, ungettext = gettext, ngettext
+
 
 def _spaced(text: str) -> str:
     for sign in (":", ";", "?", "!"):

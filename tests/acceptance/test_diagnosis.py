@@ -82,7 +82,7 @@ def test_every_rule_has_words_and_a_function_that_says_what_it_is() -> None:
     for rule in all_rules().values():
         assert rule.who in words["who"]
         assert rule.delay in words["delay"]
-        assert rule.leads_to in (None, "password")
+        assert rule.leads_to in (None, "password", "activation", "login", "desk")
         assert set(rule.symptoms) <= set(words["symptoms"])
         assert rule.weight in ("stops", "delays", "tells")
         for language in ("fr", "en"):

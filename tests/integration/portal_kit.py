@@ -64,6 +64,7 @@ class Portal:
     cas: dict[str, Any] = field(default_factory=dict)
     registry_settings: dict[str, Any] = field(default_factory=dict)
     store: str = ""  # the database's address; default: a new one of SQLite
+    more: dict[str, Any] = field(default_factory=dict)  # further settings
     accents: bool = True  # whether the mail server takes addresses with accents before the @
 
     def __post_init__(self) -> None:
@@ -87,6 +88,7 @@ class Portal:
             proofs=self.proofs,
             cas=self.cas,
             registry=self.registry_settings,
+            **self.more,
         )
         self.database = Database(self.store or sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
@@ -105,6 +107,7 @@ class Portal:
             self.database,
             self.vault,
             self.keys,
+            follows=self.application.follows,
             cas=self._cas(),
             helping=Helping(self.application),
             counted=counted,

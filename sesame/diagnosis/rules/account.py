@@ -77,7 +77,8 @@ def personal_address_refused(s: Situation) -> Iterator[Finding]:
 @rule("activation_on_its_way")
 def activation_on_its_way(s: Situation) -> Iterator[Finding]:
     """The request is on the log, and the registry has not read it yet."""
-    if s.requested_at is not None and s.account is not None:
+    given_up = any(letter.consumer == "registry" for letter in s.letters)
+    if s.requested_at is not None and s.account is not None and not given_up:
         registry = s.consumers.get("registry")
         state = f"{registry.state} {registry.reason}".strip() if registry is not None else "not running"
         evidence = {"requested": s.requested_at, "registry": state}

@@ -148,7 +148,7 @@ def on_its_way(s: Situation) -> Iterator[Finding]:
     opened = s.account.opened_at if s.account is not None else None
     for target in _due(s):
         leader = s.target(target.reason or "") if target.state == "after" else None
-        if leader is not None and leader.state in ("waiting", "failed"):
+        if leader is not None and leader.state in ("waiting", "failed", "down"):
             continue  # it is that one's cause
         if target.state == "queued" and _before(s, target) >= BACKLOG_MIN:
             continue
