@@ -133,7 +133,7 @@ def judge(answer: Answer) -> Refused:
     if answer.code in _MISCONFIGURED or unknown_class:
         raise misconfigured(Code.UNDEFINED_TYPE if unknown_class else answer.code, answer.diagnostic)
     if answer.code == Code.CONSTRAINT and _NON_UNIQUE in answer.diagnostic:
-        return _taken(re.findall(rf"\(({_NAME})=", answer.diagnostic))
+        return taken(re.findall(rf"\(({_NAME})=", answer.diagnostic))
     names = _names(answer.diagnostic)
     about = f" about {names}" if names else ""
     return Refused(
@@ -160,7 +160,8 @@ def bind_refused(answer: Answer) -> SesameError:
     return misconfigured(answer.code, answer.diagnostic)
 
 
-def _taken(names: list[str]) -> Refused:
+def taken(names: list[str]) -> Refused:
+    """The refusal of an entry with a value that another one has; `names`: of its attributes."""
     for name in names:
         if name in _TAKEN:
             cause, what = _TAKEN[name]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from consumers.directory.answers import Code, judge
-from consumers.directory.difference import texts
+from consumers.directory.difference import Raw, texts
 from consumers.directory.ldap import LdapClient, any_of, name_dn
 from consumers.directory.port import Refused
 
@@ -54,6 +54,18 @@ class DynamicGroups:
                 self._known.add(key)
         return tuple(foreign)
 
+    def foreign(self, names: Sequence[str]) -> frozenset[str]:
+        """Names, in one case, of those of these groups that something else has; nothing is written."""
+        return frozenset(
+            name.lower()
+            for name in names
+            if (raw := self._client.entry(name_dn("cn", name, self._branch), ["objectClass"])) is not None
+            and not _has_class(raw)
+        )
+
     def _is_dynamic(self, dn: str) -> bool:
-        raw = self._client.entry(dn, ["objectClass"]) or {}
-        return _CLASS.lower() in (name.lower() for name in texts(raw, "objectClass"))
+        return _has_class(self._client.entry(dn, ["objectClass"]) or {})
+
+
+def _has_class(raw: Raw) -> bool:
+    return _CLASS.lower() in (name.lower() for name in texts(raw, "objectClass"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from consumers.directory.difference import forbidden
@@ -40,6 +41,9 @@ CREDENTIAL_GONE = "credential_needed"
 
 GROUP_NOT_OURS = "group_not_ours"
 """Reason of waiting: a group of that name is somebody else's. An operator removes it or hands it over."""
+
+SEAL_BROKEN = "seal_broken"
+"""Cause of a dead letter: the vault's key does not open the password."""
 
 OPERATOR_RECHECK_S = 3600.0
 """How often to look again at what waits for an operator."""
@@ -124,7 +128,7 @@ class DirectoryHandler:
         }
         for number in unreadable:
             outcomes[number] = Dead(
-                "seal_broken",
+                SEAL_BROKEN,
                 "the vault's key does not open this password: put the former key back, then replay",
             )
         self._secrets.consume(list(_references_shown(observed.values(), accounts.values())))
@@ -133,14 +137,17 @@ class DirectoryHandler:
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """What differs, by attribute; `entry`: there is none with this student number."""
         numbers = [account.student_number for account in accounts]
+        unreadable: set[str] = set()
         adopted = self._adopted(numbers)
+        desired = [self._desired(account, adopted, unreadable) for account in accounts]
         observed = self._directory.read(numbers, adopted)
-        return {
-            account.student_number: _preview(
-                self._desired(account, adopted, set()), observed.get(account.student_number, ())
-            )
-            for account in accounts
-        }
+        foreseen = self._directory.foresee(desired, observed)
+        previews = {}
+        for one in desired:
+            number = one.student_number
+            found = _preview(one, observed.get(number, ()), foreseen.get(number, Applied(changed=False)))
+            previews[number] = replace(found, obstacle=SEAL_BROKEN) if number in unreadable else found
+        return previews
 
     def probe(self) -> None:
         """Write and read back the pipeline's own entry."""
@@ -225,15 +232,24 @@ _SLICE = 10
 """Students between two looks at the clock; also one search's worth."""
 
 
-def _preview(desired: DesiredEntry, shown: tuple[ObservedEntry, ...]) -> Preview:
-    if not shown:
-        return Preview(differs=("entry",))
+def _preview(desired: DesiredEntry, shown: tuple[ObservedEntry, ...], foreseen: ApplyResult) -> Preview:
     if len(shown) > 1:
         return Preview(obstacle="student_number_ambiguous")
-    match forbidden(desired, shown[0]):
+    found = shown[0] if shown else None
+    match (None if found is None else forbidden(desired, found)) or foreseen:
         case Refused(cause) | Unsettled(cause):
             return Preview(obstacle=cause)
-    return Preview(differs=differences(desired, shown[0]))
+        case Applied(foreign=foreign):
+            differs = ("entry",) if found is None else differences(desired, found)
+            return Preview(differs, _waits(desired, found) or (GROUP_NOT_OURS if foreign else ""))
+
+
+def _waits(desired: DesiredEntry, found: ObservedEntry | None) -> str:
+    """The reason for which the entry's password would not be there afterwards; empty: it would."""
+    credential = desired.credential
+    if credential is None or (found is not None and found.credential_ref == credential.ref):
+        return ""
+    return CREDENTIAL_GONE if credential.user_password() is None else ""
 
 
 def _unanswered(results: Iterable[ApplyResult]) -> bool:

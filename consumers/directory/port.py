@@ -204,6 +204,17 @@ class Directory(Protocol):
         one.
         """
 
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        """What would stand in the way of `apply`, as far as reading shows: another entry has a value that
+        one alone may have (`Refused`), or groups are somebody else's (`Applied.foreign`).
+
+        Args:
+            batch: the desired entries.
+            observed: what `read` has just shown of them.
+        """
+
     def dump(self) -> Iterator[ObservedEntry]:
         """Everybody in the branch, students or not, in pages: memory stays bounded."""
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from consumers.directory.answers import Answer, Code, judge, misconfigured
 from consumers.directory.difference import Change, texts
-from consumers.directory.ldap import LdapClient, all_of, name_dn
+from consumers.directory.ldap import LdapClient, all_of, any_of, name_dn
 from consumers.directory.port import Refused
 
 _CLASS = "groupOfNames"
@@ -57,6 +57,18 @@ class StaticGroups:
         answer, found = self._client.search(self._branch, ours, ["cn"])
         _expect_success(answer)
         return tuple(sorted(name for _, raw in found for name in texts(raw, "cn")))
+
+    def foreign(self, names: Sequence[str]) -> frozenset[str]:
+        """Names, in one case, of those of these groups that are somebody else's; nothing is written."""
+        answer, found = self._client.search(self._branch, any_of("cn", names), ["cn", "owner"])
+        _expect_success(answer)
+        mine = normal(self._owner)
+        return frozenset(
+            name.lower()
+            for _, raw in found
+            if mine not in map(normal, texts(raw, "owner"))
+            for name in texts(raw, "cn")
+        )
 
     def everybody(self) -> Mapping[str, tuple[str, ...]]:
         """The groups of each member, by `normal` name."""

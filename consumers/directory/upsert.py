@@ -19,6 +19,7 @@ from consumers.directory.answers import Answer, Code, Lost, judge, misconfigured
 from consumers.directory.difference import Change
 from consumers.directory.dynamic_groups import DynamicGroups
 from consumers.directory.entry import EVIDENCE, OWNED
+from consumers.directory.foresight import Foresight
 from consumers.directory.ldap import LdapClient, any_of, name_dn
 from consumers.directory.mark import leave_mark
 from consumers.directory.patience import Patience, expect_success
@@ -103,6 +104,7 @@ class LdapDirectory:
         self._branches = branches
         self._patience = Patience(sleep)
         self._clock_ns = clock_ns
+        self._foresight = Foresight(client, self._patience, branches.people)
         self._static: StaticGroups | None = None
         self._dynamic: DynamicGroups | None = None
         if branches.groups is not None and branches.static_groups:
@@ -138,6 +140,13 @@ class LdapDirectory:
                 if entry is not None and not entry.student_numbers:
                     found[number] = (entry,)
             return {number: tuple(map(self._with_groups, several)) for number, several in found.items()}
+
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        """See `port.Directory.foresee`."""
+        with self._client.within(_VERB_S_MAX):
+            return self._foresight.of(batch, observed, self._foreign(batch))
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `port.Directory.dump`."""
@@ -193,6 +202,15 @@ class LdapDirectory:
         if static is None:
             return observed
         return replace(observed, groups=self._patience.had(lambda: static.of(observed.dn)))
+
+    def _foreign(self, batch: Sequence[DesiredEntry]) -> Mapping[str, tuple[str, ...]]:
+        """The wanted groups that are somebody else's, by student number."""
+        groups = self._static or self._dynamic
+        names = sorted({name for desired in batch for name in desired.groups})
+        if groups is None or not names:
+            return {}
+        foreign = self._patience.had(lambda: groups.foreign(names))
+        return {d.student_number: tuple(n for n in d.groups if n.lower() in foreign) for d in batch}
 
     def _probe_branches(self) -> None:
         """What every student's work needs besides an entry: the probe's own may be elsewhere in the tree."""

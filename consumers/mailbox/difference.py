@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from consumers.mailbox.port import Intent, ObservedMailbox, ReadResult, Unknown, Unsettled
+from consumers.mailbox.port import ObservedMailbox, ReadResult, Unknown, Unsettled
 from consumers.mailbox.redirect import RedirectInvalid, script_for
 from pipeline.target import Preview
 from schemas.account import Account
+
+MAILBOX_FULL: Final = "mailbox_full"
+"""Reason of waiting: over quota. The student deletes messages, or the quota is raised."""
+
+OWN_SCRIPT: Final = "own_sieve_script_active"
+"""Reason of waiting: the student's own sieve script is active, and is not replaced by the redirection."""
+
+READ_BACK_DIFFERS: Final = "read_back_differs"
+"""Cause of a retry: something is not as wanted after the write."""
 
 FIRST_UID = 1
 """An inbox whose UIDNEXT this is never had a message."""
@@ -53,14 +63,14 @@ def redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
     return seen.redirect_script != script or (script is not None and not seen.redirect_active)
 
 
-def preview_of(account: Account, wanted: Wanted, seen: ReadResult, posted: Intent | None) -> Preview:
+def preview_of(account: Account, wanted: Wanted, seen: ReadResult, *, welcome: bool) -> Preview:
     """What a turn would write.
 
     Args:
         account: the desired state.
         wanted: what every mailbox has.
         seen: the mailbox, as it was read.
-        posted: the journal's row of the welcome message, if there is one.
+        welcome: whether the welcome message would be sent.
     """
     if isinstance(seen, Unsettled):
         return Preview(obstacle=seen.cause)
@@ -72,10 +82,18 @@ def preview_of(account: Account, wanted: Wanted, seen: ReadResult, posted: Inten
         found = [*differences(wanted, script_of(account), seen)]
     except RedirectInvalid:
         return Preview(tuple(differences(wanted, seen.redirect_script, seen)), "redirect_invalid")
-    if posted is None and seen.uidnext == FIRST_UID:
+    if welcome:
         found.append("welcome")
+    if found and seen.quota_kib is not None and seen.used_kib >= seen.quota_kib and _takes_room(found):
+        return Preview(tuple(found), MAILBOX_FULL)
+    if "quota" in found:  # it is the directory's: the mail server is behind, or has another one
+        return Preview(tuple(found), READ_BACK_DIFFERS)
     blocked = "redirect" in found and seen.own_script_active
-    return Preview(tuple(found), "own_sieve_script_active" if blocked else "")
+    return Preview(tuple(found), OWN_SCRIPT if blocked else "")
+
+
+def _takes_room(found: Sequence[str]) -> bool:
+    return "welcome" in found or "folders" in found
 
 
 def _kib(size_bytes: int) -> int:

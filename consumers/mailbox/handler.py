@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from consumers.mailbox.difference import Wanted, differences, preview_of, redirect_differs, script_of
+from consumers.mailbox.difference import (
+    MAILBOX_FULL,
+    OWN_SCRIPT,
+    READ_BACK_DIFFERS,
+    Wanted,
+    differences,
+    preview_of,
+    redirect_differs,
+    script_of,
+)
 from consumers.mailbox.port import (
     Again,
     ApplyResult,
@@ -35,11 +44,8 @@ from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
 
-MAILBOX_FULL: Final = "mailbox_full"
-"""Reason of waiting: over quota. The student deletes messages, or the quota is raised."""
-
-OWN_SCRIPT: Final = "own_sieve_script_active"
-"""Reason of waiting: the student's own sieve script is active, and is not replaced by the redirection."""
+ADDRESS_INVALID: Final = "mail_address_invalid"
+"""Cause of a dead letter: the welcome message cannot be addressed."""
 
 _RECHECK_S: Final = 3600.0
 
@@ -131,13 +137,15 @@ class MailboxHandler:
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """What differs: folders, quota, redirect, welcome; `sessions`: access is to be shut."""
         seen = self._mailboxes.read([Key(account.mail) for account in accounts])
-        posted = self._journal.known([account.student_number for account in accounts])
-        return {
-            account.student_number: preview_of(
-                account, self._wanted, seen[account.mail], posted.get(account.student_number)
-            )
-            for account in accounts
-        }
+        boxes = [(account, seen[account.mail]) for account in accounts if account.access_open]
+        welcomed = self._posting.foresee([(a, box) for a, box in boxes if isinstance(box, ObservedMailbox)])
+        previews = {}
+        for account in accounts:
+            number = account.student_number
+            found = preview_of(account, self._wanted, seen[account.mail], welcome=number in welcomed)
+            refused = "welcome" in found.differs and not self._posting.can_be_written(account)
+            previews[number] = replace(found, obstacle=ADDRESS_INVALID) if refused else found
+        return previews
 
     def probe(self) -> None:
         """Look up the service account."""
@@ -187,9 +195,7 @@ class MailboxHandler:
             number, post = turn.account.student_number, posts[turn.account.student_number]
             match post:
                 case AddressInvalid():
-                    outcomes[number] = Dead(
-                        "mail_address_invalid", f"no welcome message can be written: {post}"
-                    )
+                    outcomes[number] = Dead(ADDRESS_INVALID, f"no welcome message can be written: {post}")
                 case Unsettled(cause, message):
                     outcomes[number] = Retry(cause, message)
                 case Post(message, note):
@@ -263,7 +269,7 @@ class MailboxHandler:
         if different == ["redirect"] and seen.own_script_active:
             return Waiting(OWN_SCRIPT, pending=("redirect",), recheck_after_s=_RECHECK_S)
         if different:
-            return Retry("read_back_differs", f"read back otherwise than written: {', '.join(different)}")
+            return Retry(READ_BACK_DIFFERS, f"read back otherwise than written: {', '.join(different)}")
         if turn.fault is not None:
             return turn.fault
         changed = turn.change is not None and not turn.change.empty

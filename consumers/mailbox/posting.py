@@ -9,7 +9,7 @@ own may have put it elsewhere. Otherwise it cannot be decided, and it is not sen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -60,6 +60,32 @@ class Posting:
         """The Message-ID of the student's welcome message."""
         return self._welcome.message_id(account.student_number)
 
+    def can_be_written(self, account: Account) -> bool:
+        """Whether the student's address can be written into a message."""
+        return isinstance(self._write(account), Post)
+
+    def foresee(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> frozenset[str]:
+        """Numbers of the students who would be sent the message now; only read, and nothing is recorded.
+
+        Raises:
+            TargetDown, Misconfigured: as `Mailboxes.read`.
+        """
+        known = self._journal.known([account.student_number for account, _ in students])
+        sent: set[str] = set()
+        doubtful: list[tuple[Account, Intent | None]] = []
+        for account, seen in students:
+            earlier = known.get(account.student_number)
+            if earlier is None and seen.uidnext == FIRST_UID:
+                sent.add(account.student_number)
+            elif earlier is None or earlier.state == "intended":
+                doubtful.append((account, earlier))
+        sightings = self._sightings(doubtful)
+        for account, earlier in doubtful:
+            again = sightings[account.mail]
+            if isinstance(again, ObservedMailbox) and _is_missing(earlier, again):
+                sent.add(account.student_number)
+        return frozenset(sent)
+
     def decide(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> dict[str, Decision]:
         """Decide for each student number; whoever is to be sent a message has its intent recorded.
 
@@ -89,15 +115,19 @@ class Posting:
 
     def _look(self, doubtful: Sequence[tuple[Account, Intent | None]]) -> dict[str, Decision]:
         """Look for the message in the mailboxes where it may already be."""
-        keys = [
-            Key(account.mail, self.message_id(account), earlier.uidnext if earlier else FIRST_UID)
-            for account, earlier in doubtful
-        ]
-        seen = self._mailboxes.read(keys)
+        seen = self._sightings(doubtful)
         return {
             account.student_number: self._judge(account, earlier, seen[account.mail])
             for account, earlier in doubtful
         }
+
+    def _sightings(self, doubtful: Sequence[tuple[Account, Intent | None]]) -> Mapping[str, ReadResult]:
+        """The mailboxes of these, by address, with what was found of the message."""
+        keys = [
+            Key(account.mail, self.message_id(account), earlier.uidnext if earlier else FIRST_UID)
+            for account, earlier in doubtful
+        ]
+        return self._mailboxes.read(keys)
 
     def _judge(self, account: Account, earlier: Intent | None, seen: ReadResult) -> Decision:
         if isinstance(seen, Unknown):
@@ -117,6 +147,13 @@ class Posting:
             return Post(self._welcome.render(account))
         except AddressInvalid as error:
             return error
+
+
+def _is_missing(earlier: Intent | None, seen: ObservedMailbox) -> bool:
+    """Whether the message that was looked for is to be sent (again)."""
+    if seen.sighting is None or seen.sighting.copies > 0:
+        return False
+    return earlier is None or never_delivered(earlier, seen)
 
 
 def never_delivered(earlier: Intent, seen: ObservedMailbox) -> bool:

@@ -85,6 +85,18 @@ class CohortCatalogue:
                 faults |= self._find_or_create(missing, deadline)
         return faults
 
+    def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
+        """What would stand in the way of one cohort for each idnumber, looked at anew; nothing is made."""
+        if not wanted:
+            return {}
+        self.load(deadline)
+        return {key: fault for key, name in wanted.items() if (fault := self._in_the_way(key, name))}
+
+    def _in_the_way(self, key: str, name: str) -> Fault | None:
+        if (fault := self._ambiguous(key)) or len(self.with_idnumber(key)) == 1:
+            return fault
+        return None if _valid(key, name) else Fault(Cause.COHORT_REFUSED, key)
+
     def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
         self._look_up(wanted, deadline)
         absent = [key for key in wanted if not self.with_idnumber(key)]
@@ -114,13 +126,8 @@ class CohortCatalogue:
                 self._cohorts |= {cohort.id: cohort for cohort in found}
 
     def _fault(self, key: str, error: CallFailed | None) -> Fault | None:
-        found = self.with_idnumber(key)
-        if len(found) == 1:
-            return None
-        if found:
-            return Fault(Cause.DUPLICATE_COHORT, key)
-        if any(_folded(cohort.idnumber) == _folded(key) for cohort in self._remembered()):
-            return Fault(Cause.COHORT_CONFLICT, key)
+        if (fault := self._ambiguous(key)) or self.with_idnumber(key):
+            return fault
         if isinstance(error, OutcomeUnknown):
             return Fault(Cause.OUTCOME_UNKNOWN, key)
         if isinstance(error, OutOfTime):
@@ -128,6 +135,15 @@ class CohortCatalogue:
         if isinstance(error, Refused) and not isinstance(error, WriteRefused):
             return Fault(Cause.COHORT_REFUSED, key)
         return Fault(Cause.BUSY if isinstance(error, WriteRefused) else Cause.BROKEN, key)
+
+    def _ambiguous(self, key: str) -> Fault | None:
+        """What the cohorts that there are have against this idnumber."""
+        found = self.with_idnumber(key)
+        if len(found) > 1:
+            return Fault(Cause.DUPLICATE_COHORT, key)
+        if not found and any(_folded(cohort.idnumber) == _folded(key) for cohort in self._remembered()):
+            return Fault(Cause.COHORT_CONFLICT, key)
+        return None
 
     def _remembered(self) -> Sequence[Cohort]:
         with self._lock:

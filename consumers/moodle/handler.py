@@ -94,13 +94,16 @@ class MoodleHandler:
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """What differs: a user's fields, by Moodle's names, and cohorts to join (`+`) and to leave (`-`)."""
         numbers = [account.student_number for account in accounts]
-        seen = self._port.read(numbers, self.deadline(), self._adopted(numbers))
-        return {
-            account.student_number: preview_of(
-                wanted_of(account, self._settings), seen[account.student_number]
-            )
-            for account in accounts
-        }
+        deadline, adopted = self.deadline(), self._adopted(numbers)
+        intents = {account.student_number: wanted_of(account, self._settings) for account in accounts}
+        seen = self._port.read(numbers, deadline, adopted)
+        wanted = [
+            replace(each, adopted=adopted.get(number))
+            for number, each in intents.items()
+            if isinstance(each, Wanted)
+        ]
+        faults = self._port.foresee(wanted, seen, deadline)
+        return {number: preview_of(intents[number], seen[number], faults.get(number)) for number in numbers}
 
     def probe(self) -> None:
         """See `Handler.probe`: the site's information and the service user, by the calls that students

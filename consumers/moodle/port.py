@@ -152,6 +152,17 @@ class MoodlePort(Protocol):
     ) -> Mapping[str, Seen]:
         """Observe these students, absent ones included; the user `adopted` where nobody has the idnumber."""
 
+    def foresee(
+        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: Deadline
+    ) -> Mapping[str, Fault]:
+        """What would stand in the way of `apply`, by student number, as far as reading shows it.
+
+        Args:
+            batch: the desired states.
+            seen: what `read` has just shown of these students.
+            deadline: of the batch.
+        """
+
     def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
         """Observe everybody whose users have the pipeline's authentication method and an idnumber.
 

@@ -110,6 +110,28 @@ class MoodleSite:
             self._observe(works, deadline, anew=True)
         return {work.wanted.idnumber: _seen(work) for work in works}
 
+    def foresee(
+        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: Deadline
+    ) -> Mapping[str, Fault]:
+        """See `MoodlePort.foresee`."""
+        works = [Work(wanted, seen[wanted.idnumber].users) for wanted in batch]
+        joining = {
+            work.wanted.idnumber: {
+                key: name
+                for key, name in work.wanted.cohorts.items()
+                if (work.to_create or work.user) and key not in seen[work.wanted.idnumber].cohorts
+            }
+            for work in works
+        }
+        with self._doubting(deadline):
+            self._rights.ensure(deadline)
+            self._users.foresee(works, deadline)
+            wanted = {key: name for each in joining.values() for key, name in each.items()}
+            faults = self._catalogue.foresee(wanted, deadline)
+        for work in works:
+            work.cohort_faults = {key: faults[key] for key in joining[work.wanted.idnumber] if key in faults}
+        return {work.wanted.idnumber: found[0] for work in works if (found := work.faults(finished=True))}
+
     def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
         """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
         if strangers:

@@ -25,6 +25,7 @@ _WARNED: Final = {
     "cannotupdateuser": Cause.REFUSED_VALUES,
     "usernotupdatedremote": Cause.REFUSED_VALUES,
 }
+_GUEST: Final = "guest"  # whom Moodle lets nobody change, as it does its administrators
 _GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created anew
 
 
@@ -69,6 +70,30 @@ class Users:
         """Create who is absent and update what differs; faults are left in the works."""
         self._create([work for work in works if work.to_create], deadline)
         self._update([work for work in works if work.differing()], deadline)
+
+    def foresee(self, works: Sequence[Work], deadline: Deadline) -> None:
+        """Leave in the works what would stand in the way of their users, as far as reading shows it.
+
+        That somebody else has the mail address is one: whether the site allows it nonetheless is seen only
+        where two users share it already.
+        """
+        self._foresee("username", Cause.USERNAME_TAKEN, works, deadline)
+        self._foresee("email", Cause.EMAIL_TAKEN, works, deadline)
+        for work in works:
+            if work.user is not None and work.user.username == _GUEST and work.differing():
+                work.user_fault = Fault(Cause.ADMIN_ACCOUNT)
+
+    def _foresee(self, field: str, cause: Cause, works: Sequence[Work], deadline: Deadline) -> None:
+        new = [work for work in works if work.to_create or field in work.differing()]
+        if not new:
+            return
+        holders = self._holders(field, [work.wanted.fields[field] for work in new], deadline)
+        for work in new:
+            mine = {user.id for user in work.users}
+            held_by = [u for u in holders.get(work.wanted.fields[field].casefold(), []) if u.id not in mine]
+            shared = field == "email" and len(held_by) > 1
+            if held_by and not shared:
+                work.user_fault = Fault(cause)
 
     def suspend(self, users: Sequence[User], deadline: Deadline) -> Report[User, None]:
         """Suspend these users and do nothing else."""

@@ -232,6 +232,8 @@ def test_a_full_mailbox_waits_with_a_reason_and_goes_on_when_there_is_room(desk:
     assert client.append("INBOX", "", "", filler.encode())[0] == "OK"
     client.logout()
     desk.office.change("max.legrand", sesameMailQuota=["1000000"])  # Dovecot 2.4 has 10 MB of grace
+    [foreseen] = desk.handler().preview([max_.account]).values()
+    assert (foreseen.differs, foreseen.obstacle) == (("folders", "welcome"), "mailbox_full")
     [outcome] = desk.provision(max_)
     assert isinstance(outcome, Waiting)
     assert (outcome.reason, outcome.pending) == ("mailbox_full", ("welcome",))

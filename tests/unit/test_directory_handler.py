@@ -82,6 +82,11 @@ class InMemory:
             for n in student_numbers
         }
 
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        return {}
+
     def dump(self) -> Iterator[ObservedEntry]:
         yield from self.entries.values()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -76,46 +76,39 @@ def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back(directory: 
 # --- mailbox --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Posted:
-    uidvalidity: int = 1
-    uidnext: int = 1
-    state: str = "sent"
-
-
 def mailbox_of(**changes: Any) -> ObservedMailbox:
     return replace(SEEN, **changes)
 
 
 @pytest.mark.parametrize(
-    ("seen", "posted", "expected"),
+    ("seen", "welcome", "expected"),
     [
-        (SEEN, Posted(), Preview()),
-        (mailbox_of(subscribed=frozenset({"INBOX"})), Posted(), Preview(("folders",))),
-        (mailbox_of(quota_kib=None), Posted(), Preview(("quota",))),
-        (mailbox_of(redirect_script="keep;"), Posted(), Preview(("redirect",))),
-        (mailbox_of(uidnext=1), None, Preview(("welcome",))),
-        (mailbox_of(uidnext=1), Posted(), Preview()),
-        (Unknown(), None, Preview(obstacle="mailbox_not_enabled")),
-        (Unsettled("mailbox_busy", "a lock"), None, Preview(obstacle="mailbox_busy")),
+        (SEEN, False, Preview()),
+        (mailbox_of(subscribed=frozenset({"INBOX"})), False, Preview(("folders",))),
+        (mailbox_of(quota_kib=None), False, Preview(("quota",), "read_back_differs")),
+        (mailbox_of(uidnext=1, used_kib=1), True, Preview(("welcome",), "mailbox_full")),
+        (mailbox_of(used_kib=1), False, Preview()),
+        (mailbox_of(redirect_script="keep;"), False, Preview(("redirect",))),
+        (mailbox_of(uidnext=1), True, Preview(("welcome",))),
+        (mailbox_of(uidnext=1), False, Preview()),
+        (Unknown(), False, Preview(obstacle="mailbox_not_enabled")),
+        (Unsettled("mailbox_busy", "a lock"), False, Preview(obstacle="mailbox_busy")),
     ],
 )
-def test_a_mailbox_is_compared_by_what_the_pipeline_owns(
-    seen: Any, posted: Posted | None, expected: Preview
-) -> None:
-    assert preview_of(account("1"), MAILBOX, seen, posted) == expected
+def test_a_mailbox_is_compared_by_what_the_pipeline_owns(seen: Any, welcome: bool, expected: Preview) -> None:
+    assert preview_of(account("1"), MAILBOX, seen, welcome=welcome) == expected
 
 
 def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it() -> None:
     shut = account("1", holds=(Hold.SUSPENDED,))
-    assert preview_of(shut, MAILBOX, Unknown(), None) == Preview()
-    assert preview_of(shut, MAILBOX, SEEN, None) == Preview(("sessions",), "directory_behind")
+    assert preview_of(shut, MAILBOX, Unknown(), welcome=False) == Preview()
+    assert preview_of(shut, MAILBOX, SEEN, welcome=False) == Preview(("sessions",), "directory_behind")
 
 
 def test_a_redirection_that_a_students_own_script_hides_would_wait() -> None:
     redirected = account("1", mail_redirect="hugo@exemple.org")
     seen = mailbox_of(own_script_active=True)
-    assert preview_of(redirected, MAILBOX, seen, Posted()) == Preview(
+    assert preview_of(redirected, MAILBOX, seen, welcome=False) == Preview(
         ("redirect",), "own_sieve_script_active"
     )
 

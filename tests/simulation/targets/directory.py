@@ -68,6 +68,12 @@ class SimulatedDirectory(Target):
         self._begin()
         return {n: (self.entries[n],) if n in self.entries else () for n in student_numbers}
 
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        """See `Directory.foresee`: nothing here is anybody else's."""
+        return {}
+
     def dump(self) -> Iterator[ObservedEntry]:
         """See `Directory.dump`."""
         yield from self.entries.values()

@@ -61,6 +61,12 @@ class SimulatedMoodle(Target):
         self.meet()
         return {number: self.seen(number) for number in idnumbers}
 
+    def foresee(
+        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: Deadline
+    ) -> Mapping[str, Fault]:
+        """See `MoodlePort.foresee`: nothing here is anybody else's."""
+        return {}
+
     def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
         """See `MoodlePort.dump`."""
         yield from (self.seen(number) for number in self.users)
