@@ -192,15 +192,22 @@ class Reporter:
         def refresh() -> None:
             with self._database.read() as connection:
                 parked = parking.counts(connection)
+                retries = parking.retries(connection)
+                now = self._database.now(connection)
                 letters = dead_letters.counts(connection)
                 waiting = target_states.waiting_counts(connection)
                 unwritten = observed.differences(connection)
                 stopped = {(one.consumer,): 1 for one in quarantines.every(connection)}
                 propagations = figures.propagation_counts(connection)
-                oldest = figures.oldest_in_progress(connection, self._database.now(connection))
+                oldest = figures.oldest_in_progress(connection, now)
                 imports = figures.last_imports(connection)
             for gauge, counts in (
                 (self._metrics.parked, parked),
+                (self._metrics.retrying, {(one.consumer, one.cause): one.students for one in retries}),
+                (
+                    self._metrics.retrying_oldest_seconds,
+                    {(one.consumer, one.cause): max(0.0, now - one.oldest_at) for one in retries},
+                ),
                 (self._metrics.dead_letters, letters),
                 (self._metrics.waiting, waiting),
                 (self._metrics.observed_differences, unwritten),

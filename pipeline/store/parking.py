@@ -257,6 +257,31 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
     return {(row[0], row[1]): row[2] for row in rows}
 
 
+@dataclass(frozen=True)
+class Retries:
+    """Students whom a consumer tries again, for one cause.
+
+    Attributes:
+        oldest_at: when the one who has been tried for longest failed first (database time, epoch seconds).
+    """
+
+    consumer: str
+    cause: str
+    students: int
+    oldest_at: float
+
+
+def retries(connection: Connection) -> list[Retries]:
+    """Who is tried again after failures, by consumer and cause."""
+    rows = connection.execute(
+        select(p.c.consumer, p.c.cause, func.count(), func.min(p.c.first_at))
+        .where(p.c.kind == Kind.RETRY)
+        .group_by(p.c.consumer, p.c.cause)
+        .order_by(p.c.consumer, p.c.cause)
+    )
+    return [Retries(*row) for row in rows]
+
+
 _KINDS, _LANES = frozenset(kind.value for kind in Kind), frozenset(lane.value for lane in Lane)
 
 

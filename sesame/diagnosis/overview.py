@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, select
 
-from pipeline.store import dead_letters, population, status
+from pipeline.store import dead_letters, parking, population, status
 from pipeline.store import observed as observation
 from pipeline.store.database import Database
 from pipeline.store.many import rows_among
@@ -40,6 +40,8 @@ class Overview:
     Attributes:
         accounts: how many the registry has made, activated or not.
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
+        retrying: who is tried again after failures, by consumer and cause: how many `students`, and for how
+            long the one who failed first (`oldest_s`).
         seconds: quantiles of the time since the window opened, per target and in all, of those who were
             completed last: `pipeline.store.population.MEASURED_MAX` at most.
         targets: how many students are in which state, per target; `after`: nothing is due there, since the
@@ -61,6 +63,7 @@ class Overview:
     beyond: int
     waiting_by_reason: Mapping[str, int] = field(default_factory=dict)
     dead_letters_by_cause: Mapping[str, int] = field(default_factory=dict)
+    retrying: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     targets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     consumers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -132,6 +135,7 @@ def overview(
         windows = population.windows(connection, late_s, breach_s)
         seconds = population.seconds(connection, targets)
         letters = dead_letters.counts(connection)
+        retries, now = parking.retries(connection), database.now(connection)
         consumers = status.statuses(connection)
         seen = observation.observed(connection)
         people = [_person(row, targets, followed) for row in _rows(connection)] if with_people else None
@@ -149,6 +153,13 @@ def overview(
         beyond=beyond,
         waiting_by_reason=counted.waiting_by_reason,
         dead_letters_by_cause={f"{consumer} {cause}": n for (consumer, cause), n in sorted(letters.items())},
+        retrying={
+            f"{one.consumer} {one.cause}": {
+                "students": one.students,
+                "oldest_s": round(max(0.0, now - one.oldest_at), 1),
+            }
+            for one in retries
+        },
         seconds=seconds,
         targets=counted.targets,
         consumers={one.consumer: {"state": one.state, "reason": one.reason} for one in reversed(consumers)},

@@ -156,6 +156,14 @@ class Metrics:
         self.parked = self._gauge(
             "parked", "Parked students; kind: `retry`, `waiting` or `leased`.", ("consumer", "kind")
         )
+        self.retrying = self._gauge(
+            "retrying", "Students who are tried again after a failure.", ("consumer", "cause")
+        )
+        self.retrying_oldest_seconds = self._gauge(
+            "retrying_oldest_seconds",
+            "For how long the student has been tried again who failed first.",
+            ("consumer", "cause"),
+        )
         self.waiting = self._gauge(
             "waiting", "Students who wait for a business precondition.", ("target", "reason")
         )

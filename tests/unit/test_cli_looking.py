@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.store import dead_letters, migrate
+from pipeline.store import dead_letters, migrate, parking
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
+from pipeline.store.parking import Kind, Parked
+from schemas.account import Lane
 from sesame.cli import main
+from sesame.observability.metrics import Metrics
+from sesame.reporting import Reporter
 from tests.unit.store_kit import START
+
+if TYPE_CHECKING:
+    from pipeline.outbox import OutboxRelay
 
 
 @pytest.fixture
@@ -76,3 +86,67 @@ def test_a_page_after_nothing_is_refused(store: Database) -> None:
     result = sesame("dead-letters", "list", "--after", "abc")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no dead letter 'abc'" in result.stderr
+
+
+def try_again(store: Database, students: int, *, for_s: float, cause: str = "moodle_rejected") -> None:
+    """So many students are tried again at Moodle, the first since so long."""
+    with store.write() as connection:
+        now = store.now(connection)
+        for number in range(students):
+            row = Parked(
+                student_number=f"{cause} {number}",
+                kind=Kind.RETRY,
+                version=1,
+                bells=1,
+                due_at=now + 30,
+                attempts=3,
+                first_at=now - for_s + number,
+                age_s=1.0,
+                counted_at=now,
+                cause=cause,
+                message="refused",
+                lane=Lane.PERSONAL,
+                event_id="e",
+                replay=False,
+            )
+            parking.park(connection, store, "moodle", row, seen=None)
+
+
+def test_who_is_tried_again_is_shown_by_cause_with_number_and_age(store: Database) -> None:
+    assert "tried again" not in sesame("overview").stdout
+    try_again(store, 40, for_s=85)
+    shown = sesame("overview").stdout
+    assert re.search(
+        r"^  tried again: moodle moodle_rejected: 40 students, the first for 8[5-9] s$", shown, re.MULTILINE
+    )
+    [(name, found)] = json.loads(sesame("overview", "--json").stdout)["retrying"].items()
+    assert (name, found["students"]) == ("moodle moodle_rejected", 40)
+    assert 85 <= found["oldest_s"] < 120
+
+
+def test_the_doctor_sees_who_has_been_tried_again_for_long(store: Database) -> None:
+    def examined() -> dict[str, str]:
+        [found] = json.loads(sesame("doctor", "--only", "retries", "--json").stdout)
+        return dict(found)
+
+    assert examined()["state"] == "ok"
+    try_again(store, 2, for_s=3, cause="unavailable")
+    young = examined()
+    assert (young["state"], young["text"][:33]) == ("ok", "tried again: moodle: 2 students, ")
+    try_again(store, 40, for_s=85)
+    old = examined()
+    assert old["state"] == "warn"
+    assert re.search(r"moodle: 40 students, the first for 8[5-9] s: moodle_rejected", old["text"])
+    assert "sesame students --state retrying --cause moodle_rejected" in old["remedy"]
+
+
+def test_the_metrics_say_who_is_tried_again(store: Database) -> None:
+    try_again(store, 40, for_s=85)
+    metrics = Metrics()
+    relay = SimpleNamespace(waiting=lambda: 0)
+    metrics.refresh_with(Reporter(metrics, store, process="p").refresh_from(cast("OutboxRelay", relay)))
+    text = metrics.exposition().decode()
+    labels = '{cause="moodle_rejected",consumer="moodle"}'
+    assert f"sesame_retrying{labels} 40.0" in text
+    [age] = re.findall(rf"^sesame_retrying_oldest_seconds{re.escape(labels)} (\S+)$", text, re.MULTILINE)
+    assert 85 <= float(age) < 120
