@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "serve": "sesame.cli.serve:serve",
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
+    "students": "sesame.cli.students:students",
     "support": "sesame.cli.support:support",
     "topics": "sesame.cli.topics:topics",
     "vault": "sesame.cli.vault:vault",

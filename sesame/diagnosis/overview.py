@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
-
-from sqlalchemy import Connection, select
+from typing import Any
 
 from pipeline.store import dead_letters, parking, population, status
 from pipeline.store import observed as observation
 from pipeline.store.database import Database
-from pipeline.store.many import rows_among
-from pipeline.store.tables import accounts, propagation, propagation_targets
 from pipeline.store.target_states import State
-from schemas.account import Account
-
-_ROWS_PER_PAGE = 500
-_PROGRESS: Final = select(propagation)
-_SEEN: Final = select(propagation_targets)
-
-
-@dataclass(frozen=True)
-class Person:
-    """One activated student, over all targets. `targets` holds state, reason and pending names by target."""
-
-    student_number: str
-    login: str
-    mail: str
-    state: str
-    targets: Mapping[str, Mapping[str, Any]]
+from sesame.diagnosis.people import Person, everybody
 
 
 @dataclass(frozen=True)
@@ -78,36 +58,6 @@ class Overview:
         return document
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One activated student's rows."""
-
-    account: Mapping[str, Any]
-    progress: Mapping[str, Any] | None
-    seen: Mapping[str, Mapping[str, Any]]
-
-    @property
-    def version(self) -> int:
-        """The newest account version."""
-        return int(self.account["version"])
-
-    def state(self) -> str:
-        """completed, waiting, failed or in_progress, for the newest version."""
-        if self.progress is None or self.progress["version"] < self.version:
-            return population.IN_PROGRESS
-        given_up = any(self.target(name) == State.FAILED for name in self.seen)
-        return str(State.FAILED if given_up else self.progress["state"])
-
-    def target(self, name: str, leader: str | None = None) -> str:
-        """provisioned, waiting, failed, outstanding, or after: its leader's turn comes first, which waits or
-        has given up; for the newest version."""
-        seen = self.seen.get(name)
-        if seen is not None and seen["version"] >= self.version:
-            return str(seen["state"])
-        held = leader is not None and self.target(leader) in (State.WAITING, State.FAILED)
-        return population.AFTER if held else population.OUTSTANDING
-
-
 def overview(
     database: Database,
     *,
@@ -138,7 +88,7 @@ def overview(
         retries, now = parking.retries(connection), database.now(connection)
         consumers = status.statuses(connection)
         seen = observation.observed(connection)
-        people = [_person(row, targets, followed) for row in _rows(connection)] if with_people else None
+        people = list(everybody(connection, targets, followed)) if with_people else None
     within_15_min, within_60_min, beyond = windows
     return Overview(
         accounts=counted.accounts,
@@ -166,42 +116,3 @@ def overview(
         observed={name: asdict(one) for name, one in seen.items() if name in targets},
         people=people,
     )
-
-
-def _rows(connection: Connection) -> Iterator[_Row]:
-    """Everybody who has activated, by number."""
-    last = ""
-    activated = (
-        select(accounts).where(accounts.c.activated_at.is_not(None)).order_by(accounts.c.student_number)
-    )
-    while (
-        page := connection.execute(activated.where(accounts.c.student_number > last).limit(_ROWS_PER_PAGE))
-        .mappings()
-        .all()
-    ):
-        numbers = [str(row["student_number"]) for row in page]
-        last = numbers[-1]
-        progress = {
-            row["student_number"]: dict(row)
-            for row in rows_among(connection, _PROGRESS, propagation.c.student_number, numbers).mappings()
-        }
-        seen: dict[str, dict[str, Mapping[str, Any]]] = {}
-        for row in rows_among(connection, _SEEN, propagation_targets.c.student_number, numbers).mappings():
-            seen.setdefault(row["student_number"], {})[row["target"]] = dict(row)
-        for row in page:
-            number = str(row["student_number"])
-            yield _Row(dict(row), progress.get(number), seen.get(number, {}))
-
-
-def _person(row: _Row, targets: tuple[str, ...], follows: Mapping[str, str]) -> Person:
-    account = Account.model_validate_json(row.account["document"])
-    found: dict[str, dict[str, Any]] = {}
-    for name in targets:
-        seen, state = row.seen.get(name), row.target(name, follows.get(name))
-        known = seen is not None and state not in (population.OUTSTANDING, population.AFTER)
-        found[name] = {
-            "state": state,
-            "reason": seen["reason"] if known and seen is not None else None,
-            "pending": json.loads(seen["pending"] or "[]") if known and seen is not None else [],
-        }
-    return Person(account.student_number, account.login, account.mail, row.state(), found)

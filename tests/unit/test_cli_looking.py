@@ -22,6 +22,7 @@ from schemas.account import Lane
 from sesame.cli import main
 from sesame.observability.metrics import Metrics
 from sesame.reporting import Reporter
+from tests.unit.population_kit import student
 from tests.unit.store_kit import START
 
 if TYPE_CHECKING:
@@ -150,3 +151,36 @@ def test_the_metrics_say_who_is_tried_again(store: Database) -> None:
     assert f"sesame_retrying{labels} 40.0" in text
     [age] = re.findall(rf"^sesame_retrying_oldest_seconds{re.escape(labels)} (\S+)$", text, re.MULTILINE)
     assert 85 <= float(age) < 120
+
+
+def test_students_are_listed_by_the_command(store: Database) -> None:
+    assert sesame("students").stderr == "Nobody.\n"
+    for number in range(3):
+        waits = {"directory": ("provisioned", 5.0), "moodle": ("waiting", 6.0)}
+        student(store, f"2260000{number}", "waiting", seen=waits)
+    page = sesame(
+        "students", "--state", "waiting", "--cause", "pedagogical_enrolment_pending", "--limit", "2"
+    )
+    assert page.exit_code == 0
+    assert [line.split()[0] for line in page.stdout.splitlines()] == ["student", "22600000", "22600001"]
+    assert "moodle waiting: pedagogical_enrolment_pending" in page.stdout
+    assert page.stderr == "There are more: add --after 22600001\n"
+    rest = json.loads(sesame("students", "--after", "22600001", "--json").stdout)
+    assert ([one["student_number"] for one in rest["students"]], rest["next"]) == (["22600002"], None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--state", "lost"], "There are: completed, waiting, retrying, failed, in_progress."),
+        (["--cause", "no_such_cause"], "There is none at present."),
+        (["--state", "completed", "--cause", "unavailable"], "Those have: waiting, retrying, failed."),
+    ],
+)
+def test_a_state_or_cause_that_does_not_exist_is_refused(
+    store: Database, asked: list[str], said: str
+) -> None:
+    del store
+    result = sesame("students", *asked)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
