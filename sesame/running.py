@@ -13,11 +13,15 @@ from collections.abc import Sequence
 import structlog
 
 from pipeline.errors import SesameError, fault
+from pipeline.eventlog.sqlite_file import DamagedLog
+from pipeline.store.database import StoreDamaged
 from sesame import heap
 from sesame.duties import Duties, Loop
 from sesame.health import health_server
+from sesame.integrity import Integrity
 from sesame.observability.http import HttpServer
 from sesame.observability.metrics import Metrics
+from sesame.remedies import remedy_of
 from sesame.reporting import Reporter
 from sesame.wiring import PROPAGATION, REGISTRY, Application
 
@@ -70,6 +74,7 @@ class Runner:
         self._duties = Duties(application, self._reporter, self._consumers)
         self._log = structlog.get_logger()
         self._alive: dict[str, bool] = {}
+        self._damage: SesameError | None = None
         if consumers is None:
             metrics.refresh_with(self._reporter.refresh_from(application.outbox))
 
@@ -81,8 +86,9 @@ class Runner:
 
         Raises:
             SesameError: something that is needed from the start is missing.
+            StoreDamaged, DamagedLog: the process stopped by itself.
         """
-        loops = self._loops()
+        loops = [*self._loops(), Loop("integrity", self._watch)]
         http = self._http()
         threads = [
             threading.Thread(target=self._keep, args=(loop, stopping), name=loop.name) for loop in loops
@@ -109,6 +115,8 @@ class Runner:
                 http.stop()
             left = [thread.name for thread in threads if thread.is_alive()]
             self._log.info("stopped", reason=f"not ended: {', '.join(left)}" if left else "")
+        if self._damage is not None:
+            raise self._damage
         return left
 
     @property
@@ -125,6 +133,15 @@ class Runner:
                 self._application.handler(name).close()  # settings that cannot work are met now
             loops += [self._consumer(name, worker) for worker in range(1, self._workers + 1)]
         return [*loops, *self._duties.loops(propagation)]
+
+    def _watch(self, stopping: threading.Event) -> None:
+        """Stop the process when the store's or the log's file is damaged, or not there any more."""
+        try:
+            Integrity(self._application).watch(stopping)
+        except (StoreDamaged, DamagedLog) as error:
+            self._damage = error
+            self._log.critical("damaged", reason=str(error), remedy=remedy_of(error))
+            stopping.set()
 
     def _consumer(self, name: str, worker: int) -> Loop:
         app, reporter = self._application, self._reporters[worker]

@@ -248,6 +248,22 @@ class SqliteEventLog:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return removed
 
+    def examine(self) -> None:
+        """Look whether the file is whole, and still the one that was opened; reads all of it.
+
+        Raises:
+            DamagedLog: what to do.
+        """
+        self._file.examine()
+
+    def check_file(self) -> None:
+        """Look whether the file is still the one that was opened, and no damage was met.
+
+        Raises:
+            DamagedLog: what to do.
+        """
+        self._file.check()
+
     def close(self) -> None:
         """See `pipeline.eventlog.port.EventLog`. Producers and consumers are closed by their own `close`."""
         with self._turn:

@@ -71,6 +71,12 @@ class DamagedLog(LogError):
     `-wal`, then start with an empty log and resynchronise the targets from the store."""
 
 
+class LostFile(DamagedLog):
+    """The log's file was deleted, moved or replaced while this process had it open. Stop every process of
+    Sésame before the next one writes; put the file back, or start without one and resynchronise the targets
+    from the store (docs/how-to/back-up-restore-upgrade.md, "Without the log")."""
+
+
 class ForeignFile(LogError):
     """The log's path leads to another program's SQLite file. Mend the setting that names the path."""
 
@@ -103,8 +109,10 @@ class LogFile:
     ) -> None:
         self._path = path.absolute()
         self._busy_timeout_s = busy_timeout_s
+        self._damage = ""
         with self.explained():
             self._create()
+            self._opened = self._identity()
             connection = self.connect()
             try:
                 self._make_wal(connection)
@@ -132,6 +140,46 @@ class LogFile:
                 raise
             return connection
 
+    def examine(self) -> None:
+        """Look whether the file is whole; reads all of it.
+
+        Raises:
+            DamagedLog: it is not, or is not the one any more that was opened.
+        """
+        self.check()
+        connection = self.connect()
+        try:
+            with self.explained():
+                [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+        finally:
+            connection.close()
+        if found != "ok":
+            raise self._damaged(f"{self._path} is damaged: {' '.join(found.split())}")
+
+    def check(self) -> None:
+        """Make sure that no damage was met, and that the file at the path is the one that was opened: SQLite
+        goes on writing to one that was deleted.
+
+        Raises:
+            DamagedLog: what to do.
+        """
+        if self._damage:
+            raise DamagedLog(self._damage)
+        with self.explained():
+            if self._identity() != self._opened:
+                raise LostFile(f"{self._path} is not the file any more that this process has opened")
+
+    def _damaged(self, what: str) -> DamagedLog:
+        self._damage = what
+        return DamagedLog(what)
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
     @contextmanager
     def explained(self) -> Iterator[None]:
         """Turn SQLite's and the system's errors into the log's.
@@ -145,7 +193,7 @@ class LogFile:
         except sqlite3.Error as error:
             code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
             if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise DamagedLog(f"{self._path}: {error}") from error
+                raise self._damaged(f"{self._path}: {error}") from error
             raise self._unavailable(str(error), _REMEDIES.get(code, "")) from error
         except OSError as error:
             raise self._unavailable(error.strerror or str(error), "") from error
@@ -164,6 +212,7 @@ class LogFile:
 
     @contextmanager
     def _transaction(self, connection: sqlite3.Connection, begin: str) -> Iterator[None]:
+        self.check()
         with self.explained():
             connection.execute(begin)
             try:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -32,6 +31,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop
 from tenacity import wait_random_exponential as wait_random
 
 from pipeline.errors import DependencyDown
+from pipeline.store import embedded
 from pipeline.store import postgresql as server
 
 BUSY_TIMEOUT_S = 30.0
@@ -57,6 +57,13 @@ _SQLITE_CONFLICTS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 class StoreUnavailable(DependencyDown):
     """The database cannot be read or written just now (away, locked, read-only or full). Work stops until it
     can; nothing is lost."""
+
+
+class StoreDamaged(StoreUnavailable):
+    """The database is damaged, or its file is not the one any more that this process has opened. Whoever runs
+    consumers stops: restore the last backup."""
+
+    remedy = embedded.REMEDY
 
 
 class StoreConflict(StoreUnavailable):
@@ -88,6 +95,8 @@ class Database:
         self.is_sqlite = given.get_backend_name() == "sqlite"
         self._url = given if self.is_sqlite else server.address(given)
         self._clock = clock or (time.time if self.is_sqlite else None)
+        self._file = embedded.file_of(given.database) if self.is_sqlite else None
+        self._damage = ""
         self._turn = threading.Lock()  # SQLite: threads take turns here rather than by its busy waiting
         self.engine = self._connect()
         if password is not None and not self.is_sqlite:
@@ -120,7 +129,8 @@ class Database:
 
         @event.listens_for(engine, "do_connect")
         def make_private(*_connecting: Any) -> None:
-            _make_private(self._url.database)
+            if self._file is not None:
+                self._file.make()
 
         @event.listens_for(engine, "connect")
         def prepare(connection: Any, _record: Any) -> None:
@@ -129,6 +139,8 @@ class Database:
             _make_wal(connection)
             connection.execute("PRAGMA synchronous=FULL")  # what was acknowledged survives a power cut too
             connection.execute("PRAGMA foreign_keys=ON")
+            if self._file is not None:
+                self._file.opened()
 
         return engine
 
@@ -248,8 +260,42 @@ class Database:
         mine = select(func.pg_try_advisory_xact_lock(_ADVISORY, _hashed(subject)))
         return bool(connection.execute(mine).scalar_one())
 
+    def examine(self) -> None:
+        """Look whether the embedded file is whole; reads all of it. PostgreSQL looks at itself: what it finds
+        damaged it says when that is read (with `data_checksums`, whatever it is).
+
+        Raises:
+            StoreDamaged: it is not; nothing is read or written any more.
+            StoreUnavailable: it cannot be read just now.
+        """
+        with self._guard():
+            if self._file is None:
+                return
+            try:
+                found = self._file.broken()
+            except sqlite3.Error as error:
+                raise StoreUnavailable(str(error), remedy=_remedy(error)) from error
+            if found:
+                raise self._damaged(found)
+
+    def check_file(self) -> None:
+        """Make sure that nothing that was damaged was met, and that the embedded file is the one still that
+        was opened.
+
+        Raises:
+            StoreDamaged: it is not; nothing is read or written any more.
+        """
+        with self._guard():
+            pass
+
+    def _damaged(self, what: str, remedy: str = "") -> StoreDamaged:
+        self._damage = what
+        return StoreDamaged(what, remedy=remedy)
+
     @contextmanager
     def _guard(self) -> Iterator[None]:
+        if found := self._damage or (self._file.moved() if self._file is not None else ""):
+            raise self._damaged(found)
         try:
             yield
         except PoolTimeout as error:
@@ -257,6 +303,8 @@ class Database:
         except DBAPIError as error:
             if not stores_fault(error):
                 raise
+            if _is_damage(error.orig):
+                raise self._damaged(server.in_words(error.orig), _remedy(error.orig)) from error
             lost = "the connection was lost" if error.connection_invalidated else "the database refused"
             text = f"{lost}: {server.in_words(error.orig)}"
             kind = StoreConflict if _in_the_way(error.orig) else StoreUnavailable
@@ -302,7 +350,11 @@ def stores_fault(error: BaseException) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    return error.connection_invalidated or server.is_servers_fault(error.orig)
+    return error.connection_invalidated or _is_damage(error.orig) or server.is_servers_fault(error.orig)
+
+
+def _is_damage(error: BaseException | None) -> bool:
+    return embedded.is_damage(error) or server.is_damage(error)
 
 
 def _in_the_way(error: BaseException | None) -> bool:
@@ -346,16 +398,6 @@ def _end_sqlite(connection: Connection, how: str) -> None:
     raw = connection.connection.driver_connection
     if raw is not None and raw.in_transaction:
         connection.exec_driver_sql(how)
-
-
-def _make_private(path: str | None) -> None:
-    """Make the file, if there is none, for its owner's eyes only: it holds personal data. SQLite gives its
-    `-wal` and `-shm` files the same rights."""
-    if path and path != ":memory:" and not path.startswith("file:"):
-        # Only a file that nobody has is opened here: closing one that SQLite has open in this process would
-        # drop its locks (a property of POSIX advisory locks).
-        with suppress(OSError):  # it is there, or SQLite says better what is wrong
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 def _make_wal(connection: sqlite3.Connection) -> None:

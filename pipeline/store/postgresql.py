@@ -27,12 +27,21 @@ _CONFLICTS: Final = ("40001", "40P01", "55P03")
 """Serialization failure, deadlock, a lock that was not to be had in time: the transaction was undone, and the
 same one may succeed at once."""
 
+_DAMAGE: Final = ("XX001", "XX002")
+"""A page or an index that is damaged."""
+
+_DAMAGED: Final = (
+    "Stop every process of Sésame, look at the server's log and its disks, and restore the last backup"
+    " (docs/how-to/back-up-restore-upgrade.md)."
+)
 _REMEDIES: Final = {
     "25006": "It is a standby, or was set read-only: let store.url name the primary, or make it writable.",
     "42501": "Let Sésame's role own the database: ALTER DATABASE … OWNER TO …; then `sesame migrate`.",
     "42703": "Run `sesame migrate` once.",
     "42P01": "Run `sesame migrate` once.",
     "53100": "Make room on the server's disk; work goes on by itself, nothing is lost.",
+    "XX001": _DAMAGED,
+    "XX002": _DAMAGED,
     "53300": "Raise the server's max_connections, or run fewer processes.",
 }
 
@@ -111,6 +120,11 @@ def is_servers_fault(error: BaseException | None) -> bool:
 def is_conflict(error: BaseException | None) -> bool:
     """Whether another transaction was in the way, and this one was undone."""
     return getattr(error, "sqlstate", None) in _CONFLICTS
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether the server found its own files broken."""
+    return getattr(error, "sqlstate", None) in _DAMAGE
 
 
 def in_words(error: BaseException | None) -> str:

@@ -1,0 +1,79 @@
+"""The embedded store's file: how it is made, whether it is still the same one, and whether it is whole."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+REMEDY = (
+    "Stop every process of Sésame, keep a copy of what is left of the file and its -wal, and restore the last"
+    " backup (docs/how-to/back-up-restore-upgrade.md)."
+)
+
+
+class File:
+    """An SQLite file that this process has open, or will.
+
+    SQLite goes on writing to a file that was deleted, and makes an empty one where it finds none: what is
+    written to the one is lost, and who starts with the other knows nobody.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened: tuple[int, int] | None = None
+
+    def make(self) -> None:
+        """Make it, if there is none, for its owner's eyes only: it holds personal data. SQLite gives its
+        `-wal` and `-shm` files the same rights."""
+        # Only a file that nobody has is opened here: closing one that SQLite has open in this process would
+        # drop its locks (a property of POSIX advisory locks).
+        with suppress(OSError):  # it is there, or SQLite says better what is wrong
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+    def opened(self) -> None:
+        """SQLite has opened it."""
+        self._opened = self._opened or self._present()
+
+    def moved(self) -> str:
+        """Why the file that was opened is not the one at its path any more; empty: it is."""
+        if self._opened is None or (present := self._present()) == self._opened:
+            return ""
+        what = "is gone" if present is None else "is another file now"
+        return f"{self.path} {what}: this process still has the one that was there open"
+
+    def broken(self) -> str:
+        """What SQLite finds wrong in it (`PRAGMA quick_check`, on a connection of its own: what others have
+        in memory is not looked at); empty: nothing. Reads all of it.
+
+        Raises:
+            sqlite3.Error: it cannot be read at all.
+        """
+        with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)) as connection:
+            try:
+                [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            except sqlite3.DatabaseError as error:
+                if not is_damage(error):
+                    raise
+                found = str(error)
+        return "" if found == "ok" else f"{self.path} is damaged: {' '.join(found.split())}"
+
+    def _present(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite found the file's contents broken."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGE
+
+
+def file_of(path: str | None) -> File | None:
+    """The file that a database's URL names; None: it is none (`:memory:`, or SQLite's own URI)."""
+    return File(Path(path)) if path and path != ":memory:" and not path.startswith("file:") else None
