@@ -136,6 +136,7 @@ def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str
         "serve",
         "web",
         "timetable",
+        "operator",
     }
     for name, each in ours.items():
         assert each["read_only"] is True
@@ -149,6 +150,53 @@ def test_no_process_of_the_pipeline_can_do_more_than_it_needs(composed: dict[str
     assert needs["moodle-consumer"] == {"database-password", "moodle-token"}
     assert needs["web"] == {"database-password", "smtp-password"}  # open to everybody: no target's secret
     assert needs["timetable"] == {"database-password", "timetable-token"}
+    assert needs["operator"] == set().union(*needs.values())  # doctor asks everybody
+
+
+def test_the_processes_wait_for_the_first_preparation(composed: dict[str, Any]) -> None:
+    ours = {name: each for name, each in composed["services"].items() if "sesame:local" in each["image"]}
+    for name, each in ours.items():
+        waits = {} if name == "prepare" else {"prepare": {"condition": "service_completed_successfully"}}
+        assert each.get("depends_on", {}) == waits
+
+
+FAKE = """#!/bin/bash
+echo "$*" >>"$SAID"
+[ "$1" != "$FAILS" ] && exit 0
+[ "$(grep -c "^$1" "$SAID")" -gt "$TIMES" ] && exit 0
+exit "$CODE"
+"""
+
+
+@pytest.mark.parametrize(
+    ("fails", "code", "times", "ended", "said"),
+    [
+        ("none", 0, 0, 0, ["migrate", "vault init", "topics apply --yes"]),
+        ("migrate", 4, 2, 0, ["migrate"] * 3 + ["vault init", "topics apply --yes"]),
+        ("topics", 4, 3, 0, ["migrate", "vault init"] + ["topics apply --yes"] * 4),
+        ("migrate", 4, 9999, 1, ["migrate"] * 200),
+        ("migrate", 2, 1, 1, ["migrate"]),
+    ],
+)
+def test_the_preparation_waits_for_what_is_away_and_ends_by_what_is_wrong(
+    composed: dict[str, Any], tmp_path: Path, fails: str, code: int, times: int, ended: int, said: list[str]
+) -> None:
+    sesame, sleep = tmp_path / "sesame", tmp_path / "sleep"
+    sesame.write_text(FAKE, encoding="ascii")
+    sleep.write_text("#!/bin/sh\n", encoding="ascii")
+    for program in (sesame, sleep):
+        program.chmod(0o755)
+    environment = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin",
+        "SAID": str(tmp_path / "said"),
+        "FAILS": fails,
+        "CODE": str(code),
+        "TIMES": str(times),
+    }
+    words = [word.replace("$$", "$") for word in composed["services"]["prepare"]["entrypoint"]]
+    done = subprocess.run(words, env=environment, check=False, timeout=PATIENCE_S)
+    assert done.returncode == ended
+    assert (tmp_path / "said").read_text(encoding="utf-8").splitlines() == said
 
 
 def test_every_service_that_stays_says_whether_it_is_healthy(composed: dict[str, Any]) -> None:
@@ -166,7 +214,10 @@ def test_prometheus_asks_every_process_at_the_port_where_it_answers(prepared: Pa
     [job] = document["scrape_configs"]
     asked = {name: each["port"] for each in job["dns_sd_configs"] for name in each["names"]}
     settings = load(prepared / "ops" / "compose" / "sesame.toml")
-    ours = {name for name, each in services().items() if "PIPELINE_IMAGE" in each["image"]} - {"prepare"}
+    ours = {name for name, each in services().items() if "PIPELINE_IMAGE" in each["image"]} - {
+        "prepare",
+        "operator",
+    }
     assert asked == dict.fromkeys(ours - {"web"}, settings.http.port) | {"web": settings.portal.metrics_port}
 
 
