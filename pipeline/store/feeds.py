@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text, func, select, tuple_
 
+from pipeline.store import audit
 from pipeline.store.imports import SqlImports, imports
 from pipeline.store.tables import metadata
 
@@ -34,6 +35,14 @@ feed_rows = Table(
     Column("import_id", Integer, nullable=False),
     Column("live", Boolean),  # the registrar held it; None: recorded before this was kept, taken as held
     Column("outline", Text),  # what the feed wants to recall of the fact; no name, no date, no address
+)
+
+accepted_values = Table(
+    "accepted_values",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("digest", String(32), primary_key=True),  # of the values that look damaged and are right
+    Column("import_id", Integer, nullable=False),
 )
 
 _PAGE = 500
@@ -153,6 +162,34 @@ class SqlFeedMemory(SqlImports):
             yield [(student, year, step, version) for student, step, version in found]
             student, step, version = found[-1]
             after = (student, step, version)
+
+    def accepted(self) -> set[tuple[str, str]]:
+        """Student numbers, and digests of their values that look damaged and that an operator knows to be
+        right. Few: each was accepted by hand.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        query = select(accepted_values.c.student_number, accepted_values.c.digest)
+        with self._database.read() as connection:
+            return {(number, digest) for number, digest in connection.execute(query)}
+
+    def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
+        """Remember for ever that these values are right, and who said so.
+
+        Raises:
+            ImportSuperseded: nothing was remembered, and nothing may be appended.
+            StoreUnavailable: likewise.
+        """
+        rows = [
+            {"student_number": number, "digest": digest, "import_id": import_id}
+            for number, digest in sorted(values)
+        ]
+        detail = {"import_id": import_id, "students": sorted({number for number, _ in values})}
+        with self._database.write() as connection:
+            self._hold(connection, import_id)
+            connection.execute(self._database.insert_new(accepted_values), rows)
+            audit.note(connection, self._database, actor=actor, action="import.accept", detail=detail)
 
     def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
         """Write down, durably, what is about to be appended; it stays in doubt until confirmed.

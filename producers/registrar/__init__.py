@@ -8,17 +8,20 @@ from producers.registrar.enrolments import import_file
 from producers.registrar.explaining import Explanation, explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import FeedMemory, TeachingMemory
-from producers.registrar.guard import Approval, Threshold, YearFigures
+from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
 from producers.registrar.importing import Order
 from producers.registrar.mapping import MappingUnusable
+from producers.registrar.physical import ENCODINGS
 from producers.registrar.profile import Profile, apogee
 from producers.registrar.profiles import PROFILES, UnknownProfile, choose
 from producers.registrar.refusals import SpoolFailed
 from producers.registrar.report import ImportReport, Kind
 
 __all__ = [
+    "ENCODINGS",
     "PROFILES",
     "REMEDIES",
+    "Acceptance",
     "Approval",
     "Explanation",
     "Fault",

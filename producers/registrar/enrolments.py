@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
 
 from pipeline.eventlog.port import Producer
 from pipeline.store.feeds import Intended
 from producers.registrar import affected, rows
 from producers.registrar.differences import Differences, add_absent
-from producers.registrar.faults import Rejection
+from producers.registrar.faults import Fault, Rejection
 from producers.registrar.feed import FeedMemory, ImportMemory, ToPublish
-from producers.registrar.guard import Fingerprint, Threshold, YearFigures, judge
+from producers.registrar.guard import Acceptance, Fingerprint, Threshold, YearFigures, judge
 from producers.registrar.importing import Order, Progress, Surroundings, run_import
 from producers.registrar.physical import Line
 from producers.registrar.profile import Profile
 from producers.registrar.report import Comparison, ImportReport, Kind, Tally
 from producers.registrar.rows import Fact
-from producers.registrar.spool import Spool
+from producers.registrar.spool import Spool, canonical
 
 
 def import_file(
@@ -44,7 +45,7 @@ def import_file(
     """
     with Spool(profile) as spool:
         around = Surroundings(producer, clock, progress, sleep)
-        return run_import(path, order, _Enrolments(profile, feed, spool), around)
+        return run_import(path, order, _Enrolments(profile, feed, spool, order.acceptance), around)
 
 
 class _Enrolments:
@@ -52,7 +53,9 @@ class _Enrolments:
 
     kind = Kind.ENROLMENTS
 
-    def __init__(self, profile: Profile, feed: FeedMemory, spool: Spool) -> None:
+    def __init__(
+        self, profile: Profile, feed: FeedMemory, spool: Spool, acceptance: Acceptance | None
+    ) -> None:
         self.profile = profile
         self.spool = spool
         self.memory: ImportMemory[Intended] = feed
@@ -60,9 +63,36 @@ class _Enrolments:
         self._known: dict[int, int] = {}
         self._in_file: dict[int, int] = {}
         self._found = Differences(spool, profile.name)
+        self._acceptance = acceptance
+        self._remembered: Collection[tuple[str, str]] | None = None
+        self._accepted: set[tuple[str, str]] = set()
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
-        return rows.parse(line, self.profile)
+        parsed = rows.parse(line, self.profile)
+        if isinstance(parsed, list) and self._is_accepted(parsed):
+            return rows.parse(line, self.profile, accepted=True)
+        return parsed
+
+    def _is_accepted(self, rejections: Sequence[Rejection]) -> bool:
+        """Whether a line has no other fault than values that look damaged, and an operator knows them."""
+        if any(each.fault is not Fault.DAMAGED_TEXT for each in rejections):
+            return False
+        if self._remembered is None:
+            self._remembered = self._feed.accepted()
+        student = rejections[0].student_number
+        values = canonical([student, *([each.column, each.value] for each in rejections)])
+        key = student, blake2b(values.encode(), digest_size=16).hexdigest()
+        if key in self._remembered:
+            return True
+        if self._acceptance is None or student not in self._acceptance.students:
+            return False
+        self._accepted.add(key)
+        return True
+
+    def remember_accepted(self, import_id: int) -> int:
+        if self._accepted and self._acceptance is not None:
+            self._feed.accept(import_id, self._accepted, actor=self._acceptance.actor)
+        return len({student for student, _ in self._accepted})
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
         source = self.profile.name

@@ -20,6 +20,7 @@ class Fault(StrEnum):
     LINE_TOO_LONG = "line_too_long"
     WRONG_FIELD_COUNT = "wrong_field_count"
     UNDECODABLE = "undecodable"
+    DAMAGED_TEXT = "damaged_text"
     CONTROL_CHARACTER = "control_character"
     MISSING_VALUE = "missing_value"
     TOO_LONG = "too_long"
@@ -37,12 +38,16 @@ class Fault(StrEnum):
     TOO_MANY_TEACHINGS = "too_many_teachings"
 
 
+DAMAGES = (Fault.DAMAGED_TEXT, Fault.UNDECODABLE)
+"""Faults of which many say that the whole file was read in a wrong encoding."""
+
 REMEDIES: dict[Fault, str] = {
     Fault.BROKEN_QUOTES: "Close every double quote on its own line; a field cannot hold a line break.",
     Fault.BROKEN_JSON: "Write one JSON object per line, with texts, whole numbers or null as values.",
     Fault.LINE_TOO_LONG: "Look for a missing line break or pasted text; export the line again.",
     Fault.WRONG_FIELD_COUNT: "Give the line as many fields as the header; quote fields that hold separators.",
     Fault.UNDECODABLE: "Export the whole file in one encoding, best UTF-8.",
+    Fault.DAMAGED_TEXT: "Correct the value; if it is right, import once with --accept and the number.",
     Fault.CONTROL_CHARACTER: "Retype the value in the registrar's software; it holds an invisible character.",
     Fault.MISSING_VALUE: "Fill in the value in the registrar's software, then export again.",
     Fault.TOO_LONG: "Shorten the value; check that no other text was pasted into it.",

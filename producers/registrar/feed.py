@@ -70,6 +70,12 @@ class FeedMemory(ImportMemory[Intended], Protocol):
     def sources(self) -> Sequence[str]:
         """Every feed that was ever imported."""
 
+    def accepted(self) -> Collection[tuple[str, str]]:
+        """Student numbers, and digests of their values that look damaged and are right."""
+
+    def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
+        """Remember for ever that these values are right, and who said so. Raises `ImportSuperseded`."""
+
     def live_steps(self, source: str, year: int) -> Iterator[Sequence[StepKey]]:
         """Every enrolment of that academic year that `source` holds, some hundreds at a time."""
 

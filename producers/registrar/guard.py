@@ -61,6 +61,19 @@ class Approval:
     actor: str
 
 
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """An operator's word that values of some students are right though they look damaged.
+
+    Attributes:
+        students: their numbers.
+        actor: the operator's user name.
+    """
+
+    students: frozenset[str]
+    actor: str
+
+
 class Affected(NamedTuple):
     """One enrolment that is lost or changed unusually. `before` and `after` are for the operator's eye."""
 

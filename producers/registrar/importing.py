@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.eventlog.port import Producer
 from producers.registrar import reading, rejects, rows
-from producers.registrar.faults import Rejection, UnusableFile
+from producers.registrar.damage import likely_encoding, repairing
+from producers.registrar.faults import DAMAGES, Rejection, UnusableFile
 from producers.registrar.feed import Change, ImportMemory, Publisher
-from producers.registrar.guard import Approval, Fingerprint, Threshold, YearFigures
+from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold, YearFigures
 from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Profile
 from producers.registrar.refusals import Lines
@@ -28,6 +30,7 @@ from producers.registrar.report import Comparison, ImportReport, Kind, Tally
 from producers.registrar.rows import Fact
 
 _PROGRESS_LINES = 500
+_LOOKED_AT = 1000  # damaged values, to tell the encoding
 
 _Intent = TypeVar("_Intent")
 Progress = Callable[[int, int | None], None]
@@ -47,6 +50,7 @@ class Order:
         full_year: the academic year that the file is complete for: what it does not have is cancelled.
         threshold: how much may change before the file is held.
         approval: an operator's word for a file that was held.
+        acceptance: an operator's word for values that look damaged.
     """
 
     rejects_path: Path
@@ -56,6 +60,7 @@ class Order:
     full_year: int | None = None
     threshold: Threshold = field(default_factory=Threshold)
     approval: Approval | None = None
+    acceptance: Acceptance | None = None
 
 
 class Matter(Protocol[_Intent]):
@@ -91,6 +96,9 @@ class Matter(Protocol[_Intent]):
 
     def remove_affected(self, path: Path) -> None:
         """Remove an earlier import's one."""
+
+    def remember_accepted(self, import_id: int) -> int:
+        """Keep what an operator accepted in this import; return of how many students that is."""
 
     def changes(self) -> Iterator[Sequence[Change[_Intent]]]:
         """What is to be published, in the order of the lines, some hundreds at a time."""
@@ -156,6 +164,7 @@ class _Import(Generic[_Intent]):
             return report
         if not report.held:
             self._approve(import_id, report)
+            report = replace(report, accepted=self.matter.remember_accepted(import_id))
             publisher = Publisher(
                 import_id=import_id,
                 source=self.profile.name,
@@ -213,6 +222,7 @@ class _Import(Generic[_Intent]):
             students=self.spool.students(),
             duplicates=duplicates,
             rejected=rejected,
+            damaged=self.spool.damaged(),
             faults=faults,
             rejects_path=rejects_path,
             encoding=layout.encoding,
@@ -247,7 +257,9 @@ class _Import(Generic[_Intent]):
             self.matter.write_affected(order.affected_path, layout.sheet_separator)
         else:
             self.matter.remove_affected(order.affected_path)
-        over = any(figures.over for figures in years)
+        damaged = report.damaged
+        misread = order.threshold.passed(affected=damaged, losing=0, in_all=report.lines)
+        over = misread or any(figures.over for figures in years)
         given = "" if order.approval is None else order.approval.id
         approved = hmac.compare_digest(given.encode(), fingerprint.approval_id.encode())
         return replace(
@@ -259,10 +271,17 @@ class _Import(Generic[_Intent]):
             spared=tally.spared,
             not_enrolled=tally.not_enrolled,
             held=over and not approved,
+            misread=misread,
+            likely_encoding=self._likely_encoding(report.encoding) if misread else "",
             approval=fingerprint.approval_id if over else None,
             years=years,
             affected_path=order.affected_path if years else None,
         )
+
+    def _likely_encoding(self, encoding: str) -> str:
+        """The encoding that would set the damaged values right; empty: none, or not known."""
+        found = (each.value for each in self.spool.rejections() if each.fault in DAMAGES)
+        return repairing(likely_encoding(islice(found, _LOOKED_AT)), encoding)
 
     def _approve(self, import_id: int, report: ImportReport) -> None:
         """Note who let pass what the guard would have held."""
@@ -275,6 +294,7 @@ class _Import(Generic[_Intent]):
             "sha256": report.digest,
             "full_year": report.full_year,
             "years": [figures.to_json() for figures in report.years],
+            **({"damaged": report.damaged} if report.misread else {}),
         }
         self.memory.approve(import_id, actor=self.order.approval.actor, detail=detail)
 

@@ -24,7 +24,7 @@ _ONE_PER_LINE = "Write one object per line, as `jq -c '.[]' FILE` does."
 _KINDS = {bool: "true or false", float: "a number with a fraction", list: "a list", dict: "an object"}
 
 
-def examine(path: Path, columns: Sequence[str]) -> Layout:
+def examine(path: Path, columns: Sequence[str], encoding: str = "") -> Layout:
     """Make sure that the file looks like JSON lines about enrolments, reading it once in chunks.
 
     Raises:
@@ -32,8 +32,8 @@ def examine(path: Path, columns: Sequence[str]) -> Layout:
     """
     try:
         state = state_before(path)
-        encoding, lines, _start = survey(path)
-        encoding = encoding if encoding.startswith("utf-8") else "utf-8"  # JSON is nothing else
+        found, lines, _start = survey(path)
+        encoding = encoding or (found if found.startswith("utf-8") else "utf-8")  # JSON is nothing else
         number, text = first_line(path, encoding)
     except OSError as error:
         raise UnusableFile(

@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from producers.registrar import damage
 from producers.registrar.faults import Fault, UnusableFile
 
 LINE_BYTES_MAX = 65_536
 LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
 UTF8_BOM = codecs.BOM_UTF8
+ENCODINGS = {
+    damage.UTF8: "UTF-8",
+    damage.WINDOWS: "Windows-1252",
+    "iso-8859-15": "ISO 8859-15",
+    damage.MAC: "Mac Roman",
+    damage.DOS: "code page 850",
+    damage.TWICE: "UTF-8 that was read as something else, and written as UTF-8 again",
+}
+"""What a file may be said to be in, with the words for people."""
+
 _CHUNK_BYTES = 1 << 16
 
 
@@ -48,7 +59,7 @@ class Layout:
     """What was found out about a file before reading it.
 
     Attributes:
-        encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`.
+        encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`; or as was said.
         separator: between the cells; empty for JSON lines.
         header: the columns' names, in upper case; empty for JSON lines.
         header_line: its line number, above which blank lines may stand; 0 for JSON lines.
@@ -181,6 +192,8 @@ def physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
 
 def decode(raw: bytes, encoding: str) -> str:
     """The text of these bytes; those that are wrong stand as lone surrogates."""
+    if encoding == damage.TWICE:
+        return damage.once(raw.decode("utf-8", errors="surrogateescape"))
     return raw.decode(encoding.removesuffix("-sig"), errors="surrogateescape")
 
 

@@ -84,6 +84,7 @@ class Profile:
         one_name: whether an empty family name or given name says that the person has one name only;
             otherwise it is a fault.
         form: how the file is written.
+        encoding: of the file, as `physical.ENCODINGS` names it; empty: it is found out.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Profile:
     payment_required: bool = True
     one_name: bool = False
     form: Form = Form.DELIMITED
+    encoding: str = ""
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:

@@ -32,15 +32,21 @@ _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip (xlsx, ods) and OLE (xls)
 
 
-def examine(path: Path, columns: Sequence[str]) -> Layout:
+def examine(path: Path, columns: Sequence[str], encoding: str = "") -> Layout:
     """Find encoding, separator and header, reading the file once in chunks.
+
+    Args:
+        path: the export.
+        columns: that it must have.
+        encoding: what it is in; empty: it is found out.
 
     Raises:
         UnusableFile: it cannot be read, is empty, is no text, or lacks one of `columns`.
     """
     try:
         state = state_before(path)
-        encoding, lines, start = survey(path)
+        found, lines, start = survey(path)
+        encoding = encoding or found
         _refuse_what_is_no_text(path, start)
         header_line, text = first_line(path, encoding)
     except OSError as error:

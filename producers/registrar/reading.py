@@ -17,8 +17,8 @@ def examine(path: Path, profile: Profile) -> Layout:
         UnusableFile: it is no export of this profile.
     """
     if profile.form is Form.JSON_LINES:
-        return json_lines.examine(path, profile.column_names)
-    return reader.examine(path, profile.column_names)
+        return json_lines.examine(path, profile.column_names, profile.encoding)
+    return reader.examine(path, profile.column_names, profile.encoding)
 
 
 def read(path: Path, layout: Layout, profile: Profile, *, digest: Digest | None = None) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from pipeline.errors import SesameError
-from producers.registrar.faults import Fault, Rejection
+from producers.registrar.faults import DAMAGES, Fault, Rejection
 from producers.registrar.profile import Profile
 from producers.registrar.rows import Fact
 
@@ -90,6 +90,11 @@ class Refusals:
             "SELECT fault, COUNT(DISTINCT line) FROM rejections GROUP BY fault"
         ).fetchall()
         return int(lines), Counter({Fault(fault): count for fault, count in faults})
+
+    def damaged(self) -> int:
+        """How many lines hold damaged text."""
+        query = "SELECT COUNT(DISTINCT line) FROM rejections WHERE fault IN (?, ?)"
+        return int(self._database.execute(query, DAMAGES).fetchone()[0])
 
     def rejections(self) -> Iterator[Rejection]:
         """Every rejection, by line."""

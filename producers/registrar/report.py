@@ -79,6 +79,10 @@ class ImportReport:
         unattributed: refused lines that name no student. With a full year, nobody was cancelled for being
             absent if there are any.
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
+        damaged: refused lines that hold damaged text, or bytes that are wrong in the file's encoding.
+        misread: so many lines hold damaged text that the file is held for it.
+        likely_encoding: what the file would be right in, of `physical.ENCODINGS`; empty: none, or not known.
+        accepted: of how many students values were taken that look damaged, as an operator said.
         not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
     """
 
@@ -108,6 +112,10 @@ class ImportReport:
     kind: Kind = Kind.ENROLMENTS
     spared: int = 0
     not_enrolled: int = 0
+    misread: bool = False
+    likely_encoding: str = ""
+    accepted: int = 0
+    damaged: int = 0
 
     @property
     def published(self) -> int:
@@ -154,4 +162,8 @@ class ImportReport:
             "unattributed": self.unattributed,
             "spared": self.spared,
             "not_enrolled": self.not_enrolled,
+            "damaged": self.damaged,
+            "misread": self.misread,
+            "likely_encoding": self.likely_encoding,
+            "accepted": self.accepted,
         }

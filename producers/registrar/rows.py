@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 from pydantic_core import PydanticCustomError
 
+from producers.registrar.damage import damage, damage_of_address, is_no_value
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
 from producers.registrar.profile import Problem, Profile
@@ -28,8 +29,9 @@ BIRTH_YEAR_MIN = 1900
 AGE_YEARS_MIN = 10  # the youngest students of France were eleven
 
 _BIDI_MARKS = dict.fromkeys(
-    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
+    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 )
+_BOM = "\ufeff"
 _MAIL_DOMAIN = re.compile(r"[^@\s<>()\[\],;:\\\"._-][^@\s<>()\[\],;:\\\"]*\.[^@\s<>()\[\],;:\\\".]{2,}")
 _DATES = (
     re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})"),
@@ -81,7 +83,10 @@ def _mail(text: str) -> str:
     if not at or not local or "@" in local:
         raise _refuse(Fault.BAD_MAIL, "not a mail address")
     if not is_local_part(local):
-        raise _refuse(Fault.BAD_MAIL, "before the @: something else than letters, digits and single dots")
+        seen = damage(local)
+        reading = f": {seen.what}" if seen is not None else ""
+        detail = f"before the @: something else than letters, digits and single dots{reading}"
+        raise _refuse(Fault.BAD_MAIL, detail)
     if not text.isprintable() or not _MAIL_DOMAIN.fullmatch(domain) or not _encodes(domain):
         raise _refuse(Fault.BAD_MAIL, "after the @: not the name of a domain")
     return text
@@ -153,6 +158,9 @@ PERSON_FIELDS = (
 )
 """What must agree on all lines of one student."""
 
+_NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
+_DAMAGEABLE = frozenset({*_NAMES, "personal_mail"})
+
 _ENDED = ("cancelled", "terminated")
 _BY_FIELD = {
     "student_number": Fault.BAD_STUDENT_NUMBER,
@@ -170,15 +178,15 @@ Reader = Callable[[Fields], Fact]
 """Makes a fact of a line's fields. Raises ValidationError."""
 
 
-def parse(line: Line, profile: Profile) -> Fact | list[Rejection]:
-    """The enrolment that a line states, or all its faults."""
+def parse(line: Line, profile: Profile, *, accepted: bool = False) -> Fact | list[Rejection]:
+    """The enrolment that a line states, or all its faults. `accepted`: what looks damaged is right."""
 
     def read(fields: Fields) -> Fact:
         ended = fields.get("state") in _ENDED
         row = StepRow.model_validate(fields) if ended else EnrolmentRow.model_validate(fields)
         return _fact(row, profile)
 
-    return checked(line, profile, read, _implausible)
+    return checked(line, profile, read, _implausible if accepted else _doubtful)
 
 
 def checked(
@@ -205,11 +213,15 @@ def checked(
         fact = read(fields)
     except ValidationError as error:
         found += _problems(error, fields)
+    if is_no_value(student := fields.get("student_number", "")):
+        found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, "stands for a missing value"))
     found += implausible(fields, fact, profile)
     told = {problem[0] for problem in problems}
-    problems += [problem for problem in found if problem[0] not in told]
+    for problem in found:  # of each field the first one
+        if problem[0] not in told:
+            told.add(problem[0])
+            problems.append(problem)
     if fact is None or problems:
-        student = fields.get("student_number", "")
         return [
             Rejection(line.number, student, profile.column_of(field), fault, value, detail)
             for field, fault, value, detail in problems
@@ -225,16 +237,21 @@ def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[P
     kept: list[str] = []
     problems: list[Problem] = []
     for name, cell in zip(profile.column_names, cells, strict=True):
+        field = profile.field_of[name]
         text = unicodedata.normalize("NFC", cell.translate(_BIDI_MARKS)).strip()
+        if field not in _DAMAGEABLE:
+            text = text.replace(_BOM, "").strip()
         kept.append(text)
         if text.isprintable():
             continue
         categories = {unicodedata.category(character) for character in text}
-        field = profile.field_of[name]
+        seen = damage(text) if field in _DAMAGEABLE else None
+        reading = f": {seen.what}" if seen is not None else ""
         if "Cs" in categories:
-            problems.append((field, Fault.UNDECODABLE, cell, "bytes that are wrong in this encoding"))
+            detail = f"bytes that are wrong in this encoding{reading}"
+            problems.append((field, Fault.UNDECODABLE, cell, detail))
         elif categories & {"Cc", "Zl", "Zp"}:
-            problems.append((field, Fault.CONTROL_CHARACTER, cell, "a control character"))
+            problems.append((field, Fault.CONTROL_CHARACTER, cell, f"a control character{reading}"))
     return kept, problems
 
 
@@ -252,6 +269,19 @@ def _problems(error: ValidationError, fields: Fields) -> Iterable[Problem]:
             yield field, Fault.TOO_LONG, value, f"longer than {each['ctx']['max_length']} characters"
         else:
             yield field, Fault.UNKNOWN_VALUE, value, each["msg"]
+
+
+def _doubtful(fields: Fields, fact: Fact | None, profile: Profile) -> Iterable[Problem]:
+    """What is damaged as it seems, and what is implausible."""
+    if fields.get("state") in _ENDED:
+        return
+    for name in _NAMES:
+        if (value := fields.get(name)) and (found := damage(value)) is not None:
+            yield name, Fault.DAMAGED_TEXT, value, found.what
+    address = fields.get("personal_mail")
+    if address and (found := damage_of_address(address)) is not None:
+        yield "personal_mail", Fault.DAMAGED_TEXT, address, found.what
+    yield from _implausible(fields, fact, profile)
 
 
 def _implausible(fields: Fields, fact: Fact | None, profile: Profile) -> Iterable[Problem]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from producers.registrar import Explanation, ImportReport, Kind, Profile
+from producers.registrar import ENCODINGS, Explanation, ImportReport, Kind, Profile
 from producers.registrar.explaining import LineReading
-from producers.registrar.faults import REMEDIES
+from producers.registrar.faults import REMEDIES, Fault
 
 _WORDS = {
     Kind.ENROLMENTS: ("enrolments", "cancellations"),
@@ -49,7 +49,7 @@ def _given(line: LineReading) -> str:
 
 
 def _written(encoding: str, separator: str) -> str:
-    names = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8 with a byte order mark", "windows-1252": "Windows-1252"}
+    names = {**ENCODINGS, "utf-8-sig": "UTF-8 with a byte order mark"}
     form = f"separated by {_SEPARATORS[separator]}" if separator else "JSON lines"
     return f"{names[encoding]}, {form}"
 
@@ -91,6 +91,32 @@ def warn(report: ImportReport, approve: str | None, again: str) -> None:
             "Correct these lines, and import again.",
             err=True,
         )
+    _warn_of_damage(report, again)
+    _warn_of_hold(report, approve, again)
+    if report.spared:
+        click.echo(f"{report.spared} students have such lines: nothing was taken from them.", err=True)
+    if report.not_enrolled:
+        click.echo(
+            f"{report.not_enrolled} lists are of students who are not enrolled in that year, as far as is "
+            "known: they count from the enrolment on.",
+            err=True,
+        )
+
+
+def _warn_of_damage(report: ImportReport, again: str) -> None:
+    if report.misread:
+        click.echo("\n".join(_misread(report, again)), err=True)
+    elif report.faults.get(Fault.DAMAGED_TEXT):
+        click.echo(
+            f"Of some the text is damaged. If it is right as it stands, let it pass, once and for all:\n"
+            f"  {again} --accept STUDENT",
+            err=True,
+        )
+    if report.accepted:
+        click.echo(f"accepted as they stand: values of {report.accepted} students", err=True)
+
+
+def _warn_of_hold(report: ImportReport, approve: str | None, again: str) -> None:
     if report.held:
         if approve is not None:
             click.echo(f"The approval {approve} is for another file or for other differences.", err=True)
@@ -101,11 +127,15 @@ def warn(report: ImportReport, approve: str | None, again: str) -> None:
         )
     elif approve is not None and report.approval is None:
         click.echo(f"No approval was needed: {approve} changed nothing.", err=True)
-    if report.spared:
-        click.echo(f"{report.spared} students have such lines: nothing was taken from them.", err=True)
-    if report.not_enrolled:
-        click.echo(
-            f"{report.not_enrolled} lists are of students who are not enrolled in that year, as far as is "
-            "known: they count from the enrolment on.",
-            err=True,
-        )
+
+
+def _misread(report: ImportReport, again: str) -> Iterator[str]:
+    """What to do about a file of which many lines hold damaged text."""
+    yield f"{report.damaged} of {report.lines} lines hold damaged text, as of a file in a wrong encoding."
+    if not report.likely_encoding:
+        yield "No other encoding sets that right: have the file exported again, whole, in UTF-8."
+        return
+    yield f"It seems to be {ENCODINGS[report.likely_encoding]}. See how it would be read:"
+    yield f"  {again} --encoding {report.likely_encoding} --explain 20"
+    yield "then import it so:"
+    yield f"  {again} --encoding {report.likely_encoding}"

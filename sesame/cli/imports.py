@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ import click
 from rich.progress import Progress
 
 from producers.registrar import (
+    ENCODINGS,
+    Acceptance,
     Approval,
     Explanation,
     ImportReport,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _EXPLAINED_LINES = 5
-_REPEATED = ("profile", "full", "year", "rejects", "affected", "republish")
+_REPEATED = ("profile", "full", "year", "rejects", "affected", "republish", "encoding", "accept")
 """The options that say how a file is imported."""
 
 
@@ -94,6 +97,18 @@ class _Import(click.Command):
     help="Where to write who would lose something or change unusually. Default: beside the file, its name "
     "with `.affected.csv`.",
 )
+@click.option(
+    "--encoding",
+    type=click.Choice(list(ENCODINGS)),
+    help="What the files are in, if it is not found out. `utf-8-twice`: UTF-8 that was read as something "
+    "else on its way, and written as UTF-8 again.",
+)
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="STUDENT",
+    help="Take what looks damaged on this student's lines of FILE as right, now and later. May be repeated.",
+)
 @click.option("--republish", is_flag=True, help="Publish unchanged lines too, for a log that has lost them.")
 @pass_context
 def import_command(
@@ -111,6 +126,8 @@ def import_command(
     rejects: Path | None,
     affected: Path | None,
     republish: bool,
+    encoding: str | None,
+    accept: tuple[str, ...],
 ) -> None:
     """Import the registrar's FILE: publish what differs from what was published before.
 
@@ -118,10 +135,12 @@ def import_command(
     code 5 when nothing was published since too many people would lose something or change unusually. With
     two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
-    _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected))
+    _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
     settings = context.settings.registrar
+    chosen = None if file is None else _profile(profile, settings, encoding)
+    chosen_groups = None if groups is None else _groups_profile(profile, settings, encoding)
     if explained_lines is not None:
-        _explain(file, groups, profile, settings, explained_lines, as_json=as_json)
+        _explain(file, groups, chosen, chosen_groups, explained_lines, as_json=as_json)
         return
 
     def order(path: Path) -> Order:
@@ -135,10 +154,9 @@ def import_command(
                 share=settings.guard_share, people=settings.guard_people, floor=settings.guard_floor
             ),
             approval=None if approve is None else Approval(approve, operator_name()),
+            acceptance=Acceptance(frozenset(accept), operator_name()),
         )
 
-    chosen = None if file is None else _profile(profile, settings)
-    chosen_groups = None if groups is None else _groups_profile(profile, settings)
     reports = []
     with progress_bar() as progress:
         if file is not None and chosen is not None:
@@ -160,7 +178,13 @@ def import_command(
 
 
 def _check_usage(
-    file: Path | None, groups: Path | None, *, full: bool, year: int | None, of_one: tuple[object, ...]
+    file: Path | None,
+    groups: Path | None,
+    *,
+    full: bool,
+    year: int | None,
+    of_one: tuple[object, ...],
+    accept: tuple[str, ...],
 ) -> None:
     if file is None and groups is None:
         raise click.UsageError("Missing argument 'FILE', or option '--groups FILE', or both.")
@@ -170,6 +194,8 @@ def _check_usage(
         raise click.UsageError(
             "--approve, --rejects and --affected are about one file: import FILE and --groups one by one"
         )
+    if accept and file is None:
+        raise click.UsageError("--accept is about FILE: a file of groups has no names")
 
 
 def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
@@ -180,7 +206,8 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     for option in command.command.params:
         value = command.params[str(option.name)]
         if option.name in _REPEATED and value:
-            words += [option.opts[0]] if value is True else [option.opts[0], str(value)]
+            for each in value if isinstance(value, tuple) else (value,):
+                words += [option.opts[0]] if each is True else [option.opts[0], str(each)]
     return shlex.join(words)
 
 
@@ -229,41 +256,42 @@ def _audit(app: Application, action: str, file: Path, order: Order) -> None:
         )
 
 
-def _profile(named: str | None, settings: RegistrarSettings) -> Profile:
-    return choose(
+def _profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> Profile:
+    profile = choose(
         named or settings.mapping or settings.profile,
         payment_required=settings.payment_required,
         one_name=settings.one_name,
     )
+    return replace(profile, encoding=encoding or "")
 
 
-def _groups_profile(named: str | None, settings: RegistrarSettings) -> Profile:
-    return choose_groups(named or settings.groups_mapping or settings.mapping or settings.profile)
+def _groups_profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> Profile:
+    profile = choose_groups(named or settings.groups_mapping or settings.mapping or settings.profile)
+    return replace(profile, encoding=encoding or "")
 
 
 def _explain(
     file: Path | None,
     groups: Path | None,
-    named: str | None,
-    settings: RegistrarSettings,
+    profile: Profile | None,
+    groups_profile: Profile | None,
     lines_max: int,
     *,
     as_json: bool,
 ) -> None:
     """Show how the first lines of each file are read."""
     found: list[tuple[Path, Profile, Explanation]] = []
-    if file is not None:
-        profile = _profile(named, settings)
+    if file is not None and profile is not None:
         found.append((file, profile, explain(file, profile, lines_max)))
-    if groups is not None:
-        profile = _groups_profile(named, settings)
-        found.append((groups, profile, explain(groups, profile, lines_max, parse=parse_teaching)))
+    if groups is not None and groups_profile is not None:
+        explanation = explain(groups, groups_profile, lines_max, parse=parse_teaching)
+        found.append((groups, groups_profile, explanation))
     if as_json:
         main, *more = [_document(profile, explanation) for _, profile, explanation in found]
         write_json(main | ({"groups": more[0]} if more else {}))
         return
-    for path, profile, explanation in found:
-        click.echo("\n".join(explained(path, profile, explanation)))
+    for path, used, explanation in found:
+        click.echo("\n".join(explained(path, used, explanation)))
 
 
 def _document(profile: Profile, explanation: Explanation) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
 from pipeline.store.teaching_feeds import SqlTeachingMemory
-from producers.registrar import Approval, ImportReport, Order, Profile, Threshold, apogee, import_file
+from producers.registrar import (
+    Acceptance,
+    Approval,
+    ImportReport,
+    Order,
+    Profile,
+    Threshold,
+    apogee,
+    import_file,
+)
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.teachings import choose_groups, import_groups
 from schemas.envelope import Message, from_record
@@ -98,6 +107,7 @@ class Registrar:
         self.rejects = folder / "rejects.csv"
         self.affected = folder / "affected.csv"
         self.slept_s: list[float] = []
+        self.acceptance: Acceptance | None = None
 
     def write(self, rows: Iterable[Row], *, separator: str = ";", encoding: str = "utf-8") -> Path:
         with self.export.open("w", encoding=encoding, newline="") as file:
@@ -144,6 +154,7 @@ class Registrar:
             full_year=full_year,
             threshold=threshold or Threshold(),
             approval=Approval(approval, "odile") if approval else None,
+            acceptance=self.acceptance,
         )
         return import_file(
             path,

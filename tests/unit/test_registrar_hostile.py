@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from examples.hostile import CANCELLED, CASES, FILES, RECORDED, REPEATED, Case, export, lines, main
-from producers.registrar import ImportReport, UnusableFile
+from producers.registrar import ImportReport, Threshold, UnusableFile
 from producers.registrar.faults import REMEDIES, Fault
 from schemas.events import EnrolmentRecorded
 from tests.unit.registrar_kit import Registrar
@@ -24,7 +24,10 @@ class Imported:
     def __init__(self, folder: Path) -> None:
         self.registrar = Registrar(folder)
         self.registrar.export.write_bytes(export())
-        self.report: ImportReport = self.registrar.import_(self.registrar.export)
+        self.report: ImportReport = self.registrar.import_(
+            self.registrar.export,
+            threshold=Threshold(share=1),  # so many damaged lines would hold the file
+        )
         self.messages = self.registrar.log.messages
         self.lines: dict[str, list[int]] = {}
         for number, (case, _) in enumerate(lines(), start=2):
