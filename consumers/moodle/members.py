@@ -10,7 +10,7 @@ given before has to be found on the site. Three ways were weighed:
 - *A picture of all managed cohorts, kept in memory* — the choice. It is read from the site, hence true
   after a restart and whoever wrote. It only says which cohorts to look at: each of these is then read live,
   in one call, together with those that are wanted, before anything is removed and before anything is said
-  to be done.
+  to be done. What a batch has read since it began is read live: a batch asks once, whoever shares it.
 
 The picture costs at most a twentieth of the time, whatever the size of the site: it may be used for twenty
 times as long as it took to read, which is an instant on a small site, and never beyond
@@ -66,19 +66,19 @@ class Memberships:
         self._read_at: float | None = None
         self._usable_s = 0.0
 
-    def refresh(self, deadline: Deadline, *, anew: bool) -> None:
+    def refresh(self, deadline: Deadline, *, anew: bool, since: float) -> None:
         """Have a picture that is recent enough.
 
         Args:
             deadline: of the batch.
-            anew: only one that was begun after this call will do. Several callers share one reading.
+            anew: only one that was begun since the batch was will do. Several callers share one reading.
+            since: when the batch was begun, by the clock.
         """
-        asked_at = self._clock()
         with self._loading:
             now = self._clock()
             if self._read_at is not None:
                 recent = now - self._read_at <= min(self._usable_s, self._age_s_max)
-                if self._read_at >= asked_at or (recent and not anew):
+                if self._read_at >= since or (recent and not anew):
                     return
             managed = [
                 cohort.id for cohort in self._catalogue.load(deadline) if self._is_managed(cohort.idnumber)
@@ -104,15 +104,24 @@ class Memberships:
         # Cohorts that were merely wanted once are remembered too; nobody is taken out of those.
         return {cohort for cohort in found if self._is_managed(self._catalogue.idnumber_of(cohort))}
 
-    def live(self, cohorts: Iterable[int], deadline: Deadline) -> dict[int, frozenset[int]]:
-        """Members of these cohorts, read now. A cohort that is gone meanwhile is left out.
+    def live(self, cohorts: Iterable[int], deadline: Deadline, *, since: float) -> dict[int, frozenset[int]]:
+        """Members of these cohorts, read at `since` (by the clock) or later. A cohort that is gone meanwhile
+        is left out.
 
         Raises:
             TargetDown: cohorts vanish faster than they can be read.
         """
-        ids = sorted(set(cohorts))
-        if not ids:
-            return {}
+        wanted = set(cohorts)
+        with self._lock:
+            found = {
+                cohort: users
+                for cohort, (begun, users) in self._members.items()
+                if cohort in wanted and begun >= since
+            }
+        ids = sorted(wanted - found.keys())
+        return found | self._still_there(ids, deadline) if ids else found
+
+    def _still_there(self, ids: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
         try:
             return self._read(ids, deadline)
         except Refused:

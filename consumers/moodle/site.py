@@ -67,16 +67,17 @@ class MoodleSite:
         """See `MoodlePort.apply`."""
         works = [Work(wanted) for wanted in batch]
         todo = works
+        begun = self._clock()
         with self._doubting(deadline):
             try:
                 self._rights.ensure(deadline)
-                self._observe(works, deadline, anew=any(work.wanted.compare for work in works))
+                self._observe(works, deadline, anew=any(work.wanted.compare for work in works), begun=begun)
                 for _ in range(_WRITING_ROUNDS):
                     todo = [work for work in todo if work.open() and not work.unknown]
                     if not todo:
                         break
                     self._write(todo, deadline)
-                    self._observe(todo, deadline, anew=False)
+                    self._observe(todo, deadline, anew=False, begun=begun, since=self._clock())
             except OutOfTime:
                 for work in todo:
                     work.lately = Fault(Cause.OUT_OF_TIME)
@@ -107,7 +108,7 @@ class MoodleSite:
         ]
         with self._doubting(deadline):
             self._rights.ensure(deadline)
-            self._observe(works, deadline, anew=True)
+            self._observe(works, deadline, anew=True, begun=self._clock())
         return {work.wanted.idnumber: _seen(work) for work in works}
 
     def foresee(
@@ -142,7 +143,7 @@ class MoodleSite:
         deadline = Deadline.after(self._settings.call_s_max, self._clock)
         with self._doubting(deadline):
             self._rights.ensure(deadline)
-            self._members.refresh(deadline, anew=True)
+            self._members.refresh(deadline, anew=True, since=self._clock())
             cohorts_of = self._members.everybody()
             for user in self._functions.users_with_auth(self._settings.auth):
                 if user.idnumber:
@@ -178,27 +179,39 @@ class MoodleSite:
             # Writes leave their faults with the students: what arrives here is a read that cannot be had.
             raise TargetDown(f"Moodle cannot be read: {error}", unknown=deadline.lost) from error
 
-    def _observe(self, works: Sequence[Work], deadline: Deadline, *, anew: bool) -> None:
+    def _observe(
+        self,
+        works: Sequence[Work],
+        deadline: Deadline,
+        *,
+        anew: bool,
+        begun: float,
+        since: float | None = None,
+    ) -> None:
+        """Observe the students of a batch that was begun at `begun`; memberships as they are at `since` or
+        later (None: since the batch was begun)."""
         self._users.observe(works, deadline)
         present = [(work, work.user) for work in works if work.user is not None]
         if present:
-            self._observe_members(present, deadline, anew=anew)
+            if anew or any(not work.created for work, _ in present):
+                self._members.refresh(deadline, anew=anew, since=begun)
+            self._catalogue.ensure_loaded(deadline)
+            self._observe_members(present, deadline, since=begun if since is None else since)
         for work in works:
             work.observed()
 
     def _observe_members(
-        self, present: Sequence[tuple[Work, User]], deadline: Deadline, *, anew: bool
+        self, present: Sequence[tuple[Work, User]], deadline: Deadline, *, since: float
     ) -> None:
-        self._catalogue.ensure_loaded(deadline)
-        if anew or any(not work.created for work, _ in present):
-            self._members.refresh(deadline, anew=anew)
         look_at = {
             user.id: self._members.remembered(user.id)
             | {cohort.id for key in work.wanted.cohorts for cohort in self._catalogue.with_idnumber(key)}
             | set(work.cohorts)
             for work, user in present
         }
-        live = self._members.live({cohort for cohorts in look_at.values() for cohort in cohorts}, deadline)
+        live = self._members.live(
+            {cohort for cohorts in look_at.values() for cohort in cohorts}, deadline, since=since
+        )
         for work, user in present:
             inside = {
                 id_: self._catalogue.idnumber_of(id_) for id_, users in live.items() if user.id in users

@@ -41,6 +41,11 @@ class Entry:
         """Whether the handler has anything to do."""
         return len(self.work) > len(self.decided)
 
+    def uncalled(self, turns: Iterable[Turn]) -> frozenset[str]:
+        """Those of these turns' students for whom the handler is not called."""
+        numbers = {turn.student_number for turn in turns}
+        return frozenset(numbers - (self.work.keys() - self.decided.keys()))
+
     def part(self, turns: Iterable[Turn]) -> Entry:
         """What concerns these turns only: what entered together may go on apart."""
         numbers = [turn.student_number for turn in turns]

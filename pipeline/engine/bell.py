@@ -58,12 +58,12 @@ class Turn:
     """A student's turn: all bells that had rung when it started, as one. Has at least one bell.
 
     Attributes:
-        alone: it tripped the circuit before, and runs in a batch of its own.
+        suspect: it was in a failed call, and the target has not answered for it since.
         student_number: whom.
     """
 
     bells: tuple[Bell, ...]
-    alone: bool = False
+    suspect: bool = False
     student_number: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

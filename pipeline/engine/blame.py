@@ -1,7 +1,8 @@
-"""When calls fail as a whole: who runs alone, and who is accused of being the cause."""
+"""When calls fail as a whole: who is tried in smaller batches, and who is accused of being the cause."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from pipeline.engine.bell import Batch, Turn
@@ -11,58 +12,60 @@ T = TypeVar("T")
 
 
 class Blame:
-    """Finds the student whose own work makes calls fail, and clears the others.
+    """Finds the student whose own work makes calls fail, by halves, and clears the others.
 
-    Who was in a failed call runs alone until the target has answered, through the parking lot and back. A
-    call that began before the last good probe is no news when it fails.
+    Who was in a failed call is a suspect until the target has answered for it, through the parking lot and
+    back. A suspect's next call has half as many students as the one that failed, and suspects only. A call
+    that began before the last good probe is no news when it fails.
     """
 
     def __init__(self) -> None:
-        self._isolated: dict[str, None] = {}
-        self._refused: dict[str, int] = {}  # refused alone, when there had been so many answers
+        self._suspects: dict[str, int] = {}  # and how many students their next call may have
+        self._refused: dict[str, int] = {}  # when there had been so many answers
         self._accused: Turn | None = None
         self._answers = 0
         self._stale_through = 0  # batches up to this number began before the last good probe
 
-    def alone(self, number: str) -> bool:
-        """Whether this student runs in a batch of its own."""
-        return number in self._isolated
+    def seats(self, number: str) -> int | None:
+        """How many students this suspect's next call may have; None: no suspect."""
+        return self._suspects.get(number)
 
-    def isolate(self, batch: Batch) -> None:
-        """Its students run alone from now on."""
+    def halve(self, batch: Batch) -> None:
+        """Its students are suspects, and come again in calls of half its size."""
+        half = (len(batch.turns) + 1) // 2
         for turn in batch.turns:
-            _note(self._isolated, turn.student_number, None)
+            _note(self._suspects, turn.student_number, half)
 
     def fresh(self, number: int) -> bool:
         """Whether the batch of this number began after the last good probe."""
         return number > self._stale_through
 
-    def answered(self, batch: Batch) -> None:
-        """The target answered: its students are cleared."""
-        self._accused = None
+    def answered(self, batch: Batch, uncalled: Collection[str] = ()) -> None:
+        """The target answered: its students are cleared, but for those for whom it was not called."""
         self._answers += 1
         for turn in batch.turns:
-            self._isolated.pop(turn.student_number, None)
-            self._refused.pop(turn.student_number, None)
+            if turn.student_number not in uncalled:
+                self._suspects.pop(turn.student_number, None)
+                self._refused.pop(turn.student_number, None)
 
-    def failed(self, batch: Batch) -> None:
-        """The target did not answer. One who was alone in the call may be the cause: the probe will tell."""
-        self._accused = _only(batch) or self._accused
+    def failed(self, batch: Batch, *, first: bool) -> None:
+        """The target did not answer. One who was alone in the call may be the cause: the probe will tell.
+        Not when other calls fail as well (`first`: none did since the target was well)."""
+        self._accused = _only(batch) if first else None
 
     def refused(self, batch: Batch) -> bool:
-        """The target refused the consumer. Whether one student's work is the cause.
+        """The target refused the consumer. Whether the work of somebody in this batch is the cause.
 
-        A probe may not need what is refused, so that its success alone accuses nobody. One who is refused
-        alone, again, and another student's work was answered in between, is the cause.
+        A probe may not need what is refused, so that its success alone accuses nobody. Those who are refused
+        again, while the work of others was answered in between, have the cause among them; one who is alone
+        by then is accused.
         """
-        turn = _only(batch)
-        if turn is None:
+        before = [self._refused.get(turn.student_number) for turn in batch.turns]
+        for turn in batch.turns:
+            _note(self._refused, turn.student_number, self._answers)
+        if any(answers is None or answers == self._answers for answers in before):
             return False
-        before = self._refused.get(turn.student_number)
-        _note(self._refused, turn.student_number, self._answers)
-        if before is None or before == self._answers:
-            return False
-        self._accused = turn
+        self._accused = _only(batch)
         return True
 
     def probed(self, *, ok: bool, batches: int) -> str | None:
@@ -75,8 +78,8 @@ class Blame:
 
 
 def _only(batch: Batch) -> Turn | None:
-    """The turn that had the call to itself because it was in a failed one before."""
-    return batch.turns[0] if len(batch.turns) == 1 and batch.turns[0].alone else None
+    """The turn that had the call to itself, after it was in a failed one before."""
+    return batch.turns[0] if len(batch.turns) == 1 and batch.turns[0].suspect else None
 
 
 def _note(notes: dict[str, T], number: str, value: T) -> None:

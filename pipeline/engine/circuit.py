@@ -12,7 +12,7 @@ class CircuitState(StrEnum):
 
     CLOSED = "closed"
     OPEN = "open"  # the target is down: only probes
-    HALF_OPEN = "half_open"  # a probe succeeded: one student at a time
+    HALF_OPEN = "half_open"  # a probe succeeded: one batch at a time
     THROTTLED = "throttled"  # the target asked for a pause
     MISCONFIGURED = "misconfigured"  # the target refuses the consumer: only rare probes
     QUARANTINED = "quarantined"  # too much work is given up for good: one student is tried now and then
@@ -37,13 +37,15 @@ class Circuit:
         """Whether students' work may be sent at all."""
         return self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
 
-    def down(self, now: float, reason: str) -> None:
-        """The target as a whole did not answer, or answered that it is out of order."""
+    def down(self, now: float, reason: str) -> bool:
+        """The target as a whole did not answer, or answered that it is out of order. Whether this is news:
+        several calls were under way when it went down, and one of them is enough to say so."""
         if self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED, CircuitState.QUARANTINED):
-            return  # several calls were under way when it went down: one of them is enough to say so
+            return False
         if self.state is CircuitState.HALF_OPEN:
             self._wait_longer()
         self._open(now, reason)
+        return True
 
     def misconfigured(self, now: float, reason: str) -> None:
         """The target refuses the consumer itself."""
@@ -88,7 +90,7 @@ class Circuit:
         self._probing = False
         if ok:
             self.state = CircuitState.HALF_OPEN
-            self.reason = "a probe succeeded; trying one student"
+            self.reason = f"a probe succeeded; trying one {'student' if self.quarantined else 'batch'}"
         elif self.state is CircuitState.MISCONFIGURED:
             self.misconfigured(now, reason)
         elif self.state is CircuitState.QUARANTINED:

@@ -95,25 +95,37 @@ class Engine:
         if not self.circuit.passes or len(self._running) >= self.limits.slots + self.limits.ahead:
             return None
         if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
-            return None  # one at a time until a student's work succeeded
+            return None  # one batch at a time until one was answered
         for lane in self._precedence.order(self._running_of[Lane.BULK]):
             turns = [] if lane in held else self._gather(lane, now)
             if turns:
                 return self._start(lane, turns)
         return None
 
-    def settled(self, batch: Batch, now: float, *, answered: bool, given_up: Sequence[str] = ()) -> None:
+    def settled(
+        self,
+        batch: Batch,
+        now: float,
+        *,
+        answered: bool,
+        uncalled: Collection[str] = (),
+        given_up: Sequence[str] = (),
+    ) -> None:
         """Every student of the batch has an outcome that is recorded durably.
 
-        `answered`: the target was called and answered, which is evidence that it is well.
-        `given_up`: the causes of those who went to the dead letters.
+        Args:
+            batch: as it was taken.
+            now: the engine's time.
+            answered: the target was called and answered, which is evidence that it is well.
+            uncalled: students of the batch for whom it was not called all the same.
+            given_up: the causes of those who went to the dead letters.
         """
         self._ended(batch)
         for turn in batch.turns:
             self._finish(turn, now)
         if not answered:
             return
-        self._blame.answered(batch)
+        self._blame.answered(batch, uncalled)
         if self.circuit.quarantined:
             self._tried(batch, now, given_up)
             return
@@ -133,16 +145,16 @@ class Engine:
         self._failures.forget()
         self.circuit.lift()
 
-    def repeat(self, batch: Batch, now: float, *, alone: bool) -> None:
-        """Nothing is known to have happened (the store or the log failed): the same bells ring again."""
-        self._give_back(batch, now, alone=alone)
+    def repeat(self, batch: Batch, now: float, *, halved: bool) -> None:
+        """Nothing is known to have happened (the store or the log failed): the same bells ring again.
+        `halved`: somebody in the batch is the cause, and is looked for."""
+        self._give_back(batch, now, halved=halved)
 
     def tripped(self, batch: Batch, now: float, reason: str) -> None:
-        """The target as a whole failed during this batch: nobody is charged, and each comes again alone."""
-        self._give_back(batch, now, alone=True)
+        """The target as a whole failed during this batch: nobody is charged; they come again by halves."""
+        self._give_back(batch, now, halved=True)
         if self._blame.fresh(batch.number):
-            self._blame.failed(batch)
-            self.circuit.down(now, reason)
+            self._blame.failed(batch, first=self.circuit.down(now, reason))
 
     def throttled(self, batch: Batch, now: float, reason: str, retry_after_s: float) -> None:
         """The target asked for a pause during this batch: nobody is charged."""
@@ -150,9 +162,9 @@ class Engine:
         self.circuit.throttled(now, reason, retry_after_s)
 
     def misconfigured(self, batch: Batch, now: float, reason: str) -> None:
-        """The target refused the consumer during this batch: nobody is charged, and each comes again alone,
-        others first."""
-        self._give_back(batch, now, alone=True, front=False)
+        """The target refused the consumer during this batch: nobody is charged, and they come again by
+        halves, others first."""
+        self._give_back(batch, now, halved=True, front=False)
         if not self._blame.fresh(batch.number):
             return
         if self._blame.refused(batch):
@@ -169,7 +181,7 @@ class Engine:
         if accused is None or student is None or student.running or not student.waiting:
             return None
         self._queues.drop(accused, student)
-        turn = Turn(tuple(student.waiting), alone=True)
+        turn = Turn(tuple(student.waiting), suspect=True)
         student.waiting = []
         return self._start(turn.lane, [turn])
 
@@ -223,26 +235,25 @@ class Engine:
         queue = self._queues[lane]
         if not queue:
             return []
-        full = len(queue) >= self.limits.batch_size
+        size = self._size(queue[0])
+        full = len(queue) >= size
         if not full and self._running_of[lane] >= self.limits.slots_of(lane):
             return []  # until a slot is free it may still become full; the other lane's batches do not count
         if not full and now - self._students[queue[0]].ready_at < self.limits.linger_s:
             return []
-        size = 1 if self.circuit.state is CircuitState.HALF_OPEN else self.limits.batch_size
         turns: list[Turn] = []
-        while queue and len(turns) < size:
-            number = queue[0]
-            alone = self._blame.alone(number)
-            if alone and turns:
-                break
-            queue.popleft()
+        for number in self._queues.take(lane, size, self._blame.seats):
             student = self._students[number]
             student.queued_in = None
-            turns.append(Turn(tuple(student.waiting), alone=alone))
+            turns.append(Turn(tuple(student.waiting), suspect=self._blame.seats(number) is not None))
             student.waiting = []
-            if alone:
-                break
         return turns
+
+    def _size(self, first: str) -> int:
+        """How many students the batch may have that begins with this one."""
+        if self.circuit.quarantined:
+            return 1  # nearly everybody was refused: one is tried
+        return min(self._blame.seats(first) or self.limits.batch_size, self.limits.batch_size)
 
     def _start(self, lane: Lane, turns: list[Turn]) -> Batch:
         self._batches += 1
@@ -278,10 +289,10 @@ class Engine:
         else:
             self.circuit.lift()
 
-    def _give_back(self, batch: Batch, now: float, *, alone: bool = False, front: bool = True) -> None:
+    def _give_back(self, batch: Batch, now: float, *, halved: bool = False, front: bool = True) -> None:
         self._ended(batch)
-        if alone:
-            self._blame.isolate(batch)
+        if halved:
+            self._blame.halve(batch)
         for turn in reversed(batch.turns) if front else batch.turns:
             student = self._students[turn.student_number]
             student.waiting = [*turn.bells, *student.waiting]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.engine.bell import Bell, lane_together
@@ -51,6 +52,28 @@ class Queues:
             self._lanes[lane].appendleft(number)
         else:
             self._lanes[lane].append(number)
+
+    def take(self, lane: Lane, size: int, seats: Callable[[str], int | None]) -> list[str]:
+        """Take the first of a lane out, and those behind who may share its call, `size` at most.
+
+        Args:
+            seats: how many students the call of a suspect may have; None: no suspect. The two share no call.
+        """
+        queue = self._lanes[lane]
+        suspected = seats(queue[0]) is not None
+        taken: list[str] = []
+        passed: list[str] = []
+        most = size
+        while queue and len(taken) < size and len(passed) < most:
+            number = queue.popleft()
+            room = seats(number)
+            if (room is not None) is suspected and len(taken) < (room or size):
+                taken.append(number)
+                size = min(size, room or size)
+            else:
+                passed.append(number)
+        queue.extendleft(reversed(passed))
+        return taken
 
     def drop(self, number: str, student: Student) -> None:
         """Take a student out of whatever lane they stand in."""

@@ -36,13 +36,14 @@ ENDS_LINGER_S_MAX = 0.05
 class Result:
     """How a batch ended: nothing in `error` means that everything was recorded. No batch: it was a probe.
 
-    `called`: false if the batch was withdrawn before its call. `answered`, `given_up`: as `Engine.settled`
-    takes them.
+    `called`: false if the batch was withdrawn before its call. `answered`, `uncalled`, `given_up`: as
+    `Engine.settled` takes them.
     """
 
     batch: Batch | None
     error: Exception | None = None
     answered: bool = False
+    uncalled: frozenset[str] = frozenset()
     given_up: tuple[str, ...] = ()
     called: bool = True
 
@@ -273,7 +274,8 @@ class Calls:
         for ended in group:
             given_up = tuple(end.cause for end in map(final.get, ended.entry.work) if isinstance(end, Dead))
             answered = ended.entry.calls
-            self._results.put(Result(ended.batch, answered=answered, given_up=given_up))
+            uncalled = ended.entry.uncalled(ended.batch.turns)
+            self._results.put(Result(ended.batch, answered=answered, uncalled=uncalled, given_up=given_up))
 
     def _withdraw(self, group: list[Ended]) -> None:
         try:

@@ -51,9 +51,15 @@ class Verdicts:
             if charged is not None:
                 self._charge(charged)
         elif not result.called:
-            self._engine.repeat(batch, now, alone=False)
+            self._engine.repeat(batch, now, halved=False)
         elif error is None:
-            self._engine.settled(batch, now, answered=result.answered, given_up=result.given_up)
+            self._engine.settled(
+                batch,
+                now,
+                answered=result.answered,
+                uncalled=result.uncalled,
+                given_up=result.given_up,
+            )
         elif isinstance(error, TargetDown):
             self._engine.tripped(batch, now, told(error))
         elif isinstance(error, Throttled):
@@ -61,7 +67,7 @@ class Verdicts:
         elif isinstance(error, Misconfigured):
             self._engine.misconfigured(batch, now, told(error))
         elif isinstance(error, (DependencyDown, LogError)):
-            self._engine.repeat(batch, now, alone=False)
+            self._engine.repeat(batch, now, halved=False)
             raise DependencyDown(str(error)) from error
         else:
             self._fault(batch, error)
@@ -69,13 +75,13 @@ class Verdicts:
     def _fault(self, batch: Batch, error: Exception) -> None:
         """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
         self._observer.trouble(self._name, f"unexpected: {fault(error)}")
-        if len(batch.turns) > 1 or not batch.turns[0].alone:
-            self._engine.repeat(batch, self._clock(), alone=True)
+        if len(batch.turns) > 1 or not batch.turns[0].suspect:
+            self._engine.repeat(batch, self._clock(), halved=True)
             return
         try:
             self._effects.bury_fault(batch.turns[0], error)
         except DependencyDown:
-            self._engine.repeat(batch, self._clock(), alone=True)
+            self._engine.repeat(batch, self._clock(), halved=True)
             raise
         self._engine.settled(batch, self._clock(), answered=False)
 
@@ -85,7 +91,7 @@ class Verdicts:
         try:
             self._effects.charge(batch.turns)
         except (DependencyDown, LogError) as error:
-            self._engine.repeat(batch, self._clock(), alone=True)
+            self._engine.repeat(batch, self._clock(), halved=True)
             raise DependencyDown(str(error)) from error
         except Exception as error:  # noqa: BLE001  # as for any turn
             self._fault(batch, error)

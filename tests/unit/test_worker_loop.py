@@ -105,20 +105,6 @@ def test_a_student_whom_the_target_refuses_is_given_up_once_others_were_answered
     assert plant.lag() == 0
 
 
-def test_charging_one_student_does_not_close_the_circuit(plant: Plant) -> None:
-    """While every student's work fails and the probe succeeds, one is tried at a time."""
-    plant.target.script = lambda _task: TargetDown("500", unknown=False)
-    plant.backoff = Backoff(delay_s_min=60.0, attempts_max=100)
-    for number in "ABCDEFGHIJ":
-        plant.account(number)
-        plant.ring(number)
-    plant.start()
-    plant.until(lambda: sum(plant.parked(number) is not None for number in "ABCDEFGHIJ") >= 4)
-    plant.stop()
-    rang_together = [call for call in plant.target.calls if len(call) > 1]
-    assert len(rang_together) <= plant.limits.slots  # only those that were under way at first
-
-
 class Failing(Effects):
     """Meets an unforeseen fault for one student, and a store that is away when it is to be buried."""
 

@@ -1,0 +1,214 @@
+"""What a result means to the engine: who comes again, who is charged, and what is no evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, Turn
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
+from pipeline.worker.calls import Result
+from pipeline.worker.verdicts import Verdicts
+from schemas.account import Lane
+from schemas.catalogue import ACCOUNTS
+from tests.unit.pipeline_kit import Silent
+
+
+@dataclass
+class Effects:
+    """Notes who is charged and who is buried, or raises `error` instead."""
+
+    error: Exception | None = None
+    charged: list[str] = field(default_factory=list)
+    buried: list[str] = field(default_factory=list)
+
+    def charge(self, turns: Sequence[Turn]) -> None:
+        self._refuse()
+        self.charged += [turn.student_number for turn in turns]
+
+    def bury_fault(self, turn: Turn, _error: Exception) -> None:
+        self._refuse()
+        self.buried.append(turn.student_number)
+
+    def _refuse(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class Desk:
+    """Verdicts on a real engine that has four students in hand."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(Limits(batch_size=4, linger_s=0.0, slots=2, slots_personal=0))
+        self.effects, self.withdrawn_through = Effects(), 0.0
+        self.now = 0.0
+        anything: Any = self.effects
+        calls: Any = self
+        self.verdicts = Verdicts("target", self.engine, anything, calls, Silent(), lambda: self.now)
+        for offset, number in enumerate("ABCD"):
+            self.ring(number, offset)
+
+    def ring(self, number: str, offset: int) -> None:
+        place = Place(ACCOUNTS, 0, offset)
+        self.engine.offer(Bell(number, 1, Lane.PERSONAL, f"e{offset}", place=place), self.now)
+
+    def stop_calling(self, through: float) -> None:
+        self.withdrawn_through = through
+
+    def take(self) -> Batch:
+        batch = self.engine.take(self.now)
+        assert batch is not None
+        return batch
+
+    def probe(self) -> None:
+        self.now += 100.0
+        assert self.engine.circuit.probe_due(self.now)
+        self.verdicts.tell(Result(None))
+
+    def left_alone(self) -> Batch:
+        """The batch of one to which failing calls were narrowed down."""
+        while len((batch := self.take()).turns) > 1:
+            self.verdicts.tell(Result(batch, TargetDown("500")))
+            self.probe()
+        return batch
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def numbers(batch: Batch) -> list[str]:
+    return [turn.student_number for turn in batch.turns]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TargetDown("500"), Throttled("429", retry_after_s=1.0), Misconfigured("token"), KeyError("oops")],
+)
+def test_what_rang_during_a_call_that_failed_rings_again_with_what_it_was_called_for(
+    desk: Desk, error: Exception
+) -> None:
+    batch = desk.take()
+    desk.ring("A", 4)
+    desk.verdicts.tell(Result(batch, error))
+    desk.now += 100.0
+    if not desk.engine.circuit.passes and desk.engine.circuit.state is not CircuitState.THROTTLED:
+        desk.probe()
+    again = [turn for _ in range(2) for turn in _next(desk)]
+    offsets = {turn.student_number: [place.offset for place in turn.places] for turn in again}
+    assert offsets == {"A": [0, 4], "B": [1], "C": [2], "D": [3]}
+
+
+def _next(desk: Desk) -> Sequence[Turn]:
+    batch = desk.engine.take(desk.now)
+    if batch is None:
+        return ()
+    desk.verdicts.tell(Result(batch, answered=True))
+    return batch.turns
+
+
+@pytest.mark.parametrize("error", [DependencyDown("the store is away"), None])
+def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
+    desk: Desk, error: Exception | None
+) -> None:
+    batch = desk.take()
+    desk.ring("A", 4)
+    if error is None:
+        desk.verdicts.tell(Result(batch, called=False))
+    else:
+        with pytest.raises(DependencyDown):
+            desk.verdicts.tell(Result(batch, error))
+    again = desk.take()
+    assert numbers(again) == ["A", "B", "C", "D"]  # all at once: nobody is to blame
+    assert [place.offset for place in again.turns[0].places] == [0, 4]
+
+
+def test_an_error_withdraws_what_was_begun_before_it_and_a_success_nothing(desk: Desk) -> None:
+    batch = desk.take()
+    desk.verdicts.tell(Result(batch, answered=True))
+    assert desk.withdrawn_through == 0.0
+    desk.ring("A", 4)
+    batch = desk.take()
+    desk.verdicts.tell(Result(batch, TargetDown("500")))
+    assert desk.withdrawn_through == batch.number
+
+
+def test_one_whose_work_fails_alone_is_charged_and_that_is_no_evidence_that_the_target_is_well(
+    desk: Desk,
+) -> None:
+    alone = desk.left_alone()
+    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    assert desk.effects.charged == []
+    desk.probe()
+    assert desk.effects.charged == numbers(alone)
+    assert desk.engine.circuit.state is CircuitState.HALF_OPEN
+
+
+def test_a_probe_that_fails_charges_nobody(desk: Desk) -> None:
+    alone = desk.left_alone()
+    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.now += 100.0
+    assert desk.engine.circuit.probe_due(desk.now)
+    desk.verdicts.tell(Result(None, TargetDown("500")))
+    desk.probe()
+    assert desk.effects.charged == []
+
+
+def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: Desk) -> None:
+    alone = desk.left_alone()
+    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.effects.error = DependencyDown("away")
+    with pytest.raises(DependencyDown):
+        desk.probe()
+    assert numbers(desk.take()) == numbers(alone)
+
+
+def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping_anybody(desk: Desk) -> None:
+    tried: list[list[str]] = []
+    while not desk.effects.buried:
+        batch = desk.take()
+        tried.append(numbers(batch))
+        fault = KeyError("oops") if "D" in tried[-1] else None
+        desk.verdicts.tell(Result(batch, fault, answered=fault is None))
+    assert tried == [["A", "B", "C", "D"], ["A", "B"], ["C", "D"], ["C"], ["D"]]
+    assert desk.effects.buried == ["D"]
+    assert desk.engine.idle
+
+
+def test_one_who_is_buried_for_a_fault_of_ours_is_no_evidence_that_the_target_is_well(desk: Desk) -> None:
+    alone = desk.left_alone()
+    desk.verdicts.tell(Result(alone, KeyError("oops")))
+    assert desk.effects.buried == numbers(alone)
+    assert desk.engine.circuit.state is CircuitState.HALF_OPEN
+
+
+def test_one_who_cannot_be_buried_while_the_store_is_away_comes_again(desk: Desk) -> None:
+    for _ in range(2):
+        desk.verdicts.tell(Result(desk.take(), KeyError("oops")))
+    desk.effects.error = DependencyDown("away")
+    with pytest.raises(DependencyDown):
+        desk.verdicts.tell(Result(desk.take(), KeyError("oops")))
+    assert numbers(desk.take()) == ["A"]
+
+
+def test_an_answer_clears_those_alone_for_whom_the_target_was_called(desk: Desk) -> None:
+    desk.verdicts.tell(Result(desk.take(), TargetDown("500")))
+    desk.probe()
+    desk.verdicts.tell(Result(desk.take(), answered=True, uncalled=frozenset("A")))
+    desk.verdicts.tell(Result(desk.take(), answered=True))
+    for offset, number in enumerate("AB", 4):
+        desk.ring(number, offset)
+    assert [numbers(desk.take()) for _ in range(2)] == [["A"], ["B"]]
+
+
+def test_those_who_were_given_up_are_counted_as_such(desk: Desk) -> None:
+    for offset in range(4, 40):
+        desk.ring(f"S{offset}", offset)
+    for _ in range(5):
+        batch = desk.take()
+        desk.verdicts.tell(Result(batch, answered=True, given_up=("refused",) * 4))
+    assert desk.engine.circuit.state is CircuitState.QUARANTINED
