@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backlog, beside, engine_full, import_file, priority, saturation, scaling, trouble
+from bench import backlog, beside, engine_full, import_file, outage, priority, saturation, scaling, trouble
 from bench.rows import Row, table, write_json
 from sandbox.process import MissingServer
 
@@ -25,6 +25,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "engine-full": engine_full.rows,
     "handlers": beside.handlers,
     "one-failing-key": trouble.rows,
+    "drain-after-outage": outage.rows,
     "saturation": saturation.rows,
     "person-during-bulk": priority.rows,
     "memory-backlog": backlog.rows,

@@ -23,7 +23,7 @@ from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id, to_record
-from schemas.events import AccountChanged, Cause
+from schemas.events import AccountChanged, Cause, ReplayRequested
 from sesame import heap
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
@@ -152,6 +152,14 @@ def bell(number: str, lane: Lane = Lane.PERSONAL, *, tell_apart: object = 1) -> 
     identity = event_id(event.type, "registry", number, str(tell_apart))
     headers, value = to_record(Message(identity, "/sesame/registry", NOW, event))
     return NewRecord(catalogue.by_lane(catalogue.ACCOUNTS, lane), number, value, headers)
+
+
+def replay(number: str) -> NewRecord:
+    """The event by which an operator asks for a comparison of a student with the target."""
+    event = ReplayRequested(student_number=number, consumer=Nothing.name, replay_id="bench-replay")
+    identity = event_id(event.type, "replay", number)
+    headers, value = to_record(Message(identity, "/sesame/replay", NOW, event))
+    return NewRecord(catalogue.ACTIVATIONS, number, value, headers)
 
 
 def ring(log: EventLog, records: Iterable[NewRecord]) -> None:
