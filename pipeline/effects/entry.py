@@ -260,7 +260,7 @@ class Door:
     ) -> None:
         due_at = until + LEASE_RETRY_MARGIN_S
         if lot is not None:
-            parking.postpone(connection, self._target, turn.student_number, due_at)
+            parking.postpone(connection, self._target, lot, due_at, now=now)
             return
         why = Why(Kind.LEASED, due_at, "leased", "another call may still be working on this student")
         parking.park(connection, self._database, self._target, lot_of(turn, None, now, why), seen=None)

@@ -52,10 +52,6 @@ def lot_of(turn: Turn, lot: Parked | None, now: float, why: Why) -> Parked:
 
 
 def age_s(entered: Entered, now: float) -> float:
-    """Seconds since the first failure, less the times when the target was down: a turn only comes when the
-    target is up, so at most the planned delay is counted for each interval between two turns."""
+    """Seconds since the first failure, less the times when the target was down."""
     lot = entered.parked
-    if lot is None or not entered.retried:
-        return 0.0
-    planned = (lot.due_at if lot.due_at is not None else now) - lot.counted_at
-    return lot.age_s + max(0.0, min(now - lot.counted_at, planned))
+    return lot.age_at(now) if lot is not None and entered.retried else 0.0

@@ -82,6 +82,12 @@ class Parked:
     replay: bool
     attempts_version: int = 0
 
+    def age_at(self, now: float) -> float:
+        """`age_s` at this moment (database time): of what has passed since it was counted, at most the delay
+        that was planned counts, since a turn comes only while the target is up."""
+        planned_s = (self.due_at if self.due_at is not None else now) - self.counted_at
+        return self.age_s + max(0.0, min(now - self.counted_at, planned_s))
+
 
 @dataclass(frozen=True)
 class Share:
@@ -237,11 +243,12 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
     return bool(done.rowcount)
 
 
-def postpone(connection: Connection, consumer: str, student_number: str, due_at: float) -> None:
-    """Move the time at which a parked student is looked at."""
-    connection.execute(
-        update(p).where(p.c.consumer == consumer, p.c.student_number == student_number).values(due_at=due_at)
-    )
+def postpone(connection: Connection, consumer: str, lot: Parked, due_at: float, *, now: float) -> None:
+    """Move the time at which a parked student is looked at. The delay runs from `now` on, should the clock be
+    set back before it is over: see `pipeline.store.mending`."""
+    here = and_(p.c.consumer == consumer, p.c.student_number == lot.student_number)
+    values = {"due_at": due_at, "counted_at": now, "age_s": lot.age_at(now)}
+    connection.execute(update(p).where(here).values(**values))
 
 
 def rest(connection: Connection, consumer: str, seen: Parked) -> None:

@@ -154,6 +154,27 @@ def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_th
     assert entry.work["A"].task.compare
 
 
+def test_a_clock_that_was_ahead_for_a_while_does_not_put_off_one_who_met_a_lease_meanwhile(
+    plant: Plant, clock: Clock
+) -> None:
+    """Parked before, put off while it was ahead: the lease's time is what is left, not the whole hour."""
+    plant.account("A")
+    park(plant, ROW)
+    clock.now += HOUR_S
+    plant.effects().enter([bell("A")])  # and that process dies
+    assert plant.effects().enter([woken(plant, "A")]).work == {}
+    before = plant.parked("A")
+    clock.now -= HOUR_S
+    with plant.database.write() as connection:
+        mending.clock_went_back(connection, plant.target.name, clock.now)
+    row = plant.parked("A")
+    assert before is not None
+    assert row is not None
+    assert row.due_at is not None
+    assert row.due_at - clock.now < 3 * plant.lease_s
+    assert (row.attempts, row.age_s) == (before.attempts, before.age_s) == (ROW.attempts, ROW.age_s + 60.0)
+
+
 # --- the database ---------------------------------------------------------------------------------
 
 
