@@ -48,9 +48,10 @@ python: ## Install the locked Python environment only
 servers: # slapd and Dovecot, which demo and tests start for themselves
 	@scripts/setup-debian servers
 
-machine: python # all of the Debian packages that the tests use, and Kafka's jars
+machine: python # all of the Debian packages that the tests use, and what Maven brings
 	@scripts/setup-debian servers node postgres java browser prometheus systemd containers
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
+	@scripts/stage apereo "$(BIN)/python" -m sandbox.apereo
 
 demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 PROCESSES=2 JSON=FILE KEEP=1
 	@$(if $(filter-out 0 no false,$(KAFKA) $(PROCESSES)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)

@@ -54,17 +54,8 @@ class CasServer(Server):
         self.folder.chmod(0o700)
         self.port = self._kept_port()
         self.ca_file = self.folder / "tls" / "ca.pem"
-        self._config_file = self.folder / "config.json"
-        trusted = {"REQUESTS_CA_BUNDLE": str(logout_ca_file)} if logout_ca_file is not None else {}
-        self._process = ManagedProcess(
-            "the CAS server",
-            [sys.executable, "-m", "sandbox.cas", self._config_file],
-            log_file=self.folder / "cas.log",
-            ready=self._answers,
-            env={**os.environ, **trusted},
-            cwd=_ROOT,
-            outlives_parent=keep_running,
-        )
+        self._logout_ca_file = logout_ca_file
+        self._process = self._program(keep_running=keep_running)
 
     @property
     def url(self) -> str:
@@ -76,11 +67,7 @@ class CasServer(Server):
         if not self.ca_file.exists():
             self.ca_file.parent.mkdir()
             ThrowawayCA(self.ca_file.parent).issue("server")
-        key = self.folder / "secret-key"
-        if not key.exists():
-            key.touch(mode=0o600)
-            key.write_text(secrets.token_urlsafe(48), encoding="ascii")
-        Config(str(self.folder), self.port, self.directory, self._services).write(self._config_file)
+        self._prepare()
         return super().start()
 
     def serve(self, *services: Service) -> None:
@@ -89,6 +76,34 @@ class CasServer(Server):
         if self.running:
             self.stop()
             self.start()
+
+    # --- what another program does otherwise ------------------------------------------------------------
+
+    def _program(self, *, keep_running: bool) -> ManagedProcess:
+        trusted = self._logout_ca_file
+        return ManagedProcess(
+            "the CAS server",
+            [sys.executable, "-m", "sandbox.cas", self._config_file],
+            log_file=self.folder / "cas.log",
+            ready=self._answers,
+            env={**os.environ, **({"REQUESTS_CA_BUNDLE": str(trusted)} if trusted is not None else {})},
+            cwd=_ROOT,
+            outlives_parent=keep_running,
+        )
+
+    def _prepare(self) -> None:
+        """Write what the process reads at its start."""
+        key = self.folder / "secret-key"
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_text(secrets.token_urlsafe(48), encoding="ascii")
+        Config(str(self.folder), self.port, self.directory, self._services).write(self._config_file)
+
+    @property
+    def _config_file(self) -> Path:
+        return self.folder / "config.json"
+
+    # -----------------------------------------------------------------------------------------------------
 
     def _answers(self) -> bool:
         tls = ssl.create_default_context(cafile=str(self.ca_file))
