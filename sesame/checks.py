@@ -10,7 +10,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
@@ -267,33 +266,18 @@ def _path_to(application: Application, target: str) -> Finding:
         handler.close()
 
 
-_CAS_REMEDIES = {
-    "bad_credentials": "Give cas.probe_login the password of cas.probe_password_file in the directory. "
-    "It is not tried again by itself: wrong passwords lock an account.",
-    "service_refused": "Register cas.service_url with the CAS server.",
-    "ticket_rejected": "Compare cas.service_url with what the CAS server has, and both clocks.",
-    "mismatch": "Look at the attributes that the CAS server releases to cas.service_url.",
-    "unavailable": "See whether the CAS server runs, and whether its directory does.",
-}
-
-
 def _cas(settings: Settings) -> Finding:
-    """Log in as the service account; without its password, only ask whether the server answers."""
-    from sesame.cas import ProbeOutcome, TicketRefused
+    """Log in as the service account; without its password, only ask whether the server would serve us."""
+    from sesame.cas import ProbeOutcome
     from sesame.wiring import build
 
-    application = build(settings)
-    probe, client = application.cas_probe(), application.cas_client()
-    if probe is not None:
-        result = probe.run()
-        if result.outcome is ProbeOutcome.OK:
-            return ok(f"{settings.cas.server_url}: {settings.cas.probe_login} can log in")
-        away = result.outcome is ProbeOutcome.UNAVAILABLE
-        return fail(result.message, _CAS_REMEDIES[result.outcome], down=away)
-    if client is not None:
-        with suppress(TicketRefused):  # which is the right answer: nobody has this ticket
-            client.validate("ST-of-nobody")
-    return warn(
-        f"{settings.cas.server_url} answers; no login was tried",
-        "Set cas.probe_password_file: docs/how-to/connect-cas.md.",
-    )
+    probe = build(settings).cas_probe()
+    if probe is None:
+        return ok("no CAS server is used")
+    result = probe.run()
+    outcome, text = result.outcome, f"{settings.cas.server_url}: {result.message}"
+    if outcome is ProbeOutcome.OK:
+        return ok(text)
+    if outcome.works or outcome is ProbeOutcome.NOT_TRIED:
+        return warn(text, result.remedy)
+    return fail(result.message, result.remedy, down=outcome.down)

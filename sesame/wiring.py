@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumers.directory import Directory
+from consumers.directory import Directory, Trial
 from consumers.mailbox import Mailboxes
 from consumers.moodle import MoodlePort
 from consumers.propagation import Objectives, Propagation, Said
@@ -250,7 +250,7 @@ class Application:
         )
 
     def cas_probe(self) -> LoginProbe | None:
-        """The login probe; None: the settings name no CAS server, or no account to probe with.
+        """The login probe, which tries no login without a password; None: the settings name no CAS server.
 
         Raises:
             SettingsError: the account's password cannot be read.
@@ -258,9 +258,23 @@ class Application:
         from sesame.cas import LoginProbe
 
         client, wanted = self.cas_client(), self.settings.cas
-        if client is None or not wanted.has_secret("probe_password"):
+        if client is None:
             return None
-        return LoginProbe(client, wanted.probe_login, LiveSecret(wanted, "probe_password"))
+        if not wanted.has_secret("probe_password"):
+            return LoginProbe(client, wanted.probe_login, None)
+        return LoginProbe(
+            client,
+            wanted.probe_login,
+            LiveSecret(wanted, "probe_password"),
+            second_look=self._try_login if "directory" in self.settings.targets else None,
+        )
+
+    def _try_login(self, login: str, password: str) -> Trial:
+        directory = targets.ldap_directory(self.settings, read_only=True)
+        try:
+            return directory.trial(login, password)
+        finally:
+            directory.disconnect()
 
     def directory(self, *, read_only: bool = False) -> Directory:
         """The directory itself, for what concerns everybody in it; the caller disconnects it.

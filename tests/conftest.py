@@ -11,7 +11,6 @@ from typing import TypeVar
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
@@ -72,14 +71,6 @@ def slapd() -> Iterator[Slapd]:
 def own_slapd() -> Iterator[Slapd]:
     """A directory for one test, which may freeze, kill and restart it."""
     with require_service(Slapd) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def cas(slapd: Slapd) -> Iterator[CasServer]:
-    """A CAS server for the people of the shared directory, for services on loopback; do not stop it."""
-    services = [Service("tests", r"^https?://127[.]0[.]0[.]1:[0-9]+/")]
-    with CasServer(CasDirectory.of(slapd), services) as server:
         yield server
 
 

@@ -4,6 +4,7 @@ from consumers.directory.entry import Profile
 from consumers.directory.handler import DirectoryHandler
 from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import Directory, ObservedEntry
+from consumers.directory.trial import Trial, Verdict
 from consumers.directory.upsert import Branches, LdapDirectory
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     "LdapDirectory",
     "ObservedEntry",
     "Profile",
+    "Trial",
+    "Verdict",
 ]

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -125,6 +125,12 @@ class LdapClient:
             )
             yield answer, found
 
+    def bind(self, dn: str, password: str) -> Answer:
+        """What the server answers to somebody else's bind, on a connection of its own."""
+        connection, answer = _bound(replace(self.endpoint, bind_dn=dn, password=lambda: password))
+        _unbind(connection)
+        return answer
+
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
         """Begin no operation of this thread later than `seconds` from now: TargetDown is raised instead.
@@ -212,24 +218,10 @@ class LdapClient:
         return connection
 
     def _connect(self) -> Connection:
-        endpoint = self.endpoint
-        connection = _new_connection(endpoint)
-        try:
-            connection.open(read_server_info=False)
-            if urlsplit(endpoint.uri).scheme == "ldap":
-                connection.start_tls(read_server_info=False)
-            _, result, _, _ = connection.bind(read_server_info=False)
-        except (LDAPException, OSError) as error:
+        connection, answer = _bound(self.endpoint)
+        if answer.code != Code.SUCCESS:
             _unbind(connection)
-            if "certificate" in str(error).lower() or "startTLS failed" in str(error):
-                raise Misconfigured(
-                    f"TLS with {endpoint.uri} failed: {_without_certificate(error)}",
-                    remedy="name the server as its certificate does, and give the file of its authority",
-                ) from error
-            raise TargetDown(f"{endpoint.uri} cannot be reached: {type(error).__name__}") from error
-        if result["result"] != Code.SUCCESS:
-            _unbind(connection)
-            raise bind_refused(_answer(result))
+            raise bind_refused(answer)
         return connection
 
     def _drop(self, connection: Connection) -> None:
@@ -299,6 +291,25 @@ def _new_connection(endpoint: Endpoint) -> Connection:
         check_names=False,  # no schema is read; the server checks
         raise_exceptions=False,
     )
+
+
+def _bound(endpoint: Endpoint) -> tuple[Connection, Answer]:
+    """A new connection, and what the server answered to the bind."""
+    connection = _new_connection(endpoint)
+    try:
+        connection.open(read_server_info=False)
+        if urlsplit(endpoint.uri).scheme == "ldap":
+            connection.start_tls(read_server_info=False)
+        _, result, _, _ = connection.bind(read_server_info=False)
+    except (LDAPException, OSError) as error:
+        _unbind(connection)
+        if "certificate" in str(error).lower() or "startTLS failed" in str(error):
+            raise Misconfigured(
+                f"TLS with {endpoint.uri} failed: {_without_certificate(error)}",
+                remedy="name the server as its certificate does, and give the file of its authority",
+            ) from error
+        raise TargetDown(f"{endpoint.uri} cannot be reached: {type(error).__name__}") from error
+    return connection, _answer(result)
 
 
 def _equality(attribute: str, value: str) -> bytes:

@@ -33,6 +33,7 @@ from consumers.directory.port import (
     Unsettled,
 )
 from consumers.directory.static_groups import StaticGroups, normal
+from consumers.directory.trial import Trial, try_login
 from pipeline.errors import TargetDown
 
 _VERB_S_MAX = 30.0
@@ -176,6 +177,18 @@ class LdapDirectory:
         with self._client.within(_VERB_S_MAX):
             raw = self._patience.had(lambda: self._client.entry(wanted, list(_POLICY)))
         return None if raw is None else PasswordPolicy(*(_number(raw, name) for name in _POLICY))
+
+    def trial(self, login: str, password: str) -> Trial:
+        """Whether the directory lets in somebody with this login and password; a wrong one counts.
+
+        Raises:
+            TargetDown, Misconfigured: it does not answer us.
+        """
+        with self._client.within(_VERB_S_MAX):
+            search = partial(self._client.search, self._branches.people, any_of("uid", [login]), _READ)
+            return try_login(
+                lambda: self._patience.had(search), self._client.bind, password, policy=self.policy
+            )
 
     def disconnect(self) -> None:
         """See `port.Directory.disconnect`."""

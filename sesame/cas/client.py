@@ -18,12 +18,16 @@ from xml.etree import ElementTree as ET
 import requests
 from cas import CASClientV3  # type: ignore[import-untyped]
 
-from pipeline.errors import Misconfigured, TargetDown
+from pipeline.errors import Misconfigured, SesameError, TargetDown
 from sesame.cas.port import ServiceRefused, TicketRefused, Validated
 
 _TICKET = re.compile(r"ST-[!-~]{1,253}")
 _LOGOUT_BYTES_MAX = 16_384
-_REFUSED_SERVICE = frozenset({"INVALID_SERVICE", "UNAUTHORIZED_SERVICE", "INVALID_SERVICE_PROXY"})
+_REFUSED_SERVICE = frozenset({"UNAUTHORIZED_SERVICE", "INVALID_SERVICE_PROXY"})
+_PATH_REMEDY = (
+    "cas.server_url is what stands before `login` in the address of the login page, as https://…/cas/."
+)
+_NO_TLS = ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 
 
 class CasClient:
@@ -56,9 +60,9 @@ class CasClient:
         """See `port.LoginServer.login_url`."""
         return str(self._client(renew=renew).get_login_url())
 
-    def logout_url(self, back_to: str | None = None) -> str:
+    def logout_url(self) -> str:
         """See `port.LoginServer.logout_url`."""
-        return str(self._client().get_logout_url(back_to))
+        return str(self._client().get_logout_url(self.service_url))
 
     def validate(self, ticket: str) -> Validated:
         """See `port.LoginServer.validate`."""
@@ -69,13 +73,13 @@ class CasClient:
             try:
                 content = client.get_verification_response(ticket)
             except requests.RequestException as error:
-                raise trouble(self.server_url, error) from error
+                raise trouble(self, error) from error
         try:
             login, attributes, _ = client.verify_response(content)
         except (ET.ParseError, LookupError, ValueError, AttributeError) as error:
             raise TargetDown(f"{self.server_url} answers what is no CAS answer", unknown=False) from error
         if not login or not login.strip():
-            raise _refusal(content)
+            raise self._refusal(content)
         return Validated(login.strip(), _lists(attributes))
 
     def logged_out(self, body: bytes) -> str | None:
@@ -92,6 +96,24 @@ class CasClient:
     def session(self) -> BoundedSession:
         """A session that waits no longer, follows nothing, and verifies whom it talks to."""
         return BoundedSession(verify=self._verify, timeout_s=self._timeout_s)
+
+    def refused(self) -> ServiceRefused:
+        """The CAS server does not serve us."""
+        return ServiceRefused(
+            f"the CAS server does not serve {self.service_url}",
+            remedy="Register cas.service_url with the CAS server, exactly: docs/how-to/connect-cas.md.",
+        )
+
+    def _refusal(self, content: bytes) -> TicketRefused | ServiceRefused | TargetDown:
+        """Why there is no login in an answer (CAS protocol 3.0, section 2.5.3). A ticket that was given for
+        another service (INVALID_SERVICE) is a wrong ticket, and says nothing of our own registration."""
+        failure = next((e for e in ET.fromstring(content).iter() if "code" in e.attrib), None)  # noqa: S314
+        code = failure.attrib["code"] if failure is not None else ""
+        if code in _REFUSED_SERVICE:
+            return self.refused()
+        if code == "INTERNAL_ERROR":
+            return TargetDown("the CAS server met an error of its own", unknown=False)
+        return TicketRefused(f"the CAS server refuses the ticket: {code or 'no reason given'}")
 
     def _client(self, session: requests.Session | None = None, *, renew: bool = False) -> Any:
         return CASClientV3(
@@ -128,26 +150,34 @@ class BoundedSession(requests.Session):
         return response
 
 
-def trouble(server_url: str, error: requests.RequestException) -> TargetDown | Misconfigured:
-    """What a call that had no answer means."""
+def trouble(client: CasClient, error: requests.RequestException) -> SesameError:
+    """What a call without a usable answer means: the server is away, a setting is wrong, we are refused."""
+    url = client.server_url
     if isinstance(error, requests.exceptions.SSLError):
+        return _tls_trouble(url, error)
+    status = error.response.status_code if error.response is not None else None
+    if status == HTTPStatus.FORBIDDEN:
+        return client.refused()
+    if status == HTTPStatus.NOT_FOUND:
+        return Misconfigured(f"there is no CAS server at {url}: status 404", remedy=_PATH_REMEDY)
+    if status == HTTPStatus.BAD_REQUEST and url.startswith("http:"):
+        return Misconfigured(f"{url} wants TLS: status 400", remedy="Write https:// in cas.server_url.")
+    what = str(error) if isinstance(error, requests.HTTPError) else type(error).__name__
+    return TargetDown(f"{urlsplit(url).netloc} gives no answer: {what}", unknown=False)
+
+
+def _tls_trouble(url: str, error: requests.exceptions.SSLError) -> TargetDown | Misconfigured:
+    """A certificate that is refused says why; what is no TLS at all has none to refuse."""
+    if why := re.search(r"certificate verify failed: ([^(\"]*)", str(error)):
         return Misconfigured(
-            f"the certificate of {server_url} does not verify",
+            f"the certificate of {url} does not verify: {why.group(1).strip().rstrip('.')}",
             remedy="cas.ca_file names its authority, and cas.server_url a name that it holds.",
         )
-    what = str(error) if isinstance(error, requests.HTTPError) else type(error).__name__
-    return TargetDown(f"{urlsplit(server_url).netloc} gives no answer: {what}", unknown=False)
-
-
-def _refusal(content: bytes) -> TicketRefused | ServiceRefused | TargetDown:
-    """Why there is no login in an answer (CAS protocol 3.0, section 2.5.3)."""
-    failure = next((e for e in ET.fromstring(content).iter() if "code" in e.attrib), None)  # noqa: S314
-    code = failure.attrib["code"] if failure is not None else ""
-    if code in _REFUSED_SERVICE:
-        return ServiceRefused()
-    if code == "INTERNAL_ERROR":
-        return TargetDown("the CAS server met an error of its own", unknown=False)
-    return TicketRefused(f"the CAS server refuses the ticket: {code or 'no reason given'}")
+    if any(sign in str(error) for sign in _NO_TLS):
+        return Misconfigured(
+            f"{url} does not speak TLS", remedy="Let cas.server_url name the port where it does."
+        )
+    return TargetDown(f"{urlsplit(url).netloc} broke off the TLS handshake", unknown=False)
 
 
 def _lists(attributes: Mapping[str, Any] | None) -> dict[str, tuple[str, ...]]:

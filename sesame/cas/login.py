@@ -25,6 +25,7 @@ class LoginFailure(StrEnum):
     OTHER_PERSON = "other_person"
     SERVICE_REFUSED = "service_refused"
     CAS_DOWN = "cas_down"
+    MISCONFIGURED = "cas_misconfigured"  # we do not reach it: an address, a certificate
     NO_COOKIE = "no_cookie"  # the browser did not bring back the cookie with which it left
 
 
@@ -130,7 +131,9 @@ class CasLogins:
 def _failure(error: Exception) -> LoginFailure:
     if isinstance(error, TicketRefused):
         return LoginFailure.TICKET_REFUSED
-    return LoginFailure.SERVICE_REFUSED if isinstance(error, ServiceRefused) else LoginFailure.CAS_DOWN
+    if isinstance(error, ServiceRefused):
+        return LoginFailure.SERVICE_REFUSED
+    return LoginFailure.MISCONFIGURED if isinstance(error, Misconfigured) else LoginFailure.CAS_DOWN
 
 
 def _student(connection: Connection, login: str) -> str | None:

@@ -44,8 +44,9 @@ class LoginServer(Protocol):
     def login_url(self, *, renew: bool = False) -> str:
         """Where to send a browser; with `renew`, whoever is logged in already must say so again."""
 
-    def logout_url(self, back_to: str | None = None) -> str:
-        """Where to send a browser to end everything."""
+    def logout_url(self) -> str:
+        """Where to send a browser to end everything; it comes back to `service_url`, the one address that
+        the server knows of us: Apereo CAS answers 403 to any other."""
 
     def validate(self, ticket: str) -> Validated:
         """Ask whose ticket it is; a ticket can be asked about once. Takes up to the two time-outs together.
@@ -54,7 +55,7 @@ class LoginServer(Protocol):
             TicketRefused: nobody's, or not for this service.
             ServiceRefused: the server refuses this service.
             TargetDown: the server cannot be reached, or what it answers is no answer.
-            Misconfigured: its certificate does not verify.
+            Misconfigured: `server_url` is not where it is, or its certificate does not verify.
         """
 
     def logged_out(self, body: bytes) -> str | None:

@@ -64,8 +64,7 @@ async def single_logout(request: Request) -> Response:
 def log_out(visit: Visiting) -> Response:
     """End the session here and at the CAS server."""
     visit.leave()
-    back_to = visit.desk.settings.portal.origin + "/"
-    return visit.carry(RedirectResponse(_cas(visit.desk).server.logout_url(back_to), status_code=303))
+    return visit.carry(RedirectResponse(_cas(visit.desk).server.logout_url(), status_code=303))
 
 
 def _arrive(visit: Visit, ticket: str) -> Arrival:
@@ -86,7 +85,9 @@ def _arrive(visit: Visit, ticket: str) -> Arrival:
         raise PageError(401, "ticket") from error
     except ServiceRefused as error:
         raise PageError(503, "service_refused") from error
-    except (TargetDown, Misconfigured) as error:
+    except Misconfigured as error:
+        raise PageError(503, "cas_misconfigured") from error
+    except TargetDown as error:
         raise PageError(503, "cas_down") from error
 
 

@@ -4,17 +4,100 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from sandbox.cas import CasServer
+from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S, wait_until
+from sandbox.slapd import Slapd
+from sandbox.tls import ThrowawayCA
+from tests.conftest import require_service
+from tests.integration.relay import Cut, Relay
+
+STAFF = "http://127.0.0.1:7/staff"
+"""A service that lets in nobody but staff."""
+
+SERVICES = (
+    Service("staff", r"^http://127[.]0[.]0[.]1:7/", only_if={"eduPersonAffiliation": "^staff$"}),
+    Service("tests", r"^http://127[.]0[.]0[.]1:[0-9]+/"),
+)
+PORTALS = Service("portals", r"^https://localhost:[0-9]+/cas$")
+
+
+class Program(Protocol):
+    """Makes a CAS server."""
+
+    def __call__(
+        self, directory: CasDirectory, services: Sequence[Service], *, logout_ca_file: Path
+    ) -> CasServer:
+        """One that does not run yet."""
+
+
+class Wire(Relay):
+    """What connects a CAS server with its directory.
+
+    Attributes:
+        cut: whether nothing passes.
+    """
+
+    def __init__(self, slapd: Slapd) -> None:
+        super().__init__(f"127.0.0.1:{slapd.ldaps_port}", lambda _relay: self)
+        self.cut = False
+
+    def asked(self, piece: bytes) -> bytes:
+        """What goes to the directory."""
+        if self.cut:
+            raise Cut
+        return piece
+
+    def answered(self, piece: bytes) -> bytes:
+        """What comes back."""
+        return piece
+
+    @contextmanager
+    def severed(self) -> Iterator[None]:
+        """Nothing passes meanwhile."""
+        self.cut = True
+        try:
+            yield
+        finally:
+            self.cut = False
+
+
+@dataclass(frozen=True)
+class LoginServer:
+    """A CAS server for the people of a directory.
+
+    Attributes:
+        wire: to the directory.
+        ca: certifies the services that it tells of logouts.
+    """
+
+    cas: CasServer
+    wire: Wire
+    ca: ThrowawayCA
+
+
+@contextmanager
+def login_server_of(
+    slapd: Slapd, folder: Path, program: Program, services: Sequence[Service] = (*SERVICES, PORTALS)
+) -> Iterator[LoginServer]:
+    """A CAS server that runs."""
+    ca = ThrowawayCA(folder)
+    with Wire(slapd) as wire:
+        directory = replace(CasDirectory.of(slapd), uri=f"ldaps://{wire.address}")
+        made = require_service(lambda: program(directory, services, logout_ca_file=ca.ca_file))
+        with made as cas:
+            yield LoginServer(cas, wire, ca)
 
 
 class Browser:
@@ -36,14 +119,18 @@ class Browser:
 
     def log_in(self, url: str, login: str, password: str) -> requests.Response:
         """Open the login page at `url` and send the form; what the server answers, not followed."""
-        page = self.get(url)
-        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        hidden = _hidden(self.get(url).text)
+        return self._post(url, {**hidden, "username": login, "password": password})
+
+    def go_on(self, url: str, page: requests.Response) -> requests.Response:
+        """Send the form of a page that stands between the login and the ticket."""
+        (form,) = re.findall(r"<form(?:(?!<form).)*?proceed.*?</form>", page.text, re.DOTALL)
+        (action,) = re.findall(r'action="([^"]*)"', form)
+        return self._post(urljoin(url, action), _hidden(form))
+
+    def _post(self, url: str, data: dict[str, str]) -> requests.Response:
         return self._http.post(
-            url,
-            data={**hidden, "username": login, "password": password},
-            headers={"Referer": url},
-            allow_redirects=False,
-            timeout=PATIENCE_S,
+            url, data=data, headers={"Referer": url}, allow_redirects=False, timeout=PATIENCE_S
         )
 
     def ticket(self, url: str, login: str, password: str) -> str:
@@ -53,6 +140,12 @@ class Browser:
     def log_out(self) -> None:
         """Log out of the CAS server: it tells every service that it gave a ticket for."""
         assert self.get(f"{self._cas.url}logout").ok
+
+
+def _hidden(text: str) -> dict[str, str]:
+    """The hidden fields of a page, by name."""
+    tags = [dict(re.findall(r'(\w+)="([^"]*)"', tag)) for tag in re.findall(r"<input[^>]*>", text)]
+    return {tag["name"]: unescape(tag.get("value", "")) for tag in tags if tag.get("type") == "hidden"}
 
 
 def ticket_of(answer: requests.Response) -> str:

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
+from sandbox.cas import CasServer
+from sandbox.slapd import Slapd
+from tests.integration.cas_kit import LoginServer, login_server_of
 from tests.integration.portal_browser import chromium
 from tests.integration.portal_kit import Portal
 
@@ -16,6 +19,13 @@ def browser() -> Iterator[Browser]:
     """One Chromium for a file; each test has a context of its own."""
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def login_server(slapd: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
+    """The CAS server of a file: django-cas-server; `test_apereo` has the same stories on Apereo's."""
+    with login_server_of(slapd, tmp_path_factory.mktemp("services"), CasServer) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

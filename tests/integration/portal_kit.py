@@ -65,13 +65,14 @@ class Portal:
     registry_settings: dict[str, Any] = field(default_factory=dict)
     store: str = ""  # the database's address; default: a new one of SQLite
     more: dict[str, Any] = field(default_factory=dict)  # further settings
+    authority: ThrowawayCA | None = None  # certifies it; default: one of its own
     accents: bool = True  # whether the mail server takes addresses with accents before the @
 
     def __post_init__(self) -> None:
         self.sink = MailSink(self.folder / "smtp", accents=self.accents)
         self.port = self.wish.get("port") or free_port()
-        self.ca = ThrowawayCA(self.folder)
-        certificate = self.ca.issue("portal")
+        self.ca = self.authority or ThrowawayCA(self.folder)
+        certificate = self.ca.issue(f"portal-{self.port}")
         portal = {
             "public_url": f"https://localhost:{self.port}",
             "port": self.port,

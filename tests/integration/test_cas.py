@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.store import cas_logins
 from pipeline.store.cas_logins import CasLogin
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts
-from sandbox.cas import CasDirectory, CasServer, Service
+from sandbox.cas import CasServer
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold
-from sesame.cas import CasLogins, LoginFailure, LoginProbe, ProbeOutcome, TicketRefused
+from sesame.cas import CasLogins, LoginFailure, LoginProbe, ProbeOutcome, ProbeResult, TicketRefused
 from sesame.cas.client import CasClient
 from sesame.cas.port import ServiceRefused
 from sesame.checks import checks_for
+from sesame.diagnosis.engine import diagnose
 from sesame.findings import Finding, State, examine
-from sesame.settings import CasSettings, Settings
-from tests.integration.cas_kit import Browser, Site, site, ticket_of
+from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
+from sesame.wiring import build
+from tests.integration.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of
 from tests.integration.directory_kit import Consumer, account, fresh_number
 
 PASSWORD = "Un-mot-de-passe-2026"
+ACTIVATED = datetime(2026, 9, 1, tzinfo=UTC)
 SERVICE = "http://127.0.0.1:9/cas"
 SUCCESS = (
     b'<cas:serviceResponse xmlns:cas="http://www.yale.edu/tp/cas"><cas:authenticationSuccess>'
@@ -52,6 +58,7 @@ class Desk:
     """A portal: students with accounts, and the CAS server that they log in through."""
 
     cas: CasServer
+    wire: Wire
     consumer: Consumer
     database: Database
     service: str = SERVICE
@@ -99,8 +106,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(cas: CasServer, slapd: Slapd, database: Database) -> Iterator[Desk]:
-    desk = Desk(cas, Consumer(slapd), database)
+def desk(login_server: LoginServer, slapd: Slapd, database: Database) -> Iterator[Desk]:
+    desk = Desk(login_server.cas, login_server.wire, Consumer(slapd), database)
     yield desk
     desk.close()
 
@@ -164,7 +171,7 @@ def test_a_ticket_of_another_service_is_refused(desk: Desk) -> None:
     ticket = desk.browser().ticket(
         desk.client("http://127.0.0.1:8/other").login_url(), student.login, PASSWORD
     )
-    with pytest.raises(ServiceRefused):
+    with pytest.raises(TicketRefused):
         desk.client().validate(ticket)
 
 
@@ -188,7 +195,7 @@ def test_a_shut_account_cannot_log_in(desk: Desk) -> None:
     student = desk.student()
     desk.consumer.bring(student.model_copy(update={"version": 2, "holds": frozenset({Hold.SUSPENDED})}))
     answer = desk.browser().log_in(desk.client().login_url(), student.login, PASSWORD)
-    assert answer.status_code == 200
+    assert answer.status_code in (200, 401)
     assert 'type="password"' in answer.text
 
 
@@ -300,12 +307,95 @@ def test_a_certificate_of_an_unknown_authority_is_refused_whatever_the_environme
         CasClient(desk.cas.url, SERVICE).validate("ST-1")
 
 
+# --- an address or a certificate that is wrong ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "what", "remedy"),
+    [
+        (403, "does not serve http://127.0.0.1:9/cas", "Register cas.service_url"),
+        (404, "there is no CAS server at", "cas.server_url is what stands before `login`"),
+        (400, "wants TLS", "Write https:// in cas.server_url"),
+    ],
+)
+def test_a_setting_that_is_wrong_has_its_own_word_and_remedy(status: int, what: str, remedy: str) -> None:
+    with site() as portal:
+        portal.status = status
+        with pytest.raises((Misconfigured, ServiceRefused), match=what) as raised:
+            broken(portal).validate("ST-1")
+        for password in (None, lambda: "-"):
+            result = LoginProbe(broken(portal), "somebody", password).run()
+            assert (result.outcome.down, result.message) == (False, str(raised.value))
+            assert remedy in result.remedy
+
+
+def test_what_speaks_no_tls_has_no_certificate_to_refuse() -> None:
+    with site() as portal:
+        url = portal.url.replace("http:", "https:")
+        with pytest.raises(Misconfigured, match="does not speak TLS"):
+            CasClient(url, SERVICE).validate("ST-1")
+
+
 # --- the login probe ----------------------------------------------------------------------------------
 
 
+def settings_of(
+    desk: Desk, slapd: Slapd, *, directory: dict[str, object] | None = None, **cas: object
+) -> Settings:
+    """The settings of a site with this CAS server, this directory, and a probe with its right password."""
+    given = {"server_url": desk.cas.url, "ca_file": desk.cas.ca_file, "service_url": desk.service}
+    word = {"probe_login": slapd.probe_uid, "probe_password_file": slapd.probe_password_file}
+    ours = {
+        "uri": slapd.ldap_uri,
+        "ca_file": slapd.ca_file,
+        "bind_dn": slapd.provisioner_dn,
+        "bind_password_file": slapd.provisioner_password_file,
+        "people_dn": slapd.people_dn,
+        "policy_dn": slapd.policy_dn,
+    }
+    return Settings(
+        targets=("directory",),
+        store=StoreSettings(url=SecretStr(desk.database.engine.url.render_as_string(hide_password=False))),
+        directory=DirectorySettings.model_validate(ours | (directory or {})),
+        cas=CasSettings.model_validate(given | word | cas),
+    )
+
+
 def probe(desk: Desk, slapd: Slapd, *, password: str | None = None, **expected: str) -> LoginProbe:
+    """One that has no directory to ask."""
     word = password or slapd.probe_password_file.read_text(encoding="ascii")
     return LoginProbe(desk.client(), slapd.probe_uid, lambda: word, expected=expected)
+
+
+def wrong_password(folder: Path) -> Path:
+    """A file with a password that is nobody's."""
+    file = folder / "wrong"
+    file.touch(mode=0o600)
+    file.write_text("wrong", encoding="ascii")
+    return file
+
+
+def doctor(settings: Settings) -> Finding:
+    """What the doctor says of CAS."""
+    return examine(next(check for check in checks_for(settings) if check.name == "cas"))
+
+
+def probed(settings: Settings) -> ProbeResult:
+    """How the probe of a site ends."""
+    probe = build(settings).cas_probe()
+    assert probe is not None
+    return probe.run()
+
+
+def rules_of(student: Account, settings: Settings) -> list[str]:
+    """What a student is told of CAS."""
+    application = build(settings)
+    try:
+        found = diagnose(application, student.student_number, look_s_max=60.0)
+    finally:
+        application.close()
+    assert found.live
+    return [each.rule for each in found.findings if each.rule.startswith("cas_")]
 
 
 def test_the_probe_logs_in_as_a_person_would_and_out_again(desk: Desk, slapd: Slapd) -> None:
@@ -314,29 +404,66 @@ def test_the_probe_logs_in_as_a_person_would_and_out_again(desk: Desk, slapd: Sl
     assert (result.outcome, "mail" in result.message) == (ProbeOutcome.MISMATCH, True)
 
 
-def test_the_probe_tells_a_wrong_password_from_a_refused_service(desk: Desk, slapd: Slapd) -> None:
-    assert probe(desk, slapd, password="wrong").run().outcome is ProbeOutcome.BAD_CREDENTIALS
+def test_a_refused_login_is_refused_and_never_a_server_that_is_down(
+    desk: Desk, slapd: Slapd, tmp_path: Path
+) -> None:
+    blind = probe(desk, slapd, password="wrong").run()
+    assert (blind.outcome, blind.outcome.down) == (ProbeOutcome.REFUSED, False)
+    wrong = settings_of(desk, slapd, probe_password_file=wrong_password(tmp_path))
+    assert probed(wrong).outcome is ProbeOutcome.WRONG_PASSWORD
+    found = doctor(wrong)
+    assert (found.state, found.down, "cas.probe_password_file" in found.remedy) == (State.FAIL, False, True)
+    assert rules_of(desk.student(activated_at=ACTIVATED), wrong) == []
+
+
+def test_an_entry_of_the_probe_that_is_not_what_it_should_be_is_told(
+    desk: Desk, slapd: Slapd, tmp_path: Path
+) -> None:
+    nobody = probed(settings_of(desk, slapd, probe_login="nobody-here"))
+    assert (nobody.outcome, "no entries" in nobody.message) == (ProbeOutcome.UNFIT_ENTRY, True)
+    student = desk.student(holds=frozenset({Hold.SUSPENDED}))
+    word = wrong_password(tmp_path)
+    word.write_text(PASSWORD, encoding="ascii")
+    shut = probed(settings_of(desk, slapd, probe_login=student.login, probe_password_file=word))
+    assert (shut.outcome, "locked" in shut.message) == (ProbeOutcome.UNFIT_ENTRY, True)
+
+
+def test_a_service_that_lets_in_others_only_is_told_from_a_wrong_password(desk: Desk, slapd: Slapd) -> None:
+    desk.service = STAFF
+    settings = settings_of(desk, slapd)
+    assert probed(settings).outcome is ProbeOutcome.SERVICE_REFUSED
+    found = doctor(settings)
+    assert (found.down, "access strategy" in found.remedy) == (False, True)
+
+
+def test_a_cas_server_that_does_not_reach_its_directory_lets_nobody_in(desk: Desk, slapd: Slapd) -> None:
+    settings = settings_of(desk, slapd)
+    student = desk.student(activated_at=ACTIVATED)
+    assert rules_of(student, settings) == []
+    with desk.wire.severed():
+        assert doctor(settings).down
+        assert rules_of(student, settings) in (["cas_lets_nobody_in"], ["cas_down"])
+        away = probed(settings_of(desk, slapd, directory={"uri": f"ldap://{desk.wire.address}"}))
+        assert away.outcome in (ProbeOutcome.DIRECTORY_DOWN, ProbeOutcome.UNAVAILABLE)
+    assert doctor(settings).state is State.OK
+
+
+def test_a_service_that_is_not_registered_is_refused(desk: Desk, slapd: Slapd) -> None:
     desk.service = "https://elsewhere.test/cas"
     assert probe(desk, slapd).run().outcome is ProbeOutcome.SERVICE_REFUSED
+    settings = settings_of(desk, slapd)
+    found = doctor(settings)
+    assert (found.state, found.down, "cas.service_url" in found.remedy) == (State.FAIL, False, True)
+    assert rules_of(desk.student(activated_at=ACTIVATED), settings) == ["cas_refuses_portal"]
 
 
-def test_the_probe_finds_a_server_that_is_away_or_shows_no_form(desk: Desk, slapd: Slapd) -> None:
+def test_the_probe_finds_a_server_that_is_silent_or_shows_no_form(desk: Desk, slapd: Slapd) -> None:
     with site() as portal:
-        for answering in (True, False):
-            portal.silent = not answering
-            result = LoginProbe(broken(portal), slapd.probe_uid, lambda: "-").run()
-            assert result.outcome is ProbeOutcome.UNAVAILABLE
-
-
-def test_a_directory_that_is_away_is_a_login_server_that_is_away(own_slapd: Slapd, desk: Desk) -> None:
-    services = [Service("tests", "^http://127[.]0[.]0[.]1")]
-    with CasServer(CasDirectory.of(own_slapd), services) as cas:
-        desk.cas = cas
-        assert probe(desk, own_slapd).run().outcome is ProbeOutcome.OK
-        own_slapd.stop()
-        assert probe(desk, own_slapd, password="any").run().outcome is ProbeOutcome.UNAVAILABLE
-        cas.stop()
-        assert probe(desk, own_slapd, password="any").run().outcome is ProbeOutcome.UNAVAILABLE
+        there = LoginProbe(broken(portal), slapd.probe_uid, lambda: "-")
+        shown = there.run().outcome
+        assert (shown, shown.down) == (ProbeOutcome.NO_FORM, False)
+        portal.silent = True
+        assert there.run().outcome is ProbeOutcome.UNAVAILABLE
 
 
 def test_whoever_is_logged_in_already_gets_a_ticket_without_a_form_unless_asked_anew(desk: Desk) -> None:
@@ -348,18 +475,23 @@ def test_whoever_is_logged_in_already_gets_a_ticket_without_a_form_unless_asked_
     assert 'type="password"' in browser.get(client.login_url(renew=True)).text
 
 
+def test_logging_out_returns_to_the_address_that_is_registered(desk: Desk) -> None:
+    student = desk.student()
+    browser, client = desk.browser(), desk.client()
+    browser.ticket(client.login_url(), student.login, PASSWORD)
+    answer = browser.get(client.logout_url())
+    assert (answer.status_code, answer.headers["Location"]) == (302, SERVICE)
+
+
 def test_the_doctor_takes_the_whole_path_and_says_what_is_wrong(desk: Desk, slapd: Slapd) -> None:
-    given = {"server_url": desk.cas.url, "ca_file": desk.cas.ca_file, "service_url": SERVICE}
-    word = {"probe_login": slapd.probe_uid, "probe_password_file": slapd.probe_password_file}
-
-    def finding(**changes: object) -> Finding:
-        settings = Settings(cas=CasSettings.model_validate(given | changes))
-        return examine(next(check for check in checks_for(settings) if check.name == "cas"))
-
-    assert finding(**word).state is State.OK
-    assert finding().state is State.WARN
-    wrong = finding(**word, service_url="https://elsewhere.test/cas")
-    assert (wrong.state, wrong.down, "register" in wrong.remedy.lower()) == (State.FAIL, False, True)
-    away = finding(**word, server_url="https://127.0.0.1:9/cas/")
-    assert (away.state, away.down) == (State.FAIL, True)
+    assert doctor(settings_of(desk, slapd)).state is State.OK
+    wordless = {"probe_password_file": None}
+    assert doctor(settings_of(desk, slapd, **wordless)).state is State.WARN
+    for word in ({}, wordless):
+        path = doctor(settings_of(desk, slapd, server_url=desk.cas.url.replace("/cas/", "/"), **word))
+        assert (path.state, path.down, "there is no CAS server" in path.text) == (State.FAIL, False, True)
+        other = doctor(settings_of(desk, slapd, ca_file=slapd.ca_file, **word))
+        assert (other.state, other.down, "certificate" in other.text) == (State.FAIL, False, True)
+        away = doctor(settings_of(desk, slapd, server_url="https://127.0.0.1:9/cas/", **word))
+        assert (away.state, away.down) == (State.FAIL, True)
     assert "cas" not in [check.name for check in checks_for(Settings())]

@@ -10,13 +10,14 @@ import pytest
 
 from pipeline.store import cas_logins
 from producers.activation.hashing import Hasher, HashingSettings
-from sandbox.cas import CasDirectory, CasServer, Service
+from sandbox.cas import CasServer
 from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.slapd import Slapd
 from sesame.cas import LoginFailure
-from tests.conftest import require_service
+from sesame.cas.client import CasClient
 from tests.integration import cas_kit
+from tests.integration.cas_kit import LoginServer
 from tests.integration.ldap_tools import as_provisioner
 from tests.integration.portal_kit import CHEAP, Portal
 from tests.integration.portal_reader import GOOD, MAIL, Browser
@@ -58,17 +59,16 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(slapd: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(
+    slapd: Slapd, login_server: LoginServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     """One portal and one CAS server for this file."""
-    folder = tmp_path_factory.mktemp("portal")
     url = f"https://localhost:{(port := free_port())}"
-    service = Service("portal", rf"^{url}/cas$")
-    with require_service(
-        lambda: CasServer(CasDirectory.of(slapd), [service], logout_ca_file=folder / "ca.pem")
-    ) as cas:
-        settings = {"server_url": cas.url, "ca_file": cas.ca_file, "service_url": f"{url}/cas"}
-        with Portal(folder, wish={"port": port}, cas=settings) as portal:
-            yield Place(portal, cas, slapd)
+    cas = login_server.cas
+    settings = {"server_url": cas.url, "ca_file": cas.ca_file, "service_url": f"{url}/cas"}
+    folder = tmp_path_factory.mktemp("portal")
+    with Portal(folder, wish={"port": port}, cas=settings, authority=login_server.ca) as portal:
+        yield Place(portal, cas, slapd)
 
 
 @pytest.fixture
@@ -115,7 +115,11 @@ def test_logging_out_here_ends_both(place: Place, elsewhere: cas_kit.Browser) ->
         leave(browser)
         browser.get(f"/cas?ticket={place.ticket(login, elsewhere)}")
         browser.client.follow_redirects = False
-        assert browser.send("/deconnexion/cas").headers["Location"].startswith(f"{place.cas.url}logout")
+        away = browser.send("/deconnexion/cas").headers["Location"]
+        assert away.startswith(f"{place.cas.url}logout")
+        back = elsewhere.get(away)
+        assert (back.status_code, back.headers["Location"]) == (302, place.portal.settings.cas.service_url)
+        assert browser.get("/cas").headers["Location"] == "/"
         assert place.cas.url.rpartition("/cas/")[0] in browser.page.headers["Content-Security-Policy"]
         assert browser.get("/compte").status_code == 401
 
@@ -183,6 +187,10 @@ def test_somebody_without_an_account_here_is_told_so(place: Place, elsewhere: ca
             403,
             True,
         )
+        browser.client.follow_redirects = False  # the page's own button leads out of CAS too
+        assert 'action="/deconnexion/cas"' in page.text
+        assert elsewhere.get(browser.send("/deconnexion/cas").headers["Location"]).status_code == 302
+        assert "ticket=" not in elsewhere.get(leave(browser)).headers.get("Location", "")
 
 
 def test_a_new_password_ends_the_sessions_of_cas_too(place: Place, elsewhere: cas_kit.Browser) -> None:
@@ -206,3 +214,22 @@ def test_a_cas_server_that_is_down_is_not_the_password_s_fault(place: Place) -> 
             assert re.search(r"mot de passe n(&#39;|')est pas en cause", page.text)
     finally:
         place.cas.start()
+
+
+def test_a_cas_server_that_is_not_where_the_settings_say_is_a_setting_to_mend(place: Place) -> None:
+    number, _login = place.student()
+    with place.portal.browser() as browser:
+        enter_by_mail(place, browser, number)
+        leave(browser)
+        assert place.portal.desk.cas is not None
+        client = place.portal.desk.cas.server
+        assert isinstance(client, CasClient)
+        known, client.server_url = client.server_url, place.cas.url.replace("/cas/", "/")
+        try:
+            page = browser.get("/cas?ticket=ST-1-abcdefgh")
+        finally:
+            client.server_url = known
+        assert (page.status_code, "mal réglée" in page.text) == (503, True)
+    seen = place.seen(number)
+    assert seen is not None
+    assert seen.failure == LoginFailure.MISCONFIGURED

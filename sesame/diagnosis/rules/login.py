@@ -14,24 +14,31 @@ _REFUSING = (ProbeOutcome.SERVICE_REFUSED, ProbeOutcome.TICKET_REJECTED, ProbeOu
 @rule("cas_down")
 def cas_down(s: Situation) -> Iterator[Finding]:
     """The service account met no login server, or one that was too slow for anybody."""
-    login = s.live.login
     if CAS in s.live.unseen:
         yield Finding("cas_down", CAS, {"probe": "no answer", "said": s.live.unseen[CAS]})
         return
-    if login is not None and login.outcome is ProbeOutcome.UNAVAILABLE:
-        yield Finding("cas_down", CAS, {"probe": login.outcome.value, "said": login.message})
-    elif login is None:
-        yield from _came_back(s, "cas_down", LoginFailure.CAS_DOWN)
+    yield from _probed(s, "cas_down", ProbeOutcome.UNAVAILABLE)
+    yield from _unprobed(s, "cas_down", LoginFailure.CAS_DOWN)
+
+
+@rule("cas_lets_nobody_in")
+def cas_lets_nobody_in(s: Situation) -> Iterator[Finding]:
+    """The login server refuses the service account for want of its directory: not for a wrong password."""
+    yield from _probed(s, "cas_lets_nobody_in", ProbeOutcome.DIRECTORY_DOWN, ProbeOutcome.CAS_ALONE_REFUSES)
+
+
+@rule("cas_misconfigured")
+def cas_misconfigured(s: Situation) -> Iterator[Finding]:
+    """The portal does not reach the login server by a setting of its own: an address, a certificate."""
+    yield from _probed(s, "cas_misconfigured", ProbeOutcome.MISCONFIGURED)
+    yield from _unprobed(s, "cas_misconfigured", LoginFailure.MISCONFIGURED)
 
 
 @rule("cas_refuses_portal")
 def cas_refuses_portal(s: Situation) -> Iterator[Finding]:
     """The login server lets people in, and refuses the portal: its settings, or ours."""
-    login = s.live.login
-    if login is not None and login.outcome in _REFUSING:
-        yield Finding("cas_refuses_portal", CAS, {"probe": login.outcome.value, "said": login.message})
-    elif login is None:
-        yield from _came_back(s, "cas_refuses_portal", LoginFailure.SERVICE_REFUSED)
+    yield from _probed(s, "cas_refuses_portal", *_REFUSING)
+    yield from _unprobed(s, "cas_refuses_portal", LoginFailure.SERVICE_REFUSED)
 
 
 @rule("ticket_refused")
@@ -57,6 +64,20 @@ def cas_not_tried(s: Situation) -> Iterator[Finding]:
     """All is ready, and nobody has logged in yet: nothing was seen."""
     if s.uses_cas and s.should_work(DIRECTORY) is not None and s.login is None:
         yield Finding("cas_not_tried", CAS, {"logins seen": 0})
+
+
+def _probed(s: Situation, name: str, *outcomes: ProbeOutcome) -> Iterator[Finding]:
+    """The service account's login has just ended so."""
+    login = s.live.login
+    if login is not None and login.outcome in outcomes:
+        yield Finding(name, CAS, {"probe": login.outcome.value, "said": login.message})
+
+
+def _unprobed(s: Situation, name: str, failure: LoginFailure) -> Iterator[Finding]:
+    """As `_came_back`, where no login of the service account says how CAS is now."""
+    login = s.live.login
+    if login is None or login.outcome.of_the_probe:
+        yield from _came_back(s, name, failure)
 
 
 def _came_back(s: Situation, name: str, failure: LoginFailure) -> Iterator[Finding]:

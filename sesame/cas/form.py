@@ -1,0 +1,54 @@
+"""A CAS server's pages, as far as a login needs them: forms and their hidden fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+
+@dataclass(slots=True)
+class Form:
+    """A form, with every hidden field of it."""
+
+    action: str = ""
+    hidden: dict[str, str] = field(default_factory=dict)
+    asks_password: bool = False
+
+
+def login_form(text: str) -> Form | None:
+    """The form of a login page; None: it has none with a password."""
+    return next((form for form in _forms(text) if form.asks_password), None)
+
+
+def onward_form(text: str) -> Form | None:
+    """The form of a page between a login and its ticket; None: this is no such page.
+
+    Apereo CAS shows one before a password expires; its form only goes on.
+    """
+    forms = _forms(text)
+    if any(form.asks_password for form in forms):
+        return None
+    return next((form for form in forms if form.hidden.get("_eventId") == "proceed"), None)
+
+
+def _forms(text: str) -> list[Form]:
+    reader = _Reader()
+    reader.feed(text)
+    return reader.forms
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.forms: list[Form] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.forms.append(Form(action=given.get("action", "")))
+        elif tag == "input" and self.forms:
+            kind = given.get("type", "text").lower()
+            form = self.forms[-1]
+            form.asks_password = form.asks_password or kind == "password"
+            if kind == "hidden" and given.get("name"):
+                form.hidden[given["name"]] = given.get("value", "")

@@ -1,0 +1,89 @@
+"""How a login probe can end, what each end means for others, and its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ProbeOutcome(StrEnum):
+    """How a probe ended."""
+
+    OK = "ok"
+    EXPIRING = "expiring"  # a ticket, after a page of CAS's own, as before a password expires
+    NOT_TRIED = "not_tried"  # there is no password to try; the server answers
+    NO_FORM = "no_form"  # the login page asks for something else than a password
+    REFUSED = "refused"  # CAS refuses the login; the directory could not be asked why
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105 (a token) - the directory refuses it too
+    UNFIT_ENTRY = "unfit_entry"  # the directory has no such entry, or it is locked or expired
+    CAS_ALONE_REFUSES = "cas_alone_refuses"  # the directory lets in whom CAS refuses, for every service
+    DIRECTORY_DOWN = "directory_down"  # CAS refuses the login, and the directory does not answer
+    SERVICE_REFUSED = "service_refused"
+    TICKET_REJECTED = "ticket_rejected"
+    MISMATCH = "mismatch"  # another login, or other attributes, than expected
+    MISCONFIGURED = "misconfigured"  # we do not reach a CAS server: an address, a certificate
+    UNAVAILABLE = "unavailable"
+
+    @property
+    def works(self) -> bool:
+        """Whether the whole path to a ticket was seen."""
+        return self in (ProbeOutcome.OK, ProbeOutcome.EXPIRING)
+
+    @property
+    def down(self) -> bool:
+        """Whether a server is away, and no setting of ours is wrong."""
+        return self in (
+            ProbeOutcome.UNAVAILABLE,
+            ProbeOutcome.DIRECTORY_DOWN,
+            ProbeOutcome.CAS_ALONE_REFUSES,
+        )
+
+    @property
+    def of_the_probe(self) -> bool:
+        """Whether it says something of the probe's own account only, and nothing of anybody else."""
+        return self in (
+            ProbeOutcome.NOT_TRIED,
+            ProbeOutcome.NO_FORM,
+            ProbeOutcome.REFUSED,
+            ProbeOutcome.WRONG_PASSWORD,
+            ProbeOutcome.UNFIT_ENTRY,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """How a probe ended, and for operators what it met and what to do."""
+
+    outcome: ProbeOutcome
+    message: str = ""
+    own_remedy: str = ""
+
+    @property
+    def remedy(self) -> str:
+        """What an operator does about it; empty: there is nothing to do."""
+        return self.own_remedy or _REMEDIES.get(self.outcome, "")
+
+
+_PAGE = "docs/how-to/connect-cas.md"
+_NOT_AGAIN = "It is not tried again by itself: wrong passwords lock an entry."
+_REMEDIES = {
+    ProbeOutcome.EXPIRING: "Give the probe's entry a new password before this one expires, or a password "
+    "policy without an end (pwdMaxAge 0).",
+    ProbeOutcome.NOT_TRIED: f"Set cas.probe_password_file: {_PAGE}.",
+    ProbeOutcome.NO_FORM: "A page that needs a script or a second factor cannot be probed: leave "
+    "cas.probe_password_file out.",
+    ProbeOutcome.REFUSED: "Compare the password of cas.probe_login in the directory with "
+    f"cas.probe_password_file; then see whether CAS reaches its directory. {_NOT_AGAIN}",
+    ProbeOutcome.WRONG_PASSWORD: "Give the entry of cas.probe_login the password of "
+    f"cas.probe_password_file: {_PAGE}. {_NOT_AGAIN}",
+    ProbeOutcome.UNFIT_ENTRY: "Mend the entry of cas.probe_login in the directory (ops/ldap/tree.ldif has "
+    "it): there, not locked, with a password that does not expire.",
+    ProbeOutcome.CAS_ALONE_REFUSES: "Look in CAS's own log whether it reaches its directory, and whether "
+    "its search (base, filter) finds the entry of cas.probe_login.",
+    ProbeOutcome.DIRECTORY_DOWN: "Start the directory, or mend the network to it.",
+    ProbeOutcome.SERVICE_REFUSED: "Register cas.service_url with the CAS server, exactly, and let "
+    f"cas.probe_login through its access strategy: {_PAGE}.",
+    ProbeOutcome.TICKET_REJECTED: "Compare cas.service_url with what the CAS server has, and both clocks.",
+    ProbeOutcome.MISMATCH: "Look at the attributes that the CAS server releases to cas.service_url.",
+    ProbeOutcome.UNAVAILABLE: "See whether the CAS server runs, and whether it reaches its directory.",
+}

@@ -1,0 +1,139 @@
+"""Logging in through a real Apereo CAS: what `test_cas` and `test_portal_login` tell, and what is its own.
+
+One server for all of it: it takes its time to start, and 0.6 GB of memory.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import Misconfigured
+from sandbox.apereo import Apereo
+from sandbox.process import wait_until
+from sandbox.slapd import Slapd
+from sesame.cas import LoginProbe, ProbeOutcome
+from sesame.cas.client import CasClient
+from sesame.cas.port import ServiceRefused
+from sesame.findings import State
+from tests.integration.cas_kit import SERVICES, LoginServer, login_server_of, ticket_of
+from tests.integration.directory_kit import HASHER
+from tests.integration.ldap_tools import as_provisioner
+from tests.integration.test_cas import *  # noqa: F403 (the same stories, on the server of this file)
+from tests.integration.test_cas import PASSWORD, SERVICE, Desk, doctor, probed, settings_of
+from tests.integration.test_portal_login import *  # noqa: F403
+from tests.stores import sqlite_store
+
+_PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "connect-cas.md"
+
+del test_a_cas_server_that_is_down_is_not_the_password_s_fault  # noqa: F821 (as any other, when it is down)
+
+
+@pytest.fixture(scope="module")
+def module_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One kind of database is enough here."""
+    return sqlite_store(tmp_path_factory.mktemp("store"))
+
+
+def definition() -> dict[str, Any]:
+    """The service's definition of the documentation, for portals on loopback."""
+    (text,) = re.findall(r"```json\n(.*?)```", _PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    found: dict[str, Any] = json.loads(text)
+    assert "compte\\.univ-exemple\\.fr" in found["serviceId"]
+    return found | {"serviceId": found["serviceId"].replace("compte\\.univ-exemple\\.fr", "localhost:[0-9]+")}
+
+
+@pytest.fixture(scope="module")
+def login_server(slapd: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
+    """One Apereo CAS, whose portals are registered by the documentation's definition."""
+    program = partial(Apereo, definitions=[definition()])
+    with login_server_of(slapd, tmp_path_factory.mktemp("services"), program, SERVICES) as server:
+        yield server
+
+
+# --- pages between the login and its ticket -------------------------------------------------------------
+
+
+def policy(slapd: Slapd, name: str, *lines: str) -> str:
+    """A password policy; its DN."""
+    dn = f"cn={name},{slapd.people_dn}"
+    classes = ("objectClass: organizationalRole", "objectClass: pwdPolicy")
+    entry = "\n".join([f"dn: {dn}", *classes, f"cn: {name}", "pwdAttribute: userPassword", *lines, ""])
+    as_provisioner(slapd, "ldapadd", stdin=entry)
+    return dn
+
+
+def under(desk: Desk, slapd: Slapd, name: str, *lines: str) -> str:
+    """The login of a student whose password is new under a policy of its own."""
+    login = desk.student().login
+    change = (
+        f"dn: uid={login},{slapd.people_dn}\nchangetype: modify\n"
+        f"replace: pwdPolicySubentry\npwdPolicySubentry: {policy(slapd, name, *lines)}\n"
+    )
+    as_provisioner(slapd, "ldapmodify", stdin=change)
+    password = f"replace: userPassword\nuserPassword: {{ARGON2}}{HASHER.hash(PASSWORD)}\n"
+    as_provisioner(
+        slapd, "ldapmodify", stdin=f"dn: uid={login},{slapd.people_dn}\nchangetype: modify\n{password}"
+    )
+    return login
+
+
+def word(folder: Path) -> Path:
+    """A file with the students' password."""
+    file = folder / "word"
+    file.touch(mode=0o600)
+    file.write_text(PASSWORD, encoding="ascii")
+    return file
+
+
+def test_the_page_before_a_password_expires_is_followed_and_told(
+    desk: Desk, slapd: Slapd, tmp_path: Path
+) -> None:
+    login = under(desk, slapd, "expiring", "pwdMaxAge: 864000", "pwdExpireWarning: 864000")
+    url = desk.client().login_url()
+    wait_until(lambda: desk.browser().log_in(url, login, PASSWORD).status_code == 200, "a page between")
+    browser = desk.browser()
+    page = browser.log_in(url, login, PASSWORD)
+    assert (page.status_code, 'type="password"' in page.text) == (200, False)
+    assert desk.client().validate(ticket_of(browser.go_on(f"{desk.cas.url}login", page))).login == login
+    settings = settings_of(desk, slapd, probe_login=login, probe_password_file=word(tmp_path))
+    found = doctor(settings)
+    assert (found.state, "before a password expires" in found.text) == (State.WARN, True)
+    assert "pwdMaxAge" in found.remedy
+
+
+def test_a_password_that_has_expired_is_told_from_a_wrong_one(
+    desk: Desk, slapd: Slapd, tmp_path: Path
+) -> None:
+    login = under(desk, slapd, "expired", "pwdMaxAge: 1")
+    settings = settings_of(desk, slapd, probe_login=login, probe_password_file=word(tmp_path))
+    wait_until(lambda: probed(settings).outcome is ProbeOutcome.UNFIT_ENTRY, "the password to expire")
+    found = doctor(settings)
+    assert (found.state, found.down, "expired" in found.text) == (State.FAIL, False, True)
+
+
+# --- what it answers by a status ------------------------------------------------------------------------
+
+
+def test_our_service_unregistered_is_refused_at_validation_too(desk: Desk) -> None:
+    with pytest.raises(ServiceRefused, match=r"does not serve https://elsewhere[.]test/cas"):
+        desk.client("https://elsewhere.test/cas").validate("ST-of-nobody")
+
+
+def test_http_on_its_tls_port_is_a_setting_to_mend(desk: Desk) -> None:
+    plain = CasClient(desk.cas.url.replace("https:", "http:"), SERVICE)
+    with pytest.raises(Misconfigured, match="wants TLS"):
+        plain.validate("ST-of-nobody")
+    result = LoginProbe(plain, "somebody", None).run()
+    assert (result.outcome, result.outcome.down) == (ProbeOutcome.MISCONFIGURED, False)
+
+
+def test_an_address_that_is_not_registered_is_no_place_to_return_to(desk: Desk) -> None:
+    answer = desk.browser().get(f"{desk.cas.url}logout?service=https://localhost:1/")
+    assert (answer.status_code, "Location" in answer.headers) == (403, False)
