@@ -17,6 +17,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from schemas.account import Account, Requirement
+from schemas.typography import spaced
 
 _SUBJECTS: Final = {
     "fr": "Bienvenue : votre messagerie universitaire est ouverte",
@@ -69,6 +70,8 @@ class Welcome:
             "pending": any(c.requires is Requirement.PEDAGOGICAL and not c.met for c in account.cohorts),
         }
         text = self._templates.get_template(f"welcome.{language}.txt").render(words)
+        if language == "fr":
+            text = spaced(text)
         html = self._templates.get_template("welcome.html").render(
             language=language,
             subject=_SUBJECTS[language],

@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from producers.activation.addresses import mailbox
 from producers.activation.proofs import PASSWORD
+from schemas.typography import spaced
 
 LINK_PATHS: Final = {"password": "/lien/", "redirect": "/redirection/", "changed": "/", "redirected": "/"}
 _SUBJECTS: Final = {
@@ -78,6 +79,8 @@ class Letters:
         }
         subject = _SUBJECTS[kind, spoken]
         text = self._templates.get_template(f"{purpose}.{spoken}.txt").render(words)
+        if spoken == "fr":
+            text = spaced(text)
         html = self._templates.get_template("letter.html").render(
             language=spoken, subject=subject, link=link, paragraphs=_paragraphs(text, link)
         )

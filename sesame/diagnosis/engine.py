@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from schemas.typography import spaced
 from sesame.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.diagnosis.rules import Finding, all_rules
 from sesame.diagnosis.rules.base import Language, glossary, judges
@@ -143,14 +144,19 @@ def _cause(finding: Finding, language: Language) -> StudentCause:
         service=finding.service,
         weight=rule.weight,
         service_name=service,
-        symptoms=tuple(words["symptoms"][token][language] for token in rule.symptoms),
-        cause=_filled(sentence.cause, said),
+        symptoms=tuple(_set(words["symptoms"][token][language], language) for token in rule.symptoms),
+        cause=_set(_filled(sentence.cause, said), language),
         who=words["who"][rule.who][language],
-        todo=_filled(sentence.todo, said),
+        todo=_set(_filled(sentence.todo, said), language),
         delay=words["delay"][rule.delay][language],
         since=finding.since,
         leads_to=rule.leads_to,
     )
+
+
+def _set(text: str, language: Language) -> str:
+    """As it is set in this language."""
+    return spaced(text) if language == "fr" else text
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

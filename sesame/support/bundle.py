@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from pipeline.store.cas_logins import CasLogin
+from schemas.typography import spaced
 from sesame.diagnosis.engine import Diagnosis, StudentCause
 from sesame.diagnosis.rules.base import Language, moment
 from sesame.diagnosis.situation import Situation
@@ -131,7 +132,7 @@ def _steps(s: Situation) -> Iterator[Step]:
     moments += [(target.since, f"{target.target} : {target.state}") for target in targets]
     for at, what in moments:
         if at is not None:
-            yield Step(at=at, what=what)
+            yield Step(at=at, what=spaced(what))
 
 
 def _logins(login: CasLogin | None) -> Iterator[tuple[datetime | None, str]]:
@@ -162,12 +163,13 @@ def _traces(s: Situation) -> Iterator[str]:
 
 def _lines(b: Bundle, desk: Desk) -> Iterator[str]:
     yield f"Dossier {codes.shown(b.code)}, pour {desk.name}" + (f" ({desk.hours})" if desk.hours else "")
-    yield f"Numéro étudiant : {b.student_number}" + (f", identifiant : {b.login}" if b.login else "")
+    who = f", identifiant : {b.login}" if b.login else ""
+    yield spaced(f"Numéro d'étudiant : {b.student_number}{who}")
     if b.components:
-        yield f"Composante : {', '.join(b.components)}"
-    yield f"Constaté : {_time(b.taken_at)}, version de la page : {b.language}"
+        yield spaced(f"Composante : {', '.join(b.components)}")
+    yield spaced(f"Constaté : {_time(b.taken_at)}, version de la page : {b.language}")
     yield from _block("Ce que dit l'étudiant", b.said.splitlines())
-    yield from _block("Causes", [f"{c.rule} ({c.service}, {c.who}) : {c.cause}" for c in b.causes])
+    yield from _block("Causes", [spaced(f"{c.rule} ({c.service}, {c.who}) : {c.cause}") for c in b.causes])
     yield from _block("Services non observés", b.unseen)
     yield from _block("États", [_state(each) for each in b.states])
     yield from _block("Étapes", [f"{_time(step.at)}  {step.what}" for step in b.steps])
@@ -178,14 +180,14 @@ def _lines(b: Bundle, desk: Desk) -> Iterator[str]:
 def _block(title: str, lines: Any) -> Iterator[str]:
     if lines:
         yield ""
-        yield f"{title} :"
+        yield spaced(f"{title} :")
         yield from (f"  {line}" for line in lines)
 
 
 def _state(each: ServiceState) -> str:
     since = f", depuis {_time(each.since)}" if each.since is not None else ""
     reason = f" ({each.reason})" if each.reason else ""
-    return f"{each.service} : {each.state}{reason}, version {each.version}{since}"
+    return spaced(f"{each.service} : {each.state}{reason}, version {each.version}{since}")
 
 
 def _time(at: datetime) -> str:

@@ -66,7 +66,7 @@ def take_redirect(visit: Visiting, form: Posted) -> Response:
     elif not visit.desk.asking.ask_redirect(number, address, visit.language):
         fault = "often"
     if fault is not None:
-        page = account_page(visit, number, fault=fault, address=address)
+        page = account_page(visit, number, fault=fault, address=address, ticked=form.get("accord") == "oui")
         return visit.page("account.html", 422, **page)
     return visit.to("/compte?fait=courriel")
 
@@ -130,6 +130,7 @@ def account_page(
     notice: tuple[str, str] | None = None,
     fault: str | None = None,
     address: str = "",
+    ticked: bool = False,
 ) -> dict[str, Any]:
     """All that the page shows."""
     standing = _standing(visit, number)
@@ -151,6 +152,7 @@ def account_page(
         "notice": shown,
         "fault": fault,
         "address": address,
+        "ticked": ticked,
         "moment": lambda at: moment(at, now, visit.language, visit.desk.zone),
         "duration": lambda seconds: duration(seconds, visit.language),
         "looked_at": moment(now, now, visit.language, visit.desk.zone),

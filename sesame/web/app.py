@@ -11,31 +11,20 @@ import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
-from starlette.staticfiles import StaticFiles
 
 from pipeline.errors import DependencyDown
 from sesame.web import account, assistance, live, password, proving
+from sesame.web.assets import PATH, Assets
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expectations
 from sesame.web.guard import Guard
 from sesame.web.live import Watch
 from sesame.web.login import login_router
-from sesame.web.pages import STATIC_FOLDER
 from sesame.web.visit import PageError, visit_of
 from sesame.web.wording import Spoken
 
-_STATIC_KEPT: Final = "public, max-age=86400"
 _COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}
-
-
-class _Static(StaticFiles):
-    """The style sheet and the script, which browsers may keep."""
-
-    def file_response(self, *args: object, **kwargs: object) -> Response:
-        response = super().file_response(*args, **kwargs)  # type: ignore[arg-type]
-        response.headers["Cache-Control"] = _STATIC_KEPT
-        return response
 
 
 def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
@@ -53,7 +42,7 @@ def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
         server, back = urlsplit(desk.cas.server.login_url()), urlsplit(desk.cas.server.service_url)
         app.include_router(login_router(back.path))
         forms_to, told_at = (f"{server.scheme}://{server.netloc}",), (back.path,)
-    app.mount("/static", _Static(directory=STATIC_FOLDER), name="static")
+    app.mount(PATH, Assets(), name="static")
 
     @app.get("/livez")
     def show_live() -> Response:

@@ -87,6 +87,9 @@ class Guard:
             await send(message)
 
         refused = self._refusal(scope, headers)
+        answer_by: Send = send_guarded
+        if scope["method"] == "HEAD":  # the pages are asked as by GET (RFC 9110, 9.3.2)
+            scope, answer_by = {**scope, "method": "GET"}, _bodiless(send_guarded)
         if refused is None and scope["method"] not in _SAFE:
             body = await self._body(receive)
             if body is None:
@@ -95,7 +98,7 @@ class Guard:
                 refused = body
             else:
                 receive = _whole(body, receive)
-        await (refused or self._app)(scope, receive, send_guarded)
+        await (refused or self._app)(scope, receive, answer_by)
 
     async def _body(self, receive: Receive) -> bytes | Response | None:
         """All of what is sent, so that nobody holds a place for long by sending it byte by byte.
@@ -145,6 +148,21 @@ class Guard:
 def _closing(text: str, status: int) -> Response:
     """An answer after which nothing more is read."""
     return PlainTextResponse(text, status, headers={"Connection": "close"})
+
+
+def _bodiless(send: Send) -> Send:
+    """The beginning of an answer, and its end at once: of a live page, which has none, too."""
+    ended = False
+
+    async def send_head(message: Message) -> None:
+        nonlocal ended
+        if message["type"] != "http.response.body":
+            await send(message)
+        elif not ended:
+            ended = True
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_head
 
 
 def _whole(body: bytes, receive: Receive) -> Receive:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from schemas.typography import spaced
 from sesame.settings import Settings
+from sesame.web import assets
 from sesame.web.wording import LANGUAGES, Spoken, translations
-
-STATIC_FOLDER: Final = Path(__file__).with_name("static")
 
 
 class Pages:
@@ -45,6 +45,7 @@ def _environment(language: Spoken) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["asset"] = assets.address
     environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     return environment
 
@@ -60,4 +61,5 @@ def _charter(settings: Settings, language: Spoken) -> list[str]:
     if path is None:
         path = Path(__file__).with_name("templates") / f"charter.{language}.txt"
     text = path.read_text(encoding="utf-8")
-    return [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]
+    paragraphs = [" ".join(block.split()) for block in text.split("\n\n") if block.strip()]
+    return [spaced(paragraph) for paragraph in paragraphs] if language == "fr" else paragraphs

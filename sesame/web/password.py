@@ -46,7 +46,9 @@ def take_password(visit: Visiting, form: Posted) -> Response:
         faults = _faults(form, verdict, situation)
         if faults:
             visit.desk.counted.password("refused")
-            return visit.page("password.html", 422, **_page(situation, faults=faults, verdict=verdict))
+            ticked = form.get("charte") == "oui"
+            page = _page(situation, faults=faults, verdict=verdict, ticked=ticked)
+            return visit.page("password.html", 422, **page)
     charter = None if situation.activated else visit.desk.settings.portal.charter
     chosen = visit.desk.choices.choose_password(
         proof, grant, password, charter=charter, language=visit.language
@@ -132,6 +134,18 @@ def _faults(form: dict[str, str], verdict: Verdict, situation: Situation) -> dic
     return faults
 
 
-def _page(situation: Situation, *, faults: dict[str, str], verdict: Verdict | None = None) -> dict[str, Any]:
+def _page(
+    situation: Situation,
+    *,
+    faults: dict[str, str],
+    verdict: Verdict | None = None,
+    ticked: bool = False,
+) -> dict[str, Any]:
     broken = {rule.value for rule in verdict.broken} if verdict is not None else set()
-    return {"student": situation, "faults": faults, "verdict": verdict, "broken": broken}
+    return {
+        "student": situation,
+        "faults": faults,
+        "verdict": verdict,
+        "broken": broken,
+        "ticked": ticked,
+    }

@@ -61,15 +61,16 @@ def take_request(visit: Visiting, form: Posted) -> Response:
     """Number and address: the answer is the same whether they match or not."""
     visit.slow_down()
     given = {name: form.get(name, "").strip() for name in ("numero", "courriel")}
+    number = "".join(given["numero"].split())  # some read it from a card in groups
     faults = {}
-    if not is_student_number(given["numero"]):
+    if not is_student_number(number):
         faults["numero"] = "form"
     if not _ADDRESS_LIKE.fullmatch(given["courriel"]) or len(given["courriel"]) > MAIL_ADDRESS_LENGTH_MAX:
         faults["courriel"] = "form"
     if faults:
         return visit.page("start.html", 422, given=given, faults=faults)
     asking, browser = visit.desk.asking, visit.browser
-    proof_id = asking.ask(given["numero"], given["courriel"], visit.language, browser=browser)
+    proof_id = asking.ask(number, given["courriel"], visit.language, browser=browser)
     _keep_request(visit, Request((proof_id,), given["courriel"]))
     return visit.to("/code")
 

@@ -15,6 +15,8 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
+from schemas.typography import NO_BREAK, spaced
+
 Spoken = Literal["fr", "en"]
 LANGUAGES: Final[tuple[Spoken, ...]] = get_args(Spoken)
 LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
@@ -25,20 +27,14 @@ class French(NullTranslations):
 
     def gettext(self, message: str) -> str:
         """The text."""
-        return _spaced(message)
+        return spaced(message)
 
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
         """The text for one or several: in French the plural begins at two."""
-        return _spaced(msgid2 if n > 1 else msgid1)
+        return spaced(msgid2 if n > 1 else msgid1)
 
     # Jinja asks for these names first, and Babel's class has them: of the library's methods, not of ours.
     ugettext, ungettext = gettext, ngettext
-
-
-def _spaced(text: str) -> str:
-    for sign in (":", ";", "?", "!"):
-        text = text.replace(f" {sign}", f"\u00a0{sign}")
-    return text
 
 
 @cache
@@ -96,7 +92,7 @@ def duration(seconds: float, language: Spoken) -> str:
     if seconds < 1:
         return "moins d'une seconde" if language == "fr" else "less than a second"
     if seconds < minute:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f}{NO_BREAK}s"
     if seconds < hour:
-        return f"{seconds / minute:.0f} min"
-    return f"{seconds / hour:.0f} h"
+        return f"{seconds / minute:.0f}{NO_BREAK}min"
+    return f"{seconds / hour:.0f}{NO_BREAK}h"

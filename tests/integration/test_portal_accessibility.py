@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +25,17 @@ from tests.integration.portal_reader import GOOD, MAIL
 HOUR_S = 3600.0
 
 
+def breakable(page: Page) -> list[str]:
+    """Where a line of French could begin with a sign or end with a guillemet, of what is seen or heard."""
+    if page.get_attribute("html", "lang") != "fr":
+        return []
+    text = page.evaluate(
+        """[document.title, document.body.textContent, ...[...document.querySelectorAll("[aria-label]")]
+            .map(each => each.getAttribute("aria-label"))].join("\\n")"""
+    )
+    return re.findall(r".{0,30}(?: [;:!?»]|« |n° ).{0,5}", str(text))
+
+
 class Walk:
     """Walks through the pages, and looks at each."""
 
@@ -40,6 +52,7 @@ class Walk:
         if overflows(self.page):
             self.found.append(f"{name}: scrolls sideways at 400 %")
         self.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        self.found += [f"{name}: a line may break in {one!r}" for one in breakable(self.page)]
         lang, title = self.page.get_attribute("html", "lang"), self.page.title()
         if lang not in ("fr", "en") or not title or self.page.locator("h1").count() != 1:
             self.found.append(f"{name}: language, title or heading")

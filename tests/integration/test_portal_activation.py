@@ -220,8 +220,8 @@ def test_two_students_who_share_an_address_each_get_their_own(portal: Portal) ->
         first, second = portal.message(one), portal.message(other)
         assert browser.send("/code", code=second.code).status_code == 422
         assert browser.send("/code", code=first.code).url.path == "/mot-de-passe"
-        assert f"n° {one}" in browser.page.text
-        assert f"n° {other}" in elsewhere.send("/code", code=second.code).text
+        assert f"n°\u00a0{one}" in browser.page.text
+        assert f"n°\u00a0{other}" in elsewhere.send("/code", code=second.code).text
 
 
 def test_a_student_whom_the_registrar_cancels_in_the_middle_is_kept_waiting(portal: Portal) -> None:

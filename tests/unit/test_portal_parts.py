@@ -70,13 +70,14 @@ def test_the_language_is_the_reader_s(chosen: str | None, accepted: str, spoken:
 
 def test_no_line_breaks_before_a_double_sign_in_french() -> None:
     french = wording.translations("fr")
-    assert french.gettext("Rien reçu ?") == "Rien reçu\u00a0?"
+    assert french.gettext("Rien reçu ?") == "Rien reçu\u202f?"
     assert french.ngettext("un", "deux", 0) == "un"
     assert french.ngettext("un", "deux", 2) == "deux"
 
 
 @pytest.mark.parametrize(
-    ("seconds", "french"), [(0.2, "moins d'une seconde"), (8, "8 s"), (125, "2 min"), (7300, "2 h")]
+    ("seconds", "french"),
+    [(0.2, "moins d'une seconde"), (8, "8\u00a0s"), (125, "2\u00a0min"), (7300, "2\u00a0h")],
 )
 def test_a_duration_is_said_as_people_say_it(seconds: float, french: str) -> None:
     assert wording.duration(seconds, "fr") == french
