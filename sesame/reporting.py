@@ -22,6 +22,7 @@ from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
+from sesame.diagnosis.reasons import for_operator
 from sesame.observability.metrics import EDGES, Metrics
 
 REPORT_EVERY_S = 5.0
@@ -210,6 +211,7 @@ class Reporter:
                 ),
                 (self._metrics.dead_letters, letters),
                 (self._metrics.waiting, waiting),
+                (self._metrics.operator_needed, for_operator(waiting, letters)),
                 (self._metrics.observed_differences, unwritten),
                 (self._metrics.quarantined, stopped),
                 (self._metrics.propagations, propagations),

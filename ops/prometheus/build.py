@@ -144,6 +144,13 @@ def other_alerts() -> list[dict[str, Any]]:
             wait="1d",
         ),
         alert(
+            "SesameOperatorNeeded",
+            "max by (consumer, reason) (sesame_operator_needed) > 0",
+            "ticket",
+            "{{ $value }} wait for an operator at {{ $labels.consumer }}: {{ $labels.reason }}.",
+            wait="30m",
+        ),
+        alert(
             "SesameRetriesPilingUp",
             'max by (consumer) (sesame_parked{kind="retry"}) > 100',
             "ticket",

@@ -46,6 +46,10 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     for title, counts in (("waiting", found.waiting_by_reason), ("dead letter", found.dead_letters_by_cause)):
         for name, count in counts.items():
             console.print(f"  {title}: {name}: {count}")
+    for name, count in found.for_operator.items():
+        console.print(f"  an operator must act: {name}: {count}")
+    if found.for_operator:
+        console.print("  who they are: sesame students --cause CAUSE")
     for name, one in found.retrying.items():
         console.print(
             f"  tried again: {name}: {one['students']} students, the first for {one['oldest_s']:.0f} s"

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.store import dead_letters, parking, population, status
+from pipeline.store import dead_letters, parking, population, status, target_states
 from pipeline.store import observed as observation
 from pipeline.store.database import Database
 from pipeline.store.target_states import State
 from sesame.diagnosis.people import Person, everybody
+from sesame.diagnosis.reasons import for_operator
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class Overview:
     Attributes:
         accounts: how many the registry has made, activated or not.
         within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
+        for_operator: what an operator must mend, by consumer and reason or cause: students who wait, and dead
+            letters.
         retrying: who is tried again after failures, by consumer and cause: how many `students`, and for how
             long the one who failed first (`oldest_s`).
         seconds: quantiles of the time since the window opened, per target and in all, of those who were
@@ -42,6 +45,7 @@ class Overview:
     within_60_min: int
     beyond: int
     waiting_by_reason: Mapping[str, int] = field(default_factory=dict)
+    for_operator: Mapping[str, int] = field(default_factory=dict)
     dead_letters_by_cause: Mapping[str, int] = field(default_factory=dict)
     retrying: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -85,6 +89,7 @@ def overview(
         windows = population.windows(connection, late_s, breach_s)
         seconds = population.seconds(connection, targets)
         letters = dead_letters.counts(connection)
+        waiting = target_states.waiting_counts(connection)
         retries, now = parking.retries(connection), database.now(connection)
         consumers = status.statuses(connection)
         seen = observation.observed(connection)
@@ -102,6 +107,10 @@ def overview(
         within_60_min=within_60_min,
         beyond=beyond,
         waiting_by_reason=counted.waiting_by_reason,
+        for_operator={
+            f"{consumer} {reason}": count
+            for (consumer, reason), count in for_operator(waiting, letters).items()
+        },
         dead_letters_by_cause={f"{consumer} {cause}": n for (consumer, cause), n in sorted(letters.items())},
         retrying={
             f"{one.consumer} {one.cause}": {

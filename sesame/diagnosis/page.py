@@ -43,9 +43,16 @@ def reasons_page() -> str:
     """The page, in Markdown."""
     lines = [_HEAD]
     for kind, (title, text) in _TABLES.items():
-        lines += [f"## {title}", "", text, "", "| Token | Consumer | Means | Next |", "|---|---|---|---|"]
         lines += [
-            f"| `{token}` | {each.where} | {each.what} | {each.next} |"
+            f"## {title}",
+            "",
+            text,
+            "",
+            "| Token | Consumer | Means | Next | Who acts |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| `{token}` | {each.where} | {each.what} | {each.next} | {each.who} |"
             for token, each in sorted(explanations().items())
             if each.kind == kind
         ]

@@ -15,6 +15,7 @@ from consumers.moodle import Cause, Kind
 
 _WORDS = Path(__file__).with_name("reasons.toml")
 _KINDS = {Kind.WAIT: "waiting", Kind.RETRY: "retry", Kind.DEAD: "dead"}
+_WHO = {"waiting": "operator", "retry": "nobody", "dead": "operator"}
 _NEXT = {
     "waiting": "An operator mends it in Moodle; it is looked at again by itself.",
     "retry": "It is tried again by itself.",
@@ -31,12 +32,16 @@ class Explanation:
         where: the consumers that say it.
         what: what it means.
         next: what happens next, or who must do what.
+        who: who must act: a token of the rules' words (`rules/words.toml`).
+        held_back: nothing is written until it ends: the target may have nothing of the student.
     """
 
     kind: str
     where: str
     what: str
     next: str
+    who: str = "nobody"
+    held_back: bool = False
 
 
 @cache
@@ -44,7 +49,14 @@ def explanations() -> Mapping[str, Explanation]:
     """Every token that is explained."""
     words = tomllib.loads(_WORDS.read_text(encoding="utf-8"))
     moodle = {
-        cause.value: Explanation(_KINDS[cause.kind], "moodle", cause.explanation, _NEXT[_KINDS[cause.kind]])
+        cause.value: Explanation(
+            kind := _KINDS[cause.kind],
+            "moodle",
+            cause.explanation,
+            _NEXT[kind],
+            _WHO[kind],
+            held_back=cause.kind is Kind.WAIT,
+        )
         for cause in Cause
     }
     return {token: Explanation(**each) for token, each in words.items()} | moodle
@@ -56,4 +68,15 @@ def explain(token: str | None) -> Explanation:
     if known is not None:
         return known
     words = (token or "unknown").replace("_", " ")
-    return Explanation("", "", words[:1].upper() + words[1:] + ".", "See the dead letters for the remedy.")
+    what = words[:1].upper() + words[1:] + "."
+    return Explanation("", "", what, "See the dead letters for the remedy.", who="operator")
+
+
+def for_operator(*counted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """Of what was counted by consumer and reason or cause, what an operator must mend."""
+    return {
+        (consumer, token): count
+        for counts in counted
+        for (consumer, token), count in sorted(counts.items())
+        if explain(token).who == "operator"
+    }

@@ -36,6 +36,7 @@ from sesame.diagnosis.person import (
     TargetStatus,
     person_status,
 )
+from sesame.diagnosis.reasons import explain
 
 DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
 
@@ -116,7 +117,9 @@ class Situation:
     def done(self, name: str) -> bool:
         """Whether a target is said to hold all that it can hold of the newest account."""
         found = self.target(name)
-        return found is not None and found.state in ("provisioned", "waiting")
+        if found is None or (found.state == "waiting" and explain(found.reason).held_back):
+            return False
+        return found.state in ("provisioned", "waiting")
 
     def should_work(self, name: str) -> Account | None:
         """The account, if this target is said to have it: then what the server shows must agree."""

@@ -167,6 +167,11 @@ class Metrics:
         self.waiting = self._gauge(
             "waiting", "Students who wait for a business precondition.", ("target", "reason")
         )
+        self.operator_needed = self._gauge(
+            "operator_needed",
+            "Students who wait for something that an operator must mend, and dead letters of such a cause.",
+            ("consumer", "reason"),
+        )
         self.observed_differences = self._gauge(
             "observed_differences",
             "Students of a target that is only observed, by what would be written.",

@@ -13,6 +13,7 @@ from pipeline.store.people import People
 from pipeline.target import OBSERVED_ONLY
 from schemas.account import Account, Stage
 from sesame.diagnosis.person import TargetStatus, person_status
+from sesame.diagnosis.reasons import explain
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expected
 
@@ -205,10 +206,15 @@ def _service(
         state=state,
         since=target.since,
         reason=reason,
-        courses=_courses(target, account, open_too=state in (READY, WAITING)),
+        courses=_courses(target, account, open_too=state == READY or _partly_done(target)),
         expected=expected.get(target.target) if hopeful and state == UNDER_WAY else None,
         can_retry=target.state in ("failed", "retrying"),
     )
+
+
+def _partly_done(target: TargetStatus) -> bool:
+    """Whether it waits, and all else is done there."""
+    return target.state == "waiting" and not explain(target.reason).held_back
 
 
 def _courses(target: TargetStatus, account: Account, *, open_too: bool) -> tuple[Course, ...]:

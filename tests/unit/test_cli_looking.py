@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.store import dead_letters, migrate, parking
+from pipeline.store import dead_letters, migrate, parking, target_states
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
 from pipeline.store.parking import Kind, Parked
+from pipeline.store.target_states import Conclusion, State
 from schemas.account import Lane
 from sesame.cli import main
 from sesame.observability.metrics import Metrics
@@ -151,6 +152,40 @@ def test_the_metrics_say_who_is_tried_again(store: Database) -> None:
     assert f"sesame_retrying{labels} 40.0" in text
     [age] = re.findall(rf"^sesame_retrying_oldest_seconds{re.escape(labels)} (\S+)$", text, re.MULTILINE)
     assert 85 <= float(age) < 120
+
+
+def wait_at_moodle(store: Database, reason: str, students: int) -> None:
+    """So many students wait at Moodle for this."""
+    with store.write() as connection:
+        for number in range(students):
+            whom = f"{reason} {number}"
+            target_states.lease(connection, store, "moodle", {whom: 1}, owner="x", until=1.0)
+            ended = Conclusion(whom, 1, State.WAITING, 1, 1, reason=reason)
+            target_states.conclude(connection, store, "moodle", [ended], 1.0)
+
+
+def test_what_an_operator_must_mend_is_shown_apart_and_measured(store: Database) -> None:
+    assert "an operator must act" not in sesame("overview").stdout
+    wait_at_moodle(store, "moodle_email_taken", 3)
+    wait_at_moodle(store, "pedagogical_enrolment_pending", 5)
+    collision = DeadLetter("0" * 64, "directory", "22600001", 1, "identity_collision", "held", 1, 1.0)
+    with store.write() as connection:
+        dead_letters.record(connection, store, collision)
+    lines = [line for line in sesame("overview").stdout.splitlines() if "an operator must act" in line]
+    assert lines == [
+        "  an operator must act: moodle moodle_email_taken: 3",
+        "  an operator must act: directory identity_collision: 1",
+    ]
+    counted = json.loads(sesame("overview", "--json").stdout)["for_operator"]
+    assert counted == {"moodle moodle_email_taken": 3, "directory identity_collision": 1}
+    metrics = Metrics()
+    relay = SimpleNamespace(waiting=lambda: 0)
+    metrics.refresh_with(Reporter(metrics, store, process="p").refresh_from(cast("OutboxRelay", relay)))
+    measured = [line for line in metrics.exposition().decode().splitlines() if "operator_needed{" in line]
+    assert measured == [
+        'sesame_operator_needed{consumer="moodle",reason="moodle_email_taken"} 3.0',
+        'sesame_operator_needed{consumer="directory",reason="identity_collision"} 1.0',
+    ]
 
 
 def test_students_are_listed_by_the_command(store: Database) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert
 
+from consumers.moodle import Seen, User
 from pipeline.store import dead_letters, parking, remarks, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
@@ -17,7 +18,11 @@ from pipeline.store.tables import accounts, propagation
 from pipeline.store.target_states import Conclusion, State
 from schemas.account import Account, Hold, Lane, Person, Stage
 from sesame.diagnosis import PersonStatus, TargetStatus, explain, person_status
+from sesame.diagnosis.engine import judge
 from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S
+from sesame.diagnosis.reasons import explanations, for_operator
+from sesame.diagnosis.rules.base import glossary
+from sesame.diagnosis.situation import Live, gather
 from tests.unit.store_kit import START, Clock
 
 LEA = "22001234"
@@ -283,3 +288,63 @@ def test_what_was_reached_is_shown_whatever_the_consumer_does_now(desk: Desk) ->
 def test_a_token_that_nobody_has_explained_is_still_words(desk: Desk) -> None:
     assert explain("strange_thing").what == "Strange thing."
     assert explain(None).what == "Unknown."
+
+
+# --- what an operator must mend -----------------------------------------------------------------------
+
+
+def found_of_moodle(desk: Desk, *users: User) -> set[str]:
+    """The rules that hold for somebody whose Moodle shows these users."""
+    situation = gather(desk.database, LEA, targets=TARGETS, follows={"mailbox": "directory"}, uses_cas=False)
+    assert situation.account is not None
+    open_ = situation.account.model_copy(update={"holds": frozenset()})
+    seen = replace(situation, account=open_, live=Live(moodle=Seen(LEA, users)))
+    return {finding.rule for finding in judge(seen, live=True)}
+
+
+@pytest.mark.parametrize("reason", ["moodle_email_taken", "moodle_username_taken", "adoption_undecided"])
+def test_a_user_who_was_never_made_is_not_said_to_be_gone(desk: Desk, reason: str) -> None:
+    desk.account()
+    for target in ("directory", "mailbox"):
+        desk.ended(target, State.PROVISIONED)
+    desk.ended("moodle", State.WAITING, reason=reason)
+    found = found_of_moodle(desk)
+    assert "waits_for_operator" in found
+    assert "moodle_user_missing" not in found
+
+
+@pytest.mark.parametrize("state", [State.PROVISIONED, State.WAITING])
+def test_a_user_who_was_there_and_is_not_any_more_is_gone(desk: Desk, state: State) -> None:
+    desk.account()
+    desk.ended(
+        "moodle", state, reason=None if state is State.PROVISIONED else "pedagogical_enrolment_pending"
+    )
+    assert "moodle_user_missing" in found_of_moodle(desk)
+
+
+def test_who_must_act_is_said_of_every_reason_with_a_word_that_there_is() -> None:
+    assert {each.who for each in explanations().values()} <= glossary()["who"].keys()
+    assert {each.who for each in explanations().values() if each.kind == "retry"} == {"nobody"}
+
+
+COLLISIONS = (
+    *("moodle_email_taken", "moodle_username_taken", "moodle_duplicate_idnumber", "identity_collision"),
+    *("mail_taken", "principal_taken", "student_number_taken", "value_taken", "login_mismatch"),
+    *("student_number_ambiguous", "adoption_undecided", "group_not_ours", "a_token_of_another_version"),
+)
+OTHERS = (
+    "pedagogical_enrolment_pending",
+    "credential_needed",
+    "mailbox_full",
+    "observed_only",
+    "moodle_busy",
+)
+
+
+def test_what_an_operator_must_mend_is_counted_apart() -> None:
+    waiting = {("moodle", reason): 1 for reason in (*COLLISIONS[:2], *OTHERS)}
+    letters = {("directory", cause): 2 for cause in COLLISIONS[2:]}
+    assert for_operator(waiting, letters) == {
+        **{("moodle", reason): 1 for reason in COLLISIONS[:2]},
+        **{("directory", cause): 2 for cause in COLLISIONS[2:]},
+    }
