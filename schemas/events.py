@@ -224,10 +224,11 @@ class HoldLifted(Event):
 
 
 class IdentityDecision(StrEnum):
-    """What an operator found out about a doubtful identity."""
+    """What an operator found out about an identity."""
 
     SEPARATE = "separate"
     MERGE = "merge"
+    MINT_AGAIN = "mint_again"
 
 
 class IdentityDecided(Event):
@@ -235,12 +236,13 @@ class IdentityDecided(Event):
 
     With `other`: whether two student numbers are one person; merged, this number's enrolments are the other
     one's from now on. Without: whether this number, whose names and birth date have changed beyond
-    recognition, still has its holder.
+    recognition, still has its holder. `mint_again` is about the names that were minted for this number.
     """
 
     type: ClassVar[str] = "fr.sesame.identity.decided.v1"
     decision: IdentityDecision = Field(
-        description="`merge`: it is one person. `separate`: they are two people."
+        description="`merge`: it is one person. `separate`: they are two people. `mint_again`: the account, "
+        "which nobody has activated, gets a login and addresses from the names as they are now."
     )
     other: StudentNumber | None = Field(
         None,

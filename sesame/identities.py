@@ -9,10 +9,15 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from consumers.registry.account import shown_person
+from consumers.registry.identity import LOGIN, MAIL, Templates
+from consumers.registry.settings import RegistrySettings
+from pipeline.errors import SesameError
 from pipeline.store import doubts as store
 from pipeline.store import pending_facts
 from pipeline.store.database import Database
 from pipeline.store.doubts import Doubt, Verdict
+from pipeline.store.ledger import SEEN, SqlLedger
 from pipeline.store.people import Identity, KnownPerson, People
 from schemas.account import Account
 from schemas.envelope import from_record
@@ -88,6 +93,64 @@ def known(database: Database, student_number: str) -> Side | None:
     """Who a number is; None: nobody that the registry knows."""
     with database.read() as connection:
         return _side(connection, People(database), student_number)
+
+
+class NotMintedAgain(SesameError):
+    """The names of this account stay as they are."""
+
+
+@dataclass(frozen=True)
+class Minting:
+    """The names of an account, and those that would be minted for it now; a counter may follow these."""
+
+    login: str
+    mail: str
+    new_login: str
+    new_mail: str
+
+
+def minting(database: Database, student_number: str, settings: RegistrySettings) -> Minting:
+    """What minting this account again would change.
+
+    Raises:
+        NotMintedAgain: it cannot be, or would change nothing: why, and what to do.
+    """
+    people = People(database)
+    with database.read() as connection:
+        person, account = people.known(connection, student_number), people.account(connection, student_number)
+        if person is None or account is None:
+            raise NotMintedAgain(
+                f"{student_number!r} has no account",
+                remedy="Check the number: `sesame identities` takes it as the registrar writes it.",
+            )
+        _refuse_what_was_seen(connection, database, person, account)
+    names = Templates(shown_person(person, settings), student_number, settings)
+    found = Minting(account.login, account.mail, names.login(), names.address(MAIL, names.login()))
+    if (found.login, found.mail) == (found.new_login, found.new_mail):
+        raise NotMintedAgain(
+            f"the names of {student_number} give {found.login} and {found.mail} again",
+            remedy="Have the registrar correct the names, import the file, and see whether `sesame "
+            f"identities show {student_number}` asks about it; then mint again.",
+        )
+    return found
+
+
+def _refuse_what_was_seen(
+    connection: Connection, database: Database, person: KnownPerson, account: Account
+) -> None:
+    number = person.student_number
+    if person.activated_at is not None:
+        raise NotMintedAgain(
+            f"the account of {number} has been activated: {account.login} is known, and stays",
+            remedy="Have the registrar correct the names and import the file: what is shown follows, and the "
+            "mail address as `registry.rename` says.",
+        )
+    holder = SqlLedger(connection, database, 0.0).holders([(LOGIN, account.login)])[LOGIN, account.login]
+    if holder.origin in SEEN:
+        raise NotMintedAgain(
+            f"{account.login} was not minted: it was found in the {holder.origin}, and is in use there",
+            remedy="If it is to change, change it there.",
+        )
 
 
 def _case(connection: Connection, people: People, doubt: Doubt) -> Case | None:

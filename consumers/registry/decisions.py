@@ -9,6 +9,9 @@ has activated yet, so that a wrong decision can never give a working account to 
 
 **Separate**: two people. What was held for the doubt goes on; numbers that were merged part again.
 
+**Mint again**: login and addresses were minted from damaged names. While nobody has activated the account,
+nobody has seen them; so they are put out of use, for ever, and others are minted from the names as they are.
+
 Of several decisions about one doubt the newest holds, by the time at which the operator took it: a
 redelivery changes nothing.
 """
@@ -28,6 +31,7 @@ from pipeline.facts import Rejected
 from pipeline.store import doubts as store
 from pipeline.store.database import Database
 from pipeline.store.doubts import Doubt, Verdict
+from pipeline.store.ledger import SqlLedger
 from pipeline.store.people import KnownPerson, People
 from schemas.account import Hold, Lane
 from schemas.envelope import Message
@@ -45,6 +49,14 @@ _SETTLED_BY_THE_STUDENT = (
     "preferred_given_name",
     "mail_redirect",
 )
+
+
+class AlreadyActivated(Rejected):
+    """The account has been activated: its login is known to its holder and to the targets, and stays. Have
+    the registrar correct the names: what is shown follows, and the mail address as `registry.rename` says."""
+
+    def __init__(self) -> None:
+        super().__init__("already_activated", " ".join((type(self).__doc__ or "").split()))
 
 
 class Decisions:
@@ -77,10 +89,13 @@ class Decisions:
         Raises:
             Rejected: a number that it names is not known.
         """
-        verdict, decided_at = _VERDICTS[event.decision], message.time.timestamp()
         number = event.student_number
         holder = self._known(connection, number)
         origin = Origin.of(message, Cause.IDENTITY, lane)
+        if event.decision is IdentityDecision.MINT_AGAIN:
+            self._mint_again(connection, holder, origin)
+            return
+        verdict, decided_at = _VERDICTS[event.decision], message.time.timestamp()
         if event.other is None:
             self._holders.decided(connection, holder, verdict, decided_at, apply_fact)
             self._minter.mint_version(connection, number, origin)
@@ -97,6 +112,13 @@ class Decisions:
             self._part(connection, mine, theirs)
         for each in (number, event.other):  # and, if it is merged, the one that it goes on as
             self._minter.mint_version(connection, each, origin)
+
+    def _mint_again(self, connection: Connection, holder: KnownPerson, origin: Origin) -> None:
+        """Put the names of an account that nobody has activated out of use, and mint others."""
+        if holder.activated_at is not None:
+            raise AlreadyActivated
+        SqlLedger(connection, self._database, self._database.now(connection)).retire(holder.student_number)
+        self._minter.mint_version(connection, holder.student_number, origin)
 
     def _known(self, connection: Connection, student_number: str) -> KnownPerson:
         person = self._people.locked(connection, student_number)

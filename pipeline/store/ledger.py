@@ -19,8 +19,8 @@ DIRECTORY = "directory"
 MOODLE = "moodle"
 MAILBOX = "mailbox"
 RETIRED = "retired"
-"""Origin of a name that was minted for a student who turned out to have one: nobody has seen it, nobody is
-ever given it, and it is no alias of theirs."""
+"""Origin of a name that was minted for a student who turned out to have one, or from a damaged name: nobody
+has seen it, nobody else is ever given it, and it is no alias of theirs."""
 
 SEEN = (DIRECTORY, MOODLE, MAILBOX)
 """Origins of names that somebody had before Sésame gave any."""
@@ -137,17 +137,21 @@ class SqlLedger:
         ).scalar_one_or_none()
         if previous is None or previous == holder:
             return False
-        self._connection.execute(
-            update(ledger)
-            .where(ledger.c.student_number == previous, ledger.c.origin == MINTED)
-            .values(origin=RETIRED)
-        )
+        self.retire(previous)
         self._connection.execute(
             update(ledger)
             .where(ledger.c.kind == kind, ledger.c.value == value.lower())
             .values(student_number=holder, origin=origin)
         )
         return True
+
+    def retire(self, student_number: str) -> None:
+        """Put out of use what was minted for this student. Nobody else is ever given it."""
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.student_number == student_number, ledger.c.origin == MINTED)
+            .values(origin=RETIRED)
+        )
 
     def retire_minted(self, student_numbers: Collection[str]) -> None:
         """Put out of use what was minted for students who turned out to have a login. Those who have

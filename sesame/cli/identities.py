@@ -50,7 +50,7 @@ class WhichNumber(SesameError):
 
 @click.group()
 def identities() -> None:
-    """Two student numbers that may be one person, and numbers that may have changed hands."""
+    """Numbers that may be one person or may have changed hands, and logins from damaged names."""
 
 
 @identities.command(name="list")
@@ -157,6 +157,29 @@ def merge(
         number, second = (second, kept) if kept == number else (number, kept)
         words = f"{number} and {second} are one person, who goes on as {second}"
     _decide(app, number, second, IdentityDecision.MERGE, reason, words, yes=yes)
+
+
+@identities.command(name="mint-again")
+@click.argument("student")
+@reason_option()
+@yes_option
+@pass_context
+def mint_again(context: Context, *, student: str, reason: str, yes: bool) -> None:
+    """Give STUDENT's account new names: those that it has were minted from damaged ones.
+
+    Login and mail address are made of the names as they are now. Only while nobody has activated the account;
+    what it had is never given to anybody else.
+    """
+    from schemas.events import IdentityDecision
+    from sesame.identities import minting
+
+    app = context.looking
+    found = minting(app.database, student, app.settings.registry)
+    words = (
+        f"{student}: {found.login} and {found.mail} are put out of use for ever; "
+        f"{found.new_login} and {found.new_mail} come instead (or the like, if somebody has them)"
+    )
+    _decide(app, student, None, IdentityDecision.MINT_AGAIN, reason, words, yes=yes)
 
 
 def _which(app: Application, student: str, other: str | None, *, holder: bool) -> tuple[str, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
@@ -15,8 +16,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.facts import Rejected
 from pipeline.store import remarks
-from pipeline.store.tables import audit
+from pipeline.store.tables import audit, ledger
 from schemas import catalogue
 from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
@@ -27,6 +29,7 @@ from sesame.wiring import build
 from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 OTHER = "22009999"
+ME = pwd.getpwuid(os.getuid()).pw_name
 KARIM: dict[str, Any] = {"birth_name": "Benali", "given_name": "Karim", "birth_date": date(2005, 1, 2)}
 REASON = ("--reason", "papers seen", "--yes")
 
@@ -102,7 +105,7 @@ def test_both_sides_stand_side_by_side_with_what_differs(desk: Desk) -> None:
 def test_a_look_at_personal_data_is_audited(desk: Desk) -> None:
     in_doubt(desk)
     sesame("show", PAUL)
-    assert audited(desk) == [("operatrice", "identity.show", {"student_number": PAUL})]
+    assert audited(desk) == [(ME, "identity.show", {"student_number": PAUL})]
 
 
 def test_who_a_number_is_said_to_be_stands_beside_its_holder(desk: Desk) -> None:
@@ -124,7 +127,7 @@ def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path
     [event] = published(tmp_path)
     assert (event.student_number, event.other, event.decision) == (PAUL, LEA, IdentityDecision.SEPARATE)
     [(actor, action, detail)] = audited(desk)
-    assert (actor, action, detail["reason_ref"]) == ("operatrice", "identity.separate", event.reason_ref)
+    assert (actor, action, detail["reason_ref"]) == (ME, "identity.separate", event.reason_ref)
     with desk.database.read() as connection:
         [remark] = remarks.of_student(connection, PAUL)
     assert (remark.ref, remark.about, remark.words) == (event.reason_ref, LEA, "papers seen")
@@ -200,3 +203,104 @@ def test_a_number_that_is_held_or_merged_says_so_when_it_is_looked_up(desk: Desk
     assert merged.stdout.startswith(f"{LEA}  lea.martin")
     assert f"{PAUL} is {LEA}" in merged.stderr
     assert CliRunner().invoke(main, ["status", OTHER]).exit_code == ExitCode.FAILED
+
+
+# --- names that were minted from damaged ones -----------------------------------------------------------
+
+DAMAGED: dict[str, Any] = {"birth_name": "Lefvre", "given_name": "Hlne", "birth_date": date(2005, 1, 2)}
+RIGHT: dict[str, Any] = {"birth_name": "Lefèvre", "given_name": "Hélène", "birth_date": date(2005, 1, 2)}
+
+
+def names_held(desk: Desk, number: str = LEA) -> dict[str, str]:
+    """Every login and mail address of the ledger that was given to this student, and its origin."""
+    with desk.database.read() as connection:
+        rows = connection.execute(
+            select(ledger).where(ledger.c.student_number == number, ledger.c.kind.in_(("login", "mail")))
+        ).all()
+    return {row.value: row.origin for row in rows}
+
+
+def corrected(desk: Desk) -> None:
+    """A student whose name was damaged; the registrar has put it right since, and an operator knew them."""
+    desk.apply(enrolled(**DAMAGED))
+    desk.apply(enrolled(sequence=2, **RIGHT))
+    desk.apply(IdentityDecided(student_number=LEA, decision=IdentityDecision.MERGE))
+
+
+def apply_published(desk: Desk, folder: Path) -> None:
+    for event in published(folder):
+        desk.apply(event)
+
+
+def test_an_account_that_nobody_activated_gets_its_names_from_the_corrected_ones(
+    desk: Desk, tmp_path: Path
+) -> None:
+    corrected(desk)
+    before = desk.account()
+    assert before.login == "hlne.lefvre"
+    result = sesame("mint-again", LEA, *REASON)
+    assert result.exit_code == 0, result.output
+    assert "hlne.lefvre" in result.stdout
+    assert "helene.lefevre" in result.stdout
+    apply_published(desk, tmp_path)
+    account = desk.account()
+    assert (account.login, account.mail.partition("@")[0]) == ("helene.lefevre", "helene.lefevre")
+    assert account.version == before.version + 1
+    assert account.aliases == ()
+    held = names_held(desk)
+    assert (held["hlne.lefvre"], held["helene.lefevre"]) == ("retired", "minted")
+    assert [(actor, action) for actor, action, _ in audited(desk)] == [(ME, "identity.mint_again")]
+
+
+def test_what_was_put_out_of_use_is_given_to_nobody(desk: Desk, tmp_path: Path) -> None:
+    corrected(desk)
+    sesame("mint-again", LEA, *REASON)
+    apply_published(desk, tmp_path)
+    desk.apply(enrolled(PAUL, **{**DAMAGED, "birth_date": date(2001, 5, 6)}))
+    assert desk.account(PAUL).login == "hlne.lefvre2"
+
+
+def test_a_redelivery_mints_nothing_more(desk: Desk, tmp_path: Path) -> None:
+    corrected(desk)
+    sesame("mint-again", LEA, *REASON)
+    apply_published(desk, tmp_path)
+    held, account = names_held(desk), desk.account()
+    apply_published(desk, tmp_path)
+    assert (names_held(desk), desk.account()) == (held, account)
+
+
+def test_an_account_that_was_activated_keeps_its_login(desk: Desk, tmp_path: Path) -> None:
+    corrected(desk)
+    desk.apply(activation())
+    before = desk.account()
+    result = sesame("mint-again", LEA, *REASON)
+    assert result.exit_code == ExitCode.FAILED
+    assert "has been activated" in result.stderr
+    assert "registry.rename" in result.stderr
+    assert published(tmp_path) == []
+    with pytest.raises(Rejected) as refused:  # it was activated between the command and its effect
+        desk.apply(IdentityDecided(student_number=LEA, decision=IdentityDecision.MINT_AGAIN))
+    assert refused.value.cause == "already_activated"
+    assert (desk.account(), names_held(desk)["hlne.lefvre"]) == (before, "minted")
+
+
+def test_names_that_give_the_same_again_are_to_be_corrected_first(desk: Desk, tmp_path: Path) -> None:
+    desk.apply(enrolled(**DAMAGED))
+    domain = desk.settings.mail_domain
+    with Path("sesame.toml").open("a", encoding="utf-8") as settings:
+        settings.write(f'[registry]\nmail_domain = "{domain}"\n')
+    result = sesame("mint-again", LEA, *REASON)
+    assert result.exit_code == ExitCode.FAILED
+    assert "Have the registrar correct the names" in result.stderr
+    assert sesame("mint-again", OTHER, *REASON).exit_code == ExitCode.FAILED
+    assert published(tmp_path) == []
+
+
+def test_a_login_that_was_found_in_the_directory_is_not_minted_again(desk: Desk, tmp_path: Path) -> None:
+    corrected(desk)
+    with desk.database.write() as connection:
+        connection.execute(ledger.update().where(ledger.c.value == "hlne.lefvre").values(origin="directory"))
+    result = sesame("mint-again", LEA, *REASON)
+    assert result.exit_code == ExitCode.FAILED
+    assert "found in the directory" in result.stderr
+    assert published(tmp_path) == []
