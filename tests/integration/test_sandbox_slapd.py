@@ -169,3 +169,36 @@ def test_the_configuration_converts_to_the_form_that_debians_service_reads(
     assert f"olcSuffix: {own_slapd.base_dn}" in database
     uniqueness = next((tmp_path / "cn=config" / "olcDatabase={1}mdb").glob("*unique.ldif")).read_text()
     assert uniqueness.count("serialize ldap") == 4
+
+
+def test_whoever_tries_wrong_passwords_keeps_nobody_else_out(slapd: Slapd) -> None:
+    dn = f"uid=assiegee,{slapd.people_dn}"
+    as_provisioner(slapd, "ldapadd", stdin=person(slapd, "assiegee"))
+    as_provisioner(slapd, "ldapmodify", stdin=replaced(dn, "userPassword", PASSWORD))
+    with ThreadPoolExecutor(3) as attackers:
+        tried = list(attackers.map(lambda n: can_log_in(slapd, dn, f"wrong-{n}"), range(60)))
+    assert tried == [False] * 60
+    assert can_log_in(slapd, dn, PASSWORD)
+    with ThreadPoolExecutor(4) as at_once:  # nor while they go on
+        tries = [at_once.submit(can_log_in, slapd, dn, f"wrong-{n}") for n in range(60)]
+        good = [can_log_in(slapd, dn, PASSWORD) for _ in range(5)]
+        assert good == [True] * 5
+        assert not any(attempt.result() for attempt in tries)
+
+
+def test_wrong_passwords_are_noted_and_an_administrative_lock_still_shuts(slapd: Slapd) -> None:
+    dn = f"uid=fermee,{slapd.people_dn}"
+    as_provisioner(slapd, "ldapadd", stdin=person(slapd, "fermee"))
+    as_provisioner(slapd, "ldapmodify", stdin=replaced(dn, "userPassword", PASSWORD))
+    for n in range(12):
+        assert not can_log_in(slapd, dn, f"wrong-{n}")
+    noted = search(slapd, dn, "(uid=*)", "pwdFailureTime")[dn]["pwdFailureTime"]
+    assert 1 <= len(noted) <= 10
+    assert can_log_in(slapd, dn, PASSWORD)
+    as_provisioner(slapd, "ldapmodify", stdin=replaced(dn, "pwdAccountLockedTime", "000001010000Z"))
+    assert not can_log_in(slapd, dn, PASSWORD)
+
+
+def replaced(dn: str, name: str, value: str) -> str:
+    """LDIF of a change of one attribute."""
+    return f"dn: {dn}\nchangetype: modify\nreplace: {name}\n{name}: {value}\n"
