@@ -9,23 +9,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
+from sesame import checks_of_work
 from sesame.findings import Check, Finding, examine, fail, ok, warn
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from pipeline.store.database import Database
     from sesame.wiring import Application
 
-Found = TypeVar("Found")
-
-_RETRIES_LAST_S = 60.0  # for so long a failure may pass by itself
 _FREE_BYTES_MIN = 500_000_000
 _POSTGRESQL_MIN = 140_000
 _FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its journal may fail
@@ -37,8 +31,9 @@ def checks_for(settings: Settings) -> list[Check]:
         Check("disk", lambda: _disk(settings)),
         Check("vault", lambda: _vault(settings)),
         Check("store", lambda: _store(settings)),
-        Check("quarantine", lambda: _quarantine(settings)),
-        Check("retries", lambda: _retries(settings)),
+        Check("quarantine", lambda: checks_of_work.quarantine(settings)),
+        Check("processes", lambda: checks_of_work.processes(settings)),
+        Check("retries", lambda: checks_of_work.retries(settings)),
         Check("log", lambda: _log(settings)),
         *(Check(target, partial(_target, settings, target)) for target in settings.targets),
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
@@ -119,64 +114,6 @@ def _server(database: Database) -> Finding | None:
         what = "a standby" if standby else "set read-only"
         return fail(f"the database is {what}", "Let store.url name the primary.", down=True)
     return None
-
-
-def _quarantine(settings: Settings) -> Finding:
-    from pipeline.store import quarantines
-
-    found = _looked_up(settings, lambda _store, connection: quarantines.every(connection))
-    if found is None:
-        return ok("no consumer has worked yet")
-    if not found:
-        return ok("no consumer is in quarantine")
-    names = ", ".join(one.consumer for one in found)
-    return fail(
-        f"in quarantine: {'; '.join(f'{one.consumer}: {one.reason}' for one in found)}",
-        f"Look at `sesame dead-letters list`, mend the cause, then `sesame quarantine lift` for {names}.",
-    )
-
-
-def _retries(settings: Settings) -> Finding:
-    """Who is tried again: a target may refuse some students while its whole path works."""
-    from pipeline.store import parking
-    from sesame.diagnosis import explain
-
-    found = _looked_up(
-        settings, lambda store, connection: (parking.retries(connection), store.now(connection))
-    )
-    if found is None:
-        return ok("no consumer has worked yet")
-    retries, now = found
-    if not retries:
-        return ok("nobody is tried again")
-    text = "tried again: " + "; ".join(
-        f"{one.consumer}: {one.students} student{'s' if one.students > 1 else ''}, "
-        f"the first for {max(0.0, now - one.oldest_at):.0f} s: {one.cause}"
-        for one in retries
-    )
-    longest = min(retries, key=attrgetter("oldest_at"))
-    if now - longest.oldest_at < _RETRIES_LAST_S:
-        return ok(text)
-    return warn(
-        text,
-        f"{explain(longest.cause).what} "
-        f"Who they are: sesame students --state retrying --cause {longest.cause}",
-    )
-
-
-def _looked_up(settings: Settings, look: Callable[[Database, Connection], Found]) -> Found | None:
-    """What the store's rows say; None: there is no store yet, and none is made."""
-    from pipeline.store.database import Database
-
-    path = settings.store_file
-    if path is not None and not path.exists():
-        return None
-    database = Database(settings.store_url.get_secret_value())
-    try:
-        with database.read() as connection:
-            return look(database, connection)
-    finally:
-        database.close()
 
 
 def _log(settings: Settings) -> Finding:

@@ -12,7 +12,7 @@ from schemas import catalogue
 from sesame.observability.http import Check, HttpServer
 from sesame.observability.metrics import Metrics
 from sesame.reporting import Reporter
-from sesame.wiring import Application
+from sesame.wiring import PROPAGATION, REGISTRY, Application
 
 
 class NothingToServe(SesameError):
@@ -68,7 +68,8 @@ def serve(application: Application, metrics: Metrics, stopping: threading.Event)
         NothingToServe, PortTaken: there is no port.
     """
     reporter = Reporter(metrics, application.database, process=application.life.owner)
-    metrics.refresh_with(reporter.refresh_from(application.outbox))
+    everything = (REGISTRY, PROPAGATION, *application.settings.targets)
+    metrics.refresh_with(reporter.refresh_from(application.outbox, everything))
 
     def log() -> str | None:
         application.log.end_offsets(catalogue.ACCOUNTS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -151,11 +151,42 @@ class Reporter:
             with self._database.write() as connection:
                 lags = self._lags.get(consumer, {})
                 personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
-                row = ConsumerStatus(consumer, self._process, state, reason, since, now, personal, bulk)
+                at = self._database.now(connection)  # the one clock by which others tell who is silent
+                began = at - (now - since)
+                row = ConsumerStatus(consumer, self._process, state, reason, began, at, personal, bulk)
                 status.report(connection, self._database, row)
-                status.forget_others(connection, consumer, seen_before=now - FORGET_AFTER_S)
+                status.forget_others(connection, consumer, seen_before=at - FORGET_AFTER_S)
         except DependencyDown:
             self._log.warning("status_not_written", consumer=consumer)
+
+    def gone(self, consumer: str | None = None) -> None:
+        """This process has ended as it should, or one loop has nothing to say any more: nobody misses it."""
+        for name in [name for name in self._said if consumer in (None, name)]:
+            del self._said[name]
+        try:
+            with self._database.write() as connection:
+                status.forget(connection, self._process, consumer)
+        except DependencyDown:
+            self._log.warning("status_not_written", consumer=consumer or "")
+
+    def see_off(self, host: str, is_dead: Callable[[int], bool]) -> None:
+        """Forget those who died on this machine before: whoever starts them again has seen it.
+
+        Args:
+            host: as processes name it.
+            is_dead: whether the process of this number is none of ours. Who is taken for dead, and is not,
+                says so again within seconds.
+        """
+        try:
+            with self._database.write() as connection:
+                for each in status.statuses(connection):
+                    if each.process.partition("#")[0] == self._process:
+                        continue
+                    name, _, number = each.place.partition("#")[0].rpartition(":")
+                    if name == host and number.isdecimal() and is_dead(int(number)):
+                        status.forget(connection, each.process, each.consumer)
+        except DependencyDown:
+            self._log.warning("status_not_written", consumer="")
 
     def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
         """Records that are not settled; other processes read them with the state."""
@@ -187,8 +218,13 @@ class Reporter:
         for target, seconds in event.targets_s.items():
             self._metrics.propagation_seconds.labels(target, event.lane).observe(seconds)
 
-    def refresh_from(self, outbox: OutboxRelay) -> Callable[[], None]:
-        """A refresher of the gauges that are read from the store when somebody looks."""
+    def refresh_from(self, outbox: OutboxRelay, consumers: Collection[str] = ()) -> Callable[[], None]:
+        """A refresher of the gauges that are read from the store when somebody looks.
+
+        Args:
+            outbox: whose rows are counted.
+            consumers: those that should run somewhere.
+        """
 
         def refresh() -> None:
             with self._database.read() as connection:
@@ -202,6 +238,7 @@ class Reporter:
                 propagations = figures.propagation_counts(connection)
                 oldest = figures.oldest_in_progress(connection, now)
                 imports = figures.last_imports(connection)
+                processes = status.statuses(connection)
             for gauge, counts in (
                 (self._metrics.parked, parked),
                 (self._metrics.retrying, {(one.consumer, one.cause): one.students for one in retries}),
@@ -222,9 +259,22 @@ class Reporter:
             for lane in Lane:
                 self._metrics.propagation_oldest_seconds.labels(lane).set(oldest.get(lane, 0.0))
             self._imports(imports)
+            self._processes(processes, consumers, now)
             self._metrics.outbox_rows.set(outbox.waiting())
 
         return refresh
+
+    def _processes(self, processes: Sequence[ConsumerStatus], consumers: Collection[str], now: float) -> None:
+        for gauge in (self._metrics.consumer_silent, self._metrics.consumer_state):
+            gauge.clear()
+        alive = dict.fromkeys(consumers, 0)
+        for each in processes:
+            self._metrics.consumer_silent.labels(each.consumer, each.place).set(each.silent_s(now))
+            self._metrics.consumer_state.labels(each.consumer, each.place, each.state).set(1)
+            if each.consumer in alive and each.state != "stopped" and not each.is_silent(now):
+                alive[each.consumer] += 1
+        for consumer, count in alive.items():
+            self._metrics.consumer_processes.labels(consumer).set(count)
 
     def _imports(self, imports: Sequence[LastImport]) -> None:
         self._metrics.import_lines.clear()

@@ -6,6 +6,7 @@ consumer is silent, and one that cannot go on does not take the others with it.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Runner:
         self._alive: dict[str, bool] = {}
         self._damage: SesameError | None = None
         if consumers is None:
-            metrics.refresh_with(self._reporter.refresh_from(application.outbox))
+            metrics.refresh_with(self._reporter.refresh_from(application.outbox, everything))
 
     def run(self, stopping: threading.Event) -> list[str]:
         """Run until told to stop; then let what is under way end, within a bound.
@@ -97,6 +98,7 @@ class Runner:
             if http is not None:
                 http.start()
             self._duties.housekeeping.run_due()  # others' names are known before the first one is minted
+            self._reporter.see_off(self._application.life.host, _is_dead)
             heap.settle()
             for thread in threads:
                 thread.start()
@@ -114,6 +116,7 @@ class Runner:
             if http is not None:
                 http.stop()
             left = [thread.name for thread in threads if thread.is_alive()]
+            self._reporter.gone()
             self._log.info("stopped", reason=f"not ended: {', '.join(left)}" if left else "")
         if self._damage is not None:
             raise self._damage
@@ -157,8 +160,8 @@ class Runner:
         failed = False
         while not stopping.is_set():
             self._alive[loop.name] = True
-            if failed and not loop.consumer:  # a consumer tells its state itself
-                self._reporters[loop.worker].state(loop.name, "running", "")
+            if failed and not loop.consumer:  # a duty says only what is wrong
+                self._reporters[loop.worker].gone(loop.name)
             try:
                 loop.run(stopping)
             except Exception as error:  # noqa: BLE001  # no loop may end in silence
@@ -179,3 +182,16 @@ class Runner:
     def _dead_loops(self) -> str | None:
         dead = sorted(name for name, alive in self._alive.items() if not alive)
         return f"not running: {', '.join(dead)}" if dead else None
+
+
+def _is_dead(process: int) -> bool:
+    """Whether there is no such process here. One with this one's number was a former life, in a container."""
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # somebody else's
+    return False

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, or_, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import consumer_status as s
 
+SILENT_AFTER_S: Final = 30.0
+"""Each loop says every few seconds that it is there: one that has not for so long is dead, or hangs."""
+
 
 @dataclass(frozen=True)
 class ConsumerStatus:
-    """One consumer in one process: its state, why, since when, and when it last said so (epoch seconds).
+    """One consumer in one process: its state, why, since when, and its last sign of life, in database time.
 
-    `lag_personal`, `lag_bulk`: records of its topics that are not settled, by lane.
+    Attributes:
+        process: a process life, `host:pid:token`; of several workers the others add `#2`, `#3` …
+        lag_personal, lag_bulk: records of its topics that are not settled, by lane.
     """
 
     consumer: str
@@ -25,6 +31,20 @@ class ConsumerStatus:
     seen_at: float
     lag_personal: int = 0
     lag_bulk: int = 0
+
+    @property
+    def place(self) -> str:
+        """The process as an operator finds it: `host:pid`, and which of its workers, if not the first."""
+        life, hash_, worker = self.process.partition("#")
+        return life.rsplit(":", 1)[0] + hash_ + worker
+
+    def silent_s(self, now: float) -> float:
+        """How long ago the last sign of life was (`now`: database time)."""
+        return max(0.0, now - self.seen_at)
+
+    def is_silent(self, now: float) -> bool:
+        """Whether it is dead, or hangs."""
+        return self.silent_s(now) > SILENT_AFTER_S
 
 
 def report(connection: Connection, database: Database, status: ConsumerStatus) -> None:
@@ -46,6 +66,16 @@ def report(connection: Connection, database: Database, status: ConsumerStatus) -
 def forget_others(connection: Connection, consumer: str, *, seen_before: float) -> None:
     """Forget processes that have not been heard of for long."""
     connection.execute(delete(s).where(s.c.consumer == consumer, s.c.seen_at < seen_before))
+
+
+def forget(connection: Connection, process: str, consumer: str | None = None) -> int:
+    """Forget a process with its workers, or one consumer in it; return how many rows went.
+
+    A process that ends properly forgets itself. Who is not gone says so again within seconds.
+    """
+    whose = or_(s.c.process == process, s.c.process.startswith(f"{process}#", autoescape=True))
+    which = () if consumer is None else (s.c.consumer == consumer,)
+    return connection.execute(delete(s).where(whose, *which)).rowcount
 
 
 def statuses(connection: Connection) -> list[ConsumerStatus]:

@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "lost-records": "sesame.cli.lost_records:lost_records_group",
     "migrate": "sesame.cli.migrate:migrate",
     "overview": "sesame.cli.overview:overview",
+    "processes": "sesame.cli.processes:processes",
     "provision": "sesame.cli.provision:provision",
     "quarantine": "sesame.cli.quarantine:quarantine",
     "replay": "sesame.cli.replay:replay",

@@ -54,9 +54,8 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
         console.print(
             f"  tried again: {name}: {one['students']} students, the first for {one['oldest_s']:.0f} s"
         )
-    for name, consumer in found.consumers.items():
-        if consumer["state"] != "running":  # a stop says why too
-            console.print(f"  {name} is {consumer['state']}: {consumer['reason']}")
+    for line in _stops(found):
+        console.print(line)
     console.print(
         f"inside 15 min: {found.within_15_min}, inside 60 min: {found.within_60_min}, beyond: {found.beyond}"
     )
@@ -65,6 +64,18 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     columns: dict[str, Justify] = {"target": "left", "state": "left"}
     columns |= dict.fromkeys((*_COUNTS, *_SECONDS), "right")
     show_table(columns, [_row(found, name) for name in (*app.settings.targets, "all")])
+
+
+def _stops(found: Overview) -> Iterator[str]:
+    """Each consumer that runs nowhere, and each process in which one does not run, with the reason."""
+    for name, consumer in found.consumers.items():
+        if not consumer["processes"]:
+            yield f"  {name} is {consumer['state']}: {consumer['reason']}"
+        for process in consumer["processes"]:
+            if process["silent"]:
+                yield f"  {name} is {process['words']}"
+            elif process["state"] != "running":
+                yield f"  {name} is {process['words']}: {process['reason']}"
 
 
 def _observed(found: Overview) -> Iterator[str]:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.store import dead_letters, parking, population, status, target_states
+from pipeline.store import dead_letters, parking, population, target_states
 from pipeline.store import observed as observation
 from pipeline.store.database import Database
 from pipeline.store.target_states import State
+from sesame.diagnosis import processes
 from sesame.diagnosis.people import Person, everybody
 from sesame.diagnosis.reasons import for_operator
 
@@ -29,6 +30,7 @@ class Overview:
             completed last: `pipeline.store.population.MEASURED_MAX` at most.
         targets: how many students are in which state, per target; `after`: nothing is due there, since the
             target that it follows waits or has given up.
+        consumers: state and reason of each, and its processes: see `sesame.diagnosis.processes`.
         observed: what would be written to the targets that are only observed, per target: students, unchanged
             ones, students per field, and examples.
         people: only if asked for.
@@ -50,7 +52,7 @@ class Overview:
     retrying: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     targets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    consumers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    consumers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     people: Sequence[Person] | None = None
 
@@ -91,7 +93,7 @@ def overview(
         letters = dead_letters.counts(connection)
         waiting = target_states.waiting_counts(connection)
         retries, now = parking.retries(connection), database.now(connection)
-        consumers = status.statuses(connection)
+        consumers = processes.consumers(connection, database, (*processes.OF_THE_STORE, *targets))
         seen = observation.observed(connection)
         people = list(everybody(connection, targets, followed)) if with_people else None
     within_15_min, within_60_min, beyond = windows
@@ -121,7 +123,7 @@ def overview(
         },
         seconds=seconds,
         targets=counted.targets,
-        consumers={one.consumer: {"state": one.state, "reason": one.reason} for one in reversed(consumers)},
+        consumers={name: asdict(one) for name, one in consumers.items()},
         observed={name: asdict(one) for name, one in seen.items() if name in targets},
         people=people,
     )

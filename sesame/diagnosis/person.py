@@ -20,7 +20,7 @@ from schemas.account import Account, Stage
 from sesame.diagnosis.holding import HoldNote, hold_notes
 from sesame.diagnosis.reasons import explain
 
-CONSUMER_SILENT_AFTER_S = 30.0
+CONSUMER_SILENT_AFTER_S = status.SILENT_AFTER_S
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ LABELS: Final[dict[str, str]] = {
     "kind": "a fixed word, listed in the metric's text",
     "field": "what would be written: an attribute, `entry`, `user`, `cohort members`, `folders` …",
     "topic": "a topic of the log",
+    "process": "a process: the name of its machine, and its number there",
 }
 """Every label that a metric may have, and its values. None may identify a person."""
 
@@ -211,6 +212,22 @@ class Metrics:
         self.consumer_up = self._gauge(
             "consumer_up", "1 while the consumer's loop runs in this process, else 0.", ("consumer",)
         )
+        self.consumer_processes = self._gauge(
+            "consumer_processes",
+            "Loops of the consumer that are at work, in all processes, by their signs of life in the store.",
+            ("consumer",),
+        )
+        self.consumer_silent = self._gauge(
+            "consumer_silent_seconds",
+            "Time since the last sign of life of the consumer's loop in a process.",
+            ("consumer", "process"),
+        )
+        self.consumer_state = self._gauge(
+            "consumer_state",
+            "1 for the state that the consumer's loop in a process said last: `running`, `down`, `throttled`,"
+            " `misconfigured`, `half_open`, `quarantined`, `records lost` or `stopped`.",
+            ("consumer", "process", "state"),
+        )
         self.circuit_state = self._gauge(
             "circuit_state",
             "0: closed; 1: half open; 2: open, i.e. the target is down, throttles or refuses the consumer, "
@@ -233,6 +250,9 @@ class Metrics:
         self.scrape_errors = self._counter(
             "scrape_errors_total", "Times that gauges could not be read when somebody looked.", ()
         )
+        self.scrape_failing = self._gauge(
+            "scrape_failing", "1 if gauges could not be read when somebody looked last, else 0.", ()
+        )
 
     def refresh_with(self, refresher: Callable[[], None]) -> None:
         """Call `refresher`, which is quick, before each exposition: it sets gauges from the store or log."""
@@ -241,11 +261,13 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus's text format. A refresher that fails is counted; its gauges stay."""
         with self._lock:  # gauges are emptied and filled: nobody may look in between
+            self.scrape_failing.set(0)
             for refresher in self._refreshers:
                 try:
                     refresher()
                 except Exception:  # noqa: BLE001 (a fault here must not hide the other metrics)
                     self.scrape_errors.inc()
+                    self.scrape_failing.set(1)
                     structlog.get_logger().warning("metrics_not_refreshed", exc_info=True)
             return generate_latest(self.registry)
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.store import dead_letters, migrate, parking, target_states
+from pipeline.store import dead_letters, migrate, parking, status, target_states
 from pipeline.store.database import Database
 from pipeline.store.dead_letters import DeadLetter
 from pipeline.store.parking import Kind, Parked
+from pipeline.store.status import ConsumerStatus
 from pipeline.store.target_states import Conclusion, State
 from schemas.account import Lane
 from sesame.cli import main
@@ -219,3 +220,66 @@ def test_a_state_or_cause_that_does_not_exist_is_refused(
     result = sesame("students", *asked)
     assert (result.exit_code, result.stdout) == (2, "")
     assert said in result.stderr
+
+
+def say(
+    store: Database, consumer: str, process: str, *, ago_s: float, state: str = "running", why: str = ""
+) -> None:
+    with store.write() as connection:
+        at = store.now(connection) - ago_s
+        status.report(connection, store, ConsumerStatus(consumer, process, state, why, at, at))
+
+
+CONSUMERS = ("registry", "propagation", "directory", "mailbox", "moodle")
+
+
+def test_a_silent_process_and_one_of_two_that_is_stuck_are_seen(store: Database) -> None:
+    for name in CONSUMERS:
+        say(store, name, "h:1:aa", ago_s=2)
+    [well] = json.loads(sesame("doctor", "--only", "processes", "--json").stdout)
+    assert (well["state"], well["text"]) == ("ok", "5 consumers at work, in h:1")
+    say(store, "moodle", "h:1:aa", ago_s=43)
+    say(store, "mailbox", "h:2:bb", ago_s=1, state="misconfigured", why="the key is refused")
+    say(store, "mailbox", "h:1:aa", ago_s=0)
+    shown = sesame("overview").stdout
+    assert re.search(r"^  moodle is silent for 4[3-9] s \(h:1\), last state running$", shown, re.MULTILINE)
+    assert "  mailbox is misconfigured (h:2): the key is refused\n" in shown
+    found = json.loads(sesame("overview", "--json").stdout)["consumers"]
+    assert {name: found[name]["state"] for name in CONSUMERS} == {
+        "registry": "running",
+        "propagation": "running",
+        "directory": "running",
+        "mailbox": "misconfigured",
+        "moodle": "silent",
+    }
+    [doctor] = json.loads(sesame("doctor", "--only", "processes", "--json").stdout)
+    assert doctor["state"] == "fail"
+    assert re.search(r"moodle: silent for 4[3-9] s \(h:1\), last state running", doctor["text"])
+    assert "mailbox: misconfigured (h:2): the key is refused" in doctor["text"]
+    assert doctor["remedy"].endswith("sesame processes forget h:1")
+
+
+def test_a_consumer_that_runs_nowhere_is_said(store: Database) -> None:
+    assert "  moodle is absent: no process runs it\n" in sesame("overview").stdout
+    [nothing] = json.loads(sesame("doctor", "--only", "processes", "--json").stdout)
+    assert nothing["state"] == "ok"  # before the first start
+    for name in CONSUMERS[:-1]:
+        say(store, name, "h:1:aa", ago_s=2)
+    [doctor] = json.loads(sesame("doctor", "--only", "processes", "--json").stdout)
+    assert (doctor["state"], doctor["text"]) == ("fail", "moodle: no process runs it")
+    assert "sesame consume moodle" in doctor["remedy"]
+
+
+def test_who_has_died_can_be_seen_off_and_who_lives_cannot(store: Database) -> None:
+    say(store, "moodle", "h:1:aa", ago_s=50)
+    say(store, "moodle", "h:1:aa#2", ago_s=50)
+    say(store, "moodle", "h:2:bb", ago_s=1)
+    assert "silent for 5" in sesame("processes", "list").stdout
+    assert sesame("processes", "forget", "h:3").exit_code == 1
+    alive = sesame("processes", "forget", "h:2")
+    assert alive.exit_code == 1
+    assert re.search(r"h:2 was seen \d+ s ago", alive.stderr)
+    assert sesame("processes", "forget", "h:1").stdout == "h:1 is forgotten: moodle\n"
+    listed = json.loads(sesame("processes", "list", "--json").stdout)
+    assert [one["place"] for one in listed["moodle"]["processes"]] == ["h:2"]
+    assert "process.forget" in sesame("audit").stdout

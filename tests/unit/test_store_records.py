@@ -179,6 +179,27 @@ def test_each_process_speaks_for_itself_and_old_ones_are_forgotten(database: Dat
         assert [each.process for each in status.statuses(connection)] == ["one"]
 
 
+def test_a_process_is_known_by_its_place_and_its_last_sign_of_life(database: Database) -> None:
+    one = ConsumerStatus("moodle", "crous-1:4711:0badcafe#2", "running", "", START, START)
+    assert one.place == "crous-1:4711#2"
+    assert [one.is_silent(START + later) for later in (0.0, 30.0, 30.1)] == [False, False, True]
+    assert (one.silent_s(START + 43), one.silent_s(START - 5)) == (43.0, 0.0)
+
+
+def test_a_process_is_forgotten_with_its_workers_and_nobody_else(database: Database) -> None:
+    for process in ("h:1:aa", "h:1:aa#2", "h:1:aab", "h:11:aa"):
+        for consumer in ("moodle", "mailbox"):
+            with database.write() as connection:
+                row = ConsumerStatus(consumer, process, "running", "", START, START)
+                status.report(connection, database, row)
+    with database.write() as connection:
+        assert status.forget(connection, "h:11:aa", "mailbox") == 1
+        assert status.forget(connection, "h:1:aa") == 4
+    with database.read() as connection:
+        left = sorted((each.process, each.consumer) for each in status.statuses(connection))
+    assert left == [("h:11:aa", "moodle"), ("h:1:aab", "mailbox"), ("h:1:aab", "moodle")]
+
+
 def test_accounts_are_loaded_whole_and_a_broken_one_still_has_its_version(database: Database) -> None:
     account = Account(
         student_number=LEA,
