@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-RUNBOOKS = "docs/how-to/runbooks"
+RUNBOOKS = "{{ $externalLabels.runbooks }}"
+"""Where this site reads the runbooks: `prometheus.yml` says so, once for all alerts."""
 
 OBJECTIVES = {"15_min": (0.99, ("within_15_min",)), "60_min": (0.999, ("within_15_min", "within_60_min"))}
 BURNS = (
@@ -95,6 +96,18 @@ STALLED = (
     " and on (consumer) sum by (consumer) (delta(sesame_lag_records[10m])) >= 0"
     " unless on (consumer) (time() - max by (consumer) (sesame_last_progress_timestamp_seconds) < 600)"
 )
+# Of each process by itself: what is well in one must not hide what is not in another. A loop that died with
+# its process shows nothing any more, and is counted by whoever reads the store.
+DOWN = (
+    "max by (consumer, instance) (sesame_consumer_up) == 0"
+    " or max by (consumer) (sesame_consumer_processes) == 0"
+)
+STUCK = (
+    "max by (consumer, instance) (sesame_circuit_state) == 2"
+    " unless on (consumer) (max by (consumer) (sesame_quarantined) == 1)"
+)
+POSTPONED = 'sum(increase(sesame_portal_messages_total{result="postponed"}[15m]))'
+MAIL_STUCK = f'{POSTPONED} > 0 unless sum(increase(sesame_portal_messages_total{{result="sent"}}[15m])) > 0'
 LETTERS = "max by (consumer, cause) (sesame_dead_letters)"
 # A cause that nobody had an hour ago counts from 0.
 GROWING = f"{LETTERS} - (max by (consumer, cause) (sesame_dead_letters offset 1h) or {LETTERS} * 0) > 10"
@@ -111,10 +124,26 @@ def other_alerts() -> list[dict[str, Any]]:
             wait="5m",
         ),
         alert(
-            "SesameConsumerDown",
-            "max by (consumer) (sesame_consumer_up) == 0",
+            "SesameProcessGone",
+            'up{job="sesame"} == 0',
             "page",
-            "The loop of {{ $labels.consumer }} runs in no process.",
+            "Prometheus gets no answer from {{ $labels.instance }}: that process is dead, or hangs.",
+            wait="2m",
+        ),
+        alert(
+            "SesameProcessSilent",
+            "max by (consumer, process) (sesame_consumer_silent_seconds) > 60",
+            "page",
+            "{{ $labels.consumer }} gives no sign of life in {{ $labels.process }}, "
+            "which has not ended properly.",
+            wait="1m",
+        ),
+        alert(
+            "SesameConsumerDown",
+            DOWN,
+            "page",
+            "The loop of {{ $labels.consumer }} does not run in "
+            "{{ if $labels.instance }}{{ $labels.instance }}{{ else }}any process{{ end }}.",
             wait="2m",
         ),
         alert(
@@ -125,10 +154,18 @@ def other_alerts() -> list[dict[str, Any]]:
         ),
         alert(
             "SesameTargetDown",
-            "min by (consumer) (sesame_circuit_state) == 2",
+            STUCK,
             "ticket",
-            "{{ $labels.consumer }} is down, throttles or refuses us in every process; its work waits.",
+            "{{ $labels.consumer }} is down, throttles or refuses us in {{ $labels.instance }}; "
+            "its work there waits.",
             wait="5m",
+        ),
+        alert(
+            "SesameQuarantined",
+            "max by (consumer) (sesame_quarantined) == 1",
+            "page",
+            "{{ $labels.consumer }} gave up too much of its work, "
+            "and has stopped until somebody lets it go on.",
         ),
         alert(
             "SesameDeadLettersGrowing",
@@ -177,10 +214,24 @@ def other_alerts() -> list[dict[str, Any]]:
             "An import of {{ $labels.feed }} would change too much, and waits for an approval.",
         ),
         alert(
-            "SesameBlind",
-            "increase(sesame_scrape_errors_total[15m]) > 0",
+            "SesameMailStuck",
+            MAIL_STUCK,
+            "page",
+            "No message to students' addresses has left for a quarter of an hour: they wait for their codes.",
+            wait="5m",
+        ),
+        alert(
+            "SesameMailRefused",
+            'sum(increase(sesame_portal_messages_total{result="refused"}[1h])) > 10',
             "ticket",
-            "Figures could not be read from the store; the ones shown are old.",
+            "{{ $value | humanize }} messages to students' addresses were refused for good within an hour.",
+        ),
+        alert(
+            "SesameBlind",
+            "max by (instance) (sesame_scrape_failing) == 1",
+            "ticket",
+            "{{ $labels.instance }} cannot read its figures from the store; the ones shown are old.",
+            wait="2m",
         ),
     ]
 

@@ -39,9 +39,18 @@ def program(path: Path) -> ModuleType:
 
 @pytest.fixture
 def promtool() -> str:
-    found = shutil.which("promtool")
+    return the_program("promtool", "prometheus")
+
+
+@pytest.fixture
+def amtool() -> str:
+    return the_program("amtool", "prometheus-alertmanager")
+
+
+def the_program(name: str, package: str) -> str:
+    found = shutil.which(name)
     if found is None:
-        message = "there is no promtool: make setup installs Debian's prometheus"
+        message = f"there is no {name}: make setup installs Debian's {package}"
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
@@ -94,7 +103,7 @@ def names_only_what_exists(query: str) -> None:
     known = series()
     named = re.findall(r"sesame_\w+", query)
     recorded = re.findall(r"sesame:[\w:]+", query)
-    assert named or recorded
+    assert named or recorded or query.startswith('up{job="sesame"}')
     assert set(recorded) <= RECORDED
     assert set(named) <= known.keys()
     for name, matchers in re.findall(r"(sesame_\w+)\{([^}]*)\}", query):
@@ -102,7 +111,7 @@ def names_only_what_exists(query: str) -> None:
     grouped = {
         label for labels in re.findall(r"(?:by|on) \(([^)]*)\)", query) for label in labels.split(", ")
     }
-    assert grouped <= set().union(*(known[name] for name in named), {"le"})
+    assert grouped <= set().union(*(known[name] for name in named), {"le", "instance"})
 
 
 def test_prometheus_can_read_every_query_of_the_dashboards(promtool: str, tmp_path: Path) -> None:
@@ -137,7 +146,7 @@ def test_an_alert_is_tested_and_explained(rule: dict[str, Any]) -> None:
         if case["alertname"] == rule["alert"]
     ]
     assert any(case["exp_alerts"] for case in wanted), "no test sees it fire"
-    page = ROOT / rule["annotations"]["runbook_url"]
+    page = runbook(rule)
     text = page.read_text(encoding="utf-8")
     assert f"`{rule['alert']}`" in text
     assert all(heading in text for heading in ("## What it means", "## Where to look", "## Then"))
@@ -145,4 +154,47 @@ def test_an_alert_is_tested_and_explained(rule: dict[str, Any]) -> None:
 
 def test_every_runbook_is_some_alerts() -> None:
     pages = {path.name for path in (ROOT / "docs" / "how-to" / "runbooks").glob("*.md")}
-    assert pages - {"README.md"} == {Path(rule["annotations"]["runbook_url"]).name for rule in ALERTS}
+    assert pages - {"README.md"} == {runbook(rule).name for rule in ALERTS}
+    index = (ROOT / "docs" / "how-to" / "runbooks" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == pages - {"README.md"}
+
+
+def runbook(rule: dict[str, Any]) -> Path:
+    """The page that an alert's link leads to, once the site has said where it reads the documentation."""
+    given: str = rule["annotations"]["runbook_url"]
+    link = given.replace("{{ $externalLabels.runbooks }}", "docs/how-to/runbooks")
+    page = ROOT / link.partition("#")[0]
+    assert page.is_file(), link
+    return page
+
+
+@pytest.mark.parametrize("file", [PROMETHEUS / "prometheus.yml", ROOT / "ops" / "compose" / "prometheus.yml"])
+def test_the_links_of_alerts_have_a_beginning_and_processes_the_job_that_the_rules_know(file: Path) -> None:
+    settings = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert settings["global"]["external_labels"]["runbooks"].startswith("https://")
+    assert settings["global"]["external_labels"]["runbooks"].endswith("/docs/how-to/runbooks")
+    assert [job["job_name"] for job in settings["scrape_configs"]] == ["sesame"]
+
+
+def routed(amtool: str, **labels: str) -> str:
+    command = [amtool, "config", "routes", "test", "--config.file", str(PROMETHEUS / "alertmanager.yml")]
+    command += [f"{name}={value}" for name, value in labels.items()]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_alertmanager_takes_the_example_and_tells_the_right_people(amtool: str) -> None:
+    checked = subprocess.run(
+        [amtool, "check-config", PROMETHEUS / "alertmanager.yml"], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    receivers = {"page": "at-once", "ticket": "during-the-day"}
+    assert {rule["labels"]["severity"] for rule in ALERTS} == set(receivers)
+    for rule in ALERTS:
+        severity = rule["labels"]["severity"]
+        assert routed(amtool, alertname=rule["alert"], severity=severity) == receivers[severity]
+    settings = yaml.safe_load((PROMETHEUS / "alertmanager.yml").read_text(encoding="utf-8"))
+    names = {rule["alert"] for rule in ALERTS}
+    for rule in settings["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            pattern = re.compile(re.search(r'"(.*)"', matcher)[1])  # type: ignore[index]
+            assert any(pattern.fullmatch(name) for name in names), matcher
