@@ -95,10 +95,10 @@ class Runner:
             threading.Thread(target=self._keep, args=(loop, stopping), name=loop.name) for loop in loops
         ]
         try:
+            self._say_hello(loops)
             if http is not None:
                 http.start()
             self._duties.housekeeping.run_due()  # others' names are known before the first one is minted
-            self._reporter.see_off(self._application.life.host, _is_dead)
             heap.settle()
             for thread in threads:
                 thread.start()
@@ -145,6 +145,13 @@ class Runner:
             self._damage = error
             self._log.critical("damaged", reason=str(error), remedy=remedy_of(error))
             stopping.set()
+
+    def _say_hello(self, loops: Sequence[Loop]) -> None:
+        """Who died here before is seen off, and each consumer is there before the port says that it is."""
+        self._reporter.see_off(self._application.life.host, _is_dead)
+        for loop in loops:
+            if loop.consumer:
+                self._reporters[loop.worker].state(loop.consumer, "running", "")
 
     def _consumer(self, name: str, worker: int) -> Loop:
         app, reporter = self._application, self._reporters[worker]

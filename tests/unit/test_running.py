@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Connection, select
@@ -163,6 +164,17 @@ def run(site: Site) -> Iterator[Run]:
     run = Run(site)
     yield run
     run.stop()
+
+
+def test_each_consumer_is_there_before_its_port_says_that_the_process_is_ready(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, tuple[str, str]]] = []
+    port = SimpleNamespace(start=lambda: seen.append(run.states()), stop=lambda: None)
+    monkeypatch.setattr(running, "health_server", lambda *_given: port)
+    run.start()
+    run.until(lambda: bool(seen))
+    assert seen == [dict.fromkeys(("registry", "propagation", "moodle"), ("running", ""))]
 
 
 def test_the_loops_begin_with_what_is_loaded_out_of_the_collectors_sight(run: Run) -> None:
