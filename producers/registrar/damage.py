@@ -49,6 +49,8 @@ def damage(text: str) -> Damage | None:
 
 def damage_of_address(address: str) -> Damage | None:
     """What is wrong with a mail address; None: nothing that can be seen."""
+    if address.isascii() and "?" not in address:  # nearly all of them
+        return None
     local, _, domain = address.rpartition("@")
     found = next(filter(None, (look(local) for look in (_misread, _lost, _invisible, _stray))), None)
     return found or _misread(domain)

@@ -236,14 +236,17 @@ def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[P
         return cells, []
     kept: list[str] = []
     problems: list[Problem] = []
+    marked = _BOM in together
     for name, cell in zip(profile.column_names, cells, strict=True):
-        field = profile.field_of[name]
-        text = unicodedata.normalize("NFC", cell.translate(_BIDI_MARKS)).strip()
-        if field not in _DAMAGEABLE:
-            text = text.replace(_BOM, "").strip()
+        text = cell.strip()
+        if not cell.isascii():
+            text = unicodedata.normalize("NFC", cell.translate(_BIDI_MARKS)).strip()
+            if marked and profile.field_of[name] not in _DAMAGEABLE:
+                text = text.replace(_BOM, "").strip()
         kept.append(text)
         if text.isprintable():
             continue
+        field = profile.field_of[name]
         categories = {unicodedata.category(character) for character in text}
         seen = damage(text) if field in _DAMAGEABLE else None
         reading = f": {seen.what}" if seen is not None else ""
