@@ -2,7 +2,7 @@
 #
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
-#             STUDENTS=500 KAFKA=1 PROCESSES=2 JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
+#             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=3   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE   for `make soak`
@@ -22,6 +22,7 @@ JSON ?=
 TIMETABLE ?=
 KEEP ?=
 KAFKA ?=
+CAS ?=
 PROCESSES ?=
 TESTS ?= tests
 MUTANTS ?=
@@ -53,12 +54,14 @@ machine: python # all of the Debian packages that the tests use, and what Maven 
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 	@scripts/stage apereo "$(BIN)/python" -m sandbox.apereo
 
-demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 PROCESSES=2 JSON=FILE KEEP=1
+demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo KEEP=1
 	@$(if $(filter-out 0 no false,$(KAFKA) $(PROCESSES)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)
 	@$(if $(filter-out 0 no false,$(PROCESSES)),scripts/setup-debian postgres,:)
+	@$(if $(filter apereo,$(CAS)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.apereo,:)
 	@"$(BIN)/python" -m sandbox.demo run --students "$(or $(STUDENTS),500)" \
 	  $(if $(filter-out 0 no false,$(KAFKA)),--kafka) \
 	  $(if $(filter-out 0 no false,$(PROCESSES)),--processes "$(PROCESSES)") \
+	  $(if $(CAS),--cas "$(CAS)") \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
@@ -78,6 +81,7 @@ bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (wri
 
 soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE; a failing seed is shrunk
 	@"$(BIN)/python" -m tests.simulation.soak --seed "$(or $(SEED),0)" $(if $(SECONDS),--seconds "$(SECONDS)") \
+	  $(if $(CAS),--cas "$(CAS)") \
 	  $(if $(JSON),--json "$(JSON)")
 
 faults: machine ## Kill every process of a site, and count: KILLS=200 STUDENTS=2000 SEED=1 PROCESSES=1 JSON=FILE DOCS=1

@@ -1,4 +1,4 @@
-"""`python -m sandbox.demo run --students N [--kafka] [--processes N] [--json FILE] …`, and `… stop`.
+"""`python -m sandbox.demo run --students N [--kafka] [--cas apereo] [--json FILE] …`, and `… stop`.
 
 Exit codes: 0 all is as announced, 1 it is not, 2 wrong usage or a machine that lacks something, 130 and 143
 interrupted.
@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             timetable=options.timetable,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
+            apereo=options.cas == "apereo",
         )
     except Interrupted as interrupted:
         complain(f"interrupted by {interrupted.name}: everything was ended and removed")
@@ -72,6 +73,7 @@ def run(
     timetable: bool,
     brokers: int,
     processes: int,
+    apereo: bool,
 ) -> int:
     """Play the demo."""
     with stage("machine"):
@@ -79,7 +81,9 @@ def run(
         clean_up(record.place(records))
     if json_file is not None and not os.access(json_file.parent, os.W_OK):
         raise SandboxError(f"{json_file} cannot be written")  # said now, not at the end
-    world = World(records, keep=keep, timetable=timetable, brokers=brokers, processes=processes)
+    world = World(
+        records, keep=keep, timetable=timetable, brokers=brokers, processes=processes, apereo=apereo
+    )
     try:
         with stage("demo"):
             code = play.perform(world, students=students, json_file=json_file, keep=keep)
@@ -186,6 +190,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_processes,
         default=0,
         help="on Kafka and PostgreSQL, with so many processes for each consumer; 0 (default): one for all",
+    )
+    play_it.add_argument(
+        "--cas",
+        choices=("django", "apereo"),
+        default="django",
+        help="who lets people in: django-cas-server (default), or Apereo CAS, which takes longer to start",
     )
     ending = commands.add_parser("stop", help="end what was left running, and what is")
     for command in (play_it, ending):

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+from sandbox.apereo import Apereo
 from sandbox.cas import CasDirectory, CasServer, Service
 from sandbox.demo import record, settings
 from sandbox.demo.credentials import write_private
@@ -67,9 +68,10 @@ class World:
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
         processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`, on SQLite.
+        apereo: log in through an Apereo CAS; otherwise django-cas-server, which starts in a second.
 
     Raises:
-        MissingServer: slapd, Dovecot or what Kafka needs is not installed.
+        MissingServer: slapd, Dovecot or what Kafka or Apereo CAS needs is not installed.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class World:
         timetable: bool = False,
         brokers: int = 0,
         processes: int = 0,
+        apereo: bool = False,
     ) -> None:
         self.folder = _new_folder()
         self.record = record.create(record.place(records), self.folder)
@@ -91,6 +94,7 @@ class World:
         self.postgres: Postgres | None = None
         try:
             self._prepare_servers(keep=keep)
+            self.cas = self._cas(Apereo if apereo else CasServer, keep=keep)
             if timetable:
                 self.timetable = self._timetable(keep=keep)
             if brokers:
@@ -113,15 +117,14 @@ class World:
         )
         self.dovecot = Dovecot(lookup, self.folder / "dovecot", keep_running=keep)
         self.moodle = MoodleStandIn(self.folder / "moodle", outlives_parent=keep)
-        self.cas = CasServer(
-            CasDirectory.of(self.slapd),
-            [Service("portail", r"^https?://127[.]0[.]0[.]1:[0-9]+/")],
-            self.folder / "cas",
-            keep_running=keep,
-        )
         self.pages = StudentsPages(self.folder, self.settings_file, keep=keep)
         self.http_port = free_port()
         self.sesame = Sesame(self.settings_file, cwd=self.private)
+
+    def _cas(self, program: type[CasServer], *, keep: bool) -> CasServer:
+        services = [Service("portail", r"^https?://127[.]0[.]0[.]1:[0-9]+/")]
+        directory = CasDirectory.of(self.slapd)
+        return program(directory, services, self.folder / "cas", keep_running=keep)
 
     def _pipeline(self, processes: int, *, keep: bool) -> Pipeline:
         if not processes:
