@@ -75,7 +75,7 @@ _REMEDIES = {
     ProbeOutcome.REFUSED: "Compare the password of cas.probe_login in the directory with "
     f"cas.probe_password_file; then see whether CAS reaches its directory. {_NOT_AGAIN}",
     ProbeOutcome.WRONG_PASSWORD: "Give the entry of cas.probe_login the password of "
-    f"cas.probe_password_file: {_PAGE}. {_NOT_AGAIN}",
+    f"cas.probe_password_file, made without a line end: {_PAGE}. {_NOT_AGAIN}",
     ProbeOutcome.UNFIT_ENTRY: "Mend the entry of cas.probe_login in the directory (ops/ldap/tree.ldif has "
     "it): there, not locked, with a password that does not expire.",
     ProbeOutcome.CAS_ALONE_REFUSES: "Look in CAS's own log whether it reaches its directory, and whether "

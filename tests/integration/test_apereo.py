@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from pipeline.errors import Misconfigured
 from sandbox.apereo import Apereo
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
 from sesame.cas import LoginProbe, ProbeOutcome
 from sesame.cas.client import CasClient
@@ -55,6 +56,15 @@ def login_server(slapd: Slapd, tmp_path_factory: pytest.TempPathFactory) -> Iter
     program = partial(Apereo, definitions=[definition()])
     with login_server_of(slapd, tmp_path_factory.mktemp("services"), program, SERVICES) as server:
         yield server
+
+
+def test_the_password_file_of_the_documentation_has_no_line_end(tmp_path: Path) -> None:
+    file = tmp_path / "cas-probe-password"
+    (line,) = re.findall(r"^\(umask .*\)$", _PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    command = line.replace("/etc/sesame/cas-probe-password", str(file))
+    subprocess.run(["bash", "-c", command], check=True, timeout=PATIENCE_S)
+    assert re.fullmatch(rb"[!-~]{20,}", file.read_bytes())
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 # --- pages between the login and its ticket -------------------------------------------------------------
