@@ -92,6 +92,13 @@ class PortalSettings(Section):
         le=100_000,
         description="Pages that are kept live at once; further ones are refreshed by hand.",
     )
+    live_address_max: int = Field(
+        50,
+        ge=1,
+        le=100_000,
+        description="Pages of one address that are kept live at once (IPv6: of one /64); `shared_factor` "
+        "times as many in `shared_networks`.",
+    )
     stalled_s_max: float = Field(
         60.0,
         ge=1,

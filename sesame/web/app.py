@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
+from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
@@ -18,7 +19,7 @@ from sesame.web.assets import PATH, Assets
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expectations
 from sesame.web.guard import Guard
-from sesame.web.live import Watch
+from sesame.web.live import THREADS, Watch
 from sesame.web.login import login_router
 from sesame.web.visit import PageError, visit_of
 from sesame.web.wording import Spoken
@@ -33,6 +34,7 @@ def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
     app.state.desk = desk
     app.state.stopping = stopping
     app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
+    app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
     app.state.expectations = Expectations(desk.database, desk.settings.targets)
     for room in (proving, password, account, assistance, live):
         app.include_router(room.router)

@@ -122,11 +122,14 @@ class Desk:
             own: what the form has of its own to be counted by where others have used up what the address may
                 send: behind one address stand a lecture hall, or all customers of a telephone company.
         """
-        portal = self.settings.portal
-        factor = portal.shared_factor if is_in(address, self._shared) else 1
+        portal, factor = self.settings.portal, self.share(address)
         rate = Rate(portal.address_burst * factor, portal.address_every_s / factor)
         wait_s = self.take(f"address:{counted_as(address)}", rate)
         return self.take(own, OWN) if wait_s and own is not None else wait_s
+
+    def share(self, address: Ip) -> int:
+        """How many times as much as others this address may have: many students stand behind some."""
+        return self.settings.portal.shared_factor if is_in(address, self._shared) else 1
 
     def take(self, name: str, rate: Rate) -> float:
         """Ask for one more of what is limited; the seconds until it may be done, or 0.0."""

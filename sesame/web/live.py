@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+import structlog
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from sqlalchemy import select
 from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.types import Receive, Scope, Send
 
 from pipeline.errors import DependencyDown
 from pipeline.store.database import Database
 from pipeline.store.tables import accounts, consumer_status, parked, target_states
 from sesame.web.account import account_page
-from sesame.web.visit import PageError, Visit, Visiting
+from sesame.web.addresses import counted_as
+from sesame.web.visit import PageError, Visit, visit_of
 
 router = APIRouter()
 
@@ -34,42 +37,77 @@ STUDENTS_PER_QUERY: Final = 400
 RECONNECT_MS: Final = 3_000
 
 
+OF_A_STUDENT_MAX: Final = 4
+"""Live pages of one student: a telephone, a laptop, a forgotten tab. A further one ends the oldest."""
+
+THREADS: Final = 2
+"""How many live parts are made at once, and how many pages let in: other pages' threads are theirs alone."""
+
+
 @dataclass(eq=False)
 class Watching:
-    """One open page."""
+    """One open page. `over`: another one of the same student has taken its place."""
 
     student_number: str
+    address: str
     loop: asyncio.AbstractEventLoop
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     seen: object = None
+    over: bool = False
+
+    def wake(self) -> None:
+        """Let it look again; from any thread."""
+        with suppress(RuntimeError):  # its loop has ended: so has the page
+            self.loop.call_soon_threadsafe(self.changed.set)
 
 
 class Watch:
-    """Who watches, and the thread that looks for them."""
+    """Who watches, and the thread that looks for them.
+
+    Args:
+        most: pages at once, of all.
+    """
 
     def __init__(self, database: Database, *, most: int) -> None:
         self._database = database
         self._most = most
         self._turn = threading.Lock()
-        self._watching: set[Watching] = set()
+        self._watching: dict[Watching, None] = {}  # in the order in which they came
 
-    @contextmanager
-    def of(self, student_number: str) -> Any:
-        """Watch a student while the `with` lasts.
+    def enter(self, student_number: str, address: str, *, of_address: int) -> Watching:
+        """A place for a page, until `leave`.
+
+        Args:
+            of_address: places that one address may have.
 
         Raises:
-            PageError: too many pages are open.
+            PageError: there are too many pages, of all or of this address.
         """
-        one = Watching(student_number, asyncio.get_running_loop())
+        one = Watching(student_number, address, asyncio.get_running_loop())
         with self._turn:
-            if len(self._watching) >= self._most:
+            mine = [each for each in self._watching if each.student_number == student_number]
+            oldest = mine[0] if len(mine) >= OF_A_STUDENT_MAX else None
+            if oldest is not None:
+                oldest.over = True
+                del self._watching[oldest]
+            beside = sum(each.address == address for each in self._watching)
+            if len(self._watching) >= self._most or beside >= of_address:
                 raise PageError(503, "busy")
-            self._watching.add(one)
-        try:
-            yield one
-        finally:
-            with self._turn:
-                self._watching.discard(one)
+            self._watching[one] = None
+        if oldest is not None:
+            oldest.wake()
+        return one
+
+    @property
+    def taken(self) -> int:
+        """How many pages have a place."""
+        with self._turn:
+            return len(self._watching)
+
+    def leave(self, one: Watching) -> None:
+        """Give the place back; more than once is harmless."""
+        with self._turn:
+            self._watching.pop(one, None)
 
     def run(self, stopping: threading.Event, on_trouble: Callable[[str], None]) -> None:
         """Look until told to stop."""
@@ -93,7 +131,7 @@ class Watch:
         for one in watching:
             mark = marks.get(one.student_number)
             if one.seen != mark:  # at the first look too: the page may be older than it
-                one.loop.call_soon_threadsafe(one.changed.set)
+                one.wake()
             one.seen = mark
 
     def wake_all(self) -> None:
@@ -101,7 +139,7 @@ class Watch:
         with self._turn:
             watching = list(self._watching)
         for one in watching:
-            one.loop.call_soon_threadsafe(one.changed.set)
+            one.wake()
 
 
 def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
@@ -130,41 +168,64 @@ def marks_of(database: Database, numbers: Sequence[str]) -> dict[str, object]:
     return {number: (shared, tuple(rows)) for number, rows in found.items()}
 
 
+class _Stream(EventSourceResponse):
+    """An answer that gives its place back when it ends, however it ends."""
+
+    def __init__(self, events: AsyncIterator[ServerSentEvent], end: Callable[[], None]) -> None:
+        super().__init__(events, ping=20)
+        self._end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._end()
+
+
 @router.get("/compte/flux")
-async def stream(request: Request, visit: Visiting) -> Response:
+async def stream(request: Request) -> Response:
     """The account's live part, each time that it changes."""
-    number = visit.shown
+    visit = await to_thread.run_sync(visit_of, request, limiter=request.app.state.entering)
     watch: Watch = request.app.state.watch
+    one = watch.enter(visit.shown, counted_as(visit.address), of_address=_places(visit))
+    return _Stream(_events(request, visit, one), lambda: watch.leave(one))
+
+
+def _places(visit: Visit) -> int:
+    """How many live pages the visitor's address may have."""
+    portal = visit.desk.settings.portal
+    return portal.live_address_max * visit.desk.share(visit.address)
+
+
+async def _events(request: Request, visit: Visit, one: Watching) -> AsyncIterator[ServerSentEvent]:
+    """What is sent. The answer has begun: whatever happens from here on ends it, and is no exception."""
     stopping: threading.Event = request.app.state.stopping
-    with watch.of(number):
-        pass  # too many are said now, with a status, and not in the stream
-
-    async def events() -> AsyncIterator[ServerSentEvent]:
-        with watch.of(number) as one:
-            shown = ""
-            while not stopping.is_set() and not await request.is_disconnected():
-                one.changed.clear()
-                html = await run_in_threadpool(_part, visit)
-                if html is None:
-                    yield ServerSentEvent(event="fin", data="")
-                    return
-                if html != shown:
-                    yield ServerSentEvent(event="etat", data=html, retry=RECONNECT_MS)
-                    shown = html
-                try:
-                    await asyncio.wait_for(one.changed.wait(), SHOWN_AGAIN_S)
-                except TimeoutError:
-                    continue
-
-    return EventSourceResponse(events(), ping=20)
+    rendering: CapacityLimiter = request.app.state.rendering
+    shown = ""
+    while not stopping.is_set() and not await request.is_disconnected():
+        one.changed.clear()
+        try:
+            html = None if one.over else await to_thread.run_sync(_part, visit, shown, limiter=rendering)
+        except Exception:  # noqa: BLE001  # the browser asks again by itself, after `retry`
+            structlog.get_logger().exception("live_page_failed")
+            return
+        if html is None:
+            yield ServerSentEvent(event="fin", data="")
+            return
+        if html != shown:
+            yield ServerSentEvent(event="etat", data=html, retry=RECONNECT_MS)
+            shown = html
+        with suppress(TimeoutError):
+            await asyncio.wait_for(one.changed.wait(), SHOWN_AGAIN_S)
 
 
-def _part(visit: Visit) -> str | None:
-    """The live part; None when the session is over."""
-    session = visit.again()
-    if session is None:
-        return None
+def _part(visit: Visit, shown: str) -> str | None:
+    """The live part; what is shown while it cannot be had; None when the session is over."""
     try:
-        return visit.render("_services.html", **account_page(visit, session))
+        number = visit.again()
+        if number is None:
+            return None
+        return visit.render("_services.html", **account_page(visit, number))
     except (PageError, DependencyDown):
-        return ""
+        return shown

@@ -35,7 +35,7 @@ class Server:
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
         app = make_app(desk, stopping=self._stopping)
-        self._watch = app.state.watch
+        self.watch = app.state.watch
         portal = desk.settings.portal
         tls = {
             "ssl_certfile": portal.tls_cert_file,
@@ -84,7 +84,7 @@ class Server:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stalled_ms_max)
         loops: dict[str, Callable[[], None]] = {
             "postman": lambda: self._desk.postman.run(self._stopping),
-            "watch": lambda: self._watch.run(self._stopping, self._desk.counted.trouble),
+            "watch": lambda: self.watch.run(self._stopping, self._desk.counted.trouble),
             "tidy": self._tidy,
         }
         self._threads = [
@@ -106,7 +106,7 @@ class Server:
     def stop(self) -> None:
         """Let open pages go, stop listening, and return."""
         self._stopping.set()
-        self._watch.wake_all()
+        self.watch.wake_all()
         self._server.should_exit = True
         for thread in self._threads:
             thread.join(timeout=10.0)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
 
+from pipeline.errors import DependencyDown
 from sandbox.process import wait_until
-from tests.integration.portal_kit import Portal, enter, put, running
+from sesame.observability.logs import configure_logs
+from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from tests.integration.portal_reader import Browser
 
 WINDOW_BYTES = 2048
@@ -75,6 +80,118 @@ def test_who_takes_nothing_is_hung_up_on_and_the_place_is_another_s(portal: Port
         running(portal, directory="running", mailbox="running", moodle="running")
         put(portal, number, "directory", "provisioned", None)  # a page without changes was not let go
         assert next_change(lines) != first
+
+
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal with room for many pages, of an address for three, of a hall for six."""
+    wish = {"live_address_max": 3, "shared_networks": ("203.0.113.0/24",), "shared_factor": 2}
+    with Portal(tmp_path_factory.mktemp("portal"), wish={**BEHIND_A_PROXY, **wish}) as portal:
+        yield portal
+
+
+@contextmanager
+def live(portal: Portal, number: str, address: str) -> Iterator[tuple[int, Iterator[str]]]:
+    """A live page: its status, and its lines."""
+    with portal.browser(**{"X-Forwarded-For": address}) as browser:
+        enter(portal, browser, number)
+        with browser.client.stream("GET", "/compte/flux") as answer:
+            yield answer.status_code, answer.iter_lines()
+
+
+def test_a_fifth_page_of_one_student_ends_the_first_and_no_other(bounded: Portal) -> None:
+    number, other = bounded.active(), bounded.active()
+    with ExitStack() as open_pages:
+        pages = [open_pages.enter_context(live(bounded, number, f"198.51.100.{n}"))[1] for n in range(1, 5)]
+        beside = open_pages.enter_context(live(bounded, other, "198.51.100.9"))[1]
+        for page in (*pages, beside):
+            next_change(page)
+        fifth = open_pages.enter_context(live(bounded, number, "198.51.100.5"))[1]
+        next_change(fifth)
+        assert "event: fin" in list(pages[0])  # its script asks no more
+        running(bounded, directory="running", mailbox="running", moodle="running")
+        put(bounded, number, "directory", "provisioned", None)
+        for page in (*pages[1:], fifth):
+            assert "services sur 4" in next_change(page)
+    wait_until(lambda: bounded.server.watch.taken == 0, "every place to be given back", 20.0)
+
+
+@pytest.mark.parametrize(("address", "places"), [("198.51.100.77", 3), ("203.0.113.7", 6), ("2001:db8::", 3)])
+def test_an_address_has_so_many_live_pages_and_a_shared_one_more(
+    bounded: Portal, address: str, places: int
+) -> None:
+    with ExitStack() as open_pages:
+        found = []
+        for n in range(places + 2):
+            here = f"{address}{n}" if ":" in address else address  # of IPv6 a /64 is one address
+            found.append(open_pages.enter_context(live(bounded, bounded.active(), here))[0])
+        assert found == [200] * places + [503] * 2
+        elsewhere = open_pages.enter_context(live(bounded, bounded.active(), "198.51.100.78"))
+        assert elsewhere[0] == 200
+    wait_until(lambda: bounded.server.watch.taken == 0, "every place to be given back", 20.0)
+
+
+def test_at_the_bound_each_is_answered_wholly_or_refused(portal: Portal) -> None:
+    """Two places, and sixteen who ask at once: nobody is let in, and then turned out."""
+    lines = io.StringIO()
+    configure_logs(stream=lines)
+    wait_until(lambda: portal.server.watch.taken == 0, "no place to be taken", 20.0)
+    barrier = threading.Barrier(16)
+
+    def ask(number: str) -> tuple[int, bool]:
+        with portal.browser() as browser:
+            enter(portal, browser, number)
+            barrier.wait(60.0)
+            with browser.client.stream("GET", "/compte/flux") as answer:
+                if answer.status_code != httpx.codes.OK:
+                    return answer.status_code, False
+                return answer.status_code, bool(next_change(answer.iter_lines()))
+
+    with ThreadPoolExecutor(16) as many:
+        found = list(many.map(ask, [portal.active() for _ in range(16)]))
+    assert set(found) <= {(200, True), (503, False)}
+    assert (200, True) in found
+    assert "xception" not in lines.getvalue()
+
+
+def test_a_fault_while_a_page_is_live_ends_it_and_is_logged(
+    bounded: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = io.StringIO()
+    configure_logs(stream=lines)
+    number = bounded.active()
+
+    def broken(*_given: object) -> None:
+        raise RuntimeError("something about Léa")
+
+    with live(bounded, number, "198.51.100.20") as (_, page):
+        next_change(page)
+        monkeypatch.setattr("sesame.web.live.account_page", broken)
+        put(bounded, number, "directory", "failed", "identity_collision")
+        assert list(page)[-1:] in ([], [""])  # the end of a whole answer, and no protocol error
+    wait_until(lambda: "live_page_failed" in lines.getvalue(), "the log's line", 20.0)
+    assert "ASGI" not in lines.getvalue()
+    assert "Léa" not in lines.getvalue()
+    wait_until(lambda: bounded.server.watch.taken == 0, "the place to be given back", 20.0)
+
+
+def test_a_database_that_is_away_for_a_moment_does_not_empty_the_page(
+    bounded: Portal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, asked = bounded.active(), threading.Event()
+
+    def away(*_given: object) -> None:
+        asked.set()
+        raise DependencyDown("the database is away")
+
+    with live(bounded, number, "198.51.100.21") as (_, page):
+        assert "sur 4" in next_change(page)
+        with monkeypatch.context() as patched:
+            patched.setattr("sesame.web.live.account_page", away)
+            put(bounded, number, "directory", "failed", "identity_collision")
+            assert asked.wait(60.0)
+        put(bounded, number, "directory", "waiting", "group_not_ours")
+        assert "sur 4" in next_change(page)
 
 
 def rest(telephone: ssl.SSLSocket) -> bytes:
