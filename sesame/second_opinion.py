@@ -15,12 +15,10 @@ from pipeline.engine import CircuitState
 from pipeline.store import status
 from pipeline.store.database import Database
 from pipeline.store.status import ConsumerStatus
+from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S
 from sesame.findings import Finding, State, warn
 from sesame.settings import Section, Settings
 from sesame.settings.base import FILE_SUFFIX
-
-_HEARD_S: Final = 60.0
-"""A process that has not been heard of for so long says nothing of now: it reports every few seconds."""
 
 _STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)
 
@@ -32,7 +30,7 @@ def beside(finding: Finding, settings: Settings, database: Database, target: str
         said = [
             one
             for one in status.statuses(connection)
-            if one.consumer == target and now - one.seen_at < _HEARD_S
+            if one.consumer == target and now - one.seen_at <= CONSUMER_SILENT_AFTER_S
         ]
     stopped = [one for one in said if one.state in _STOPPED]
     if finding.state is State.FAIL:
@@ -47,8 +45,8 @@ def _beside_a_failure(one: ConsumerStatus) -> str:
     if one.state in _STOPPED:
         return _stop(one)
     return (
-        f"process {one.process} has been {one.state} since {_time(one.since)}: it has not called since this "
-        "began, or uses a secret that it read before, or other settings"
+        f"process {one.process} has been {one.state} since {_time(one.since)}: it has not met this yet, or "
+        "it uses a secret that it read before, or other settings"
     )
 
 
