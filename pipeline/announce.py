@@ -91,8 +91,13 @@ def lane_of(turn: Turn, lot: Parked | None) -> Lane:
     return Lane.PERSONAL if waits else turn.lane
 
 
-def announcement(target: str, entered: Entered, outcome: HandlerOutcome, now: datetime) -> Message | None:
-    """The event that announces this outcome; None: there is nothing new to say."""
+def announcement(
+    target: str, entered: Entered, outcome: HandlerOutcome, now: datetime, letter_id: str | None = None
+) -> Message | None:
+    """The event that announces this outcome; None: there is nothing new to say.
+
+    `letter_id`: of the dead letter that stands already for what is given up; None: there is none.
+    """
     turn, account = entered.turn, entered.account
     common: dict[str, Any] = {
         "student_number": account.student_number,
@@ -114,8 +119,8 @@ def announcement(target: str, entered: Entered, outcome: HandlerOutcome, now: da
             return None
         event = TargetWaiting(**common, reason=outcome.reason, pending=outcome.pending)
     elif isinstance(outcome, Dead):
-        letter_id = entered.letter_id(target)
-        event = TargetFailed(**common, cause=outcome.cause, dead_letter_id=letter_id)
+        letter = letter_id or entered.letter_id(target)
+        event = TargetFailed(**common, cause=outcome.cause, dead_letter_id=letter)
     else:
         return None
     cause = turn.bell.event_id  # a resync's is one for many students

@@ -25,10 +25,33 @@ def bury(connection: Connection, database: Database, letter: dead_letters.DeadLe
 
     A letter without a student number (the record could not be read) is a row only: events are keyed by it.
     """
-    if not dead_letters.record(connection, database, letter) or letter.student_number is None:
-        return
+    if dead_letters.record(connection, database, letter) and letter.student_number is not None:
+        identity = event_id(DeadLetterRecorded.type, letter.consumer, letter.id)
+        _announce(connection, letter, letter.student_number, identity)
+
+
+def bury_work(
+    connection: Connection, database: Database, letter: dead_letters.DeadLetter, number: str
+) -> str:
+    """Record that a target consumer gave a student up, and announce it; return the letter's id.
+
+    One letter stands for each cause, whatever rings: it is about the student's state, and a replay that fails
+    again adds its attempts to it. (A fact that a consumer rejects has a letter of its own.)
+    """
+    before = dead_letters.standing(connection, letter.consumer, [number]).get((number, letter.cause))
+    if before is None:
+        bury(connection, database, letter)
+        return letter.id
+    if (before.event_id, before.version) != (letter.event_id, letter.version):  # else it is a redelivery
+        again = dead_letters.repeat(connection, before, letter)
+        identity = event_id(DeadLetterRecorded.type, letter.consumer, again.id, again.attempts)
+        _announce(connection, again, number, identity)
+    return before.id
+
+
+def _announce(connection: Connection, letter: dead_letters.DeadLetter, number: str, identity: str) -> None:
     event = DeadLetterRecorded(
-        student_number=letter.student_number,
+        student_number=number,
         dead_letter_id=letter.id,
         consumer=letter.consumer,
         version=letter.version,
@@ -36,7 +59,7 @@ def bury(connection: Connection, database: Database, letter: dead_letters.DeadLe
         attempts=letter.attempts,
     )
     message = Message(
-        event_id(event.type, letter.consumer, letter.id),
+        identity,
         SOURCE_PREFIX + letter.consumer,
         datetime.fromtimestamp(letter.recorded_at, UTC),
         event,

@@ -386,14 +386,16 @@ class PropagationBreached(Outstanding):
 
 
 class DeadLetterRecorded(Event):
-    """Work that will not be tried again by itself. An operator replays it, or a newer success resolves it."""
+    """Work that will not be tried again by itself. An operator replays it, or a newer success resolves it.
+
+    Said again under the same `dead_letter_id`, with all attempts, when a replay fails by the same cause."""
 
     type: ClassVar[str] = "fr.sesame.deadletter.recorded.v1"
     dead_letter_id: Reference = Field(description="Which dead letter.")
     consumer: Token = Field(description="The consumer that gave it up.")
     version: Version | None = Field(None, description="The account's version, if the work was about one.")
     cause: Token = Field(description="Why, e.g. `identity_collision`.")
-    attempts: Count = Field(description="How many attempts were made.")
+    attempts: Count = Field(description="How many attempts were made, those of replays included.")
 
 
 class DeadLetterResolved(Event):

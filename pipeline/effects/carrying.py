@@ -11,8 +11,10 @@ from pipeline.effects.ending import Ending
 from pipeline.effects.entry import Door, Entry
 from pipeline.engine import Backoff, Turn
 from pipeline.eventlog.port import NewRecord, Producer
+from pipeline.store import dead_letters
 from pipeline.store.database import Database
-from pipeline.target import Closed, HandlerOutcome, Retry
+from pipeline.store.dead_letters import DeadLetter
+from pipeline.target import Closed, Dead, HandlerOutcome, Retry
 from schemas import catalogue
 from schemas.envelope import to_record
 
@@ -70,10 +72,12 @@ class Effects:
             LogError: they may or may not be there; repeat, readers recognise them.
         """
         records = []
-        now = self._now()
-        for number, outcome in outcomes.items():
+        final = {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
+        now, letters = self._look([number for number, each in final.items() if isinstance(each, Dead)])
+        for number, outcome in final.items():
             entered = entry.work[number]
-            message = announcement(self.target, entered, self._ending.final(entered, outcome), now)
+            letter = letters.get((number, outcome.cause)) if isinstance(outcome, Dead) else None
+            message = announcement(self.target, entered, outcome, now, letter.id if letter else None)
             if message is not None:
                 headers, value = to_record(message)
                 topic = catalogue.by_lane(catalogue.OUTCOMES, entered.lane)
@@ -148,9 +152,12 @@ class Effects:
         """
         self._ending.bury_fault(turn, error)
 
-    def _now(self) -> datetime:
+    def _look(self, given_up: Sequence[str]) -> tuple[datetime, Mapping[tuple[str, str], DeadLetter]]:
+        """The time, and the dead letters that stand already for those who are given up."""
         with self._database.read() as connection:
-            return datetime.fromtimestamp(self._database.now(connection), UTC)
+            now = datetime.fromtimestamp(self._database.now(connection), UTC)
+            letters = dead_letters.standing(connection, self.target, given_up) if given_up else {}
+        return now, letters
 
 
 def _under_way(entered: Entered) -> bool:

@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 
 from pipeline import outbox
 from pipeline.announce import Entered, failure
-from pipeline.burial import bury, resolve
+from pipeline.burial import bury_work, resolve
 from pipeline.effects.entry import Entry, letter_of
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.engine import Backoff, Turn
 from pipeline.errors import fault
-from pipeline.store import accounts, dead_letters, parking, target_states
+from pipeline.store import accounts, dead_letters, parking, replays, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind
 from pipeline.store.target_states import Conclusion, State
@@ -87,6 +87,7 @@ class Ending:
                 self._settle(connection, entered, outcome, now)
                 if number in lettered:
                     self._resolve(connection, entered, now)
+            self._end_replays(connection, {number: reached[number] for number in written})
             target_states.mark_suspect(connection, self._target, sorted(reached.keys() - written))
 
         self._database.transact(write)
@@ -117,7 +118,8 @@ class Ending:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
             letter = letter_of(self._target, turn, dead, letter_id=letter_id, now=now, version=version)
-            bury(connection, self._database, letter)
+            standing = bury_work(connection, self._database, letter, number)
+            replays.end(connection, self._target, {number: turn.replays}, failed=[number])
             parking.remove(connection, self._target, number, replays=turn.replays)
             if version is None:
                 return
@@ -130,7 +132,7 @@ class Ending:
                 version=version,
                 epoch=epoch,
                 cause=dead.cause,
-                letter_id=letter_id,
+                letter_id=standing,
                 now=datetime.fromtimestamp(now, UTC),
             )
             topic = catalogue.by_lane(catalogue.OUTCOMES, turn.lane)
@@ -172,7 +174,19 @@ class Ending:
                 attempts=entered.attempt,
                 version=entered.account.version,
             )
-            bury(connection, self._database, letter)
+            bury_work(connection, self._database, letter, entered.account.student_number)
+
+    def _end_replays(
+        self, connection: Connection, written: Mapping[str, tuple[Entered, HandlerOutcome, HandlerOutcome]]
+    ) -> None:
+        """What is tried again has not been carried out, whatever asked for it."""
+        ended = {
+            number: entered.replays
+            for number, (entered, _, outcome) in written.items()
+            if entered.replays and not isinstance(outcome, Retry)
+        }
+        failed = [number for number in ended if isinstance(written[number][2], Dead)]
+        replays.end(connection, self._target, ended, failed=failed)
 
     def _resolve(self, connection: Connection, entered: Entered, now: float) -> None:
         how: Literal["replayed", "newer_success"] = "replayed" if entered.replays else "newer_success"

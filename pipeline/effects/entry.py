@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 from pipeline.announce import Entered, lane_of, replays_of
-from pipeline.burial import bury
+from pipeline.burial import bury_work
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
 from pipeline.engine import Turn
-from pipeline.store import accounts, dead_letters, parking, target_states
+from pipeline.store import accounts, dead_letters, parking, replays, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.target_states import TargetState
@@ -272,7 +272,10 @@ class Door:
         )
         dead = Dead("unknown_student", message)
         letter_id = event_id("dead-letter", self._target, turn.student_number, turn.bell.event_id)
-        bury(connection, self._database, letter_of(self._target, turn, dead, letter_id=letter_id, now=now))
+        letter = letter_of(self._target, turn, dead, letter_id=letter_id, now=now)
+        bury_work(connection, self._database, letter, turn.student_number)
+        ended = {turn.student_number: turn.replays}
+        replays.end(connection, self._target, ended, failed=[turn.student_number])
 
 
 def letter_of(

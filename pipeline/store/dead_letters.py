@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, delete, func, select, tuple_, update
@@ -47,6 +47,22 @@ def record(connection: Connection, database: Database, letter: DeadLetter) -> bo
     """Record a dead letter. False if this very one was recorded before (a redelivery)."""
     statement = database.insert(d).values(**letter.__dict__).on_conflict_do_nothing(index_elements=[d.c.id])
     return bool(connection.execute(statement).rowcount)
+
+
+def standing(
+    connection: Connection, consumer: str, numbers: Sequence[str]
+) -> dict[tuple[str, str], DeadLetter]:
+    """The unresolved dead letters of these students, by student and cause; of several the newest."""
+    which = (d.c.consumer == consumer, d.c.resolved_at.is_(None), d.c.student_number.in_(numbers))
+    rows = connection.execute(select(d).where(*which).order_by(d.c.recorded_at, d.c.id)).mappings()
+    return {(row["student_number"], row["cause"]): _letter(row) for row in rows}
+
+
+def repeat(connection: Connection, before: DeadLetter, again: DeadLetter) -> DeadLetter:
+    """The same happened again: the letter that stands says what happened last, and counts all attempts."""
+    letter = replace(again, id=before.id, attempts=before.attempts + again.attempts)
+    connection.execute(update(d).where(d.c.id == before.id).values(**letter.__dict__))
+    return letter
 
 
 @dataclass(frozen=True)

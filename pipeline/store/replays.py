@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Final
 
 from sqlalchemy import (
     Column,
     Connection,
     Float,
+    Index,
     Integer,
     RowMapping,
     String,
     Table,
+    bindparam,
     func,
     insert,
     or_,
@@ -22,6 +25,8 @@ from sqlalchemy import (
 
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
+from schemas.envelope import event_id
+from schemas.events import ReplayRequested
 
 replays = Table(
     "replays",
@@ -44,8 +49,18 @@ replay_students = Table(
     Column("position", Integer, primary_key=True),
     Column("student_number", String(32), nullable=False),
     Column("asked_at", Float),  # acknowledged by the log; None: not asked yet, or nobody knows
+    Column("outcome", String(8)),  # done or failed, as its turn ended; None: it has not
+    Index("ix_replay_students_student_number", "student_number"),
 )
 _r, _s = replays.c, replay_students.c
+
+EMITTER = "replay"
+_NOT_MARKED_YET = 1e12  # epoch seconds: a turn may end before its asking is marked
+_END: Final = (
+    update(replay_students)
+    .where(_s.replay_id == bindparam("of"), _s.position == bindparam("at"))
+    .values(outcome=bindparam("as"))
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,8 @@ class Replay:
     students: int
     per_s: int | None = None
 
+
+DONE, FAILED = "done", "failed"
 
 _FIELDS = tuple(field.name for field in fields(Replay))
 
@@ -132,6 +149,62 @@ def mark_asked(connection: Connection, database: Database, replay_id: str, stude
         .where(_s.replay_id == replay_id, _s.student_number.in_(students))
         .values(asked_at=database.now(connection))
     )
+
+
+def identity(student_number: str, consumer: str, replay_id: str) -> str:
+    """The id of the event that asks for this student."""
+    return event_id(ReplayRequested.type, EMITTER, consumer, replay_id, student_number)
+
+
+def end(
+    connection: Connection,
+    consumer: str,
+    carried_out: Mapping[str, Sequence[str]],
+    *,
+    failed: Collection[str],
+) -> None:
+    """Note how these students' replays ended: for good, whatever comes later.
+
+    A turn knows the last replay that rang. What was asked for before is carried out with it.
+
+    Args:
+        connection: of the transaction that records the turns.
+        consumer: whose turns ended.
+        carried_out: by student, the ids of the events that asked; students without any are left alone.
+        failed: those of the students who were given up.
+    """
+    numbers = [number for number, events in carried_out.items() if events]
+    if not numbers:
+        return
+    query = select(_s.replay_id, _s.position, _s.student_number, _s.asked_at).join(
+        replays, _r.id == _s.replay_id
+    )
+    open_ones = connection.execute(
+        query.where(_r.consumer == consumer, _s.student_number.in_(numbers), _s.outcome.is_(None))
+    ).all()
+    until: dict[str, float] = {}  # by student, when the last of those was asked for
+    for row in open_ones:
+        if identity(row.student_number, consumer, row.replay_id) in carried_out[row.student_number]:
+            asked_at = row.asked_at if row.asked_at is not None else _NOT_MARKED_YET
+            until[row.student_number] = max(asked_at, until.get(row.student_number, 0.0))
+    ended = [
+        {
+            "of": row.replay_id,
+            "at": row.position,
+            "as": FAILED if row.student_number in failed else DONE,
+        }
+        for row in open_ones
+        if identity(row.student_number, consumer, row.replay_id) in carried_out[row.student_number]
+        or (row.asked_at is not None and row.asked_at <= until.get(row.student_number, -1.0))
+    ]
+    if ended:
+        connection.execute(_END, ended)
+
+
+def outcomes(connection: Connection, replay_id: str) -> dict[str, str]:
+    """How the turns of those who were asked ended, by student."""
+    query = select(_s.student_number, _s.outcome).where(_s.replay_id == replay_id, _s.outcome.is_not(None))
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _replay(row: RowMapping) -> Replay:

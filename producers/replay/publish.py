@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +19,9 @@ from pipeline.store.database import Database
 from pipeline.store.replays import Replay
 from schemas import catalogue
 from schemas.account import Lane
-from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
+from schemas.envelope import SOURCE_PREFIX, Message, to_record
 from schemas.events import ReplayRequested
 
-EMITTER = "replay"
 RECORDS_PER_APPEND = 500
 CLAIM_S = 60.0  # beyond its pause: longer than an append takes, and soon over after a kill
 
@@ -150,10 +150,20 @@ def progress_of(database: Database, planned: Replay) -> Progress:
     """How far a replay has come."""
     with database.read() as connection:
         asked = replays.asked_students(connection, planned.id)
-        identities = {number: _identity(number, planned.consumer, planned.id) for number in asked}
-        done = target_states.replayed(connection, planned.consumer, identities, asked)
-        failed = dead_letters.of_events(connection, planned.consumer, set(identities.values()))
-    return Progress(planned.students, len(asked), len(done - failed.keys()), len(failed))
+        ended = replays.outcomes(connection, planned.id)
+        # What ended before outcomes were noted, or with a later replay, is known by the newest state only.
+        left = {
+            number: replays.identity(number, planned.consumer, planned.id) for number in asked.keys() - ended
+        }
+        done = target_states.replayed(connection, planned.consumer, left, asked)
+        failed = dead_letters.of_events(connection, planned.consumer, set(left.values()))
+    noted = Counter(ended.values())
+    return Progress(
+        planned.students,
+        len(asked.keys() | ended.keys()),
+        noted[replays.DONE] + len(done - failed.keys()),
+        noted[replays.FAILED] + len(failed),
+    )
 
 
 def replay(
@@ -191,15 +201,11 @@ def ask_again(
     detail = {"consumer": consumer, "replay_id": replay_id, "student_number": student_number}
     audit.note(connection, database, actor=actor, action="retry", detail=detail)
     event = ReplayRequested(student_number=student_number, consumer=consumer, replay_id=replay_id)
-    identity = _identity(student_number, consumer, replay_id)
-    message = Message(identity, SOURCE_PREFIX + EMITTER, at, event)
+    identity = replays.identity(student_number, consumer, replay_id)
+    message = Message(identity, SOURCE_PREFIX + replays.EMITTER, at, event)
     outbox.enqueue(
         connection, message, catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL), Lane.PERSONAL
     )
-
-
-def _identity(number: str, consumer: str, replay_id: str) -> str:
-    return event_id(ReplayRequested.type, EMITTER, consumer, replay_id, number)
 
 
 def _record(number: str, topic: str, planned: Replay, at: datetime) -> NewRecord:
@@ -209,6 +215,6 @@ def _record(number: str, topic: str, planned: Replay, at: datetime) -> NewRecord
         replay_id=planned.id,
         reason_ref=planned.reason_ref,
     )
-    identity = _identity(number, planned.consumer, planned.id)
-    headers, value = to_record(Message(identity, SOURCE_PREFIX + EMITTER, at, event))
+    identity = replays.identity(number, planned.consumer, planned.id)
+    headers, value = to_record(Message(identity, SOURCE_PREFIX + replays.EMITTER, at, event))
     return NewRecord(topic, number, value, headers)

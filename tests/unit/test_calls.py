@@ -261,3 +261,16 @@ def test_only_full_batches_go_ahead_of_the_slots() -> None:
     last = engine.take(0.0)
     assert last is not None
     assert [turn.student_number for turn in last.turns] == ["E"]
+
+
+def test_a_result_says_for_whom_the_target_was_not_called(desk: Desk) -> None:
+    """One whose lease is held elsewhere has not been answered for, although the others of the batch have."""
+    let_in = desk.effects.enter
+
+    def without_b(turns: Sequence[Turn]) -> Entry:
+        return let_in([turn for turn in turns if turn.student_number != "B"])
+
+    desk.effects.enter = without_b  # type: ignore[method-assign]
+    [result] = desk.brought(batch(1, "A", "B", "C"))
+    assert desk.target.calls == [["A", "C"]]
+    assert (result.answered, result.uncalled) == (True, frozenset("B"))

@@ -159,6 +159,24 @@ def test_a_follower_waits_with_its_leader(desk: Desk) -> None:
     assert desk.armed() == {LATE: 1, BREACHED: 1}
 
 
+def test_a_timer_that_is_due_before_its_edge_says_nothing_and_is_set_for_the_edge(desk: Desk) -> None:
+    """It was set when the objectives were shorter."""
+    desk.account()
+    desk.bell()
+    number = desk.progress().student_number
+    with desk.database.write() as connection:
+        for kind in (LATE, BREACHED):
+            timers.arm(connection, desk.database, kind, number, START + 100)
+    desk.tick(100)
+    assert desk.announced() == []
+    assert desk.armed() == {LATE: 1, BREACHED: 1}
+    desk.tick(899)
+    assert desk.announced() == []
+    desk.tick(900)
+    desk.tick(3600)
+    assert [type(event) for event in desk.announced()] == [PropagationLate, PropagationBreached]
+
+
 def test_a_timer_of_nobody_does_nothing(desk: Desk) -> None:
     with desk.database.write() as connection:
         for kind in (LATE, BREACHED):
