@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.store.database import StoreDamaged, StoreUnavailable
+from sesame.store_life import Heart
 from sesame.wiring import Application
 
 LOOK_EVERY_S = 1.0
@@ -28,26 +29,27 @@ class Integrity:
         self._application = application
         self._monotonic = monotonic
         self._examine_at = 0.0
+        self._heart = Heart(application, monotonic)
 
     def watch(self, stopping: threading.Event) -> None:
         """Look until told to stop.
 
         Raises:
-            StoreDamaged, DamagedLog: whoever works must stop.
+            StoreDamaged, DamagedLog, StoreRestored: whoever works must stop.
         """
         while not stopping.is_set():
             self.look()
             stopping.wait(LOOK_EVERY_S)
 
     def look(self) -> None:
-        """Look once: at all of the files if that is due.
+        """Look once: at all of the files if that is due, and whether the store is the one that it was.
 
         Raises:
-            StoreDamaged, DamagedLog: as `watch`.
+            StoreDamaged, DamagedLog, StoreRestored: as `watch`.
         """
         began = self._monotonic()
         due = began >= self._examine_at
-        for look in self._examinations() if due else self._glances():
+        for look in self._looks(due=due):
             try:
                 look()
             except StoreDamaged:
@@ -57,6 +59,10 @@ class Integrity:
         if due:
             took_s = self._monotonic() - began
             self._examine_at = began + max(EXAMINE_EVERY_S, REST * took_s)
+
+    def _looks(self, *, due: bool) -> Iterator[Callable[[], None]]:
+        yield from self._examinations() if due else self._glances()
+        yield self._heart.look
 
     def _examinations(self) -> Iterator[Callable[[], None]]:
         yield self._application.database.examine

@@ -24,6 +24,7 @@ from sesame.observability.http import HttpServer
 from sesame.observability.metrics import Metrics
 from sesame.remedies import remedy_of
 from sesame.reporting import Reporter
+from sesame.store_life import StoreRestored, admit
 from sesame.wiring import PROPAGATION, REGISTRY, Application
 
 RESTART_AFTER_S = 5.0
@@ -87,8 +88,10 @@ class Runner:
 
         Raises:
             SesameError: something that is needed from the start is missing.
-            StoreDamaged, DamagedLog: the process stopped by itself.
+            StoreRestored: the store may not be believed until somebody has checked; nothing was begun.
+            StoreDamaged, DamagedLog, StoreRestored: the process stopped by itself.
         """
+        admit(self._application, works=True)
         loops = [*self._loops(), Loop("integrity", self._watch)]
         http = self._http()
         threads = [
@@ -138,10 +141,10 @@ class Runner:
         return [*loops, *self._duties.loops(propagation)]
 
     def _watch(self, stopping: threading.Event) -> None:
-        """Stop the process when the store's or the log's file is damaged, or not there any more."""
+        """Stop the process when the store's or the log's file is damaged, or not the one any more."""
         try:
             Integrity(self._application).watch(stopping)
-        except (StoreDamaged, DamagedLog) as error:
+        except (StoreDamaged, DamagedLog, StoreRestored) as error:
             self._damage = error
             self._log.critical("damaged", reason=str(error), remedy=remedy_of(error))
             stopping.set()

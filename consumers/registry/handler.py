@@ -95,6 +95,12 @@ class Registry:
         elif not self._settle(connection, message, catalogue.lane_of(record.topic)):
             self._keep(connection, record, message)
 
+    def overtake(self, connection: Connection, student_number: str, version: int) -> None:
+        """The next version of this student's account is above this one: a target shows it, and the store,
+        which was restored, does not know it."""
+        if self._people.locked(connection, student_number) is not None:
+            self._people.overtake(connection, student_number, version)
+
     def make_up_for_lost(self, _connection: Connection) -> str:
         """Facts come from outside: nothing in the store says what was in them."""
         return ""

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "quarantine": "sesame.cli.quarantine:quarantine",
     "replay": "sesame.cli.replay:replay",
     "replays": "sesame.cli.replay:replays",
+    "restored": "sesame.cli.restored:restored",
     "rights": "sesame.cli.rights:rights",
     "run": "sesame.cli.run:run",
     "serve": "sesame.cli.serve:serve",

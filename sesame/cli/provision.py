@@ -47,6 +47,9 @@ def provision(
     for name in chosen:
         if name not in app.settings.targets:
             raise click.BadParameter(f"{name!r} is none of {', '.join(app.settings.targets)}")
+    from sesame.store_life import admit
+
+    admit(app, works=False)
     audited(app.database, "provision", student_number=student, targets=list(chosen or app.settings.targets))
     began = time.monotonic()
 

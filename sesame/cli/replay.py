@@ -68,6 +68,10 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
     if resume is None and consumer is None:
         raise click.UsageError("Missing option '--consumer' (or '--resume')")
     app = context.looking
+    if not given["dry_run"]:
+        from sesame.store_life import admit
+
+        admit(app, works=False)
     if resume is not None:
         _resume(app, _known(app, resume), given)
         return

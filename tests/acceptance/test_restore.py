@@ -1,0 +1,199 @@
+"""After a restore nobody is opened who was shut: the guide's own commands, on real servers."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from sandbox.demo import play, sweep_directory, sweep_mail, sweep_moodle
+from sandbox.demo.machine import sesame_program
+from sandbox.demo.play import Cast
+from sandbox.demo.program import DONE, PARTLY
+from sandbox.demo.world import World
+from sandbox.process import wait_until
+from tests.acceptance.acting import settle
+from tests.conftest import require_service
+from tests.docs.documents import Block, blocks
+
+pytestmark = pytest.mark.timeout(900)
+
+GUIDE = "docs/how-to/back-up-restore-upgrade.md"
+STUDENTS = 6
+HELD = 5
+PATIENCE_S = 180.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[World, Cast]]:
+    """Everybody activated and complete."""
+    processes = int(request.param == "postgresql")
+    with require_service(lambda: World(tmp_path, processes=processes)) as world:
+        play.prepare(world)
+        cast = play.enrol(world, STUDENTS)
+        play.activate(world, cast)
+        settle(world, len(cast.students))
+        yield world, cast
+
+
+class Guide:
+    """The page's commands, for a site whose files are elsewhere. On PostgreSQL the log is embedded, too."""
+
+    def __init__(self, world: World, cast: Cast, folder: Path) -> None:
+        self.world = world
+        self.backup = folder / "backup"
+        self.backup.mkdir()
+        programs = folder / "bin"
+        programs.mkdir()
+        (programs / "sesame").symlink_to(sesame_program())
+        self._places = {
+            "-o sesame -g sesame": "",
+            "runuser -u sesame -- ": "",
+            "/var/lib/sesame/": f"{world.private}/data/",
+            "/var/backups/sesame": str(self.backup),
+            "/srv/apogee/export.csv": str(cast.file),
+        }
+        self._env = {
+            **os.environ,
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "SESAME_CONFIG": str(world.settings_file),
+        }
+
+    def block(self, beginning: str, *, without: str = "") -> list[str]:
+        """The commands of the page's block that begins so."""
+        [found] = [each for each in blocks() if each.document == GUIDE and _begins(each, beginning)]
+        return [line for line in found.lines if not without or without not in line]
+
+    def follow(self, commands: list[str]) -> str:
+        """Run these, one shell for all; what they say."""
+        script = "set -e\n" + "\n".join(commands)
+        for written, here in self._places.items():
+            script = script.replace(written, here)
+        done = subprocess.run(
+            ["bash", "-c", script],
+            env=self._env,
+            cwd=self.world.private,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (DONE, PARTLY), f"{script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+def _begins(block: Block, beginning: str) -> bool:
+    return bool(block.lines) and block.lines[0].startswith(beginning)
+
+
+ALL_SHUT = {"directory": True, "mailbox": True, "moodle": True}
+ALL_OPEN = dict.fromkeys(ALL_SHUT, False)
+
+
+def shut_at(world: World, cast: Cast, number: str) -> dict[str, bool]:
+    """Whether each target shows this student shut: asked by ldapsearch, IMAP, the web service."""
+    criterion = f"(supannEtuId={number})"
+    slapd, locked = world.slapd, "pwdAccountLockedTime"
+    entry = sweep_directory.search(slapd, slapd.people_dn, criterion, "mail", locked)
+    [mail] = re.findall(r"^mail: (.*)$", entry, re.MULTILINE)
+    users = sweep_moodle.dump(world.moodle).users.values()
+    [user] = [each for each in users if each["idnumber"] == number]
+    return {
+        "directory": f"{locked}: 000001010000Z" in entry,
+        "mailbox": not opens(world, mail, cast.passwords[number]),
+        "moodle": bool(user["suspended"]),
+    }
+
+
+def opens(world: World, mail: str, password: str) -> bool:
+    try:
+        sweep_mail.inbox(world.dovecot, mail, password)
+    except sweep_mail.LoginRefused:
+        return False
+    return True
+
+
+def back_up(guide: Guide) -> None:
+    copying = guide.block("install -d -m 0700")
+    if guide.world.postgres is None:
+        guide.follow(copying)
+    else:
+        guide.follow([line.replace('("events.db", "sesame.db")', '("events.db",)') for line in copying])
+        guide.follow([f"pg_dump --format=custom --file {guide.backup}/sesame.dump '{_address(guide.world)}'"])
+
+
+def restore(guide: Guide) -> None:
+    if guide.world.postgres is None:
+        guide.follow(guide.block("rm -f /var/lib/sesame/events.db*"))
+        return
+    guide.follow(
+        ["rm -f /var/lib/sesame/events.db*", "install -m 0600 /var/backups/sesame/events.db /var/lib/sesame/"]
+    )
+    guide.world.postgres.drop("sesame")
+    guide.world.postgres.create("sesame")
+    guide.follow([f"pg_restore --no-owner --dbname '{_address(guide.world)}' {guide.backup}/sesame.dump"])
+
+
+def _address(world: World) -> str:
+    assert world.postgres is not None
+    return make_url(world.postgres.url()).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def test_whoever_was_shut_after_the_backup_stays_shut_and_is_asked_about(
+    site: tuple[World, Cast], tmp_path: Path
+) -> None:
+    world, cast = site
+    guide = Guide(world, cast, tmp_path)
+    complete = [number for number, said in play.announced(world).items() if said.state == "completed"]
+    earlier, stolen, mistaken, free = complete[:4]
+
+    def place(number: str) -> None:
+        world.sesame.run("hold", "place", number, "--reason", "password stolen")
+        wait_until(lambda: shut_at(world, cast, number) == ALL_SHUT, f"{number} shut", PATIENCE_S)
+
+    place(earlier)
+    back_up(guide)
+    place(stolen)
+    place(mistaken)
+    world.pipeline.stop()
+    restore(guide)
+
+    # Whoever starts without reading the page opens nobody.
+    starting = ("run",) if world.postgres is None else ("consume", "moodle")
+    for words in (starting, ("replay", "--consumer", "moodle", "--all", "--yes"), ("provision", stolen)):
+        refused = world.sesame.run(*words, allowed=(HELD,))
+        assert "sesame restored check" in refused.err
+
+    guide.follow(guide.block("sesame restored check"))
+    asked = world.sesame.run("restored", "list", "--json").json()
+    assert sorted(each["student_number"] for each in asked) == sorted([stolen, mistaken])
+    assert all(each["shown_shut_by"] == ["directory", "mailbox", "moodle"] for each in asked)
+
+    commands = guide.block("sesame doctor")
+    started = next(at for at, line in enumerate(commands) if line.startswith("setsid"))
+    guide.follow(commands[:started])
+    world.pipeline.start()
+    guide.follow(commands[started + 1 :])
+    wait_until(lambda: replayed(world), "the replays", PATIENCE_S)
+    for number in (earlier, stolen, mistaken):
+        assert shut_at(world, cast, number) == ALL_SHUT
+    assert shut_at(world, cast, free) == ALL_OPEN
+
+    world.sesame.run("restored", "open", mistaken, "--reason", "shut by mistake")
+    world.sesame.run("restored", "keep", stolen, "--reason", "not chosen again yet")
+    wait_until(lambda: shut_at(world, cast, mistaken) == ALL_OPEN, f"{mistaken} open", PATIENCE_S)
+    assert shut_at(world, cast, stolen) == ALL_SHUT
+    assert world.sesame.run("restored", "list", "--json").json() == []
+    acts = {each["action"] for each in world.sesame.run("audit", "--json").json()}
+    assert {"restored.check", "restored.opened", "restored.kept"} <= acts
+    assert world.sesame.run("restored", "keep", stolen, "--reason", "again", allowed=(1,)).code == 1
+
+
+def replayed(world: World) -> bool:
+    """Whether everybody whom the replays asked has been compared."""
+    replays = world.sesame.run("replays", "--json").json()
+    return len(replays) == 3 and all(each["done"] + each["failed"] >= each["students"] for each in replays)

@@ -1,0 +1,155 @@
+"""Who is asked about after a restore: whoever a target shows shut and the store would open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.errors import TargetDown
+from pipeline.store import life
+from pipeline.store.restore_questions import Answer
+from schemas.account import Hold
+from schemas.events import HoldPlaced
+from sesame import restored
+from sesame.restored import NotAsked, Shown, answer, check, listed
+from sesame.store_life import StoreRestored, admit
+from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
+
+NINA = "22009999"
+
+
+class Log:
+    """Keeps what is published."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def append(self, records: list[Any]) -> list[Any]:
+        self.keys += [record.key for record in records]
+        return []
+
+
+@pytest.fixture
+def desk(store_url: str) -> Iterator[Desk]:
+    """Léa and Paul are enrolled and active; Nina is nobody yet."""
+    desk = Desk(store_url)
+    for number in (LEA, PAUL):
+        desk.apply(enrolled(student_number=number, **_other(number)))
+        desk.apply(activation(number))
+    yield desk
+    desk.database.close()
+
+
+def _other(number: str) -> dict[str, Any]:
+    return {} if number == LEA else {"birth_name": "Durand", "given_name": "Paul", "ine": None}
+
+
+@pytest.fixture
+def site(desk: Desk, tmp_path: Path) -> Any:
+    settings = SimpleNamespace(targets=("directory", "moodle"), data_dir=tmp_path, store_file=None)
+    return SimpleNamespace(settings=settings, database=desk.database, registry=desk.registry, producer=Log())
+
+
+@pytest.fixture
+def show(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the targets show these students shut."""
+
+    def shows(**found: dict[str, int]) -> None:
+        def reader(target: str) -> Any:
+            def read(_application: object, shown: dict[str, Shown]) -> int:
+                for number, version in found.get(target, {}).items():
+                    one = shown.setdefault(number, Shown())
+                    one.shut_by.add(target)
+                    one.version = max(one.version, version)
+                return 7
+
+            return read
+
+        readers = {target: reader(target) for target in ("directory", "mailbox", "moodle")}
+        monkeypatch.setattr(restored, "_READERS", readers)
+
+    return shows
+
+
+def checked(site: Any) -> tuple[str, ...]:
+    return check(site, actor="camille", say=lambda _what: None).asked
+
+
+def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are_not_touched(
+    site: Any, desk: Desk, show: Any
+) -> None:
+    before = desk.account(PAUL)
+    show(moodle={LEA: 0})
+    assert checked(site) == (LEA,)
+    assert desk.account(LEA).holds == {Hold.ADMINISTRATIVE}
+    assert not desk.account(LEA).access_open
+    assert desk.announced(LEA)[-1][1].holds == (Hold.ADMINISTRATIVE,)
+    assert desk.account(PAUL) == before
+    [question] = listed(site, everything=False)
+    assert (question.student_number, question.shown_by) == (LEA, ("moodle",))
+    assert checked(site) == ()  # once
+    assert len(listed(site, everything=False)) == 1
+
+
+def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
+    desk.apply(HoldPlaced(student_number=LEA, hold=Hold.SUSPENDED, reason_ref="reference-1"))
+    before = desk.account(LEA)
+    show(directory={LEA: 9}, moodle={LEA: 0})
+    assert checked(site) == ()
+    assert desk.account(LEA) == before
+
+
+def test_the_next_version_is_above_what_the_directory_shows(site: Any, desk: Desk, show: Any) -> None:
+    """Else the directory would refuse it as an older one, and nobody could open it again."""
+    show(directory={LEA: 40})
+    assert checked(site) == (LEA,)
+    assert desk.account(LEA).version == 41
+
+
+def test_one_who_was_made_after_the_backup_is_held_as_soon_as_the_number_is_known(
+    site: Any, desk: Desk, show: Any
+) -> None:
+    show(directory={NINA: 3}, moodle={NINA: 0, "22000000": 0})  # the last one: a stranger, who was never ours
+    assert checked(site) == (NINA,)
+    desk.apply(enrolled(student_number=NINA, birth_name="Petit", given_name="Nina", ine=None))
+    desk.apply(activation(NINA))
+    assert not desk.account(NINA).access_open
+
+
+def test_until_every_target_was_read_nobody_may_write(
+    site: Any, show: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_given: object) -> int:
+        raise TargetDown("away")
+
+    show(directory={LEA: 1})
+    monkeypatch.setitem(restored._READERS, "moodle", away)  # noqa: SLF001
+    with pytest.raises(TargetDown):
+        checked(site)
+    with pytest.raises(StoreRestored, match="being checked"):
+        admit(site, works=True)
+    show(directory={LEA: 1})
+    checked(site)
+    admit(site, works=True)
+    with site.database.read() as connection:
+        found = life.look(connection)
+    assert found is not None
+    assert found.checked_at is not None
+
+
+def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show: Any) -> None:
+    show(moodle={LEA: 0, PAUL: 0})
+    checked(site)
+    answer(site, LEA, Answer.OPENED, reason="by mistake", actor="camille")
+    answer(site, PAUL, Answer.KEPT, reason="stolen", actor="camille")
+    assert site.producer.keys == [LEA]
+    assert listed(site, everything=False) == []
+    assert [each.state for each in listed(site, everything=True)] == [Answer.OPENED, Answer.KEPT]
+    for number in (LEA, NINA):
+        with pytest.raises(NotAsked):
+            answer(site, number, Answer.OPENED, reason="again", actor="camille")
+    assert not desk.account(PAUL).access_open

@@ -1,0 +1,158 @@
+"""A store that went back in time, or is another one, is recognised before anybody works by it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, insert, update
+
+from pipeline.store import life, status
+from pipeline.store.life import store_life
+from pipeline.store.tables import consumer_status
+from pipeline.vault import new_key
+from sesame.settings import load
+from sesame.store_life import Heart, Notes, StoreRestored, admit
+from sesame.wiring import Application
+from tests.unit.test_running import Run, Site
+
+
+def write_settings(folder: Path, url: str | None) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "vault.key").write_text(new_key())
+    (folder / "vault.key").chmod(0o600)
+    lines = [f'data_dir = "{folder}"', 'targets = ["moodle"]', "http.enabled = false"]
+    if url is not None:
+        (folder / "url").write_text(url)
+        (folder / "url").chmod(0o600)
+        lines.append(f'store.url_file = "{folder / "url"}"')
+    path = folder / "sesame.toml"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path, store_url: str) -> Iterator[Callable[..., Application]]:
+    """Another process on the same store, with the data folder of that name: SQLite's own one, or any."""
+    begun: list[Application] = []
+    url = None if store_url.startswith("sqlite") else store_url
+
+    def process(machine: str = "one") -> Application:
+        begun.append(Application(load(write_settings(tmp_path / machine, url))))
+        return begun[-1]
+
+    yield process
+    for application in begun:
+        application.close()
+
+
+def go_back(application: Application, beats: int) -> None:
+    """What a restored backup looks like to whoever connects to it."""
+    with application.database.write() as connection:
+        connection.execute(update(store_life).values(beats=beats))
+
+
+def test_a_store_counts_with_each_process_that_works_and_is_believed(
+    start: Callable[..., Application],
+) -> None:
+    for beats in (1, 2, 3):
+        application = start()
+        admit(application, works=True)
+        note = Notes.of(application).read()
+        assert note is not None
+        assert note.beats == beats
+    admit(start(), works=False)
+
+
+def test_a_store_that_counts_less_than_was_noted_is_refused_until_somebody_has_checked(
+    start: Callable[..., Application],
+) -> None:
+    admit(start(), works=True)
+    admit(first := start(), works=True)
+    go_back(first, 1)
+    for works in (True, False, True):
+        with pytest.raises(StoreRestored, match=r"counts 1, and 2 was noted"):
+            admit(start(), works=works)
+    application = start()
+    with application.database.write() as connection:
+        name = life.of(connection, application.database).name
+        Notes.of(application).write(name, life.reopen(connection, 0.0, above=2))
+    admit(start(), works=True)
+
+
+def test_a_process_under_way_stops_when_the_store_goes_back_under_it(
+    start: Callable[..., Application],
+) -> None:
+    application, other = start(), start()
+    for each in (application, other):
+        admit(each, works=True)
+    heart, another = Heart(application), Heart(other)
+    heart.look()
+    another.look()
+    go_back(application, 1)
+    with pytest.raises(StoreRestored):
+        heart.look()
+    with pytest.raises(StoreRestored):  # though it counts by itself, it is told by the store
+        another.look()
+
+
+def test_another_store_than_the_one_that_worked_here_is_refused(start: Callable[..., Application]) -> None:
+    admit(first := start(), works=True)
+    with first.database.write() as connection:
+        connection.execute(delete(store_life))  # an empty one, as is begun where a file was deleted
+    with pytest.raises(StoreRestored, match="another store"):
+        admit(start(), works=True)
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_an_embedded_file_that_was_put_back_is_recognised_by_itself(
+    start: Callable[..., Application], tmp_path: Path
+) -> None:
+    """Even if nothing was counted since the backup."""
+    admit(first := start(), works=True)
+    first.close()
+    path = tmp_path / "one" / "sesame.db"
+    shutil.copy(path, tmp_path / "backup.db")
+    path.unlink()
+    shutil.move(tmp_path / "backup.db", path)
+    with pytest.raises(StoreRestored, match="its file is another"):
+        admit(start(), works=True)
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_an_embedded_store_that_came_from_elsewhere_is_refused(
+    start: Callable[..., Application], tmp_path: Path
+) -> None:
+    admit(first := start(), works=True)
+    first.close()
+    (tmp_path / "one" / "store.life").unlink()
+    with pytest.raises(StoreRestored, match="is not there"):
+        admit(start(), works=False)
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_new_machine_is_believed_while_others_work_and_not_when_nobody_does(
+    start: Callable[..., Application],
+) -> None:
+    admit(first := start(), works=True)
+    with first.database.write() as connection:
+        now = first.database.now(connection)
+        row = status.ConsumerStatus("moodle", "one:1:a", "running", "", now, now)
+        status.report(connection, first.database, row)
+    admit(start("two"), works=True)
+    with first.database.write() as connection:
+        connection.execute(update(consumer_status).values(seen_at=now - 600.0))
+    admit(start("three"), works=False)  # who only asks need not know the store
+    with pytest.raises(StoreRestored, match="is not there"):
+        admit(start("three"), works=True)
+
+
+def test_a_shut_store_begins_no_consumer(tmp_path: Path) -> None:
+    run = Run(site := Site(tmp_path))
+    with site.database.write() as connection:
+        connection.execute(insert(store_life).values(id=1, name="x", beats=0, shut_why="it is being checked"))
+    with pytest.raises(StoreRestored):
+        run.runner.run(run.stopping)
+    assert site.handlers == []
