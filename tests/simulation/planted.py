@@ -154,7 +154,9 @@ def _complete_without_one() -> AbstractContextManager[object]:
 
 def _bury_nothing() -> AbstractContextManager[object]:
     """What is given up leaves no dead letter."""
-    return patch("pipeline.effects.ending.bury", lambda *_args: None)
+    return patch(
+        "pipeline.effects.ending.bury_work", lambda _connection, _database, letter, _number: letter.id
+    )
 
 
 def _resolve_nothing() -> AbstractContextManager[object]:
