@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from consumers import directory, mailbox, moodle, timetable
 from pipeline.store import adoptions
 from pipeline.store.database import Database
 from pipeline.store.locks import SiteLocks
@@ -18,6 +18,9 @@ from sesame.managed import ManagedCohorts
 from sesame.observing import Observing
 from sesame.settings import LiveSecret, Settings
 from sesame.undecided import Undecided
+
+if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
+    from consumers import directory, mailbox, moodle
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
@@ -50,6 +53,8 @@ def ldap_directory(
     Raises:
         SettingsError: a secret is missing.
     """
+    from consumers import directory
+
     wanted = settings.directory
     endpoint = directory.Endpoint(
         uri=wanted.uri,
@@ -78,6 +83,8 @@ def dovecot_mailboxes(
     Raises:
         SettingsError: a secret is missing.
     """
+    from consumers import mailbox
+
     wanted = settings.mailbox
     doveadm = mailbox.Doveadm(
         wanted.doveadm_url,
@@ -97,6 +104,8 @@ def dovecot_mailboxes(
 
 def welcome_of(settings: Settings) -> mailbox.Welcome:
     """The welcome message, as this site sends it."""
+    from consumers import mailbox
+
     wanted = settings.mailbox
     return mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
 
@@ -109,6 +118,8 @@ def moodle_site(
     Raises:
         SettingsError: a secret is missing.
     """
+    from consumers import moodle
+
     wanted = settings.moodle.site()
     managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
     return moodle.moodle_site(
@@ -120,6 +131,8 @@ def moodle_site(
 
 
 def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
+    from consumers import directory
+
     wanted = settings.directory
     profile = directory.Profile(
         uai=wanted.uai,
@@ -144,6 +157,8 @@ def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
 
 
 def _mailbox(settings: Settings, database: Database) -> Handler:
+    from consumers import mailbox
+
     wanted = settings.mailbox
     api_key = LiveSecret(wanted, "api_key")
     handler = mailbox.MailboxHandler(
@@ -159,6 +174,8 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:
+    from consumers import moodle
+
     token = LiveSecret(settings.moodle, "token")
     handler = moodle.MoodleHandler(
         moodle_site(settings, database, token=token),
@@ -171,6 +188,8 @@ def _moodle(settings: Settings, database: Database) -> Handler:
 
 
 def _timetable(settings: Settings) -> Handler:
+    from consumers import timetable
+
     wanted = settings.timetable
     token = LiveSecret(wanted, "token") if wanted.has_secret("token") else None
     endpoint = timetable.Endpoint(

@@ -14,9 +14,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumers.directory import Directory, Trial
-from consumers.mailbox import Mailboxes
-from consumers.moodle import MoodlePort
 from consumers.propagation import Objectives, Propagation, Said
 from consumers.registry import Registry
 from pipeline.effects import Effects
@@ -36,7 +33,10 @@ from sesame.members import Members
 from sesame.observability.metrics import Metrics
 from sesame.settings import LiveSecret, Settings
 
-if TYPE_CHECKING:  # their libraries are loaded where somebody logs in
+if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebody asks those servers
+    from consumers.directory import Directory, Trial
+    from consumers.mailbox import Mailboxes
+    from consumers.moodle import MoodlePort
     from sesame.cas import CasLogins, LoginProbe
     from sesame.cas.client import CasClient
     from sesame.web import Desk

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from pipeline.errors import SesameError
 from pipeline.store.database import Database
+
+if TYPE_CHECKING:  # loaded where there is something to migrate: each command looks whether there is
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 _FOLDER = Path(__file__).parent / "migrations"
 
@@ -33,15 +34,20 @@ def upgrade(database: Database, *, to: str = "head") -> str:
         StoreFromTheFuture: a newer version was here.
         StoreUnavailable: nothing was changed.
     """
+    if to == "head" and database.is_sqlite:
+        with database.read() as connection:
+            if _revision(connection) == head():
+                return head()
+    from alembic import command
+
     with database.write() as connection:
         if not database.is_sqlite:
             # Whoever has another one's migration to wait for, or a large table to change, waits.
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             database.alone(connection, "migration")
-        config = _config(connection)
-        _refuse_the_future(connection, config)
-        command.upgrade(config, to)
+        _refuse_the_future(connection)
+        command.upgrade(_config(connection), to)
     return head()
 
 
@@ -52,31 +58,41 @@ def check(database: Database) -> None:
         StoreNotMigrated, StoreFromTheFuture: it has not.
     """
     with database.read() as connection:
-        config = _config(connection)
-        _refuse_the_future(connection, config)
-        if MigrationContext.configure(connection).get_current_revision() != head():
+        if _revision(connection) != head():
+            _refuse_the_future(connection)
             raise StoreNotMigrated
 
 
 def head() -> str:
-    """The newest revision that this version knows."""
-    return str(script().get_current_head())
+    """The newest revision that this version knows: their files are numbered."""
+    return max(file.name.partition("_")[0] for file in (_FOLDER / "versions").glob("[0-9]*_*.py"))
 
 
 def script() -> ScriptDirectory:
     """The migrations, as Alembic knows them."""
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config())
 
 
 def _config(connection: Connection | None = None) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
 
-def _refuse_the_future(connection: Connection, config: Config) -> None:
-    current = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if current is not None and current not in known:
+def _revision(connection: Connection) -> str | None:
+    """The one that the database has; None: it was never migrated."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return revision
+
+
+def _refuse_the_future(connection: Connection) -> None:
+    current = _revision(connection)
+    if current is not None and current not in {each.revision for each in script().walk_revisions()}:
         raise StoreFromTheFuture

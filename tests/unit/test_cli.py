@@ -329,3 +329,22 @@ def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
     result = CliRunner().invoke(group_raising(full), ["work"])
     assert result.stderr == "sesame: the system refused: No space left on device\n"
     assert result.exit_code == 1
+
+
+LOOKS = """
+import sys
+from sesame.cli import main
+try:
+    main(["overview"], prog_name="sesame")
+except SystemExit as end:
+    assert end.code == 0
+servers = {"fastapi", "alembic", "ldap3", "requests", "cas", "kafka"}
+print(*sorted(servers & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def test_a_command_that_looks_loads_no_library_of_servers_that_it_does_not_ask() -> None:
+    assert sesame("migrate").exit_code == 0
+    done = subprocess.run([sys.executable, "-c", LOOKS], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("0 activated")
+    assert done.stderr == "\n"

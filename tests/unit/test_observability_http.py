@@ -13,8 +13,8 @@ import pytest
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S
 from sesame.health import portal_health_server
-from sesame.observability import Check, HttpServer, Metrics
-from sesame.observability.http import PortTaken
+from sesame.observability import Metrics
+from sesame.observability.http import Check, HttpServer, PortTaken
 from sesame.settings import Settings
 from sesame.wiring import build
 

@@ -136,3 +136,7 @@ def test_a_filled_database_goes_forward_and_keeps_every_row(empty_url: str, revi
             assert {table.name: _rows_of(connection, table) for table in old.sorted_tables} == {
                 table.name: 1 for table in old.sorted_tables
             }
+
+
+def test_the_numbered_files_end_with_the_revision_that_alembic_ends_with() -> None:
+    assert migrate.head() == migrate.script().get_current_head()
