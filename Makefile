@@ -125,7 +125,7 @@ pictures: python # take the documents' pictures of the students' pages anew; nee
 lock: ## Resolve requirements.lock anew
 	@scripts/lock
 
-mutation: python # mutation run over identity and import; MUTANTS="PATTERN" for some of them, JOBS=3 at once
+mutation: python # mutation run; MUTANTS=directory for one group, MUTANTS="PATTERN" for some mutants, JOBS=3 at once
 	@"$(BIN)/python" -m scripts.mutation run --children "$(JOBS)" $(MUTANTS)
 
 clean: stop ## Remove the environment, caches and the demo's leftovers

@@ -1,12 +1,13 @@
-"""Change the code of identity and import in small ways, and see whether the tests notice.
+"""Change the code in small ways, and see whether the tests notice.
 
-    python -m scripts.mutation run [PATTERN…]   judge what is not judged yet, then write the report
-    python -m scripts.mutation report           write docs/reference/mutation.md from the verdicts there are
+    python -m scripts.mutation run [GROUP…] [PATTERN…]   judge what is not judged yet, then write the report
+    python -m scripts.mutation report                    write docs/reference/mutation.md from the verdicts
 
 mutmut makes the mutants (mutants.py); judge.py runs the tests that reach the changed statement. A run works
 on copies of the checkout in `.cache/mutation`. It can be ended and begun again: a verdict holds while the
 function and the test that killed the mutant stay as they are; a survivor faces the tests that are new.
-PATTERN names mutants, e.g. `consumers.registry.identity*`; those are judged whatever was known.
+GROUP is one of groups.py; without any, all are judged, one after the other. PATTERN names mutants, e.g.
+`consumers.registry.identity*`; those are judged whatever was known.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts.mutation.groups import GROUPS, Group
 from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED
 from scripts.mutation.mutants import Mutant, mutate
 from scripts.mutation.page import page
@@ -32,14 +34,9 @@ from scripts.mutation.page import page
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "mutation"
 PLAIN, MUTATED = CACHE / "plain", CACHE / "mutated"
-VERDICTS, MUTANTS, REACH = CACHE / "verdicts.jsonl", CACHE / "mutants.json", CACHE / "reach.json"
+VERDICTS = CACHE / "verdicts.jsonl"
 PAGE = ROOT / "docs" / "reference" / "mutation.md"
 
-IDENTITY = [
-    f"consumers/registry/{name}.py" for name in ("identity", "recognition", "doubts", "holders", "decisions")
-]
-IMPORT = "producers/registrar/**/*.py"
-TESTS = ["tests/unit/test_identit*.py", "tests/unit/test_registr*.py", "tests/unit/test_bad_input.py"]
 ROUND_S = 1.0
 """What the tests of one mutant may take in a round, by estimate: a little for everybody, then more."""
 LEAST_S = 0.004
@@ -67,34 +64,47 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command; 1 where the tests fail on the code as it is, or there are no verdicts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("command", choices=["run", "report"])
-    parser.add_argument("patterns", nargs="*", metavar="PATTERN")
+    parser.add_argument("wanted", nargs="*", metavar="GROUP or PATTERN")
     parser.add_argument("--children", type=int, default=1, help="mutants judged at once (default: 1)")
     parser.add_argument("--rounds", type=int, default=3, help="each: a second of tests more for survivors")
     options = parser.parse_args(arguments)
     if options.command == "run":
-        run(options.patterns, options.children, options.rounds)
+        run(options.wanted, options.children, options.rounds)
     if not VERDICTS.exists():
         print(f"no verdicts in {CACHE.relative_to(ROOT)}: run it first", file=sys.stderr)
         return 1
-    PAGE.write_text(page(known_mutants(), known_verdicts(), dt.datetime.now(dt.UTC).date()), encoding="utf-8")
+    before, today = PAGE.read_text(encoding="utf-8"), dt.datetime.now(dt.UTC).date()
+    PAGE.write_text(
+        page({group: known_mutants(group) for group in GROUPS}, known_verdicts(), today, before),
+        encoding="utf-8",
+    )
     print(f"wrote {PAGE.relative_to(ROOT)}")
     return 0
 
 
-def run(patterns: list[str], children: int, rounds: int) -> None:
-    """Judge every mutant that has no verdict, or those that are named, these by every test."""
-    mutants = prepare()
-    reach = reached(children)
-    if patterns:
-        named = [mutant for mutant in mutants if any(fnmatch.fnmatch(mutant.name, each) for each in patterns)]
-        judge([Trial(mutant, reaching(mutant, reach)) for mutant in named], reach, None, children)
-        return
-    for _ in range(rounds):
-        judge(pending(mutants, reach), reach, ROUND_S, children)
+def run(wanted: list[str], children: int, rounds: int) -> None:
+    """Judge what has no verdict, of all groups or of those named; mutants of patterns, by every test."""
+    copy()
+    named = [group for group in GROUPS if group.name in wanted]
+    patterns = [each for each in wanted if each not in {group.name for group in named}]
+    for group in named if named and not patterns else GROUPS:
+        mutants = prepare(group)
+        if not wanted or group in named:
+            reach = reached(group, children)
+            for _ in range(rounds):
+                judge(group, pending(group, mutants, reach), reach, ROUND_S, children)
+        matched = [
+            mutant for mutant in mutants if any(fnmatch.fnmatch(mutant.name, each) for each in patterns)
+        ]
+        if matched:
+            reach = reached(group, children)
+            judge(
+                group, [Trial(mutant, reaching(mutant, reach)) for mutant in matched], reach, None, children
+            )
 
 
-def prepare() -> list[Mutant]:
-    """Copy what git knows, twice, and put the mutants into the second copy."""
+def copy() -> None:
+    """Copy what git knows, twice: as it is, and for the mutants."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -108,11 +118,15 @@ def prepare() -> list[Mutant]:
         for name in wanted:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, tree / name)
+
+
+def prepare(group: Group) -> list[Mutant]:
+    """Put the group's mutants into the second copy."""
     mutants: list[Mutant] = []
-    for path in mutated_files():
+    for path in group.paths(PLAIN):
         mutants += _mutated(path, (PLAIN / path).read_text(encoding="utf-8"))
-    MUTANTS.write_text(json.dumps([mutant.stored() for mutant in mutants]), encoding="utf-8")
-    print(f"{len(mutants)} mutants", flush=True)
+    _made(group).write_text(json.dumps([mutant.stored() for mutant in mutants]), encoding="utf-8")
+    print(f"{group.name}: {len(mutants)} mutants", flush=True)
     return mutants
 
 
@@ -129,19 +143,9 @@ def _mutated(path: str, source: str) -> list[Mutant]:
     return [Mutant.of(stored) for stored in known["mutants"]]
 
 
-def mutated_files() -> list[str]:
-    """Identity, then import."""
-    return [*IDENTITY, *sorted(str(file.relative_to(PLAIN)) for file in PLAIN.glob(IMPORT))]
-
-
-def test_files() -> list[str]:
-    """The tests that judge."""
-    return sorted({str(file.relative_to(PLAIN)) for each in TESTS for file in PLAIN.glob(each)})
-
-
-def digests() -> dict[str, str]:
+def digests(group: Group) -> dict[str, str]:
     """Of each test file; and of what they share, under the name `kits`."""
-    found = {name: _digest([PLAIN / name]) for name in test_files()}
+    found = {name: _digest([PLAIN / name]) for name in group.judges(PLAIN)}
     kits = (file for file in PLAIN.glob("tests/**/*.py") if not file.name.startswith("test_"))
     return {**found, "kits": _digest(sorted(kits))}
 
@@ -150,23 +154,27 @@ def _digest(files: Iterable[Path]) -> str:
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
-def reached(children: int) -> dict[str, Any]:
+def reached(group: Group, children: int) -> dict[str, Any]:
     """The seconds and the lines of each test, on the code as it is; only of those that may have changed."""
-    code, now = _digest(PLAIN / path for path in mutated_files()), digests()
+    kept = CACHE / f"reach-{group.name}.json"
+    code, now = _digest(PLAIN / path for path in group.paths(PLAIN)), digests(group)
     known: dict[str, Any] = {"code": "", "tests": {}, "reach": {}}
-    if REACH.exists():
-        known = json.loads(REACH.read_text(encoding="utf-8"))
+    if kept.exists():
+        known = json.loads(kept.read_text(encoding="utf-8"))
     if known["code"] != code or known["tests"].get("kits") != now["kits"]:
         known["tests"] = {}
-    stale = [file for file in test_files() if known["tests"].get(file) != now[file]]
+    stale = [file for file in group.judges(PLAIN) if known["tests"].get(file) != now[file]]
     reach = {test: each for test, each in known["reach"].items() if file_of(test) in {*now} - {*stale}}
     if stale:
         answer = CACHE / "answer.json"
-        files = [str(PLAIN / path) for path in mutated_files()]
+        files = [str(PLAIN / path) for path in group.paths(PLAIN)]
         work("reach", PLAIN, {"children": children, "files": files, "tests": stale}, answer)
         reach |= json.loads(answer.read_text(encoding="utf-8"))
-        REACH.write_text(json.dumps({"code": code, "tests": now, "reach": reach}), encoding="utf-8")
-    print(f"{len(reach)} tests take {sum(each['seconds'] for each in reach.values()):.0f} s", flush=True)
+        kept.write_text(json.dumps({"code": code, "tests": now, "reach": reach}), encoding="utf-8")
+    print(
+        f"{group.name}: {len(reach)} tests take {sum(each['seconds'] for each in reach.values()):.0f} s",
+        flush=True,
+    )
     return reach
 
 
@@ -182,9 +190,9 @@ def reaching(mutant: Mutant, reach: dict[str, Any]) -> list[str]:
     return []
 
 
-def pending(mutants: list[Mutant], reach: dict[str, Any]) -> list[Trial]:
+def pending(group: Group, mutants: list[Mutant], reach: dict[str, Any]) -> list[Trial]:
     """Who has no verdict that holds, or has survived and not faced every test."""
-    known, now = known_verdicts(), digests()
+    known, now = known_verdicts(), digests(group)
     trials = []
     for mutant in mutants:
         tests, verdict = reaching(mutant, reach), known.get(mutant.name)
@@ -210,7 +218,9 @@ def file_of(test: str) -> str:
     return test.split("::", maxsplit=1)[0]
 
 
-def judge(trials: list[Trial], reach: dict[str, Any], seconds_max: float | None, children: int) -> None:
+def judge(
+    group: Group, trials: list[Trial], reach: dict[str, Any], seconds_max: float | None, children: int
+) -> None:
     """Let the tests judge; the verdicts are appended one by one."""
     print(f"{len(trials)} to judge", flush=True)
     known = known_verdicts()
@@ -218,7 +228,7 @@ def judge(trials: list[Trial], reach: dict[str, Any], seconds_max: float | None,
     number = {test: index for index, test in enumerate(names)}
     least_s = min(each["seconds"] for each in reach.values())  # the fork's and the tracer's own, about
     with VERDICTS.open("a", encoding="utf-8") as verdicts:
-        verdicts.write(json.dumps({"tests": digests(), "names": names}) + "\n")
+        verdicts.write(json.dumps({"tests": digests(group), "names": names}) + "\n")
         for trial in trials:
             if not trial.tests:
                 verdicts.write(json.dumps({**trial.says(number), "verdict": SURVIVED}) + "\n")
@@ -229,7 +239,7 @@ def judge(trials: list[Trial], reach: dict[str, Any], seconds_max: float | None,
         "seconds": [max(each["seconds"] - least_s, LEAST_S) for each in reach.values()],
         "kills": [
             (number[killer], _places(mutant))
-            for mutant in known_mutants()
+            for mutant in known_mutants(group)
             if (killer := known.get(mutant.name, {}).get("by")) in number
         ],
         "mutants": [
@@ -239,7 +249,7 @@ def judge(trials: list[Trial], reach: dict[str, Any], seconds_max: float | None,
         ],
     }
     if job["mutants"]:
-        work("verdict", MUTATED, job, VERDICTS)
+        work("verdict", MUTATED, {**job, "tests": group.judges(PLAIN)}, VERDICTS)
 
 
 def _places(mutant: Mutant) -> list[str]:
@@ -250,15 +260,21 @@ def _places(mutant: Mutant) -> list[str]:
 def work(what: str, tree: Path, job: dict[str, Any], answer: Path) -> None:
     """Run judge.py in a tree, at low priority."""
     file = CACHE / "job.json"
-    file.write_text(json.dumps({"tests": test_files(), **job, "answer": str(answer)}), encoding="utf-8")
+    file.write_text(json.dumps({**job, "answer": str(answer)}), encoding="utf-8")
     command = ["nice", "-n", "5", sys.executable, str(Path(__file__).with_name("judge.py")), what, str(file)]
     # Derandomised: the lines that a test reaches are the same each time.
     subprocess.run(command, cwd=tree, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, check=True)
 
 
-def known_mutants() -> list[Mutant]:
-    """Those of the last run."""
-    return [Mutant.of(stored) for stored in json.loads(MUTANTS.read_text(encoding="utf-8"))]
+def _made(group: Group) -> Path:
+    return CACHE / f"mutants-{group.name}.json"
+
+
+def known_mutants(group: Group) -> list[Mutant]:
+    """Those of the group's last run."""
+    made = _made(group)
+    stored = json.loads(made.read_text(encoding="utf-8")) if made.exists() else []
+    return [Mutant.of(each) for each in stored]
 
 
 def known_verdicts() -> dict[str, dict[str, Any]]:

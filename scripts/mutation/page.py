@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scripts.mutation.groups import Group
 from scripts.mutation.judge import SURVIVED, UNDECIDED
 from scripts.mutation.mutants import Mutant
 
-IDENTITY, IMPORT = "consumers/registry/", "producers/registrar/"
-
 HEAD = """\
-# Mutation run: identity and import
+# Mutation run
 
 <!-- Written by `make mutation`. -->
 
 [mutmut](https://mutmut.readthedocs.io) changes one expression of the code at a time. A *mutant* that fails a
 test is killed, and so is one that never ends; one that passes every test is a survivor, and is listed below.
-**Identity** is `identity`, `recognition`, `doubts`, `holders` and `decisions` of `consumers/registry`;
-**import** is all of `producers/registrar`. No mutant is left out, texts for people included. The judges are
-the unit tests of both, on SQLite, with few examples per property: those that reach the changed statement, the
-likeliest first.
+No mutant is left out, texts for people included. The judges are unit tests, on SQLite, with few examples per
+property: those that reach the changed statement, the likeliest first. What only a test with a real server
+notices counts as a survivor.
 
-`make mutation` runs it again and judges only what has changed since; `make mutation MUTANTS="PATTERN"` judges
-some, e.g. `consumers.registry.identity*`.
+`make mutation` judges what has changed since, `make mutation MUTANTS=directory` one group only (they are in
+`scripts/mutation/groups.py`), `make mutation MUTANTS="PATTERN"` some mutants, e.g.
+`consumers.registry.identity*`.
+
+Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches
+from outside. One that changes a decision deserves a test. What a function does while its module is imported
+is over before a mutant is active: those survive too.
 """
 PARTIAL = "**Not all are judged**: the shares say nothing of the others."
 FEW = """\
 {few} of the survivors (marked *) faced only some of the tests that reach them, the likeliest for a second or
 two: more of them would die of the others."""
-TAIL = """\
-Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches
-from outside. One that changes a decision deserves a test. What a function does while its module is imported
-is over before a mutant is active: those survive too.
-"""
 
 
 @dataclass
@@ -57,39 +57,59 @@ class Tally:
         )
 
 
-def page(mutants: list[Mutant], verdicts: dict[str, dict[str, Any]], today: dt.date) -> str:
+def page(
+    groups: Mapping[Group, Sequence[Mutant]],
+    verdicts: Mapping[str, Mapping[str, Any]],
+    today: dt.date,
+    before: str = "",
+) -> str:
     """The report.
 
     Args:
-        mutants: of the last run.
+        groups: the mutants of the last run.
         verdicts: the last one on each mutant, by its name.
-        today: the date that it bears.
+        today: the date that a group judged now bears.
+        before: the last report: of a group without a verdict here, its chapter is kept.
     """
+    kept = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", before, flags=re.DOTALL | re.MULTILINE))
+    chapters = []
+    for group, mutants in groups.items():
+        chapter = _chapter(group, mutants, verdicts, today) or kept.get(group.name)
+        if chapter is not None:
+            chapters.append(f"## {group.name}\n\n{chapter.strip()}\n")
+    return "\n".join([HEAD, *chapters])
+
+
+def _chapter(
+    group: Group, mutants: Sequence[Mutant], verdicts: Mapping[str, Mapping[str, Any]], today: dt.date
+) -> str | None:
+    """What became of one group; None: none of it is judged."""
     files: dict[str, Tally] = {}
-    parts = {prefix: Tally(f"**{title}**") for prefix, title in ((IDENTITY, "identity"), (IMPORT, "import"))}
-    every = Tally("**all**")
+    whole = Tally(f"**{group.name}**")
     for mutant in mutants:
-        part = next(tally for prefix, tally in parts.items() if mutant.path.startswith(prefix))
-        verdict = verdicts.get(mutant.name)
-        for tally in (files.setdefault(mutant.path, Tally(mutant.path)), part, every):
-            _count(tally, mutant, verdict)
-    lines = [HEAD, f"## Result of {today:%Y-%m-%d}", ""]
+        for tally in (files.setdefault(mutant.path, Tally(mutant.path)), whole):
+            _count(tally, mutant, verdicts.get(mutant.name))
+    if not whole.judged:
+        return None
+    lines = [
+        f"Result of {today:%Y-%m-%d}; the judges are `{'`, `'.join(group.tests)}` of the unit tests.",
+        "",
+    ]
     lines += ["| Module | Mutants | Judged | Killed | Survived | Killed, of those judged |"]
     lines += ["|---|--:|--:|--:|--:|--:|"]
-    lines += [tally.row() for tally in (*parts.values(), every, *files.values())]
-    if every.judged < every.mutants:
+    lines += [tally.row() for tally in (whole, *files.values())]
+    if whole.judged < whole.mutants:
         lines += ["", PARTIAL]
-    few = sum(not faced_all for _, faced_all in every.survivors)
+    few = sum(not faced_all for _, faced_all in whole.survivors)
     if few:
         lines += ["", FEW.format(few=few)]
-    lines += ["", "## Survivors", "", TAIL]
     for tally in files.values():
         if tally.survivors:
-            lines += [f"### {tally.title}", "", *_survivors(tally), ""]
-    return "\n".join(lines).rstrip("\n") + "\n"
+            lines += ["", f"### {tally.title}", "", *_survivors(tally)]
+    return "\n".join(lines)
 
 
-def _count(tally: Tally, mutant: Mutant, verdict: dict[str, Any] | None) -> None:
+def _count(tally: Tally, mutant: Mutant, verdict: Mapping[str, Any] | None) -> None:
     tally.mutants += 1
     if verdict is None or verdict["digest"] != mutant.digest or verdict["verdict"] == UNDECIDED:
         return

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from scripts.mutation.groups import GROUPS, Group
 from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED, Kills, within
 from scripts.mutation.mutants import Mutant, mutate
 from scripts.mutation.page import page
 
+ROOT = Path(__file__).parents[2]
 PATH = "producers/registrar/sample.py"
+GROUP = Group("import", ("producers/registrar/*.py",), ("test_registr*",))
 SOURCE = '''\
 """A module."""
 
@@ -80,6 +83,9 @@ def test_a_survivor_faces_as_many_tests_as_the_round_allows(most: float | None, 
     assert within([0, 1, 2], [1.0, 5.0, 0.2], most)[0] == expected
 
 
+TODAY, LATER = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
+
+
 def verdict(mutant: Mutant, said: str, **more: Any) -> dict[str, dict[str, Any]]:
     return {mutant.name: {"name": mutant.name, "digest": mutant.digest, "verdict": said, **more}}
 
@@ -92,14 +98,32 @@ def test_the_report_counts_what_was_judged_and_lists_who_survived(mutants: list[
         | verdict(third, UNDECIDED)
         | {fourth.name: {"verdict": KILLED, "digest": "of the code before"}}
     )
-    told = page(mutants[:4], verdicts, dt.date(2026, 11, 24))
+    told = page({GROUP: mutants[:4]}, verdicts, TODAY)
+    assert "## import\n\nResult of 2026-11-24; the judges are `test_registr*`" in told
     assert f"| {PATH} | 4 | 2 | 1 | 1 | 50.0 % |" in told
-    assert "| **identity** | 0 | 0 | 0 | 0 | – |" in told
+    assert "| **import** | 4 | 2 | 1 | 1 | 50.0 % |" in told
     assert "Not all are judged" in told
     assert f"`{second.after}` *" in told
     assert "1 of the survivors" in told
     assert f"`{first.after}`" not in told
 
 
+def test_a_group_that_was_not_judged_keeps_the_chapter_that_it_has(mutants: list[Mutant]) -> None:
+    other = Group("identity", ("consumers/registry/identity.py",), ("test_identit*",))
+    before = page({GROUP: mutants}, verdict(mutants[0], KILLED, by="a"), TODAY)
+    now = page({GROUP: [], other: mutants}, verdict(mutants[0], SURVIVED, faced=set(), of=0), LATER)
+    both = page({GROUP: [], other: mutants}, verdict(mutants[0], SURVIVED, faced=set(), of=0), LATER, before)
+    assert "## import" not in now
+    assert both.index("Result of 2026-11-24") < both.index("Result of 2026-11-26")
+    assert page({GROUP: [], other: []}, {}, LATER, both) == both
+
+
+def test_every_group_has_files_and_judges_and_no_file_is_in_two() -> None:
+    paths = [path for group in GROUPS for path in group.paths(ROOT)]
+    assert len(paths) == len(set(paths))
+    assert all(group.paths(ROOT) and group.judges(ROOT) for group in GROUPS)
+    assert len({group.name for group in GROUPS}) == len(GROUPS)
+
+
 def test_the_report_names_no_place_of_this_machine(mutants: list[Mutant]) -> None:
-    assert str(Path(__file__).parents[2]) not in page(mutants, {}, dt.date(2026, 11, 24))
+    assert str(ROOT) not in page({GROUP: mutants}, verdict(mutants[0], KILLED, by="a"), TODAY)

@@ -1,0 +1,81 @@
+"""What is changed, and which tests judge it: some files, with the unit tests that are about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+_REGISTRAR_TESTS = ("test_identit*", "test_registr*", "test_bad_input")
+_PIPELINE_TESTS = (
+    "test_effects*",
+    "test_engine*",
+    "test_worker*",
+    "test_calls",
+    "test_timers",
+    "test_verdicts",
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A subject.
+
+    Attributes:
+        name: as `make mutation MUTANTS=name` takes it.
+        files: patterns, from the checkout's root.
+        tests: patterns of names of unit tests.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def paths(self, tree: Path) -> list[str]:
+        """The files that are changed, by pattern and then by name."""
+        return [name for pattern in self.files for name in _found(tree, pattern)]
+
+    def judges(self, tree: Path) -> list[str]:
+        """The files of tests."""
+        found = (_found(tree, f"tests/unit/{pattern}.py") for pattern in self.tests)
+        return sorted({name for names in found for name in names})
+
+
+def _found(tree: Path, pattern: str) -> list[str]:
+    return sorted(str(file.relative_to(tree)) for file in tree.glob(pattern))
+
+
+def _registry(*names: str) -> tuple[str, ...]:
+    return tuple(f"consumers/registry/{name}.py" for name in names)
+
+
+GROUPS = (
+    Group(
+        "identity",
+        _registry("identity", "recognition", "doubts", "holders", "decisions"),
+        _REGISTRAR_TESTS,
+    ),
+    Group("import", ("producers/registrar/**/*.py",), _REGISTRAR_TESTS),
+    Group(
+        "directory",
+        ("consumers/directory/*.py",),
+        ("test_directory_*", "test_unanswered_writes", "test_previews"),
+    ),
+    Group(
+        "moodle",
+        ("consumers/moodle/*.py",),
+        ("test_moodle_*", "test_unanswered_writes", "test_previews"),
+    ),
+    Group(
+        "mailbox",
+        ("consumers/mailbox/*.py",),
+        ("test_mailbox_*", "test_given_texts", "test_unanswered_writes", "test_previews"),
+    ),
+    Group("propagation", ("consumers/propagation/*.py",), ("test_propagation*", "test_observed_only")),
+    Group(
+        "effects",
+        ("pipeline/effects/*.py", "pipeline/announce.py", "pipeline/burial.py", "pipeline/timers.py"),
+        (*_PIPELINE_TESTS, "test_dead_letters_dismissed", "test_replay", "test_outbox"),
+    ),
+    Group("engine", ("pipeline/engine/*.py",), _PIPELINE_TESTS),
+    Group("worker", ("pipeline/worker/*.py",), (*_PIPELINE_TESTS, "test_pace", "test_running")),
+)
