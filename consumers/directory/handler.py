@@ -107,8 +107,11 @@ class DirectoryHandler:
         accounts = {task.account.student_number: task.account for task in tasks}
         shut = [number for number, account in accounts.items() if not account.access_open]
         unreadable: set[str] = set()
+        consumed: set[str] = set()
         adopted = self._adopted(list(accounts))
-        desired = {n: self._desired(account, adopted, unreadable) for n, account in accounts.items()}
+        desired = {
+            n: self._desired(account, adopted, unreadable, consumed) for n, account in accounts.items()
+        }
         closed: Mapping[str, ApplyResult] = {}
         results: dict[str, ApplyResult] = {}
         try:
@@ -122,7 +125,10 @@ class DirectoryHandler:
             raise
         outcomes = {
             number: self._outcome(
-                desired[number], _both(closed.get(number), result), observed.get(number, ())
+                desired[number],
+                _both(closed.get(number), result),
+                observed.get(number, ()),
+                consumed=number in consumed,
             )
             for number, result in results.items()
         }
@@ -139,7 +145,7 @@ class DirectoryHandler:
         numbers = [account.student_number for account in accounts]
         unreadable: set[str] = set()
         adopted = self._adopted(numbers)
-        desired = [self._desired(account, adopted, unreadable) for account in accounts]
+        desired = [self._desired(account, adopted, unreadable, set()) for account in accounts]
         observed = self._directory.read(numbers, adopted)
         foreseen = self._directory.foresee(desired, observed)
         previews = {}
@@ -169,7 +175,11 @@ class DirectoryHandler:
         """Give the connections back."""
         self._directory.disconnect()
 
-    def _desired(self, account: Account, adopted: Mapping[str, str], unreadable: set[str]) -> DesiredEntry:
+    def _desired(
+        self, account: Account, adopted: Mapping[str, str], unreadable: set[str], consumed: set[str]
+    ) -> DesiredEntry:
+        """What the entry must show. Whose password cannot be had is added to one of the sets when it is asked
+        for."""
         ref, mine = account.credential_ref, adopted.get(account.student_number)
         if ref is None:
             return desired_entry(account, self._profile, adopted=mine)
@@ -180,7 +190,10 @@ class DirectoryHandler:
             except SealBroken:
                 unreadable.add(account.student_number)
                 return None
-            return None if hashed is None else user_password(hashed)
+            if hashed is None:
+                consumed.add(account.student_number)
+                return None
+            return user_password(hashed)
 
         return desired_entry(account, self._profile, Credential(ref, value), adopted=mine)
 
@@ -196,7 +209,7 @@ class DirectoryHandler:
                 results.update(self._directory.apply(part))
 
     def _outcome(
-        self, desired: DesiredEntry, result: ApplyResult, shown: tuple[ObservedEntry, ...]
+        self, desired: DesiredEntry, result: ApplyResult, shown: tuple[ObservedEntry, ...], *, consumed: bool
     ) -> HandlerOutcome:
         match result:
             case Refused(cause, message):
@@ -204,10 +217,10 @@ class DirectoryHandler:
             case Unsettled(cause, message, unknown):
                 return Retry(cause, message, unknown=unknown)
             case Applied():
-                return self._read_back(desired, shown, result)
+                return self._read_back(desired, shown, result, consumed=consumed)
 
     def _read_back(
-        self, desired: DesiredEntry, shown: tuple[ObservedEntry, ...], applied: Applied
+        self, desired: DesiredEntry, shown: tuple[ObservedEntry, ...], applied: Applied, *, consumed: bool
     ) -> HandlerOutcome:
         if len(shown) != 1:
             return Retry(
@@ -216,7 +229,7 @@ class DirectoryHandler:
                 unknown=True,
             )
         different = differences(desired, shown[0])
-        if different == ("sesameCredentialRef",):
+        if different == ("sesameCredentialRef",) and consumed:
             return Waiting(CREDENTIAL_GONE)
         if applied.foreign and set(different) <= {GROUPS}:
             return Waiting(GROUP_NOT_OURS, pending=applied.foreign, recheck_after_s=OPERATOR_RECHECK_S)

@@ -43,6 +43,7 @@ class InMemory:
         self.answers: dict[str, ApplyResult] = {}
         self.calls: list[tuple[str, int]] = []
         self.forgets: set[str] = set()
+        self.loses_passwords = False
 
     def within(self, seconds: float) -> AbstractContextManager[None]:
         self.calls.append(("within", int(seconds)))
@@ -65,7 +66,9 @@ class InMemory:
             classes=one.classes,
             attributes=one.attributes,
             locked=one.locked,
-            credential_ref=one.credential.ref if one.credential and secret else None,
+            credential_ref=one.credential.ref
+            if one.credential and secret and not self.loses_passwords
+            else None,
         )
         return Applied(changed=True)
 
@@ -167,6 +170,13 @@ def test_a_hash_is_consumed_only_when_its_reference_was_read_back(directory: InM
 
 def test_a_password_that_is_gone_waits_for_a_new_one(directory: InMemory) -> None:
     assert handle(directory, account("1", credential_ref="ref-x")) == [Waiting(CREDENTIAL_GONE)]
+
+
+def test_a_password_that_the_vault_still_has_is_written_again(directory: InMemory) -> None:
+    directory.loses_passwords = True
+    secrets = Secrets(**{"ref-x": "$argon2id$x"})
+    (outcome,) = handle(directory, account("1", credential_ref="ref-x"), secrets=secrets)
+    assert outcome == Retry("read_back_differs", "read back otherwise than written: sesameCredentialRef")
 
 
 def test_a_seal_that_does_not_open_is_that_students_dead_letter(directory: InMemory) -> None:
