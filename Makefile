@@ -5,7 +5,7 @@
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE TIMETABLE=1 KEEP=1   for `make demo`
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=3   for `make test`
-#             SECONDS=600 SEED=0 JSON=FILE   for `make soak`
+#             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`
 #             KILLS=200 STUDENTS=2000 PROCESSES=1 SEED=1 JSON=FILE DOCS=1   for `make faults`
 #             ONLY="engine-full" RUNS=3 JSON=FILE DOCS=1   for `make bench`
 
@@ -79,10 +79,9 @@ bench: python ## Measure: ONLY="engine-full import" RUNS=3 JSON=FILE DOCS=1 (wri
 	@"$(BIN)/python" -m bench $(ONLY) --runs "$(RUNS)" $(if $(JSON),--json "$(JSON)") \
 	  $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/benchmarks.md)
 
-soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE; a failing seed is shrunk
+soak: python ## Simulated histories until told to stop: SECONDS=600 SEED=0 JSON=FILE DOCS=1; a failing seed is shrunk
 	@"$(BIN)/python" -m tests.simulation.soak --seed "$(or $(SEED),0)" $(if $(SECONDS),--seconds "$(SECONDS)") \
-	  $(if $(CAS),--cas "$(CAS)") \
-	  $(if $(JSON),--json "$(JSON)")
+	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(DOCS)),--docs docs/reference/histories.md)
 
 faults: machine ## Kill every process of a site, and count: KILLS=200 STUDENTS=2000 SEED=1 PROCESSES=1 JSON=FILE DOCS=1
 	@scripts/stage scenarios "$(BIN)/python" -m pytest -q tests/campaign/cluster_loses_brokers.py

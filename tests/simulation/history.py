@@ -6,15 +6,26 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from unittest.mock import patch
 
+from schemas.account import Account
+from schemas.envelope import from_record
 from tests.simulation.invariants import Violation, violations
 from tests.simulation.threads import simulated
-from tests.simulation.world import World
+from tests.simulation.world import START, World
 
 EVENTS = 200
 STUDENTS = 20
+
+
+_READERS = (
+    "pipeline.facts.from_record",
+    "pipeline.worker.loop.from_record",
+    "tests.simulation.world.from_record",
+)
+"""Who reads the log: one record is read by several, and again, and says the same each time."""
 
 
 def changed_for(world: World) -> dict[str, Any]:
@@ -23,14 +34,16 @@ def changed_for(world: World) -> dict[str, Any]:
     chance = world.chance
     return {
         **dict(simulated(world.schedule)),
-        "pipeline.worker.loop.POLL_S": 0.2,
-        "pipeline.worker.loop.IDLE_POLL_S": 5.0,
+        "pipeline.worker.loop.POLL_S": 1.0,
+        "pipeline.worker.loop.IDLE_POLL_S": 15.0,
         "pipeline.worker.loop.REPORT_EVERY_S": 20.0,
-        "pipeline.worker.lot.LOOK_EVERY_S": 0.5,
-        "pipeline.worker.lot.LOOK_IDLE_S_MAX": 10.0,
-        "pipeline.facts.POLL_S": 5.0,
+        "pipeline.worker.lot.LOOK_EVERY_S": 2.0,
+        "pipeline.worker.lot.LOOK_IDLE_S_MAX": 15.0,
+        "pipeline.facts.POLL_S": 15.0,
         "pipeline.facts.REPORT_EVERY_S": 20.0,
         "pipeline.outbox.ROWS_PER_PAGE": 6,  # so that pages end in the middle of what waits
+        **dict.fromkeys(_READERS, lru_cache(maxsize=None)(from_record)),
+        "schemas.account.Account.model_validate_json": lru_cache(maxsize=None)(Account.model_validate_json),
         "pipeline.vault.secrets.token_urlsafe": lambda _bytes: f"{chance.getrandbits(96):024x}",
     }
 
@@ -64,6 +77,8 @@ class History:
         events: records that were on the log at the end.
         faults: how many times something went wrong on purpose, by kind.
         digest: of everything that was said on the log: equal if the history was the same.
+        simulated_s: how long it lasted for those who lived in it.
+        choices: how many times chance decided who goes on next.
     """
 
     recipe: Recipe
@@ -71,6 +86,8 @@ class History:
     faults: dict[str, int]
     violations: tuple[Violation, ...]
     digest: str
+    simulated_s: float
+    choices: int
 
     @property
     def faults_in_all(self) -> int:
@@ -93,7 +110,15 @@ def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:
     with _world(recipe, planted) as world:
         world.live(recipe.events)
         broken = tuple(violations(world))
-        return History(recipe, world.events, dict(world.weather.struck), broken, world.digest())
+        return History(
+            recipe,
+            world.events,
+            dict(world.weather.struck),
+            broken,
+            world.digest(),
+            simulated_s=world.schedule.now - START,
+            choices=world.schedule.choices,
+        )
 
 
 @contextmanager

@@ -7,16 +7,17 @@ lanes under load) has tests and benchmarks of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
-from pipeline.store import accounts, dead_letters, parking, target_states
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.target_states import State, TargetState
-from schemas.account import Account
+from pipeline.store import dead_letters
+from pipeline.store.parking import Kind
+from pipeline.store.target_states import State
+from tests.simulation import oracle
 from tests.simulation.invariants_registry import REGISTRY
 from tests.simulation.invariants_said import SAID
+from tests.simulation.invariants_told import TOLD
 from tests.simulation.site import FOLLOWS, TARGETS
+from tests.simulation.standing import Standing, standing
 from tests.simulation.world import World
 
 
@@ -32,51 +33,9 @@ class Violation(NamedTuple):
     what: str
 
 
-class Standing(NamedTuple):
-    """One target and one student, at the end.
-
-    Attributes:
-        account: the newest one.
-        state: what is recorded of the target; None: nothing.
-        parked: its row in the parking lot.
-    """
-
-    account: Account
-    state: TargetState | None
-    parked: Parked | None
-
-    @property
-    def wanted(self) -> bool:
-        """Whether any target is asked for this account at all."""
-        return self.account.activated_at is not None
-
-    @property
-    def reached(self) -> bool:
-        """Whether the target is said to have the newest version."""
-        state, version = self.state, self.account.version
-        return state is not None and state.state is State.PROVISIONED and state.applied_version == version
-
-
 def violations(world: World) -> list[Violation]:
     """Everything that is broken in a world that has come to rest."""
     return [Violation(name, what) for name, check in INVARIANTS.items() for what in check(world)]
-
-
-@lru_cache(maxsize=1)  # a world at rest stays as it is
-def standing(world: World) -> dict[tuple[str, str], Standing]:
-    """By target and student, of those for whom a target is asked."""
-    found = {}
-    numbers = [each.number for each in world.people.students]
-    with world.site.database.read() as connection:
-        newest = accounts.newest(connection, numbers)
-        parked = {number: parking.all_parked_of(connection, number) for number in newest}
-        for name in TARGETS:
-            states = target_states.states_of(connection, name, numbers)
-            for number, account in newest.items():
-                stand = Standing(account, states.get(number), parked[number].get(name))
-                if stand.wanted:
-                    found[name, number] = stand
-    return found
 
 
 def it_runs(world: World) -> Iterator[str]:
@@ -97,15 +56,14 @@ def nothing_is_lost(world: World) -> Iterator[str]:
         letters = {(d.consumer, d.student_number) for d in dead_letters.unresolved(connection)}
     for (name, number), stand in stands.items():
         where = f"{name} {number} version {stand.account.version}"
-        leader = stands.get((FOLLOWS.get(name, ""), number))
-        if leader is not None and (
-            leader.state is None or leader.state.applied_version < stand.account.version
-        ):
-            continue  # after its leader, which has its own reason
         row = stand.parked
+        leader = stands.get((FOLLOWS.get(name, ""), number))
         if row is not None and row.kind is not Kind.WAITING and row.due_at is None:
             yield f"{where}: parked, and nothing will ever wake it"
-        yield from _ends(where, stand, lettered=(name, number) in letters)
+        if leader is not None and leader.applied < stand.account.version:
+            yield from _after(where, stand, leader)
+        else:
+            yield from _ends(where, stand, lettered=(name, number) in letters)
 
 
 def _ends(where: str, stand: Standing, *, lettered: bool) -> Iterator[str]:
@@ -124,6 +82,30 @@ def _ends(where: str, stand: Standing, *, lettered: bool) -> Iterator[str]:
         yield f"{where}: {state.state} at version {state.state_version}, applied {state.applied_version}"
     elif not lettered:
         yield f"{where}: failed, and not in the dead letters"
+
+
+def _after(where: str, stand: Standing, leader: Standing) -> Iterator[str]:
+    """A follower whose leader is behind, for the leader's own reason: it does nothing but shut access, and
+    has no failure of its own unless by that."""
+    if stand.applied > leader.applied:
+        yield f"{where}: applied {stand.applied}, before its leader, which has {leader.applied}"
+    state = stand.state
+    if state is not None and oracle.access(stand.account):
+        failed = state.state in (State.FAILED, State.RETRYING)
+        if failed and state.state_version > leader.applied:
+            yield f"{where}: {state.state} at version {state.state_version}, and its leader is not there yet"
+    if stand.parked is not None and stand.parked.kind is Kind.RETRY:
+        yield f"{where}: parked for an attempt of its own, and its leader is not there yet"
+
+
+def access_is_shut(world: World) -> Iterator[str]:
+    """A hold ends the sessions of a mailbox whether or not the directory could be written."""
+    closed_for = world.site.mailboxes.closed_for
+    for (name, number), stand in standing(world).items():
+        behind = name == "mailbox" and not stand.reached and not stand.failed
+        asked = stand.account.holds and stand.account.stage != "precreated"
+        if behind and asked and closed_for.get(number, 0) < stand.account.version:
+            yield f"{number} version {stand.account.version} is held, and nobody ended the mailbox's sessions"
 
 
 def order(world: World) -> Iterator[str]:
@@ -156,10 +138,19 @@ def effectively_once(world: World) -> Iterator[str]:
 
 
 def one_welcome(world: World) -> Iterator[str]:
-    """Nobody is welcomed twice."""
-    for address, box in world.site.mailboxes.boxes.items():
-        if len(box.messages) > len(set(box.messages)):
-            yield f"{world.site.mailboxes.numbers.get(address, '?')} was welcomed {len(box.messages)} times"
+    """Whoever has a mailbox is welcomed, once, and before mail is sent on."""
+    boxes = world.site.mailboxes.boxes
+    opened = {
+        number
+        for (name, number), stand in standing(world).items()
+        if name == "mailbox" and stand.reached and oracle.access(stand.account)
+    }
+    for number in sorted(opened | boxes.keys()):
+        times = len(boxes[number].messages) if number in boxes else 0
+        if times > 1 or (times == 0 and number in opened):
+            yield f"{number} was welcomed {times} times"
+    for number in world.site.mailboxes.sent_on:
+        yield f"the welcome message of {number} went through a redirection"
 
 
 def dead_letters_end(world: World) -> Iterator[str]:
@@ -198,6 +189,7 @@ INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
     "it runs": it_runs,
     "it ends": it_ends,
     "nothing lost": nothing_is_lost,
+    "access is shut": access_is_shut,
     "order": order,
     "doubt is compared": doubt_is_compared,
     "observed": observed,
@@ -206,5 +198,6 @@ INVARIANTS: dict[str, Callable[[World], Iterator[str]]] = {
     "dead letters end": dead_letters_end,
     "one completion": one_completion,
     **SAID,
+    **TOLD,
     **REGISTRY,
 }

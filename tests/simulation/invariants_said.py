@@ -63,7 +63,10 @@ def outcomes_are_told_apart(world: World) -> Iterator[str]:
 
 def nobody_is_named(world: World) -> Iterator[str]:
     """No secret is on the log, and nobody's name but in the registrar's own facts."""
-    names = [part.encode() for part in ("Martin", "Tour", "Brien", "martin", "tour", "brien", "etu.univ")]
+    names = [
+        part.encode()
+        for part in ("Martin", "Tour", "Brien", "martin", "tour", "brien", "etu.univ", "ailleurs")
+    ]
     for record in world.records():
         if b"argon2" in record.value:
             yield f"a password's hash is on {record.topic}"

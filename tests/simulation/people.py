@@ -26,13 +26,16 @@ from schemas.events import (
     RegistrarFact,
     ReplayRequested,
 )
+from tests.simulation.oracle import COMPONENTS, YEAR
 from tests.simulation.site import TARGETS, Site
 
 NAMES = (
     ("Lefèvre", "Élodie"), ("Martin", "Léa"), ("Martin", "Léa"), ("Nguyễn", "Minh"), ("de la Tour", "Anne"),
     ("Martin", "Léa"), ("O’Brien", "Zoé"),
 )  # fmt: skip
-STEPS = ("L1INFO", "L2MATH", "M1DROIT")
+STEPS = tuple(COMPONENTS)
+SCHEDULED = 0.7
+"""Who of the students have a calendar from the first day on."""
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Expected:
 
     Attributes:
         enrolments: by step: the newest fact's sequence, and its states; None: cancelled.
+        kept_out: whether the hold stays.
     """
 
     number: str
@@ -50,12 +54,13 @@ class Expected:
     credential: str | None = None
     holds: set[Hold] = field(default_factory=set)
     language: str | None = None
+    redirect: str | None = None
+    kept_out: bool = False
 
     @property
-    def in_force(self) -> bool:
-        """Whether an enrolment opens the account."""
-        states = [states for _, states in self.enrolments.values() if states is not None]
-        return any(administrative is Administrative.IN_FORCE for administrative, _ in states)
+    def steps(self) -> dict[str, tuple[Administrative, Pedagogical]]:
+        """The enrolments that are not cancelled."""
+        return {step: states for step, (_, states) in self.enrolments.items() if states is not None}
 
 
 class People:
@@ -64,6 +69,8 @@ class People:
     def __init__(self, site: Site, students: int) -> None:
         self.site = site
         self.students = [Expected(f"2260{index:04}", NAMES[index % len(NAMES)]) for index in range(students)]
+        chance = site.schedule.chance
+        site.timetable.calendars |= {e.number for e in self.students if chance.random() < SCHEDULED}
         self._acts = 0
         self._sequence = 0
         self._recent: deque[str] = deque(maxlen=3)
@@ -75,15 +82,17 @@ class People:
         chance = self.site.schedule.chance
         new = [each for each in self.students if not each.enrolments]
         waiting = [each for each in self.students if not each.activated]
-        held = [each for each in self.students if each.holds]
+        held = [each for each in self.students if each.holds and not each.kept_out]
         somebody = self.somebody()
         acts: list[tuple[int, Callable[[], None]]] = [
             (40 * bool(new), lambda: self.enrol(chance.choice(new))),
             (30 * bool(waiting), lambda: self.activate(chance.choice(waiting))),
             (6, lambda: self.enrol(somebody)),
-            (2, lambda: self.cancel(somebody)),
+            (4, lambda: self.cancel(somebody)),
             (5, lambda: self.choose_password(somebody)),
             (2, lambda: self.choose_language(somebody)),
+            (3, lambda: self.redirect(somebody)),
+            (3, lambda: self.site.mailboxes.visit(somebody.number)),
             (5, lambda: self.hold(somebody)),
             (15 * bool(held), lambda: self.hold(chance.choice(held))),
         ]
@@ -102,7 +111,8 @@ class People:
         administrative = chance.choices((Administrative.IN_FORCE, Administrative.PENDING), (9, 1))[0]
         pedagogical = chance.choices((Pedagogical.VALIDATED, Pedagogical.PENDING), (4, 1))[0]
         if student.enrolments and chance.random() < 0.2:
-            student.name = (f"{student.name[0]}-Roy"[:20], student.name[1])
+            family, given = student.name
+            student.name = (family.upper() if chance.random() < 0.3 else f"{family}-Roy"[:20], given)
         sequence = self._next()
         student.enrolments[step] = (sequence, (administrative, pedagogical))
         self._publish(
@@ -110,11 +120,11 @@ class People:
                 student_number=student.number,
                 source="apogee",
                 source_sequence=sequence,
-                year=2026,
+                year=YEAR,
                 step=step,
                 step_version="261",
                 step_label=step,
-                component="SCI",
+                component=COMPONENTS[step],
                 primary=True,
                 administrative=administrative,
                 pedagogical=pedagogical,
@@ -126,7 +136,7 @@ class People:
 
     def cancel(self, student: Expected) -> None:
         """The registrar cancels a step."""
-        held = sorted(step for step, (_, states) in student.enrolments.items() if states is not None)
+        held = sorted(student.steps)
         if not held:
             return
         step, sequence = self.site.schedule.chance.choice(held), self._next()
@@ -136,7 +146,7 @@ class People:
                 student_number=student.number,
                 source="apogee",
                 source_sequence=sequence,
-                year=2026,
+                year=YEAR,
                 step=step,
                 step_version="261",
                 reason="cancelled",
@@ -166,8 +176,35 @@ class People:
             )
         )
 
+    def redirect(self, student: Expected) -> None:
+        """A student has mail sent on to another address, or stops that."""
+        ref = None
+        if student.redirect is None:
+            student.redirect = f"p{self._acts}.{student.number}@ailleurs.example"
+            with self.site.database.write() as connection:
+                ref = self.site.vault.seal(connection, student.number, "mail_redirect", student.redirect)
+        else:
+            student.redirect = None
+        self._publish(
+            PreferenceChanged(
+                student_number=student.number, preference=Preference.MAIL_REDIRECT, value_ref=ref
+            )
+        )
+
+    def publish_timetable(self, *, everybody: bool = False) -> None:
+        """The timetable service has somebody's calendar at last; `everybody`: but for one student, whose
+        courses are never scheduled in half of the worlds."""
+        calendars, chance = self.site.timetable.calendars, self.site.schedule.chance
+        to_come = [each.number for each in self.students if each.number not in calendars]
+        if to_come and not everybody:
+            calendars.add(chance.choice(to_come))
+        elif to_come:
+            calendars.update(to_come[chance.randrange(2) :])
+
     def hold(self, student: Expected) -> None:
-        """An operator places a hold, or lifts it."""
+        """An operator places a hold, or lifts it, if it is not to stay."""
+        if student.kept_out:
+            return
         if student.holds:
             student.holds.clear()
             self._publish(HoldLifted(student_number=student.number, hold=Hold.SUSPENDED))
@@ -214,8 +251,11 @@ class People:
         return self._sequence
 
     def _seal(self, student: Expected) -> str:
+        password = f"$argon2id${self._acts}"
         with self.site.database.write() as connection:
-            return self.site.vault.seal(connection, student.number, "password", "$argon2id$hash")
+            ref = self.site.vault.seal(connection, student.number, "password", password)
+        self.site.directory.passwords[ref] = password
+        return ref
 
     def _publish(self, fact: Event, lane: Lane = Lane.PERSONAL) -> None:
         """Publish a fact once, whatever it takes."""

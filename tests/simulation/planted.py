@@ -31,6 +31,7 @@ from schemas.envelope import Message
 from tests.simulation.history import History, Planted, Recipe, live
 from tests.simulation.planted_registry import PLANTED as PLANTED_REGISTRY
 from tests.simulation.planted_registry import both
+from tests.simulation.planted_targets import PLANTED as PLANTED_TARGETS
 
 _read = Offsets.read
 _start = TargetWorker._start  # noqa: SLF001
@@ -116,7 +117,7 @@ def _outbox_watermark() -> AbstractContextManager[object]:
 def _down_by_a_poison_row() -> AbstractContextManager[object]:
     """One student's work that fails the whole call counts as the target's outage, for ever."""
     return both(
-        patch.object(Blame, "failed", lambda _self, _batch: None),
+        patch.object(Blame, "failed", lambda _self, _batch, *, first: None),  # noqa: ARG005
         patch.object(Blame, "refused", lambda _self, _batch: False),
     )
 
@@ -189,34 +190,23 @@ PLANTED: dict[str, Planted] = {
     "leave dead letters after a success": _resolve_nothing,
     "welcome again": _welcome_again,
     **PLANTED_REGISTRY,
+    **PLANTED_TARGETS,
 }
 
 SHOWN_BY = {
-    "commit before apply": 0,
-    "commit past a gap": 1,
-    "forget a parked student on rebalance": 1,
-    "record the version before the outcome is acknowledged": 3,
-    "drop a replay as a repeat": 1,
-    "ignore a lease after a time-out": 0,
-    "trust what was written after a time-out": 0,
-    "advance an outbox watermark": 3,
-    "judge a target down by a poison row": 0,
-    "lose a start time on supersession": 0,
-    "complete without a target": 0,
-    "give up without a dead letter": 0,
-    "leave dead letters after a success": 2,
-    "welcome again": 0,
-    "mint a version twice": 0,
-    "mint though nothing has changed": 4,
-    "lose a fact when the store fails": 1,
-    "commit a fact before it is applied": 2,
-    "forget what came before the enrolment": 0,
+    "commit before apply": 1,
+    "drop a replay as a repeat": 5,
+    "welcome again": 2,
+    "lose a fact when the store fails": 6,
+    "commit a fact before it is applied": 1,
     "let an older enrolment win": 1,
-    "apply an act again": 1,
-    "lose a start time in the registry": 0,
-    "lose a person's priority": 0,
+    "apply an act again": 6,
+    "suspend nobody in Moodle": 9,
+    "compare Moodle without case": 4,
+    "read a mailbox back and compare nothing": 1,
+    "end no session while the leader is behind": 10,
 }
-"""A seed that shows each fault: the first one that does."""
+"""The first seed that shows each fault, where that is not 0."""
 
 SEEDS = 24
 """Lived at most for one fault: another change of the code may hide it from the seed that showed it first."""
@@ -225,13 +215,15 @@ SEEDS = 24
 def caught(name: str, *, until: float = math.inf) -> History | None:
     """The first history that shows this fault; None: the checker does not see it.
 
+    One that ends by an error shows nothing: the fault does not fit the code any more that it is put into.
+
     Args:
         until: after this moment of the monotonic clock no further history is begun; one always is.
     """
-    first = SHOWN_BY[name]
+    first = SHOWN_BY.get(name, 0)
     for seed in range(first, first + SEEDS):
         lived = live(Recipe(seed), planted=PLANTED[name])
-        if lived.violations:
+        if lived.violations and all(each.invariant != "it runs" for each in lived.violations):
             return lived
         if time.monotonic() >= until:
             break

@@ -17,6 +17,8 @@ from itertools import count
 
 from greenlet import getcurrent, greenlet
 
+from schemas.account import Account
+
 STEP_S_MAX = 0.004
 """The longest that one step of an actor takes."""
 
@@ -47,7 +49,7 @@ class Actor:
     """Somebody who does one thing after the other.
 
     Attributes:
-        versions: for the witness: which account version it is writing, by student.
+        accounts: for the witness: whom it is writing, by number.
         call_ends_at: when the call to a target that it makes has to be over; see `Directory.within`.
         unanswered: whether a write of the verb that it is in has had no answer.
     """
@@ -56,7 +58,7 @@ class Actor:
     thread: greenlet
     waits_for: object = None
     turn: int = 0  # of its sleep: an older entry among the sleepers is no news
-    versions: dict[str, int] = field(default_factory=dict)
+    accounts: dict[str, Account] = field(default_factory=dict)
     call_ends_at: float = float("inf")
     unanswered: bool = False
 
@@ -66,6 +68,9 @@ class Schedule:
 
     Args:
         start: what the clock shows first, in seconds.
+
+    Attributes:
+        choices: how many times there were several to choose from.
     """
 
     def __init__(self, chance: random.Random, start: float) -> None:
@@ -77,6 +82,7 @@ class Schedule:
         self._sleepers: list[tuple[float, int, Actor, int]] = []
         self._waiting: dict[object, list[Actor]] = {}
         self._dying: list[Life] = []
+        self.choices = 0
         self._numbers = count()
 
     # --- what an actor says -----------------------------------------------------------------------
@@ -167,6 +173,7 @@ class Schedule:
             if self._ready:
                 ready = self._ready
                 index = self.chance.randrange(len(ready))
+                self.choices += len(ready) > 1
                 ready[index], ready[-1] = ready[-1], ready[index]
                 self.now += STEP_S_MAX * self.chance.random()
                 self._resume(ready.pop())

@@ -16,6 +16,8 @@ from consumers.mailbox import MailboxHandler, Welcome
 from consumers.moodle import MoodleHandler
 from consumers.propagation import BREACHED, LATE, Objectives, Propagation
 from consumers.registry import Registry, RegistrySettings
+from consumers.registry.settings import MembershipTemplate
+from consumers.timetable import TimetableHandler
 from pipeline import timers
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
@@ -28,7 +30,7 @@ from pipeline.target import Handler
 from pipeline.vault import Vault
 from pipeline.worker import WAIT_S_MAX, TargetWorker, topics_for
 from schemas import catalogue
-from schemas.account import Account
+from schemas.account import Account, Requirement
 from tests.simulation.log import SimulatedLog
 from tests.simulation.ports import FaultyConsumer, FaultyProducer, StoreFaults
 from tests.simulation.schedule import Life, Schedule
@@ -37,13 +39,14 @@ from tests.simulation.targets.directory import PROFILE, SimulatedDirectory
 from tests.simulation.targets.mailboxes import FOLDERS, SimulatedMailboxes
 from tests.simulation.targets.moodle import MOODLE, SimulatedMoodle
 from tests.simulation.targets.target import LATE_S_MAX, Target
+from tests.simulation.targets.timetable import SimulatedTimetable
 from tests.simulation.threads import Stop
 from tests.simulation.weather import Weather
 from tests.simulation.witness import Witness
 
 PARTITIONS: Final = 4
 FOLLOWS: Final = {"mailbox": "directory"}
-TARGETS: Final = ("directory", "mailbox", "moodle")
+TARGETS: Final = ("directory", "mailbox", "moodle", "timetable")
 LIMITS: Final = Limits(
     batch_size=4,
     linger_s=0.05,
@@ -57,13 +60,22 @@ LIMITS: Final = Limits(
     quarantine_delay_s_max=20.0,
 )
 BACKOFF: Final = Backoff(delay_s_min=1.0, delay_s_max=20.0, attempts_max=5)
-RECHECK_S: Final = 120.0
+RECHECK_S: Final = 600.0
+CALENDAR_RECHECK_S: Final = 60.0
 SESSION_S: Final = 12.0
 OUTBOX: Final = "outbox"
 """Rung when there is something to send."""
 WORK_S_MAX: Final = 8.0
 LEASE_MARGIN_S: Final = 2.0
-SETTINGS: Final = RegistrySettings(mail_domain="etu.univ-exemple.fr", rename="mail")
+SETTINGS: Final = RegistrySettings(
+    mail_domain="etu.univ-exemple.fr",
+    rename="mail",
+    cohorts=(
+        MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),
+        MembershipTemplate(key="td-{step}-{year}", name="TD {step_label}", requires=Requirement.PEDAGOGICAL),
+    ),
+    groups=(MembershipTemplate(key="etu-{step}", name="{step_label}", requires=Requirement.PEDAGOGICAL),),
+)
 
 
 class PlainWelcome(Welcome):
@@ -93,10 +105,12 @@ class Site:
         self.directory = SimulatedDirectory(schedule, weather)
         self.mailboxes = SimulatedMailboxes(self.directory, schedule, weather)
         self.moodle = SimulatedMoodle(schedule, weather)
+        self.timetable = SimulatedTimetable(schedule, weather)
         self.targets: dict[str, Target] = {
             "directory": self.directory,
             "mailbox": self.mailboxes,
             "moodle": self.moodle,
+            "timetable": self.timetable,
         }
         self.disk = Disk(self._settled, lambda: schedule.ring(OUTBOX))
         self.database = SimulatedDatabase(self.disk, wall)
@@ -207,6 +221,15 @@ class Site:
                 FOLDERS,
                 system="memory",
                 work_s_max=WORK_S_MAX,
+                monotonic=now,
+            )
+        if name == "timetable":
+            return TimetableHandler(
+                self.timetable,
+                system="memory",
+                batch_size=4,
+                work_s_max=WORK_S_MAX,
+                recheck_s=CALENDAR_RECHECK_S,
                 monotonic=now,
             )
         return MoodleHandler(self.moodle, MOODLE, clock=now)

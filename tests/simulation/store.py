@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
@@ -18,6 +18,12 @@ from sqlalchemy.pool import StaticPool
 
 from pipeline.store import migrate
 from pipeline.store.database import Database, StoreUnavailable, stores_fault
+from tests.simulation.statements import Kept, Statements
+
+PLAIN = True
+"""Whether statements are executed without the library's ceremony."""
+
+_PREPARED: Kept = {}
 
 STATEMENTS = 1000
 """More than the pipeline has."""
@@ -87,7 +93,8 @@ class Disk:
         self._seen: list[tuple[object, ...]] = []
         self._moments = 0
         self.raw.create_function("seen", 6, lambda *what: self._seen.append(what))
-        self.connection = self.engine.connect()
+        self.library = self.engine.connect()
+        self.connection: Any = Statements(self.raw, self.library, _PREPARED) if PLAIN else self.library
 
     def committed(self) -> None:
         """Tell what was seen in the transaction that is committed now."""
@@ -107,14 +114,14 @@ class Disk:
 
     def undo(self) -> None:
         """Undo the transaction that is open; what was seen in it has not happened."""
-        self.connection.rollback()
+        self.library.rollback()
         if self.raw.in_transaction:
             self.raw.execute("ROLLBACK")
         self._seen = []
 
     def close(self) -> None:
         """Forget everything."""
-        self.connection.close()
+        self.library.close()
         self.raw.rollback()
 
 
@@ -147,7 +154,7 @@ class SimulatedDatabase(Database):
                 yield disk.connection
                 if faults is not None:
                     faults.at_commit()
-                disk.connection.commit()
+                disk.library.commit()
             except BaseException:
                 disk.undo()
                 raise
@@ -169,7 +176,7 @@ class SimulatedDatabase(Database):
                 yield disk.connection
             finally:
                 if not inside:
-                    disk.connection.rollback()
+                    disk.library.rollback()
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.simulation import store
 from tests.simulation.history import Recipe, live
 
 RECIPE = Recipe(3, events=50, students=6)
@@ -14,6 +17,12 @@ RECIPE = Recipe(3, events=50, students=6)
 
 def test_a_seed_gives_the_same_history_again() -> None:
     assert live(RECIPE) == live(RECIPE)
+
+
+def test_it_is_the_same_when_the_library_executes_every_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = live(Recipe(5))
+    monkeypatch.setattr(store, "PLAIN", False)
+    assert live(Recipe(5)) == plain
 
 
 def test_another_seed_gives_another_history() -> None:

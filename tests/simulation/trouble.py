@@ -11,7 +11,7 @@ from tests.simulation.targets.target import Target
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-NAMES = ("outage", "flap", "throttle", "refuse", "kill", "join", "clock", "duplicate", "poison")
+NAMES = ("outage", "flap", "throttle", "refuse", "kill", "join", "clock", "duplicate", "poison", "publish")
 REPLACED = ("enrolment", "credential", "preference", "hold")
 
 
@@ -27,18 +27,22 @@ class Trouble:
         while world.weather.rough:
             world.schedule.sleep(world.chance.uniform(0.2, 2.0))
             kind = world.chance.choice(NAMES)
-            if world.weather.strikes(kind, 0.6):
+            if kind == "publish":
+                world.people.publish_timetable()
+            elif world.weather.strikes(kind, 0.6):
                 getattr(self, f"_{kind}")()
 
     def clear(self) -> None:
-        """Every target is well again, but for the student whose work it cannot stand in half of the
-        worlds."""
+        """Every target is well again, but for the student whose work it cannot stand in half of the worlds,
+        and who is suspended for that in all."""
         world = self._world
+        kept_out = {each.number for each in world.people.students if each.kept_out}
         for target in world.site.targets.values():
             target.away_until = target.flapping_until = 0.0
             target.throttled_until = target.refusing_until = 0.0
-            if world.chance.random() < 0.5:
+            if target.poison not in kept_out and world.chance.random() < 0.5:
                 target.poison = None
+        world.people.publish_timetable(everybody=True)
 
     def cure(self) -> None:
         """No target has any trouble with anybody's work any more."""
@@ -62,8 +66,15 @@ class Trouble:
         throttling[0].throttled_until = self._until(6.0)
 
     def _poison(self) -> None:
-        """Somebody's work, who has just done something, ends every call from now on."""
-        self._some_target().poison = self._world.people.somebody().number
+        """Somebody's work, who has just done something, ends every call from now on. Perhaps the directory's,
+        and an operator suspends that one until it is known why."""
+        world, student = self._world, self._world.people.somebody()
+        if world.acts and not student.holds and world.chance.random() < 0.25:
+            world.site.directory.poison = student.number
+            world.people.hold(student)
+            student.kept_out = True
+        else:
+            self._some_target().poison = student.number
 
     def _some_target(self) -> Target:
         return self._world.chance.choice(list(self._world.site.targets.values()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pipeline.errors import TargetDown
-from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
+from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task, Waiting
 from schemas.account import Account
 from tests.simulation.targets.target import Target
 
@@ -30,18 +30,17 @@ class Witness:
         target = self._target
         actor = target.schedule.current
         if actor is not None:
-            actor.versions = {task.account.student_number: task.account.version for task in tasks}
+            actor.accounts = {task.account.student_number: task.account for task in tasks}
         for task in tasks:
             number = task.account.student_number
             if number in target.uncertain and not task.compare and not task.close_only:
                 target.not_compared.append(f"{self.name}: {number} was in doubt, and not compared")
-            target.drifted.discard(number)
+            target.begin(number)
             if number == target.poison:
                 raise TargetDown("this one ends the connection", unknown=False)
         outcomes = self._handler.handle(tasks)
         for task in tasks:
-            if isinstance(outcomes.get(task.account.student_number), Done):
-                target.done(task.account)
+            self._hear(task.account, outcomes.get(task.account.student_number))
         if target.weather.strikes("hang", 0.04):
             target.schedule.sleep(target.weather.chance.choice((0.5, self._lease_s + 2.0)))
         if target.weather.strikes("kill", 0.004):
@@ -49,6 +48,13 @@ class Witness:
         if target.weather.strikes("fault", 0.004):
             raise KeyError("a fault of our own")
         return outcomes
+
+    def _hear(self, account: Account, outcome: HandlerOutcome | None) -> None:
+        match outcome:
+            case Done():
+                self._target.said(account, None)
+            case Waiting(reason, pending):
+                self._target.said(account, (reason, tuple(sorted(pending))))
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`."""

@@ -136,7 +136,7 @@ class World:
             now = self._position()
             if now != before or self._coming_again():
                 quiet_since, before = self.schedule.now, now
-            elif self.schedule.now - quiet_since >= REST_S and not self._behind():
+            elif self.schedule.now - quiet_since >= REST_S and not self._behind() and not self._stale():
                 self.settled = True
                 return
 
@@ -161,11 +161,26 @@ class World:
         with self.site.database.read() as connection:
             return connection.execute(select(parked.c.consumer).where(*comes)).first() is not None
 
+    def _stale(self) -> bool:
+        """Whether somebody waits for a calendar that is there by now, and has yet to be looked at again."""
+        rows = select(parked.c.student_number).where(parked.c.consumer == "timetable")
+        with self.site.database.read() as connection:
+            waiting = set(connection.execute(rows).scalars())
+        timetable = self.site.timetable
+        return any(
+            number in timetable.calendars and timetable.shown.get(number) is False for number in waiting
+        )
+
     def leased(self) -> bool:
         """Whether any call may be under way."""
         with self.site.database.read() as connection:
             held = select(target_states.c.target).where(target_states.c.lease_owner.is_not(None))
             return connection.execute(held.limit(1)).first() is not None
+
+    @property
+    def acts(self) -> bool:
+        """Whether anybody but trouble still does something."""
+        return not self._evening
 
     # --- looking ----------------------------------------------------------------------------------
 
@@ -181,7 +196,9 @@ class World:
     def said(self) -> list[tuple[Message, Event]]:
         """Every event on the log; asked for when the world is at rest."""
         if self._said is None:
-            messages = [from_record(each.key, each.headers, each.value) for each in self.records()]
+            messages = [
+                from_record(each.key, each.headers, each.value, topic=each.topic) for each in self.records()
+            ]
             self._said = [(message, message.event) for message in messages]
         return self._said
 

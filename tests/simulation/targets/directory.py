@@ -1,40 +1,52 @@
-"""A directory in memory behind the directory consumer's port. What to write, and whether it may be written,
-is worked out by the shipped `difference`; here it is only kept."""
+"""A directory in memory behind the directory consumer's port. The server keeps attributes and knows nothing
+of accounts; what to write, and whether it may be written, is the shipped `difference`'s, as in the LDAP
+adapter; whether that was right is the `oracle`'s."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 
 from consumers.directory import Profile, difference
-from consumers.directory.entry import desired_entry, differences
-from consumers.directory.port import (
-    Applied,
-    ApplyResult,
-    Credential,
-    DesiredEntry,
-    ObservedEntry,
-    Refused,
-    Unsettled,
-)
+from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Unsettled
 from pipeline.errors import TargetDown
 from schemas.account import Account
+from tests.simulation.oracle_entry import SCOPE, UAI, entry_differs
 from tests.simulation.targets.target import Fate, Target
 
-PEOPLE = "ou=people,dc=univ-exemple,dc=fr"
-PROFILE = Profile(uai="0751717J", scope="etu.univ-exemple.fr")
+PROFILE = Profile(uai=UAI, scope=SCOPE)
+_KEPT = ("uid", "supannEtuId", "userPassword")
+"""What the server always keeps of a write: an entry's names, and a hash, which nobody can read back."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An entry as the server has it.
+
+    Attributes:
+        shown: the same, as the shipped code reads it.
+    """
+
+    attributes: Mapping[str, tuple[str, ...]]
+    shown: ObservedEntry
 
 
 class SimulatedDirectory(Target):
-    """See `consumers.directory.port.Directory`."""
+    """See `consumers.directory.port.Directory`.
+
+    Attributes:
+        passwords: hashes by their references, as they were sealed.
+    """
 
     operation_s_max = 5.0
 
     def __init__(self, *args: object) -> None:
         super().__init__("directory", *args)  # type: ignore[arg-type]  # as `Target` takes them
-        self.entries: dict[str, ObservedEntry] = {}
+        self.entries: dict[str, Kept] = {}
+        self.passwords: dict[str, str] = {}
         self._logins: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
         self._shut_for: dict[str, int] = {}  # the account version that an entry was shut for last
         self._writes = 0
 
@@ -66,7 +78,7 @@ class SimulatedDirectory(Target):
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `Directory.read`."""
         self._begin()
-        return {n: (self.entries[n],) if n in self.entries else () for n in student_numbers}
+        return {n: (self.entries[n].shown,) if n in self.entries else () for n in student_numbers}
 
     def foresee(
         self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
@@ -76,38 +88,42 @@ class SimulatedDirectory(Target):
 
     def dump(self) -> Iterator[ObservedEntry]:
         """See `Directory.dump`."""
-        yield from self.entries.values()
+        yield from (entry.shown for entry in self.entries.values())
 
     def disconnect(self) -> None:
         """See `Directory.disconnect`."""
 
-    def enabled(self, mail: str) -> bool:
-        """Whether the mail server finds a user of this address here."""
-        return any(
-            entry.attributes.get("mail") == (mail,) and entry.attributes.get("sesameMailEnabled") == ("TRUE",)
-            for entry in self.entries.values()
-        )
+    # --- for the mail server, and for the checker -------------------------------------------------
+
+    def owner(self, address: str) -> str | None:
+        """Whose address it is; None: nobody's whose mail is enabled."""
+        number = self._addresses.get(address)
+        if number is None:
+            return None
+        return number if self.entries[number].attributes.get("sesameMailEnabled") == ("TRUE",) else None
 
     def written_for(self, number: str) -> int:
         """The account version that the entry is at, or that it was shut for: closing alone does not say."""
         entry = self.entries.get(number)
-        return max(entry.version, self._shut_for.get(number, 0)) if entry is not None else 0
+        if entry is None:
+            return 0
+        version = int("".join(entry.attributes.get("sesameVersion", "0")))
+        return max(version, self._shut_for.get(number, 0))
 
     def drift(self, number: str) -> bool:
         """See `Target.drift`."""
         entry = self.entries.get(number)
         if entry is not None:
-            self._keep(replace(entry, attributes={**entry.attributes, "displayName": ("By Hand",)}))
+            self._keep(number, {**entry.attributes, "displayName": ("By Hand",)})
         return entry is not None
 
     def differs(self, account: Account) -> str:
         """See `Target.differs`."""
-        ref = account.credential_ref
-        credential = Credential(ref, lambda: None) if ref is not None else None
         entry = self.entries.get(account.student_number)
         if entry is None:
             return "entry"
-        return ", ".join(differences(desired_entry(account, PROFILE, credential), entry))
+        password = self.passwords.get(account.credential_ref or "")
+        return ", ".join(entry_differs(account, password, entry.attributes))
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -119,48 +135,52 @@ class SimulatedDirectory(Target):
 
     def _apply(self, desired: DesiredEntry) -> ApplyResult:
         number = desired.student_number
-        current = self.entries.get(number)
+        current = self.entries.get(number) or self.entries.get(self._logins.get(desired.login, ""))
         if current is None:
-            holder = self._logins.get(desired.login)
-            if holder is not None:
-                return Refused("identity_collision", "the login is somebody else's")
-            entry = self._new(desired)
+            new = {**difference.new_attributes(desired), "objectClass": desired.classes}
+            changes: list[difference.Change] = [("replace", name, values) for name, values in new.items()]
         else:
-            forbidden = difference.forbidden(desired, current)
+            forbidden = difference.forbidden(desired, current.shown)
             if forbidden is not None:
                 return forbidden
-            if not difference.changes(desired, current):
+            changes = difference.changes(desired, current.shown)
+            if not changes:
                 return Applied(changed=False)
-            entry = self._changed(desired, current)
-        return self._written(entry, current)
+        return self._written(number, changes, current)
 
     def _close(self, number: str) -> ApplyResult:
         current = self.entries.get(number)
-        if current is None or (current.locked and current.attributes["sesameMailEnabled"] == ("FALSE",)):
+        if current is None:
+            return Applied(changed=False)
+        if current.shown.locked and current.shown.attributes.get("sesameMailEnabled") == ("FALSE",):
             return Applied(changed=False)
 
         def effect() -> bool:  # whatever was written since: nothing is asserted where access is shut
             now = self.entries[number]
-            shut = {**now.attributes, "sesameMailEnabled": ("FALSE",)}
             self._shut_for[number] = self._version_of(number)
-            self._keep(replace(now, attributes=shut, locked=True))
+            self._keep(number, _modified(now.attributes, difference.shutting(now.shown)))
             return True
 
         return self._answer(self.write(number, effect))
 
-    def _written(self, entry: ObservedEntry, current: ObservedEntry | None) -> ApplyResult:
+    def _written(
+        self, number: str, changes: Sequence[difference.Change], current: Kept | None
+    ) -> ApplyResult:
         """Write under the assertion that the entry is as it was read (RFC 4528)."""
-        number = entry.student_numbers[0]
-        revision = current.revision if current is not None else None
 
-        def effect() -> bool | None:
+        def effect(changes: Sequence[difference.Change] = changes) -> bool | None:
             now = self.entries.get(number)
-            if (now.revision if now is not None else None) != revision:
+            if now is not current:
                 return None
-            self._keep(entry)
+            self._keep(number, _modified(now.attributes if now is not None else {}, changes))
             return True
 
-        return self._answer(self.write(number, effect))
+        def partly() -> bool | None:
+            some = [change for change in changes if change[1] not in _KEPT]
+            lost = self.weather.chance.choice(some) if some else None
+            return effect([change for change in changes if change is not lost])
+
+        return self._answer(self.write(number, effect, partly))
 
     def _answer(self, fate: Fate) -> ApplyResult:
         match fate:
@@ -170,42 +190,29 @@ class SimulatedDirectory(Target):
                 return Unsettled("outcome_unknown", "no answer", unknown=True)
         return Applied(changed=True)
 
-    def _keep(self, entry: ObservedEntry) -> None:
+    def _keep(self, number: str, attributes: Mapping[str, tuple[str, ...]]) -> None:
         self._writes += 1
-        number = entry.student_numbers[0]
-        self.entries[number] = replace(entry, revision=str(self._writes))
-        self._logins[entry.logins[0]] = number
-
-    def _new(self, desired: DesiredEntry) -> ObservedEntry:
-        return ObservedEntry(
-            dn=f"uid={desired.login},{PEOPLE}",
-            logins=(desired.login,),
-            student_numbers=(desired.student_number,),
-            version=desired.version,
-            revision="",
-            classes=desired.classes,
-            attributes=_present(desired),
-            locked=desired.locked,
-            credential_ref=_credential(desired, None),
-        )
-
-    def _changed(self, desired: DesiredEntry, current: ObservedEntry) -> ObservedEntry:
-        return replace(
-            current,
-            version=desired.version,
-            attributes=_present(desired),
-            locked=desired.locked,
-            credential_ref=_credential(desired, current.credential_ref),
-        )
+        present = {name: values for name, values in attributes.items() if values}
+        raw = {name: [value.encode() for value in values] for name, values in present.items()}
+        raw["entryCSN"] = [str(self._writes).encode()]
+        dn = f"uid={present['uid'][0]},ou=people,dc=univ-exemple,dc=fr"
+        self.entries[number] = Kept(present, difference.observed(dn, raw))
+        self._logins[present["uid"][0]] = number
+        for address in (*present.get("mail", ()), *present.get("supannAutreMail", ())):
+            self._addresses[address] = number
 
 
-def _present(desired: DesiredEntry) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(sorted(values)) for name, values in desired.attributes.items() if values}
-
-
-def _credential(desired: DesiredEntry, shown: str | None) -> str | None:
-    """The reference that the entry shows afterwards: a hash and its reference are written together."""
-    credential = desired.credential
-    if credential is None or credential.ref == shown or credential.user_password() is None:
-        return shown
-    return credential.ref
+def _modified(
+    attributes: Mapping[str, tuple[str, ...]], changes: Sequence[difference.Change]
+) -> dict[str, tuple[str, ...]]:
+    """The attributes after a modify (RFC 4511, section 4.6)."""
+    after = dict(attributes)
+    for operation, name, values in changes:
+        have = after.get(name, ())
+        if operation == "replace":
+            after[name] = values
+        elif operation == "add":
+            after[name] = (*have, *(value for value in values if value not in have))
+        else:
+            after[name] = tuple(value for value in have if values and value not in values)
+    return after

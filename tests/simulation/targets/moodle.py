@@ -1,5 +1,6 @@
 """A Moodle site in memory behind the Moodle consumer's port. Unlike the directory it has no idea of an
-account's version: a write that comes late is carried out, whatever was written since."""
+account's version: a write that comes late is carried out, whatever was written since. What differs from what
+is wanted is the shipped `Work`'s to say, as in the REST adapter; whether that was right is the `oracle`'s."""
 
 from __future__ import annotations
 
@@ -12,11 +13,12 @@ from pydantic import SecretStr
 
 from consumers.moodle.causes import Cause, Fault
 from consumers.moodle.deadline import Deadline
-from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Adopted, Result, Seen, User, Wanted
 from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from schemas.account import Account
+from tests.simulation import oracle
 from tests.simulation.targets.target import Fate, Target
 
 MOODLE: Final = MoodleSettings(
@@ -44,9 +46,9 @@ class SimulatedMoodle(Target):
         """See `MoodlePort.apply`."""
         with self._doubting(deadline):
             self.meet()
-            results = {wanted.idnumber: self._apply(wanted, deadline) for wanted in batch}
+            works = {wanted.idnumber: self._apply(wanted, deadline) for wanted in batch}
             self.meet()  # it is read back by another call
-        return {number: replace(result, seen=self.seen(number)) for number, result in results.items()}
+        return {number: self._result(work) for number, work in works.items()}
 
     def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
         """See `MoodlePort.close`. A write that was not answered is for `apply` to find out."""
@@ -94,11 +96,16 @@ class SimulatedMoodle(Target):
         return user is not None
 
     def differs(self, account: Account) -> str:
-        """See `Target.differs`."""
-        wanted, user = wanted_of(account, MOODLE), self.users.get(account.student_number)
-        if isinstance(wanted, Fault) or (user is None and not wanted.create):
-            return ""
-        return "" if self._as_wanted(wanted, user) else "user or cohorts"
+        """See `Target.differs`. Nobody gets a user only for access to be shut."""
+        number = account.student_number
+        user, wanted = self.users.get(number), oracle.moodle_user(account)
+        if user is None:
+            return "user" if oracle.access(account) else ""
+        wrong = [name for name, value in wanted.items() if getattr(user, name) != value]
+        belongs = {key for key, met in oracle.cohorts(oracle.steps_of(account)).items() if met}
+        if {key for key, members in self.cohorts.items() if number in members} != belongs:
+            wrong.append("cohorts")
+        return ", ".join(wrong)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -111,38 +118,47 @@ class SimulatedMoodle(Target):
             error.unknown = error.unknown or deadline.lost
             raise
 
-    def _apply(self, wanted: Wanted, deadline: Deadline) -> Result:
-        number, user = wanted.idnumber, self.users.get(wanted.idnumber)
-        if user is None and not wanted.create:
-            return Result(self.seen(number), changed=False)
-        if user is None and any(u.username == wanted.fields["username"] for u in self.users.values()):
-            return Result(self.seen(number), changed=False, faults=(Fault(Cause.USERNAME_TAKEN),))
-        if self._as_wanted(wanted, user):
-            return Result(self.seen(number), changed=False)
-        fate = self.write(number, lambda: self._carry(wanted))
-        deadline.lost = deadline.lost or fate is Fate.UNKNOWN
-        return self._result(number, fate)
+    def _apply(self, wanted: Wanted, deadline: Deadline) -> Work:
+        work, number = self._observe(Work(wanted)), wanted.idnumber
+        if work.to_create and any(u.username == wanted.fields["username"] for u in self.users.values()):
+            work.user_fault = Fault(Cause.USERNAME_TAKEN)
+        elif work.open():
+            fate = self.write(number, self._writing(work), self._writing(work, lost=True))
+            work.lately = Fault(Cause.BUSY) if fate is Fate.BUSY else None
+            work.user_unknown = work.members_unknown = fate is Fate.UNKNOWN
+            work.changed = fate is not Fate.BUSY
+            deadline.lost = deadline.lost or fate is Fate.UNKNOWN
+        return work
 
-    def _as_wanted(self, wanted: Wanted, user: User | None) -> bool:
-        if user is None or user.suspended != wanted.suspended:
-            return False
-        fields = all(getattr(user, name) == value for name, value in wanted.fields.items())
-        return fields and set(self.seen(wanted.idnumber).cohorts) == set(wanted.cohorts)
+    def _observe(self, work: Work) -> Work:
+        number = work.wanted.idnumber
+        work.users = (self.users[number],) if number in self.users else ()
+        numbers = {key: id_ for id_, key in enumerate(self.cohorts)}
+        work.cohorts = {id_: key for key, id_ in numbers.items() if number in self.cohorts[key]}
+        return work
 
-    def _carry(self, wanted: Wanted) -> bool:
-        number = wanted.idnumber
-        values: dict[str, Any] = {**wanted.fields, "suspended": wanted.suspended}
-        user = self.users.get(number)
-        if user is None:
-            self.users[number] = User(id=len(self.users) + 1, idnumber=number, **values)
-        else:
-            self.users[number] = replace(user, **values)
-        for key in wanted.cohorts:
-            self.cohorts.setdefault(key, set()).add(number)
-        for key, members in self.cohorts.items():
-            if key not in wanted.cohorts:
-                members.discard(number)
-        return True
+    def _writing(self, work: Work, *, lost: bool = False) -> Callable[[], bool]:
+        """What differs, as a write: it is worked out now, and carried out whenever it is."""
+        wanted, number = work.wanted, work.wanted.idnumber
+        new = {**wanted.fields, "suspended": wanted.suspended} if work.to_create else None
+        values: dict[str, Any] = {name: value for name, value in work.differing().items() if not lost}
+        join = tuple(wanted.cohorts) if work.to_create else tuple(work.to_join())
+        leave = tuple(work.cohorts[id_] for id_ in work.to_leave())
+
+        def effect() -> bool:
+            if new is not None and number not in self.users:
+                self.users[number] = User(id=len(self.users) + 1, idnumber=number, **new)  # type: ignore[arg-type]
+            elif values:
+                if "suspended" in values:
+                    values["suspended"] = bool(values["suspended"])
+                self.users[number] = replace(self.users[number], **values)
+            for key in () if lost else join:
+                self.cohorts.setdefault(key, set()).add(number)
+            for key in leave:
+                self.cohorts[key].discard(number)
+            return True
+
+        return effect
 
     def _close(self, number: str, deadline: Deadline) -> bool:
         user = self.users.get(number)
@@ -159,6 +175,7 @@ class SimulatedMoodle(Target):
 
         return effect
 
-    def _result(self, number: str, fate: Fate) -> Result:
-        faults = {Fate.BUSY: (Fault(Cause.BUSY),), Fate.UNKNOWN: (Fault(Cause.OUTCOME_UNKNOWN),)}
-        return Result(self.seen(number), changed=fate is not Fate.BUSY, faults=faults.get(fate, ()))
+    def _result(self, work: Work) -> Result:
+        self._observe(work).observed()
+        seen = self.seen(work.wanted.idnumber)
+        return Result(seen=seen, changed=work.changed, faults=work.faults(finished=not work.open()))

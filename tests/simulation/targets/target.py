@@ -8,6 +8,7 @@ from enum import Enum
 
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from schemas.account import Account
+from tests.simulation import oracle
 from tests.simulation.schedule import Life, Schedule
 from tests.simulation.weather import Weather
 
@@ -31,9 +32,9 @@ class Target:
     Attributes:
         away_until, flapping_until, throttled_until, refusing_until: until when it is in trouble.
         poison: a student whose work ends the whole call, for as long as it is set.
-        not_compared, not_so, went_back: promises that were not kept; empty if all is well.
+        not_compared, not_so, not_told, went_back: promises that were not kept; empty if all is well.
         uncertain: students of whom something was, or may have been, written, and no outcome is recorded.
-        ever: every student and version that a handler called done.
+        ever, newest: every student and version that a handler called done, and the highest one.
         drifted: students whose object somebody changed by hand, for a handler's calls to look at.
     """
 
@@ -47,10 +48,12 @@ class Target:
         self.uncertain: set[str] = set()
         self.not_compared: list[str] = []
         self.not_so: list[str] = []
+        self.not_told: list[str] = []
         self.drifted: set[str] = set()
         self.went_back: list[str] = []
         self.versions: dict[str, int] = {}
         self.ever: set[tuple[str, int]] = set()
+        self.newest: dict[str, int] = {}
         self.probes = 0
         self._own = Life(name, immune=True)
 
@@ -86,11 +89,14 @@ class Target:
 
     # --- writing ----------------------------------------------------------------------------------
 
-    def write(self, number: str, effect: Callable[[], object]) -> Fate:
+    def write(
+        self, number: str, effect: Callable[[], object], partly: Callable[[], object] | None = None
+    ) -> Fate:
         """Carry a student's write out, or not.
 
         Args:
             effect: changes what the target holds.
+            partly: the same, but something of it is lost though the server says that all is well.
 
         Raises:
             TargetDown: the call as a whole ends here.
@@ -105,6 +111,8 @@ class Target:
         if strikes("lie", 0.08):
             self._cut_off(number, effect)
             return Fate.UNKNOWN
+        if partly is not None and strikes("swallow", 0.05):
+            effect = partly
         self._carry_out(number, self._version_of(number), effect)
         return Fate.DONE
 
@@ -137,16 +145,38 @@ class Target:
             self.went_back.append(f"{self.name}: {number} went back from {before} to {version}")
         self.versions[number] = version
 
-    def done(self, account: Account) -> None:
-        """A handler says that it read this account back."""
+    # --- what handlers say ------------------------------------------------------------------------
+
+    def begin(self, number: str) -> None:
+        """A handler's call for this student begins: it looks at what somebody changed by hand."""
+        self.drifted.discard(number)
+
+    def said(self, account: Account, told: oracle.Obstacle | None) -> None:
+        """A handler says that it read this account back.
+
+        Args:
+            told: what the student has to wait for; None: nothing, the version is done.
+        """
         number = account.student_number
-        self.ever.add((number, account.version))
-        if number not in self.drifted and (differs := self.differs(account)):
-            self.not_so.append(f"{self.name}: {number} version {account.version} is done, {differs} differs")
+        if told is None:
+            self.ever.add((number, account.version))
+            self.newest[number] = max(self.newest.get(number, 0), account.version)
+        if number in self.drifted:
+            return
+        what = f"{self.name}: {number} version {account.version}"
+        if differs := self.differs(account):
+            self.not_so.append(f"{what} is done, {differs} differs")
+        if told != (owed := self.obstacle(account)):
+            self.not_told.append(f"{what} waits for {owed}, and was told of {told}")
+
+    def obstacle(self, account: Account) -> oracle.Obstacle | None:
+        """What the student has to wait for at this target, and must be told of."""
+        return oracle.obstacle(self.name, account)
 
     def _version_of(self, number: str) -> int:
         actor = self.schedule.current
-        return actor.versions.get(number, 0) if actor is not None else 0
+        account = actor.accounts.get(number) if actor is not None else None
+        return account.version if account is not None else 0
 
     # --- by hand ----------------------------------------------------------------------------------
 

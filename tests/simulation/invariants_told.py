@@ -1,0 +1,108 @@
+"""What a person must be told: what is waited for, and what was given up, everywhere where somebody looks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import select
+
+from pipeline.store import dead_letters
+from pipeline.store.tables import propagation, propagation_targets
+from pipeline.store.target_states import State, TargetState
+from schemas.events import DeadLetterRecorded, TargetFailed, TargetWaiting
+from tests.simulation import oracle
+from tests.simulation.site import FOLLOWS, TARGETS
+from tests.simulation.standing import standing
+from tests.simulation.world import World
+
+Told = tuple[str, str, int, str | None, tuple[str, ...]]
+"""Target, student and version; why the version is not complete there, and the names of what is missing."""
+
+
+def obstacles_are_told(world: World) -> Iterator[str]:
+    """Whoever waits for something is told what, and nobody else is; of each call, and at the end."""
+    for target in world.site.targets.values():
+        yield from target.not_told
+    stands = standing(world)
+    for (name, number), stand in stands.items():
+        leader = stands.get((FOLLOWS.get(name, ""), number))
+        if stand.failed or (leader is not None and leader.applied < stand.account.version):
+            continue  # what is told is that it was given up, or what the leader waits for
+        owed = world.site.targets[name].obstacle(stand.account)
+        told = _told(stand.state)
+        if told != owed:
+            yield f"{name} {number} version {stand.account.version} waits for {owed}, and is told of {told}"
+
+
+def _told(state: TargetState | None) -> oracle.Obstacle | None:
+    if state is None or state.state is not State.WAITING:
+        return None
+    return state.reason or "", tuple(sorted(state.pending))
+
+
+def it_is_told_everywhere(world: World) -> Iterator[str]:
+    """What is recorded of a target at the end was said on the log, and is what a student's page shows."""
+    said: set[Told] = set()
+    for _, event in world.said():
+        if isinstance(event, TargetWaiting):
+            pending = tuple(sorted(event.pending))
+            said.add((event.target, event.student_number, event.version, event.reason, pending))
+        elif isinstance(event, TargetFailed):
+            said.add((event.target, event.student_number, event.version, event.cause, ()))
+    shown = set(_shown(world))
+    for (name, number), stand in standing(world).items():
+        if stand.state is None or not (stand.waits or stand.failed):
+            continue
+        pending = tuple(sorted(stand.state.pending))
+        what = (name, number, stand.state.state_version, stand.state.reason, pending)
+        if what not in said:
+            yield f"{what} is recorded, and nobody said so"
+        if what not in shown:
+            yield f"{what} is recorded, and is not shown"
+
+
+def the_whole_is_told(world: World) -> Iterator[str]:
+    """A student's page says of all targets together what they say one by one. One whose leader is behind has
+    no more to say than that one."""
+    stands = standing(world)
+    with world.site.database.read() as connection:
+        rows = {row.student_number: row for row in connection.execute(select(propagation))}
+    for number in sorted({number for _, number in stands}):
+        mine = {name: stands[name, number] for name in TARGETS}
+        for name, leader in FOLLOWS.items():
+            if mine[leader].applied < mine[leader].account.version:
+                mine[name] = mine[leader]
+        left = [stand for stand in mine.values() if not stand.reached]
+        state = "failed" if any(stand.failed for stand in left) else "waiting" if left else "completed"
+        row, version = rows.get(number), mine["directory"].account.version
+        if row is None or (row.version, row.state) != (version, state):
+            told = None if row is None else (row.version, row.state)
+            yield f"{number} version {version} is {state}, and is shown as {told}"
+
+
+def _shown(world: World) -> Iterator[Told]:
+    with world.site.database.read() as connection:
+        for row in connection.execute(select(propagation_targets)):
+            if row.state != "provisioned":
+                pending = tuple(sorted(json.loads(row.pending or "[]")))
+                yield row.target, row.student_number, row.version, row.reason, pending
+
+
+def dead_letters_are_announced(world: World) -> Iterator[str]:
+    """Nobody's work is given up in silence."""
+    said = {event.dead_letter_id for _, event in world.said() if isinstance(event, DeadLetterRecorded)}
+    with world.site.database.read() as connection:
+        letters = dead_letters.unresolved(connection)
+    for letter in letters:
+        if letter.student_number is not None and letter.id not in said:
+            who = f"{letter.consumer} {letter.student_number}"
+            yield f"{who}: a dead letter ({letter.cause}), and nobody said so"
+
+
+TOLD: dict[str, Callable[[World], Iterator[str]]] = {
+    "obstacles are told": obstacles_are_told,
+    "it is told everywhere": it_is_told_everywhere,
+    "the whole is told": the_whole_is_told,
+    "dead letters are announced": dead_letters_are_announced,
+}

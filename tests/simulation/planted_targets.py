@@ -1,0 +1,156 @@
+"""Faults of what targets should hold, of how it is compared, and of what is told, each put in by name; see
+`planted`. The checker sees them because it does not ask the shipped code what is right (`oracle`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from sqlalchemy import Connection
+
+from consumers.directory import difference
+from consumers.directory.entry import desired_entry
+from consumers.directory.port import DesiredEntry
+from consumers.mailbox.posting import Post, Posting
+from consumers.moodle.causes import Fault
+from consumers.moodle.intent import wanted_of
+from consumers.moodle.port import Wanted
+from consumers.moodle.work import Work
+from consumers.timetable import NotScheduled, Scheduled, Subject, TimetableHandler
+from pipeline import outbox
+from pipeline.effects import Effects, Entry
+from pipeline.effects.ending import _conclusion
+from pipeline.effects.entry import Door
+from pipeline.target import HandlerOutcome, Waiting
+from schemas.account import Account, Stage
+from schemas.envelope import Message
+from schemas.events import DeadLetterRecorded
+from tests.simulation.planted_registry import both
+
+_changes = difference.changes
+_differing = Work.differing
+_outcome = TimetableHandler._outcome  # noqa: SLF001
+_publish = Effects.publish
+_enqueue = outbox.enqueue
+
+_ENTRY = "consumers.directory.handler.desired_entry"
+_WANTED = "consumers.moodle.handler.wanted_of"
+
+
+def _entry(**changed: Callable[[DesiredEntry], Any]) -> AbstractContextManager[object]:
+    """The directory's desired entry, with these fields made otherwise."""
+
+    def desired(*args: Any, **named: Any) -> DesiredEntry:
+        right = desired_entry(*args, **named)
+        return replace(right, **{name: make(right) for name, make in changed.items()})
+
+    return patch(_ENTRY, desired)
+
+
+def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
+    """The directory's desired entry, with one attribute made otherwise."""
+    return _entry(attributes=lambda right: {**right.attributes, name: values})
+
+
+def _moodle(make: Callable[[Account, Wanted], Wanted]) -> AbstractContextManager[object]:
+    """What is wanted of Moodle, made otherwise."""
+
+    def wanted(account: Account, *args: Any, **named: Any) -> Wanted | Fault:
+        right = wanted_of(account, *args, **named)
+        return right if isinstance(right, Fault) else make(account, right)
+
+    return patch(_WANTED, wanted)
+
+
+def _no_change_of(name: str) -> AbstractContextManager[object]:
+    """What differs in one attribute of an entry is not written, nor missed when it is read back."""
+
+    def changes(*args: Any) -> list[difference.Change]:
+        return [change for change in _changes(*args) if change[1] != name]
+
+    return both(
+        patch.object(difference, "changes", changes),
+        patch("consumers.directory.handler.differences", lambda *_: ()),
+    )
+
+
+def _without_case(self: Work) -> dict[str, str | int]:
+    """Moodle's fields are compared without their case."""
+    user = self.user
+    return {
+        name: value
+        for name, value in _differing(self).items()
+        if not isinstance(value, str) or str(getattr(user, name)).lower() != value.lower()
+    }
+
+
+def _scheduled_anyway(self: TimetableHandler, seen: Any) -> HandlerOutcome:
+    """Whoever has no calendar is done all the same."""
+    return _outcome(self, Scheduled(0) if isinstance(seen, NotScheduled) else seen)
+
+
+def _publish_no_waiting(self: Effects, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+    """Nobody says on the log what a student waits for."""
+    _publish(self, entry, {n: each for n, each in outcomes.items() if not isinstance(each, Waiting)})
+
+
+def _without_names(*args: Any) -> Any:
+    """That somebody waits is recorded, and not for what."""
+    return replace(_conclusion(*args), pending=())
+
+
+def _enqueue_no_letter(connection: Connection, message: Message, *args: Any) -> None:
+    """A dead letter is a row, and nothing is said of it."""
+    if not isinstance(message.event, DeadLetterRecorded):
+        _enqueue(connection, message, *args)
+
+
+def _open_whatever_is_held(self: Account) -> bool:
+    """A hold shuts nothing."""
+    return self.stage in (Stage.ACTIVE, Stage.GRACE)
+
+
+PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "leave a held entry unlocked": lambda: _entry(locked=lambda _right: False),
+    "leave held mail enabled": lambda: _attribute("sesameMailEnabled", "TRUE"),
+    "forget the groups of an entry": lambda: _attribute("sesameGroup"),
+    "write no password": lambda: _entry(credential=lambda _right: None),
+    "read an entry back and compare nothing": lambda: patch(
+        "consumers.directory.handler.differences", lambda *_args: ()
+    ),
+    "never correct a name in the directory": lambda: _no_change_of("displayName"),
+    "suspend nobody in Moodle": lambda: _moodle(lambda _account, right: replace(right, suspended=False)),
+    "give a cohort before its enrolment": lambda: _moodle(
+        lambda account, right: replace(right, cohorts={each.key: each.name for each in account.cohorts})
+    ),
+    "never leave a cohort": lambda: patch.object(Work, "to_leave", lambda _self: []),
+    "compare Moodle without case": lambda: patch.object(Work, "differing", _without_case),
+    "read a mailbox back and compare nothing": lambda: patch(
+        "consumers.mailbox.handler.differences", lambda *_args: iter(())
+    ),
+    "install no redirection": lambda: patch("consumers.mailbox.handler.script_of", lambda _account: None),
+    "send no welcome": lambda: patch.object(Posting, "_write", lambda _self, _account: Post()),
+    "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: Post()),
+    "act before the leader": lambda: patch.object(Door, "_behind", lambda *_args: False),
+    "end no session while the leader is behind": lambda: patch(
+        "pipeline.worker.bells._shuts", lambda _event: False
+    ),
+    "take no calendar for one": lambda: patch.object(TimetableHandler, "_outcome", _scheduled_anyway),
+    "ask for a calendar by a wrong address": lambda: patch(
+        "consumers.timetable.handler.subject_of",
+        lambda account: Subject(account.student_number, account.login, account.principal + "."),
+    ),
+    "let a hold shut nothing": lambda: patch.object(Account, "access_open", property(_open_whatever_is_held)),
+    "take each requirement for met": lambda: patch("consumers.registry.account._meets", lambda *_args: True),
+    "tell nobody of a pending cohort": lambda: patch(
+        "consumers.moodle.handler.pending_of", lambda _account: None
+    ),
+    "record no names of what is pending": lambda: patch(
+        "pipeline.effects.ending._conclusion", _without_names
+    ),
+    "publish no waiting": lambda: patch.object(Effects, "publish", _publish_no_waiting),
+    "announce no dead letter": lambda: patch("pipeline.burial.outbox.enqueue", _enqueue_no_letter),
+}
