@@ -58,11 +58,11 @@ def nothing_is_lost(world: World) -> Iterator[str]:
         where = f"{name} {number} version {stand.account.version}"
         row = stand.parked
         leader = stands.get((FOLLOWS.get(name, ""), number))
-        if row is not None and row.kind is not Kind.WAITING and row.due_at is None:
-            yield f"{where}: parked, and nothing will ever wake it"
         if leader is not None and leader.applied < stand.account.version:
             yield from _after(where, stand, leader)
         else:
+            if row is not None and row.kind is not Kind.WAITING and row.due_at is None:
+                yield f"{where}: parked, and nothing will ever wake it"
             yield from _ends(where, stand, lettered=(name, number) in letters)
 
 
@@ -94,8 +94,9 @@ def _after(where: str, stand: Standing, leader: Standing) -> Iterator[str]:
         failed = state.state in (State.FAILED, State.RETRYING)
         if failed and state.state_version > leader.applied:
             yield f"{where}: {state.state} at version {state.state_version}, and its leader is not there yet"
-    if stand.parked is not None and stand.parked.kind is Kind.RETRY:
-        yield f"{where}: parked for an attempt of its own, and its leader is not there yet"
+    row = stand.parked
+    if row is not None and row.kind is Kind.RETRY and row.due_at is not None:
+        yield f"{where}: due for an attempt of its own, and its leader is not there yet"
 
 
 def access_is_shut(world: World) -> Iterator[str]:

@@ -11,8 +11,10 @@ _TEXT = """# Simulated histories
 
 <!-- written by `make soak DOCS=1` -->
 
-Lived on {date}: {machine}. [The simulation](../explanation/simulation.md) says what a history is, what is
-real in it and what must hold at its end. Each is the whole pipeline, every process at least twice, {students}
+Lived on {date}: {machine}.
+
+[The simulation](../explanation/simulation.md) says what a history is, what is real in it and what must hold
+at its end. Each is the whole pipeline, every process at least twice, {students}
 students and at least {events_wanted} events, in one thread; its seed decides who goes on next and what goes
 wrong.
 
