@@ -1,0 +1,316 @@
+"""A mail server in memory: doveadm behind the HTTP client, LMTP in the place of smtplib's connection. It can
+lie about any answer, refuse a command, and lose an answer. Real Dovecots are in tests/integration."""
+
+from __future__ import annotations
+
+import email
+import json
+import re
+import smtplib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from consumers.mailbox import DovecotMailboxes, MailboxHandler, Wanted, Welcome, dovecot
+from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.lmtp import Lmtp
+from consumers.mailbox.port import Intended
+from pipeline.target import HandlerOutcome, Preview, Task
+from schemas.account import Account
+
+PROBE = "probe@univ-exemple.fr"
+WANTED = Wanted(("Sent", "Scolarite"), quota_bytes=1 << 30)
+NO_USER, NOT_FOUND, FULL, EXISTS, TEMPORARY = 67, 68, 73, 65, 75
+
+
+@dataclass
+class Box:
+    """One mailbox: messages are (folder, UID, Message-ID)."""
+
+    folders: set[str] = field(default_factory=lambda: {"INBOX"})
+    subscribed: set[str] = field(default_factory=set)
+    quota: str = str(1 << 20)  # KiB
+    used_kib: int = 0
+    uidvalidity: int = 7
+    uidnext: int = 1
+    messages: list[tuple[str, int, str]] = field(default_factory=list)
+    scripts: dict[str, str] = field(default_factory=dict)
+    active: str | None = None
+
+    def receive(self, message_id: str, folder: str = "INBOX") -> None:
+        """A message comes."""
+        self.messages.append((folder, self.uidnext, message_id))
+        self.uidnext += 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One doveadm command."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+class MailServer:
+    """The server.
+
+    Attributes:
+        boxes: mailboxes by address.
+        requests: the commands of each doveadm request.
+        delivered: who was sent a message, and the message.
+        bends: told each command and its answer (a code, or rows); returns what is answered instead.
+        lmtp: told each LMTP command; a reply instead of the usual one, or an exception.
+    """
+
+    def __init__(self) -> None:
+        self.boxes: dict[str, Box] = {PROBE: Box()}
+        self.requests: list[list[Asked]] = []
+        self.delivered: list[tuple[str, bytes]] = []
+        self.kicked: list[str] = []
+        self.bends: Callable[[Asked, Any], Any] = lambda _asked, answer: answer
+        self.lmtp: Callable[[str], tuple[int, bytes] | None] = lambda _command: None
+        self.connections = 0
+
+    def asked(self, *names: str) -> list[Asked]:
+        """The commands so far, or those of these names."""
+        return [each for several in self.requests for each in several if not names or each.name in names]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Doveadm's HTTP API."""
+        asked = [(Asked(name, arguments), tag) for name, arguments, tag in json.loads(request.content)]
+        self.requests.append([each for each, _ in asked])
+        answers = []
+        for each, tag in asked:
+            answer = self.bends(each, self._answer(each.name, each.arguments))
+            if isinstance(answer, int):
+                answers.append(["error", {"type": "exitCode", "exitCode": answer}, tag])
+            else:
+                answers.append(["doveadmResponse", answer, tag])
+        return httpx.Response(200, json=answers[::-1])
+
+    def _answer(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        if name == "user":
+            mask = arguments["userMask"][0]
+            found = [user for user in self.boxes if mask in ("*", user)]
+            return {"userList": found} if found else NO_USER
+        if name == "kick":
+            self.kicked += arguments["mask"]
+            return []
+        box = self.boxes.get(arguments["user"])
+        return NO_USER if box is None else getattr(self, f"_{name}")(box, arguments)
+
+    def _mailboxList(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802 (doveadm's names)
+        return [
+            {"mailbox": each}
+            for each in sorted(box.subscribed if "subscriptions" in arguments else box.folders)
+        ]
+
+    def _quotaGet(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return [
+            {"root": "User quota", "type": "STORAGE", "value": str(box.used_kib), "limit": box.quota},
+            {"root": "User quota", "type": "MESSAGE", "value": "5000000", "limit": "9"},
+        ]
+
+    def _mailboxStatus(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return [{"uidvalidity": str(box.uidvalidity), "uidnext": str(box.uidnext)}]
+
+    def _sieveList(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        return [{"script": name, "active": "ACTIVE" if name == box.active else ""} for name in box.scripts]
+
+    def _sieveGet(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        text = box.scripts.get(arguments["scriptname"])
+        return NOT_FOUND if text is None else [{"sieve script": text}]
+
+    def _sievePut(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        box.scripts[arguments["scriptname"]] = arguments["file"]
+        if arguments["activate"]:
+            box.active = arguments["scriptname"]
+        return []
+
+    def _sieveDeactivate(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        box.active = None
+        return []
+
+    def _sieveDelete(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        (name,) = arguments["scriptname"]
+        if name == box.active:
+            return EXISTS
+        return [] if box.scripts.pop(name, None) is not None else NOT_FOUND
+
+    def _mailboxCreate(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        (folder,) = arguments["mailbox"]
+        if folder in box.folders:
+            return EXISTS
+        box.folders.add(folder)
+        if arguments["subscriptions"]:
+            box.subscribed.add(folder)
+        return []
+
+    def _mailboxSubscribe(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        box.subscribed.update(arguments["mailbox"])
+        return []
+
+    def _fetch(self, box: Box, arguments: Mapping[str, Any]) -> Any:
+        query = list(arguments["query"])
+        found = box.messages
+        folder = query[query.index("mailbox") + 1]
+        if folder != "*":
+            found = [each for each in found if each[0] == folder]
+        if "uid" in query:  # `N:*` always names the last message
+            first = int(query[query.index("uid") + 1].partition(":")[0])
+            last = max((uid for _, uid, _ in found), default=0)
+            found = [each for each in found if each[1] >= min(first, last)]
+        if "HEADER" in query:
+            found = [each for each in found if each[2] == query[-1]]
+        rows = [{"mailbox": folder, "uid": str(uid)} for folder, uid, _ in found]
+        return [{name: row[name] for name in arguments["field"]} for row in rows]
+
+
+class Connection:
+    """smtplib's LMTP connection."""
+
+    def __init__(self, server: MailServer) -> None:
+        self._server = server
+        self.sock = None
+        self.closed = False
+        self._recipient = ""
+        server.connections += 1
+
+    def _reply(self, command: str, usual: tuple[int, bytes] = (250, b"2.0.0 OK")) -> tuple[int, bytes]:
+        if self.closed:
+            raise smtplib.SMTPServerDisconnected("closed")
+        return self._server.lmtp(command) or usual
+
+    def ehlo_or_helo_if_needed(self) -> None:
+        self._reply("LHLO")
+
+    def has_extn(self, name: str) -> bool:
+        return name == "starttls"
+
+    def starttls(self, *, context: object) -> tuple[int, bytes]:
+        return self._reply("STARTTLS", (220, b"go ahead"))
+
+    def rset(self) -> tuple[int, bytes]:
+        return self._reply("RSET")
+
+    def mail(self, _sender: str) -> tuple[int, bytes]:
+        return self._reply("MAIL")
+
+    def rcpt(self, recipient: str) -> tuple[int, bytes]:
+        self._recipient = recipient
+        known = recipient in self._server.boxes
+        return self._reply("RCPT", (250, b"2.1.5 OK") if known else (550, b"5.1.1 User unknown"))
+
+    def data(self, message: bytes) -> tuple[int, bytes]:
+        instead = self._server.lmtp("DATA")
+        if instead is not None:
+            return instead
+        self._server.delivered.append((self._recipient, message))
+        parsed = email.message_from_bytes(message)
+        self._server.boxes[self._recipient].receive(parsed["Message-ID"])
+        return self._reply("SAVED")
+
+    def quit(self) -> None:
+        self._reply("QUIT")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Intention:
+    """What the journal has of one student."""
+
+    message_id: str
+    uidvalidity: int
+    uidnext: int
+    state: str = "intended"
+
+
+class Journal:
+    """`WelcomeJournal` in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Intention] = {}
+
+    def intend(self, intended: Mapping[str, Intended]) -> Mapping[str, Intention]:
+        earlier = self.known(list(intended))
+        for number, each in intended.items():
+            self.kept.setdefault(number, Intention(*each))
+        return earlier
+
+    def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intention]:
+        return {n: Intention(**vars(self.kept[n])) for n in student_numbers if n in self.kept}
+
+    def sent(self, student_numbers: Sequence[str]) -> None:
+        self._become(student_numbers, "sent")
+
+    def undecided(self, student_numbers: Sequence[str]) -> None:
+        self._become(student_numbers, "undecided")
+
+    def _become(self, student_numbers: Sequence[str], state: str) -> None:
+        for number in student_numbers:
+            self.kept[number].state = state
+
+
+class Desk:
+    """A mailbox consumer on this server."""
+
+    def __init__(self, *, wanted: Wanted = WANTED, **settings: Any) -> None:
+        self.server = MailServer()
+        self.journal = Journal()
+        self.welcome = Welcome(
+            "sesame@univ-exemple.fr",
+            "https://sesame.fr",
+            "aide@x.fr",
+            lambda: datetime(2026, 9, 1, tzinfo=UTC),
+        )
+        self.mailboxes = self._mailboxes()
+        self.handler = MailboxHandler(
+            self.mailboxes, self.journal, self.welcome, wanted, system="memory", **settings
+        )
+
+    def _mailboxes(self, *, read_only: bool = False) -> DovecotMailboxes:
+        doveadm = Doveadm(
+            "https://mail.example/doveadm/v1",
+            lambda: "clef",
+            ca_file=None,
+            read_only=read_only,
+            transport=httpx.MockTransport(self.server),
+        )
+        lmtp = Lmtp("mail.example", 24, sender="bounce@x.fr", context=object())  # type: ignore[arg-type]
+        return DovecotMailboxes(doveadm, lmtp, probe_user=PROBE)
+
+    def read_only(self) -> DovecotMailboxes:
+        """The same server, only observed."""
+        return self._mailboxes(read_only=True)
+
+    def handle(self, *accounts: Account) -> list[HandlerOutcome]:
+        outcomes = self.handler.handle([Task(each) for each in accounts])
+        return [outcomes[each.student_number] for each in accounts]
+
+    def preview(self, account: Account) -> Preview:
+        return self.handler.preview([account])[account.student_number]
+
+    def enable(self, *accounts: Account) -> None:
+        """The directory has them."""
+        self.server.boxes |= {account.mail: Box() for account in accounts}
+
+
+def lines_of(script: str) -> list[str]:
+    """The commands of a sieve script."""
+    return [line for line in script.splitlines() if line and not re.match(r"\s*#", line)]
+
+
+def desk_of(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Desk:
+    """A consumer whose connections reach its server."""
+    monkeypatch.setattr(
+        dovecot, "context_of", lambda _ca_file: False
+    )  # reading the authorities takes a while
+    desk = Desk(**settings)
+    monkeypatch.setattr(smtplib, "LMTP", lambda *_args, **_settings: Connection(desk.server))
+    return desk
