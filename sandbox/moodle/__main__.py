@@ -21,12 +21,39 @@ _GRACE_S: Final = 4.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until told to stop; running calls finish first, for a few seconds at most."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
+    try:
+        storage, server = site_of(options)
+    except EmptySecret as error:
+        print(error, file=sys.stderr)
+        return 2
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+    print(f"moodle stand-in ready {_address(server)}{ENDPOINT_PATH}", flush=True)
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    finished = server.wait_until_idle(_GRACE_S)
+    storage.close()
+    return 0 if finished else 1
+
+
+class EmptySecret(Exception):
+    """The token file and the control key file must not be empty."""
+
+
+def site_of(options: argparse.Namespace) -> tuple[Storage, HttpServer]:
+    """The site's data, and its server, which listens but serves nothing yet.
+
+    Raises:
+        EmptySecret: a secret's file has nothing in it.
+    """
     token = options.token_file.read_text(encoding="utf-8").strip()
     control_key = options.control_key_file.read_text(encoding="utf-8").strip()
     if not token or not control_key:
-        print("the token file and the control key file must not be empty", file=sys.stderr)
-        return 2
+        raise EmptySecret(EmptySecret.__doc__)
     storage = Storage(options.data, connections=options.workers)
     storage.open(service_username=options.service_username, token=token)
     state = SiteState(Conditions())
@@ -36,19 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
         state,
     )
     server = HttpServer(options.port, gateway.answer)
-    address = f"http://127.0.0.1:{server.port}"
-    state.start_with(_conditions(options, address))
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-    print(f"moodle stand-in ready {address}{ENDPOINT_PATH}", flush=True)
-    stop.wait()
-    server.shutdown()
-    server.server_close()
-    finished = server.wait_until_idle(_GRACE_S)
-    storage.close()
-    return 0 if finished else 1
+    state.start_with(_conditions(options, _address(server)))
+    return storage, server
+
+
+def _address(server: HttpServer) -> str:
+    return f"http://127.0.0.1:{server.port}"
 
 
 def _conditions(options: argparse.Namespace, address: str) -> Conditions:
@@ -66,7 +86,8 @@ def _conditions(options: argparse.Namespace, address: str) -> Conditions:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
     default = Conditions()
     parser = argparse.ArgumentParser(prog="python -m sandbox.moodle", description=__doc__)
     add = parser.add_argument

@@ -23,7 +23,7 @@ class Group:
     Attributes:
         name: as `make mutation MUTANTS=name` takes it.
         files: patterns, from the checkout's root.
-        tests: patterns of names of unit tests.
+        tests: patterns of unit tests, or with their folder of others that need no process of their own.
     """
 
     name: str
@@ -36,7 +36,10 @@ class Group:
 
     def judges(self, tree: Path) -> list[str]:
         """The files of tests."""
-        found = (_found(tree, f"tests/unit/{pattern}.py") for pattern in self.tests)
+        found = (
+            _found(tree, f"tests/{pattern if '/' in pattern else f'unit/{pattern}'}.py")
+            for pattern in self.tests
+        )
         return sorted({name for names in found for name in names})
 
 
@@ -63,7 +66,11 @@ GROUPS = (
     Group(
         "moodle",
         ("consumers/moodle/*.py",),
-        ("test_moodle_*", "test_unanswered_writes", "test_previews"),
+        (
+            *("test_moodle_*", "test_unanswered_writes", "test_previews"),
+            *(f"integration/test_moodle_{name}" for name in ("handler", "cohorts", "lost_answers")),
+            *(f"integration/test_moodle_{name}" for name in ("outages", "refusals", "rights")),
+        ),
     ),
     Group(
         "mailbox",

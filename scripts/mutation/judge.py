@@ -17,10 +17,12 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -258,11 +260,49 @@ def _verdict(status: int, killer: str | None) -> Answer:
     return {"verdict": KILLED, "by": killer}
 
 
+def _servers_in_threads() -> None:
+    """The Moodle stand-in runs in the child itself, and authorities are read once: a process per mutant would
+    take longer than all else."""
+    from pipeline import tls  # of the tree that is judged
+    from sandbox.moodle import standin
+
+    standin.ManagedProcess = MoodleInThread  # type: ignore[assignment,attr-defined]
+    tls.verified = cache(tls.verified)
+
+
+class MoodleInThread:
+    """What the stand-in needs of `sandbox.process.ManagedProcess`."""
+
+    def __init__(self, _name: str, command: Sequence[str], **_settings: object) -> None:
+        self._arguments = command[3:]  # behind `python -m sandbox.moodle`
+        self._running: tuple[Any, Any] | None = None
+
+    def start(self) -> None:
+        """Serve."""
+        from sandbox.moodle.__main__ import parser, site_of
+
+        storage, server = site_of(parser().parse_args(self._arguments))
+        self._running = (storage, server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def stop(self) -> None:
+        """Serve no more; the data stay."""
+        if self._running is not None:
+            storage, server = self._running
+            self._running = None
+            server.shutdown()
+            server.server_close()
+            storage.close()
+
+    kill = stop
+
+
 def main() -> int:
     """Collect the tests of the job and do what it asks for."""
     job = json.loads(Path(sys.argv[2]).read_text(encoding="utf-8"))
     job["what"] = sys.argv[1]
     sys.path.insert(0, str(Path.cwd()))
+    _servers_in_threads()
     arguments = ["-q", "--capture=no", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout=0"]
     arguments += ["--assert=plain", "--tb=native"]  # nobody reads why
     arguments += [

@@ -226,10 +226,19 @@ def test_the_port_observes_one_by_one_and_everybody(moodle: MoodleStandIn, handl
     assert asked["22699999"].users == ()
 
 
-def test_the_probe_reads_and_writes_nothing(moodle: MoodleStandIn, handler: MoodleHandler) -> None:
+def test_the_probe_looks_at_the_service_user_and_leaves_nothing_behind(
+    moodle: MoodleStandIn, operator: Operator, handler: MoodleHandler
+) -> None:
+    """It asks for writes that Moodle cannot carry out (see `rights.py`)."""
+
+    def everything() -> object:
+        everybody = {"criteria[0][key]": "email", "criteria[0][value]": "%"}
+        return operator.call("core_user_get_users", **everybody), operator.cohorts()
+
+    before = everything()
     handler.probe()
     assert calls(moodle)["core_user_get_users_by_field"] == 1
-    assert writes(moodle) == {}
+    assert everything() == before
 
 
 def test_the_description_names_what_is_owned_and_no_secret(
