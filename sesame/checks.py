@@ -90,9 +90,33 @@ def _store(settings: Settings) -> Finding:
         if wrong is not None:
             return wrong
         migrate.check(database)
+        unsure = _restored(database)
     finally:
         database.close()
-    return ok(f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}")
+    return unsure or ok(
+        f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}"
+    )
+
+
+def _restored(database: Database) -> Finding | None:
+    """What a restore has left to do, if anything."""
+    from pipeline.store import life, restore_questions
+    from pipeline.store.restore_questions import Answer
+
+    with database.read() as connection:
+        found = life.look(connection)
+        asked = len(restore_questions.listed(connection, [Answer.OPEN]))
+    if found is not None and found.shut_why:
+        return fail(
+            f"nothing is written to any target: {found.shut_why}",
+            "Run `sesame restored check`, then start the processes that have stopped.",
+        )
+    if asked:
+        return warn(
+            f"shut since a restore, until somebody answers: {asked}",
+            "Answer for each of them: sesame restored list.",
+        )
+    return None
 
 
 def _server(database: Database) -> Finding | None:

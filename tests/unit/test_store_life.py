@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, update
 
-from pipeline.store import life, status
+from pipeline.store import life, restore_questions, status
 from pipeline.store.life import store_life
 from pipeline.store.tables import consumer_status
 from pipeline.vault import new_key
+from sesame.checks import checks_for
+from sesame.findings import State, examine
 from sesame.settings import load
 from sesame.store_life import Heart, Notes, StoreRestored, admit
 from sesame.wiring import Application
@@ -156,3 +158,27 @@ def test_a_shut_store_begins_no_consumer(tmp_path: Path) -> None:
     with pytest.raises(StoreRestored):
         run.runner.run(run.stopping)
     assert site.handlers == []
+
+
+def test_the_doctor_says_what_a_restore_has_left_to_do(start: Callable[..., Application]) -> None:
+    application = start()
+    admit(application, works=True)
+    store = next(check for check in checks_for(application.settings) if check.name == "store")
+    assert examine(store).state is State.OK
+
+    with application.database.write() as connection:
+        now = application.database.now(connection)
+        life.shut(connection, "it is an older one", now)
+        restore_questions.ask(connection, application.database, "22600005", ["moodle"], now)
+    shut = examine(store)
+    assert (shut.state, "older one" in shut.text) == (State.FAIL, True)
+    assert "sesame restored check" in shut.remedy
+
+    with application.database.write() as connection:
+        life.reopen(connection, now, above=0)
+    asked = examine(store)
+    assert (asked.state, asked.text) == (State.WARN, "shut since a restore, until somebody answers: 1")
+
+    with application.database.write() as connection:
+        restore_questions.decide(connection, "22600005", restore_questions.Answer.KEPT, now)
+    assert examine(store).state is State.OK
