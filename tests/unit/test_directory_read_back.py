@@ -221,14 +221,25 @@ def test_an_answer_that_nothing_differed_is_believed_no_more_than_a_write(
 # --- the password -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shown", [None, "ref-of-before", REF.upper()])
-def test_a_password_whose_reference_is_not_shown_waits_and_is_kept(
+REFERENCES = pytest.mark.parametrize("shown", [None, "ref-of-before", REF.upper()])
+
+
+@REFERENCES
+def test_a_password_whose_reference_is_not_shown_is_tried_again_and_kept(
     directory: Lying, shown: str | None
 ) -> None:
     secrets = Secrets(**{REF: "$argon2id$a"})
     directory.bend = lambda entry: (replace(entry, credential_ref=shown),)
-    assert turn(directory, secrets=secrets) == Waiting(CREDENTIAL_GONE)
+    assert names(turn(directory, secrets=secrets)) == "sesameCredentialRef"
     assert secrets.consumed == []
+
+
+@REFERENCES
+def test_a_password_that_the_vault_has_lost_waits_for_another_one(
+    directory: Lying, shown: str | None
+) -> None:
+    directory.bend = lambda entry: (replace(entry, credential_ref=shown),)
+    assert turn(directory, secrets=Secrets()) == Waiting(CREDENTIAL_GONE)
 
 
 def test_what_differs_beside_the_password_is_tried_again(directory: Lying) -> None:
