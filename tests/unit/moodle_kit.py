@@ -1,0 +1,178 @@
+"""The Moodle stand-in in this very process, below the HTTP client: a test can bend its answers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+from pydantic import SecretStr
+
+from consumers.moodle import Adopted, MoodleHandler, MoodleSettings
+from consumers.moodle.rest import RestClient
+from consumers.moodle.site import MoodleSite
+from pipeline.target import HandlerOutcome, Task
+from sandbox.moodle.conditions import Conditions, SiteState
+from sandbox.moodle.control import ControlEndpoint
+from sandbox.moodle.gateway import Gateway
+from sandbox.moodle.service import RestServer
+from sandbox.moodle.storage import Storage
+from sandbox.moodle.web import Request
+from schemas.account import Account, Membership, Person, Requirement, Stage
+
+TOKEN = "jeton-d-essai"
+NUMBER = "22600001"
+LOGIN = "elodie.lefevre"
+MAIL = "elodie.lefevre@etu.univ-exemple.fr"
+WRITES = frozenset(
+    {
+        "core_user_create_users",
+        "core_user_update_users",
+        "core_cohort_create_cohorts",
+        "core_cohort_add_cohort_members",
+        "core_cohort_delete_cohort_members",
+    }
+)
+
+
+def is_managed(idnumber: str) -> bool:
+    return idnumber.startswith(("L1", "L2"))
+
+
+class NoLock:
+    def hold(self, _name: str) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Site:
+    """A site and the consumer on it.
+
+    Attributes:
+        asked: each call's function and its form.
+        bends: told function, form and the decoded answer; returns what arrives instead, or raises.
+        before: told function and form before the site carries the call out.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        adopted: dict[str, Adopted] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        **settings: Any,
+    ) -> None:
+        storage = Storage(folder / "moodle.sqlite", connections=2)
+        storage.open(service_username="sesame", token=TOKEN)
+        self.state = SiteState(Conditions())
+        control = ControlEndpoint(storage, self.state, control_key="key", token=TOKEN)
+        self._gateway = Gateway(RestServer(storage, self.state), control, self.state)
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.bends: Callable[[str, dict[str, str], Any], Any] = lambda _function, _form, answer: answer
+        self.before: Callable[[str, dict[str, str]], None] = lambda _function, _form: None
+        wished = {"base_url": "https://moodle.example", "token": SecretStr(TOKEN), **settings}
+        self.settings = MoodleSettings(**wished)
+        rest = RestClient(
+            self.settings, pause=lambda _seconds: None, transport=httpx.MockTransport(self._answer)
+        )
+        self.port = MoodleSite(rest, self.settings, lock=NoLock(), is_managed=is_managed, clock=clock)
+        users = adopted or {}
+        self.handler = MoodleHandler(
+            self.port,
+            self.settings,
+            adopted=lambda numbers: {n: users[n] for n in numbers if n in users},
+            clock=clock,
+        )
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        form = dict(parse_qsl(request.content.decode(), keep_blank_values=True))
+        function = form["wsfunction"]
+        self.asked.append((function, form))
+        self.before(function, form)
+        answer = self.bends(function, form, self._carried_out(request))
+        if isinstance(answer, httpx.Response):
+            return answer
+        return httpx.Response(200, content=json.dumps(answer), headers={"content-type": "application/json"})
+
+    def _carried_out(self, request: httpx.Request) -> Any:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        reply = self._gateway.answer(
+            Request("POST", request.url.path, "", headers, request.content, "127.0.0.1")
+        )
+        if reply.status == 200 and reply.content_type.startswith("application/json"):
+            return json.loads(reply.body)
+        return httpx.Response(
+            reply.status, content=reply.body, headers={"content-type": reply.content_type, **reply.headers}
+        )
+
+    def call(self, function: str, **form: Any) -> Any:
+        """Somebody else calls a function."""
+        body = {"wstoken": TOKEN, "wsfunction": function, "moodlewsrestformat": "json", **form}
+        answer = self._carried_out(httpx.Request("POST", self.settings.endpoint, data=body))
+        assert not (isinstance(answer, dict) and "exception" in answer), answer
+        return answer
+
+    def writes(self) -> list[str]:
+        """The writing functions that were called, in order."""
+        return [function for function, _ in self.asked if function in WRITES]
+
+    def handle(self, *accounts: Account, compare: bool = False) -> list[HandlerOutcome]:
+        outcomes = self.handler.handle([Task(each, compare=compare) for each in accounts])
+        return [outcomes[each.student_number] for each in accounts]
+
+    def user(self, number: str = NUMBER) -> dict[str, Any]:
+        (user,) = self.call("core_user_get_users_by_field", **{"field": "idnumber", "values[0]": number})
+        found: dict[str, Any] = user
+        return found
+
+    def make_user(self, username: str, **fields: str) -> int:
+        values = {"username": username, "firstname": "C", "lastname": "D", "auth": "cas", **fields}
+        values.setdefault("email", f"{username}@ailleurs.example")
+        created = self.call("core_user_create_users", **{f"users[0][{k}]": v for k, v in values.items()})
+        return int(created[0]["id"])
+
+    def make_cohort(self, idnumber: str) -> int:
+        form = {"type": "system", "value": ""}
+        created = self.call(
+            "core_cohort_create_cohorts",
+            **{f"cohorts[0][categorytype][{k}]": v for k, v in form.items()},
+            **{"cohorts[0][name]": idnumber, "cohorts[0][idnumber]": idnumber},
+        )
+        return int(created[0]["id"])
+
+    def join(self, cohort: int, user: int) -> None:
+        pairs = {"cohorttype": cohort, "usertype": user}
+        form = {f"members[0][{k}][type]": "id" for k in pairs} | {
+            f"members[0][{k}][value]": v for k, v in pairs.items()
+        }
+        assert self.call("core_cohort_add_cohort_members", **form) == {"warnings": []}
+
+    def members(self, idnumber: str) -> list[int]:
+        """Ids of the users in a cohort."""
+        ids = [each["id"] for each in self.call("core_cohort_get_cohorts") if each["idnumber"] == idnumber]
+        (found,) = self.call("core_cohort_get_cohort_members", **{"cohortids[0]": ids[0]})
+        return sorted(found["userids"])
+
+
+def cohort(key: str, *, met: bool = True, requires: Requirement = Requirement.PEDAGOGICAL) -> Membership:
+    return Membership(key=key, name=f"Étape {key}", requires=requires, met=met)
+
+
+def student(*cohorts: Membership, number: str = NUMBER, **changes: Any) -> Account:
+    suffix = "" if number == NUMBER else number
+    values: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": LOGIN + suffix,
+        "mail": MAIL.replace("@", f"{suffix}@"),
+        "principal": "elodie.lefevre@univ-exemple.fr",
+        "person": Person(birth_name="Lefèvre", given_name="Élodie"),
+        "affiliations": ("student", "member"),
+        "cohorts": cohorts,
+    }
+    return Account(**{**values, **changes})
