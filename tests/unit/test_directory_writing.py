@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
-from consumers.directory.difference import LOCKED_FOR_GOOD
+from consumers.directory.difference import LOCKED_FOR_GOOD, observed
 from consumers.directory.entry import CLASSES, OWNED, differences
 from consumers.directory.ldap import LdapClient
 from consumers.directory.port import (
@@ -128,6 +128,52 @@ def test_without_a_new_version_the_guard_names_the_one_that_was_read(tree: Tree)
     apply(desired())
     apply(changed(desired(), mail=("h.roux@univ-exemple.fr",)))
     assert modified(tree.wrote("modify")[-1])["sesameVersion"] == [("DELETE", ["3"]), ("ADD", ["3"])]
+
+
+def test_everything_at_once_is_guarded_by_what_was_read_where_that_can_be_read(tree: Tree) -> None:
+    apply(
+        changed(
+            desired(credential=Credential("ref-a", lambda: "{ARGON2}a")), supannAutreMail=("a@x.fr", "b@x.fr")
+        )
+    )
+    tree.write(DN, objectClass=["inetOrgPerson", "eduPerson", "supannPerson"])
+    wanted = changed(
+        desired(version=4, locked=True, credential=Credential("ref-b", lambda: "{ARGON2}b")),
+        supannAutreMail=("b@x.fr", "c@x.fr"),
+        sn=("Roux-Petit",),
+        sesameHold=("suspended",),
+        cn=(),
+    )
+    assert apply(wanted) == Applied(changed=True)
+    assert modified(tree.wrote("modify")[-1]) == {
+        "objectClass": [("ADD", ["sesameAccount"])],
+        "supannAutreMail": [("DELETE", ["a@x.fr"]), ("ADD", ["c@x.fr"])],
+        "sn": [("DELETE", ["Roux"]), ("ADD", ["Roux-Petit"])],
+        "sesameHold": [("ADD", ["suspended"])],
+        "cn": [("DELETE", ["Roux Hugo"])],
+        "sesameVersion": [("DELETE", ["3"]), ("ADD", ["4"])],
+        "pwdAccountLockedTime": [("REPLACE", [LOCKED_FOR_GOOD])],
+        "userPassword": [("REPLACE", ["{ARGON2}b"])],
+        "sesameCredentialRef": [("DELETE", ["ref-a"]), ("ADD", ["ref-b"])],
+    }
+
+
+def test_a_first_reference_is_added_and_a_missing_class_hides_no_guard(tree: Tree) -> None:
+    apply(desired())
+    tree.write(DN, objectClass=["inetOrgPerson", "eduPerson", "supannPerson"])
+    apply(changed(desired(credential=Credential("ref-a", lambda: "{ARGON2}a")), mail=("new@x.fr",)))
+    assert modified(tree.wrote("modify")[-1]) == {
+        "sesameVersion": [("DELETE", ["3"]), ("ADD", ["3"])],
+        "objectClass": [("ADD", ["sesameAccount"])],
+        "mail": [("DELETE", ["hugo.roux@univ-exemple.fr"]), ("ADD", ["new@x.fr"])],
+        "userPassword": [("REPLACE", ["{ARGON2}a"])],
+        "sesameCredentialRef": [("ADD", ["ref-a"])],
+    }
+
+
+def test_a_value_that_is_no_text_is_shown_all_the_same() -> None:
+    entry = observed(DN, {"sn": [b"Ga\xebl", "Gaël".encode()]})
+    assert entry.attributes["sn"] == ("Gaël", "Ga\ufffdl")
 
 
 def test_a_password_and_its_reference_are_written_together_or_not_at_all(tree: Tree) -> None:
