@@ -124,8 +124,9 @@ def test_a_bind_that_is_refused_stops_the_consumer_or_waits(
     tree: Tree, code: int, raised: type[Exception]
 ) -> None:
     tree.before = lambda asked: code if asked.verb == "bind" else None
-    with pytest.raises(raised):
+    with pytest.raises(raised) as refused:
         directory_on().read(["1"])
+    assert type(refused.value) is raised
     assert verbs(tree)[-1] == "unbind"
 
 

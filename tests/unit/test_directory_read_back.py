@@ -25,6 +25,7 @@ from schemas.account import (
     Membership,
     Pedagogical,
     Requirement,
+    Stage,
 )
 from tests.unit.test_directory_handler import InMemory, Secrets, account
 
@@ -389,6 +390,120 @@ def test_the_version_and_the_server_s_bookkeeping_change_no_digest(directory: Ly
     assert isinstance(one, Done)
     assert isinstance(two, Done)
     assert one.digest == two.digest
+
+
+# --- whom it asks for, and what it foresees ---------------------------------------------------------------
+
+
+class Asked(Lying):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[DesiredEntry] = []
+        self.adopted: list[Mapping[str, str] | None] = []
+        self.seen: list[Mapping[str, tuple[ObservedEntry, ...]]] = []
+        self.foreseen: dict[str, ApplyResult] = {}
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        self.wanted += batch
+        return super().apply(batch)
+
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        self.adopted.append(adopted)
+        return super().read(student_numbers, adopted)
+
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        self.wanted += batch
+        self.seen.append(observed)
+        return self.foreseen
+
+
+DN = "uid=old,ou=people"
+
+
+def adopting(directory: Asked, secrets: Secrets | None = None) -> DirectoryHandler:
+    return DirectoryHandler(
+        directory,
+        secrets or Secrets(**{REF: "$argon2id$a"}),
+        PROFILE,
+        system="LDAP",
+        adopted=lambda numbers: {number: DN for number in numbers if number == NUMBER},
+    )
+
+
+@pytest.mark.parametrize("ref", [None, REF])
+def test_the_entry_that_was_adopted_is_the_one_that_is_asked_for(ref: str | None) -> None:
+    directory = Asked()
+    wanted = [full(credential_ref=ref), account("2")]
+    adopting(directory).handle([Task(each) for each in wanted])
+    assert {each.student_number: each.adopted for each in directory.wanted} == {NUMBER: DN, "2": None}
+    directory.wanted.clear()
+    adopting(directory).preview(wanted)
+    assert {each.student_number: each.adopted for each in directory.wanted} == {NUMBER: DN, "2": None}
+    assert directory.adopted[-1] == {NUMBER: DN}
+    assert {number: len(entries) for number, entries in directory.seen[0].items()} == {NUMBER: 1, "2": 1}
+
+
+def test_what_would_stand_in_the_way_is_said_before_what_differs() -> None:
+    directory = Asked()
+    handler = adopting(directory)
+    handler.handle([Task(full())])
+
+    def preview(wanted: Account) -> tuple[tuple[str, ...], str]:
+        found = handler.preview([wanted])[NUMBER]
+        return found.differs, found.obstacle
+
+    assert preview(full()) == ((), "")
+    assert preview(full(aliases=())) == (("supannAutreMail",), "")
+    directory.foreseen = {NUMBER: Refused("mail_taken", "held")}
+    assert preview(full()) == ((), "mail_taken")
+    directory.foreseen = {NUMBER: Applied(changed=False, foreign=("info",))}
+    assert preview(full()) == ((), GROUP_NOT_OURS)
+    assert preview(full(credential_ref="ref-gone")) == (("sesameCredentialRef",), CREDENTIAL_GONE)
+    directory.foreseen = {}
+    directory.bend = lambda entry: (entry, entry)
+    assert preview(full()) == ((), "student_number_ambiguous")
+    directory.bend = lambda entry: (replace(entry, student_numbers=("22699999",)),)
+    assert preview(full()) == ((), "identity_collision")
+
+
+def test_a_seal_that_does_not_open_is_an_obstacle_of_that_student_alone() -> None:
+    directory, secrets = Asked(), Secrets()
+    secrets.broken = True
+    found = adopting(directory, secrets).preview([full(), account("2")])
+    assert {number: each.obstacle for number, each in found.items()} == {NUMBER: "seal_broken", "2": ""}
+
+
+def test_nobody_is_closed_where_access_is_open_and_it_says_what_it_is() -> None:
+    directory = Asked()
+    handler = adopting(directory)
+    handler.handle([Task(full())])
+    assert not any(verb == "close" for verb, _ in directory.calls)
+    described = handler.describe()
+    assert (described.name, described.system, handler.batch_size) == ("directory", "LDAP", 20)
+    assert set(described.owns) == {
+        *OWNED,
+        "groups",
+        "userPassword",
+        "sesameCredentialRef",
+        "sesameVersion",
+        "pwdAccountLockedTime",
+    }
+
+
+def test_an_erased_person_belongs_to_no_group_and_has_no_name(directory: Lying) -> None:
+    turn(directory, full(stage=Stage.ERASED))
+    entry = directory.entries[NUMBER]
+    assert entry.attributes["cn"] == entry.attributes["sn"] == (f"hugo.roux{NUMBER}",)
+    assert entry.attributes["mail"] == ()
+    asked = Asked()
+    adopting(asked).handle([Task(full(stage=Stage.ERASED))])
+    assert asked.wanted[0].groups == {}
 
 
 # --- time -------------------------------------------------------------------------------------------------
