@@ -170,11 +170,12 @@ def _filter(text: str) -> Callable[[Attributes], bool]:
 class Connection:
     """ldap3's, as `LdapClient` uses it (SAFE_SYNC)."""
 
-    def __init__(self, tree: Tree, **settings: Any) -> None:
+    def __init__(self, tree: Tree, server: Any, **settings: Any) -> None:
         self.tree = tree
+        self.server = server
         self.settings = settings
         self.closed = True
-        self.socket = None
+        self.socket: Any = None
         tree.connections.append(self)
 
     def open(self, *, read_server_info: bool) -> None:
@@ -264,7 +265,7 @@ def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
     for dn in (BASE, PEOPLE, GROUPS, PROBE):
         tree.put(dn, objectClass="top")
     monkeypatch.setattr(ldap, "verified", lambda _ca_file: None)  # reading the authorities takes a while
-    monkeypatch.setattr(ldap, "Connection", lambda _server, **settings: Connection(tree, **settings))
+    monkeypatch.setattr(ldap, "Connection", lambda server, **settings: Connection(tree, server, **settings))
     return tree
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from ldap3.core.exceptions import LDAPSocketOpenError, LDAPSocketReceiveError, LDAPStartTLSError
 
+from consumers.directory import ldap
 from consumers.directory.answers import Answer, Code, Lost
 from consumers.directory.difference import Change
 from consumers.directory.ldap import Endpoint, LdapClient
@@ -138,6 +141,73 @@ def test_a_password_is_asked_for_at_each_connection(tree: Tree) -> None:
         client.entry(DN, ["uid"])
     client.entry(DN, ["uid"])
     assert [each.what for each in tree.asked if each.verb == "bind"] == ["one", "two"]
+
+
+def test_what_ldap3_leaves_open_is_decided(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[Path | None] = []
+    monkeypatch.setattr(ldap, "verified", files.append)
+    ca_file = Path("/etc/ssl/ours.pem")
+    endpoint = Endpoint(
+        "ldap://x.fr:3389",
+        PROVISIONER,
+        lambda: "x",
+        ca_file=ca_file,
+        connect_timeout_s=3,
+        receive_timeout_s=7,
+    )
+    LdapClient(endpoint).entry(DN, ["uid"])
+    (connection,) = tree.connections
+    assert connection.settings == {
+        "user": PROVISIONER,
+        "password": "x",
+        "auto_bind": "NONE",
+        "client_strategy": "SAFE_SYNC",
+        "receive_timeout": 7,
+        "auto_referrals": False,
+        "check_names": False,
+        "raise_exceptions": False,
+    }
+    server = connection.server
+    assert (server.host, server.port, server.connect_timeout) == ("x.fr", 3389, 3)
+    assert (server.get_info, server.allowed_referral_hosts) == ("NO_INFO", [])
+    assert server.tls.validate == ssl.CERT_REQUIRED
+    assert files == [ca_file]
+
+
+def test_an_authority_s_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(_ca_file: object) -> None:
+        raise FileNotFoundError("no such file")
+
+    monkeypatch.setattr(ldap, "verified", unreadable)
+    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", ca_file=Path("/none.pem")))
+    with pytest.raises(Misconfigured, match=r"/none\.pem") as refused:
+        client.entry(DN, ["uid"])
+    assert "PEM" in refused.value.remedy
+
+
+def test_the_socket_is_wrapped_for_the_server_s_own_name(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Context:
+        def wrap_socket(self, socket: object, **how: object) -> object:
+            return socket, how
+
+    monkeypatch.setattr(ldap, "verified", lambda _ca_file: Context())
+    LdapClient(Endpoint("ldaps://x.fr", PROVISIONER, lambda: "x")).entry(DN, ["uid"])
+    (connection,) = tree.connections
+    connection.socket = "plain"
+    connection.server.tls.wrap_socket(connection)
+    assert connection.socket == ("plain", {"server_hostname": "x.fr", "do_handshake_on_connect": True})
+    connection.socket = None
+
+
+def test_a_connection_that_was_dropped_is_closed_once(tree: Tree) -> None:
+    client = LdapClient(ENDPOINT)
+    lose(tree, "search")
+    with pytest.raises(Lost):
+        client.entry(DN, ["uid"])
+    client.entry(DN, ["uid"])
+    client.disconnect()
+    client.disconnect()
+    assert verbs(tree).count("unbind") == 2
 
 
 # --- time -------------------------------------------------------------------------------------------------

@@ -64,6 +64,15 @@ def test_who_changes_group_leaves_the_former_one(tree: Tree) -> None:
     assert DN not in tree.entries[INFO]["member"]
 
 
+def test_a_group_that_is_there_hides_no_other_one_and_a_joining_alone_is_a_change(tree: Tree) -> None:
+    apply(droit="")
+    assert apply(droit="", info="", zero="") == Applied(changed=True)
+    assert shown() == ("droit", "info", "zero")
+    assert apply(droit="", info="", zero="") == Applied(changed=False)
+    assert apply() == Applied(changed=True)
+    assert "description" not in tree.entries[INFO]
+
+
 def test_a_membership_is_kept_whatever_the_case_of_the_group(tree: Tree) -> None:
     apply()
     group(tree, f"cn=INFO,{GROUPS}", DN)

@@ -518,6 +518,16 @@ def test_every_entry_with_the_number_is_shut_and_who_has_none_has_no_access(tree
     ]
 
 
+def test_one_entry_that_is_shut_already_does_not_hide_the_next(tree: Tree) -> None:
+    for login, mail in ((LOGIN, "FALSE"), ("autre", "TRUE")):
+        shut = {"pwdAccountLockedTime": LOCKED_FOR_GOOD} if mail == "FALSE" else {}
+        dn = f"uid={login},{PEOPLE}"
+        tree.put(dn, **{**HELD, "uid": login}, supannEtuId=NUMBER, sesameMailEnabled=mail, **shut)
+    assert directory_on().close([NUMBER]) == {NUMBER: Applied(changed=True)}
+    assert tree.entries[f"uid=autre,{PEOPLE}"]["sesameMailEnabled"] == ["FALSE"]
+    assert len(tree.wrote()) == 1
+
+
 def test_a_shutting_that_fails_says_so(tree: Tree) -> None:
     apply(desired())
     tree.before = lambda asked: 51 if asked.verb == "modify" else None
