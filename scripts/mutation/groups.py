@@ -7,6 +7,7 @@ from pathlib import Path
 
 _REGISTRAR_TESTS = ("test_identit*", "test_registr*", "test_bad_input")
 _PIPELINE_TESTS = (
+    "test_announcements",
     "test_bad_input",
     "test_effects*",
     "test_engine*",
