@@ -274,7 +274,7 @@ class Desk:
             self.mailboxes, self.journal, self.welcome, wanted, system="memory", **settings
         )
 
-    def _mailboxes(self, *, read_only: bool = False) -> DovecotMailboxes:
+    def _mailboxes(self, *, read_only: bool = False, **settings: Any) -> DovecotMailboxes:
         doveadm = Doveadm(
             "https://mail.example/doveadm/v1",
             lambda: "clef",
@@ -283,11 +283,15 @@ class Desk:
             transport=httpx.MockTransport(self.server),
         )
         lmtp = Lmtp("mail.example", 24, sender="bounce@x.fr", context=object())  # type: ignore[arg-type]
-        return DovecotMailboxes(doveadm, lmtp, probe_user=PROBE)
+        return DovecotMailboxes(doveadm, lmtp, probe_user=PROBE, **settings)
 
     def read_only(self) -> DovecotMailboxes:
         """The same server, only observed."""
         return self._mailboxes(read_only=True)
+
+    def slow(self, monotonic: Callable[[], float]) -> DovecotMailboxes:
+        """The same server, by another clock."""
+        return self._mailboxes(monotonic=monotonic)
 
     def handle(self, *accounts: Account) -> list[HandlerOutcome]:
         outcomes = self.handler.handle([Task(each) for each in accounts])

@@ -8,10 +8,11 @@ import smtplib
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, Wanted
-from consumers.mailbox.port import Change, Key, ObservedMailbox, Sighting, Unknown
+from consumers.mailbox.port import Change, Key, ObservedMailbox, Sighting, Unknown, Unsettled, Written
 from consumers.mailbox.redirect import SCRIPT
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Task, Waiting
@@ -409,6 +410,159 @@ def test_a_message_that_was_taken_is_recorded_though_the_rest_failed(desk: Desk)
     outcomes = desk.handle(account("2", mail_redirect=ELSEWHERE))
     assert outcomes == [Waiting(MAILBOX_FULL, pending=(), recheck_after_s=3600.0)]
     assert desk.journal.kept["2"].state == "sent"
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(65, "redirect_refused"), (1, "mailbox_busy"), (NO_USER, "mailbox_not_enabled")]
+)
+def test_a_message_that_was_taken_is_recorded_whatever_the_script_met(
+    desk: Desk, code: int, cause: str
+) -> None:
+    desk.server.bends = lambda asked, answer: code if asked.name == "sievePut" else answer
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Dead | Retry)
+    assert outcome.cause == cause
+    assert desk.journal.kept["1"].state == "sent"
+    desk.server.bends = lambda _asked, answer: answer
+    assert isinstance(one(desk, redirected()), Done)
+    assert len(desk.server.delivered) == 1
+
+
+def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: Desk) -> None:
+    box = desk.server.boxes[MAIL]
+    box.uidvalidity = 42
+    for n in range(3):
+        box.receive(f"<{n}@x>")
+    desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
+    one(desk)
+    kept = desk.journal.kept["1"]
+    assert (kept.message_id, kept.uidvalidity, kept.uidnext) == (desk.welcome.message_id("1"), 42, 4)
+    one(desk)
+    assert [each.arguments["query"][-1] for each in desk.server.asked("fetch")][-1] == "4:*"
+    box.uidvalidity = 43  # another inbox: nothing can be said of the first one
+    assert "welcome" not in desk.preview(HUGO).differs
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert outcome.note
+
+
+def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) -> None:
+    desk.server.boxes[MAIL].receive("<other@x>")
+    desk.server.bends = lambda asked, answer: NO_USER if asked.name == "fetch" else answer
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "mailbox_not_enabled"
+    assert desk.server.delivered == []
+
+
+def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_alone(desk: Desk) -> None:
+    odd = account("2", mail="hugo roux@univ-exemple.fr")
+    desk.enable(odd)
+    assert desk.preview(odd).obstacle == "mail_address_invalid"
+    assert desk.preview(HUGO).obstacle == ""
+    refused, fine = desk.handle(odd, HUGO)
+    assert isinstance(refused, Dead)
+    assert refused.cause == "mail_address_invalid"
+    assert isinstance(fine, Done)
+    desk.server.boxes[odd.mail].receive(desk.welcome.message_id("2"))
+    assert desk.preview(odd).obstacle == ""
+
+
+def test_one_who_needs_no_message_hides_nobody_who_does(desk: Desk) -> None:
+    one(desk)
+    desk.server.boxes[MAIL].folders.discard("Sent")
+    others = [account(str(n)) for n in (2, 3)]
+    desk.enable(*others)
+    outcomes = desk.handle(HUGO, *others)
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert [to for to, _ in desk.server.delivered] == [MAIL, *(each.mail for each in others)]
+
+
+def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -> None:
+    clock = [0.0]
+    mailboxes = desk.slow(lambda: clock[0])
+
+    def takes_long(command: str) -> None:
+        clock[0] = 20.0 if command == "SAVED" else clock[0]
+
+    desk.server.lmtp = takes_long
+    changes = [Change(PROBE, welcome=b"x"), Change(MAIL, welcome=b"x"), Change("none@x.fr", create=("A",))]
+    results = mailboxes.apply(changes)
+    assert results == {
+        PROBE: Written(),
+        MAIL: Unsettled("mailbox_slow", "the call's time was used up before"),
+        "none@x.fr": Unsettled("mailbox_not_enabled", "the mail server does not know this user any more"),
+    }
+    assert [to for to, _ in desk.server.delivered] == [PROBE]
+
+
+def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: Desk) -> None:
+    def lost(name: str) -> None:
+        def bent(asked: Asked, answer: Any) -> Any:
+            if asked.name == name:
+                raise httpx.ReadTimeout("late")
+            return answer
+
+        desk.server.bends = bent
+
+    for name, unknown in (("mailboxCreate", True), ("sieveList", False)):
+        lost(name)
+        with pytest.raises(TargetDown) as down:
+            one(desk)
+        assert down.value.unknown is unknown
+
+
+def test_a_verb_may_take_as_long_again_as_was_left(desk: Desk) -> None:
+    assert desk.mailboxes.verb_s_max == 2 * 20.0
+    assert desk.handler.call_s_max == 10.0 + 2 * 20.0
+    described = desk.handler.describe()
+    assert (described.name, described.system, desk.handler.batch_size) == ("mailbox", "memory", 10)
+    assert described.owns[:2] == ("folder Sent", "folder Scolarite")
+
+
+def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
+    before = one(desk)
+    box = desk.server.boxes[MAIL]
+    box.folders |= {"Vacances", "Caché"}
+    box.subscribed |= {"Vacances", "INBOX"}
+    box.receive("<other@x>")
+    box.scripts["vacances"] = "keep;"
+    after = one(desk)
+    assert isinstance(before, Done)
+    assert isinstance(after, Done)
+    assert after.digest == before.digest
+    assert not after.changed
+
+
+def test_a_redirection_that_is_there_is_not_written_again(desk: Desk) -> None:
+    first = one(desk, redirected())
+    again = one(desk, redirected())
+    assert isinstance(first, Done)
+    assert again == Done(first.digest, changed=False)
+    assert len(desk.server.asked("sievePut")) == 1
+
+
+def test_a_script_that_went_away_meanwhile_is_gone(desk: Desk) -> None:
+    one(desk, redirected())
+
+    def meanwhile(asked: Asked, answer: Any) -> Any:
+        return NOT_FOUND if asked.name == "sieveDelete" else answer
+
+    desk.server.bends = meanwhile
+    assert isinstance(one(desk), Done)
+
+
+def test_a_script_of_the_student_s_own_that_was_activated_meanwhile_makes_the_redirection_wait(
+    desk: Desk,
+) -> None:
+    def meanwhile(asked: Asked, answer: Any) -> Any:
+        if asked.name == "sievePut":
+            box = desk.server.boxes[MAIL]
+            box.scripts["vacances"], box.active = "keep;", "vacances"
+        return answer
+
+    desk.server.bends = meanwhile
+    assert one(desk, redirected()) == Waiting(OWN_SCRIPT, pending=("redirect",), recheck_after_s=3600.0)
 
 
 # --- who is not there -------------------------------------------------------------------------------------
