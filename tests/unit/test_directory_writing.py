@@ -107,6 +107,15 @@ def test_only_what_differs_is_written_and_only_on_the_revision_that_was_read(tre
     assert asked.asserted == csn
 
 
+@pytest.mark.parametrize("attribute", ["sn", "mail"])
+def test_a_value_in_another_case_is_written_as_it_should_be(tree: Tree, attribute: str) -> None:
+    apply(desired())
+    wanted = tree.entries[DN][attribute]
+    tree.write(DN, **{attribute: [value.upper() for value in wanted]})
+    assert apply(desired()) == Applied(changed=True)
+    assert tree.entries[DN][attribute] == wanted
+
+
 def test_an_attribute_that_must_be_absent_is_taken_away(tree: Tree) -> None:
     apply(changed(desired(), sesameHold=("suspended",)))
     apply(desired(version=4))
