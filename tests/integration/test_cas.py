@@ -457,6 +457,11 @@ def test_a_service_that_is_not_registered_is_refused(desk: Desk, slapd: Slapd) -
     assert rules_of(desk.student(activated_at=ACTIVATED), settings) == ["cas_refuses_portal"]
 
 
+def test_an_address_of_cas_that_is_wrong_is_told_to_students_as_what_it_is(desk: Desk, slapd: Slapd) -> None:
+    settings = settings_of(desk, slapd, server_url=f"{desk.cas.url}elsewhere/")
+    assert rules_of(desk.student(activated_at=ACTIVATED), settings) == ["cas_misconfigured"]
+
+
 def test_the_probe_finds_a_server_that_is_silent_or_shows_no_form(desk: Desk, slapd: Slapd) -> None:
     with site() as portal:
         there = LoginProbe(broken(portal), slapd.probe_uid, lambda: "-")

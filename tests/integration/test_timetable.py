@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -310,10 +311,12 @@ def test_the_token_travels_in_its_header_and_may_change_in_its_file(
     desk = Desk(service, tls, token_file=file, token_header=header)
     desk.outcome(account())
     file.write_text("another", encoding="utf-8")
+    os.utime(file, (1.0, 1.0))  # one that was written just now may be half of it
     desk.outcome(account())
     before, after = (asked["headers"][header] for asked in service.requests())
     assert (before, after) == (carried, carried.replace(TOKEN, "another"))
     file.write_text("clé", encoding="utf-8")
+    os.utime(file, (2.0, 2.0))
     with pytest.raises(Misconfigured, match="no header can carry"):
         desk.outcome(account())
     file.unlink()
