@@ -118,6 +118,21 @@ def test_a_folder_that_is_not_shown_is_no_success(desk: Desk, folder: str, where
     assert differs(one(desk)) == "folders"
 
 
+@pytest.mark.parametrize("after", [0, 1], ids=["from the start", "at the read-back"])
+def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk, after: int) -> None:
+    looks: list[Asked] = []
+
+    def bend(asked: Asked, answer: Any) -> Any:
+        if asked.name != "mailboxList" or "subscriptions" in asked.arguments:
+            return answer
+        looks.append(asked)
+        return [row for row in answer if row["mailbox"] != "Sent"] if len(looks) > after else answer
+
+    desk.server.boxes[MAIL].subscribed.add("Sent")
+    desk.server.bends = bend
+    assert differs(one(desk)) == "folders"
+
+
 def test_a_folder_in_another_case_is_another_folder(desk: Desk) -> None:
     bend(desk, "mailboxList", lambda rows: [{"mailbox": row["mailbox"].lower()} for row in rows])
     assert differs(one(desk)) == "folders"
