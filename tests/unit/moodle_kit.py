@@ -55,7 +55,7 @@ class Site:
     Attributes:
         asked: each call's function and its form.
         bends: told function, form and the decoded answer; returns what arrives instead, or raises.
-        before: told function and form before the site carries the call out.
+        before: told function and form; what it returns is answered, and the site does nothing; None: go on.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Site:
         self._gateway = Gateway(RestServer(storage, self.state), control, self.state)
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.bends: Callable[[str, dict[str, str], Any], Any] = lambda _function, _form, answer: answer
-        self.before: Callable[[str, dict[str, str]], None] = lambda _function, _form: None
+        self.before: Callable[[str, dict[str, str]], Any] = lambda _function, _form: None
         wished = {"base_url": "https://moodle.example", "token": SecretStr(TOKEN), **settings}
         self.settings = MoodleSettings(**wished)
         rest = RestClient(
@@ -92,8 +92,8 @@ class Site:
         form = dict(parse_qsl(request.content.decode(), keep_blank_values=True))
         function = form["wsfunction"]
         self.asked.append((function, form))
-        self.before(function, form)
-        answer = self.bends(function, form, self._carried_out(request))
+        instead = self.before(function, form)
+        answer = self.bends(function, form, self._carried_out(request) if instead is None else instead)
         if isinstance(answer, httpx.Response):
             return answer
         return httpx.Response(200, content=json.dumps(answer), headers={"content-type": "application/json"})

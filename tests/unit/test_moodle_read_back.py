@@ -237,11 +237,26 @@ def test_a_cohort_whose_creation_is_not_shown_is_no_success(site: Site) -> None:
     assert not isinstance(one(site, cohort(INFO)), Done)
 
 
-def test_every_page_of_a_search_for_cohorts_is_read(site: Site) -> None:
+def test_nobody_is_taken_out_of_a_cohort_that_another_student_wants_and_that_is_not_managed(
+    site: Site,
+) -> None:
+    other = student(cohort("club"), number="22600002")
+    one(site)
+    site.join(site.make_cohort("club"), site.user()["id"])
+    outcomes = site.handle(student(), other, compare=True)
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert len(site.members("club")) == 2
+
+
+def test_every_page_of_a_search_for_cohorts_is_read(tmp_path: Path) -> None:
+    site = Site(tmp_path, clock=lambda: 100.0)  # what was read stays young
+    for _ in range(2):  # the cohorts that there were are known, and their members
+        one(site)
     for n in range(105):
         site.make_cohort(f"{INFO}-{n:03}")
     site.make_cohort(INFO)
     assert isinstance(one(site, cohort(INFO)), Done)
+    assert sum(function == "core_cohort_search_cohorts" for function, _ in site.asked) == 2
     assert "core_cohort_create_cohorts" not in site.writes()
     assert site.members(INFO) == [site.user()["id"]]
 
@@ -510,6 +525,77 @@ def test_an_outage_after_a_lost_write_leaves_the_batch_in_doubt(
     assert down.value.unknown is unknown
 
 
+@pytest.mark.parametrize("function", ["core_cohort_add_cohort_members", "core_cohort_delete_cohort_members"])
+def test_a_membership_whose_answer_is_lost_and_that_is_not_seen_stays_unknown(
+    site: Site, function: str
+) -> None:
+    one(site, cohort(FORMER))
+    gone: list[str] = []
+
+    def bend(name: str, _form: dict[str, str], answer: Any) -> Any:
+        if name == function:
+            gone.append(name)
+            return httpx.Response(504)
+        if name == MEMBERS and gone:
+            her = site.user()["id"]
+            stays = function == "core_cohort_delete_cohort_members"
+            return [{**row, "userids": [her] if stays else []} for row in answer]
+        return answer
+
+    site.bends = bend
+    outcome = one(site, cohort(INFO), cohort(FORMER)) if "add" in function else one(site)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("moodle_outcome_unknown", True)
+    assert len(gone) == 1
+
+
+def test_when_time_runs_out_only_who_was_observed_as_wanted_is_done(tmp_path: Path) -> None:
+    clock = [100.0]
+    site = Site(tmp_path, clock=lambda: clock[0])
+    ready, late = student(), student(number="22600002")
+    site.handle(ready)
+
+    def slow(function: str, _form: dict[str, str]) -> None:
+        if function == "core_user_create_users":
+            clock[0] += 1000.0
+
+    site.before = slow
+    done, left = site.handle(ready, late)
+    assert isinstance(done, Done)
+    assert isinstance(left, Retry)
+    assert (left.cause, left.unknown) == ("moodle_out_of_time", False)
+
+
+def test_what_is_asked_for_is_read_now_and_not_remembered(tmp_path: Path) -> None:
+    site = Site(tmp_path, clock=lambda: 100.0)  # what was read stays young
+    for _ in range(2):
+        one(site, cohort(INFO))
+    others = site.make_cohort(FORMER)
+    assert site.port.read([NUMBER], site.handler.deadline())[NUMBER].cohorts == (INFO,)
+    site.join(others, site.user()["id"])
+    later = Site(tmp_path)
+    seen = later.port.read([NUMBER, "22699999"], later.handler.deadline())
+    assert seen[NUMBER].cohorts == (INFO, FORMER)
+    assert seen[NUMBER].users[0].username == LOGIN
+    assert (seen["22699999"].users, seen["22699999"].cohorts) == ((), ())
+    site.call(
+        "core_cohort_delete_cohort_members",
+        **{"members[0][cohortid]": others, "members[0][userid]": site.user()["id"]},
+    )
+    assert later.port.read([NUMBER], later.handler.deadline())[NUMBER].cohorts == (INFO,)
+
+
+def test_everybody_is_seen_with_their_cohorts_and_strangers_without(site: Site) -> None:
+    one(site, cohort(INFO))
+    stranger = site.make_user("invite")
+    site.join(site.make_cohort("club"), site.user()["id"])
+    assert [(each.idnumber, each.cohorts) for each in site.port.dump()] == [(NUMBER, (INFO,))]
+    everybody = {each.users[0].id: each for each in site.port.dump(strangers=True)}
+    assert everybody[stranger].idnumber == ""
+    assert everybody[site.user()["id"]].idnumber == NUMBER
+    assert all(each.cohorts == () for each in everybody.values())
+
+
 # --- what would stand in the way --------------------------------------------------------------------------
 
 
@@ -531,3 +617,49 @@ def test_a_preview_foresees_who_has_the_login_or_the_address(site: Site) -> None
     assert site.handler.preview([student()])[NUMBER].obstacle == ""
     site.call("core_user_update_users", **{"users[0][id]": other, "users[0][email]": MAIL})
     assert site.handler.preview([student()])[NUMBER].obstacle == "moodle_email_taken"
+
+
+def test_an_address_that_two_users_share_already_is_no_obstacle_and_one_is(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.state.change({"allow_accounts_same_email": True})
+    site.make_user("un", email=MAIL.upper())
+    assert site.handler.preview([student()])[NUMBER].obstacle == "moodle_email_taken"
+    site.make_user("deux", email=MAIL)
+    assert site.handler.preview([student()])[NUMBER].obstacle == ""
+    site.make_user("trois", email="autre@ailleurs.example")
+    assert isinstance(one(site), Done)
+    assert site.handler.preview([student()])[NUMBER].obstacle == ""
+
+
+def test_cohorts_that_stand_in_the_way_are_foreseen_for_those_who_would_join(site: Site) -> None:
+    site.make_cohort(INFO.lower())
+    joins, stays = student(cohort(INFO)), student(number="22600002")
+    found = site.handler.preview([joins, stays])
+    assert {number: each.obstacle for number, each in found.items()} == {
+        NUMBER: "moodle_cohort_conflict",
+        "22600002": "",
+    }
+    shut = student(cohort(INFO), **SHUT)  # unknown to Moodle, and stays so
+    assert site.handler.preview([shut])[NUMBER].obstacle == ""
+
+
+def test_the_address_of_somebody_else_in_other_capitals_is_found_out(site: Site) -> None:
+    """An exact search misses it on PostgreSQL, and Moodle refuses the user all the same."""
+    site.make_user("autre", email=MAIL.upper())
+
+    def exact(function: str, form: dict[str, str], answer: Any) -> Any:
+        if function == BY_FIELD and form["field"] == "email":
+            return [row for row in answer if row["email"] == form["values[0]"]]
+        return answer
+
+    site.bends = exact
+    assert one(site) == Waiting("moodle_email_taken", recheck_after_s=3600.0)
+
+
+def test_an_unexplained_refusal_is_not_laid_on_an_address(site: Site) -> None:
+    refusal = {"exception": "invalid_parameter_exception", "errorcode": "invalidparameter", "message": ""}
+    refused = {"core_user_create_users", "core_user_get_users"}
+    site.before = lambda function, _form: refusal if function in refused else None
+    outcome = one(site)
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "moodle_refused_values"
