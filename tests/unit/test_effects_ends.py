@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from pipeline.effects import Effects
+from pipeline.outbox import OutboxRelay
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind
 from pipeline.store.target_states import State, TargetState
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
-from schemas.account import Lane
+from schemas.account import Lane, Stage
 from schemas.events import TargetFailed, TargetProvisioned, TargetWaiting
 from tests.unit.effects_kit import DONE, REFUSED, UNKNOWN, bell, end, replay, woken
 from tests.unit.pipeline_kit import Plant
@@ -284,3 +285,65 @@ def test_who_could_not_be_withdrawn_enters_at_once(plant: Plant, monkeypatch: py
         effects.withdraw(entry)
     back()
     assert "A" in effects.enter([bell("A")]).work
+
+
+def test_one_whose_call_outlived_its_lease_hides_nobody_of_the_batch(plant: Plant, clock: Clock) -> None:
+    for number in "ABC":
+        plant.account(number)
+    here, elsewhere = plant.effects(), plant.effects()
+    entry = here.enter([bell(number) for number in "ABC"])
+    clock.now += plant.lease_s + 1
+    elsewhere.enter([bell("B", event="elsewhere")])
+    here.finish(entry, {"A": DONE, "B": DONE, "C": REFUSED})
+    assert [plant.applied(number) for number in "ABC"] == [1, 0, 0]
+    late, failed = plant.parked("B"), plant.parked("C")
+    assert late is not None
+    assert (late.kind, late.due_at) == (Kind.LEASED, clock.now + 1.0)
+    assert failed is not None
+    assert (failed.kind, failed.attempts) == (Kind.RETRY, 1)
+    taken = plant.state("B")
+    assert taken is not None
+    assert taken.suspect
+
+
+@pytest.mark.parametrize("bulk", [True, False])
+def test_a_fault_of_ours_is_a_letter_of_each_student_whatever_rang_for_both(
+    plant: Plant, *, bulk: bool
+) -> None:
+    effects = plant.effects()
+    for number in "AB":
+        plant.account(number, 3)
+        effects.bury_fault(bell(number, 3, "one-resync", bulk=bulk), KeyError("oops"))
+    letters = plant.letters()
+    assert sorted(letter.student_number or "" for letter in letters) == ["A", "B"]
+    assert len({letter.id for letter in letters}) == 2
+    assert {(letter.cause, letter.version, letter.attempts) for letter in letters} == {
+        ("internal_error", 3, 1)
+    }
+    shown = state(plant)
+    assert (shown.state, shown.reason, shown.state_version) == (State.FAILED, "internal_error", 3)
+    OutboxRelay(plant.database, plant.producer).send_page()
+    lane = Lane.BULK if bulk else Lane.PERSONAL
+    said = [message.event for message in plant.read(catalogue.by_lane(catalogue.OUTCOMES, lane))]
+    assert {event.dead_letter_id for event in said if isinstance(event, TargetFailed)} == {
+        letter.id for letter in letters
+    }
+
+
+def test_an_outage_leaves_those_who_were_asked_for_in_doubt_and_keeps_the_doubt_of_the_others(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    plant.account("B", stage=Stage.PRECREATED)
+    effects = plant.effects()
+    entry = effects.enter([bell("A"), bell("B")])
+    assert list(entry.decided) == ["B"]
+    effects.give_back(entry, unknown=True)
+    asked, other = state(plant), plant.state("B")
+    assert other is not None
+    assert (asked.suspect, asked.held(clock.now)) == (True, True)
+    assert (other.suspect, other.held(clock.now)) == (False, False)
+    clock.now += plant.lease_s + 1
+    again = effects.enter([bell("A", event="bell-2")])
+    effects.withdraw(again)
+    assert (state(plant).suspect, state(plant).held(clock.now)) == (True, False)
