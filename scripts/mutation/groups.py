@@ -85,6 +85,6 @@ GROUPS = (
         ("pipeline/effects/*.py", "pipeline/announce.py", "pipeline/burial.py", "pipeline/timers.py"),
         (*_PIPELINE_TESTS, "test_dead_letters_dismissed", "test_replay", "test_outbox"),
     ),
-    Group("engine", ("pipeline/engine/*.py",), _PIPELINE_TESTS),
+    Group("engine", ("pipeline/engine/*.py",), ("test_engine*",)),
     Group("worker", ("pipeline/worker/*.py",), (*_PIPELINE_TESTS, "test_pace", "test_running")),
 )
