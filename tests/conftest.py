@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 from sandbox.dovecot import Dovecot, LookupDirectory
@@ -48,6 +49,13 @@ settings.register_profile(  # for a mutation run: thousands of times, and which 
     report_multiple_bugs=False,
 )
 settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """What a command has set (a level, a stream) is not left to the tests that come after."""
+    yield
+    structlog.reset_defaults()
 
 
 def require_service(make: Callable[[], T]) -> T:

@@ -366,6 +366,10 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "spared": 0,
         "not_enrolled": 0,
         "unattributed": 1,
+        "accepted": 0,
+        "damaged": 0,
+        "likely_encoding": "",
+        "misread": False,
     }
 
 

@@ -212,11 +212,14 @@ def test_the_timetable_is_off_by_default() -> None:
     [("fr", "Votre emploi du temps n'est pas encore publié"), ("en", "Your timetable is not published yet")],
 )
 def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Spoken, says: str) -> None:
-    pages = Environment(loader=FileSystemLoader(LOCALE_FOLDER.with_name("templates")), autoescape=True)
-    gettext = translations(language).gettext
+    pages = Environment(
+        loader=FileSystemLoader(LOCALE_FOLDER.with_name("templates")),
+        autoescape=True,
+        extensions=["jinja2.ext.i18n"],
+    )
+    pages.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     service = Service("timetable", "waiting", reason=NOT_SCHEDULED)
     page = pages.get_template("_services.html").render(
-        _=lambda text, **values: gettext(text) % values,
         standing=Standing(LEA.student_number, LEA.login, LEA.mail, "active", False, None, (service,)),
         looked_at="12:00",
     )
