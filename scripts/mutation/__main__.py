@@ -87,6 +87,7 @@ def run(wanted: list[str], children: int, rounds: int) -> None:
     copy()
     named = [group for group in GROUPS if group.name in wanted]
     patterns = [each for each in wanted if each not in {group.name for group in named}]
+    unmatched = set(patterns)
     for group in named if named and not patterns else GROUPS:
         mutants = prepare(group)
         if not wanted or group in named:
@@ -96,11 +97,15 @@ def run(wanted: list[str], children: int, rounds: int) -> None:
         matched = [
             mutant for mutant in mutants if any(fnmatch.fnmatch(mutant.name, each) for each in patterns)
         ]
+        unmatched -= {each for each in unmatched if any(fnmatch.fnmatch(m.name, each) for m in mutants)}
         if matched:
             reach = reached(group, children)
             judge(
                 group, [Trial(mutant, reaching(mutant, reach)) for mutant in matched], reach, None, children
             )
+    if unmatched:
+        groups = ", ".join(group.name for group in GROUPS)
+        sys.exit(f"no group ({groups}) and no mutant is called {', '.join(sorted(unmatched))}")
 
 
 def copy() -> None:

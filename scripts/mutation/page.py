@@ -24,9 +24,9 @@ No mutant is left out, texts for people included. The judges are unit tests, on 
 property: those that reach the changed statement, the likeliest first. What only a test with a real server
 notices counts as a survivor.
 
-`make mutation` judges what has changed since, `make mutation MUTANTS=directory` one group only (they are in
-`scripts/mutation/groups.py`), `make mutation MUTANTS="PATTERN"` some mutants, e.g.
-`consumers.registry.identity*`.
+`make mutation` judges what has changed since; `make mutation MUTANTS=directory` one group of
+`scripts/mutation/groups.py` only (one without a chapter here was not judged yet); and
+`make mutation MUTANTS="PATTERN"` some mutants, e.g. `consumers.registry.identity*`.
 
 Many survivors change a text for people, a default that every caller gives, or a bound that no input reaches
 from outside. One that changes a decision deserves a test. What a function does while its module is imported
