@@ -2,8 +2,8 @@
 
 A restored store does not know what was done after its backup: a hold, above all. Each process that runs
 consumers counts in the store, and notes the count in `data_dir` too: a store that counts less than was noted
-there went back. So did one whose embedded file is another than the one that was left, and one that has worked
-before on a machine that knows nothing of it.
+there went back. So did one whose embedded file, or whose table in PostgreSQL, is another than the one that
+was left, and one that has worked before on a machine that knows nothing of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from pipeline.errors import SesameError
 from pipeline.store import life, status
+from pipeline.store.database import Database
 from pipeline.store.life import Life
 from sesame.wiring import Application
 
@@ -39,7 +40,8 @@ class StoreRestored(SesameError):
 
 @dataclass(frozen=True)
 class Note:
-    """What is noted outside of the store: its name, its count, and the number of the embedded file."""
+    """What is noted outside of the store: its name, its count, and the number of the embedded file or of the
+    table in PostgreSQL (`file`)."""
 
     store: str
     beats: int
@@ -51,18 +53,20 @@ class Notes:
 
     Args:
         path: made when something is noted.
+        database: the store.
         store_file: the embedded store's; None: it is a server's.
     """
 
-    def __init__(self, path: Path, store_file: Path | None) -> None:
+    def __init__(self, path: Path, database: Database, store_file: Path | None) -> None:
         self.path = path
+        self._database = database
         self._store_file = store_file
 
     @classmethod
     def of(cls, application: Application) -> Notes:
         """This machine's."""
         settings = application.settings
-        return cls(settings.data_dir / "store.life", settings.store_file)
+        return cls(settings.data_dir / "store.life", application.database, settings.store_file)
 
     def read(self) -> Note | None:
         """What was noted last; None: nothing, or nothing that can be read."""
@@ -81,10 +85,11 @@ class Notes:
         made.replace(self.path)
 
     def present(self) -> int | None:
-        """The number of the embedded store's file, as the file system counts; it is another one's once the
-        file was put back."""
+        """The number of the embedded store's file, as the file system counts, or of its table, as PostgreSQL
+        does; it is another one's once the file was put back, or the table made again from a dump."""
         if self._store_file is None:
-            return None
+            with self._database.read() as connection:
+                return life.table_number(connection)
         with suppress(FileNotFoundError):
             return self._store_file.stat().st_ino
         return None
@@ -134,7 +139,7 @@ def _contradiction(noted: Note, present: Life, file: int | None) -> str:
     if noted.beats > present.beats:
         return f"it counts {present.beats}, and {noted.beats} was noted here: it is an older one"
     if noted.file is not None and file != noted.file:
-        return "its file is another than the one that was left: it was restored, or copied"
+        return "its file, or table, is another than the one that was left: it was restored, or copied"
     return ""
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     select,
+    text,
     update,
 )
 
@@ -69,6 +70,11 @@ def look(connection: Connection) -> Life | None:
 
 def _life(row: Row[Any]) -> Life:
     return Life(row.name, row.beats, row.shut_why or "", row.shut_at, row.checked_at)
+
+
+def table_number(connection: Connection) -> int:
+    """PostgreSQL's own number (OID) of the table: a dump that is put back makes another one."""
+    return int(connection.execute(text("SELECT CAST(CAST('store_life' AS regclass) AS oid)")).scalar_one())
 
 
 def beat(connection: Connection) -> int:

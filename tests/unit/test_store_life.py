@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert, update
+from sqlalchemy import delete, insert, text, update
 
 from pipeline.store import life, restore_questions, status
 from pipeline.store.life import store_life
@@ -119,8 +119,24 @@ def test_an_embedded_file_that_was_put_back_is_recognised_by_itself(
     shutil.copy(path, tmp_path / "backup.db")
     path.unlink()
     shutil.move(tmp_path / "backup.db", path)
-    with pytest.raises(StoreRestored, match="its file is another"):
+    with pytest.raises(StoreRestored, match="its file, or table, is another"):
         admit(start(), works=True)
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_dump_that_was_put_back_is_recognised_by_itself(start: Callable[..., Application]) -> None:
+    """Even if nothing was counted since it was made."""
+    admit(first := start(), works=True)
+    with first.database.write() as connection:
+        for statement in (
+            "CREATE TABLE dumped (LIKE store_life INCLUDING ALL)",
+            "INSERT INTO dumped SELECT * FROM store_life",
+            "DROP TABLE store_life",
+            "ALTER TABLE dumped RENAME TO store_life",
+        ):
+            connection.execute(text(statement))
+    with pytest.raises(StoreRestored, match="its file, or table, is another"):
+        admit(start(), works=False)
 
 
 @pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
