@@ -23,15 +23,14 @@ import yaml
 from sandbox.demo.pipeline import SesameProcess
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
-from sandbox.process import ManagedProcess, MissingServer, wait_until
+from sandbox.process import PATIENCE_S, ManagedProcess, MissingServer, wait_until
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
 from tests.conftest import require_service
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ROOT / "ops" / "prometheus"
-PATIENCE_S = 180.0
 STUDENTS = 5
 
 

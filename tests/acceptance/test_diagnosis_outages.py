@@ -126,9 +126,7 @@ def test_moodle_refusing_us_away_or_asking_for_a_pause(here: Clinic) -> None:
 def test_many_others_who_are_served_before(here: Clinic) -> None:
     here.world.moodle.set(latency_per_call_s=2.5)
     here.activate(*CROWD)
-    wait_until(
-        lambda: here.lag("moodle") > BACKLOG_MIN, "Moodle's consumer to say how far it is behind", 60.0
-    )
+    wait_until(lambda: here.lag("moodle") > BACKLOG_MIN, "Moodle's consumer to say how far it is behind")
     here.redirect("outage", "fifth@courriel.example")
     found = here.await_rule("outage", "backlog", live=False, service="moodle")
     assert found.evidence["records, personal"] >= BACKLOG_MIN

@@ -16,17 +16,16 @@ from sandbox.demo.machine import sesame_program
 from sandbox.demo.play import Cast
 from sandbox.demo.program import DONE, PARTLY
 from sandbox.demo.world import World
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from tests.acceptance.acting import settle
 from tests.conftest import require_service
 from tests.docs.documents import Block, blocks
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 GUIDE = "docs/how-to/back-up-restore-upgrade.md"
 STUDENTS = 6
 HELD = 5
-PATIENCE_S = 180.0
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -113,7 +113,7 @@ def test_a_fifth_page_of_one_student_ends_the_first_and_no_other(bounded: Portal
         put(bounded, number, "directory", "provisioned", None)
         for page in (*pages[1:], fifth):
             assert "services sur 4" in next_change(page)
-    wait_until(lambda: bounded.server.watch.taken == 0, "every place to be given back", 20.0)
+    wait_until(lambda: bounded.server.watch.taken == 0, "every place to be given back")
 
 
 @pytest.mark.parametrize(("address", "places"), [("198.51.100.77", 3), ("203.0.113.7", 6), ("2001:db8::", 3)])
@@ -128,14 +128,14 @@ def test_an_address_has_so_many_live_pages_and_a_shared_one_more(
         assert found == [200] * places + [503] * 2
         elsewhere = open_pages.enter_context(live(bounded, bounded.active(), "198.51.100.78"))
         assert elsewhere[0] == 200
-    wait_until(lambda: bounded.server.watch.taken == 0, "every place to be given back", 20.0)
+    wait_until(lambda: bounded.server.watch.taken == 0, "every place to be given back")
 
 
 def test_at_the_bound_each_is_answered_wholly_or_refused(portal: Portal) -> None:
     """Two places, and sixteen who ask at once: nobody is let in, and then turned out."""
     lines = io.StringIO()
     configure_logs(stream=lines)
-    wait_until(lambda: portal.server.watch.taken == 0, "no place to be taken", 20.0)
+    wait_until(lambda: portal.server.watch.taken == 0, "no place to be taken")
     barrier = threading.Barrier(16)
 
     def ask(number: str) -> tuple[int, bool]:
@@ -169,10 +169,10 @@ def test_a_fault_while_a_page_is_live_ends_it_and_is_logged(
         monkeypatch.setattr("sesame.web.live.account_page", broken)
         put(bounded, number, "directory", "failed", "identity_collision")
         assert list(page)[-1:] in ([], [""])  # the end of a whole answer, and no protocol error
-    wait_until(lambda: "live_page_failed" in lines.getvalue(), "the log's line", 20.0)
+    wait_until(lambda: "live_page_failed" in lines.getvalue(), "the log's line")
     assert "ASGI" not in lines.getvalue()
     assert "Léa" not in lines.getvalue()
-    wait_until(lambda: bounded.server.watch.taken == 0, "the place to be given back", 20.0)
+    wait_until(lambda: bounded.server.watch.taken == 0, "the place to be given back")
 
 
 def test_a_database_that_is_away_for_a_moment_does_not_empty_the_page(
