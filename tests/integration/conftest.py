@@ -1,15 +1,19 @@
-"""The students' pages and a real browser for them, once for each file that uses them."""
+"""The students' pages and a real browser for them, once for each file; a Moodle site for each test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
+from consumers.moodle import MoodleHandler
 from sandbox.cas import CasServer
+from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from tests.integration.cas_kit import LoginServer, login_server_of
+from tests.integration.moodle_kit import Handlers, Operator
 from tests.integration.portal_browser import chromium
 from tests.integration.portal_kit import Portal
 
@@ -33,3 +37,30 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """One portal for a file, which slows nobody down: each test has students of its own."""
     with Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000}) as portal:
         yield portal
+
+
+@pytest.fixture
+def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
+    """A Moodle site of the test's own."""
+    with MoodleStandIn(tmp_path / "moodle") as server:
+        yield server
+
+
+@pytest.fixture
+def operator(moodle: MoodleStandIn) -> Operator:
+    """Another pair of eyes on that site."""
+    return Operator(moodle)
+
+
+@pytest.fixture
+def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
+    """Makes Moodle's handlers on that site."""
+    made = Handlers(moodle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def handler(handlers: Handlers) -> MoodleHandler:
+    """One of them, with the settings as they are by default."""
+    return handlers()

@@ -124,6 +124,11 @@ def handle_one(handler: MoodleHandler, one: Account, *, compare: bool = False) -
     return handle(handler, one, compare=compare)[one.student_number]
 
 
+def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) -> list[str]:
+    """The students whose outcome is such a one."""
+    return [number for number, outcome in outcomes.items() if isinstance(outcome, kind)]
+
+
 class Operator:
     """Somebody with the token and a browser's view of the site."""
 

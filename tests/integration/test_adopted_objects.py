@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from consumers.directory import DirectoryHandler
 from consumers.moodle import Adopted, MoodleHandler, moodle_site
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Task, Waiting
@@ -70,12 +65,6 @@ def test_an_entry_that_is_somebody_elses_meanwhile_is_not_touched(own_slapd: Sla
     assert isinstance(outcome, Dead)
     assert outcome.cause == "identity_collision"
     assert search(own_slapd, own_slapd.people_dn, f"(uid={wanted.login})", "*", "+") == before
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
 
 
 def handle(moodle: MoodleStandIn, wanted: Account, user: Adopted) -> tuple[Preview, HandlerOutcome]:

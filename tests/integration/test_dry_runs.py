@@ -68,17 +68,6 @@ def before_and_after(handler: Handler, wanted: Account, cause: str, remedy: Reme
 
 
 @pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def operator(moodle: MoodleStandIn) -> Operator:
-    return Operator(moodle)
-
-
-@pytest.fixture
 def moodles(moodle: MoodleStandIn) -> Iterator[MoodleHandler]:
     handlers = Handlers(moodle)
     yield handlers()

@@ -50,19 +50,6 @@ class Watched:
 
 
 @pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def watched(handlers: Handlers) -> Watched:
     return Watched(handlers())
 

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from consumers.moodle import MoodleHandler
 from pipeline.target import Dead, Done, HandlerOutcome
@@ -26,29 +22,6 @@ from tests.integration.moodle_kit import (
 )
 
 ELODIE = "22600001"
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def operator(moodle: MoodleStandIn) -> Operator:
-    return Operator(moodle)
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def handler(handlers: Handlers) -> MoodleHandler:
-    return handlers()
 
 
 def test_a_change_of_step_takes_the_student_out_of_the_former_cohort(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from consumers.moodle import MoodleHandler
@@ -24,29 +21,6 @@ from tests.integration.moodle_kit import (
 )
 
 ELODIE = "22600001"
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def operator(moodle: MoodleStandIn) -> Operator:
-    return Operator(moodle)
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def handler(handlers: Handlers) -> MoodleHandler:
-    return handlers()
 
 
 def test_a_new_student_has_a_cas_user_in_the_cohorts_of_her_steps(

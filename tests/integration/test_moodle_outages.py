@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-
 import pytest
 from pydantic import SecretStr
 
 from consumers.moodle import MoodleHandler
 from pipeline.errors import Misconfigured, TargetDown, Throttled
-from pipeline.target import Done, HandlerOutcome, Retry
+from pipeline.target import Done, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Hold, Person
 from tests.integration.moodle_kit import (
@@ -22,6 +19,7 @@ from tests.integration.moodle_kit import (
     handle,
     handle_one,
     numbers,
+    of_kind,
     writes,
 )
 
@@ -31,33 +29,6 @@ UPDATE = "core_user_update_users"
 JOIN = "core_cohort_add_cohort_members"
 LEAVE = "core_cohort_delete_cohort_members"
 BY_FIELD = "core_user_get_users_by_field"
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def operator(moodle: MoodleStandIn) -> Operator:
-    return Operator(moodle)
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def handler(handlers: Handlers) -> MoodleHandler:
-    return handlers()
-
-
-def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) -> list[str]:
-    return [number for number, outcome in outcomes.items() if isinstance(outcome, kind)]
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from consumers.moodle import MoodleHandler
-from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person
 from tests.integration.moodle_kit import (
@@ -20,6 +19,7 @@ from tests.integration.moodle_kit import (
     handle,
     handle_one,
     numbers,
+    of_kind,
     writes,
 )
 
@@ -30,33 +30,6 @@ JOIN = "core_cohort_add_cohort_members"
 LEAVE = "core_cohort_delete_cohort_members"
 BY_FIELD = "core_user_get_users_by_field"
 REFUSED_MAIL = "elodie..lefevre@etu.univ-exemple.fr"  # PHP's filter takes no two dots in a row
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def operator(moodle: MoodleStandIn) -> Operator:
-    return Operator(moodle)
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def handler(handlers: Handlers) -> MoodleHandler:
-    return handlers()
-
-
-def of_kind(outcomes: Mapping[str, HandlerOutcome], kind: type[HandlerOutcome]) -> list[str]:
-    return [number for number, outcome in outcomes.items() if isinstance(outcome, kind)]
 
 
 @pytest.mark.parametrize("theirs", ["", "22699999"])

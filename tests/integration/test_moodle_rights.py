@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,29 +16,6 @@ ELODIE = "22600001"
 SEEING = ("moodle/user:viewdetails", "moodle/user:viewalldetails", "moodle/site:viewuseridentity")
 WRITING = ("moodle/user:create", "moodle/user:update", "moodle/cohort:manage")
 SUPERFLUOUS = ("moodle/cohort:view", "moodle/cohort:assign")
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def handler(handlers: Handlers) -> MoodleHandler:
-    return handlers()
-
-
-@pytest.fixture
-def operator(moodle: MoodleStandIn) -> Operator:
-    return Operator(moodle)
 
 
 def everything(operator: Operator) -> tuple[Any, ...]:

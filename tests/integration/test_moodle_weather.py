@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -34,12 +32,6 @@ FUNCTIONS = (
     "core_cohort_delete_cohort_members",
     "core_cohort_get_cohort_members",
 )
-
-
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
 
 
 def any_account(chance: random.Random, number: str, version: int) -> Account:

@@ -99,19 +99,6 @@ def test_no_write_ever_leaves_for_an_observed_directory(own_slapd: Slapd) -> Non
 # --- Moodle -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
-@pytest.fixture
-def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
-    made = Handlers(moodle)
-    yield made
-    made.close()
-
-
 def rows(moodle: MoodleStandIn) -> list[str]:
     """Every row of the site's database."""
     with closing(sqlite3.connect(f"file:{moodle.data_file}?mode=ro", uri=True)) as db:

@@ -101,12 +101,6 @@ def refused_by_the_mail_server(folder: Path, dovecot: Dovecot, slapd: Slapd) -> 
     return refusing(folder, "mailbox", settings, right, "directory")
 
 
-@pytest.fixture
-def moodle(tmp_path: Path) -> Iterator[MoodleStandIn]:
-    with MoodleStandIn(tmp_path / "moodle") as server:
-        yield server
-
-
 @pytest.fixture(params=["directory", "mailbox", "moodle"])
 def refuses(request: pytest.FixtureRequest, tmp_path: Path) -> Refuses:
     if request.param == "directory":
