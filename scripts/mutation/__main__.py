@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("wanted", nargs="*", metavar="GROUP or PATTERN")
     parser.add_argument("--children", type=int, default=1, help="mutants judged at once (default: 1)")
     parser.add_argument("--rounds", type=int, default=3, help="each: a second of tests more for survivors")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     if options.command == "run":
         run(options.wanted, options.children, options.rounds)
     if not VERDICTS.exists():

@@ -22,6 +22,8 @@ import time
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,23 +31,53 @@ from typing import Any, TextIO
 import pytest
 from coverage import Coverage
 
-WALL_S = 300  # a mutant that waits for ever uses no processor time
-CPU_FACTOR, CPU_S = 5, 4  # one that loops for ever: so many times what the tests take, and so much more
+CPU_FACTOR, CPU_S = 5, 4  # a mutant that loops for ever: so many times what the tests take, and so much more
+SLEEP_FACTOR, SLEEP_S = 10, 10  # one that waits for ever. What it waits for a busy processor is no sleep
+LOOK_S = 2.0  # how often that is looked at
+WALL_S = 300  # one that does neither
 SPACE_BYTES = 4 << 30
 KILLED, SURVIVED, ENDLESS, UNDECIDED = "killed", "survived", "endless", "undecided"
 
 Answer = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What a child may take, in seconds: of processor time, and asleep."""
+
+    cpu_s: float = WALL_S
+    sleep_s: float = WALL_S
+
+    @classmethod
+    def of(cls, tests_s: float) -> Bounds:
+        """For tests that take so long."""
+        return cls(tests_s * CPU_FACTOR + CPU_S, tests_s * SLEEP_FACTOR + SLEEP_S)
+
+
+@dataclass(frozen=True)
+class Child:
+    """A fork that runs."""
+
+    reading: int
+    scratch: Path
+    settle: Callable[[bytes, int], None]
+    sleep_s: float
+    began_at: float = field(default_factory=time.monotonic)
+
+
 class Forks:
     """Runs work in forked children, some at once; what each sends back, or how it ended, goes to `settle`."""
 
-    def __init__(self, children: int) -> None:
+    def __init__(self, children: int, look_s: float = LOOK_S) -> None:
         self._children = children
-        self._running: dict[int, tuple[int, Path, Callable[[bytes, int], None]]] = {}
+        self._look_s = look_s
+        self._running: dict[int, Child] = {}
 
-    def run(self, work: Callable[[int], None], cpu_s: float, settle: Callable[[bytes, int], None]) -> None:
-        """Start `work` in a child once there is room. Its answer goes into the descriptor that it gets."""
+    def run(self, work: Callable[[int], None], bounds: Bounds, settle: Callable[[bytes, int], None]) -> None:
+        """Start `work` in a child once there is room. Its answer goes into the descriptor that it gets.
+
+        One that exceeds its bounds is killed, and `settle` gets the signal.
+        """
         while len(self._running) >= self._children:
             self._reap()
         reading, writing = os.pipe()
@@ -54,14 +86,14 @@ class Forks:
         if child == 0:
             os.close(reading)
             try:
-                _alone(scratch, cpu_s)
+                _alone(scratch, bounds.cpu_s)
                 work(writing)
             except BaseException:  # noqa: BLE001  # whatever a mutant throws, this child must not return
                 os.write(writing, traceback.format_exc().encode())
                 os._exit(1)
             os._exit(0)
         os.close(writing)
-        self._running[child] = (reading, scratch, settle)
+        self._running[child] = Child(reading, scratch, settle, bounds.sleep_s)
 
     def wait(self) -> None:
         """Until every child has ended."""
@@ -69,14 +101,42 @@ class Forks:
             self._reap()
 
     def _reap(self) -> None:
-        child, status = os.wait()
-        if child not in self._running:
-            return
-        reading, scratch, settle = self._running.pop(child)
-        with os.fdopen(reading, "rb") as pipe:
+        """Settle one that has ended, once there is one."""
+        number, status = self._ended()
+        child = self._running.pop(number)
+        with os.fdopen(child.reading, "rb") as pipe:
             answer = pipe.read()
-        shutil.rmtree(scratch, ignore_errors=True)
-        settle(answer, os.waitstatus_to_exitcode(status))
+        shutil.rmtree(child.scratch, ignore_errors=True)
+        child.settle(answer, os.waitstatus_to_exitcode(status))
+
+    def _ended(self) -> tuple[int, int]:
+        ends = {signal.SIGCHLD}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # else it may come between look and wait
+        try:
+            while True:
+                for number in self._running:
+                    ended, status = os.waitpid(number, os.WNOHANG)
+                    if ended:
+                        return ended, status
+                signal.sigtimedwait(ends, self._look_s)
+                self._kill_sleepers()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _kill_sleepers(self) -> None:
+        for number, child in self._running.items():
+            if time.monotonic() - child.began_at - awake_s(number) > child.sleep_s:
+                os.kill(number, signal.SIGKILL)
+
+
+def awake_s(process: int) -> float:
+    """For how long it has run, or would have if the processor had been free: of all its threads."""
+    total_ns = 0
+    for task in Path(f"/proc/{process}/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread has ended
+            ran_ns, waited_ns, _ = map(int, task.read_text(encoding="ascii").split())
+            total_ns += ran_ns + waited_ns
+    return total_ns / 1e9
 
 
 def _memory() -> str | None:
@@ -151,7 +211,7 @@ class Session:
             return settle
 
         for test in self.items:
-            self.forks.run(lambda pipe, test=test: self._reach(test, pipe), WALL_S, settle_as(test))  # type: ignore[misc]
+            self.forks.run(lambda pipe, test=test: self._reach(test, pipe), Bounds(), settle_as(test))  # type: ignore[misc]
         self.forks.wait()
         Path(self.job["answer"]).write_text(json.dumps(found), encoding="utf-8")
 
@@ -199,8 +259,7 @@ class Session:
             by = None if killer is None else names[killer]
             answers.write(json.dumps({**says, **_verdict(status, by)}) + "\n")
 
-        cpu_s = estimate_s * CPU_FACTOR + CPU_S
-        self.forks.run(lambda pipe: self._mutant(mutant["name"], tests, pipe), cpu_s, settle)
+        self.forks.run(lambda pipe: self._mutant(mutant["name"], tests, pipe), Bounds.of(estimate_s), settle)
 
     def _mutant(self, name: str, tests: Sequence[int], pipe: int) -> None:
         from mutmut.mutation.trampoline import set_mutant_under_test
@@ -251,7 +310,7 @@ def within(tests: Iterable[int], seconds: Sequence[float], most: float | None) -
 
 
 def _verdict(status: int, killer: str | None) -> Answer:
-    if status == -signal.SIGALRM:  # blocked, or the machine was too busy: judged again next time
+    if status == -signal.SIGALRM:  # neither busy nor asleep, or the machine was: again next time
         return {"verdict": UNDECIDED}
     if status in (-signal.SIGXCPU, -signal.SIGKILL):
         return {"verdict": ENDLESS}

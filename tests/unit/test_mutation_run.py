@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import signal
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from scripts.mutation import __main__ as run
 from scripts.mutation.groups import GROUPS, Group
-from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED, Kills, within
+from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED, Bounds, Forks, Kills, within
 from scripts.mutation.mutants import Mutant, mutate
 from scripts.mutation.page import page
 
@@ -81,6 +86,37 @@ def test_whoever_killed_a_neighbour_comes_before_the_quick_ones() -> None:
 )
 def test_a_survivor_faces_as_many_tests_as_the_round_allows(most: float | None, expected: list[int]) -> None:
     assert within([0, 1, 2], [1.0, 5.0, 0.2], most)[0] == expected
+
+
+def sleep(_pipe: int) -> None:
+    threading.Event().wait()
+
+
+def work_for_a_second(_pipe: int) -> None:
+    began_s = time.process_time()
+    while time.process_time() - began_s < 1:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("work", "status"),
+    [(sleep, -signal.SIGKILL), (work_for_a_second, 0)],
+    ids=["who waits for ever", "who works is not asleep, on a busy machine either"],
+)
+def test_a_mutant_is_ended_when_it_has_slept_too_long(work: Callable[[int], None], status: int) -> None:
+    ended: list[int] = []
+    forks = Forks(1, look_s=0.01)
+    forks.run(work, Bounds(cpu_s=60, sleep_s=0.5), lambda _answer, status: ended.append(status))
+    forks.wait()
+    assert ended == [status]
+
+
+def test_a_group_may_be_named_behind_the_options_as_make_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(run, "run", lambda *given: asked.append(given))
+    monkeypatch.setattr(run, "VERDICTS", Path("/nonexistent"))
+    run.main(["run", "--children", "2", "effects", "engine"])
+    assert asked == [(["effects", "engine"], 2, 3)]
 
 
 TODAY, LATER = dt.date(2026, 11, 24), dt.date(2026, 11, 26)
