@@ -68,13 +68,19 @@ class Circuit:
 
     def throttled(self, now: float, reason: str, retry_after_s: float) -> None:
         """The target wants to be left alone for a while; no probe is needed afterwards."""
-        if self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN, CircuitState.THROTTLED):
-            self._leave(CircuitState.THROTTLED, now, reason)
-            self._next_at = max(self._next_at, now + retry_after_s)
+        if not self.passes and self.state is not CircuitState.THROTTLED:
+            return
+        earlier = self._next_at if self.state is CircuitState.THROTTLED else now  # of other stops: over
+        self._leave(CircuitState.THROTTLED, now, reason)
+        self._next_at = max(earlier, now + retry_after_s)
 
     def tick(self, now: float) -> None:
-        """Let a throttling that has run out end."""
-        if self.state is CircuitState.THROTTLED and now >= self._next_at:
+        """Let a throttling that has run out end. In quarantine one student is tried again."""
+        if self.state is not CircuitState.THROTTLED or now < self._next_at:
+            return
+        if self.quarantined:
+            self._try_one()
+        else:
             self.close()
 
     def probe_due(self, now: float) -> bool:
@@ -89,8 +95,7 @@ class Circuit:
         """A probe ended."""
         self._probing = False
         if ok:
-            self.state = CircuitState.HALF_OPEN
-            self.reason = f"a probe succeeded; trying one {'student' if self.quarantined else 'batch'}"
+            self._try_one()
         elif self.state is CircuitState.MISCONFIGURED:
             self.misconfigured(now, reason)
         elif self.state is CircuitState.QUARANTINED:
@@ -108,6 +113,10 @@ class Circuit:
     def next_at(self) -> float | None:
         """When something is to happen by itself, if anything is."""
         return None if self.passes or self._probing else self._next_at
+
+    def _try_one(self) -> None:
+        self.state = CircuitState.HALF_OPEN
+        self.reason = f"a probe succeeded; trying one {'student' if self.quarantined else 'batch'}"
 
     def _open(self, now: float, reason: str) -> None:
         self._leave(CircuitState.OPEN, now, reason)

@@ -99,6 +99,7 @@ def test_a_trial_that_is_refused_waits_twice_as_long_up_to_a_bound(engine: Engin
     for wait_s in (20.0, 30.0, 30.0):
         engine.settled(tried(engine, now), now, answered=True, given_up=("moodle_refused_values",))
         assert state(engine) is CircuitState.QUARANTINED
+        assert "tried was refused again, by moodle_refused_values" in engine.circuit.reason
         assert not engine.circuit.probe_due(now + wait_s - 1)
         now += wait_s
 
@@ -140,3 +141,24 @@ def test_a_work_that_needed_no_call_counts_for_nothing(engine: Engine) -> None:
     for _ in range(3):
         engine.settled(taken(engine, 0.0), 0.0, answered=False, given_up=("unknown_student",))
     assert state(engine) is CircuitState.CLOSED
+
+
+def test_a_throttling_after_an_operator_lifted_it_pauses_for_as_long_as_it_was_told(engine: Engine) -> None:
+    refuse(engine, 0.0, 3)
+    engine.lift()
+    engine.throttled(taken(engine, 1.0), 1.0, "429", retry_after_s=2.0)
+    assert engine.due_in(1.0) == pytest.approx(2.0)
+    serve(engine, 3.0)
+
+
+@pytest.mark.parametrize("given_up", [(), ("moodle_refused_values",)], ids=["served", "refused"])
+def test_a_trial_that_is_throttled_is_tried_again_and_decides_all_the_same(
+    engine: Engine, given_up: tuple[str, ...]
+) -> None:
+    refuse(engine, 0.0, 3)
+    engine.throttled(tried(engine, 10.0), 10.0, "429", retry_after_s=2.0)
+    again = taken(engine, 12.0)
+    assert engine.take(12.0) is None  # still one at a time
+    engine.settled(again, 12.0, answered=True, given_up=given_up)
+    assert state(engine) is (CircuitState.QUARANTINED if given_up else CircuitState.CLOSED)
+    assert engine.circuit.quarantined is bool(given_up)
