@@ -28,7 +28,7 @@ class Engine:
         self._queues = Queues()
         self._offsets = Offsets()
         self._in_hand = dict.fromkeys(Lane, 0)
-        self._running: dict[int, Batch] = {}
+        self._running: set[int] = set()  # batches, by number
         self._running_of = dict.fromkeys(Lane, 0)
         self._batches = 0
         self._precedence = Precedence(limits.bulk_slots + limits.ahead, limits.bulk_every)
@@ -258,7 +258,7 @@ class Engine:
     def _start(self, lane: Lane, turns: list[Turn]) -> Batch:
         self._batches += 1
         batch = Batch(self._batches, lane, tuple(turns))
-        self._running[batch.number] = batch
+        self._running.add(batch.number)
         self._running_of[lane] += 1
         for turn in turns:
             self._students[turn.student_number].running = True
@@ -266,7 +266,7 @@ class Engine:
         return batch
 
     def _ended(self, batch: Batch) -> None:
-        del self._running[batch.number]
+        self._running.remove(batch.number)
         self._running_of[batch.lane] -= 1
 
     def _finish(self, turn: Turn, now: float) -> None:

@@ -18,7 +18,7 @@ class OffsetTracker:
     compacted or transactional log): what was never read needs no settling.
     """
 
-    def __init__(self, generation: int = 0) -> None:
+    def __init__(self, generation: int) -> None:
         self.generation = generation
         self._open: dict[int, None] = {}  # read, not settled; insertion order is offset order
         self._read_to: int | None = None  # one above the highest offset that was read

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
+from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, blame
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, BULK
 
@@ -68,6 +70,105 @@ def test_a_charge_is_no_evidence_that_the_target_is_well(engine: Engine) -> None
     assert engine.circuit.state is CircuitState.HALF_OPEN
     assert numbers(taken(engine, 10.0)) == ["B"]
     assert engine.take(10.0) is None
+
+
+def accuse(engine: Engine, number: str) -> None:
+    """This student's work has failed alone, and the target is to be probed at 10.0."""
+    ring(engine, number)
+    engine.tripped(taken(engine), 0.0, "500")
+    assert probe(engine, 1.0) is None
+    engine.tripped(taken(engine, 1.0), 1.0, "500")
+
+
+def test_a_bell_that_rings_during_a_charge_is_a_turn_of_its_own_after_it(engine: Engine) -> None:
+    accuse(engine, "A")
+    charged = probe(engine, 10.0)
+    assert charged is not None
+    assert charged.turns[0].suspect  # who fails in the charge, too, is the cause for sure
+    ring(engine, "A", start=1)
+    assert engine.take(10.0) is None
+    engine.settled(charged, 10.0, answered=False)
+    assert [place.offset for place in taken(engine, 10.0).turns[0].places] == [1]
+
+
+def test_one_who_is_worked_on_again_when_the_probe_ends_is_not_charged_at_the_same_time(
+    engine: Engine,
+) -> None:
+    accuse(engine, "A")
+    assert engine.circuit.probe_due(10.0)
+    engine.quarantine(10.0, "in another process")
+    engine.lift()
+    again = taken(engine, 10.0)
+    ring(engine, "A", start=1)
+    assert engine.probed(10.5, ok=True) is None
+    engine.settled(again, 11.0, answered=True)
+    assert numbers(taken(engine, 11.0)) == ["A"]
+
+
+def test_one_who_was_answered_after_a_refusal_begins_anew_at_the_next(engine: Engine) -> None:
+    ring(engine, "A", "B")
+    refused(engine, 0.0)
+    assert probe(engine, 30.0) is None
+    for _ in "AB":
+        engine.settled(taken(engine, 30.0), 30.0, answered=True)
+    ring(engine, "A", start=2)
+    assert refused(engine, 40.0) == ["A"]
+    assert engine.circuit.state is CircuitState.MISCONFIGURED  # it may be the consumer's rights: long delays
+    assert probe(engine, 70.0) is None
+
+
+def test_a_suspects_call_is_full_with_as_many_as_it_may_have_and_waits_for_nobody() -> None:
+    engine = Engine(Limits(batch_size=4, linger_s=60.0, slots=3, slots_personal=0))
+    ring(engine, "A", "B", "C", "D")
+    engine.tripped(taken(engine), 0.0, "500")
+    assert probe(engine, 1.0) is None
+    assert numbers(taken(engine, 1.0)) == ["A", "B"]
+
+
+@pytest.mark.parametrize(("halved", "calls"), [(True, [["A"], ["B"]]), (False, [["A", "B"]])])
+def test_what_is_repeated_comes_again_at_once_by_halves_if_somebody_in_it_is_the_cause(
+    engine: Engine, calls: list[list[str]], *, halved: bool
+) -> None:
+    ring(engine, "A", "B")
+    engine.repeat(taken(engine), 0.0, halved=halved)
+    assert [numbers(taken(engine)) for _ in calls] == calls
+    assert engine.take(0.0) is None
+
+
+def test_who_was_throttled_comes_again_in_one_call(engine: Engine) -> None:
+    ring(engine, "A", "B")
+    engine.throttled(taken(engine), 0.0, "429", retry_after_s=1.0)
+    assert numbers(taken(engine, 1.0)) == ["A", "B"]
+
+
+@pytest.mark.parametrize("stop", ["tripped", "throttled", "misconfigured", "probed"])
+def test_the_engine_says_why_it_stopped_in_the_words_that_it_was_told(engine: Engine, stop: str) -> None:
+    ring(engine, "A")
+    batch = taken(engine)
+    if stop == "tripped":
+        engine.tripped(batch, 0.0, "no answer")
+    elif stop == "throttled":
+        engine.throttled(batch, 0.0, "no answer", 1.0)
+    elif stop == "misconfigured":
+        engine.misconfigured(batch, 0.0, "no answer")
+    else:
+        engine.tripped(batch, 0.0, "another reason")
+        assert engine.circuit.probe_due(1.0)
+        engine.probed(1.0, ok=False, reason="no answer")
+    assert engine.circuit.reason == "no answer"
+
+
+def test_of_more_notes_than_are_kept_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blame, "NOTES_MAX", 2)
+    engine = Engine(replace(LIMITS, batch_size=3))
+    ring(engine, "A", "B", "C")
+    engine.tripped(taken(engine), 0.0, "500")
+    assert probe(engine, 1.0) is None
+    suspects = engine.take(1.0), engine.take(1.0)
+    assert [batch and numbers(batch) for batch in suspects] == [["A"], None]  # A is no suspect any more
+    assert suspects[0] is not None
+    engine.settled(suspects[0], 1.0, answered=True)
+    assert numbers(taken(engine, 1.0)) == ["B", "C"]  # two may be
 
 
 def refused(engine: Engine, now: float) -> list[str]:

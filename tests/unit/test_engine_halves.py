@@ -268,6 +268,24 @@ def test_the_smallest_call_that_a_suspect_may_be_in_bounds_it_for_all() -> None:
     assert queues.take(Lane.PERSONAL, SIZE, seats.get) == ["C", "D"]
 
 
+@pytest.mark.parametrize(
+    ("waiting", "seats", "size", "taken"),
+    [
+        ("ABC", {"A": 4, "B": 4, "C": 2}, 4, "AB"),  # two are a full call for C
+        ("AbcD", {"A": 2, "D": 2}, 2, "A"),  # D stands behind as many others as a call has
+        ("AbD", {"A": 2, "D": 2}, 2, "AD"),
+    ],
+)
+def test_who_may_share_a_call_is_looked_for_no_further_than_a_call_is_large(
+    waiting: str, seats: dict[str, int], size: int, taken: str
+) -> None:
+    queues = Queues()
+    for name in waiting:
+        queues.put(name, Student(waiting=[Bell(name, 1, Lane.PERSONAL, "e")]), 0.0)
+    assert queues.take(Lane.PERSONAL, size, seats.get) == [*taken]
+    assert [*queues[Lane.PERSONAL]] == [name for name in waiting if name not in taken]
+
+
 def test_one_student_alone_is_tried_in_quarantine_however_large_the_batches_are() -> None:
     target = Target()
     target.ring(*names(2 * SIZE))

@@ -19,8 +19,8 @@ def ring(engine: Engine, number: str, offset: int, partition: int = 0) -> None:
     engine.offer(Bell(number, 1, Lane.PERSONAL, f"e{offset}", place=place), 0.0)
 
 
-def taken(engine: Engine) -> Batch:
-    batch = engine.take(0.0)
+def taken(engine: Engine, now: float = 0.0) -> Batch:
+    batch = engine.take(now)
     assert batch is not None
     return batch
 
@@ -32,6 +32,31 @@ def test_what_had_not_begun_is_left_to_the_new_owner(engine: Engine) -> None:
     assert [turn.student_number for turn in taken(engine).turns] == ["B"]
     assert engine.take(0.0) is None
     assert engine.capacity(Lane.PERSONAL) == engine.limits.in_hand_max - 1
+
+
+def test_what_is_lost_makes_room_for_as_many_others_and_what_runs_still_counts(engine: Engine) -> None:
+    for offset in range(5):
+        ring(engine, f"S{offset}", offset)
+    first, second = taken(engine), taken(engine)
+    engine.revoke([(ACCOUNTS, 0)])
+    assert engine.capacity(Lane.PERSONAL) == engine.limits.in_hand_max - 2
+    for late in (first, second):
+        engine.settled(late, 0.0, answered=True)
+    assert engine.capacity(Lane.PERSONAL) == engine.limits.in_hand_max
+    assert engine.idle
+
+
+def test_one_who_is_accused_and_lost_is_charged_by_nobody(engine: Engine) -> None:
+    ring(engine, "A", 0)
+    ring(engine, "B", 1)
+    engine.tripped(taken(engine), 0.0, "no answer")
+    assert engine.circuit.probe_due(1.0)
+    assert engine.probed(1.0, ok=True) is None
+    engine.tripped(taken(engine, 1.0), 1.0, "no answer")  # A again, alone: accused
+    engine.revoke([(ACCOUNTS, 0)])
+    assert engine.circuit.probe_due(10.0)
+    assert engine.probed(10.0, ok=True) is None
+    assert engine.idle
 
 
 def test_one_who_also_came_from_elsewhere_keeps_the_place(engine: Engine) -> None:
