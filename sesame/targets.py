@@ -189,10 +189,11 @@ def _moodle(settings: Settings, database: Database) -> Handler:
 
 def _timetable(settings: Settings) -> Handler:
     from consumers import timetable
+    from consumers.timetable.ical import Endpoint, IcalTimetable
 
     wanted = settings.timetable
     token = LiveSecret(wanted, "token") if wanted.has_secret("token") else None
-    endpoint = timetable.Endpoint(
+    endpoint = Endpoint(
         template=timetable.Template.of(wanted.calendar_url),
         probe_url=wanted.probe_url,
         not_scheduled=wanted.not_scheduled,
@@ -206,7 +207,7 @@ def _timetable(settings: Settings) -> Handler:
         connections_max=settings.engine.slots + 1,  # the probe has one too
     )
     return timetable.TimetableHandler(
-        timetable.IcalTimetable(endpoint),
+        IcalTimetable(endpoint),
         system=f"iCalendar {wanted.server}",
         batch_size=wanted.batch_size,
         work_s_max=wanted.call_s_max,

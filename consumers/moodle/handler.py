@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from consumers.moodle.causes import Cause, Fault, Kind
 from consumers.moodle.deadline import Deadline
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
 from consumers.moodle.port import Adopted, MoodlePort, Result, SiteLock, Wanted
 from consumers.moodle.preview import preview_of
-from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.site import MoodleSite
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
+
+if TYPE_CHECKING:  # it loads the HTTP library, which settings and reasons do without
+    from consumers.moodle.site import MoodleSite
 
 AdoptedUsers = Callable[[Sequence[str]], Mapping[str, Adopted]]
 """Says which user was adopted for each of these students, if one was."""
@@ -185,6 +187,9 @@ def moodle_site(
     token: Callable[[], str] | None = None,
 ) -> MoodleSite:
     """The port over web services. Arguments and errors as in `moodle_handler`; `token` as in `RestClient`."""
+    from consumers.moodle.rest import RestClient
+    from consumers.moodle.site import MoodleSite
+
     return MoodleSite(
         RestClient(settings, token=token), settings, lock=lock, is_managed=is_managed, clock=clock
     )

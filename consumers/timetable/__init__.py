@@ -5,13 +5,12 @@ whether the student's calendar can be fetched at the address that the portal giv
 service that has no calendar yet is no failure: the student waits for it, with that reason.
 
 Rooms: `address` (a template and a student make an address), `answers` (what an answer means), `ical` (HTTP),
-`port` (the five verbs), `handler`.
+`port` (the five verbs), `handler`. `ical` is asked for by its own name: it loads an HTTP library.
 """
 
 from consumers.timetable.address import FIELDS, AddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
 from consumers.timetable.handler import NOT_SCHEDULED, TimetableHandler
-from consumers.timetable.ical import Endpoint, IcalTimetable
 from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject, Timetable
 
 __all__ = [
@@ -20,8 +19,6 @@ __all__ = [
     "MISSING",
     "NOT_SCHEDULED",
     "AddressInvalid",
-    "Endpoint",
-    "IcalTimetable",
     "NotScheduled",
     "Observed",
     "Odd",

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from icalendar import Calendar
-
 from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled
 from pipeline.errors import TargetDown, Throttled
 
@@ -75,6 +73,8 @@ def events_of(body: bytes) -> int:
     Raises:
         NotACalendar: it is no single VCALENDAR.
     """
+    from icalendar import Calendar  # here, since settings name this room, and it is slow to load
+
     if _depth(body) > _NESTED_MAX:
         raise NotACalendar
     try:

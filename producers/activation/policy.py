@@ -17,7 +17,6 @@ from datetime import date
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
-from zxcvbn import matching, zxcvbn  # type: ignore[import-untyped]
 
 from producers.activation.hashing import PASSWORD_LENGTH_MAX
 
@@ -159,6 +158,8 @@ def _kinds(password: str) -> int:
 def _strength(password: str, known: Sequence[str]) -> int:
     if not password:
         return 0  # the library fails on it
+    from zxcvbn import matching, zxcvbn  # type: ignore[import-untyped]  # its dictionaries take a while
+
     # The library keeps a call's words in a table of its module: one call at a time, and taken out after.
     with _turn:
         try:

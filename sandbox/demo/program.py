@@ -15,7 +15,6 @@ from sandbox.demo.machine import sesame_program
 from sandbox.process import SandboxError
 
 DONE, PARTLY = 0, 3
-_COMPILED = Path(__file__).resolve().parents[2] / ".cache" / "compiled"
 _UNWANTED = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -141,16 +140,9 @@ def _failed(shown: str, code: int, out: str, err: str) -> CommandFailed:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, without what would change Sésame's settings or lead it through a proxy.
-
-    Where Python may not leave compiled code beside its source, the checkout's `.cache` gets it: each command
-    would compile everything anew otherwise, and take several times as long.
-    """
-    kept = {
+    """This process's environment, without what would change Sésame's settings or lead it through a proxy."""
+    return {
         name: value
         for name, value in os.environ.items()
         if not name.upper().startswith("SESAME_") and name.lower() not in _UNWANTED
     }
-    if kept.pop("PYTHONDONTWRITEBYTECODE", ""):
-        kept["PYTHONPYCACHEPREFIX"] = str(_COMPILED)
-    return kept

@@ -15,7 +15,7 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import progress_bar, write_json
 
 if TYPE_CHECKING:
-    from producers.activation import ActivationReport
+    from producers.activation.activating import ActivationReport
     from sesame.wiring import Application
 
 _SHOWN_MAX = 20
@@ -62,8 +62,8 @@ def activate(
     activated before is skipped, and counted. Only the password's hash leaves this command, sealed. Noted in
     the audit.
     """
-    from producers.activation import activate as publish
-    from producers.activation import read_passwords, read_students
+    from producers.activation.activating import activate as publish
+    from producers.activation.files import read_passwords, read_students
     from sesame.wiring import utc_now
 
     if sum((bool(students), listed is not None, everybody)) != 1:

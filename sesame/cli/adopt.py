@@ -163,7 +163,7 @@ def activate(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> No
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
     it is written.
     """
-    from producers.activation import activate as ask
+    from producers.activation.activating import activate as ask
     from schemas.account import Lane
     from sesame.adoption.deciding import to_activate
     from sesame.wiring import utc_now

@@ -26,6 +26,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def run_process(context: Context, work: Work) -> None:
     """Do `work` until SIGINT or SIGTERM, then end: code 0, or 1 if something did not end in time. A second
     signal ends the process at once, as kill -9 would: nothing is lost, what was under way is repeated."""
+    from sesame import heap
     from sesame.observability.logs import configure_logs
     from sesame.observability.metrics import Metrics
     from sesame.wiring import build
@@ -47,6 +48,7 @@ def run_process(context: Context, work: Work) -> None:
     for number in _SIGNALS:
         signal.signal(number, stop)
     application = build(settings)
+    heap.usual()
     try:
         left = work(application, metrics, stopping)
     finally:

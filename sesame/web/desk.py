@@ -13,8 +13,14 @@ from pipeline.store import mail_proofs, throttles, web_sessions
 from pipeline.store.database import Database
 from pipeline.store.throttles import Rate
 from pipeline.vault import Vault, derive_keys
-from producers.activation import Asking, Choices, Digests, Letters, Postman, Proofs, Smtp
+from producers.activation.asking import Asking
+from producers.activation.choosing import Choices
+from producers.activation.digests import Digests
 from producers.activation.hashing import Hasher
+from producers.activation.letters import Letters
+from producers.activation.posting import Postman
+from producers.activation.proofs import Proofs
+from producers.activation.smtp import Smtp
 from sesame.cas import CasLogins, LoginServer
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks

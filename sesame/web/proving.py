@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Depends, Response
 
-from producers.activation import is_student_number
+from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
 from sesame.web import signing

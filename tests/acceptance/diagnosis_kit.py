@@ -23,7 +23,7 @@ from pipeline.eventlog.port import NewRecord, TopicPartition
 from pipeline.store.database import Database
 from pipeline.store.people import People
 from pipeline.vault import new_key
-from producers.activation import activate
+from producers.activation.activating import activate
 from producers.activation.hashing import Hasher, HashingSettings
 from sandbox.demo.world import World
 from sandbox.process import wait_until

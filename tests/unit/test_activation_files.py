@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.activation import (
+from producers.activation.files import (
     PasswordFileExposed,
     PasswordFileUnusable,
     StudentListUnusable,
