@@ -76,7 +76,7 @@ class Welcome:
             language=language,
             subject=_SUBJECTS[language],
             portal=self.portal_url,
-            paragraphs=_paragraphs(text, without=self.portal_url),
+            paragraphs=_paragraphs(text),
         )
         message = self._headed(account, _SUBJECTS[language])
         message.set_content(text, cte="quoted-printable")
@@ -125,7 +125,6 @@ def _one_line(name: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in name).split())
 
 
-def _paragraphs(text: str, *, without: str) -> list[list[str]]:
-    """The text's paragraphs as lines, for the other rendering, which shows the link in its own way."""
-    blocks = [[line.strip() for line in block.splitlines()] for block in text.split("\n\n")]
-    return [block for block in blocks if block not in ([without], [])]
+def _paragraphs(text: str) -> list[list[str]]:
+    """The text's paragraphs as lines, for the other rendering."""
+    return [[line.strip() for line in block.splitlines()] for block in text.split("\n\n")]

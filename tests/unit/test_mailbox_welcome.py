@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -49,6 +51,9 @@ def test_the_message_greets_in_french_with_the_students_own_words() -> None:
     message = read(raw)
     assert message["To"].addresses[0].display_name == "Zoé Lefèvre-Noël"
     assert message["To"].addresses[0].addr_spec == "zoe.lefevre@etu.univ-exemple.fr"
+    assert message["From"] == "ne-pas-repondre@univ-exemple.fr"
+    assert message["Subject"] == "Bienvenue : votre messagerie universitaire est ouverte"
+    assert message["Date"].datetime == WELCOME.clock()
     assert message["Content-Language"] == "fr"
     assert message["Auto-Submitted"] == "auto-generated"
     text = body(raw)
@@ -68,11 +73,45 @@ def test_the_language_is_the_students_or_french(language: str, expected: str) ->
     assert read(WELCOME.render(account({"language": language})))["Content-Language"] == expected
 
 
+@pytest.mark.parametrize(
+    ("language", "colon", "subject"),
+    [
+        ("fr", "identifiant de connexion est\u00a0: zoe", "Bienvenue : votre messagerie"),
+        ("en", "login is: zoe", "Welcome: your university mailbox is open"),
+    ],
+)
+def test_each_language_has_its_subject_and_its_blanks_in_both_renderings(
+    language: str, colon: str, subject: str
+) -> None:
+    raw = WELCOME.render(account({"language": language}))
+    html = body(raw, "html")
+    assert read(raw)["Subject"].startswith(subject)
+    assert colon in body(raw)
+    assert colon in html
+    assert f'<html lang="{language}">' in html
+    assert f"<title>{subject}" in html
+    assert f"    {WELCOME.portal_url}\r\n\r\n" in body(raw)  # a paragraph of its own
+    assert f'<p><a href="{WELCOME.portal_url}">{WELCOME.portal_url}</a></p>' in html
+    assert html.count(WELCOME.portal_url) == 2
+    assert html.count("<p>") == html.count("</p>") == len(body(raw).split("\r\n\r\n")) == 10
+
+
+def test_both_renderings_survive_any_server_and_are_parted_by_what_is_the_message_s_own() -> None:
+    message = read(WELCOME.render(account()))
+    assert message.get_content_type() == "multipart/alternative"
+    parts = list(message.iter_parts())
+    assert [part.get_content_type() for part in parts] == ["text/plain", "text/html"]
+    assert [part["Content-Transfer-Encoding"] for part in parts] == ["quoted-printable"] * 2
+    digest = hashlib.sha256(b"welcome:22600123").hexdigest()[:32]
+    assert message.get_boundary() == f"=_{digest}"
+
+
 def test_a_student_whose_courses_are_pending_is_told_why() -> None:
     pending = Membership(key="L1-2026", name="Licence 1", requires=Requirement.PEDAGOGICAL, met=False)
     assert "inscription pédagogique" in body(WELCOME.render(account(cohorts=(pending,))))
-    met = pending.model_copy(update={"met": True})
-    assert "inscription pédagogique" not in body(WELCOME.render(account(cohorts=(met,))))
+    for change in ({"met": True}, {"requires": Requirement.ADMINISTRATIVE}):
+        other = pending.model_copy(update=change)
+        assert "inscription pédagogique" not in body(WELCOME.render(account(cohorts=(other,))))
 
 
 def test_rendering_twice_gives_the_same_bytes_with_crlf_throughout() -> None:
@@ -87,6 +126,10 @@ def test_the_message_id_is_for_ever_the_students_and_does_not_show_the_number() 
     ids = {read(WELCOME.render(a))["Message-ID"] for a in (account(), renamed)}
     assert ids == {WELCOME.message_id("22600123")}
     assert "22600123" not in WELCOME.message_id("22600123")
+    digest = hashlib.sha256(b"welcome:22600123").hexdigest()[:32]
+    assert WELCOME.message_id("22600123") == f"<welcome.{digest}@univ-exemple.fr>"
+    odd = replace(WELCOME, sender='"a@b"@univ-exemple.fr')
+    assert odd.message_id("22600123") == WELCOME.message_id("22600123")
     assert WELCOME.message_id("22600124") not in ids
 
 
@@ -96,7 +139,10 @@ def test_the_message_id_is_for_ever_the_students_and_does_not_show_the_number() 
 )
 def test_a_name_cannot_add_a_header_or_a_recipient(name: str) -> None:
     message = read(WELCOME.render(account({"given_name": name})))
-    assert [address.addr_spec for address in message["To"].addresses] == ["zoe.lefevre@etu.univ-exemple.fr"]
+    (to,) = message["To"].addresses
+    assert to.addr_spec == "zoe.lefevre@etu.univ-exemple.fr"
+    assert to.display_name.isprintable()
+    assert to.display_name == " ".join(to.display_name.split())
     assert set(message.keys()) == set(read(WELCOME.render(account())).keys())
 
 
@@ -108,7 +154,7 @@ def test_a_name_cannot_add_markup() -> None:
 
 @pytest.mark.parametrize("mail", ["zoe@x.fr\r\nBcc: a@b.fr", "sans arobase", "", "a@b@c"])
 def test_an_address_that_cannot_stand_in_a_header_is_refused_unseen(mail: str) -> None:
-    with pytest.raises(AddressInvalid) as refused:
+    with pytest.raises(AddressInvalid, match="cannot stand in a header") as refused:
         WELCOME.render(account(mail=mail))
     assert not mail or mail not in str(refused.value)
 
@@ -122,17 +168,19 @@ def test_the_redirection_sends_a_copy_and_says_who_wrote_it() -> None:
 def test_an_address_cannot_add_a_command_to_the_script() -> None:
     script = script_for('"; discard; #@ailleurs.example'.replace(" ", ""), own=frozenset())
     assert script.splitlines()[-1] == 'redirect :copy "\\";discard;#@ailleurs.example";'
+    script = script_for('a\\"b@ailleurs.example', own=frozenset())
+    assert script.splitlines()[-1] == 'redirect :copy "a\\\\\\"b@ailleurs.example";'
 
 
 @pytest.mark.parametrize(
     "bad", ["", "zoe", "zoe@", "@x.fr", "a b@x.fr", "a@x.fr\nb", "a@x@y.fr", "é" * 65 + "@x.fr"]
 )
 def test_what_is_not_one_plain_address_is_refused_unseen(bad: str) -> None:
-    with pytest.raises(RedirectInvalid) as refused:
+    with pytest.raises(RedirectInvalid, match="not a mail address") as refused:
         script_for(bad, own=frozenset())
     assert not bad or bad not in str(refused.value)
 
 
 def test_a_redirection_to_the_mailbox_itself_is_refused() -> None:
-    with pytest.raises(RedirectInvalid):
+    with pytest.raises(RedirectInvalid, match="the mailbox itself"):
         script_for("Zoe.Lefevre@univ-exemple.fr", own=frozenset({"zoe.lefevre@univ-exemple.fr"}))
