@@ -50,12 +50,17 @@ def script_of(account: Account) -> str | None:
 
 def differences(wanted: Wanted, script: str | None, seen: ObservedMailbox) -> Iterator[str]:
     """Names of what is not as wanted: folders, quota, redirect."""
+    yield from besides_redirect(wanted, seen)
+    if redirect_differs(script, seen):
+        yield "redirect"
+
+
+def besides_redirect(wanted: Wanted, seen: ObservedMailbox) -> Iterator[str]:
+    """The same of a student whose redirection cannot be written: it stays as it is, whatever that is."""
     if not set(wanted.folders) <= seen.folders & seen.subscribed:
         yield "folders"
     if wanted.quota_bytes is not None and seen.quota_kib != _kib(wanted.quota_bytes):
         yield "quota"
-    if redirect_differs(script, seen):
-        yield "redirect"
 
 
 def redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
@@ -81,7 +86,7 @@ def preview_of(account: Account, wanted: Wanted, seen: ReadResult, *, welcome: b
     try:
         found = [*differences(wanted, script_of(account), seen)]
     except RedirectInvalid:
-        return Preview(tuple(differences(wanted, seen.redirect_script, seen)), "redirect_invalid")
+        return Preview(tuple(besides_redirect(wanted, seen)), "redirect_invalid")
     if welcome:
         found.append("welcome")
     if found and seen.quota_kib is not None and seen.used_kib >= seen.quota_kib and _takes_room(found):

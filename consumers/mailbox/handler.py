@@ -16,6 +16,7 @@ from consumers.mailbox.difference import (
     OWN_SCRIPT,
     READ_BACK_DIFFERS,
     Wanted,
+    besides_redirect,
     differences,
     preview_of,
     redirect_differs,
@@ -56,11 +57,11 @@ class _Turn:
 
     account: Account
     before: ObservedMailbox
-    script: str | None  # the redirection's, if one is wanted
+    change: Change
+    script: str | None = None  # the redirection's, if one is wanted
     welcome: bytes | None = None
     note: str = ""
     fault: Dead | None = None  # what cannot be done whatever else succeeds
-    change: Change | None = None
     result: ApplyResult = Written()  # noqa: RUF009  (immutable)
 
 
@@ -181,11 +182,12 @@ class MailboxHandler:
                 "the mail server does not find this user: the directory's entry has another mail or is not "
                 "enabled (sesameMailEnabled)",
             )
+        nothing = Change(account.mail)
         try:
-            return _Turn(account, seen, script=script_of(account))
+            return _Turn(account, seen, nothing, script=script_of(account))
         except RedirectInvalid as error:  # all else is done; the redirection stays as it is
             fault = Dead("redirect_invalid", f"the redirection's address cannot be used: {error}")
-            return _Turn(account, seen, script=seen.redirect_script, fault=fault)
+            return _Turn(account, seen, nothing, fault=fault)
 
     def _decide_welcomes(self, turns: list[_Turn], outcomes: dict[str, HandlerOutcome]) -> list[_Turn]:
         """Say for each student whether the message is to be sent; record the intent first."""
@@ -222,8 +224,8 @@ class MailboxHandler:
 
     def _apply(self, turns: Iterable[_Turn]) -> None:
         """Write, and record which messages the server took charge of."""
-        changes = {t.account.mail: t for t in turns if t.change is not None and not t.change.empty}
-        results = self._mailboxes.apply([t.change for t in changes.values() if t.change is not None])
+        changes = {t.account.mail: t for t in turns if not t.change.empty}
+        results = self._mailboxes.apply([turn.change for turn in changes.values()])
         sent = []
         for mail, result in results.items():
             turn = changes[mail]
@@ -242,7 +244,7 @@ class MailboxHandler:
                 again=Again(t.before, t.change),
             )
             for t in turns
-            if t.change is not None and not t.change.empty and isinstance(t.result, Written)
+            if not t.change.empty and isinstance(t.result, Written)
         ]
         return after | dict(self._mailboxes.read(keys))
 
@@ -272,14 +274,16 @@ class MailboxHandler:
             return Retry(READ_BACK_DIFFERS, f"read back otherwise than written: {', '.join(different)}")
         if turn.fault is not None:
             return turn.fault
-        changed = turn.change is not None and not turn.change.empty
+        changed = not turn.change.empty
         return Done(digest=digest_of(self._canonical(seen)), changed=changed, note=turn.note)
 
     def _differences(self, turn: _Turn, seen: ObservedMailbox) -> Iterable[str]:
-        script = turn.script if turn.fault is None else seen.redirect_script
         if turn.welcome is not None and seen.sighting is not None and seen.sighting.copies == 0:
             yield "welcome"
-        yield from differences(self._wanted, script, seen)
+        if turn.fault is None:
+            yield from differences(self._wanted, turn.script, seen)
+        else:
+            yield from besides_redirect(self._wanted, seen)
 
     def _canonical(self, seen: ObservedMailbox) -> dict[str, object]:
         """What the pipeline owns in a mailbox, as it was read back. Messages are the student's."""
@@ -287,7 +291,7 @@ class MailboxHandler:
             "enabled": True,
             "folders": sorted(set(self._wanted.folders) & seen.folders & seen.subscribed),
             "quota_kib": seen.quota_kib,
-            "redirect": seen.redirect_script if seen.redirect_active else None,
+            "redirect": seen.redirect_script,
         }
 
 

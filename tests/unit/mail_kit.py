@@ -104,10 +104,8 @@ class MailServer:
         return NO_USER if box is None else getattr(self, f"_{name}")(box, arguments)
 
     def _mailboxList(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802 (doveadm's names)
-        return [
-            {"mailbox": each}
-            for each in sorted(box.subscribed if "subscriptions" in arguments else box.folders)
-        ]
+        shown = box.subscribed if arguments.get("subscriptions") else box.folders
+        return [{"mailbox": each} for each in sorted(shown)]
 
     def _quotaGet(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
         return [
@@ -115,8 +113,9 @@ class MailServer:
             {"root": "User quota", "type": "MESSAGE", "value": "5000000", "limit": "9"},
         ]
 
-    def _mailboxStatus(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
-        return [{"uidvalidity": str(box.uidvalidity), "uidnext": str(box.uidnext)}]
+    def _mailboxStatus(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        known = {"uidvalidity": str(box.uidvalidity), "uidnext": str(box.uidnext)}
+        return [{name: known[name] for name in arguments["field"]} for _ in arguments["mailboxMask"]]
 
     def _sieveList(self, box: Box, _arguments: Mapping[str, Any]) -> Any:  # noqa: N802
         return [{"script": name, "active": "ACTIVE" if name == box.active else ""} for name in box.scripts]
@@ -157,15 +156,18 @@ class MailServer:
     def _fetch(self, box: Box, arguments: Mapping[str, Any]) -> Any:
         query = list(arguments["query"])
         found = box.messages
-        folder = query[query.index("mailbox") + 1]
-        if folder != "*":
-            found = [each for each in found if each[0] == folder]
-        if "uid" in query:  # `N:*` always names the last message
-            first = int(query[query.index("uid") + 1].partition(":")[0])
-            last = max((uid for _, uid, _ in found), default=0)
-            found = [each for each in found if each[1] >= min(first, last)]
-        if "HEADER" in query:
-            found = [each for each in found if each[2] == query[-1]]
+        while query:
+            match query.pop(0).upper(), query.pop(0):
+                case "MAILBOX", folder:
+                    found = [each for each in found if folder in ("*", each[0])]
+                case "UID", uids:  # `N:*` always names the last message
+                    last = max((uid for _, uid, _ in found), default=0)
+                    found = [each for each in found if each[1] >= min(int(uids.removesuffix(":*")), last)]
+                case "HEADER", name:
+                    value = query.pop(0)
+                    found = [each for each in found if name.lower() == "message-id" and each[2] == value]
+                case key, _:
+                    raise AssertionError(f"doveadm knows no {key} in a search")
         rows = [{"mailbox": folder, "uid": str(uid)} for folder, uid, _ in found]
         return [{name: row[name] for name in arguments["field"]} for row in rows]
 

@@ -6,16 +6,27 @@ import hashlib
 import json
 import smtplib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
 from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, Wanted
-from consumers.mailbox.port import Change, Key, ObservedMailbox, Sighting, Unknown, Unsettled, Written
+from consumers.mailbox.port import (
+    Again,
+    Change,
+    Key,
+    ObservedMailbox,
+    ReadResult,
+    Sighting,
+    Unknown,
+    Unsettled,
+    Written,
+)
 from consumers.mailbox.redirect import SCRIPT
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
-from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold
 from tests.unit.mail_kit import (
     FULL,
@@ -262,10 +273,24 @@ def test_an_address_that_cannot_be_used_leaves_the_redirection_and_all_else_is_d
     outcome = one(desk, redirected(MAIL))
     assert isinstance(outcome, Dead)
     assert outcome.cause == "redirect_invalid"
+    assert "the mailbox itself" in outcome.message
     assert ELSEWHERE in desk.server.boxes[MAIL].scripts[SCRIPT]
     assert "Sent" in desk.server.boxes[MAIL].folders
     bend(desk, "mailboxList", lambda _rows: [])
     assert differs(one(desk, redirected(MAIL))) == "folders"
+
+
+def test_an_address_that_cannot_be_used_leaves_a_script_that_is_not_active_as_it_is(desk: Desk) -> None:
+    one(desk, redirected())
+    box = desk.server.boxes[MAIL]
+    box.active = None
+    assert desk.preview(redirected(MAIL)) == Preview((), "redirect_invalid")
+    outcome = one(desk, redirected(MAIL))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "redirect_invalid"
+    assert (list(box.scripts), box.active) == ([SCRIPT], None)
+    box.subscribed.clear()
+    assert desk.preview(redirected(MAIL)) == Preview(("folders",), "redirect_invalid")
 
 
 # --- the welcome message ----------------------------------------------------------------------------------
@@ -339,6 +364,7 @@ def test_an_answer_that_was_lost_behind_the_message_is_unknown_and_it_is_looked_
     outcome = one(desk)
     assert isinstance(outcome, Retry)
     assert (outcome.cause, outcome.unknown) == ("delivery_unknown", True)
+    assert "SMTPServerDisconnected" in outcome.message
     assert desk.journal.kept["1"].state == "intended"
     desk.server.lmtp = lambda _command: None
     assert isinstance(one(desk), Done)
@@ -478,6 +504,7 @@ def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_al
     refused, fine = desk.handle(odd, HUGO)
     assert isinstance(refused, Dead)
     assert refused.cause == "mail_address_invalid"
+    assert "cannot stand in a header" in refused.message
     assert isinstance(fine, Done)
     desk.server.boxes[odd.mail].receive(desk.welcome.message_id("2"))
     assert desk.preview(odd).obstacle == ""
@@ -501,11 +528,13 @@ def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -
         clock[0] = 20.0 if command == "SAVED" else clock[0]
 
     desk.server.lmtp = takes_long
-    changes = [Change(PROBE, welcome=b"x"), Change(MAIL, welcome=b"x"), Change("none@x.fr", create=("A",))]
-    results = mailboxes.apply(changes)
+    late = account("2").mail
+    changes = [Change(each, welcome=b"x") for each in (PROBE, MAIL, late)]
+    results = mailboxes.apply([*changes, Change("none@x.fr", create=("A",))])
     assert results == {
         PROBE: Written(),
         MAIL: Unsettled("mailbox_slow", "the call's time was used up before"),
+        late: Unsettled("mailbox_slow", "the call's time was used up before"),
         "none@x.fr": Unsettled("mailbox_not_enabled", "the mail server does not know this user any more"),
     }
     assert [to for to, _ in desk.server.delivered] == [PROBE]
@@ -527,12 +556,59 @@ def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: Desk) -> N
         assert down.value.unknown is unknown
 
 
+@pytest.mark.parametrize(("lost", "unknown"), [(True, True), (False, False)])
+def test_an_outage_at_the_read_back_leaves_in_doubt_what_was_in_doubt(
+    desk: Desk, *, lost: bool, unknown: bool
+) -> None:
+    other = account("2")
+    desk.enable(other)
+    saved: list[str] = []
+
+    def second(command: str) -> tuple[int, bytes] | None:
+        saved.append(command)
+        if saved.count("DATA") < 2 or command != ("SAVED" if lost else "DATA"):
+            return None
+        if lost:
+            raise smtplib.SMTPServerDisconnected("gone")
+        return 451, b"4.3.0 later"
+
+    desk.server.lmtp = second
+    desk.server.bends = lambda _asked, answer: TEMPORARY if saved.count("DATA") == 2 else answer
+    with pytest.raises(TargetDown, match="directory is away") as down:
+        desk.handle(HUGO, other)
+    assert down.value.unknown is unknown
+
+
+def test_what_was_not_written_is_not_read_twice(desk: Desk) -> None:
+    def asked_by(wanted: Account) -> list[list[str]]:
+        desk.server.requests.clear()
+        one(desk, wanted)
+        return [[each.name for each in request] for request in desk.server.requests]
+
+    before = ["mailboxList", "mailboxList", "quotaGet", "mailboxStatus", "sieveList"]
+    new = account("1", mail_redirect=ELSEWHERE)
+    folders = [["mailboxCreate"] * 2, ["sievePut"]]
+    assert asked_by(new) == [
+        before,
+        *folders,
+        ["mailboxList", "mailboxList", "sieveList", "sieveGet", "fetch"],
+    ]
+    assert asked_by(new) == [before, ["sieveGet"]]
+    assert asked_by(HUGO) == [before, ["sieveGet"], ["sieveDeactivate", "sieveDelete"], ["sieveList"]]
+    desk.server.boxes[MAIL].subscribed.clear()
+    assert asked_by(HUGO) == [before, ["mailboxSubscribe"] * 2, ["mailboxList", "mailboxList"]]
+    desk.server.bends = lambda asked, answer: 1 if asked.name == "sievePut" else answer
+    assert asked_by(new) == [before, ["sievePut"]]  # nothing to be read back of what failed
+
+
 def test_a_verb_may_take_as_long_again_as_was_left(desk: Desk) -> None:
     assert desk.mailboxes.verb_s_max == 2 * 20.0
     assert desk.handler.call_s_max == 10.0 + 2 * 20.0
     described = desk.handler.describe()
     assert (described.name, described.system, desk.handler.batch_size) == ("mailbox", "memory", 10)
     assert described.owns[:2] == ("folder Sent", "folder Scolarite")
+    assert any("welcome" in each for each in described.owns[2:])
+    assert f"sieve script {SCRIPT}" in described.owns
 
 
 def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
@@ -588,7 +664,15 @@ def test_who_is_unknown_to_the_server_is_tried_again(desk: Desk) -> None:
     outcome = one(desk)
     assert isinstance(outcome, Retry)
     assert outcome.cause == "mailbox_not_enabled"
+    assert "sesameMailEnabled" in outcome.message
     assert desk.journal.kept == {}
+
+
+def unread(code: int) -> tuple[str, str]:
+    """Cause and message of one whose mailbox was not read."""
+    if code == NO_USER:
+        return "mailbox_not_enabled", "the mail server lost this user while its mailbox was written"
+    return "mailbox_busy", f"the mailbox could not be read now (doveadm: {code})"
 
 
 @pytest.mark.parametrize("code", [NO_USER, 1])
@@ -597,7 +681,8 @@ def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: Desk, name: str, co
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
     outcome = one(desk)
     assert isinstance(outcome, Retry)
-    assert outcome.cause == ("mailbox_not_enabled" if code == NO_USER else "mailbox_busy")
+    assert outcome.cause == unread(code)[0]
+    assert code == NO_USER or outcome.message == unread(code)[1]
     assert desk.server.delivered == []
     assert not desk.server.asked("mailboxCreate")
 
@@ -608,7 +693,7 @@ def test_a_read_back_that_fails_is_no_success(desk: Desk, name: str, code: int) 
     desk.server.bends = lambda asked, answer: code if asked.name == name and desk.server.delivered else answer
     outcome = one(desk, redirected())
     assert isinstance(outcome, Retry)
-    assert outcome.cause == ("mailbox_not_enabled" if code == NO_USER else "mailbox_busy")
+    assert (outcome.cause, outcome.message) == unread(code)
 
 
 @pytest.mark.parametrize("name", ["sieveGet", "fetch"])
@@ -620,7 +705,7 @@ def test_a_second_look_that_fails_is_no_success(desk: Desk, name: str) -> None:
     desk.server.bends = lambda asked, answer: 1 if asked.name == name else answer
     outcome = one(desk, redirected())
     assert isinstance(outcome, Retry)
-    assert outcome.cause == "mailbox_busy"
+    assert (outcome.cause, outcome.message) == unread(1)
 
 
 def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
@@ -631,11 +716,11 @@ def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
         desk.handler.probe,
         lambda: [*desk.mailboxes.dump()],
     ):
-        with pytest.raises(TargetDown) as down:
+        with pytest.raises(TargetDown, match="directory is away") as down:
             act()
-        assert not down.value.unknown
+        assert down.value.unknown is False
     desk.server.bends = lambda asked, answer: TEMPORARY if asked.name == "mailboxCreate" else answer
-    with pytest.raises(TargetDown) as down:
+    with pytest.raises(TargetDown, match="directory is away") as down:
         one(desk)
     assert down.value.unknown
 
@@ -653,28 +738,27 @@ def test_one_mailbox_that_is_busy_is_that_student_s(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "cause"),
+    ("name", "code", "cause", "about"),
     [
-        ("mailboxCreate", 64, "folder_name_refused"),
-        ("sievePut", 65, "redirect_refused"),
+        ("mailboxCreate", 64, "folder_name_refused", "mailbox.folders"),
+        ("sievePut", 65, "redirect_refused", "sieve"),
     ],
 )
 def test_a_command_that_is_refused_is_the_student_s_dead_letter(
-    desk: Desk, name: str, code: int, cause: str
+    desk: Desk, name: str, code: int, cause: str, about: str
 ) -> None:
     desk.server.bends = lambda asked, answer: code if asked.name == name else answer
     outcome = one(desk, redirected())
     assert isinstance(outcome, Dead)
     assert outcome.cause == cause
+    assert about in outcome.message
 
 
 def test_one_folder_that_fails_is_not_hidden_by_the_next(desk: Desk) -> None:
     desk.server.bends = lambda asked, answer: (
         1 if asked.name == "mailboxCreate" and asked.arguments["mailbox"] == ["Sent"] else answer
     )
-    outcome = one(desk)
-    assert isinstance(outcome, Retry)
-    assert outcome.cause == "mailbox_busy"
+    assert one(desk) == Retry("mailbox_busy", "mailboxCreate did not succeed (doveadm: 1)")
     assert desk.server.delivered == []
 
 
@@ -693,11 +777,12 @@ def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: Desk) -> No
     outcome = one(desk, SHUT)
     assert isinstance(outcome, Retry)
     assert outcome.cause == "directory_behind"
+    assert "shut" in outcome.message
     assert desk.server.kicked == [MAIL]
     del desk.server.boxes[MAIL]
     outcome = one(desk, SHUT)
     assert isinstance(outcome, Done)
-    assert not outcome.changed
+    assert outcome.changed is False
     state = json.dumps({"enabled": False}, separators=(",", ":"))
     assert outcome.digest == f"sha256:{hashlib.sha256(state.encode()).hexdigest()}"
 
@@ -714,8 +799,8 @@ def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> N
 
 
 def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) -> None:
-    desk.mailboxes.close(["*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL])
-    assert desk.server.kicked == [MAIL]
+    desk.mailboxes.close(["*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr"])
+    assert desk.server.kicked == [MAIL, "X@univ-exemple.fr"]
 
 
 # --- everybody, and the probe -----------------------------------------------------------------------------
@@ -727,13 +812,20 @@ def test_everybody_is_read_and_the_probe_is_nobody(desk: Desk) -> None:
     seen = list(desk.mailboxes.dump())
     assert {box.address for box in seen} == {account(str(n)).mail for n in range(1, 121)}
     assert len(seen) == 120
+    pages = [len(request) for request in desk.server.requests if request[0].name == "mailboxList"]
+    assert pages == [50 * 5, 50 * 5, 20 * 5]  # five commands for each mailbox
 
 
 def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: Desk) -> None:
-    for code, raised in ((65, Misconfigured), (TEMPORARY, TargetDown), (1, TargetDown)):
+    for code in (TEMPORARY, 1):
         desk.server.bends = lambda _asked, _answer, code=code: code  # type: ignore[misc]
-        with pytest.raises(raised):
+        with pytest.raises(TargetDown, match="directory is away") as down:
             list(desk.mailboxes.addresses())
+        assert down.value.unknown is False
+    desk.server.bends = lambda _asked, _answer: 65
+    with pytest.raises(Misconfigured, match="cannot list its users") as refused:
+        list(desk.mailboxes.addresses())
+    assert "size limit" in refused.value.remedy
     desk.server.bends = lambda _asked, _answer: NO_USER
     assert list(desk.mailboxes.addresses()) == []
 
@@ -742,25 +834,65 @@ def test_the_probe_looks_its_own_user_up(desk: Desk) -> None:
     desk.handler.probe()
     assert desk.server.asked() == [Asked("user", {"userMask": [PROBE]})]
     del desk.server.boxes[PROBE]
-    with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured, match="service account") as refused:
         desk.handler.probe()
+    assert "mailbox.probe_user" in refused.value.remedy
 
 
 def test_what_is_read_is_what_is_there(desk: Desk) -> None:
     box = desk.server.boxes[MAIL]
+    box.scripts["vacances"], box.active = "keep;", "vacances"
     for n in range(3):
         box.receive(f"<{n}@x>")
     box.receive("<1@x>", folder="Sent")
     box.used_kib = 12
     seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=2), Key("nobody@x.fr")])
     assert seen["nobody@x.fr"] == Unknown()
-    found = seen[MAIL]
-    assert isinstance(found, ObservedMailbox)
-    assert (found.uidvalidity, found.uidnext, found.used_kib, found.quota_kib) == (7, 5, 12, 1 << 20)
-    assert found.sighting == Sighting(copies=2, uids=(2, 3))
+    found = ObservedMailbox(
+        address=MAIL,
+        folders=frozenset({"INBOX"}),
+        subscribed=frozenset(),
+        quota_kib=1 << 20,
+        uidvalidity=7,
+        uidnext=5,
+        redirect_script=None,
+        redirect_active=False,
+        own_script_active=True,
+        sighting=Sighting(copies=2, uids=(2, 3)),
+        used_kib=12,
+    )
+    assert seen[MAIL] == found
     later = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=9)])[MAIL]
-    assert isinstance(later, ObservedMailbox)
-    assert later.sighting == Sighting(copies=2, uids=())
+    assert later == replace(found, sighting=Sighting(copies=2, uids=()))
+    assert len(desk.server.asked("fetch")) == 4
+    desk.server.bends = lambda asked, answer: [] if asked.name == "quotaGet" else answer
+    assert desk.mailboxes.read([Key(MAIL)])[MAIL] == replace(found, sighting=None, quota_kib=None, used_kib=0)
+
+
+def test_what_is_read_again_is_what_was_seen_and_then_written(desk: Desk) -> None:
+    seen = desk.mailboxes.read([Key(MAIL)])[MAIL]
+    assert isinstance(seen, ObservedMailbox)
+    change = Change(MAIL, create=("Sent",), welcome=b"Message-ID: <1@x>\r\n\r\n", install="keep;")
+    assert desk.mailboxes.apply([change]) == {MAIL: Written()}
+    desk.server.boxes[MAIL].quota = "5"  # not written, so not looked at again
+
+    def again(change: Change, message_id: str | None = None) -> ReadResult:
+        return desk.mailboxes.read([Key(MAIL, message_id, again=Again(seen, change))])[MAIL]
+
+    written = replace(
+        seen,
+        folders=frozenset({"INBOX", "Sent"}),
+        subscribed=frozenset({"Sent"}),
+        redirect_script="keep;",
+        redirect_active=True,
+        sighting=Sighting(1, ()),
+    )
+    assert again(change, "<1@x>") == written
+    desk.server.boxes[MAIL].messages = [("Sent", 1, "<1@x>")]
+    assert again(change, "<1@x>") == written
+    assert again(Change(MAIL)) == seen
+    desk.server.boxes[MAIL].scripts.clear()
+    assert again(Change(MAIL, remove=True)) == seen
 
 
 def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
@@ -794,6 +926,7 @@ def test_when_the_time_is_used_up_nothing_is_written(monkeypatch: pytest.MonkeyP
         outcome = one(desk)
         assert isinstance(outcome, Retry)
         assert outcome.cause == "mailbox_slow"
+        assert "time was used up" in outcome.message
         assert ("1" in desk.journal.kept) is looked
         assert desk.server.delivered == []
     times = iter([0.0, 9.9, 9.9])

@@ -87,6 +87,8 @@ def mailbox_of(**changes: Any) -> ObservedMailbox:
         (mailbox_of(subscribed=frozenset({"INBOX"})), False, Preview(("folders",))),
         (mailbox_of(quota_kib=None), False, Preview(("quota",), "read_back_differs")),
         (mailbox_of(uidnext=1, used_kib=1), True, Preview(("welcome",), "mailbox_full")),
+        (mailbox_of(subscribed=frozenset(), used_kib=1), False, Preview(("folders",), "mailbox_full")),
+        (mailbox_of(redirect_script="keep;", used_kib=1), False, Preview(("redirect",))),
         (mailbox_of(used_kib=1), False, Preview()),
         (mailbox_of(redirect_script="keep;"), False, Preview(("redirect",))),
         (mailbox_of(uidnext=1), True, Preview(("welcome",))),
