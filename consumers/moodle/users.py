@@ -266,6 +266,7 @@ def _created(work: Work, userid: int) -> User:
         lastname=fields["lastname"],
         email=fields["email"],
         suspended=False,
+        lang=fields.get("lang", ""),
     )
 
 
