@@ -139,7 +139,7 @@ def _not_json(answer: Answer) -> Exception:
 
 
 def _exception(value: dict[str, Any]) -> Exception:
-    kind = str(value.get("exception", "")).rsplit("\\", 1)[-1]
+    kind = str(value["exception"]).rsplit("\\", 1)[-1]
     code = str(value.get("errorcode", ""))
     if not _ERRORCODE.fullmatch(code):
         code = "unclassified"  # some plugins put sentences there

@@ -118,43 +118,173 @@ def test_what_moodle_says_with_debugging_on_does_not_reach_our_messages(entry: d
     assert "c1@univ.example" not in str(caught.value)
 
 
+def json_of(value: Any) -> Answer:
+    return Answer(200, "Application/JSON", json.dumps(value).encode())
+
+
 def html(status: int, body: str = "<html>…</html>", retry_after: str | None = None) -> Answer:
     return Answer(status, "text/html", body.encode(), retry_after)
 
 
-def test_too_many_requests_waits_as_long_as_the_site_says() -> None:
-    with pytest.raises(Throttled) as caught:
-        result_of(html(429, retry_after="17"))
-    assert caught.value.retry_after_s == 17
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("17", 17.0),
+        ("1.5", 1.5),
+        ("0", 1.0),
+        ("-3", 1.0),
+        ("86400", 3600.0),
+        (None, 30.0),
+        ("soon", 30.0),
+        ("nan", 30.0),
+        ("inf", 30.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 30.0),
+    ],
+)
+def test_too_many_requests_waits_as_long_as_the_site_says_or_for_a_while(
+    value: str | None, seconds: float
+) -> None:
+    for answer, status in ((html(429, retry_after=value), "429"), (html(503, retry_after=value), "503")):
+        if value is not None or status == "429":
+            with pytest.raises(Throttled, match=status) as caught:
+                result_of(answer)
+            assert caught.value.retry_after_s == seconds
 
 
-@pytest.mark.parametrize("value", [None, "soon", "nan", "Wed, 21 Oct 2026 07:28:00 GMT"])
-def test_too_many_requests_without_a_number_waits_for_a_while(value: str | None) -> None:
-    with pytest.raises(Throttled) as caught:
-        result_of(html(429, retry_after=value))
-    assert 0 < caught.value.retry_after_s <= 3600
+@pytest.mark.parametrize(
+    "answer",
+    [
+        html(503, "<title>Moodle under maintenance</title>", retry_after="300"),
+        html(503),
+        html(200, "<title>Under MAINTENANCE</title>"),
+    ],
+)
+def test_moodles_maintenance_is_an_outage_in_which_nothing_is_written(answer: Answer) -> None:
+    with pytest.raises(TargetDown, match="maintenance") as caught:
+        result_of(answer)
+    assert caught.value.unknown is False
 
 
-def test_a_proxy_that_asks_for_patience_throttles_and_moodles_maintenance_is_an_outage() -> None:
-    with pytest.raises(Throttled):
-        result_of(html(503, "Service Unavailable", retry_after="5"))
-    with pytest.raises(TargetDown):
-        result_of(html(503, "<title>Moodle under maintenance</title>", retry_after="300"))
-    with pytest.raises(TargetDown):
-        result_of(html(503))
+def test_a_gateway_that_has_lost_php_leaves_in_doubt_what_it_did() -> None:
+    with pytest.raises(TargetDown, match="502") as caught:
+        result_of(html(502))
+    assert caught.value.unknown
+    for status in (408, 504):
+        with pytest.raises(OutcomeUnknown, match=str(status)):
+            result_of(html(status))
+    for status in (500, 501, 505, 520):
+        with pytest.raises(Broken, match=str(status)):
+            result_of(html(status))
 
 
-@pytest.mark.parametrize("status", [301, 302, 401, 403, 404, 405, 413, 421])
-def test_other_statuses_say_that_the_address_or_the_site_is_wrong(status: int) -> None:
-    with pytest.raises(Misconfigured) as caught:
-        result_of(html(status))
-    assert caught.value.remedy
+@pytest.mark.parametrize(
+    ("statuses", "remedy"),
+    [
+        ((401, 403), "enable web services"),
+        ((413, 414, 431), "post_max_size"),
+        ((301, 302, 400, 402, 404, 405, 409, 412, 415, 421, 430, 432), "moodle.base_url"),
+    ],
+)
+def test_other_statuses_say_what_is_wrong_with_the_address_or_the_site(
+    statuses: tuple[int, ...], remedy: str
+) -> None:
+    for status in statuses:
+        with pytest.raises(Misconfigured, match=str(status)) as caught:
+            result_of(html(status))
+        assert remedy in caught.value.remedy
 
 
-@pytest.mark.parametrize("body", [b"", b"  ", b'{"users": [', b"<br>Warning: deprecated<br>[]"])
-def test_what_is_not_json_is_a_broken_answer_and_never_an_empty_one(body: bytes) -> None:
-    with pytest.raises(Broken):
+@pytest.mark.parametrize(
+    ("kind", "code", "error", "remedy"),
+    [
+        ("core\\exception\\dml_connection_exception", "other", TargetDown, ""),
+        ("moodle_exception", "dbconnectionfailed", TargetDown, ""),
+        ("webservice_access_exception", "other", Misconfigured, "webservice/rest:use"),
+        ("core\\exception\\required_capability_exception", "other", Misconfigured, "webservice/rest:use"),
+        ("required_capability_exception", "nopermissions", RightMissing, "moodle/cohort:manage"),
+        ("moodle_exception", "missingrequiredcapability", RightMissing, "moodle/cohort:manage"),
+        ("moodle_exception", "invalidtoken", CredentialsRefused, "issue a new token"),
+        ("moodle_exception", "enablewsdescription", Misconfigured, "enable web services"),
+        ("moodle_exception", "invalidrecord external_functions", Misconfigured, "webservice/rest:use"),
+    ],
+)
+def test_what_moodle_says_of_the_site_is_no_fault_of_a_row(
+    kind: str, code: str, error: type[Exception], remedy: str
+) -> None:
+    code, _, message = code.partition(" ")
+    said = {"exception": kind, "errorcode": code, "message": f"Can't find {message}"}
+    with pytest.raises(error) as caught:
+        result_of(json_of(said))
+    assert type(caught.value) is error
+    assert code in str(caught.value) or "does not know a function" in str(caught.value)
+    assert remedy in getattr(caught.value, "remedy", "")
+    if isinstance(caught.value, TargetDown):
+        assert caught.value.unknown is False
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "code"),
+    [
+        ({"exception": "dml_write_exception", "errorcode": "other"}, WriteRefused, "other"),
+        ({"exception": "core\\dml\\dml_transaction_exception", "errorcode": "other"}, WriteRefused, "other"),
+        (
+            {"exception": "moodle_exception", "errorcode": "dmlwriteexception"},
+            WriteRefused,
+            "dmlwriteexception",
+        ),
+        (
+            {"exception": "dml_missing_record_exception", "errorcode": "invalidrecord"},
+            Refused,
+            "invalidrecord",
+        ),
+        (
+            {"exception": "moodle_exception", "errorcode": "other", "message": "external_functions"},
+            Refused,
+            "other",
+        ),
+        ({"exception": "moodle_exception", "errorcode": "Le mot de passe…"}, Refused, "unclassified"),
+        ({"exception": "moodle_exception", "errorcode": "a" * 61}, Refused, "unclassified"),
+        ({"exception": "moodle_exception", "errorcode": "a" * 60}, Refused, "a" * 60),
+        ({"exception": "moodle_exception"}, Refused, "unclassified"),
+    ],
+)
+def test_what_moodle_says_of_a_row_keeps_its_code(
+    said: dict[str, str], error: type[Refused], code: str
+) -> None:
+    with pytest.raises(Refused, match=code) as caught:
+        result_of(json_of(said))
+    assert (type(caught.value), caught.value.errorcode) == (error, code)
+
+
+def test_a_database_that_cannot_be_read_is_a_broken_site() -> None:
+    with pytest.raises(Broken, match="database could not be read"):
+        result_of(
+            json_of({"exception": "core\\exception\\dml_read_exception", "errorcode": "dmlreadexception"})
+        )
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "empty body"),
+        (b"  ", "empty body"),
+        (b'{"users": [', "not JSON"),
+        (b"<br>Warning: deprecated<br>[]", "not JSON"),
+    ],
+)
+def test_what_is_not_json_is_a_broken_answer_and_never_an_empty_one(body: bytes, says: str) -> None:
+    with pytest.raises(Broken, match=says):
         result_of(Answer(200, "application/json; charset=utf-8", body))
+
+
+def test_a_page_instead_of_json_is_told_apart() -> None:
+    with pytest.raises(Broken, match="empty body"):
+        result_of(html(200, " "))
+    with pytest.raises(Broken, match="a page instead of JSON"):
+        result_of(html(200))
+    with pytest.raises(Misconfigured, match="dropped the body") as caught:
+        result_of(Answer(200, "text/XML; charset=utf-8", b"<EXCEPTION/>"))
+    assert "post_max_size" in caught.value.remedy
 
 
 def test_null_is_an_answer() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.moodle.bulk import carry, chunks, rows_per_call
-from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, WriteRefused
+from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, Refused, WriteRefused
 
 
 @given(
@@ -22,6 +22,12 @@ def test_a_call_stays_below_the_sites_limit(fields: int, limit: int, at_most: in
     rows = rows_per_call(fields, max_input_vars=limit, at_most=at_most, others=others)
     assert 1 <= rows <= at_most
     assert 3 + others + rows * fields < limit
+    assert rows == at_most or 3 + others + (rows + 1) * fields >= limit
+    assert isinstance(rows, int)
+
+
+def test_a_row_of_more_fields_than_fit_is_sent_alone() -> None:
+    assert rows_per_call(60, max_input_vars=50, at_most=10) == 1
 
 
 def test_the_measured_batches_fit_phps_default() -> None:
@@ -77,17 +83,43 @@ def test_one_row_that_breaks_the_site_is_found_as_well(error: Exception) -> None
 
 @pytest.mark.parametrize("error", [WriteRefused("dmlwriteexception"), Broken("PHP died")])
 def test_a_site_that_refuses_everybody_is_not_asked_row_by_row(error: Exception) -> None:
+    """Fifty rows take six halvings to one of them: after twice that and two more, it is the site."""
     site = Site(set(range(50)), error)
     report = carry(range(50), 50, site)
     assert sorted(failure.row for failure in report.failed) == list(range(50))
-    assert len(site.calls) < 50
+    assert all(failure.error is error for failure in report.failed)
+    alone = {calls[0] for calls in site.calls if len(calls) == 1}
+    assert {failure.row for failure in report.failed if failure.alone} == alone
+    borne = [50, 25, 12, 6, 3, 1, 2, 1, 1, 3, 1, 2, 1, 1]
+    assert [len(calls) for calls in site.calls] == [*borne, 6, 13, 25]
+    taken = Site(set(range(1, 50)), error)
+    carry(range(50), 50, taken)
+    borne = [2, 1, 1, 3, 1, 2, 1, 1, 6, 3, 1, 2, 1, 1]  # since it took a row
+    assert [len(calls) for calls in taken.calls] == [50, 25, 12, 6, 3, 1, *borne, 3, 13, 25]
+
+
+def test_a_site_that_takes_something_meanwhile_is_asked_on() -> None:
+    """Every tenth row is bad: no run of refusals is long, so each of them is found."""
+    bad = set(range(0, 50, 10))
+    site = Site(bad, WriteRefused("dmlwriteexception"))
+    report = carry(range(50), 50, site)
+    assert {failure.row for failure in report.failed if failure.alone} == bad
+    assert len(report.accepted) == 45
 
 
 def test_a_call_whose_outcome_is_unknown_is_never_repeated() -> None:
     site = Site({3}, OutcomeUnknown("hang-up"))
     report = carry(range(10), 5, site)
     assert [failure.row for failure in report.failed] == [0, 1, 2, 3, 4]
+    assert not any(failure.alone for failure in report.failed)
     assert site.calls == [(0, 1, 2, 3, 4), (5, 6, 7, 8, 9)]
+    report = carry([3, 4, 3], 1, Site({3}, OutOfTime("late")))
+    assert [(failure.row, failure.alone) for failure in report.failed] == [(3, False), (3, False)]
+
+
+def test_an_answer_for_fewer_rows_than_were_sent_is_not_spread_over_them() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        carry([1, 2], 2, lambda _rows: ["one"])
 
 
 def test_rows_explained_by_reading_are_left_out_before_anything_is_halved() -> None:
@@ -95,6 +127,23 @@ def test_rows_explained_by_reading_are_left_out_before_anything_is_halved() -> N
     report = carry(range(8), 8, site, sift=lambda rows: [row for row in rows if row not in (1, 2)])
     assert report.failed == []
     assert site.calls == [tuple(range(8)), (0, 3, 4, 5, 6, 7)]
+
+
+def test_what_is_sifted_once_is_halved_afterwards() -> None:
+    asked: list[list[int]] = []
+
+    def sift(rows: Sequence[int]) -> list[int]:
+        asked.append(list(rows))
+        return [row for row in rows if row != 1]
+
+    report = carry(range(4), 4, Site({1, 2}, Refused("invalidparameter")), sift=sift)
+    assert asked == [[0, 1, 2, 3]]
+    assert [(failure.row, failure.alone) for failure in report.failed] == [(2, True)]
+    assert [row for row, _ in report.accepted] == [0, 3]
+    asked.clear()
+    report = carry(range(4), 4, Site({2}, Refused("invalidparameter")), sift=lambda rows: [*sift(rows), 1])
+    assert asked == [[0, 1, 2, 3]]  # it found nothing: halved, and not asked again
+    assert [failure.row for failure in report.failed] == [2]
 
 
 def test_chunks_keep_the_order() -> None:

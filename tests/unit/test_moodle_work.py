@@ -1,0 +1,127 @@
+"""One student within a batch: what differs, what is left to write, and what a lost answer leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consumers.moodle import Adopted, Cause, Fault, Seen, User, Wanted
+from consumers.moodle.work import Work
+
+USER = User(7, "elodie", "cas", "22600001", "Élodie", "Lefèvre", "elodie@univ-exemple.fr", False)
+FIELDS = {"username": "elodie", "firstname": "Élodie"}
+WANTED = Wanted("22600001", FIELDS, suspended=False, cohorts={"L1": "Licence 1", "L2": "Licence 2"})
+INSIDE = {1: "L1", 2: "L2"}
+
+
+def work(*users: User, cohorts: dict[int, str] | None = None, **changes: Any) -> Work:
+    wanted = replace(WANTED, **changes)
+    return Work(wanted, users, INSIDE if cohorts is None else cohorts)
+
+
+def test_what_is_as_wanted_leaves_nothing_to_write() -> None:
+    one = work(USER)
+    assert (one.differing(), one.to_join(), one.to_leave(), one.to_create, one.open()) == (
+        {},
+        [],
+        [],
+        False,
+        False,
+    )
+    assert one.faults(finished=True) == ()
+
+
+def test_each_difference_is_written_by_its_own_name() -> None:
+    assert work(replace(USER, firstname="Elodie"), suspended=True).differing() == {
+        "firstname": "Élodie",
+        "suspended": 1,
+    }
+    assert work(replace(USER, suspended=True, idnumber="")).differing() == {
+        "idnumber": "22600001",
+        "suspended": 0,
+    }
+    one = work(USER, cohorts={1: "L1", 3: "M1", 4: "M2"})
+    assert (one.to_join(), one.to_leave(), one.open()) == (["L2"], [3, 4], True)
+    assert work(USER, cohorts={1: "L1"}).open()
+    assert work(USER, cohorts={**INSIDE, 3: "M1"}).open()
+    assert work(replace(USER, firstname="E")).open()
+
+
+def test_of_nobody_and_of_two_nothing_differs_and_nobody_joins_or_leaves() -> None:
+    for one in (work(cohorts={3: "M1"}), work(USER, USER, cohorts={3: "M1"})):
+        assert (one.user, one.differing(), one.to_join(), one.to_leave()) == (None, {}, [], [])
+    assert work().to_create
+    assert work().open()
+    assert not work(create=False).open()
+    assert not work(USER, USER).open()
+
+
+def test_what_has_a_fault_is_not_written_again() -> None:
+    absent, other = work(), work(replace(USER, firstname="E"))
+    for one in (absent, other):
+        one.user_fault = Fault(Cause.USERNAME_TAKEN)
+        assert not one.open()
+    alone = work(USER, cohorts={1: "L1"})
+    alone.cohort_faults = {"L2": Fault(Cause.COHORT_REFUSED, "L2")}
+    assert not alone.open()
+
+
+@pytest.mark.parametrize(
+    ("one", "user", "members"),
+    [
+        (work(USER), False, False),
+        (work(replace(USER, firstname="E")), True, False),
+        (work(USER, cohorts={1: "L1"}), False, True),
+        (work(USER, cohorts={**INSIDE, 3: "M1"}), False, True),
+        (work(), True, True),
+        (work(USER, USER), True, True),
+    ],
+)
+def test_a_lost_answer_is_settled_by_what_shows_that_it_came_through(
+    one: Work, *, user: bool, members: bool
+) -> None:
+    one.user_unknown = one.members_unknown = True
+    one.observed()
+    assert (one.user_unknown, one.members_unknown) == (user, members)
+    assert one.unknown is (user or members)
+
+
+def test_the_gravest_fault_comes_first_and_what_is_unknown_outweighs_what_was_met_last() -> None:
+    one = work()
+    one.cohort_faults = {"L1": Fault(Cause.BUSY, "L1")}
+    one.user_fault = Fault(Cause.DUPLICATE_IDNUMBER)
+    assert one.faults(finished=True) == (Fault(Cause.DUPLICATE_IDNUMBER), Fault(Cause.BUSY, "L1"))
+    one.user_fault = Fault(Cause.USERNAME_TAKEN)
+    assert [fault.cause for fault in one.faults(finished=False)] == [
+        Cause.BUSY,
+        Cause.NOT_APPLIED,
+        Cause.USERNAME_TAKEN,
+    ]
+    for lately, user, members, cause in (
+        (None, False, False, Cause.NOT_APPLIED),
+        (Fault(Cause.BROKEN), False, False, Cause.BROKEN),
+        (Fault(Cause.BROKEN), True, False, Cause.OUTCOME_UNKNOWN),
+        (None, False, True, Cause.OUTCOME_UNKNOWN),
+    ):
+        bare = work()
+        bare.lately, bare.user_unknown, bare.members_unknown = lately, user, members
+        assert bare.faults(finished=False) == (Fault(cause),)
+        assert bare.faults(finished=True) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "adopted"),
+    [("7", Adopted(7, "")), ("7 VIEUX-1", Adopted(7, "VIEUX-1")), ("7 a b", Adopted(7, "a b"))],
+)
+def test_an_adopted_user_is_kept_as_its_id_and_the_number_that_it_had(text: str, adopted: Adopted) -> None:
+    assert Adopted.of(text) == adopted
+
+
+def test_the_digest_of_two_users_is_the_same_in_whatever_order_they_are_shown() -> None:
+    younger = replace(USER, id=9, username="autre")
+    assert Seen("1", (USER, younger)).digest(("username",)) == Seen("1", (younger, USER)).digest(
+        ("username",)
+    )
+    assert Seen("1", (USER, younger)).digest(("username",)) != Seen("1", (USER,)).digest(("username",))
