@@ -11,15 +11,26 @@ import secrets
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from pipeline.errors import SesameError
 from pipeline.store.database import Database
 from pipeline.store.tables import vault
+
+# Made once: making a statement for each secret costs more than the database does.
+_SEAL: Final = insert(vault)
+_ROW: Final = select(vault).where(vault.c.ref == bindparam("of_ref"))
+_ERASE: Final = update(vault).where(
+    vault.c.student_number == bindparam("of_student"),
+    vault.c.purpose == bindparam("for_purpose"),
+    vault.c.sequence <= bindparam("up_to"),
+    vault.c.sealed.is_not(None),
+)
 
 
 class VaultKeyError(SesameError):
@@ -91,13 +102,14 @@ class Vault:
         ref = secrets.token_urlsafe(18)
         inside = json.dumps({"ref": ref, "student": student_number, "secret": secret})
         connection.execute(
-            insert(vault).values(
-                ref=ref,
-                student_number=student_number,
-                purpose=purpose,
-                sealed=self._fernet.encrypt(inside.encode()),
-                created_at=self._clock(),
-            )
+            _SEAL,
+            {
+                "ref": ref,
+                "student_number": student_number,
+                "purpose": purpose,
+                "sealed": self._fernet.encrypt(inside.encode()),
+                "created_at": self._clock(),
+            },
         )
         return ref
 
@@ -108,9 +120,7 @@ class Vault:
             SealBroken: it is there and cannot be opened.
         """
         with self._database.read() as connection:
-            row = connection.execute(
-                select(vault.c.student_number, vault.c.sealed).where(vault.c.ref == ref)
-            ).one_or_none()
+            row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
         if row is None or row.sealed is None:
             return None
         try:
@@ -147,19 +157,11 @@ class Vault:
 
     def erase(self, connection: Connection, ref: str) -> None:
         """The same for one secret, within the caller's transaction."""
-        row = connection.execute(select(vault).where(vault.c.ref == ref)).one_or_none()
+        row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
         if row is None:
             return
-        connection.execute(
-            update(vault)
-            .where(
-                vault.c.student_number == row.student_number,
-                vault.c.purpose == row.purpose,
-                vault.c.sequence <= row.sequence,
-                vault.c.sealed.is_not(None),
-            )
-            .values(sealed=None, consumed_at=self._clock())
-        )
+        these = {"of_student": row.student_number, "for_purpose": row.purpose, "up_to": row.sequence}
+        connection.execute(_ERASE, {**these, "sealed": None, "consumed_at": self._clock()})
 
     def sequence(self, connection: Connection, ref: str) -> int | None:
         """The reference's place in the order of sealing; None if it is unknown."""

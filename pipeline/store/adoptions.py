@@ -10,13 +10,18 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 
 from pipeline.store.database import Database
+from pipeline.store.many import rows_among
 from pipeline.store.tables import accounts, ledger
 from pipeline.store.tables import adoption_questions as q
 from pipeline.store.tables import adoptions as a
+
+# Made once: each call of a target looks.
+_OBJECTS: Final = select(a.c.student_number, a.c.object).where(a.c.target == bindparam("of_target"))
 
 
 class Answer(StrEnum):
@@ -98,11 +103,7 @@ def disown(connection: Connection, target: str, student_numbers: Collection[str]
 
 def objects_of(connection: Connection, target: str, student_numbers: Collection[str]) -> Mapping[str, str]:
     """The object that was adopted for each of these students that has one."""
-    rows = connection.execute(
-        select(a.c.student_number, a.c.object).where(
-            a.c.target == target, a.c.student_number.in_(student_numbers)
-        )
-    )
+    rows = rows_among(connection, _OBJECTS, a.c.student_number, list(student_numbers), of_target=target)
     return {row.student_number: row.object for row in rows}
 
 

@@ -178,8 +178,11 @@ class Database:
         Raises:
             StoreUnavailable: as `write`.
         """
-        done: _T = _REPEATING.copy()(self._once, work)
-        return done
+        try:
+            return self._once(work)  # nearly always that is all, and what repeats takes longer than it does
+        except StoreConflict:
+            done: _T = _REPEATING.copy()(self._once, work)
+            return done
 
     def _once(self, work: Callable[[Connection], _T]) -> _T:
         with self.write() as connection:
@@ -317,7 +320,7 @@ class Database:
 
 _REPEATING = Retrying(
     retry=retry_if_exception_type(StoreConflict),
-    stop=stop_after_attempt(CONFLICTS_MAX) | stop_before_delay(CONFLICTS_S_MAX),
+    stop=stop_after_attempt(CONFLICTS_MAX - 1) | stop_before_delay(CONFLICTS_S_MAX),
     wait=wait_random(multiplier=0.02, max=1.0),  # by chance, so that the same two do not meet again
     reraise=True,
 )

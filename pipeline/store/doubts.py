@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from sqlalchemy import Connection, RowMapping, or_, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, or_, select, update
 
 from pipeline.store.database import Database
 from pipeline.store.people import Identity
@@ -29,6 +30,14 @@ class Verdict(StrEnum):
     MERGED = "merged"  # decided: one person
     WITHDRAWN = "withdrawn"  # the registrar has corrected what raised it; it may be raised again
 
+
+# Made once: they are looked for with each enrolment.
+_IN_STATE: Final = (
+    select(d).where(d.c.state.in_(bindparam("states", expanding=True))).order_by(d.c.raised_at, d.c.id)
+)
+_OF: Final = _IN_STATE.where(
+    or_(d.c.student_number == bindparam("number"), d.c.other_number == bindparam("number"))
+)
 
 DECIDED = frozenset({Verdict.SEPARATE, Verdict.MERGED})
 
@@ -90,13 +99,13 @@ def of(
     connection: Connection, student_number: str, states: Collection[Verdict] = tuple(Verdict)
 ) -> list[Doubt]:
     """Doubts that have to do with this number, oldest first."""
-    mine = or_(d.c.student_number == student_number, d.c.other_number == student_number)
-    return _select(connection, mine, d.c.state.in_(states))
+    rows = connection.execute(_OF, {"number": student_number, "states": list(states)}).mappings()
+    return [_doubt(row) for row in rows]
 
 
 def in_state(connection: Connection, states: Collection[Verdict]) -> list[Doubt]:
     """Every doubt that stands so, oldest first."""
-    return _select(connection, d.c.state.in_(states))
+    return [_doubt(row) for row in connection.execute(_IN_STATE, {"states": list(states)}).mappings()]
 
 
 def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: float | None = None) -> None:
@@ -109,11 +118,6 @@ def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: 
 
 def _set(connection: Connection, doubt_id: str, **values: object) -> None:
     connection.execute(update(d).where(d.c.id == doubt_id).values(**values))
-
-
-def _select(connection: Connection, *where: object) -> list[Doubt]:
-    query = select(d).where(*where).order_by(d.c.raised_at, d.c.id)  # type: ignore[arg-type]
-    return [_doubt(row) for row in connection.execute(query).mappings()]
 
 
 def _doubt(row: RowMapping) -> Doubt:

@@ -22,6 +22,21 @@ from schemas.account import Lane
 # Made once: making a statement for each look costs more than the database does.
 _ROWS: Final = select(p).where(p.c.consumer == bindparam("of_consumer"))
 _ROWS_OF_ONE: Final = select(p).where(p.c.student_number == bindparam("number"))
+_ROW: Final = _ROWS.where(p.c.student_number == bindparam("number"))
+_SET: Final = update(p).where(
+    p.c.consumer == bindparam("of_consumer"), p.c.student_number == bindparam("number")
+)
+_VERSION: Final = bindparam("rung", type_=p.c.version.type)
+_RUNG: Final = _SET.values(
+    bells=p.c.bells + bindparam("more"),
+    version=case((p.c.version < _VERSION, _VERSION), else_=p.c.version),
+)
+_UNMOVED: Final = delete(p).where(
+    p.c.consumer == bindparam("of_consumer"),
+    p.c.student_number == bindparam("number"),
+    p.c.version == bindparam("seen_version"),
+    p.c.bells == bindparam("seen_bells"),
+)
 _DUE: Final = (
     select(p)
     .where(
@@ -154,17 +169,16 @@ def park(
     If bells rang meanwhile (in another process), they are not forgotten: the row is then due at once.
     """
     new = {"consumer": consumer, "key_hash": key_hash(row.student_number), **row.__dict__}
-    statement = database.insert(p).values(**new).on_conflict_do_nothing()
-    here = and_(p.c.consumer == consumer, p.c.student_number == row.student_number)
-    locked = database.locking(select(p).where(here))
-    while (found := connection.execute(locked).mappings().one_or_none()) is None:
-        if connection.execute(statement).rowcount:
+    here = {"of_consumer": consumer, "number": row.student_number}
+    locked = database.locking(_ROW)
+    while (found := connection.execute(locked, here).mappings().one_or_none()) is None:
+        if connection.execute(database.insert_new(p), new).rowcount:
             return
         # Somebody else parked this student since the look: what they wrote is joined.
     present = _parked(found)
     if seen is None or (present.version, present.bells) != (seen.version, seen.bells):
         row = _joined(row, present)
-    connection.execute(update(p).where(here).values(**row.__dict__))
+    connection.execute(_SET, {**here, **row.__dict__})
 
 
 def _joined(row: Parked, rung: Parked) -> Parked:
@@ -206,25 +220,20 @@ def ring(
         The row with its version, counter and lane as they are now.
     """
     rung = replace(lot, version=max(lot.version, version), bells=lot.bells + bells, lane=lane)
-    values: dict[str, object] = {
-        "bells": p.c.bells + bells,
-        "version": case((p.c.version < version, version), else_=p.c.version),
-        "lane": lane,
-    }
+    values: dict[str, object] = {"more": bells, "rung": version, "lane": lane}
     if replay is not None:
         values |= {"replay": True, "event_id": replay}
-    here = and_(p.c.consumer == consumer, p.c.student_number == lot.student_number)
-    connection.execute(update(p).where(here).values(**values))
+    here = {"of_consumer": consumer, "number": lot.student_number}
+    connection.execute(_RUNG, {**here, **values})
     return rung
 
 
 def unpark(connection: Connection, consumer: str, student_number: str, *, version: int, bells: int) -> bool:
     """Take the row away if neither its version nor its bells moved; otherwise make it due at once."""
-    here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
-    gone = connection.execute(delete(p).where(here, p.c.version == version, p.c.bells == bells))
-    if gone.rowcount:
+    here = {"of_consumer": consumer, "number": student_number}
+    if connection.execute(_UNMOVED, {**here, "seen_version": version, "seen_bells": bells}).rowcount:
         return True
-    connection.execute(update(p).where(here).values(due_at=0.0, kind=Kind.LEASED, attempts=0, age_s=0.0))
+    connection.execute(_SET, {**here, "due_at": 0.0, "kind": Kind.LEASED, "attempts": 0, "age_s": 0.0})
     return False
 
 
@@ -246,9 +255,8 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
 def postpone(connection: Connection, consumer: str, lot: Parked, due_at: float, *, now: float) -> None:
     """Move the time at which a parked student is looked at. The delay runs from `now` on, should the clock be
     set back before it is over: see `pipeline.store.mending`."""
-    here = and_(p.c.consumer == consumer, p.c.student_number == lot.student_number)
-    values = {"due_at": due_at, "counted_at": now, "age_s": lot.age_at(now)}
-    connection.execute(update(p).where(here).values(**values))
+    here = {"of_consumer": consumer, "number": lot.student_number}
+    connection.execute(_SET, {**here, "due_at": due_at, "counted_at": now, "age_s": lot.age_at(now)})
 
 
 def rest(connection: Connection, consumer: str, seen: Parked) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import pending_facts as p
@@ -17,6 +17,22 @@ FACTS_PER_PAGE = 500
 _TICK_S = 1e-5
 ENROLMENT, DECISION = "enrolment", "decision"
 """What a fact waits for."""
+
+# Made once: making a statement for each fact costs more than the database does.
+_LAST: Final = select(func.max(p.c.received_at)).where(p.c.student_number == bindparam("number"))
+_HELD: Final = (
+    select(p)
+    .where(p.c.student_number == bindparam("number"), p.c.waits_for == bindparam("for_what"))
+    .order_by(p.c.received_at, p.c.event_id)
+)
+_PAGE: Final = _HELD.limit(FACTS_PER_PAGE)
+_OLDER: Final = (
+    select(p)
+    .where(p.c.received_at < bindparam("before"), p.c.waits_for == ENROLMENT)
+    .order_by(p.c.received_at, p.c.event_id)
+    .limit(FACTS_PER_PAGE)
+)
+_DROP: Final = delete(p).where(p.c.event_id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -38,31 +54,22 @@ def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
 
     A student's facts stay in the order in which they came, also when the clock was set back in between.
     """
-    last = connection.execute(
-        select(func.max(p.c.received_at)).where(p.c.student_number == fact.student_number)
-    ).scalar_one()
+    last = connection.execute(_LAST, {"number": fact.student_number}).scalar_one()
     received_at = fact.received_at if last is None else max(fact.received_at, last + _TICK_S)
-    statement = database.insert(p).values(
-        event_id=fact.event_id,
-        student_number=fact.student_number,
-        received_at=received_at,
-        topic=fact.topic,
-        headers=json.dumps([[name, text.decode()] for name, text in fact.headers]),
-        value=fact.value,
-        waits_for=fact.waits_for,
-    )
-    connection.execute(statement.on_conflict_do_nothing(index_elements=[p.c.event_id]))
+    headers = json.dumps([[name, text.decode()] for name, text in fact.headers])
+    row = {**fact.__dict__, "received_at": received_at, "headers": headers}
+    connection.execute(database.insert_new(p), row)
 
 
 def take(connection: Connection, student_number: str, *, waits_for: str = ENROLMENT) -> list[PendingFact]:
     """A student's facts that wait for this, oldest first; they are no longer kept."""
-    return _take(connection, p.c.student_number == student_number, p.c.waits_for == waits_for)
+    return _take(connection, _PAGE, number=student_number, for_what=waits_for)
 
 
 def held(connection: Connection, student_number: str) -> list[PendingFact]:
     """A student's facts that wait for a decision, oldest first; they stay."""
-    query = select(p).where(p.c.student_number == student_number, p.c.waits_for == DECISION)
-    return [_fact(row) for row in connection.execute(query.order_by(p.c.received_at, p.c.event_id))]
+    rows = connection.execute(_HELD, {"number": student_number, "for_what": DECISION})
+    return [_fact(row) for row in rows]
 
 
 def drop(connection: Connection, event_id: str) -> None:
@@ -73,7 +80,7 @@ def drop(connection: Connection, event_id: str) -> None:
 def take_older(connection: Connection, received_before: float) -> list[PendingFact]:
     """A page of the facts that have waited for an enrolment since before this moment, oldest first; they are
     no longer kept."""
-    return _take(connection, p.c.received_at < received_before, p.c.waits_for == ENROLMENT)
+    return _take(connection, _OLDER, before=received_before)
 
 
 def waiting(connection: Connection, student_numbers: list[str]) -> dict[str, list[PendingFact]]:
@@ -85,11 +92,10 @@ def waiting(connection: Connection, student_numbers: list[str]) -> dict[str, lis
     return found
 
 
-def _take(connection: Connection, *these: ColumnElement[bool]) -> list[PendingFact]:
-    query = select(p).where(*these).order_by(p.c.received_at, p.c.event_id).limit(FACTS_PER_PAGE)
-    facts = [_fact(row) for row in connection.execute(query)]
+def _take(connection: Connection, page: Select[Any], **these: object) -> list[PendingFact]:
+    facts = [_fact(row) for row in connection.execute(page, these)]
     if facts:
-        connection.execute(delete(p).where(p.c.event_id.in_([fact.event_id for fact in facts])))
+        connection.execute(_DROP, {"ids": [fact.event_id for fact in facts]})
     return facts
 
 

@@ -9,12 +9,13 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from pydantic import Field
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_, update
 
-from pipeline.store.database import Database
+from pipeline.store.database import Database, insert_for
 from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
 from schemas.account import Account, Enrolment, Hold, Model
 
@@ -24,6 +25,14 @@ _MERGED: Final = (
     select(people).where(people.c.merged_into == bindparam("number")).order_by(people.c.student_number)
 )
 _ACCOUNT: Final = select(accounts.c.document).where(accounts.c.student_number == bindparam("number"))
+_NEW_ACCOUNT: Final = insert(accounts)
+_NEXT_VERSION: Final = update(accounts).where(
+    accounts.c.student_number == bindparam("number"), accounts.c.version == bindparam("before")
+)
+_CHANGE: Final = update(people).where(people.c.student_number == bindparam("number"))
+_SEALED: Final = select(vault.c.sequence).where(
+    vault.c.ref == bindparam("of_ref"), vault.c.student_number == bindparam("number")
+)
 _STANDING: Final = select(propagation.c.version, propagation.c.state, propagation.c.completed_version).where(
     propagation.c.student_number == bindparam("number")
 )
@@ -149,9 +158,7 @@ class People:
 
     def change(self, connection: Connection, student_number: str, **values: Any) -> None:
         """Set some of a known person's attributes (named as in `KnownPerson`)."""
-        connection.execute(
-            update(people).where(people.c.student_number == student_number).values(**_columns(values))
-        )
+        connection.execute(_CHANGE, {"number": student_number, **_columns(values)})
 
     # --- enrolments ---
 
@@ -176,22 +183,17 @@ class People:
             Whether it was newer.
         """
         year, step, step_version = key
-        values = {
+        row = {
+            "student_number": student_number,
+            "year": year,
+            "step": step,
+            "step_version": step_version,
             "source_sequence": source_sequence,
             "cancelled": enrolment is None,
             "document": None if enrolment is None else enrolment.model_dump_json(),
         }
-        statement = self._database.insert(enrolments).values(
-            student_number=student_number, year=year, step=step, step_version=step_version, **values
-        )
-        done = connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(enrolments.primary_key.columns),
-                set_=values,
-                where=enrolments.c.source_sequence < source_sequence,
-            )
-        )
-        return bool(done.rowcount)
+        newer = _newer_enrolment(is_sqlite=self._database.is_sqlite)
+        return bool(connection.execute(newer, row).rowcount)
 
     def enrolments(self, connection: Connection, *student_numbers: str) -> list[Enrolment]:
         """The enrolments of these numbers that were not cancelled, of all years."""
@@ -235,9 +237,8 @@ class People:
 
     def sealed_sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
         """The vault's sequence of a reference that was sealed for this very student; None: there is none."""
-        return connection.execute(
-            select(vault.c.sequence).where(vault.c.ref == ref, vault.c.student_number == student_number)
-        ).scalar_one_or_none()
+        sealed = connection.execute(_SEALED, {"of_ref": ref, "number": student_number})
+        return sealed.scalar_one_or_none()
 
     # --- accounts ---
 
@@ -257,15 +258,10 @@ class People:
             "document": account.model_dump_json(),
         }
         if account.version == 1:
-            connection.execute(insert(accounts).values(student_number=account.student_number, **values))
+            connection.execute(_NEW_ACCOUNT, {"student_number": account.student_number, **values})
             return
-        done = connection.execute(
-            update(accounts)
-            .where(
-                accounts.c.student_number == account.student_number, accounts.c.version == account.version - 1
-            )
-            .values(**values)
-        )
+        before = {"number": account.student_number, "before": account.version - 1}
+        done = connection.execute(_NEXT_VERSION, {**before, **values})
         if done.rowcount != 1:
             raise AssertionError(f"version {account.version} was minted without the person's lock")
 
@@ -307,6 +303,17 @@ class People:
             )
         )
         return {number: Asked(activated_at, ref) for number, activated_at, ref in rows}
+
+
+@cache
+def _newer_enrolment(*, is_sqlite: bool) -> Any:
+    statement = insert_for(enrolments, is_sqlite=is_sqlite)
+    said = ("source_sequence", "cancelled", "document")
+    return statement.on_conflict_do_update(
+        index_elements=list(enrolments.primary_key.columns),
+        set_={name: statement.excluded[name] for name in said},
+        where=enrolments.c.source_sequence < statement.excluded.source_sequence,
+    )
 
 
 def _columns(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Column, Connection, Float, String, Table, Text, delete, select
+from sqlalchemy import Column, Connection, Float, String, Table, Text, bindparam, delete, select
 
 from pipeline.store.database import Database
 from pipeline.store.tables import metadata
@@ -16,6 +17,9 @@ quarantines = Table(
     Column("reason", Text, nullable=False),
     Column("since", Float, nullable=False),
 )
+
+# Made once: each worker looks at every step.
+_OF: Final = select(quarantines).where(quarantines.c.consumer == bindparam("of_consumer"))
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,7 @@ class Row:
 
 def of(connection: Connection, consumer: str) -> Row | None:
     """The consumer's quarantine, if it is in one."""
-    row = connection.execute(select(quarantines).where(quarantines.c.consumer == consumer)).mappings()
-    found = row.one_or_none()
+    found = connection.execute(_OF, {"of_consumer": consumer}).mappings().one_or_none()
     return Row(**found) if found is not None else None
 
 

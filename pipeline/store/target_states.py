@@ -41,6 +41,11 @@ _NUMBERS_PER_QUERY = 500
 
 # Made once: making a statement for each turn costs more than the database does.
 _STATES: Final = select(t).where(t.c.target == bindparam("of_target"))
+_UNDER_LEASE: Final = update(t).where(
+    t.c.target == bindparam("of_target"),
+    t.c.student_number == bindparam("number"),
+    t.c.lease_epoch == bindparam("of_epoch"),
+)
 
 
 class State(StrEnum):
@@ -316,8 +321,8 @@ def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[
 
 def shorten(connection: Connection, target: str, student_number: str, epoch: int, until: float) -> None:
     """Let a lease end at `until`, if it is still the one of this epoch."""
-    here = (t.c.target == target, t.c.student_number == student_number, t.c.lease_epoch == epoch)
-    connection.execute(update(t).where(*here).values(lease_until=until))
+    here = {"of_target": target, "number": student_number, "of_epoch": epoch}
+    connection.execute(_UNDER_LEASE, {**here, "lease_until": until})
 
 
 def prolong(connection: Connection, target: str, student_numbers: Sequence[str], until: float) -> None:
@@ -342,11 +347,8 @@ def give_back(
     values: dict[str, object] = {"suspect": suspect or unknown}
     if not unknown:
         values["lease_owner"] = None
-    connection.execute(
-        update(t)
-        .where(t.c.target == target, t.c.student_number == student_number, t.c.lease_epoch == epoch)
-        .values(**values)
-    )
+    here = {"of_target": target, "number": student_number, "of_epoch": epoch}
+    connection.execute(_UNDER_LEASE, {**here, **values})
 
 
 def fail(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from pipeline.store import adoptions
 from pipeline.store.database import Database
+from pipeline.store.many import rows_among
 from pipeline.store.tables import welcome_messages as w
 
 WAIVED = "waived"
+
+# Made once: each call of the mail server looks.
+_ROWS: Final = select(w)
+_INTEND: Final = insert(w)
+_SETTLE: Final = update(w).where(w.c.student_number.in_(bindparam("numbers", expanding=True)))
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class WelcomeMessages:
                 if number not in earlier
             ]
             if rows:
-                connection.execute(self._database.insert(w), rows)
+                connection.execute(_INTEND, rows)
         return earlier
 
     def known(self, student_numbers: Sequence[str]) -> dict[str, Intent]:
@@ -78,17 +85,17 @@ class WelcomeMessages:
 
     def _known(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, Intent]:
         """Who had a mailbox before Sésame was never to be welcomed to it."""
-        rows = connection.execute(select(w).where(w.c.student_number.in_(list(student_numbers))))
+        rows = rows_among(connection, _ROWS, w.c.student_number, list(student_numbers))
         found = {
             row.student_number: Intent(row.message_id, row.uidvalidity, row.uidnext, row.state)
             for row in rows
         }
         others = [number for number in student_numbers if number not in found]
-        adopted = adoptions.objects_of(connection, "mailbox", others)
+        adopted = adoptions.objects_of(connection, "mailbox", others) if others else ()
         return found | {number: Intent("", 0, 0, WAIVED) for number in adopted}
 
     def _settle(self, student_numbers: Sequence[str], state: str) -> None:
         if not student_numbers:
             return
         with self._database.write() as connection:
-            connection.execute(update(w).where(w.c.student_number.in_(student_numbers)).values(state=state))
+            connection.execute(_SETTLE, {"numbers": list(student_numbers), "state": state})
