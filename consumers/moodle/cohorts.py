@@ -120,10 +120,8 @@ class CohortCatalogue:
         for key in keys:
             found = self._functions.search_cohorts(key, deadline)
             with self._lock:
-                known = {} if self._cohorts is None else self._cohorts
-                gone = [each.id for each in known.values() if each.idnumber == key]
-                self._cohorts = {id_: each for id_, each in known.items() if id_ not in gone}
-                self._cohorts |= {cohort.id: cohort for cohort in found}
+                others = [each for each in (self._cohorts or {}).values() if each.idnumber != key]
+                self._cohorts = {cohort.id: cohort for cohort in (*others, *found)}
 
     def _fault(self, key: str, error: CallFailed | None) -> Fault | None:
         if (fault := self._ambiguous(key)) or self.with_idnumber(key):

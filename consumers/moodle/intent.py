@@ -85,8 +85,8 @@ def shortened(name: str) -> str:
     if len(tidy) <= _COLUMN_CHARS_MAX:
         return tidy
     room = tidy[: _COLUMN_CHARS_MAX - 1]
-    words, blank, _ = room.rpartition(" ")
-    return (words if blank and len(words) > _COLUMN_CHARS_MAX // 2 else room).rstrip() + "…"
+    words, _, _ = room.rpartition(" ")
+    return (words if len(words) > _COLUMN_CHARS_MAX // 2 else room) + "…"
 
 
 def is_shortened(account: Account) -> bool:

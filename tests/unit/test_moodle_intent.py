@@ -183,5 +183,20 @@ def test_an_address_that_would_leak_the_token_is_refused(base_url: str) -> None:
         MoodleSettings(base_url=base_url, token=SecretStr("jeton-d-essai"))
 
 
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]"])
+def test_plain_http_is_for_this_very_machine(host: str) -> None:
+    settings = MoodleSettings(base_url=f"http://{host}/moodle/", token=SecretStr("jeton-d-essai"))
+    assert settings.endpoint == f"http://{host}/moodle/webservice/rest/server.php"
+
+
+@pytest.mark.parametrize("compare", [True, False])
+def test_what_is_to_be_compared_is_said_of_whoever_it_is(*, compare: bool) -> None:
+    for stage in (Stage.ACTIVE, Stage.ERASED):
+        intent = wanted_of(account(stage=stage), SETTINGS, compare=compare)
+        assert isinstance(intent, Wanted)
+        assert intent.compare is compare
+    assert not wanted(account()).compare
+
+
 def test_the_token_is_never_shown() -> None:
     assert "jeton-d-essai" not in f"{SETTINGS!r} {SETTINGS}"
