@@ -1,9 +1,10 @@
 """Recognises a store that was restored, before anybody writes to a target by what it says.
 
 A restored store does not know what was done after its backup: a hold, above all. Each process that runs
-consumers counts in the store, and notes the count in `data_dir` too: a store that counts less than was noted
-there went back. So did one whose embedded file, or whose table in PostgreSQL, is another than the one that
-was left, and one that has worked before on a machine that knows nothing of it.
+consumers counts in the store while it works and when it ends, and notes the count in `data_dir` too: a store
+that counts less than was noted there went back. So did one whose embedded file, or whose table in
+PostgreSQL, is another than the one that was left, and one that has worked before on a machine that knows
+nothing of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from sqlalchemy import Connection
 
 from pipeline.errors import SesameError
 from pipeline.store import life, status
-from pipeline.store.database import Database
+from pipeline.store.database import Database, StoreUnavailable
 from pipeline.store.life import Life
 from sesame.wiring import Application
 
@@ -141,6 +142,13 @@ def _contradiction(noted: Note, present: Life, file: int | None) -> str:
     if noted.file is not None and file != noted.file:
         return "its file, or table, is another than the one that was left: it was restored, or copied"
     return ""
+
+
+def leave(application: Application) -> None:
+    """Count once more for a process that ends: a backup that was made just before counts less. If the store
+    is away, or shut, nothing is counted."""
+    with suppress(StoreUnavailable, StoreRestored):
+        Heart(application).look()
 
 
 def _alive(connection: Connection, now: float) -> bool:

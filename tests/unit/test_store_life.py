@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,25 @@ def test_an_embedded_file_that_was_put_back_is_recognised_by_itself(
     shutil.move(tmp_path / "backup.db", path)
     with pytest.raises(StoreRestored, match="its file, or table, is another"):
         admit(start(), works=True)
+
+
+def test_a_backup_that_was_put_back_into_the_same_file_is_recognised_though_nobody_has_worked_for_long(
+    tmp_path: Path,
+) -> None:
+    """As `cp` does it, and often `rm` and `install`: the file system gives the number that became free."""
+    run = Run(site := Site(tmp_path))
+    run.start()
+    run.until(lambda: run.states().get("moodle", ("", ""))[0] == "running")
+    path, backup = tmp_path / "sesame.db", tmp_path / "backup.db"
+    with closing(sqlite3.connect(path)) as store, closing(sqlite3.connect(backup)) as copy:
+        store.backup(copy)
+    run.stop()
+    site.close()
+    number = path.stat().st_ino
+    shutil.copyfile(backup, path)
+    assert path.stat().st_ino == number
+    with pytest.raises(StoreRestored, match="is an older one"):
+        admit(Application(load(tmp_path / "sesame.toml")), works=False)
 
 
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
