@@ -78,9 +78,9 @@ def test_servers_and_their_children_end_with_a_starter_that_is_killed(short_fold
         assert starter.stdout is not None
         servers = {int(pid) for pid in starter.stdout.readline().split()}
         assert len(servers) == 4
-        everybody = servers | children_of(servers)
+        everybody = servers | children_of(servers)  # some of the children end by themselves at once
         assert len(everybody) > len(servers)
-        assert all(alive(pid) for pid in everybody)
+        assert all(alive(pid) for pid in servers)
         starter.kill()
     wait_until(lambda: not any(alive(pid) for pid in everybody), "the servers to end")
     assert [pid for pid in everybody if alive(pid)] == []
