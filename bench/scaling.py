@@ -88,7 +88,7 @@ def _begin_at_the_end(log: KafkaEventLog) -> None:
     topics = topics_for(None)
     ends = {tp: offset for topic in topics for tp, offset in log.end_offsets(topic).items()}
     with closing(log.consumer(Nothing.name, topics, member="bench")) as consumer:
-        until(lambda: consumer.poll(0, 0.1) == [] and consumer.assignment() == ends.keys())
+        until(lambda: consumer.poll(0, 0.1) == [] and consumer.assignment().keys() == ends.keys())
         consumer.commit(ends)
 
 

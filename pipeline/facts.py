@@ -8,7 +8,7 @@ stops and waits. A fact that cannot be applied goes to the dead letters, and the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -106,6 +106,7 @@ class FactLoop:
         self._after = after
         self._clock = clock
         self._pending: list[Record] = []  # read, not applied yet
+        self._owned: Mapping[TopicPartition, int] = {}
         self._applied: dict[TopicPartition, int] = {}  # applied, not committed yet
         self._next_report = 0.0
 
@@ -164,7 +165,7 @@ class FactLoop:
     def _step(self) -> None:
         self._commit()
         if self._pending:
-            self._keep_only_what_is_ours()
+            self._poll(0, 0.0)  # the store was away: nothing more, but the membership is kept
         else:
             self._read()
         if not self._pending:
@@ -185,22 +186,24 @@ class FactLoop:
         bulk = {tp for tp in owned if lane_of(tp.topic) is Lane.BULK}
         self._read_without(bulk, RECORDS_PER_TRANSACTION)
         if self._pending:
-            self._read_without(owned - bulk, BULK_SHARE)
+            self._read_without(owned.keys() - bulk, BULK_SHARE)
         else:
-            self._pending.extend(self._consumer.poll(RECORDS_PER_TRANSACTION, POLL_S))
+            self._poll(RECORDS_PER_TRANSACTION, POLL_S)
 
     def _read_without(self, paused: Collection[TopicPartition], records: int) -> None:
         self._consumer.pause(paused)
         try:
-            self._pending.extend(self._consumer.poll(records, 0.0))
+            self._poll(records, 0.0)
         finally:
             self._consumer.resume(paused)
 
-    def _keep_only_what_is_ours(self) -> None:
-        """The store was away: keep the membership, and leave to others what became theirs meanwhile."""
-        self._consumer.poll(0, 0.0)
+    def _poll(self, records: int, timeout_s: float) -> None:
+        """Read on, and leave to others what became theirs, though it may have come back to us since."""
+        read = self._consumer.poll(records, timeout_s)
         owned = self._consumer.assignment()
-        self._pending = [record for record in self._pending if record.tp in owned]
+        gone = {tp for tp, given in self._owned.items() if owned.get(tp) != given}
+        self._pending = [record for record in self._pending if record.tp not in gone] + read
+        self._owned = owned
 
     def _commit(self) -> None:
         if not self._applied:

@@ -144,8 +144,12 @@ class Consumer(Protocol):
             LogUnavailable: try again.
         """
 
-    def assignment(self) -> frozenset[TopicPartition]:
-        """The partitions that this member owns at present; may change during `poll`."""
+    def assignment(self) -> Mapping[TopicPartition, int]:
+        """The partitions that this member owns at present; may change during `poll`.
+
+        The number is another one once the partition was taken away and came back: another member may have
+        read and committed in between, and reading began again at what is committed.
+        """
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Store the next offset to read per partition, durably.

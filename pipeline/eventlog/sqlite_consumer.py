@@ -142,9 +142,9 @@ class SqliteConsumer:
                 return records
             self._wait(seen, version, min(left_s, self._membership.patience_s))
 
-    def assignment(self) -> frozenset[TopicPartition]:
+    def assignment(self) -> Mapping[TopicPartition, int]:
         """See `pipeline.eventlog.port.Consumer`."""
-        return frozenset(self._positions)
+        return {} if self._epoch is None else dict.fromkeys(self._positions, self._epoch)
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """See `pipeline.eventlog.port.Consumer`."""

@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pipeline.burial import unreadable
 from pipeline.effects import Effects
@@ -87,7 +87,7 @@ class TargetWorker:
         self._calls = Calls(handler, effects, observer, self._results, clock, engine.limits)
         self._verdicts = Verdicts(handler.name, engine, effects, self._calls, observer, clock)
         self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
-        self._owned: frozenset[TopicPartition] = frozenset()
+        self._owned: Mapping[TopicPartition, int] = {}
         self._quarantine = Quarantine(handler.name, engine, database)
         self._lot = Lot(
             handler.name,
@@ -142,12 +142,13 @@ class TargetWorker:
         patience_s = POLL_S if self._engine.running else self._idle_s()
         wait_s = 0.0 if busy else min(patience_s, due_in if due_in is not None else patience_s)
         if self._unread:
-            self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
+            read = self._consumer.poll(0, 0.0)  # nothing more, but the membership is kept
         else:
             room = min(rooms.values(), default=0)
             wanted = max(RECORDS_PER_POLL, min(room, RECORDS_PER_POLL_MAX))
-            self._unread.extend(self._consumer.poll(wanted, wait_s))
+            read = self._consumer.poll(wanted, wait_s)
         self._follow_assignment()
+        self._unread.extend(read)
         while self._unread:
             self._admit(self._unread[0])
             self._unread.popleft()
@@ -161,11 +162,12 @@ class TargetWorker:
         return min(IDLE_POLL_S, self._lot.due_in(self._clock()))
 
     def _follow_assignment(self) -> None:
-        """Leave to others what became theirs."""
+        """Leave to others what became theirs, though it may have come back to us since."""
         owned = self._consumer.assignment()
         if owned != self._owned:
-            self._engine.revoke((tp.topic, tp.partition) for tp in self._owned - owned)
-            self._unread = deque(record for record in self._unread if record.tp in owned)
+            gone = {tp for tp, given in self._owned.items() if owned.get(tp) != given}
+            self._engine.revoke((tp.topic, tp.partition) for tp in gone)
+            self._unread = deque(record for record in self._unread if record.tp not in gone)
             self._owned = owned
 
     def _admit(self, record: Record) -> None:
@@ -191,7 +193,7 @@ class TargetWorker:
         rooms = {lane: room for lane in Lane if (room := self._engine.capacity(lane)) > 0}
         pause = {tp for tp in owned if catalogue.lane_of(tp.topic) not in rooms}
         self._consumer.pause(pause)
-        self._consumer.resume(owned - pause)
+        self._consumer.resume(owned.keys() - pause)
         return rooms
 
     def _start(self) -> None:
@@ -245,9 +247,10 @@ class TargetWorker:
         if moved:
             try:
                 self._consumer.commit({TopicPartition(*tp): offset for tp, offset in moved.items()})
-            except NotAssigned as error:  # the new owner repeats what we could not commit: that is harmless
+            except NotAssigned as error:  # the new owner repeats that, or we do, if it comes back to us
                 self._observer.trouble(self.name, str(error))
-            self._engine.committed(moved)
+            else:
+                self._engine.committed(moved)
 
     def _report(self, now: float) -> None:
         if now < self._next_report:

@@ -22,6 +22,9 @@ class Reader:
         self._topics = tuple(topics)
         self._generation = -1
         self._positions: dict[TopicPartition, int] = {}
+        self._given: dict[
+            TopicPartition, int
+        ] = {}  # by which generation; kept while no other one took it away
         self._paused: set[TopicPartition] = set()
         self._turns = 0
         group.join(member, self, topics)
@@ -39,9 +42,9 @@ class Reader:
                 return records
             log.wait(self, min(left_s, log.session_timeout_s / 3))
 
-    def assignment(self) -> frozenset[TopicPartition]:
+    def assignment(self) -> Mapping[TopicPartition, int]:
         """See `pipeline.eventlog.port.Consumer`."""
-        return frozenset(self._positions)
+        return {tp: self._given[tp] for tp in self._positions}
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """See `pipeline.eventlog.port.Consumer`."""
@@ -113,6 +116,8 @@ class Reader:
         if group.sharing:
             self._positions = {}
         elif self._generation != group.generation:
+            kept = self._given if self._generation == group.generation - 1 else {}
+            self._given = {tp: kept.get(tp, group.generation) for tp in seat.owns}
             self._generation = group.generation
             self._positions = {tp: group.committed.get(tp, 0) for tp in sorted(seat.owns)}
 

@@ -88,11 +88,12 @@ class Target:
 
 
 class Silent:
-    """An observer that only remembers troubles and states."""
+    """An observer that only remembers troubles, states, and how many records were left to commit."""
 
     def __init__(self) -> None:
         self.troubles: list[str] = []
         self.states: list[str] = []
+        self.lags: list[int] = []
 
     def batch(self, target: str, students: int, seconds: float) -> None:
         pass
@@ -104,7 +105,7 @@ class Silent:
         self.states.append(state)
 
     def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
-        pass
+        self.lags.append(sum(lag.values()))
 
     def trouble(self, consumer: str, what: str) -> None:
         self.troubles.append(what)

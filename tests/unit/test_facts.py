@@ -207,7 +207,7 @@ def test_a_group_that_was_lost_while_the_store_was_away_is_left_to_its_new_owner
     desk.start()
     desk.until(lambda: "down" in desk.observer.states)
     other = desk.consumer()  # a restart of the same member has the group now
-    desk.until(lambda: other.inner.assignment() != frozenset())
+    desk.until(lambda: other.inner.assignment() != {})
     seen = len(desk.handler.seen)
     desk.until(lambda: "running" in desk.observer.states)
     desk.handler.fails = {}

@@ -44,10 +44,10 @@ def test_a_session_expires_by_the_clock_and_not_before(path: Path) -> None:
         first.poll(1, 0)
         clock.pass_(seconds=10)
         second.poll(1, 0)
-        assert second.assignment() == frozenset()
+        assert second.assignment() == {}
         clock.pass_(seconds=0.5)
         second.poll(1, 0)
-        assert second.assignment() == {TP}
+        assert second.assignment().keys() == {TP}
         with pytest.raises(NotAssigned):
             first.commit({TP: 0})
         first.close()
@@ -59,11 +59,11 @@ def test_a_member_restarted_under_its_name_does_not_wait_for_its_former_session(
         log.ensure_topics({TOPIC: 1})
         former = log.consumer("registry", [TOPIC], member="one")
         with closing(log.consumer("registry", [TOPIC], member="one")) as present:
-            assert present.assignment() == {TP}
+            assert present.assignment().keys() == {TP}
             assert former.poll(1, 0) == []
-            assert former.assignment() == frozenset()
+            assert former.assignment() == {}
             assert present.poll(1, 0) == []
-            assert present.assignment() == {TP}
+            assert present.assignment().keys() == {TP}
         former.close()
 
 
@@ -84,10 +84,10 @@ def test_a_clock_set_back_by_a_day_does_not_lock_a_group_for_a_day(path: Path) -
         first = log.consumer("registry", [TOPIC], member="one")
         clock.pass_(days=-1)
         second = log.consumer("registry", [TOPIC], member="two")
-        assert second.assignment() == {TP}
+        assert second.assignment().keys() == {TP}
         first.close()
         assert second.poll(1, 0) == []
-        assert second.assignment() == {TP}
+        assert second.assignment().keys() == {TP}
         second.close()
 
 

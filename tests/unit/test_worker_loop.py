@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.effects import Effects, Entry
 from pipeline.engine import Backoff, Limits, Turn
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
-from pipeline.eventlog.port import Consumer, NewRecord, Record
+from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
 from pipeline.store.target_states import State
 from pipeline.target import HandlerOutcome, Retry, Task
 from pipeline.worker.loop import RECORDS_PER_POLL, RECORDS_PER_POLL_MAX
@@ -61,6 +63,69 @@ def test_a_lane_that_was_full_when_its_partitions_were_lost_is_read_again_afterw
     plant.ring("B")
     plant.until(lambda: plant.applied("B") == 1)
     plant.stop()
+    assert plant.lag() == 0
+
+
+def test_a_partition_that_went_and_came_back_within_one_poll_is_begun_anew(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another member has read further meanwhile: its commit is not taken back, and nothing stays behind."""
+    gate = Gate("A")
+    plant.target.script = gate
+    plant.account("A")
+    plant.ring("A")
+    consumer = plant.consumer()
+    came_back = threading.Event()
+    poll = consumer.poll
+
+    def poll_beside_another(wanted: int, timeout_s: float) -> list[Record]:
+        if gate.reached.is_set() and not came_back.is_set():
+            plant.ring("B")
+            with closing(plant.consumer()) as other:  # a restart of the same member takes the group over
+                theirs: list[Record] = []
+                while len(theirs) < 2:
+                    theirs += other.poll(2, 0.1)
+                other.commit({theirs[0].tp: 2})
+            came_back.set()
+        return poll(wanted, timeout_s)
+
+    monkeypatch.setattr(consumer, "poll", poll_beside_another)
+    plant.start(consumer=consumer)
+    assert came_back.wait(PATIENCE_S)
+    gate.open.set()
+    plant.until(lambda: plant.applied("A") == 1)
+    plant.stop()
+    assert plant.lag() == 0
+
+
+class Refusing:
+    """A member whose first commit beyond the beginning is refused, though its partitions stay its own."""
+
+    def __init__(self, inner: Consumer) -> None:
+        self._inner = inner
+        self.refused: dict[TopicPartition, int] = {}
+        self.made: dict[TopicPartition, int] = {}
+
+    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
+        if not self.refused and any(offsets.values()):
+            self.refused = dict(offsets)
+            raise NotAssigned("the group is being shared out anew")
+        self._inner.commit(offsets)
+        self.made |= offsets
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_a_commit_that_was_refused_is_made_again(plant: Plant) -> None:
+    plant.account("A")
+    plant.ring("A")
+    consumer = Refusing(plant.consumer())
+    plant.start(consumer=consumer)
+    plant.until(lambda: plant.applied("A") == 1)
+    plant.until(lambda: any(consumer.made.values()))
+    plant.stop()
+    assert consumer.made == consumer.refused
     assert plant.lag() == 0
 
 
@@ -289,7 +354,7 @@ def test_a_stage_that_ends_by_a_fault_of_ours_ends_the_worker_and_not_in_silence
     with pytest.raises(RuntimeError, match="a metric that does not exist"):
         worker.run(stopping)
     plant.start()  # as whoever supervises it does
-    plant.until(lambda: plant.lag() == 0)
+    plant.until(lambda: plant.observer.lags[-1:] == [0])
     plant.stop()
     assert plant.applied("A") == 1
 

@@ -176,11 +176,11 @@ class KafkaLogConsumer:
 
     # --- whose --------------------------------------------------------------------------------------
 
-    def assignment(self) -> frozenset[TopicPartition]:
-        """See `pipeline.eventlog.port.Consumer`."""
+    def assignment(self) -> Mapping[TopicPartition, int]:
+        """See `pipeline.eventlog.port.Consumer`. The number is the group's generation that gave it."""
         if self._hidden or self._shut_out:
-            return frozenset()
-        return frozenset(TopicPartition(*tp) for tp in self._owned())
+            return {}
+        return {TopicPartition(*tp): self._listener.given[tp] for tp in self._owned()}
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """See `pipeline.eventlog.port.Consumer`.

@@ -15,6 +15,10 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self) -> None:
         self.consumer: KafkaConsumer = None
         self.owed: dict[Tp, OffsetAndMetadata] = {}  # to be committed, once the group lets us
+        self.given: dict[
+            Tp, int
+        ] = {}  # by which generation of the group; kept while no other one took it away
+        self.generation = -1
         self.shared_out = False  # since this was last looked at: others may have committed meanwhile
         self.lost: set[Tp] = set()  # taken away without notice: positions begin again at what was committed
 
@@ -29,9 +33,13 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[Tp]) -> None:
         """What is owed for others' partitions is theirs to repeat."""
         self.shared_out = True
-        self.owed = {tp: offset for tp, offset in self.owed.items() if tp in assigned}
+        generation: int = self.consumer.group_metadata().generation_id
+        kept = self.given if generation == self.generation + 1 else {}  # else others had a part in between
+        self.owed = {tp: offset for tp, offset in self.owed.items() if tp in assigned and tp in kept}
+        self.given = {tp: kept.get(tp, generation) for tp in assigned}
+        self.generation = generation
 
     async def on_partitions_lost(self, lost: set[Tp]) -> None:
         """The group went on without us."""
-        self.owed = {}
+        self.owed, self.given = {}, {}
         self.lost |= lost
