@@ -57,11 +57,11 @@ class _Turn:
 
     account: Account
     before: ObservedMailbox
-    change: Change
     script: str | None = None  # the redirection's, if one is wanted
+    fault: Dead | None = None  # what cannot be done whatever else succeeds
     welcome: bytes | None = None
     note: str = ""
-    fault: Dead | None = None  # what cannot be done whatever else succeeds
+    change: Change = Change("")  # noqa: RUF009  (immutable; known with the welcome message)
     result: ApplyResult = Written()  # noqa: RUF009  (immutable)
 
 
@@ -182,12 +182,11 @@ class MailboxHandler:
                 "the mail server does not find this user: the directory's entry has another mail or is not "
                 "enabled (sesameMailEnabled)",
             )
-        nothing = Change(account.mail)
         try:
-            return _Turn(account, seen, nothing, script=script_of(account))
+            return _Turn(account, seen, script_of(account))
         except RedirectInvalid as error:  # all else is done; the redirection stays as it is
             fault = Dead("redirect_invalid", f"the redirection's address cannot be used: {error}")
-            return _Turn(account, seen, nothing, fault=fault)
+            return _Turn(account, seen, fault=fault)
 
     def _decide_welcomes(self, turns: list[_Turn], outcomes: dict[str, HandlerOutcome]) -> list[_Turn]:
         """Say for each student whether the message is to be sent; record the intent first."""

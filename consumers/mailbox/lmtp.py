@@ -82,7 +82,7 @@ class Lmtp:
         """Give the connections back."""
         while self._idle:
             client = self._idle.pop()
-            with suppress(smtplib.SMTPException, OSError):
+            with suppress(OSError):  # smtplib's errors are among them
                 client.quit()
             client.close()
 
@@ -96,7 +96,7 @@ class Lmtp:
             try:
                 if _step(client, deadline, client.rset)[0] in _POSITIVE:
                     return client
-            except (smtplib.SMTPException, OSError):
+            except OSError:
                 pass
             client.close()
 
@@ -105,12 +105,12 @@ class Lmtp:
             client = smtplib.LMTP(
                 self._host, self._port, local_hostname=self._local_hostname, timeout=deadline.left_s()
             )
-        except (smtplib.SMTPException, OSError) as error:
+        except OSError as error:
             raise TargetDown(f"LMTP: no connection ({type(error).__name__})", unknown=False) from error
         try:
             _step(client, deadline, client.ehlo_or_helo_if_needed)
             self._secure(client, deadline)
-        except (smtplib.SMTPException, OSError) as error:
+        except OSError as error:
             client.close()
             if untrusted(error):
                 raise Misconfigured(
@@ -142,7 +142,7 @@ def _transaction(
             code, text = _step(client, deadline, command)
             if code not in _POSITIVE:
                 return verdict_of(code, text)
-    except (smtplib.SMTPException, OSError, TargetDown) as error:
+    except (OSError, TargetDown) as error:
         client.close()
         return Verdict(Delivery.DEFERRED, type(error).__name__)
     try:
@@ -151,14 +151,14 @@ def _transaction(
         return verdict_of(error.smtp_code, _bytes(error.smtp_error))
     except TargetDown:  # no time was left to begin
         return Verdict(Delivery.DEFERRED, "out of time")
-    except (smtplib.SMTPException, OSError) as error:
+    except OSError as error:
         return Verdict(Delivery.UNKNOWN, type(error).__name__)
     return verdict_of(code, text)
 
 
 def verdict_of(code: int, text: bytes) -> Verdict:
     """What a reply to RCPT, DATA or the message means (RFC 5321, section 4.2; RFC 3463)."""
-    first = text.split(b" ", 1)[0].decode("ascii", errors="replace")
+    first = text.partition(b" ")[0].decode("ascii", errors="replace")
     enhanced = first if first.replace(".", "").isdigit() else ""
     codes = f"{code} {enhanced}".strip()
     if code in _POSITIVE:

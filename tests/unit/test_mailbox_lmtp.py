@@ -189,6 +189,7 @@ def test_a_certificate_that_does_not_verify_is_a_fault_of_the_settings(server: S
         (451, b"4.3.0 <zoe@x.fr> Temporary internal error", Delivery.DEFERRED, "451 4.3.0"),
         (421, b"shutting down", Delivery.DEFERRED, "421"),
         (499, b"zo\xc3\xa9", Delivery.DEFERRED, "499"),
+        (550, "5.1.\uff11".encode(), Delivery.REFUSED, "550"),  # digits elsewhere, not in a reply
         (554, b"5.6.0 <zoe@x.fr> Conversion error", Delivery.REFUSED, "554 5.6.0"),
         (501, b"", Delivery.REFUSED, "501"),
         (300, b"", Delivery.REFUSED, "300"),

@@ -429,6 +429,17 @@ def test_the_message_is_foreseen_where_it_would_be_sent(desk: Desk) -> None:
     assert desk.server.delivered == []
 
 
+def test_a_message_that_was_intended_and_provably_never_came_is_foreseen_again(desk: Desk) -> None:
+    desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
+    one(desk)
+    assert desk.journal.kept["1"].state == "intended"
+    assert desk.preview(HUGO).differs == ("welcome",)
+    desk.server.boxes[MAIL].receive("<other@x>")
+    assert desk.preview(HUGO).differs == ("welcome",)
+    desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"))
+    assert desk.preview(HUGO).differs == ()
+
+
 def test_a_full_mailbox_waits_for_what_was_not_delivered(desk: Desk) -> None:
     desk.server.bends = lambda asked, answer: FULL if asked.name == "mailboxCreate" else answer
     outcome = one(desk)
@@ -491,8 +502,7 @@ def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) ->
     desk.server.boxes[MAIL].receive("<other@x>")
     desk.server.bends = lambda asked, answer: NO_USER if asked.name == "fetch" else answer
     outcome = one(desk)
-    assert isinstance(outcome, Retry)
-    assert outcome.cause == "mailbox_not_enabled"
+    assert outcome == Retry("mailbox_not_enabled", "the mail server lost this user meanwhile")
     assert desk.server.delivered == []
 
 
