@@ -160,6 +160,17 @@ def test_the_processes_wait_for_the_first_preparation(composed: dict[str, Any]) 
         assert each.get("depends_on", {}) == waits
 
 
+def test_a_new_container_of_a_consumer_goes_by_the_name_of_the_one_before(composed: dict[str, Any]) -> None:
+    """By its number, the one that `down` removed would be missed for a day, as one that has died."""
+    consumers = {
+        name: each for name, each in composed["services"].items() if "consume" in (each.get("command") or [])
+    }
+    assert len(consumers) == len({each["command"][1] for each in consumers.values()})
+    assert {name: each.get("hostname") for name, each in consumers.items()} == {
+        name: name for name in consumers
+    }
+
+
 FAKE = """#!/bin/bash
 echo "$*" >>"$SAID"
 [ "$1" != "$FAILS" ] && exit 0
