@@ -89,6 +89,7 @@ class Dovecot(Server):
     included, so that a new `Dovecot` on the same folder is the same server (default: a new short temporary
     folder, removed by `close`). `default_quota`: what a user without a quota of its own gets, e.g. `1G`.
     `user`: whom a privileged caller runs Dovecot as; an unprivileged caller runs it as itself.
+    `as_root`: as on a site, Dovecot itself is root, and only mail is `user`'s; the caller must be root.
     `keep_running`: leave the server up when the interpreter exits.
 
     Raises MissingServer when a Debian package is missing, SandboxError when the folder cannot serve.
@@ -102,11 +103,13 @@ class Dovecot(Server):
         default_quota: str = "1G",
         postmaster: str = "postmaster@univ-exemple.fr",
         user: str = "nobody",
+        as_root: bool = False,
         keep_running: bool = False,
     ) -> None:
         self.directory = directory
         self._program = find_dovecot()
         self.version = version_of(self._program)
+        self._as_root = as_root
         self._temporary = folder is None
         self.folder = (folder or Path(tempfile.mkdtemp(prefix="dc-"))).resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +126,7 @@ class Dovecot(Server):
             log_file=self.folder / "dovecot.log",
             ready=self._answers,
             cwd=self.folder,
-            user=self._user if os.geteuid() == 0 else None,
+            user=self._user if os.geteuid() == 0 and not as_root else None,
             outlives_parent=keep_running,
         )
 
@@ -202,6 +205,7 @@ class Dovecot(Server):
 
     def _values(self) -> dict[str, str]:
         owner = pwd.getpwnam(self._user)
+        internal = pwd.getpwnam("dovecot") if self._as_root else owner  # the package's own user
         return {
             "admin_address": "127.0.0.1",
             "api_key": self.api_key_file.read_text(encoding="ascii"),
@@ -210,6 +214,8 @@ class Dovecot(Server):
             "folder": str(self.folder),
             "imap_port": str(self.ports.imap),
             "imaps_port": str(self.ports.imaps),
+            "internal_group": grp.getgrgid(internal.pw_gid).gr_name,
+            "internal_user": internal.pw_name,
             "ldap_base": self.directory.base_dn,
             "ldap_bind_dn": self.directory.bind_dn,
             "ldap_bind_password": self.directory.bind_password_file.read_text(encoding="utf-8"),

@@ -35,8 +35,8 @@ state_dir = @folder@/state
 instance_name = sandbox
 log_path = /dev/stderr
 listen = 127.0.0.1
-default_internal_user = @mail_user@
-default_internal_group = @mail_group@
+default_internal_user = @internal_user@
+default_internal_group = @internal_group@
 default_login_user = @mail_user@
 first_valid_uid = @uid@
 service anvil {

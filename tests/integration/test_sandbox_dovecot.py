@@ -6,14 +6,16 @@ import imaplib
 import os
 import smtplib
 import ssl
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.dovecot_conf import render
 from sandbox.process import MissingServer, SandboxError, wait_until
-from tests.integration.post_office import PostOffice
+from tests.integration.post_office import PostOffice, doveadm
 
 UNKNOWN_USER = ("error", {"type": "exitCode", "exitCode": 67})
 BYTES_PER_KIB = 1024
@@ -147,6 +149,28 @@ def test_a_listing_of_all_users_is_not_cut_at_the_directorys_size_limit(office: 
     [(kind, listing)] = office.doveadm(("user", {"userMask": ["foule.*"]}))
     assert kind == "doveadmResponse"
     assert len(listing["userList"]) == len(many)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start Dovecot as root")
+def test_where_dovecot_is_root_users_are_found_after_somebodys_mail_was_looked_at(office: PostOffice) -> None:
+    """A process of doveadm that has opened a mailbox goes on with the rights of the mail's owner."""
+    address = office.enrol("lina.moreau")
+    with Dovecot(LookupDirectory.of(office.slapd), as_root=True) as dovecot:
+        answers = doveadm(
+            dovecot,
+            ("mailboxStatus", {"user": address, "mailboxMask": ["INBOX"], "field": ["messages"]}),
+            ("user", {"userMask": [address]}),
+            ("user", {"userMask": [office.slapd.probe_mail]}),
+            ("user", {"userMask": ["lina.*"]}),
+        )
+    assert [kind for kind, _ in answers] == ["doveadmResponse"] * len(answers)
+    assert answers[-1][1] == {"userList": [address]}
+
+
+def test_nobody_but_the_mails_owner_may_look_users_up(office: PostOffice) -> None:
+    socket = (office.dovecot.folder / "run" / "auth-userdb").stat()
+    assert stat.S_IMODE(socket.st_mode) == 0o600
+    assert socket.st_uid == office.dovecot.folder.stat().st_uid
 
 
 def test_a_value_that_the_configuration_would_not_take_literally_is_refused_unseen() -> None:
