@@ -50,9 +50,6 @@ _DUE: Final = (
 _DUE_OF_SHARE: Final = _DUE.where(
     (p.c.key_hash % bindparam("shares")).in_(bindparam("numbers", expanding=True))
 )
-_NEXT_DUE: Final = select(func.min(p.c.due_at)).where(
-    p.c.consumer == bindparam("of_consumer"), p.c.lane == bindparam("of_lane")
-)
 
 
 class Kind(StrEnum):
@@ -67,6 +64,18 @@ class Kind(StrEnum):
     def only_looks(self) -> bool:
         """Whether the row says no more than: look at this student again."""
         return self in (Kind.LEASED, Kind.RESYNC)
+
+
+_NEXT_DUE: Final = select(
+    *(
+        select(func.min(p.c.due_at))
+        .where(p.c.consumer == bindparam("of_consumer"), p.c.lane == lane)
+        .scalar_subquery()
+        .label(lane)
+        for lane in Lane
+    )
+)
+"""One look at the index for each lane, in one statement."""
 
 
 @dataclass(frozen=True)
@@ -154,9 +163,7 @@ def due(
 
 def next_due(connection: Connection, consumer: str) -> float | None:
     """When the next row is due, of anybody's share; None: events alone wake those who are parked."""
-    moments = [
-        connection.execute(_NEXT_DUE, {"of_consumer": consumer, "of_lane": lane}).scalar() for lane in Lane
-    ]
+    moments = connection.execute(_NEXT_DUE, {"of_consumer": consumer}).one()
     # A text may stand there that somebody wrote by hand: see `pipeline.store.mending`.
     return min((moment for moment in moments if isinstance(moment, float | int)), default=None)
 
@@ -244,22 +251,11 @@ def remove(connection: Connection, consumer: str, student_number: str, *, replay
     connection.execute(delete(p).where(here, or_(not_(p.c.replay), p.c.event_id.in_(replays))))
 
 
-def hasten(connection: Connection, consumer: str, student_number: str, due_at: float, *, now: float) -> bool:
-    """Look at a parked student at `due_at` at the latest, counted from `now` on, as in `postpone`. False if
-    the student is not parked."""
+def hasten(connection: Connection, consumer: str, student_number: str, due_at: float) -> bool:
+    """Look at a parked student at `due_at` at the latest. False if the student is not parked."""
+    soonest = case((p.c.due_at < due_at, p.c.due_at), else_=due_at)
     here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
-    soon = p.c.due_at < due_at
-    aged = case((p.c.counted_at < now, p.c.age_s + now - p.c.counted_at), else_=p.c.age_s)
-    done = connection.execute(
-        update(p)
-        .where(here)
-        .values(
-            due_at=case((soon, p.c.due_at), else_=due_at),
-            counted_at=case((soon, p.c.counted_at), else_=now),
-            age_s=case((soon, p.c.age_s), else_=aged),
-            bells=p.c.bells + 1,
-        )
-    )
+    done = connection.execute(update(p).where(here).values(due_at=soonest, bells=p.c.bells + 1))
     return bool(done.rowcount)
 
 

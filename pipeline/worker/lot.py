@@ -57,10 +57,11 @@ class Lot:
         share = Share(owned, self._partitions)
         with self._database.read() as connection:
             moment = self._database.now(connection)
-            rows = parking.due(connection, self._consumer, moment, limit=ROWS_PER_PAGE, share=share)
-            nearest = None if rows else parking.next_due(connection, self._consumer)
+            nearest, rows = parking.next_due(connection, self._consumer), []
+            if nearest is not None and nearest <= moment:  # most looks find nobody, and end here
+                rows = parking.due(connection, self._consumer, moment, limit=ROWS_PER_PAGE, share=share)
         wait_s = LOOK_EVERY_S if rows else LOOK_IDLE_S_MAX
-        if nearest is not None:
+        if nearest is not None and not rows:
             wait_s = min(LOOK_IDLE_S_MAX, max(LOOK_EVERY_S, nearest - moment))
         self._next_look = now + wait_s
         return [Bell(row.student_number, row.version, row.lane, row.event_id, row.replay) for row in rows]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
-from pipeline.store import mending, parking
+from pipeline.store import parking
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked, Share
 from pipeline.store.tables import parked
+from pipeline.worker.lot import Lot
 from schemas.account import Lane
 from tests.unit.store_kit import ONLY_SQLITE, START
 
@@ -147,6 +150,29 @@ def test_a_page_is_found_by_the_index_however_full_the_lot_is(database: Database
     assert "TEMP B-TREE" not in steps  # no sorting either
 
 
+def test_a_look_for_which_nobody_is_due_asks_once_and_says_when_to_look_again(database: Database) -> None:
+    said: list[str] = []
+    lot = Lot("moodle", database, partitions=4, on_trouble=said.append)
+    everybodys = frozenset(range(4))
+    lot.woken(0.0, everybodys)  # the first one mends, too
+    park(database, replace(ROW, student_number="P", lane=Lane.PERSONAL, due_at=START + 0.5))
+    park(database, replace(ROW, student_number="B", lane=Lane.BULK, due_at=START + 0.75))
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_others: object) -> None:
+        if "FROM parked" in statement:
+            asked.append(statement)
+
+    event.listen(database.engine, "before_cursor_execute", note)
+    try:
+        assert lot.woken(10.0, everybodys) == []
+    finally:
+        event.remove(database.engine, "before_cursor_execute", note)
+    assert len(asked) == 1
+    assert lot.due_in(10.0) == pytest.approx(0.5)
+    assert said == []
+
+
 def test_one_who_rests_is_left_to_events_unless_one_rang_meanwhile(database: Database) -> None:
     park(database)
     ring(database, ROW)
@@ -160,11 +186,11 @@ def test_one_who_rests_is_left_to_events_unless_one_rang_meanwhile(database: Dat
 
 def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
     with database.write() as connection:
-        assert not parking.hasten(connection, "moodle", "A", START, now=START)
+        assert not parking.hasten(connection, "moodle", "A", START)
     park(database)
     for due_at, expected in ((START + 90, START + 60), (START + 1, START + 1)):
         with database.write() as connection:
-            assert parking.hasten(connection, "moodle", "A", due_at, now=START)
+            assert parking.hasten(connection, "moodle", "A", due_at)
         left = row(database)
         assert left is not None
         assert left.due_at == expected
@@ -172,25 +198,11 @@ def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
     assert left is not None
     with database.write() as connection:
         parking.rest(connection, "moodle", left)
-        assert parking.hasten(connection, "moodle", "A", START, now=START)
+        assert parking.hasten(connection, "moodle", "A", START)
     left = row(database)
     assert left is not None
     assert (left.due_at, left.attempts) == (START, 2)
     assert not unpark(database, ROW)  # whoever works on it now does not take it away
-
-
-def test_one_who_was_brought_nearer_waits_no_longer_should_the_clock_be_set_back(database: Database) -> None:
-    park(database)  # due in 60 s
-    with database.write() as connection:
-        assert parking.hasten(connection, "moodle", "A", START + 41, now=START + 40)
-    hastened = row(database)
-    assert hastened is not None
-    assert hastened.age_at(START + 40) == ROW.age_at(START + 40)
-    with database.write() as connection:
-        assert mending.clock_went_back(connection, "moodle", START + 10) == (1, 30.0)
-    left = row(database)
-    assert left is not None
-    assert left.due_at == START + 11
 
 
 def test_a_look_that_joins_a_retry_keeps_its_attempts_and_their_age(database: Database) -> None:

@@ -281,7 +281,7 @@ def test_a_dependency_that_is_away_is_the_consumers_state(
     def due(*args: object, **kwargs: object) -> None:
         raise DependencyDown("the database refused")
 
-    monkeypatch.setattr("pipeline.worker.lot.parking.due", due)
+    monkeypatch.setattr("pipeline.worker.lot.parking.next_due", due)
     monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.01)
     plant.start()
     plant.until(lambda: "down" in plant.observer.states)
