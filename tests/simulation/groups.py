@@ -50,6 +50,7 @@ class Group:
     seats: dict[str, Seat] = field(default_factory=dict)
     generation: int = 0
     sharing: bool = False
+    nobody_missed_until: float = 0.0  # before that nobody can have been silent for too long
 
     def join(self, member: str, holder: object, topics: Sequence[str]) -> None:
         """Take the seat of this name, whoever had it."""
@@ -73,9 +74,12 @@ class Group:
 
     def _miss_the_silent(self) -> None:
         now = self.clock()
+        if now < self.nobody_missed_until:
+            return
         gone = [name for name, seat in self.seats.items() if now - seat.seen_at > self.session_timeout_s]
         for name in gone:
             del self.seats[name]
+        self.nobody_missed_until = min(seat.seen_at for seat in self.seats.values()) + self.session_timeout_s
         if gone:
             self._share_out_anew()
 

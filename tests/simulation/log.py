@@ -141,6 +141,7 @@ class SimulatedLog:
     def _tell(self, tps: set[TopicPartition]) -> None:
         for reader in self._readers:
             if reader.reads(tps):
+                reader.news = True
                 self._woken(reader)
         self.news.notify_all()
 

@@ -89,6 +89,8 @@ class FaultyConsumer:
 
     def __init__(self, inner: Consumer, schedule: Schedule, weather: Weather) -> None:
         self._inner, self._schedule, self._weather = inner, schedule, weather
+        for name in ("assignment", "committed", "seek", "pause", "resume", "lag"):
+            setattr(self, name, getattr(inner, name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -22,11 +22,12 @@ class Reader:
         self._topics = tuple(topics)
         self._generation = -1
         self._positions: dict[TopicPartition, int] = {}
-        self._given: dict[
-            TopicPartition, int
-        ] = {}  # by which generation; kept while no other one took it away
+        # By which generation each was given; kept while no other one took it away.
+        self._given: dict[TopicPartition, int] = {}
+        self._assignment: tuple[object, Mapping[TopicPartition, int]] = (None, {})
         self._paused: set[TopicPartition] = set()
         self._turns = 0
+        self.news = True  # whether there may be something to fetch
         group.join(member, self, topics)
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
@@ -44,7 +45,11 @@ class Reader:
 
     def assignment(self) -> Mapping[TopicPartition, int]:
         """See `pipeline.eventlog.port.Consumer`."""
-        return {tp: self._given[tp] for tp in self._positions}
+        positions, shown = self._assignment
+        if positions is not self._positions:
+            shown = {tp: self._given[tp] for tp in self._positions}
+            self._assignment = (self._positions, shown)
+        return shown
 
     def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
         """See `pipeline.eventlog.port.Consumer`."""
@@ -67,6 +72,7 @@ class Reader:
         if tp not in self._positions:
             raise NotAssigned(f"{tp} is not assigned to member {self._member!r}")
         self._positions[tp] = offset
+        self.news = True
 
     def pause(self, tps: Iterable[TopicPartition]) -> None:
         """See `pipeline.eventlog.port.Consumer`."""
@@ -74,7 +80,9 @@ class Reader:
 
     def resume(self, tps: Iterable[TopicPartition]) -> None:
         """See `pipeline.eventlog.port.Consumer`."""
+        before = len(self._paused)
         self._paused.difference_update(tps)
+        self.news = self.news or len(self._paused) < before
 
     def lag(self) -> dict[TopicPartition, int]:
         """See `pipeline.eventlog.port.Consumer`."""
@@ -120,8 +128,11 @@ class Reader:
             self._given = {tp: kept.get(tp, group.generation) for tp in seat.owns}
             self._generation = group.generation
             self._positions = {tp: group.committed.get(tp, 0) for tp in sorted(seat.owns)}
+            self.news = True
 
     def _fetch(self, wanted: int) -> list[Record]:
+        if not self.news:
+            return []
         available = {}
         for tp, position in self._positions.items():
             if tp in self._paused:
@@ -138,6 +149,7 @@ class Reader:
             if position < end:
                 available[tp] = end - position
         if not available:
+            self.news = False
             return []
         records: list[Record] = []
         for tp, number in self._shared(available, wanted):

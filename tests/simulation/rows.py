@@ -52,10 +52,12 @@ class Rows:
         return self._values[0][0] if self._values else None
 
     def scalar_one(self) -> Any:
-        return self.scalars().one()
+        if len(self._values) != 1:
+            return self.one()  # says what is wrong
+        return self._values[0][0]
 
     def scalar_one_or_none(self) -> Any:
-        return self.scalars().one_or_none()
+        return self.scalar_one() if self._values else None
 
     def mappings(self) -> Rows:
         names = self._names

@@ -29,6 +29,22 @@ Text = tuple[str, tuple[tuple[str, int | None, Processor], ...]]
 """A statement's text for lists of some lengths; for each `?` which parameter it is, of a list which value."""
 
 
+class Argument(NamedTuple):
+    """What is sent for one `?`.
+
+    Attributes:
+        key: which of the parameters that are given; None: it is always `value`.
+        plain: it is sent as it is given.
+        place: of a list, which of its values.
+    """
+
+    key: str | None
+    value: Any
+    plain: bool
+    place: int | None
+    processor: Processor
+
+
 class Bound(NamedTuple):
     """Where one parameter's value comes from.
 
@@ -63,6 +79,21 @@ class Prepared:
     processors: tuple[Processor, ...] | None
 
 
+class Plan(NamedTuple):
+    """One statement object with the values that stand in it: a statement that is made once has one.
+
+    Attributes:
+        fixed: the values that are not given, by parameter.
+        lists: which of those that are given are lists, as they are given.
+        texts: for lists of these lengths, the text and what is sent.
+    """
+
+    prepared: Prepared
+    fixed: dict[str, Any]
+    lists: tuple[str, ...]
+    texts: dict[tuple[int, ...], tuple[str, tuple[Argument, ...]]]
+
+
 Kept = dict[Any, dict[tuple[str, ...], Prepared | None]]
 """What was prepared: by a statement's key, and by the names of the parameters that are given."""
 
@@ -82,22 +113,21 @@ class Statements:
 
     def execute(self, statement: Any, parameters: Parameters = None, **options: Any) -> Any:
         """See `sqlalchemy.Connection.execute`."""
-        key = statement._generate_cache_key()  # kept by a statement that is made once
-        if key is None or options or isinstance(parameters, list | tuple):
+        if options or isinstance(parameters, list | tuple):
             return self._library.execute(statement, parameters, **options)
         given: Mapping[str, Any] = parameters or {}  # type: ignore[assignment]  # it is no sequence
-        kept = statement.__dict__.get(_KEPT)
-        if kept is None:
-            kept = self._kept.setdefault(key.key, {})
-            statement._set_memoized_attribute(_KEPT, kept)  # so that what is made of it does not inherit it
+        plans = statement.__dict__.get(_KEPT)
+        if plans is None:
+            plans = {}
+            statement._set_memoized_attribute(_KEPT, plans)  # so that what is made of it does not inherit it
         names = tuple(given)
         try:
-            prepared = kept[names]
+            plan = plans[names]
         except KeyError:
-            prepared = kept[names] = self._prepare(statement, key, given)
-        if prepared is None:
+            plan = plans[names] = self._plan(statement, names, given)
+        if plan is None:
             return self._library.execute(statement, parameters)
-        return self._executed(prepared, key, given)
+        return self._executed(plan, given)
 
     def scalars(self, statement: Any, parameters: Parameters = None) -> Any:
         """See `sqlalchemy.Connection.scalars`."""
@@ -117,6 +147,24 @@ class Statements:
                 self._raw.execute(f"RELEASE {name}")
             raise
         self._raw.execute(f"RELEASE {name}")
+
+    def _plan(self, statement: Any, names: tuple[str, ...], given: Mapping[str, Any]) -> Plan | None:
+        key = statement._generate_cache_key()
+        if key is None or any(each.callable is not None for each in key.bindparams):
+            return None
+        kept = self._kept.setdefault(key.key, {})
+        if names not in kept:
+            kept[names] = self._prepare(statement, key, given)
+        prepared = kept[names]
+        if prepared is None:
+            return None
+        fixed = {
+            each.name: each.value if each.place is None else key.bindparams[each.place].value
+            for each in prepared.bound
+            if each.key not in given
+        }
+        keys = {each.name: each.key for each in prepared.bound}
+        return Plan(prepared, fixed, tuple(keys[name] for name in prepared.lists if name not in fixed), {})
 
     def _prepare(self, statement: Any, key: CacheKey, given: Mapping[str, Any]) -> Prepared | None:
         compiled = statement.compile(dialect=self.dialect, column_keys=list(given) or None)
@@ -146,28 +194,42 @@ class Statements:
         row = namedtuple("row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024  # made at run time
         return names, row._make, processors if any(processors) else None
 
-    def _executed(self, prepared: Prepared, key: CacheKey, given: Mapping[str, Any]) -> Rows:
-        extracted = key.bindparams
-        values: dict[str, Any] = {
-            name: given[own]
-            if own in given
-            else (fixed if place is None else extracted[place].effective_value)
-            for name, own, place, fixed, _ in prepared.bound
-        }
-        sizes = tuple(len(values[name]) for name in prepared.lists) if prepared.lists else ()
-        if sizes not in prepared.texts:
-            prepared.texts[sizes] = _text(prepared, values)
-        sql, places = prepared.texts[sizes]
+    def _executed(self, plan: Plan, given: Mapping[str, Any]) -> Rows:
+        sizes = tuple([len(given[key]) for key in plan.lists]) if plan.lists else ()
         try:
-            cursor = self._raw.execute(sql, [_sent(values, *place) for place in places])
-            return _rows(prepared, cursor)
+            sql, arguments = plan.texts[sizes]
+        except KeyError:
+            sql, arguments = plan.texts[sizes] = _planned(plan, given)
+        values = [
+            value if key is None else given[key] if plain else _sent(given[key], index, processor)
+            for key, value, plain, index, processor in arguments
+        ]
+        try:
+            cursor = self._raw.execute(sql, values)
+            return _rows(plan.prepared, cursor)
         except sqlite3.Error as error:
             raise DBAPIError.instance(sql, None, error, sqlite3.Error, dialect=self.dialect) from error
 
 
-def _sent(values: Mapping[str, Any], name: str, index: int | None, processor: Processor) -> object:
-    value = values[name] if index is None else values[name][index]
-    return value if processor is None else processor(value)
+def _sent(value: Any, index: int | None, processor: Processor) -> object:
+    one = value if index is None else value[index]
+    return one if processor is None else processor(one)
+
+
+def _planned(plan: Plan, given: Mapping[str, Any]) -> tuple[str, tuple[Argument, ...]]:
+    prepared, fixed = plan.prepared, plan.fixed
+    keys = {each.name: each.key for each in prepared.bound}
+    values = {name: fixed[name] if name in fixed else given[key] for name, key in keys.items()}
+    sizes = tuple(len(values[name]) for name in prepared.lists)
+    if sizes not in prepared.texts:
+        prepared.texts[sizes] = _text(prepared, values)
+    sql, places = prepared.texts[sizes]
+    return sql, tuple(
+        Argument(None, _sent(fixed[name], index, processor), True, index, processor)
+        if name in fixed
+        else Argument(keys[name], None, index is None and processor is None, index, processor)
+        for name, index, processor in places
+    )
 
 
 def _text(prepared: Prepared, values: Mapping[str, Any]) -> Text:
@@ -200,5 +262,6 @@ def _rows(prepared: Prepared, cursor: sqlite3.Cursor) -> Rows:
     return Rows(prepared.names, prepared.make, found, cursor.rowcount)
 
 
-_KEPT = "_prepared_for_the_simulation"
-"""Where a statement that is made once keeps what was prepared: to find it by its key costs as much again."""
+_KEPT = "_planned_for_the_simulation"
+"""Where a statement that is made once keeps its plans: to find what was prepared by its key costs as much
+again."""

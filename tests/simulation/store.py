@@ -107,6 +107,13 @@ class Disk:
             else:
                 self.minted.append(Minted._make(what))
 
+    def keep(self) -> None:
+        """Commit the transaction that is open."""
+        if self.library.in_transaction():
+            self.library.commit()
+        if self.raw.in_transaction:  # nothing was said through the library, which then commits nothing
+            self.raw.execute("COMMIT")
+
     def moment(self) -> float:
         """A little time, in seconds: no two moments are the same on a real clock."""
         self._moments += 1
@@ -148,18 +155,16 @@ class SimulatedDatabase(Database):
         disk, faults = self._disk, self._faults
         if faults is not None:
             faults.before()
-        with self._explained():
-            disk.raw.execute("BEGIN IMMEDIATE")
-            try:
-                yield disk.connection
-                if faults is not None:
-                    faults.at_commit()
-                disk.library.commit()
-            except BaseException:
-                disk.undo()
-                raise
-            if disk.raw.in_transaction:  # nothing was said through the library, which then commits nothing
-                disk.raw.execute("COMMIT")
+        disk.raw.execute("BEGIN IMMEDIATE")
+        try:
+            yield disk.connection
+            if faults is not None:
+                faults.at_commit()
+            disk.keep()
+        except BaseException as error:
+            disk.undo()
+            _explain(error)
+            raise
         disk.committed()
         if faults is not None:
             faults.after()
@@ -171,24 +176,23 @@ class SimulatedDatabase(Database):
         inside = disk.raw.in_transaction
         if self._faults is not None and not inside:
             self._faults.before()
-        with self._explained():
-            try:
-                yield disk.connection
-            finally:
-                if not inside:
-                    disk.library.rollback()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
         try:
-            yield
+            yield disk.connection
         except DBAPIError as error:
-            if not stores_fault(error):
-                raise
-            raise StoreUnavailable(str(error.orig)) from error
+            _explain(error)
+            raise
+        finally:
+            if not inside and disk.library.in_transaction():
+                disk.library.rollback()
 
     def close(self) -> None:
         """The disk goes on."""
+
+
+def _explain(error: BaseException) -> None:
+    """Say it as `Database` does, if the store failed."""
+    if isinstance(error, DBAPIError) and stores_fault(error):
+        raise StoreUnavailable(str(error.orig)) from error
 
 
 def _drive() -> tuple[sqlite3.Connection, Engine]:
