@@ -139,7 +139,7 @@ def _not_json(answer: Answer) -> Exception:
 
 
 def _exception(value: dict[str, Any]) -> Exception:
-    kind = str(value["exception"]).rsplit("\\", 1)[-1]
+    kind = str(value["exception"]).rpartition("\\")[2]
     code = str(value.get("errorcode", ""))
     if not _ERRORCODE.fullmatch(code):
         code = "unclassified"  # some plugins put sentences there
@@ -152,7 +152,7 @@ def _exception(value: dict[str, Any]) -> Exception:
         return refusal(f"Moodle refuses the service user: {code}", remedy=_MISCONFIGURED[code])
     if kind in ("webservice_access_exception", "required_capability_exception"):
         return Misconfigured(f"Moodle refuses the service user: {code}", remedy=_REMEDY_ACCESS)
-    if code == "invalidrecord" and "external_functions" in str(value.get("message", "")):
+    if code == "invalidrecord" and "external_functions" in str(value.get("message")):
         return Misconfigured("the site does not know a function that is needed", remedy=_REMEDY_ACCESS)
     if kind in _DML_WRITE or code == "dmlwriteexception":
         return WriteRefused(code)

@@ -99,11 +99,7 @@ class MoodleHandler:
         deadline, adopted = self.deadline(), self._adopted(numbers)
         intents = {account.student_number: wanted_of(account, self._settings) for account in accounts}
         seen = self._port.read(numbers, deadline, adopted)
-        wanted = [
-            replace(each, adopted=adopted.get(number))
-            for number, each in intents.items()
-            if isinstance(each, Wanted)
-        ]
+        wanted = [each for each in intents.values() if isinstance(each, Wanted)]
         faults = self._port.foresee(wanted, seen, deadline)
         return {number: preview_of(intents[number], seen[number], faults.get(number)) for number in numbers}
 
