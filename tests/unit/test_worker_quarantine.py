@@ -79,3 +79,41 @@ def test_what_one_process_found_stops_the_others_and_its_trial_lets_them_go_on(p
     there.agree(1.0)
     assert not engines[1].circuit.quarantined
     assert engines[1].circuit.passes
+
+
+def test_a_quarantine_is_lifted_once_and_a_new_one_is_written_anew(plant: Plant) -> None:
+    engine = Engine(STRICT)
+    here = Quarantine(plant.target.name, engine, plant.database)
+    for now, why in enumerate(["the first", "the second"]):
+        engine.quarantine(now, why)
+        for _ in range(2):
+            here.agree(now)
+            found = row(plant)
+            assert found is not None
+            assert found.reason == why
+            assert engine.circuit.quarantined  # who has written the row does not take it for lifted
+        with plant.database.write() as connection:
+            quarantines.lift(connection, plant.target.name)
+        for _ in range(2):
+            here.agree(now)
+            assert not engine.circuit.quarantined
+            assert row(plant) is None
+
+
+def test_a_row_of_another_process_is_taken_away_by_a_trial_here_and_only_then(plant: Plant) -> None:
+    engine = Engine(STRICT)
+    here = Quarantine(plant.target.name, engine, plant.database)
+    with plant.database.write() as connection:
+        quarantines.place(connection, plant.database, plant.target.name, "elsewhere")
+        quarantines.place(connection, plant.database, "moodle", "another consumer's")
+    for _ in range(2):
+        here.agree(5.0)
+        assert (engine.circuit.reason, engine.circuit.since) == ("elsewhere", 5.0)
+        assert row(plant) is not None
+    engine.lift()
+    for _ in range(2):
+        here.agree(6.0)
+        assert not engine.circuit.quarantined
+        assert row(plant) is None
+    with plant.database.read() as connection:
+        assert [each.consumer for each in quarantines.every(connection)] == ["moodle"]
