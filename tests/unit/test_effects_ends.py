@@ -298,12 +298,40 @@ def test_one_whose_call_outlived_its_lease_hides_nobody_of_the_batch(plant: Plan
     assert [plant.applied(number) for number in "ABC"] == [1, 0, 0]
     late, failed = plant.parked("B"), plant.parked("C")
     assert late is not None
-    assert (late.kind, late.due_at) == (Kind.LEASED, clock.now + 1.0)
+    assert (late.kind, late.cause, late.due_at) == (Kind.LEASED, "leased", clock.now + 1.0)
     assert failed is not None
     assert (failed.kind, failed.attempts) == (Kind.RETRY, 1)
     taken = plant.state("B")
     assert taken is not None
     assert taken.suspect
+
+
+def test_what_another_owner_has_parked_is_only_looked_at_sooner_when_a_late_call_returns(
+    plant: Plant, clock: Clock
+) -> None:
+    plant.account("A")
+    here, elsewhere = plant.effects(), plant.effects()
+    late = here.enter([bell("A")])
+    clock.now += plant.lease_s + 1
+    end(elsewhere, elsewhere.enter([bell("A", event="elsewhere")]), Retry("busy", "later", after_s=900.0))
+    here.finish(late, {"A": DONE})
+    row = plant.parked("A")
+    assert row is not None
+    assert (row.kind, row.cause, row.attempts, row.due_at) == (Kind.RETRY, "busy", 1, clock.now + 1.0)
+
+
+def test_one_who_was_parked_and_is_erased_is_looked_at_no_more(plant: Plant) -> None:
+    effects = plant.effects()
+    for number in "AB":
+        plant.account(number)
+        end(effects, effects.enter([bell(number)]), REFUSED)
+    plant.account("A", 2, stage=Stage.ERASED)
+    assert effects.enter([woken(plant, "A")]).work == {}
+    rests, other = plant.parked("A"), plant.parked("B")
+    assert rests is not None
+    assert other is not None
+    assert rests.due_at is None
+    assert other.due_at is not None
 
 
 @pytest.mark.parametrize("bulk", [True, False])

@@ -119,17 +119,19 @@ def test_one_who_was_answered_after_a_refusal_begins_anew_at_the_next(engine: En
 
 def test_a_suspects_call_is_full_with_as_many_as_it_may_have_and_waits_for_nobody() -> None:
     engine = Engine(Limits(batch_size=4, linger_s=60.0, slots=3, slots_personal=0))
-    ring(engine, "A", "B", "C", "D")
-    engine.tripped(taken(engine), 0.0, "500")
-    assert probe(engine, 1.0) is None
-    assert numbers(taken(engine, 1.0)) == ["A", "B"]
+    ring(engine, "A", "B", "C")
+    engine.tripped(taken(engine, 60.0), 60.0, "500")
+    assert probe(engine, 61.0) is None
+    assert numbers(taken(engine, 61.0)) == ["A", "B"]
 
 
-@pytest.mark.parametrize(("halved", "calls"), [(True, [["A"], ["B"]]), (False, [["A", "B"]])])
+@pytest.mark.parametrize(
+    ("halved", "calls"), [(True, [["A"], ["B"]]), (False, [["A", "B"]]), (False, [["A"]])]
+)
 def test_what_is_repeated_comes_again_at_once_by_halves_if_somebody_in_it_is_the_cause(
     engine: Engine, calls: list[list[str]], *, halved: bool
 ) -> None:
-    ring(engine, "A", "B")
+    ring(engine, *(number for call in calls for number in call))
     engine.repeat(taken(engine), 0.0, halved=halved)
     assert [numbers(taken(engine)) for _ in calls] == calls
     assert engine.take(0.0) is None
@@ -198,6 +200,7 @@ def test_one_who_is_refused_again_after_another_was_answered_is_charged(engine: 
     assert numbers(other) == ["B"]
     engine.settled(other, 60.0, answered=True)
     assert refused(engine, 60.0) == ["A"]
+    assert engine.circuit.reason == "insufficient rights"
     charged = probe(engine, 61.0)  # the target is well for others, and does not wait its thirty seconds
     assert charged is not None
     assert numbers(charged) == ["A"]
