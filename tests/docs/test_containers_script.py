@@ -35,6 +35,7 @@ FAKES = {
     "dockerd": """
 mkdir -p "$2" # --data-root
 while [ "$1" != --pidfile ]; do shift; done
+[ ! -e "$2" ] || ! kill -0 "$(cat "$2")" || exit 1
 trap 'rm "$2" "$2.never"; exit' TERM
 echo 1 >"$MACHINE/ip_forward"
 touch "$MACHINE/docker0"
@@ -56,7 +57,7 @@ class Machine:
     """What Docker changes on a machine, as files; and the script, told of nothing else."""
 
     def __init__(self, folder: Path, *, policy: str = "ACCEPT") -> None:
-        self._state, self._folder = folder / "machine", folder / "run"
+        self._state, self.folder = folder / "machine", folder / "run"
         programs = folder / "bin"
         for each in (self._state, programs):
             each.mkdir()
@@ -66,7 +67,7 @@ class Machine:
         for name in ("iptables", "ip6tables"):
             (self._state / name).write_text(FIREWALL.format(policy=policy), encoding="ascii")
         (self._state / "ip_forward").write_text("0\n", encoding="ascii")
-        self._daemon = self._folder / "dockerd.pid"
+        self._daemon = self.folder / "dockerd.pid"
         self._environment = {
             "PATH": f"{programs}:/usr/bin:/bin",
             "DOCKER": str(programs / "docker"),
@@ -78,7 +79,7 @@ class Machine:
         return {path.name: path.read_text(encoding="ascii") for path in self._state.iterdir()}
 
     def run(self, what: str) -> int:
-        script = [str(ROOT / "scripts" / "containers"), str(self._folder), what]
+        script = [str(ROOT / "scripts" / "containers"), str(self.folder), what]
         done = subprocess.run(
             script,
             env=self._environment,
@@ -111,6 +112,15 @@ def test_down_leaves_the_machine_as_up_found_it(machine: Machine) -> None:
     assert machine.state() == before
     assert machine.run("down") == 0  # there is nothing to do
     assert machine.state() == before
+
+
+def test_down_keeps_no_message_of_this_site_for_the_next(machine: Machine) -> None:
+    assert machine.run("up") == 0
+    message = machine.folder / "site" / "post" / "messages" / "1.eml"
+    message.parent.mkdir(parents=True)
+    message.write_text("the code of somebody of the same number", encoding="ascii")
+    assert machine.run("down") == 0
+    assert not message.exists()
 
 
 def test_a_second_up_does_not_take_what_docker_changed_for_what_was_there(machine: Machine) -> None:
