@@ -95,6 +95,9 @@ def test_a_site_that_refuses_everybody_is_not_asked_row_by_row(error: Exception)
     carry(range(50), 50, taken)
     borne = [2, 1, 1, 3, 1, 2, 1, 1, 6, 3, 1, 2, 1, 1]  # since it took a row
     assert [len(calls) for calls in taken.calls] == [50, 25, 12, 6, 3, 1, *borne, 3, 13, 25]
+    few = Site(set(range(7)), error)  # three halvings: eight are borne, and the last of them is halved yet
+    carry(range(7), 7, few)
+    assert [len(calls) for calls in few.calls] == [7, 3, 1, 2, 1, 1, 4, 2, 1, 1, 2]
 
 
 def test_a_site_that_takes_something_meanwhile_is_asked_on() -> None:
@@ -140,9 +143,11 @@ def test_what_is_sifted_once_is_halved_afterwards() -> None:
     assert [(failure.row, failure.alone) for failure in report.failed] == [(2, True)]
     assert [row for row, _ in report.accepted] == [0, 3]
     asked.clear()
-    report = carry(range(4), 4, Site({2}, Refused("invalidparameter")), sift=lambda rows: [*sift(rows), 1])
+    site = Site({2}, Refused("invalidparameter"))
+    report = carry(range(4), 4, site, sift=lambda rows: [*sift(rows), 1])
     assert asked == [[0, 1, 2, 3]]  # it found nothing: halved, and not asked again
     assert [failure.row for failure in report.failed] == [2]
+    assert [len(calls) for calls in site.calls] == [4, 2, 2, 1, 1]
 
 
 def test_chunks_keep_the_order() -> None:

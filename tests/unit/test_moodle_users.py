@@ -93,7 +93,7 @@ class Site:
         refuses: what a call is met with that creates a user of this username.
         malformed: values that no search takes.
         warns: the warning code of an update, by the user's id.
-        fails: what any update is met with.
+        fails: what an update is met with, of anybody or of `fails_of`.
         like: answers the search by address; None: as the exact one.
     """
 
@@ -103,6 +103,7 @@ class Site:
         self.malformed: set[str] = set()
         self.warns: dict[int, str] = {}
         self.fails: CallFailed | None = None
+        self.fails_of: set[int] | None = None
         self.like: list[User] | CallFailed | None = None
         self.created: list[list[str]] = []
         self.updated: list[list[Mapping[str, Any]]] = []
@@ -127,7 +128,7 @@ class Site:
     def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
         assert deadline is DEADLINE
         self.updated.append(list(rows))
-        if self.fails is not None:
+        if self.fails is not None and (self.fails_of is None or self.fails_of & {row["id"] for row in rows}):
             raise self.fails
         return {row["id"]: self.warns[row["id"]] for row in rows if row["id"] in self.warns}
 
@@ -466,6 +467,28 @@ def test_an_update_that_is_refused_alone_is_that_row_s(error: Refused) -> None:
         assert one.user_fault == (None if busy else Fault(Cause.REFUSED_VALUES))
         assert one.lately == (Fault(Cause.BUSY) if busy else None)
         assert not one.singled_out
+
+
+def test_a_row_that_makes_the_database_refuse_a_call_is_to_blame_once_its_neighbours_were_taken() -> None:
+    site = Site()
+    site.fails, site.fails_of = WriteRefused("dmlwriteexception"), {3}
+    a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
+    write(site, a, b)
+    assert (a.user_fault, a.lately, a.singled_out) == (None, Fault(Cause.BUSY), True)
+    assert b.changed
+    write(site, a)
+    assert a.user_fault == Fault(Cause.WRITE_REFUSED)
+
+
+@pytest.mark.parametrize("neighbour", [True, False])
+def test_a_creation_that_the_database_refuses_alone_is_singled_out_by_its_neighbours(
+    *, neighbour: bool
+) -> None:
+    site = Site()
+    site.refuses = {"a": WriteRefused("dmlwriteexception")}
+    a = work("a")
+    write(site, a, *([work("b")] if neighbour else []))
+    assert (a.lately, a.singled_out) == (Fault(Cause.BUSY), neighbour)
 
 
 # --- suspension, and what is foreseen ---------------------------------------------------------------------
