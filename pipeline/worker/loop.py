@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from pipeline.burial import unreadable
 from pipeline.effects import Effects
@@ -42,6 +42,7 @@ IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes 
 COMMIT_EVERY_S = 0.2
 REPORT_EVERY_S = 2.0
 STORE_PAUSE_S = 1.0
+LANES = tuple(Lane)  # of an enumeration the class is slow to go through
 RECORDS_PER_POLL, RECORDS_PER_POLL_MAX = 500, 2_000
 """As many records as there is room for are read at once: the more of a student's bells are here, the fewer
 turns they make. The room may be exceeded by the smaller number: polls for a few records cost more."""
@@ -190,8 +191,10 @@ class TargetWorker:
         """The room in the others. Said anew each time, for what is owned now: a partition may have been lost
         and won meanwhile."""
         owned = self._consumer.assignment()
-        rooms = {lane: room for lane in Lane if (room := self._engine.capacity(lane)) > 0}
-        pause = {tp for tp in owned if catalogue.lane_of(tp.topic) not in rooms}
+        rooms = {lane: room for lane in LANES if (room := self._engine.capacity(lane)) > 0}
+        pause = set()
+        if len(rooms) < len(LANES):
+            pause = {tp for tp in owned if catalogue.lane_of(tp.topic) not in rooms}
         self._consumer.pause(pause)
         self._consumer.resume(owned.keys() - pause)
         return rooms
@@ -200,11 +203,15 @@ class TargetWorker:
         now = self._clock()
         if self._engine.circuit.probe_due(now):
             self._calls.begin_probe()
-        while (batch := self._engine.take(now, self._calls.held())) is not None:
+        while (batch := self._engine.take(now, self._held())) is not None:
             self._calls.begin(batch)
 
+    def _held(self) -> Collection[Lane]:
+        """The lanes of which enough are on their way; no matter while nobody waits."""
+        return self._calls.held() if self._engine.ready else ()
+
     def _wake_parked(self, now: float) -> None:
-        if self._engine.circuit.passes:
+        if self._engine.circuit.passes and self._lot.due_in(now) <= 0:
             for bell in self._lot.woken(now, frozenset(tp.partition for tp in self._owned)):
                 self._engine.offer(bell, now)
 

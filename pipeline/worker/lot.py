@@ -54,11 +54,11 @@ class Lot:
         if now >= self._next_mend:
             self._mend()
             self._next_mend = now + MEND_EVERY_S
-        share = Share(owned, self._partitions)
         with self._database.read() as connection:
             moment = self._database.now(connection)
             nearest, rows = parking.next_due(connection, self._consumer), []
             if nearest is not None and nearest <= moment:  # most looks find nobody, and end here
+                share = Share(owned, self._partitions)
                 rows = parking.due(connection, self._consumer, moment, limit=ROWS_PER_PAGE, share=share)
         wait_s = LOOK_EVERY_S if rows else LOOK_IDLE_S_MAX
         if nearest is not None and not rows:
