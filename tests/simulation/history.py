@@ -6,9 +6,9 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pkgutil import resolve_name
 from typing import Any
-from unittest.mock import patch
 
 from schemas.account import Account
 from schemas.envelope import from_record
@@ -121,13 +121,29 @@ def live(recipe: Recipe, *, planted: Planted = nullcontext) -> History:
         )
 
 
+def _change(stack: ExitStack, name: str, value: object) -> None:
+    """Let a name of a module, or of a class in one, have another value until the stack unwinds."""
+    owner, attribute = _place(name)
+    if attribute in vars(owner):
+        stack.callback(setattr, owner, attribute, vars(owner)[attribute])
+    else:  # it is inherited
+        stack.callback(delattr, owner, attribute)
+    setattr(owner, attribute, value)
+
+
+@cache
+def _place(name: str) -> tuple[Any, str]:
+    owner, _, attribute = name.rpartition(".")
+    return resolve_name(owner), attribute
+
+
 @contextmanager
 def _world(recipe: Recipe, planted: Planted) -> Iterator[World]:
     with ExitStack() as stack:
         world = World(recipe.seed, recipe.students, recipe.without)
         stack.callback(world.close)
         for name, value in changed_for(world).items():
-            stack.enter_context(patch(name, value))
+            _change(stack, name, value)
         stack.enter_context(planted())
         if gc.isenabled():  # a short life with much that is made and soon forgotten
             gc.disable()

@@ -168,14 +168,15 @@ class Schedule:
 
     def run(self, until: float) -> None:
         """Let everybody go on until it is so late."""
+        ready, chance = self._ready, self.chance
         while self.now <= until:
-            self._bury()
-            if self._ready:
-                ready = self._ready
-                index = self.chance.randrange(len(ready))
+            if self._dying:
+                self._bury()
+            if ready:
+                index = chance.randrange(len(ready))
                 self.choices += len(ready) > 1
                 ready[index], ready[-1] = ready[-1], ready[index]
-                self.now += STEP_S_MAX * self.chance.random()
+                self.now += STEP_S_MAX * chance.random()
                 self._resume(ready.pop())
             elif self._sleepers and self._sleepers[0][0] <= until:
                 self._wake_next()

@@ -33,6 +33,10 @@ REST_S, REST_S_MAX = 40.0, 900.0
 """How long nothing may happen before the world has come to rest, and how long that may take."""
 
 
+_ATTEMPTS = select(parked.c.consumer).where(parked.c.kind != Kind.WAITING, parked.c.due_at.is_not(None))
+_TO_SEND = select(func.count()).select_from(outbox)
+_LEASED = select(target_states.c.target).where(target_states.c.lease_owner.is_not(None)).limit(1)
+
 Version = tuple[Account, Account | None, tuple[int | None, int | None]]
 """An account, the one before it, and which of its versions was waiting, and which complete, at that time."""
 
@@ -153,13 +157,12 @@ class World:
                 if tp.topic in topics and group.committed.get(tp, 0) < len(records):
                     return True
         with self.site.database.read() as connection:
-            return connection.execute(select(func.count()).select_from(outbox)).scalar_one() > 0
+            return connection.execute(_TO_SEND).scalar_one() > 0
 
     def _coming_again(self) -> bool:
         """Whether somebody is parked who has an attempt to come."""
-        comes = (parked.c.kind != Kind.WAITING, parked.c.due_at.is_not(None))
         with self.site.database.read() as connection:
-            return connection.execute(select(parked.c.consumer).where(*comes)).first() is not None
+            return connection.execute(_ATTEMPTS).first() is not None
 
     def _stale(self) -> bool:
         """Whether somebody waits for a calendar that is there by now, and has yet to be looked at again."""
@@ -174,8 +177,7 @@ class World:
     def leased(self) -> bool:
         """Whether any call may be under way."""
         with self.site.database.read() as connection:
-            held = select(target_states.c.target).where(target_states.c.lease_owner.is_not(None))
-            return connection.execute(held.limit(1)).first() is not None
+            return connection.execute(_LEASED).first() is not None
 
     @property
     def acts(self) -> bool:
