@@ -180,7 +180,8 @@ class KafkaLogConsumer:
         """See `pipeline.eventlog.port.Consumer`. The number is the group's generation that gave it."""
         if self._hidden or self._shut_out:
             return {}
-        return {TopicPartition(*tp): self._listener.given[tp] for tp in self._owned()}
+        given = self._listener.given  # what the listener was not told of yet is not ours yet
+        return {TopicPartition(*tp): given[tp] for tp in self._owned() if tp in given}
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """See `pipeline.eventlog.port.Consumer`.
