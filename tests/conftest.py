@@ -51,6 +51,12 @@ settings.register_profile(  # for a mutation run: thousands of times, and which 
 settings.load_profile("project")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's name is the same in each worker, or they do not agree on what there is to run."""
+    if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"an address in memory is part of a test's name, give it ids: {addresses[0]}")
+
+
 @pytest.fixture(autouse=True)
 def logs_as_they_were() -> Iterator[None]:
     """What a command has set (a level, a stream) is not left to the tests that come after."""

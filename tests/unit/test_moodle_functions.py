@@ -203,7 +203,7 @@ EXCHANGES: list[tuple[Call, tuple[str, str, Any], Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "asked", "answer", "expected"), EXCHANGES, ids=lambda each: str(each)[:40])
+@pytest.mark.parametrize(("call", "asked", "answer", "expected"), EXCHANGES)
 def test_a_function_is_sent_its_form_and_gives_what_was_answered(
     call: Call, asked: tuple[str, str, Any], answer: Any, expected: Any
 ) -> None:
