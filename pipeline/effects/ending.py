@@ -213,7 +213,8 @@ class Ending:
     def _come_back(self, connection: Connection, entered: Entered, now: float) -> None:
         """A call outlived its lease: look again soon. What another owner has parked meanwhile is kept."""
         due_at = now + LEASE_RETRY_MARGIN_S
-        if not parking.hasten(connection, self._target, entered.account.student_number, due_at):
+        number = entered.account.student_number
+        if not parking.hasten(connection, self._target, number, due_at, now=now):
             late = Why(Kind.LEASED, due_at, "leased", "a call outlived its lease; comparing again")
             row = lot_of(entered.turn, None, now, late)
             parking.park(connection, self._database, self._target, row, seen=None)

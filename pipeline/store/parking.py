@@ -251,11 +251,22 @@ def remove(connection: Connection, consumer: str, student_number: str, *, replay
     connection.execute(delete(p).where(here, or_(not_(p.c.replay), p.c.event_id.in_(replays))))
 
 
-def hasten(connection: Connection, consumer: str, student_number: str, due_at: float) -> bool:
-    """Look at a parked student at `due_at` at the latest. False if the student is not parked."""
-    soonest = case((p.c.due_at < due_at, p.c.due_at), else_=due_at)
+def hasten(connection: Connection, consumer: str, student_number: str, due_at: float, *, now: float) -> bool:
+    """Look at a parked student at `due_at` at the latest, counted from `now` on, as in `postpone`. False if
+    the student is not parked."""
     here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
-    done = connection.execute(update(p).where(here).values(due_at=soonest, bells=p.c.bells + 1))
+    soon = p.c.due_at < due_at
+    aged = case((p.c.counted_at < now, p.c.age_s + now - p.c.counted_at), else_=p.c.age_s)
+    done = connection.execute(
+        update(p)
+        .where(here)
+        .values(
+            due_at=case((soon, p.c.due_at), else_=due_at),
+            counted_at=case((soon, p.c.counted_at), else_=now),
+            age_s=case((soon, p.c.age_s), else_=aged),
+            bells=p.c.bells + 1,
+        )
+    )
     return bool(done.rowcount)
 
 

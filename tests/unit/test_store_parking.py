@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from pipeline.store import parking
+from pipeline.store import mending, parking
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked, Share
 from pipeline.store.tables import parked
@@ -186,11 +186,11 @@ def test_one_who_rests_is_left_to_events_unless_one_rang_meanwhile(database: Dat
 
 def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
     with database.write() as connection:
-        assert not parking.hasten(connection, "moodle", "A", START)
+        assert not parking.hasten(connection, "moodle", "A", START, now=START)
     park(database)
     for due_at, expected in ((START + 90, START + 60), (START + 1, START + 1)):
         with database.write() as connection:
-            assert parking.hasten(connection, "moodle", "A", due_at)
+            assert parking.hasten(connection, "moodle", "A", due_at, now=START)
         left = row(database)
         assert left is not None
         assert left.due_at == expected
@@ -198,11 +198,25 @@ def test_hastening_only_brings_a_row_nearer(database: Database) -> None:
     assert left is not None
     with database.write() as connection:
         parking.rest(connection, "moodle", left)
-        assert parking.hasten(connection, "moodle", "A", START)
+        assert parking.hasten(connection, "moodle", "A", START, now=START)
     left = row(database)
     assert left is not None
     assert (left.due_at, left.attempts) == (START, 2)
     assert not unpark(database, ROW)  # whoever works on it now does not take it away
+
+
+def test_one_who_was_brought_nearer_waits_no_longer_should_the_clock_be_set_back(database: Database) -> None:
+    park(database)  # due in 60 s
+    with database.write() as connection:
+        assert parking.hasten(connection, "moodle", "A", START + 41, now=START + 40)
+    hastened = row(database)
+    assert hastened is not None
+    assert hastened.age_at(START + 40) == ROW.age_at(START + 40)
+    with database.write() as connection:
+        assert mending.clock_went_back(connection, "moodle", START + 10) == (1, 30.0)
+    left = row(database)
+    assert left is not None
+    assert left.due_at == START + 11
 
 
 def test_a_look_that_joins_a_retry_keeps_its_attempts_and_their_age(database: Database) -> None:
