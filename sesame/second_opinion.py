@@ -45,13 +45,13 @@ def _beside_a_failure(one: ConsumerStatus) -> str:
     if one.state in _STOPPED:
         return _stop(one)
     return (
-        f"process {one.process} has been {one.state} since {_time(one.since)}: it has not met this yet, or "
+        f"process {one.place} has been {one.state} since {_time(one.since)}: it has not met this yet, or "
         "it uses a secret that it read before, or other settings"
     )
 
 
 def _stop(one: ConsumerStatus) -> str:
-    return f"process {one.process} has been {one.state} since {_time(one.since)}: {one.reason}"
+    return f"process {one.place} has been {one.state} since {_time(one.since)}: {one.reason}"
 
 
 def _remedies(settings: Settings, target: str, stopped: list[ConsumerStatus]) -> list[str]:

@@ -21,7 +21,7 @@ Security = Literal["starttls", "tls", "none"]
 
 class MailServerDown(DependencyDown):
     """The mail server that sends to students cannot be reached, or refuses us just now. Messages wait and are
-    tried again until they expire. Check `[smtp]` with `sesame doctor`."""
+    tried again until they expire. Check host, port, TLS and password in `[smtp]`, and that server's log."""
 
 
 class MailRefused(SesameError):
