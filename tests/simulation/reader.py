@@ -102,7 +102,7 @@ class Reader:
 
     def reads(self, tps: set[TopicPartition]) -> bool:
         """Whether something new in these partitions is for this reader."""
-        return not tps.isdisjoint(self._positions.keys() - self._paused)
+        return any(tp in self._positions and tp not in self._paused for tp in tps)
 
     # --- inside -----------------------------------------------------------------------------------
 
@@ -112,7 +112,8 @@ class Reader:
 
     def _keep_seat(self) -> None:
         group = self.group
-        if self._seat() is None:
+        held = group.seats.get(self._member)
+        if held is None or held.holder is not self:
             taken = self._member in group.seats
             self._positions, self._generation = {}, -1
             if taken:

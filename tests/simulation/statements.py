@@ -136,9 +136,9 @@ class Statements:
     @contextmanager
     def begin_nested(self) -> Iterator[None]:
         """See `sqlalchemy.Connection.begin_nested`."""
-        self._savepoints += 1
-        name = f"s{self._savepoints}"
+        name = f"s{self._savepoints}"  # the same ones again: the driver has compiled these statements
         self._raw.execute(f"SAVEPOINT {name}")
+        self._savepoints += 1
         try:
             yield
         except BaseException:
@@ -146,6 +146,8 @@ class Statements:
                 self._raw.execute(f"ROLLBACK TO {name}")
                 self._raw.execute(f"RELEASE {name}")
             raise
+        finally:
+            self._savepoints -= 1
         self._raw.execute(f"RELEASE {name}")
 
     def _plan(self, statement: Any, names: tuple[str, ...], given: Mapping[str, Any]) -> Plan | None:

@@ -210,6 +210,7 @@ def _made_drive() -> tuple[sqlite3.Connection, Engine]:
     )
     _template().backup(raw)
     raw.execute("PRAGMA foreign_keys=ON")
+    raw.execute("PRAGMA secure_delete=OFF")  # what is deleted need not be overwritten in memory
     raw.create_function("seen", 6, lambda *_what: None)
     raw.executescript(_WATCHED)
     engine = create_engine(
