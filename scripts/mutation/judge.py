@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import json
+import mmap
 import os
 import resource
 import shutil
@@ -23,7 +24,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
@@ -32,8 +33,8 @@ import pytest
 from coverage import Coverage
 
 CPU_FACTOR, CPU_S = 5, 4  # a mutant that loops for ever: so many times what the tests take, and so much more
-SLEEP_FACTOR, SLEEP_S = 10, 10  # one that waits for ever. What it waits for a busy processor is no sleep
-LOOK_S = 2.0  # how often that is looked at
+SLEEP_FACTOR, SLEEP_S = 10, 5  # one that waits for ever, in one test. To wait for a processor is no sleep
+LOOK_S = 0.1  # how often it is looked at
 WALL_S = 300  # one that does neither
 SPACE_BYTES = 4 << 30
 KILLED, SURVIVED, ENDLESS, UNDECIDED = "killed", "survived", "endless", "undecided"
@@ -43,26 +44,36 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a child may take, in seconds: of processor time, and asleep."""
+    """What a child may take, in seconds: of processor time in all, and asleep in each of its steps."""
 
     cpu_s: float = WALL_S
-    sleep_s: float = WALL_S
+    sleep_s: Sequence[float] = (WALL_S,)
 
     @classmethod
-    def of(cls, tests_s: float) -> Bounds:
-        """For tests that take so long."""
-        return cls(tests_s * CPU_FACTOR + CPU_S, tests_s * SLEEP_FACTOR + SLEEP_S)
+    def of(cls, tests_s: Sequence[float]) -> Bounds:
+        """For tests that take so long, each a step."""
+        sleep_s = [test_s * SLEEP_FACTOR + SLEEP_S for test_s in tests_s]
+        return cls(sum(tests_s) * CPU_FACTOR + CPU_S, sleep_s)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Child:
     """A fork that runs."""
 
     reading: int
     scratch: Path
     settle: Callable[[bytes, int], None]
-    sleep_s: float
-    began_at: float = field(default_factory=time.monotonic)
+    bounds: Bounds
+    shared: mmap.mmap
+    step: int = 0
+    asleep_s: float = 0.0
+
+    def slept(self, seconds: float) -> bool:
+        """It was found asleep after so long. Whether that is too much for the step that it is at."""
+        now_at = int.from_bytes(self.shared[:4])
+        self.asleep_s = seconds + (self.asleep_s if now_at == self.step else 0.0)
+        self.step = now_at
+        return self.asleep_s > self.bounds.sleep_s[now_at]
 
 
 class Forks:
@@ -71,6 +82,7 @@ class Forks:
     def __init__(self, children: int, look_s: float = LOOK_S) -> None:
         self._children = children
         self._look_s = look_s
+        self._shared = mmap.mmap(-1, 4)
         self._running: dict[int, Child] = {}
 
     def run(self, work: Callable[[int], None], bounds: Bounds, settle: Callable[[bytes, int], None]) -> None:
@@ -82,6 +94,7 @@ class Forks:
             self._reap()
         reading, writing = os.pipe()
         scratch = Path(tempfile.mkdtemp(prefix="mutation-", dir=_memory()))
+        self._shared = mmap.mmap(-1, 4)
         child = os.fork()
         if child == 0:
             os.close(reading)
@@ -93,7 +106,11 @@ class Forks:
                 os._exit(1)
             os._exit(0)
         os.close(writing)
-        self._running[child] = Child(reading, scratch, settle, bounds.sleep_s)
+        self._running[child] = Child(reading, scratch, settle, bounds, self._shared)
+
+    def at(self, step: int) -> None:
+        """In a child: the step that begins, from 0."""
+        self._shared[:4] = step.to_bytes(4)
 
     def wait(self) -> None:
         """Until every child has ended."""
@@ -118,25 +135,25 @@ class Forks:
                     ended, status = os.waitpid(number, os.WNOHANG)
                     if ended:
                         return ended, status
+                looked_at = time.monotonic()
                 signal.sigtimedwait(ends, self._look_s)
-                self._kill_sleepers()
+                self._kill_sleepers(time.monotonic() - looked_at)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def _kill_sleepers(self) -> None:
+    def _kill_sleepers(self, passed_s: float) -> None:
         for number, child in self._running.items():
-            if time.monotonic() - child.began_at - awake_s(number) > child.sleep_s:
+            if asleep(number) and child.slept(min(passed_s, 2 * self._look_s)):
                 os.kill(number, signal.SIGKILL)
 
 
-def awake_s(process: int) -> float:
-    """For how long it has run, or would have if the processor had been free: of all its threads."""
-    total_ns = 0
-    for task in Path(f"/proc/{process}/task").glob("*/schedstat"):
+def asleep(process: int) -> bool:
+    """Whether all its threads wait for something else than a processor or a disk."""
+    states = []
+    for task in Path(f"/proc/{process}/task").glob("*/stat"):
         with suppress(OSError):  # the thread has ended
-            ran_ns, waited_ns, _ = map(int, task.read_text(encoding="ascii").split())
-            total_ns += ran_ns + waited_ns
-    return total_ns / 1e9
+            states.append(task.read_text(encoding="utf-8").rpartition(") ")[2][:1])
+    return "R" not in states and "D" not in states
 
 
 def _memory() -> str | None:
@@ -190,9 +207,10 @@ class Session:
 
     def failing(self, tests: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Run the tests; of each, why it fails, or nothing."""
-        for test, following in zip(tests, [*tests[1:], None], strict=True):
+        for step, (test, following) in enumerate(zip(tests, [*tests[1:], None], strict=True)):
             item, after = self.items[test], self.items[following] if following else None
             self.failed = ""
+            self.forks.at(step)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             yield test, self.failed
 
@@ -249,7 +267,7 @@ class Session:
     def _judge(self, mutant: dict[str, Any], kills: Kills, answers: TextIO) -> None:
         names, seconds = self.job["names"], self.job["seconds"]
         places = mutant["places"]
-        tests, estimate_s = within(kills.likeliest(mutant["tests"], places), seconds, self.job["seconds_max"])
+        tests = within(kills.likeliest(mutant["tests"], places), seconds, self.job["seconds_max"])
         says = {key: mutant[key] for key in ("name", "digest", "of")} | {"faced": [*mutant["faced"], *tests]}
 
         def settle(answer: bytes, status: int) -> None:
@@ -259,7 +277,8 @@ class Session:
             by = None if killer is None else names[killer]
             answers.write(json.dumps({**says, **_verdict(status, by)}) + "\n")
 
-        self.forks.run(lambda pipe: self._mutant(mutant["name"], tests, pipe), Bounds.of(estimate_s), settle)
+        bounds = Bounds.of([seconds[test] for test in tests])
+        self.forks.run(lambda pipe: self._mutant(mutant["name"], tests, pipe), bounds, settle)
 
     def _mutant(self, name: str, tests: Sequence[int], pipe: int) -> None:
         from mutmut.mutation.trampoline import set_mutant_under_test
@@ -297,8 +316,8 @@ class Kills:
         return [test for _, test in sorted(order)]
 
 
-def within(tests: Iterable[int], seconds: Sequence[float], most: float | None) -> tuple[list[int], float]:
-    """As many tests as `most` seconds allow (one at least), and what they take."""
+def within(tests: Iterable[int], seconds: Sequence[float], most: float | None) -> list[int]:
+    """As many tests as `most` seconds allow, one at least."""
     chosen: list[int] = []
     total = 0.0
     for test in tests:
@@ -306,7 +325,7 @@ def within(tests: Iterable[int], seconds: Sequence[float], most: float | None) -
             continue
         chosen.append(test)
         total += seconds[test]
-    return chosen, total
+    return chosen
 
 
 def _verdict(status: int, killer: str | None) -> Answer:

@@ -265,6 +265,17 @@ def test_how_many_may_wait_follows_what_calls_take_and_who_is_let_in() -> None:
     assert desk.calls.held() == {Lane.PERSONAL}  # calls of three seconds: nobody waits for a free slot
 
 
+def test_as_many_are_let_in_as_will_be_called_within_a_second() -> None:
+    desk = Desk(Limits(slots=2, slots_personal=0))
+    desk.call_s = 0.25
+    desk.brought(batch(1, "A"))
+    begun = 0
+    while not desk.calls.held():
+        begun += 1
+        desk.calls.begin(batch(1 + begun, f"S{begun}"))
+    assert begun == 2 + 8  # two slots that are free, and two times four calls
+
+
 def test_who_could_not_be_let_in_waits_no_more(desk: Desk) -> None:
     desk.effects.refuses = lambda what, _numbers: DependencyDown("away") if what == "enter" else None
     for number in range(5):

@@ -85,7 +85,7 @@ def test_whoever_killed_a_neighbour_comes_before_the_quick_ones() -> None:
     ("most", "expected"), [(None, [0, 1, 2]), (1.2, [0, 2]), (0.1, [0])], ids=["all", "some", "one at least"]
 )
 def test_a_survivor_faces_as_many_tests_as_the_round_allows(most: float | None, expected: list[int]) -> None:
-    assert within([0, 1, 2], [1.0, 5.0, 0.2], most)[0] == expected
+    assert within([0, 1, 2], [1.0, 5.0, 0.2], most) == expected
 
 
 def sleep(_pipe: int) -> None:
@@ -106,9 +106,23 @@ def work_for_a_second(_pipe: int) -> None:
 def test_a_mutant_is_ended_when_it_has_slept_too_long(work: Callable[[int], None], status: int) -> None:
     ended: list[int] = []
     forks = Forks(1, look_s=0.01)
-    forks.run(work, Bounds(cpu_s=60, sleep_s=0.5), lambda _answer, status: ended.append(status))
+    forks.run(work, Bounds(cpu_s=60, sleep_s=[0.5]), lambda _answer, status: ended.append(status))
     forks.wait()
     assert ended == [status]
+
+
+def test_what_one_test_sleeps_is_not_counted_for_the_next() -> None:
+    ended: list[int] = []
+    forks = Forks(1, look_s=0.01)
+
+    def tests(_pipe: int) -> None:
+        for step in range(3):
+            forks.at(step)
+            threading.Event().wait(0.4)
+
+    forks.run(tests, Bounds(cpu_s=60, sleep_s=[0.9] * 3), lambda _answer, status: ended.append(status))
+    forks.wait()
+    assert ended == [0]
 
 
 def test_a_group_may_be_named_behind_the_options_as_make_does(monkeypatch: pytest.MonkeyPatch) -> None:
