@@ -160,9 +160,11 @@ def test_whom_the_handler_gives_no_outcome_is_tried_again_as_if_it_were_unknown(
     again = desk.effects.finished["B"]
     assert isinstance(again, Retry)
     assert (again.cause, again.unknown) == ("internal_error", True)
+    assert again.message == "the handler gave no outcome; the log has the fault"
     assert isinstance(desk.effects.finished["A"], Done if fault is None else Retry)
     assert result.error is None
-    assert [name for name, _ in desk.observer.troubles] == ([] if fault is None else ["moodle"])
+    told = [] if fault is None else [("moodle", "the handler failed: KeyError")]
+    assert [(name, what[:28]) for name, what in desk.observer.troubles] == told
 
 
 @pytest.mark.parametrize("unknown", [True, False])
@@ -220,6 +222,13 @@ def test_each_stage_asks_for_all_once_and_for_each_apart_only_if_somebody_in_it_
     assert asked == ([["A", "B", "C"]] if all_of_them else [["A", "B", "C"], ["A"], ["B"], ["C"]])
     errors = {each.batch.number: each.error for each in results if each.batch}
     assert errors == {number: error if all_of_them or number == 2 else None for number in (1, 2, 3)}
+
+
+def test_of_two_the_one_that_is_the_cause_is_found(desk: Desk) -> None:
+    fault = KeyError("oops")
+    desk.effects.refuses = lambda what, numbers: fault if what == "enter" and "A" in numbers else None
+    results = desk.brought(batch(1, "A"), batch(2, "B"))
+    assert {each.batch.number: each.error for each in results if each.batch} == {1: fault, 2: None}
 
 
 @pytest.mark.parametrize(("waits_s", "called"), [(WAIT_S_MAX, True), (WAIT_S_MAX + 0.1, False)])

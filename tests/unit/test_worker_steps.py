@@ -13,7 +13,7 @@ import pytest
 from pipeline.engine import Engine, Limits
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.eventlog.port import LogUnavailable, NotAssigned, OffsetOutOfRange, Record, TopicPartition
-from pipeline.target import Task
+from pipeline.target import Dead, Task
 from pipeline.worker import TargetWorker
 from pipeline.worker.loop import COMMIT_EVERY_S, IDLE_POLL_S, POLL_S, REPORT_EVERY_S
 from pipeline.worker.lot import LOOK_EVERY_S
@@ -286,6 +286,24 @@ def test_a_record_that_is_none_of_ours_or_cannot_be_read_lets_the_offset_pass(de
     assert (letter.topic, letter.offset, letter.timestamp_ms) == (PERSONAL.topic, 0, 5)
     [(name, trouble)] = desk.observer.troubles
     assert (name, trouble) == ("directory", letter.message)
+
+
+def test_an_event_on_a_topic_where_it_does_not_travel_is_buried(desk: Desk) -> None:
+    desk.plant.account("A")
+    replay = ReplayRequested(student_number="A", consumer="directory", replay_id="0123456789abcdef")
+    desk.run(lambda: [desk.record(replay, PERSONAL)])
+    [letter] = desk.plant.letters()
+    assert "does not travel on sesame.accounts" in letter.message
+    assert desk.plant.target.calls == []
+
+
+def test_who_is_given_up_leaves_a_letter_with_the_place_and_the_hour_of_the_record(desk: Desk) -> None:
+    desk.plant.target.script = lambda _task: Dead("refused", "by value")
+    desk.plant.account("A")
+    desk.run(lambda: [desk.others(), desk.bell("A", BULK)], until(lambda: bool(desk.plant.letters())))
+    [letter] = desk.plant.letters()
+    assert (letter.topic, letter.partition, letter.offset) == (BULK.topic, 0, 0)
+    assert letter.timestamp_ms == 5
 
 
 # --- committing and reporting ------------------------------------------------------------------------------
