@@ -22,11 +22,14 @@ class Effects:
     """Notes who is charged and who is buried, or raises `error` instead."""
 
     error: Exception | None = None
+    charge_error: Exception | None = None
     charged: list[str] = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
 
     def charge(self, turns: Sequence[Turn]) -> None:
         self._refuse()
+        if self.charge_error is not None:
+            raise self.charge_error
         self.charged += [turn.student_number for turn in turns]
 
     def bury_fault(self, turn: Turn, _error: Exception) -> None:
@@ -47,7 +50,8 @@ class Desk:
         self.now = 0.0
         anything: Any = self.effects
         calls: Any = self
-        self.verdicts = Verdicts("target", self.engine, anything, calls, Silent(), lambda: self.now)
+        self.observer = Silent()
+        self.verdicts = Verdicts("target", self.engine, anything, calls, self.observer, lambda: self.now)
         for offset, number in enumerate("ABCD"):
             self.ring(number, offset)
 
@@ -120,11 +124,26 @@ def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
     if error is None:
         desk.verdicts.tell(Result(batch, called=False))
     else:
-        with pytest.raises(DependencyDown):
+        with pytest.raises(DependencyDown, match="the store is away"):
             desk.verdicts.tell(Result(batch, error))
     again = desk.take()
     assert numbers(again) == ["A", "B", "C", "D"]  # all at once: nobody is to blame
     assert [place.offset for place in again.turns[0].places] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TargetDown("no answer"), Throttled("no answer", retry_after_s=1.0), Misconfigured("no answer")],
+    ids=["down", "throttled", "misconfigured"],
+)
+def test_the_engine_is_told_why_in_the_error_s_words(desk: Desk, error: Exception) -> None:
+    desk.verdicts.tell(Result(desk.take(), error))
+    assert desk.engine.circuit.reason.startswith("no answer")
+    if not isinstance(error, Throttled):
+        desk.now += 100.0
+        assert desk.engine.circuit.probe_due(desk.now)
+        desk.verdicts.tell(Result(None, TargetDown("still none")))
+        assert desk.engine.circuit.reason.startswith("still none")
 
 
 def test_an_error_withdraws_what_was_begun_before_it_and_a_success_nothing(desk: Desk) -> None:
@@ -162,9 +181,20 @@ def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: Des
     alone = desk.left_alone()
     desk.verdicts.tell(Result(alone, TargetDown("500")))
     desk.effects.error = DependencyDown("away")
-    with pytest.raises(DependencyDown):
+    with pytest.raises(DependencyDown, match="away"):
         desk.probe()
     assert numbers(desk.take()) == numbers(alone)
+
+
+def test_one_whom_a_fault_of_ours_does_not_let_be_charged_is_buried_and_holds_nobody_up(desk: Desk) -> None:
+    alone = desk.left_alone()
+    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.effects.charge_error = KeyError("oops")
+    desk.probe()
+    assert desk.effects.buried == numbers(alone)
+    assert [trouble[:20] for trouble in desk.observer.troubles] == ["unexpected: KeyError"]
+    assert desk.engine.circuit.state is CircuitState.HALF_OPEN
+    assert numbers(desk.take()) != numbers(alone)
 
 
 def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping_anybody(desk: Desk) -> None:
