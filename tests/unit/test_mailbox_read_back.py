@@ -306,6 +306,18 @@ def test_a_message_that_is_not_seen_is_no_success_and_is_looked_for_everywhere(
     assert looked == ["INBOX", "*"]
 
 
+def test_a_look_everywhere_that_fails_is_no_success(desk: Desk) -> None:
+    def bend(asked: Asked, answer: Any) -> Any:
+        if asked.name != "fetch":
+            return answer
+        return [] if asked.arguments["query"][1] == "INBOX" else 1
+
+    desk.server.bends = bend
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.message) == unread(1)
+
+
 def test_a_message_that_a_script_filed_elsewhere_is_seen(desk: Desk) -> None:
     def file(asked: Asked, answer: Any) -> Any:
         if asked.name == "mailboxList" and desk.server.delivered:

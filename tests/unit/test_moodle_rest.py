@@ -371,6 +371,21 @@ def test_a_large_answer_comes_in_pieces(kind: str) -> None:
     }
 
 
+def test_a_large_answer_is_not_held_in_memory() -> None:
+    sent: list[int] = []
+
+    def content() -> Iterator[bytes]:
+        for number in range(9):
+            sent.append(number)
+            yield b'"%d",' % number
+
+    kind = {"content-type": "Application/JSON"}
+    client = client_for(Server(httpx.Response(200, content=content(), headers=kind)))
+    with client.stream("f", {}) as pieces:
+        assert next(pieces) == '"0",'
+        assert sent == [0]
+
+
 def broken_off() -> Iterator[bytes]:
     yield b'["'
     raise httpx.ReadError("reset")

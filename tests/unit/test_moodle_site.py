@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import Adopted, Cause, Fault, MoodleHandler, MoodleSettings, Wanted, handler
+from consumers.moodle import Adopted, Cause, Fault, MoodleHandler, MoodleSettings, User, Wanted, handler
 from consumers.moodle.port import MoodlePort, Result, Seen
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, Preview, Retry, Task
@@ -259,6 +260,28 @@ def test_a_probe_looks_at_the_rights_to_write_only_where_it_writes(
     asked = asked_by(site, site.handler.probe)
     assert asked[:2] == [INFO_CALL, BY_FIELD]
     assert (CREATE in asked) is not read_only
+
+
+def test_a_reading_that_is_asked_for_uses_no_picture(site: Site) -> None:
+    for _ in range(2):  # from then on there is one, and it is young
+        site.handle(student(cohort(INFO)))
+    site.join(site.make_cohort(FORMER), site.user()["id"])
+    assert site.port.read([NUMBER], site.handler.deadline())[NUMBER].cohorts == (INFO, FORMER)
+
+
+def test_a_cohort_stands_in_the_way_of_those_alone_who_would_join_it(site: Site) -> None:
+    site.make_cohort(INFO.lower())
+    new = replace(wanted(), cohorts={INFO: "Licence"})
+    user = User(7, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
+
+    def foreseen(batch: Wanted, seen: Seen) -> dict[str, Fault]:
+        return dict(site.port.foresee([batch], {NUMBER: seen}, site.handler.deadline()))
+
+    conflict = {NUMBER: Fault(Cause.COHORT_CONFLICT, INFO)}
+    assert foreseen(new, Seen(NUMBER)) == conflict
+    assert foreseen(new, Seen(NUMBER, (user,))) == conflict
+    assert foreseen(new, Seen(NUMBER, (user,), (INFO,))) == {}
+    assert foreseen(replace(new, create=False, suspended=True), Seen(NUMBER)) == {}
 
 
 def test_a_listing_looks_at_the_members_anew_and_only_managed_cohorts_are_shown(site: Site) -> None:

@@ -453,6 +453,8 @@ def test_a_creation_that_was_not_answered_may_have_been_made(
     write(site, a)
     assert state(a) == (None, Fault(cause), changed, False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
+    looked = ["username", "email"] if isinstance(error, Broken) else []
+    assert [field for field, _ in site.searched] == looked  # once, before it is laid on her
 
 
 @pytest.mark.parametrize("error", [WriteRefused("dmlwriteexception"), Refused("invalidparameter")])
