@@ -97,7 +97,7 @@ class Propagation:
         opened = self._progress(progress, account, message)
         rows.save(connection, self._database, opened)
         self._arm(connection, opened)
-        return self._judge(connection, opened, message)
+        return self._judge(connection, opened, rows.seen_of(connection, student_number), message)
 
     def _progress(self, before: Progress | None, account: Account, message: Message) -> Progress:
         opened_at = (account.opened_at or message.time).timestamp()
@@ -125,22 +125,24 @@ class Propagation:
             reason=_reason_of(event),
             finished_at=event.finished_at.timestamp(),
         )
-        before = rows.seen_of(connection, event.student_number).get(event.target)
+        so_far = rows.seen_of(connection, event.student_number)
+        before = so_far.get(event.target)
         if before is not None and before.rank >= seen.rank:
             return
         if before is not None and (before.version, before.state) == (seen.version, seen.state):
             seen = replace(seen, finished_at=before.finished_at)  # a replay: it was there since then
         pending = event.pending if isinstance(event, TargetWaiting) else ()
         rows.save_seen(connection, self._database, event.student_number, seen, pending)
-        self._judge(connection, progress, message)
+        self._judge(connection, progress, {**so_far, event.target: seen}, message)
 
     # --- judging ----------------------------------------------------------------------------------
 
-    def _judge(self, connection: Connection, progress: Progress, message: Message) -> Progress:
+    def _judge(
+        self, connection: Connection, progress: Progress, seen: Mapping[str, Seen], message: Message
+    ) -> Progress:
         """Bring the student's state up to date with what was seen, and announce a completion once."""
         if progress.completed_version >= progress.version:
             return progress
-        seen = rows.seen_of(connection, progress.student_number)
         state, _ = judge(progress.version, seen, self._targets, self._follows)
         moment = message.time.timestamp()
         if state is State.WAITING:
@@ -152,7 +154,8 @@ class Propagation:
                 self._arm(connection, after)
         if state is State.COMPLETED:
             after = self._complete(connection, after, seen, message)
-        rows.save(connection, self._database, after)
+        if after != progress:  # most outcomes are of one target of several, and change nothing here
+            rows.save(connection, self._database, after)
         return after
 
     def _complete(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 
 from consumers.propagation.window import State
 from pipeline.store.database import Database
@@ -189,3 +189,21 @@ def test_a_newer_version_inherits_a_breach_with_the_window_and_no_pause_without_
     assert before.at_version(2, Lane.PERSONAL, START).breached_at == START + 3700
     afresh = before.at_version(2, Lane.PERSONAL, START + 9000)
     assert (afresh.breached_at, afresh.late_at, afresh.paused_since) == (None, None, None)
+
+
+def test_an_outcome_that_changes_nothing_of_the_version_writes_its_own_row_alone(desk: Desk) -> None:
+    desk.account()
+    desk.bell()
+    desk.outcome(TargetProvisioned, "directory", 10)
+    written: list[str] = []
+
+    def note(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            written.append(" ".join(statement.split()[:3]))
+
+    event.listen(desk.database.engine, "before_cursor_execute", note)
+    try:
+        desk.outcome(TargetProvisioned, "moodle", 11)
+    finally:
+        event.remove(desk.database.engine, "before_cursor_execute", note)
+    assert written == ["INSERT INTO propagation_targets"]
