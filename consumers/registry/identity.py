@@ -85,8 +85,10 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
     Raises:
         NamesExhausted: no counter up to `homonyms_max` is free.
     """
-    template = Templates(person, student_number, settings)
     held = dict(ledger.held_by(student_number))
+    if held.keys() >= {LOGIN, MAIL, PRINCIPAL}:
+        return Names(held[LOGIN], held[MAIL], held[PRINCIPAL])
+    template = Templates(person, student_number, settings)
 
     def claim_first(kinds: tuple[str, ...]) -> None:
         for counter in range(1, settings.homonyms_max + 1):
@@ -124,8 +126,10 @@ def renamed(
     Raises:
         NamesExhausted: no counter up to `homonyms_max` is free.
     """
+    if settings.rename == "keep" or before == after:
+        return names
     old, new = Templates(before, student_number, settings), Templates(after, student_number, settings)
-    if settings.rename == "keep" or old.address(MAIL, old.login()) == new.address(MAIL, new.login()):
+    if old.address(MAIL, old.login()) == new.address(MAIL, new.login()):
         return names
     of_login = MAIL in new.made_of_login()
     for counter in range(1, settings.homonyms_max + 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from datetime import date
+from functools import cache
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -49,6 +50,7 @@ _DOMAIN = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z
 _LITERAL = re.compile(r"[a-z0-9._-]*\Z")  # what both Moodle's usernames and a mail's local part take
 
 
+@cache  # asked for each name and each membership, of the few templates of the settings
 def template_fields(template: str) -> frozenset[str]:
     """The fields that a template names.
 
