@@ -44,8 +44,7 @@ class OffsetTracker:
     @property
     def gap(self) -> int:
         """How far reading is ahead of the position."""
-        position = self.position
-        return 0 if position is None or self._read_to is None else self._read_to - position
+        return 0 if self._read_to is None else self._read_to - next(iter(self._open), self._read_to)
 
     def to_commit(self) -> int | None:
         """The position, if it moved since it was last committed."""
