@@ -239,6 +239,28 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"{name} cannot be reached by Tab")
 
 
+@pytest.mark.parametrize("password", ["azerty", "elodie", GOOD])
+def test_nothing_moves_away_from_under_a_click_while_the_password_is_measured(
+    portal: Portal, browser: Browser, password: str
+) -> None:
+    number = portal.student()
+    with page_of(browser, portal.url) as page:  # as wide as a telephone
+        page.goto(portal.url)
+        page.fill("#numero", number)
+        page.fill("#courriel", MAIL)
+        send(page, "/demande")
+        page.fill("#code", portal.message(number).code)
+        send(page, "/code")
+        charter = page.locator("#charte")
+        before = charter.bounding_box()
+        page.fill("#mot_de_passe", password)
+        page.wait_for_selector(".meter-words")
+        assert charter.bounding_box() == before
+        page.fill("#mot_de_passe", "")
+        page.wait_for_selector(".meter-words", state="detached")
+        assert charter.bounding_box() == before
+
+
 def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
     portal: Portal, browser: Browser
 ) -> None:

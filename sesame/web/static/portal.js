@@ -21,6 +21,7 @@ if (form) {
   });
 
   const box = form.querySelector(".meter");
+  box.hidden = false; // from the beginning: what is below must not move away from under a click
   const meter = box.querySelector("meter");
   const words = document.getElementById("force");
   let timer = 0;
@@ -32,8 +33,11 @@ if (form) {
 
   async function measure() {
     const turn = ++asked;
-    box.hidden = field.value === "";
-    if (box.hidden) return;
+    if (field.value === "") {
+      meter.value = 0;
+      words.textContent = "";
+      return;
+    }
     const body = new URLSearchParams({ jeton: form.elements.namedItem("jeton").value, mot_de_passe: field.value });
     const sent = fetch(form.dataset.meter, { method: "POST", body, credentials: "same-origin" });
     const answer = await sent.catch(() => null); // a bad network: the form itself will tell
