@@ -76,7 +76,7 @@ class Propagation:
         """
         event = message.event
         if isinstance(event, AccountChanged):
-            self._open(connection, event.student_number, message)
+            self._open(connection, accounts.version_of(connection, event.student_number), message)
         elif isinstance(event, Outcome) and event.target in self._targets:
             self._outcome(connection, event, message)
 
@@ -86,13 +86,19 @@ class Propagation:
         count = resync.unfinished(connection, self._database, self._targets, event_id=again)
         return f"{count} students who are not complete are compared with the targets again"
 
-    def _open(self, connection: Connection, student_number: str, message: Message) -> Progress | None:
-        """Follow the newest version; None if nobody has asked for this account yet."""
-        account = accounts.newest(connection, [student_number]).get(student_number)
+    def _open(self, connection: Connection, minted: int | None, message: Message) -> Progress | None:
+        """Follow the newest version; None if nobody has asked for this account yet. The account itself is
+        needed by the first to tell of a version only, and most outcomes are not.
+
+        Args:
+            minted: the newest version that there is.
+        """
+        student_number = message.event.student_number
         progress = rows.progress_of(connection, self._database, student_number)
-        if account is None or account.activated_at is None:
+        if minted is None or (progress is not None and progress.version >= minted):
             return progress
-        if progress is not None and progress.version >= account.version:
+        account = accounts.newest(connection, [student_number]).get(student_number)
+        if account is None or account.activated_at is None:
             return progress
         opened = self._progress(progress, account, message)
         rows.save(connection, self._database, opened)
@@ -113,7 +119,7 @@ class Propagation:
                 "an outcome names a version that was never minted: the database was restored from an older"
                 " backup, or a foreign producer writes to the outcomes; find out which, then replay",
             )
-        progress = self._open(connection, event.student_number, message)
+        progress = self._open(connection, minted, message)
         if progress is None:
             return
         seen = Seen(

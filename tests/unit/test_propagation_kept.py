@@ -191,19 +191,22 @@ def test_a_newer_version_inherits_a_breach_with_the_window_and_no_pause_without_
     assert (afresh.breached_at, afresh.late_at, afresh.paused_since) == (None, None, None)
 
 
-def test_an_outcome_that_changes_nothing_of_the_version_writes_its_own_row_alone(desk: Desk) -> None:
+def test_an_outcome_that_changes_nothing_of_the_version_loads_no_account_and_writes_one_row(
+    desk: Desk,
+) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetProvisioned, "directory", 10)
-    written: list[str] = []
+    made: list[str] = []
 
     def note(_conn: object, _cursor: object, statement: str, *_more: object) -> None:
-        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
-            written.append(" ".join(statement.split()[:3]))
+        made.append(statement)
 
     event.listen(desk.database.engine, "before_cursor_execute", note)
     try:
         desk.outcome(TargetProvisioned, "moodle", 11)
     finally:
         event.remove(desk.database.engine, "before_cursor_execute", note)
-    assert written == ["INSERT INTO propagation_targets"]
+    written = [each for each in made if each.startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert [each.split()[:3] for each in written] == [["INSERT", "INTO", "propagation_targets"]]
+    assert not any("accounts.document" in each for each in made)
