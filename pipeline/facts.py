@@ -23,6 +23,7 @@ from pipeline.eventlog.port import (
     OffsetOutOfRange,
     Record,
     TopicPartition,
+    taken_away,
 )
 from pipeline.store import lost_records
 from pipeline.store.database import Database, stores_fault
@@ -201,7 +202,7 @@ class FactLoop:
         """Read on, and leave to others what became theirs, though it may have come back to us since."""
         read = self._consumer.poll(records, timeout_s)
         owned = self._consumer.assignment()
-        gone = {tp for tp, given in self._owned.items() if owned.get(tp) != given}
+        gone = taken_away(self._owned, owned)
         self._pending = [record for record in self._pending if record.tp not in gone] + read
         self._owned = owned
 

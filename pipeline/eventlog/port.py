@@ -130,6 +130,13 @@ class Producer(Protocol):
         """Release resources."""
 
 
+def taken_away(
+    before: Mapping[TopicPartition, int], now: Mapping[TopicPartition, int]
+) -> frozenset[TopicPartition]:
+    """What was not owned all the time between two looks at an assignment, though it may have come back."""
+    return frozenset(tp for tp, given in before.items() if now.get(tp) != given)
+
+
 class Consumer(Protocol):
     """One member of a consumer group. Owned by one thread."""
 

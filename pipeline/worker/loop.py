@@ -24,6 +24,7 @@ from pipeline.eventlog.port import (
     OffsetOutOfRange,
     Record,
     TopicPartition,
+    taken_away,
 )
 from pipeline.store.database import Database
 from pipeline.target import Handler
@@ -166,7 +167,7 @@ class TargetWorker:
         """Leave to others what became theirs, though it may have come back to us since."""
         owned = self._consumer.assignment()
         if owned != self._owned:
-            gone = {tp for tp, given in self._owned.items() if owned.get(tp) != given}
+            gone = taken_away(self._owned, owned)
             self._engine.revoke((tp.topic, tp.partition) for tp in gone)
             self._unread = deque(record for record in self._unread if record.tp not in gone)
             self._owned = owned
@@ -211,8 +212,8 @@ class TargetWorker:
         return self._calls.held() if self._engine.ready else ()
 
     def _wake_parked(self, now: float) -> None:
-        if self._engine.circuit.passes and self._lot.due_in(now) <= 0:
-            for bell in self._lot.woken(now, frozenset(tp.partition for tp in self._owned)):
+        if self._engine.circuit.passes:
+            for bell in self._lot.woken(now, self._owned):
                 self._engine.offer(bell, now)
 
     def _start_elsewhere(self, lost: OffsetOutOfRange) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from pipeline.engine import Bell
-from pipeline.eventlog.port import OffsetOutOfRange
+from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.store import mending, parking, resync
 from pipeline.store.database import Database
 from pipeline.store.parking import Share
@@ -35,12 +35,12 @@ class Lot:
         self._on_trouble = on_trouble
         self._next_look = self._next_mend = self._looked_at = 0.0
 
-    def woken(self, now: float, owned: frozenset[int]) -> list[Bell]:
+    def woken(self, now: float, owned: Collection[TopicPartition]) -> list[Bell]:
         """The bells of those who are due and this worker's, a page at most.
 
         Args:
             now: the engine's time, in monotonic seconds: how often to look.
-            owned: the partitions' numbers that this worker has.
+            owned: the partitions that this worker has.
 
         Raises:
             StoreUnavailable: call again.
@@ -58,7 +58,7 @@ class Lot:
             moment = self._database.now(connection)
             nearest, rows = parking.next_due(connection, self._consumer), []
             if nearest is not None and nearest <= moment:  # most looks find nobody, and end here
-                share = Share(owned, self._partitions)
+                share = Share(frozenset(tp.partition for tp in owned), self._partitions)
                 rows = parking.due(connection, self._consumer, moment, limit=ROWS_PER_PAGE, share=share)
         wait_s = LOOK_EVERY_S if rows else LOOK_IDLE_S_MAX
         if nearest is not None and not rows:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from pipeline.eventlog.port import TopicPartition
 from pipeline.store import mending, parking
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked, Share
@@ -153,7 +154,7 @@ def test_a_page_is_found_by_the_index_however_full_the_lot_is(database: Database
 def test_a_look_for_which_nobody_is_due_asks_once_and_says_when_to_look_again(database: Database) -> None:
     said: list[str] = []
     lot = Lot("moodle", database, partitions=4, on_trouble=said.append)
-    everybodys = frozenset(range(4))
+    everybodys = [TopicPartition("sesame.accounts", number) for number in range(4)]
     lot.woken(0.0, everybodys)  # the first one mends, too
     park(database, replace(ROW, student_number="P", lane=Lane.PERSONAL, due_at=START + 0.5))
     park(database, replace(ROW, student_number="B", lane=Lane.BULK, due_at=START + 0.75))

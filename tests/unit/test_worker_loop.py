@@ -16,12 +16,12 @@ from pipeline.engine import Backoff, Limits, Turn
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
 from pipeline.store.target_states import State
-from pipeline.target import HandlerOutcome, Retry, Task
+from pipeline.target import HandlerOutcome, Retry
 from pipeline.worker.loop import RECORDS_PER_POLL, RECORDS_PER_POLL_MAX
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
-from tests.unit.pipeline_kit import Plant
+from tests.unit.pipeline_kit import Gate, Plant
 
 
 @pytest.fixture
@@ -29,19 +29,6 @@ def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
     plant = Plant(tmp_path, store_url)
     yield plant
     plant.close()
-
-
-class Gate:
-    """A target that hangs until it is let go."""
-
-    def __init__(self, *numbers: str) -> None:
-        self.numbers = numbers
-        self.reached, self.open = threading.Event(), threading.Event()
-
-    def __call__(self, task: Task) -> None:
-        if task.account.student_number in self.numbers:
-            self.reached.set()
-            assert self.open.wait(PATIENCE_S)
 
 
 def test_a_lane_that_was_full_when_its_partitions_were_lost_is_read_again_afterwards(plant: Plant) -> None:

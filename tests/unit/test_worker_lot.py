@@ -67,7 +67,7 @@ class Desk:
     def bells(self, after_s: float, owned: frozenset[int] = OWNED) -> list[Bell]:
         self.now += after_s
         self.clock.now += after_s
-        return self.lot.woken(self.now, owned)
+        return self.lot.woken(self.now, [TopicPartition("sesame.accounts", number) for number in owned])
 
 
 @pytest.fixture

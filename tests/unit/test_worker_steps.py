@@ -13,7 +13,7 @@ import pytest
 from pipeline.engine import Engine, Limits
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.eventlog.port import LogUnavailable, NotAssigned, OffsetOutOfRange, Record, TopicPartition
-from pipeline.target import Dead, Task
+from pipeline.target import Dead
 from pipeline.worker import TargetWorker
 from pipeline.worker.loop import COMMIT_EVERY_S, IDLE_POLL_S, POLL_S, REPORT_EVERY_S
 from pipeline.worker.lot import LOOK_EVERY_S
@@ -23,7 +23,7 @@ from schemas.account import Lane, Stage
 from schemas.envelope import Message, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 from tests.unit.effects_kit import REFUSED
-from tests.unit.pipeline_kit import NOW, Plant
+from tests.unit.pipeline_kit import NOW, Gate, Plant
 from tests.unit.store_kit import Clock
 
 PERSONAL, BULK = (TopicPartition(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0) for lane in Lane)
@@ -194,23 +194,19 @@ def test_with_nothing_under_way_a_poll_waits_for_the_log_until_somebody_parked_m
 
 
 def test_while_a_call_is_under_way_a_poll_is_short_and_with_more_to_do_it_does_not_wait(desk: Desk) -> None:
-    gate, reached = threading.Event(), threading.Event()
+    gate = Gate("A", "B")
     before: list[tuple[int, float]] = []
 
-    def hang(_task: Task) -> None:
-        reached.set()
-        assert gate.wait(PATIENCE_S)
-
-    desk.plant.target.script = hang
+    desk.plant.target.script = gate
     for number in "AB":
         desk.plant.account(number)
     desk.run(
         lambda: [desk.bell("A")],
-        until(reached.is_set),
+        until(gate.reached.is_set),
         lambda: [desk.bell("B")],  # nobody is free for B
         lambda: before.extend(desk.log.polls),
         nothing,
-        gate.set,
+        gate.open.set,
         desk.applied("B"),
         limits=Limits(linger_s=0.0, slots=1, slots_personal=0, batch_size=1),
     )
@@ -467,22 +463,17 @@ def test_one_who_is_parked_comes_again_when_due_and_whoever_ends_brings_the_next
 
 
 def test_what_has_not_been_called_when_it_stops_is_withdrawn_and_its_offset_not_committed(desk: Desk) -> None:
-    gate, reached = threading.Event(), threading.Event()
-
-    def hang(_task: Task) -> None:
-        reached.set()
-        assert gate.wait(PATIENCE_S)
-
-    desk.plant.target.script = hang
+    gate = Gate("A", "B")
+    desk.plant.target.script = gate
     for number in "AB":
         desk.plant.account(number)
 
     def stop() -> list[Record]:
-        assert reached.wait(PATIENCE_S)
+        assert gate.reached.wait(PATIENCE_S)
         return [desk.bell("B")]
 
     def open_later() -> None:
-        threading.Timer(0.2, gate.set).start()
+        threading.Timer(0.2, gate.open.set).start()
 
     limits = Limits(linger_s=0.0, slots=1, slots_personal=0, batch_size=1, ahead=1)
     desk.run(lambda: [desk.bell("A")], stop, open_later, limits=limits)

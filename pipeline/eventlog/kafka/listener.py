@@ -15,9 +15,7 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self) -> None:
         self.consumer: KafkaConsumer = None
         self.owed: dict[Tp, OffsetAndMetadata] = {}  # to be committed, once the group lets us
-        self.given: dict[
-            Tp, int
-        ] = {}  # by which generation of the group; kept while no other one took it away
+        self.given: dict[Tp, int] = {}  # by which generation; kept while no other one took it away
         self.generation = -1
         self.shared_out = False  # since this was last looked at: others may have committed meanwhile
         self.lost: set[Tp] = set()  # taken away without notice: positions begin again at what was committed
