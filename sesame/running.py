@@ -24,7 +24,7 @@ from sesame.observability.http import HttpServer
 from sesame.observability.metrics import Metrics
 from sesame.remedies import remedy_of
 from sesame.reporting import Reporter
-from sesame.store_life import StoreRestored, admit, leave
+from sesame.store_life import StoreRestored, admit, count
 from sesame.wiring import PROPAGATION, REGISTRY, Application
 
 RESTART_AFTER_S = 5.0
@@ -99,6 +99,7 @@ class Runner:
         ]
         try:
             self._say_hello(loops)
+            count(self._application)
             if http is not None:
                 http.start()
             self._duties.housekeeping.run_due()  # others' names are known before the first one is minted
@@ -123,7 +124,7 @@ class Runner:
             self._log.info("stopped", reason=f"not ended: {', '.join(left)}" if left else "")
         if self._damage is not None:
             raise self._damage
-        leave(self._application)
+        count(self._application)
         return left
 
     @property

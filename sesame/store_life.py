@@ -101,14 +101,15 @@ def admit(application: Application, *, works: bool) -> None:
 
     Args:
         application: whose store.
-        works: whether this process runs consumers: it counts then, and must know the store.
+        works: whether this process runs consumers: it must know the store, and says next that it is there,
+            and then counts (`count`): whoever begins at the same time elsewhere sees one or neither.
 
     Raises:
         StoreRestored: it may not, until somebody has checked.
     """
     database, notes = application.database, Notes.of(application)
 
-    def look(connection: Connection) -> tuple[Life, str]:
+    def look(connection: Connection) -> str:
         present, now = life.of(connection, database), database.now(connection)
         noted = notes.read()
         why = present.shut_why
@@ -118,13 +119,13 @@ def admit(application: Application, *, works: bool) -> None:
             why = f"it has worked before, and {notes.path} is not there: it came from elsewhere"
         if why:
             life.shut(connection, why, now)
-        return present, why
+        elif works:  # before anybody counts: who begins here at the same time must find it
+            notes.write(present.name, present.beats)
+        return why
 
-    present, why = database.transact(look)
+    why = database.transact(look)
     if why:
         raise StoreRestored(f"the store cannot be believed: {why}", remedy=_REMEDY)
-    if works:
-        notes.write(present.name, database.transact(life.beat))
 
 
 _REMEDY = (
@@ -144,9 +145,9 @@ def _contradiction(noted: Note, present: Life, file: int | None) -> str:
     return ""
 
 
-def leave(application: Application) -> None:
-    """Count once more for a process that ends: a backup that was made just before counts less. If the store
-    is away, or shut, nothing is counted."""
+def count(application: Application) -> None:
+    """Count for a process that begins to work, or has ended: a backup that was made just before counts less.
+    If the store is away, or shut, nothing is counted."""
     with suppress(StoreUnavailable, StoreRestored):
         Heart(application).look()
 

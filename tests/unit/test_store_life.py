@@ -15,10 +15,11 @@ from pipeline.store import life, restore_questions, status
 from pipeline.store.life import store_life
 from pipeline.store.tables import consumer_status
 from pipeline.vault import new_key
+from sesame import running
 from sesame.checks import checks_for
 from sesame.findings import State, examine
 from sesame.settings import load
-from sesame.store_life import Heart, Notes, StoreRestored, admit
+from sesame.store_life import Heart, Notes, StoreRestored, admit, count
 from sesame.wiring import Application
 from tests.unit.test_running import Run, Site
 
@@ -52,6 +53,12 @@ def start(tmp_path: Path, store_url: str) -> Iterator[Callable[..., Application]
         application.close()
 
 
+def begin(application: Application) -> None:
+    """As each process that runs consumers does."""
+    admit(application, works=True)
+    count(application)
+
+
 def go_back(application: Application, beats: int) -> None:
     """What a restored backup looks like to whoever connects to it."""
     with application.database.write() as connection:
@@ -63,18 +70,58 @@ def test_a_store_counts_with_each_process_that_works_and_is_believed(
 ) -> None:
     for beats in (1, 2, 3):
         application = start()
-        admit(application, works=True)
+        begin(application)
         note = Notes.of(application).read()
         assert note is not None
         assert note.beats == beats
     admit(start(), works=False)
 
 
+def test_processes_of_one_machine_that_begin_at_once_on_a_new_store_do_not_refuse_one_another(
+    start: Callable[..., Application], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one looks when the first has counted, and has not noted it yet."""
+    noted: list[int] = []
+    write = Notes.write
+
+    def write_late(notes: Notes, store: str, beats: int) -> None:
+        if beats and not noted:
+            noted.append(beats)
+            begin(start())
+        write(notes, store, beats)
+
+    monkeypatch.setattr(Notes, "write", write_late)
+    begin(first := start())
+    assert noted == [1]
+    note = Notes.of(first).read()
+    assert note is not None
+    assert note.beats == 2
+
+
+def test_a_process_says_that_it_is_there_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that begins on another machine at the same time must not meet a store that counts, and nobody."""
+    said: list[set[str]] = []
+
+    def look(application: Application) -> None:
+        with application.database.read() as connection:
+            said.append({each.consumer for each in status.statuses(connection)})
+
+    monkeypatch.setattr(running, "count", look)
+    run = Run(site := Site(tmp_path))
+    run.start()
+    run.until(lambda: bool(said))
+    run.stop()
+    site.close()
+    assert said[0] == {"moodle", "propagation", "registry"}
+
+
 def test_a_store_that_counts_less_than_was_noted_is_refused_until_somebody_has_checked(
     start: Callable[..., Application],
 ) -> None:
-    admit(start(), works=True)
-    admit(first := start(), works=True)
+    begin(start())
+    begin(first := start())
     go_back(first, 1)
     for works in (True, False, True):
         with pytest.raises(StoreRestored, match=r"counts 1, and 2 was noted"):
@@ -83,7 +130,7 @@ def test_a_store_that_counts_less_than_was_noted_is_refused_until_somebody_has_c
     with application.database.write() as connection:
         name = life.of(connection, application.database).name
         Notes.of(application).write(name, life.reopen(connection, 0.0, above=2))
-    admit(start(), works=True)
+    begin(start())
 
 
 def test_a_process_under_way_stops_when_the_store_goes_back_under_it(
@@ -91,7 +138,7 @@ def test_a_process_under_way_stops_when_the_store_goes_back_under_it(
 ) -> None:
     application, other = start(), start()
     for each in (application, other):
-        admit(each, works=True)
+        begin(each)
     heart, another = Heart(application), Heart(other)
     heart.look()
     another.look()
@@ -103,7 +150,7 @@ def test_a_process_under_way_stops_when_the_store_goes_back_under_it(
 
 
 def test_another_store_than_the_one_that_worked_here_is_refused(start: Callable[..., Application]) -> None:
-    admit(first := start(), works=True)
+    begin(first := start())
     with first.database.write() as connection:
         connection.execute(delete(store_life))  # an empty one, as is begun where a file was deleted
     with pytest.raises(StoreRestored, match="another store"):
@@ -115,7 +162,7 @@ def test_an_embedded_file_that_was_put_back_is_recognised_by_itself(
     start: Callable[..., Application], tmp_path: Path
 ) -> None:
     """Even if nothing was counted since the backup."""
-    admit(first := start(), works=True)
+    begin(first := start())
     first.close()
     path = tmp_path / "one" / "sesame.db"
     shutil.copy(path, tmp_path / "backup.db")
@@ -147,7 +194,7 @@ def test_a_backup_that_was_put_back_into_the_same_file_is_recognised_though_nobo
 @pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 def test_a_dump_that_was_put_back_is_recognised_by_itself(start: Callable[..., Application]) -> None:
     """Even if nothing was counted since it was made."""
-    admit(first := start(), works=True)
+    begin(first := start())
     with first.database.write() as connection:
         for statement in (
             "CREATE TABLE dumped (LIKE store_life INCLUDING ALL)",
@@ -164,7 +211,7 @@ def test_a_dump_that_was_put_back_is_recognised_by_itself(start: Callable[..., A
 def test_an_embedded_store_that_came_from_elsewhere_is_refused(
     start: Callable[..., Application], tmp_path: Path
 ) -> None:
-    admit(first := start(), works=True)
+    begin(first := start())
     first.close()
     (tmp_path / "one" / "store.life").unlink()
     with pytest.raises(StoreRestored, match="is not there"):
@@ -175,12 +222,12 @@ def test_an_embedded_store_that_came_from_elsewhere_is_refused(
 def test_a_new_machine_is_believed_while_others_work_and_not_when_nobody_does(
     start: Callable[..., Application],
 ) -> None:
-    admit(first := start(), works=True)
+    begin(first := start())
     with first.database.write() as connection:
         now = first.database.now(connection)
         row = status.ConsumerStatus("moodle", "one:1:a", "running", "", now, now)
         status.report(connection, first.database, row)
-    admit(start("two"), works=True)
+    begin(start("two"))
     with first.database.write() as connection:
         connection.execute(update(consumer_status).values(seen_at=now - 600.0))
     admit(start("three"), works=False)  # who only asks need not know the store
@@ -199,7 +246,7 @@ def test_a_shut_store_begins_no_consumer(tmp_path: Path) -> None:
 
 def test_the_doctor_says_what_a_restore_has_left_to_do(start: Callable[..., Application]) -> None:
     application = start()
-    admit(application, works=True)
+    begin(application)
     store = next(check for check in checks_for(application.settings) if check.name == "store")
     assert examine(store).state is State.OK
 
