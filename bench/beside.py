@@ -88,7 +88,7 @@ def peer(python: Path, program: str, share: int, servers: Sequence[str], message
 
 def seconds_of(tasks: Sequence[Message]) -> float:
     """0 to 5 ms for each message, whether or not it shares a call with another one of its key."""
-    bells = (bell for task in tasks for bell in task.turn.bells)
+    bells = (bell for task in tasks for bell in task.item.bells)
     return sum(int(bell.event_id) * 7919 % 5001 / 5000 * HANDLER_S_MAX for bell in bells)
 
 

@@ -1,7 +1,7 @@
 """The engine without a store: a log, lanes, offsets, and a handler. What key order and at-least-once cost.
 
 The worker is the shipped one. Only what needs the store is left out: a record is decoded as JSON and offered
-to the engine, and a turn's outcome is one event appended to the log before its offset is committed.
+to the engine, and an item's outcome is one event appended to the log before its offset is committed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from bench.plant import Silent, embedded, migrated, until
 from pipeline.effects import Effects, Entry
-from pipeline.engine import Bell, Engine, Limits, Place, Turn
+from pipeline.engine import Bell, Engine, Limits, Place, WorkItem
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
 from pipeline.target import Description, HandlerOutcome
 from pipeline.worker import TargetWorker
@@ -30,15 +30,15 @@ KEYS = 1_000
 
 @dataclass(frozen=True)
 class Message:
-    """What a turn asks the handler to do: in the engine's words, one student's turn."""
+    """What an item asks the handler to do: in the engine's words, one student's item."""
 
-    turn: Turn
+    item: WorkItem
     lane: Lane = Lane.PERSONAL
 
     @property
-    def account(self) -> Turn:
+    def account(self) -> WorkItem:
         """Whom it concerns, under the name that the worker looks for."""
-        return self.turn
+        return self.item
 
     @property
     def task(self) -> Message:
@@ -54,11 +54,11 @@ class Storeless:
         self._lock = threading.Lock()
         self.acknowledged = 0
 
-    def enter(self, turns: Sequence[Turn]) -> Entry:
+    def enter(self, items: Sequence[WorkItem]) -> Entry:
         """Everybody enters."""
-        return Entry({turn.student_number: cast("Any", Message(turn)) for turn in turns})
+        return Entry({item.student_number: cast("Any", Message(item)) for item in items})
 
-    def bury_fault(self, _turn: Turn, error: Exception) -> None:
+    def bury_fault(self, _turn: WorkItem, error: Exception) -> None:
         """Nothing is foreseen to fail here."""
         raise error
 
@@ -67,7 +67,7 @@ class Storeless:
         results = [
             NewRecord(RESULT, number, _result(number, bell.event_id))
             for number, message in entry.work.items()
-            for bell in message.turn.bells
+            for bell in message.item.bells
         ]
         self._producer.append(results)
         with self._lock:
@@ -98,7 +98,7 @@ class Counting:
             time.sleep(pause_s)
         with self._lock:
             self.calls += 1
-        return {task.turn.student_number: None for task in tasks}
+        return {task.item.student_number: None for task in tasks}
 
     def probe(self) -> None:
         """See `pipeline.target.Handler`."""

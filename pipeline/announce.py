@@ -1,4 +1,4 @@
-"""What a turn's end is announced as: the outcome event, with an id that a redelivery shares."""
+"""What an item's end is announced as: the outcome event, with an id that a redelivery shares."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.engine import Turn
+from pipeline.engine import WorkItem
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.target_states import State, TargetState
 from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
@@ -17,16 +17,16 @@ from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiti
 
 @dataclass(frozen=True)
 class Entered:
-    """A turn that holds the lease.
+    """An item that holds the lease.
 
     Attributes:
         state: as it was before the lease.
-        parked: what was parked for this student, bells of this turn included.
+        parked: what was parked for this student, bells of this item included.
         started_at, lease_until: database time, epoch seconds.
         close_only: the target that this one follows is behind: access is shut, and nothing else happens.
     """
 
-    turn: Turn
+    item: WorkItem
     account: Account
     epoch: int
     state: TargetState | None
@@ -48,19 +48,19 @@ class Entered:
     @property
     def task(self) -> Task:
         """What the handler gets."""
-        rechecked = self.parked is not None and self.parked.kind is Kind.WAITING and not self.turn.rang
+        rechecked = self.parked is not None and self.parked.kind is Kind.WAITING and not self.item.rang
         compare = self.doubtful or rechecked or bool(self.replays)
         return Task(self.account, compare=compare, close_only=self.close_only)
 
     @property
     def replays(self) -> tuple[str, ...]:
-        """The replays that this turn carries out: those that rang, and the one that was parked."""
-        return replays_of(self.turn, self.parked)
+        """The replays that this item carries out: those that rang, and the one that was parked."""
+        return replays_of(self.item, self.parked)
 
     @property
     def lane(self) -> Lane:
-        """Who waits for this turn: a person, if one waits for what was parked."""
-        return lane_of(self.turn, self.parked)
+        """Who waits for this item: a person, if one waits for what was parked."""
+        return lane_of(self.item, self.parked)
 
     @property
     def attempt(self) -> int:
@@ -74,21 +74,21 @@ class Entered:
         return lot is not None and lot.kind is Kind.RETRY and lot.attempts_version == version
 
     def letter_id(self, target: str) -> str:
-        """The id of the dead letter that this turn would leave: the same for a redelivery."""
-        number, version, cause = self.account.student_number, self.account.version, self.turn.bell.event_id
+        """The id of the dead letter that this item would leave: the same for a redelivery."""
+        number, version, cause = self.account.student_number, self.account.version, self.item.bell.event_id
         return event_id("dead-letter", target, number, version, cause, self.attempt)
 
 
-def replays_of(turn: Turn, lot: Parked | None) -> tuple[str, ...]:
+def replays_of(item: WorkItem, lot: Parked | None) -> tuple[str, ...]:
     """The ids of the replays that are to be carried out, the parked one first."""
     parked = (lot.event_id,) if lot is not None and lot.replay else ()
-    return tuple(dict.fromkeys((*parked, *turn.replays)))
+    return tuple(dict.fromkeys((*parked, *item.replays)))
 
 
-def lane_of(turn: Turn, lot: Parked | None) -> Lane:
-    """The lane of a turn and of what is parked. Nobody waits for one who lacks a business precondition."""
+def lane_of(item: WorkItem, lot: Parked | None) -> Lane:
+    """The lane of an item and of what is parked. Nobody waits for one who lacks a business precondition."""
     waits = lot is not None and lot.lane is Lane.PERSONAL and lot.kind is not Kind.WAITING
-    return Lane.PERSONAL if waits else turn.lane
+    return Lane.PERSONAL if waits else item.lane
 
 
 def announcement(
@@ -98,7 +98,7 @@ def announcement(
 
     `letter_id`: of the dead letter that stands already for what is given up; None: there is none.
     """
-    turn, account = entered.turn, entered.account
+    item, account = entered.item, entered.account
     common: dict[str, Any] = {
         "student_number": account.student_number,
         "version": account.version,
@@ -123,7 +123,7 @@ def announcement(
         event = TargetFailed(**common, cause=outcome.cause, dead_letter_id=letter)
     else:
         return None
-    cause = turn.bell.event_id  # a resync's is one for many students
+    cause = item.bell.event_id  # a resync's is one for many students
     whose = (target, account.student_number, account.version)
     identity = event_id(event.type, *whose, cause, entered.attempt, _before(entered))
     return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=cause)
@@ -143,23 +143,23 @@ def _before(entered: Entered) -> str:
 def _nothing_new(entered: Entered, outcome: Waiting) -> bool:
     """Whether this is a re-check, or a redelivery, that found what was announced. A replay is answered:
     what was announced before may be lost."""
-    state, lot, turn = entered.state, entered.parked, entered.turn
+    state, lot, item = entered.state, entered.parked, entered.item
     if state is None or any(replay != state.replayed_event_id for replay in entered.replays):
         return False
-    again = not turn.rang or (lot is not None and lot.event_id == turn.bell.event_id)
+    again = not item.rang or (lot is not None and lot.event_id == item.bell.event_id)
     said = (State.WAITING, entered.account.version, outcome.reason, outcome.pending)
     return again and (state.state, state.state_version, state.reason, state.pending) == said
 
 
 def failure(
-    target: str, turn: Turn, *, version: int, epoch: int, cause: str, letter_id: str, now: datetime
+    target: str, item: WorkItem, *, version: int, epoch: int, cause: str, letter_id: str, now: datetime
 ) -> Message:
-    """The event that announces a turn that ended by a fault which nobody foresaw."""
+    """The event that announces an item that ended by a fault which nobody foresaw."""
     event = TargetFailed(
-        student_number=turn.student_number,
+        student_number=item.student_number,
         version=version,
         target=target,
-        lane=turn.lane,
+        lane=item.lane,
         lease_epoch=epoch,
         sequence=1,
         attempt=1,
@@ -168,5 +168,5 @@ def failure(
         cause=cause,
         dead_letter_id=letter_id,
     )
-    identity = event_id(event.type, target, version, turn.bell.event_id, letter_id)
-    return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=turn.bell.event_id)
+    identity = event_id(event.type, target, version, item.bell.event_id, letter_id)
+    return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=item.bell.event_id)

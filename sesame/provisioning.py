@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.effects import Effects
-from pipeline.engine import Bell, Turn
+from pipeline.engine import Bell, WorkItem
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.store import accounts, parking, quarantines, target_states
 from pipeline.store.database import Database
@@ -72,7 +72,7 @@ class Provisioning:
                 f"the consumer is in quarantine: {quarantine.reason}. sesame quarantine lift {target}",
             )
         bell = Bell(student_number, 0, Lane.PERSONAL, f"provision-{secrets.token_hex(12)}", replay=True)
-        entry = effects.enter([Turn((bell,))])
+        entry = effects.enter([WorkItem((bell,))])
         entered = entry.work.get(student_number)
         if entered is None:
             return self._not_entered(student_number, target)

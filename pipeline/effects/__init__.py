@@ -1,4 +1,4 @@
-"""One batch of turns, from lease to record: the order of effects, which is what makes a crash harmless.
+"""One batch of items, from lease to record: the order of effects, which is what makes a crash harmless.
 
 1. `enter`: load the newest accounts, take the leases; students with nothing to do are settled here.
 2. the handler writes to the target and reads it back (the caller does this, under the lease).

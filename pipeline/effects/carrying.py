@@ -1,4 +1,4 @@
-"""The effects of a batch of turns, for one target in one process life."""
+"""The effects of a batch of items, for one target in one process life."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pipeline.announce import Entered, announcement
 from pipeline.effects.ending import Ending
 from pipeline.effects.entry import Door, Entry
-from pipeline.engine import Backoff, Turn
+from pipeline.engine import Backoff, WorkItem
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.store import dead_letters
 from pipeline.store.database import Database
@@ -22,7 +22,7 @@ FAILS_ALONE = "fails_alone"
 
 
 class Effects:
-    """Carries turns of one target out, in the right order.
+    """Carries items of one target out, in the right order.
 
     Args:
         target: the consumer's and its target's name.
@@ -57,13 +57,13 @@ class Effects:
             chance=chance or random.SystemRandom(),
         )
 
-    def enter(self, turns: Sequence[Turn]) -> Entry:
+    def enter(self, items: Sequence[WorkItem]) -> Entry:
         """Take the leases of those who have something to do; park those whom somebody else works on.
 
         Raises:
             StoreUnavailable: nothing happened.
         """
-        return self._door.enter(turns, calling=True)
+        return self._door.enter(items, calling=True)
 
     def publish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
         """Append the outcomes to the log, and return once they are acknowledged.
@@ -89,7 +89,7 @@ class Effects:
         """Record what was reached and end the leases, in one transaction.
 
         Raises:
-            StoreUnavailable: nothing was recorded; the turns repeat.
+            StoreUnavailable: nothing was recorded; the items repeat.
         """
         self._ending.record(entry, outcomes)
 
@@ -100,7 +100,7 @@ class Effects:
             The outcomes as they count: a retry that has had its chances is a dead letter.
 
         Raises:
-            StoreUnavailable, LogError: the turns repeat; at once, if their calls are known to be over.
+            StoreUnavailable, LogError: the items repeat; at once, if their calls are known to be over.
         """
         try:
             self.publish(entry, outcomes)
@@ -110,16 +110,16 @@ class Effects:
             raise
         return {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
 
-    def charge(self, turns: Sequence[Turn]) -> None:
+    def charge(self, items: Sequence[WorkItem]) -> None:
         """These students' work fails alone while the target's probe succeeds: that costs an attempt.
 
         The target is not called, so a call of this worker's that may still have an effect does not hinder;
         its lease is kept.
 
         Raises:
-            StoreUnavailable, LogError: nothing was recorded; the turns repeat.
+            StoreUnavailable, LogError: nothing was recorded; the items repeat.
         """
-        entry = self._door.enter(turns, calling=False)
+        entry = self._door.enter(items, calling=False)
         message = "the target fails on this student's work alone, while its probe succeeds"
         outcomes: dict[str, HandlerOutcome] = {
             number: Retry(FAILS_ALONE, message, unknown=_under_way(entered))
@@ -136,7 +136,7 @@ class Effects:
         """End the leases without an outcome: the target was not called for any of them.
 
         Raises:
-            StoreUnavailable: nothing was recorded; the turns may repeat at once.
+            StoreUnavailable: nothing was recorded; the items may repeat at once.
         """
         try:
             self._ending.give_back(entry, unknown=False, asked=False)
@@ -144,13 +144,13 @@ class Effects:
             self._door.ended(entry, dict.fromkeys(entry.work, Closed()))
             raise
 
-    def bury_fault(self, turn: Turn, error: Exception) -> None:
-        """A student whose turn fails for a reason that nobody foresaw goes to the dead letters.
+    def bury_fault(self, item: WorkItem, error: Exception) -> None:
+        """A student whose item fails for a reason that nobody foresaw goes to the dead letters.
 
         Raises:
-            StoreUnavailable: nothing was recorded; the turn repeats.
+            StoreUnavailable: nothing was recorded; the item repeats.
         """
-        self._ending.bury_fault(turn, error)
+        self._ending.bury_fault(item, error)
 
     def _look(self, given_up: Sequence[str]) -> tuple[datetime, Mapping[tuple[str, str], DeadLetter]]:
         """The time, and the dead letters that stand already for those who are given up."""

@@ -17,7 +17,7 @@ from pipeline.announce import Entered, failure
 from pipeline.burial import bury_work, resolve
 from pipeline.effects.entry import Entry, letter_of
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
-from pipeline.engine import Backoff, Turn
+from pipeline.engine import Backoff, WorkItem
 from pipeline.errors import fault
 from pipeline.store import accounts, dead_letters, parking, replays, target_states
 from pipeline.store.database import Database
@@ -31,7 +31,7 @@ INTERNAL_ERROR = "internal_error"
 
 
 class Ending:
-    """Records how turns ended. Arguments as in `Effects`."""
+    """Records how items ended. Arguments as in `Effects`."""
 
     def __init__(
         self,
@@ -106,21 +106,21 @@ class Ending:
 
         self._database.transact(write)
 
-    def bury_fault(self, turn: Turn, error: Exception) -> None:
-        """A student whose turn fails for a reason that nobody foresaw goes to the dead letters."""
-        number = turn.student_number
+    def bury_fault(self, item: WorkItem, error: Exception) -> None:
+        """A student whose item fails for a reason that nobody foresaw goes to the dead letters."""
+        number = item.student_number
         dead = Dead(
             INTERNAL_ERROR, f"a fault of Sésame's own: {fault(error)}; report it with the log, then replay"
         )
-        letter_id = event_id("dead-letter", self._target, number, turn.bell.event_id)
+        letter_id = event_id("dead-letter", self._target, number, item.bell.event_id)
 
         def write(connection: Connection) -> None:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
-            letter = letter_of(self._target, turn, dead, letter_id=letter_id, now=now, version=version)
+            letter = letter_of(self._target, item, dead, letter_id=letter_id, now=now, version=version)
             standing = bury_work(connection, self._database, letter, number)
-            replays.end(connection, self._target, {number: turn.replays}, failed=[number])
-            parking.remove(connection, self._target, number, replays=turn.replays)
+            replays.end(connection, self._target, {number: item.replays}, failed=[number])
+            parking.remove(connection, self._target, number, replays=item.replays)
             if version is None:
                 return
             epoch = target_states.fail(
@@ -128,15 +128,15 @@ class Ending:
             )
             message = failure(
                 self._target,
-                turn,
+                item,
                 version=version,
                 epoch=epoch,
                 cause=dead.cause,
                 letter_id=standing,
                 now=datetime.fromtimestamp(now, UTC),
             )
-            topic = catalogue.by_lane(catalogue.OUTCOMES, turn.lane)
-            outbox.enqueue(connection, message, topic, turn.lane)
+            topic = catalogue.by_lane(catalogue.OUTCOMES, item.lane)
+            outbox.enqueue(connection, message, topic, item.lane)
 
         self._database.transact(write)
 
@@ -167,7 +167,7 @@ class Ending:
             self._unpark(connection, entered)
             letter = letter_of(
                 self._target,
-                entered.turn,
+                entered.item,
                 outcome,
                 letter_id=entered.letter_id(self._target),
                 now=now,
@@ -199,7 +199,7 @@ class Ending:
             parking.unpark(connection, self._target, lot.student_number, version=lot.version, bells=lot.bells)
 
     def _park(self, connection: Connection, entered: Entered, now: float, why: Why) -> None:
-        row = lot_of(entered.turn, entered.parked, now, why)
+        row = lot_of(entered.item, entered.parked, now, why)
         if why.kind is Kind.RETRY:
             row = replace(
                 row,
@@ -216,7 +216,7 @@ class Ending:
         number = entered.account.student_number
         if not parking.hasten(connection, self._target, number, due_at, now=now):
             late = Why(Kind.LEASED, due_at, "leased", "a call outlived its lease; comparing again")
-            row = lot_of(entered.turn, None, now, late)
+            row = lot_of(entered.item, None, now, late)
             parking.park(connection, self._database, self._target, row, seen=None)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from pipeline.announce import Entered, lane_of, replays_of
 from pipeline.burial import bury_work
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
-from pipeline.engine import Turn
+from pipeline.engine import WorkItem
 from pipeline.store import accounts, dead_letters, parking, replays, target_states
 from pipeline.store.database import Database
 from pipeline.store.parking import Kind, Parked
@@ -26,7 +26,7 @@ _WAITED_S_MAX = 0.5  # of a lease's time: by less its margin is not spent
 
 @dataclass
 class Entry:
-    """What `enter` found: turns for the handler, and outcomes that need no target."""
+    """What `enter` found: items for the handler, and outcomes that need no target."""
 
     work: dict[str, Entered] = field(default_factory=dict)
     decided: dict[str, HandlerOutcome] = field(default_factory=dict)
@@ -41,14 +41,14 @@ class Entry:
         """Whether the handler has anything to do."""
         return len(self.work) > len(self.decided)
 
-    def uncalled(self, turns: Iterable[Turn]) -> frozenset[str]:
-        """Those of these turns' students for whom the handler is not called."""
-        numbers = {turn.student_number for turn in turns}
+    def uncalled(self, items: Iterable[WorkItem]) -> frozenset[str]:
+        """Those of these items' students for whom the handler is not called."""
+        numbers = {item.student_number for item in items}
         return frozenset(numbers - (self.work.keys() - self.decided.keys()))
 
-    def part(self, turns: Iterable[Turn]) -> Entry:
-        """What concerns these turns only: what entered together may go on apart."""
-        numbers = [turn.student_number for turn in turns]
+    def part(self, items: Iterable[WorkItem]) -> Entry:
+        """What concerns these items only: what entered together may go on apart."""
+        numbers = [item.student_number for item in items]
         return Entry(
             {number: self.work[number] for number in numbers if number in self.work},
             {number: self.decided[number] for number in numbers if number in self.decided},
@@ -76,7 +76,7 @@ class _Known:
 
 
 class Door:
-    """Lets turns in, one batch in one transaction. Arguments as in `Effects`."""
+    """Lets items in, one batch in one transaction. Arguments as in `Effects`."""
 
     def __init__(
         self, *, target: str, owner: str, database: Database, lease_s: float, follows: str | None
@@ -89,7 +89,7 @@ class Door:
         self._ended: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `ended`
 
     def ended(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
-        """These outcomes could not be recorded, so the leases are still held, and the turns will repeat.
+        """These outcomes could not be recorded, so the leases are still held, and the items will repeat.
 
         Whose call is known to be over may enter again at once. Whose outcome is unknown may not, and only
         this process knows it.
@@ -98,28 +98,28 @@ class Door:
             if not (isinstance(outcome, Retry) and outcome.unknown):
                 self._ended[number] = entry.work[number].epoch
 
-    def enter(self, turns: Sequence[Turn], *, calling: bool) -> Entry:
+    def enter(self, items: Sequence[WorkItem], *, calling: bool) -> Entry:
         """Take the leases of those who have something to do; park those whom somebody else works on.
 
         Args:
-            turns: at most one per student.
+            items: at most one per student.
             calling: the target will be called: nobody is let in while an earlier call may have an effect.
         """
-        turns = sorted(turns, key=lambda turn: turn.student_number)  # all lock rows in one order
+        items = sorted(items, key=lambda item: item.student_number)  # all lock rows in one order
 
         def admit(connection: Connection) -> Entry:
             entry = Entry()
-            known = self._load(connection, [turn.student_number for turn in turns])
-            for turn in turns:
-                entered = self._admit(connection, turn, known, calling=calling)
+            known = self._load(connection, [item.student_number for item in items])
+            for item in items:
+                entered = self._admit(connection, item, known, calling=calling)
                 if entered is not None:
-                    entry.work[turn.student_number] = entered
+                    entry.work[item.student_number] = entered
             self._lease(connection, entry, known.now)
             return entry
 
         entry = self._database.transact(admit)
-        for turn in turns:
-            self._ended.pop(turn.student_number, None)
+        for item in items:
+            self._ended.pop(item.student_number, None)
         for number, entered in entry.work.items():
             if entered.account.stage is Stage.PRECREATED:
                 entry.decided[number] = Waiting(ADMINISTRATIVE_PENDING)
@@ -139,32 +139,34 @@ class Door:
             leader=leader,
         )
 
-    def _admit(self, connection: Connection, turn: Turn, known: _Known, *, calling: bool) -> Entered | None:
-        number = turn.student_number
+    def _admit(
+        self, connection: Connection, item: WorkItem, known: _Known, *, calling: bool
+    ) -> Entered | None:
+        number = item.student_number
         account, state = known.accounts.get(number), known.states.get(number)
-        lot = self._rang(connection, turn, known.parked.get(number))
+        lot = self._rang(connection, item, known.parked.get(number))
         if account is None:
-            self._bury_unknown(connection, turn, known.now)
+            self._bury_unknown(connection, item, known.now)
         elif state is not None and self._blocked(state, known.now, calling=calling):
             until = self._believable(connection, state, known.now)
-            self._park_leased(connection, turn, lot, known.now, until)
+            self._park_leased(connection, item, lot, known.now, until)
         elif _not_asked_for(account):
             self._rest(connection, lot)
-        elif self._behind(turn, lot, account, known.leader.get(number)):
+        elif self._behind(item, lot, account, known.leader.get(number)):
             if account.access_open or lot is None:
-                self._wait_for_leader(connection, turn, state, lot, known.now)
+                self._wait_for_leader(connection, item, state, lot, known.now)
             if not account.access_open:  # what is parked rests once access is shut
-                return self._entered(turn, account, state, lot, known.now, close_only=True)
-        elif _caught_up(turn, account, state, lot):
+                return self._entered(item, account, state, lot, known.now, close_only=True)
+        elif _caught_up(item, account, state, lot):
             if lot is not None:
                 parking.unpark(connection, self._target, number, version=lot.version, bells=lot.bells)
         else:
-            return self._entered(turn, account, state, lot, known.now)
+            return self._entered(item, account, state, lot, known.now)
         return None
 
     def _entered(
         self,
-        turn: Turn,
+        item: WorkItem,
         account: Account,
         state: TargetState | None,
         lot: Parked | None,
@@ -173,19 +175,19 @@ class Door:
         close_only: bool = False,
     ) -> Entered:
         epoch = 1 + (state.lease_epoch if state is not None else 0)
-        return Entered(turn, account, epoch, state, lot, now, now + self._lease_s, close_only)
+        return Entered(item, account, epoch, state, lot, now, now + self._lease_s, close_only)
 
-    def _rang(self, connection: Connection, turn: Turn, lot: Parked | None) -> Parked | None:
-        if lot is None or not turn.rang:
+    def _rang(self, connection: Connection, item: WorkItem, lot: Parked | None) -> Parked | None:
+        if lot is None or not item.rang:
             return lot
         return parking.ring(
             connection,
             self._target,
             lot,
-            version=turn.version,
-            bells=turn.rang,
-            lane=lane_of(turn, lot),
-            replay=turn.replays[-1] if turn.replays else None,
+            version=item.version,
+            bells=item.rang,
+            lane=lane_of(item, lot),
+            replay=item.replays[-1] if item.replays else None,
         )
 
     def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
@@ -204,12 +206,14 @@ class Door:
         target_states.shorten(connection, self._target, state.student_number, state.lease_epoch, latest)
         return latest
 
-    def _behind(self, turn: Turn, lot: Parked | None, account: Account, leader: TargetState | None) -> bool:
+    def _behind(
+        self, item: WorkItem, lot: Parked | None, account: Account, leader: TargetState | None
+    ) -> bool:
         """Whether the target that this one follows has not the newest version yet. It says what it has before
         it records it: what rang earlier, and is parked, counts as what rings now."""
         if self._follows is None or account.stage is Stage.PRECREATED:
             return False
-        rung = max(turn.version, lot.version if lot is not None else 0)
+        rung = max(item.version, lot.version if lot is not None else 0)
         return max(rung, leader.applied_version if leader is not None else 0) < account.version
 
     def _lease(self, connection: Connection, entry: Entry, now: float) -> None:
@@ -224,7 +228,7 @@ class Door:
         )
         for number in epochs.keys() - taken:  # another process took it since this one looked
             entered = entry.work.pop(number)
-            self._park_leased(connection, entered.turn, entered.parked, now, now)
+            self._park_leased(connection, entered.item, entered.parked, now, now)
         had_at = self._database.now(connection)
         if entry.work and had_at > now + _WAITED_S_MAX:  # somebody else's transaction had the rows
             until = had_at + self._lease_s
@@ -242,45 +246,45 @@ class Door:
     def _wait_for_leader(
         self,
         connection: Connection,
-        turn: Turn,
+        item: WorkItem,
         state: TargetState | None,
         lot: Parked | None,
         now: float,
     ) -> None:
         """The leader's next outcome rings again; a replay that was asked for is kept until then."""
         done = state.replayed_event_id if state is not None else None
-        if lot is not None or all(replay == done for replay in turn.replays):
+        if lot is not None or all(replay == done for replay in item.replays):
             self._rest(connection, lot)
             return
         why = Why(Kind.WAITING, None, AFTER_LEADER, f"a replay, after {self._follows}")
-        parking.park(connection, self._database, self._target, lot_of(turn, None, now, why), seen=None)
+        parking.park(connection, self._database, self._target, lot_of(item, None, now, why), seen=None)
 
     def _park_leased(
-        self, connection: Connection, turn: Turn, lot: Parked | None, now: float, until: float
+        self, connection: Connection, item: WorkItem, lot: Parked | None, now: float, until: float
     ) -> None:
         due_at = until + LEASE_RETRY_MARGIN_S
         if lot is not None:
             parking.postpone(connection, self._target, lot, due_at, now=now)
             return
         why = Why(Kind.LEASED, due_at, "leased", "another call may still be working on this student")
-        parking.park(connection, self._database, self._target, lot_of(turn, None, now, why), seen=None)
+        parking.park(connection, self._database, self._target, lot_of(item, None, now, why), seen=None)
 
-    def _bury_unknown(self, connection: Connection, turn: Turn, now: float) -> None:
+    def _bury_unknown(self, connection: Connection, item: WorkItem, now: float) -> None:
         message = (
             "the event names a student whom the registry does not know: find the producer that published it,"
             " or import the registrar's file again"
         )
         dead = Dead("unknown_student", message)
-        letter_id = event_id("dead-letter", self._target, turn.student_number, turn.bell.event_id)
-        letter = letter_of(self._target, turn, dead, letter_id=letter_id, now=now)
-        bury_work(connection, self._database, letter, turn.student_number)
-        ended = {turn.student_number: turn.replays}
-        replays.end(connection, self._target, ended, failed=[turn.student_number])
+        letter_id = event_id("dead-letter", self._target, item.student_number, item.bell.event_id)
+        letter = letter_of(self._target, item, dead, letter_id=letter_id, now=now)
+        bury_work(connection, self._database, letter, item.student_number)
+        ended = {item.student_number: item.replays}
+        replays.end(connection, self._target, ended, failed=[item.student_number])
 
 
 def letter_of(
     target: str,
-    turn: Turn,
+    item: WorkItem,
     dead: Dead,
     *,
     letter_id: str,
@@ -288,12 +292,12 @@ def letter_of(
     attempts: int = 1,
     version: int | None = None,
 ) -> dead_letters.DeadLetter:
-    """The dead letter that a turn leaves."""
-    place = turn.places[-1] if turn.places else None
+    """The dead letter that an item leaves."""
+    place = item.places[-1] if item.places else None
     return dead_letters.DeadLetter(
         id=letter_id,
         consumer=target,
-        student_number=turn.student_number,
+        student_number=item.student_number,
         version=version,
         cause=dead.cause,
         message=dead.message,
@@ -303,7 +307,7 @@ def letter_of(
         partition=place.partition if place else None,
         offset=place.offset if place else None,
         timestamp_ms=place.timestamp_ms if place else None,
-        event_id=turn.bell.event_id,
+        event_id=item.bell.event_id,
     )
 
 
@@ -313,13 +317,13 @@ def _not_asked_for(account: Account) -> bool:
     return never or account.stage is Stage.ERASED
 
 
-def _caught_up(turn: Turn, account: Account, state: TargetState | None, lot: Parked | None) -> bool:
+def _caught_up(item: WorkItem, account: Account, state: TargetState | None, lot: Parked | None) -> bool:
     """Whether the target is known to have this version, and nobody asked for a comparison.
 
     One who was parked only because a call was under way has nothing else to do either.
     """
     if state is None or state.suspect or state.abandoned:
         return False
-    if any(replay != state.replayed_event_id for replay in replays_of(turn, lot)):
+    if any(replay != state.replayed_event_id for replay in replays_of(item, lot)):
         return False
     return state.applied_version >= account.version and (lot is None or lot.kind.only_looks)

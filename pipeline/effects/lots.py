@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.announce import Entered, lane_of, replays_of
-from pipeline.engine import Turn
+from pipeline.engine import WorkItem
 from pipeline.store.parking import Kind, Parked
 
 LEASE_RETRY_MARGIN_S = 1.0
@@ -18,7 +18,7 @@ class Why:
 
     Attributes:
         due_at: database time, epoch seconds; None: only an event wakes it.
-        owed: whether the replays of the turn are still to be carried out.
+        owed: whether the replays of the item are still to be carried out.
     """
 
     kind: Kind
@@ -28,14 +28,14 @@ class Why:
     owed: bool = True
 
 
-def lot_of(turn: Turn, lot: Parked | None, now: float, why: Why) -> Parked:
-    """The row that parks this turn, in place of `lot`. Waiting for a precondition forgets failures."""
+def lot_of(item: WorkItem, lot: Parked | None, now: float, why: Why) -> Parked:
+    """The row that parks this item, in place of `lot`. Waiting for a precondition forgets failures."""
     forget = lot is None or Kind.WAITING in (why.kind, lot.kind)
-    owed = replays_of(turn, lot) if why.owed else ()
+    owed = replays_of(item, lot) if why.owed else ()
     return Parked(
-        student_number=turn.student_number,
+        student_number=item.student_number,
         kind=why.kind,
-        version=max(turn.version, lot.version if lot is not None else 0),
+        version=max(item.version, lot.version if lot is not None else 0),
         bells=lot.bells if lot is not None else 1,
         due_at=why.due_at,
         attempts=0 if lot is None or forget else lot.attempts,
@@ -44,8 +44,8 @@ def lot_of(turn: Turn, lot: Parked | None, now: float, why: Why) -> Parked:
         counted_at=now,
         cause=why.cause,
         message=why.message,
-        lane=lane_of(turn, lot),
-        event_id=owed[-1] if owed else turn.bell.event_id,
+        lane=lane_of(item, lot),
+        event_id=owed[-1] if owed else item.bell.event_id,
         replay=bool(owed),
         attempts_version=0 if lot is None or forget else lot.attempts_version,
     )

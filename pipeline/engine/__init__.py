@@ -1,10 +1,10 @@
 """The engine: a pure state machine. No IO, no threads; the time is passed in.
 
-`Engine` says which students' turns may start and which offsets may be committed; the worker
+`Engine` says which students' items may start and which offsets may be committed; the worker
 (`pipeline.worker`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
 """
 
-from pipeline.engine.bell import Batch, Bell, Place, Turn
+from pipeline.engine.bell import Batch, Bell, Place, WorkItem
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
@@ -23,5 +23,5 @@ __all__ = [
     "OffsetTracker",
     "Place",
     "Precedence",
-    "Turn",
+    "WorkItem",
 ]

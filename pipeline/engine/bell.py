@@ -1,4 +1,4 @@
-"""A bell says: look at this student. Several bells of one student make a turn, several turns a batch."""
+"""A bell says: look at this student. Several bells of one student make an item, several items a batch."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def lane_together(bells: Iterable[Bell]) -> Lane:
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A student's turn: all bells that had rung when it started, as one. Has at least one bell.
+class WorkItem:
+    """A student's item: all bells that had rung when it started, as one. Has at least one bell.
 
     Attributes:
         suspect: it was in a failed call, and the target has not answered for it since.
@@ -67,7 +67,7 @@ class Turn:
     student_number: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Whose turn it is is asked a dozen times for each: it is kept."""
+        """Cached: read about twelve times for each item."""
         object.__setattr__(self, "student_number", self.bells[0].student_number)
 
     @property
@@ -87,7 +87,7 @@ class Turn:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Every record that is settled with this turn."""
+        """Every record that is settled with this item."""
         return tuple(bell.place for bell in self.bells if bell.place is not None)
 
     @property
@@ -103,8 +103,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Batch:
-    """Students whose turns run in one call to the target."""
+    """Students whose items run in one call to the target."""
 
     number: int
     lane: Lane
-    turns: tuple[Turn, ...]
+    items: tuple[WorkItem, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TypeVar
 
-from pipeline.engine.bell import Batch, Turn
+from pipeline.engine.bell import Batch, WorkItem
 
 NOTES_MAX = 10_000
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Blame:
     def __init__(self) -> None:
         self._suspects: dict[str, int] = {}  # and how many students their next call may have
         self._refused: dict[str, int] = {}  # when there had been so many answers
-        self._accused: Turn | None = None
+        self._accused: WorkItem | None = None
         self._answers = 0
         self._stale_through = 0  # batches up to this number began before the last good probe
 
@@ -32,9 +32,9 @@ class Blame:
 
     def halve(self, batch: Batch) -> None:
         """Its students are suspects, and come again in calls of half its size."""
-        half = (len(batch.turns) + 1) // 2
-        for turn in batch.turns:
-            _note(self._suspects, turn.student_number, half)
+        half = (len(batch.items) + 1) // 2
+        for item in batch.items:
+            _note(self._suspects, item.student_number, half)
 
     def fresh(self, number: int) -> bool:
         """Whether the batch of this number began after the last good probe."""
@@ -43,10 +43,10 @@ class Blame:
     def answered(self, batch: Batch, uncalled: Collection[str] = ()) -> None:
         """The target answered: its students are cleared, but for those for whom it was not called."""
         self._answers += 1
-        for turn in batch.turns:
-            if turn.student_number not in uncalled:
-                self._suspects.pop(turn.student_number, None)
-                self._refused.pop(turn.student_number, None)
+        for item in batch.items:
+            if item.student_number not in uncalled:
+                self._suspects.pop(item.student_number, None)
+                self._refused.pop(item.student_number, None)
 
     def failed(self, batch: Batch, *, first: bool) -> None:
         """The target did not answer. One who was alone in the call may be the cause: the probe will tell.
@@ -60,9 +60,9 @@ class Blame:
         again, while the work of others was answered in between, have the cause among them; one who is alone
         by then is accused.
         """
-        before = [self._refused.get(turn.student_number) for turn in batch.turns]
-        for turn in batch.turns:
-            _note(self._refused, turn.student_number, self._answers)
+        before = [self._refused.get(item.student_number) for item in batch.items]
+        for item in batch.items:
+            _note(self._refused, item.student_number, self._answers)
         if any(answers is None or answers == self._answers for answers in before):
             return False
         self._accused = _only(batch)
@@ -77,9 +77,9 @@ class Blame:
         return accused.student_number if accused is not None else None
 
 
-def _only(batch: Batch) -> Turn | None:
-    """The turn that had the call to itself, after it was in a failed one before."""
-    return batch.turns[0] if len(batch.turns) == 1 and batch.turns[0].suspect else None
+def _only(batch: Batch) -> WorkItem | None:
+    """The item that had the call to itself, after it was in a failed one before."""
+    return batch.items[0] if len(batch.items) == 1 and batch.items[0].suspect else None
 
 
 def _note(notes: dict[str, T], number: str, value: T) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from pipeline.engine.bell import Batch, Bell, Place, Turn
+from pipeline.engine.bell import Batch, Bell, Place, WorkItem
 from pipeline.engine.blame import Blame
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.failures import Failures
@@ -97,9 +97,9 @@ class Engine:
         if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
             return None  # one batch at a time until one was answered
         for lane in self._precedence.order(self._running_of[Lane.BULK]):
-            turns = [] if lane in held else self._gather(lane, now)
-            if turns:
-                return self._start(lane, turns)
+            items = [] if lane in held else self._gather(lane, now)
+            if items:
+                return self._start(lane, items)
         return None
 
     def settled(
@@ -121,8 +121,8 @@ class Engine:
             given_up: the causes of those who went to the dead letters.
         """
         self._ended(batch)
-        for turn in batch.turns:
-            self._finish(turn, now)
+        for item in batch.items:
+            self._finish(item, now)
         if not answered:
             return
         self._blame.answered(batch, uncalled)
@@ -131,7 +131,7 @@ class Engine:
             return
         if self.circuit.state is CircuitState.HALF_OPEN:
             self.circuit.close()
-        self._failures.note(now, len(batch.turns), given_up)
+        self._failures.note(now, len(batch.items), given_up)
         if why := self._failures.too_many():
             self.quarantine(now, why)
 
@@ -181,9 +181,9 @@ class Engine:
         if accused is None or student is None or student.running or not student.waiting:
             return None
         self._queues.drop(accused, student)
-        turn = Turn(tuple(student.waiting), suspect=True)
+        item = WorkItem(tuple(student.waiting), suspect=True)
         student.waiting = []
-        return self._start(turn.lane, [turn])
+        return self._start(item.lane, [item])
 
     # --- committing -------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ class Engine:
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _gather(self, lane: Lane, now: float) -> list[Turn]:
+    def _gather(self, lane: Lane, now: float) -> list[WorkItem]:
         queue = self._queues[lane]
         if not queue:
             return []
@@ -241,13 +241,13 @@ class Engine:
             return []  # until a slot is free it may still become full; the other lane's batches do not count
         if not full and now - self._students[queue[0]].ready_at < self.limits.linger_s:
             return []
-        turns: list[Turn] = []
+        items: list[WorkItem] = []
         for number in self._queues.take(lane, size, self._blame.seats):
             student = self._students[number]
             student.queued_in = None
-            turns.append(Turn(tuple(student.waiting), suspect=self._blame.seats(number) is not None))
+            items.append(WorkItem(tuple(student.waiting), suspect=self._blame.seats(number) is not None))
             student.waiting = []
-        return turns
+        return items
 
     def _size(self, first: str) -> int:
         """How many students the batch may have that begins with this one."""
@@ -255,13 +255,13 @@ class Engine:
             return 1  # nearly everybody was refused: one is tried
         return min(self._blame.seats(first) or self.limits.batch_size, self.limits.batch_size)
 
-    def _start(self, lane: Lane, turns: list[Turn]) -> Batch:
+    def _start(self, lane: Lane, items: list[WorkItem]) -> Batch:
         self._batches += 1
-        batch = Batch(self._batches, lane, tuple(turns))
+        batch = Batch(self._batches, lane, tuple(items))
         self._running.add(batch.number)
         self._running_of[lane] += 1
-        for turn in turns:
-            self._students[turn.student_number].running = True
+        for item in items:
+            self._students[item.student_number].running = True
         self._precedence.started(lane)
         return batch
 
@@ -269,16 +269,16 @@ class Engine:
         self._running.remove(batch.number)
         self._running_of[batch.lane] -= 1
 
-    def _finish(self, turn: Turn, now: float) -> None:
-        for place in turn.places:
+    def _finish(self, item: WorkItem, now: float) -> None:
+        for place in item.places:
             self._offsets.settle(place)
             self._in_hand[place.lane] -= 1
-        student = self._students[turn.student_number]
+        student = self._students[item.student_number]
         student.running = False
         if student.waiting:
-            self._queues.put(turn.student_number, student, now)
+            self._queues.put(item.student_number, student, now)
         else:
-            del self._students[turn.student_number]
+            del self._students[item.student_number]
 
     def _tried(self, batch: Batch, now: float, given_up: Sequence[str]) -> None:
         """In quarantine. What began before it tells nothing new."""
@@ -293,8 +293,8 @@ class Engine:
         self._ended(batch)
         if halved:
             self._blame.halve(batch)
-        for turn in reversed(batch.turns) if front else batch.turns:
-            student = self._students[turn.student_number]
-            student.waiting = [*turn.bells, *student.waiting]
+        for item in reversed(batch.items) if front else batch.items:
+            student = self._students[item.student_number]
+            student.waiting = [*item.bells, *student.waiting]
             student.running = False
-            self._queues.put(turn.student_number, student, now, front=front)
+            self._queues.put(item.student_number, student, now, front=front)

@@ -17,14 +17,14 @@ class Failures:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._ends: deque[tuple[float, int, tuple[str, ...]]] = deque()  # when, how many turns, causes
+        self._ends: deque[tuple[float, int, tuple[str, ...]]] = deque()  # when, how many items, causes
         self._turns = 0
         self._causes: Counter[str] = Counter()
 
-    def note(self, now: float, turns: int, causes: Sequence[str]) -> None:
-        """So many turns ended, of which these were given up, by cause."""
-        self._ends.append((now, turns, tuple(causes)))
-        self._turns += turns
+    def note(self, now: float, items: int, causes: Sequence[str]) -> None:
+        """So many items ended, of which these were given up, by cause."""
+        self._ends.append((now, items, tuple(causes)))
+        self._turns += items
         self._causes.update(causes)
         while self._ends[0][0] <= now - self._limits.quarantine_window_s:
             _, old, gone = self._ends.popleft()

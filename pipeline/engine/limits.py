@@ -24,7 +24,7 @@ class Limits:
         probe_delay_s_min, probe_delay_s_max: between probes of a target that is down; doubles.
         misconfigured_delay_s: between probes of a target that refuses the consumer.
         quarantine_window_s, quarantine_failed_min, quarantine_share: the consumer stops when, within the
-            window, so many turns at least and such a share of all were given up for good.
+            window, so many items at least and such a share of all were given up for good.
         quarantine_delay_s_min, quarantine_delay_s_max: before one student is tried in quarantine; doubles.
     """
 

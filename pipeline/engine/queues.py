@@ -12,7 +12,7 @@ from schemas.account import Lane
 
 @dataclass
 class Student:
-    """A student's one place: bells that wait, and whether a turn is running."""
+    """A student's one place: bells that wait, and whether an item is running."""
 
     waiting: list[Bell] = field(default_factory=list)
     running: bool = False
@@ -21,7 +21,7 @@ class Student:
 
 
 class Queues:
-    """A queue for each lane; a student stands in one of them, once, and in none while a turn is running."""
+    """A queue for each lane; a student stands in one of them, once, and in none while an item is running."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[str]] = {Lane.PERSONAL: deque(), Lane.BULK: deque()}

@@ -11,7 +11,7 @@ class Backoff:
 
     Attributes:
         delay_s_min, delay_s_max: the first delay and the longest one.
-        attempts_max: turns before the work goes to the dead letters.
+        attempts_max: items before the work goes to the dead letters.
         age_s_max: seconds since the first failure, counted only while the target is up.
         jitter: a delay is shortened by up to this share, so that failures of one moment spread out.
     """

@@ -1,4 +1,4 @@
-"""The one loop that drives the engine with threads: reads bells, starts turns, commits offsets."""
+"""The one loop that drives the engine with threads: reads bells, starts items, commits offsets."""
 
 from pipeline.worker.bells import bell_for, topics_for
 from pipeline.worker.calls import WAIT_S_MAX

@@ -91,7 +91,7 @@ class Calls:
         self._calling = limits.slots  # threads that call
         self._probing: Together[bool] = Together(self._probe, size=lambda _asked: 1, size_max=1)
         self._entering: Together[Batch] = Together(
-            self._let_in, size=lambda batch: len(batch.turns), size_max=STUDENTS_PER_GROUP_MAX
+            self._let_in, size=lambda batch: len(batch.items), size_max=STUDENTS_PER_GROUP_MAX
         )
         self._ready: Ready[LetIn] = Ready(limits)
         self._pace = Pace(limits.slots, WAIT_S_MAX / 2, self._ready.standing)
@@ -187,12 +187,12 @@ class Calls:
 
     def _enter(self, batches: list[Batch]) -> None:
         try:
-            entry = self._effects.enter([turn for batch in batches for turn in batch.turns])
+            entry = self._effects.enter([item for batch in batches for item in batch.items])
         except Exception as error:  # noqa: BLE001  # the loop's thread decides what it means
             self._failed(batches, error, [partial(self._enter, [batch]) for batch in batches])
             return
         for batch in batches:
-            part = entry.part(batch.turns)
+            part = entry.part(batch.items)
             if part.calls:
                 self._ready.put(LetIn(batch, part, self._clock()))
             elif part.work:
@@ -274,7 +274,7 @@ class Calls:
         for ended in group:
             given_up = tuple(end.cause for end in map(final.get, ended.entry.work) if isinstance(end, Dead))
             answered = ended.entry.calls
-            uncalled = ended.entry.uncalled(ended.batch.turns)
+            uncalled = ended.entry.uncalled(ended.batch.items)
             self._results.put(Result(ended.batch, answered=answered, uncalled=uncalled, given_up=given_up))
 
     def _withdraw(self, group: list[Ended]) -> None:

@@ -46,7 +46,7 @@ STORE_PAUSE_S = 1.0
 LANES = tuple(Lane)  # of an enumeration the class is slow to go through
 RECORDS_PER_POLL, RECORDS_PER_POLL_MAX = 500, 2_000
 """As many records as there is room for are read at once: the more of a student's bells are here, the fewer
-turns they make. The room may be exceeded by the smaller number: polls for a few records cost more."""
+items they make. The room may be exceeded by the smaller number: polls for a few records cost more."""
 
 
 class TargetWorker:

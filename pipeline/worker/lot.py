@@ -71,7 +71,7 @@ class Lot:
         return max(0.0, self._next_look - now)
 
     def look_soon(self, now: float) -> None:
-        """Turns have ended: somebody may have been parked for a short while. While turns end all the time,
+        """Turns have ended: somebody may have been parked for a short while. While items end all the time,
         one look is enough for many."""
         self._next_look = min(self._next_look, max(now, self._looked_at + LOOK_EVERY_S))
 

@@ -16,7 +16,7 @@ class Observer(Protocol):
         """The target was called for so many students, and took so long."""
 
     def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
-        """A student's turn ended, and everything about it is recorded."""
+        """A student's item ended, and everything about it is recorded."""
 
     def state(self, consumer: str, state: str, reason: str) -> None:
         """The consumer's state is this now; called from time to time even when it did not change."""

@@ -1,6 +1,6 @@
 """Group commit: whatever waits is done in one go, while what comes meanwhile waits for the next one.
 
-A flush to the disk, or a round trip to a server, costs the same for one turn as for a hundred. The
+A flush to the disk, or a round trip to a server, costs the same for one item as for a hundred. The
 first one goes alone, and the busier the worker, the larger the groups; a stage may linger besides, while it
 knows that more is about to come.
 """

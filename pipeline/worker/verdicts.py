@@ -75,11 +75,11 @@ class Verdicts:
     def _fault(self, batch: Batch, error: Exception) -> None:
         """Something that nobody foresaw, in our own code or data: it must not hold the others up."""
         self._observer.trouble(self._name, f"unexpected: {fault(error)}")
-        if len(batch.turns) > 1 or not batch.turns[0].suspect:
+        if len(batch.items) > 1 or not batch.items[0].suspect:
             self._engine.repeat(batch, self._clock(), halved=True)
             return
         try:
-            self._effects.bury_fault(batch.turns[0], error)
+            self._effects.bury_fault(batch.items[0], error)
         except DependencyDown:
             self._engine.repeat(batch, self._clock(), halved=True)
             raise
@@ -89,11 +89,11 @@ class Verdicts:
         """A student's work failed alone while the target is well: that costs an attempt. It is no evidence
         that the target is well: the next student's work is."""
         try:
-            self._effects.charge(batch.turns)
+            self._effects.charge(batch.items)
         except (DependencyDown, LogError) as error:
             self._engine.repeat(batch, self._clock(), halved=True)
             raise DependencyDown(str(error)) from error
-        except Exception as error:  # noqa: BLE001  # as for any turn
+        except Exception as error:  # noqa: BLE001  # as for any item
             self._fault(batch, error)
         else:
             self._engine.settled(batch, self._clock(), answered=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from pipeline.effects import Effects, Entry
-from pipeline.engine import Bell, Place, Turn
+from pipeline.engine import Bell, Place, WorkItem
 from pipeline.store import target_states
 from pipeline.store.target_states import Conclusion, State
 from pipeline.target import Done, HandlerOutcome, Retry
@@ -20,24 +20,24 @@ REFUSED = Retry("target_busy", "busy")
 _OFFSETS = itertools.count()
 
 
-def bell(number: str, version: int = 1, event: str = "bell", *, bulk: bool = False) -> Turn:
-    """A turn of one bell of the log."""
+def bell(number: str, version: int = 1, event: str = "bell", *, bulk: bool = False) -> WorkItem:
+    """An item of one bell of the log."""
     lane = Lane.BULK if bulk else Lane.PERSONAL
     place = Place(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0, next(_OFFSETS))
-    return Turn((Bell(number, version, lane, event, place=place),))
+    return WorkItem((Bell(number, version, lane, event, place=place),))
 
 
-def replay(number: str, event: str = "replay") -> Turn:
-    """A turn of one replay."""
+def replay(number: str, event: str = "replay") -> WorkItem:
+    """An item of one replay."""
     place = Place(catalogue.ACTIVATIONS, 0, next(_OFFSETS))
-    return Turn((Bell(number, 0, Lane.PERSONAL, event, replay=True, place=place),))
+    return WorkItem((Bell(number, 0, Lane.PERSONAL, event, replay=True, place=place),))
 
 
-def woken(plant: Plant, number: str) -> Turn:
-    """The turn of one who comes out of the parking lot."""
+def woken(plant: Plant, number: str) -> WorkItem:
+    """The item of one who comes out of the parking lot."""
     row = plant.parked(number)
     assert row is not None
-    return Turn((Bell(number, row.version, row.lane, row.event_id, row.replay),))
+    return WorkItem((Bell(number, row.version, row.lane, row.event_id, row.replay),))
 
 
 def end(effects: Effects, entry: Entry, outcome: HandlerOutcome) -> None:

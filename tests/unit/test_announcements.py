@@ -1,4 +1,4 @@
-"""What a turn ends as: every field of the announcement, and an id that only a redelivery shares."""
+"""What an item ends as: every field of the announcement, and an id that only a redelivery shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.announce import Entered, announcement, failure, lane_of, replays_of
-from pipeline.engine import Bell, Place, Turn
+from pipeline.engine import Bell, Place, WorkItem
 from pipeline.store.parking import Kind, Parked
 from pipeline.store.target_states import State, TargetState
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
@@ -50,9 +50,9 @@ def bell(
     return Bell(NUMBER, version, lane, event, replay, place)
 
 
-def woken(event: str = "bell-1", *, replay: bool = False, lane: Lane = Lane.PERSONAL) -> Turn:
+def woken(event: str = "bell-1", *, replay: bool = False, lane: Lane = Lane.PERSONAL) -> WorkItem:
     """One who comes out of the parking lot."""
-    return Turn((Bell(NUMBER, 3, lane, event, replay),))
+    return WorkItem((Bell(NUMBER, 3, lane, event, replay),))
 
 
 def state(**fields: Any) -> TargetState:
@@ -81,9 +81,9 @@ def lot(kind: Kind = Kind.WAITING, **fields: Any) -> Parked:
     return replace(row, **fields)
 
 
-def entered(turn: Turn | None = None, **fields: Any) -> Entered:
+def entered(item: WorkItem | None = None, **fields: Any) -> Entered:
     values: dict[str, Any] = {
-        "turn": turn or Turn((bell(),)),
+        "item": item or WorkItem((bell(),)),
         "account": account(),
         "epoch": 5,
         "state": None,
@@ -144,8 +144,8 @@ def test_what_is_tried_again_or_only_shut_is_not_announced(outcome: HandlerOutco
 
 
 def test_a_fault_of_ours_is_announced_as_a_failure() -> None:
-    turn = Turn((bell(lane=Lane.BULK),))
-    message = failure(TARGET, turn, version=3, epoch=6, cause="internal_error", letter_id="letter-1", now=NOW)
+    item = WorkItem((bell(lane=Lane.BULK),))
+    message = failure(TARGET, item, version=3, epoch=6, cause="internal_error", letter_id="letter-1", now=NOW)
     event = message.event
     assert isinstance(event, TargetFailed)
     assert (event.student_number, event.version, event.target, event.lane) == (NUMBER, 3, TARGET, Lane.BULK)
@@ -154,7 +154,7 @@ def test_a_fault_of_ours_is_announced_as_a_failure() -> None:
     assert (event.cause, event.dead_letter_id) == ("internal_error", "letter-1")
     assert (message.source, message.time, message.caused_by) == ("/sesame/moodle", NOW, "bell-1")
     others = [
-        failure(TARGET, turn, version=v, epoch=e, cause="internal_error", letter_id=letter, now=NOW).id
+        failure(TARGET, item, version=v, epoch=e, cause="internal_error", letter_id=letter, now=NOW).id
         for v, e, letter in ((3, 6, "letter-1"), (4, 6, "letter-1"))
     ]
     assert others[0] == message.id
@@ -180,7 +180,7 @@ def test_whatever_is_another_announcement_has_another_id() -> None:
         "failed": said(DEAD),
         "version": said(DONE, entered(account=account(4))),
         "student": said(DONE, entered(account=account(student_number="22605678"))),
-        "cause": said(DONE, entered(Turn((bell("bell-2"),)))),
+        "cause": said(DONE, entered(WorkItem((bell("bell-2"),)))),
         "attempt": said(DONE, entered(parked=retried)),
         "looked at": said(DONE, entered(parked=retried, state=state())),
         "looked at later": said(DONE, entered(parked=retried, state=state(since=START - 50))),
@@ -205,7 +205,7 @@ def test_a_dead_letter_s_id_is_that_of_one_attempt_at_one_version() -> None:
         usual.letter_id("directory"),
         entered(account=account(4)).letter_id(TARGET),
         entered(account=account(student_number="22605678")).letter_id(TARGET),
-        entered(Turn((bell("bell-2"),))).letter_id(TARGET),
+        entered(WorkItem((bell("bell-2"),))).letter_id(TARGET),
         entered(parked=lot(Kind.RETRY, attempts=1, attempts_version=3)).letter_id(TARGET),
     }
     assert len(letters) == 6
@@ -213,7 +213,7 @@ def test_a_dead_letter_s_id_is_that_of_one_attempt_at_one_version() -> None:
 
 # --- nothing new ------------------------------------------------------------------------------------------
 
-RECHECK = {"turn": woken(), "parked": lot(), "state": state()}
+RECHECK = {"item": woken(), "parked": lot(), "state": state()}
 
 
 def silent(outcome: HandlerOutcome = WAITS, **fields: Any) -> bool:
@@ -222,7 +222,7 @@ def silent(outcome: HandlerOutcome = WAITS, **fields: Any) -> bool:
 
 def test_a_recheck_that_finds_what_was_announced_says_nothing() -> None:
     assert silent()
-    assert silent(turn=Turn((bell("bell-0"),)))  # a redelivery of what is parked
+    assert silent(item=WorkItem((bell("bell-0"),)))  # a redelivery of what is parked
 
 
 @pytest.mark.parametrize(
@@ -234,9 +234,9 @@ def test_a_recheck_that_finds_what_was_announced_says_nothing() -> None:
         {"state": state(reason="credential_needed")},
         {"state": state(pending=("L2",))},
         {"state": state(pending=())},
-        {"turn": Turn((bell("bell-9"),))},
-        {"turn": Turn((bell("bell-9"),)), "parked": None},
-        {"turn": woken("again", replay=True)},
+        {"item": WorkItem((bell("bell-9"),))},
+        {"item": WorkItem((bell("bell-9"),)), "parked": None},
+        {"item": woken("again", replay=True)},
         {"parked": lot(replay=True, event_id="again")},
     ],
     ids=str,
@@ -247,8 +247,8 @@ def test_whatever_is_new_or_asked_for_is_said(fields: dict[str, Any]) -> None:
 
 def test_a_replay_that_was_answered_is_not_answered_again() -> None:
     answered = state(replayed_event_id="again")
-    assert silent(turn=woken("again", replay=True), state=answered)
-    assert not silent(turn=woken("once more", replay=True), state=answered)
+    assert silent(item=woken("again", replay=True), state=answered)
+    assert not silent(item=woken("once more", replay=True), state=answered)
 
 
 def test_only_a_waiting_may_be_nothing_new() -> None:
@@ -256,7 +256,7 @@ def test_only_a_waiting_may_be_nothing_new() -> None:
     assert not silent(DEAD)
 
 
-# --- the turn ---------------------------------------------------------------------------------------------
+# --- the item ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -266,10 +266,10 @@ def test_only_a_waiting_may_be_nothing_new() -> None:
         ({"state": state(suspect=True)}, True),
         ({"state": state(lease_owner="somebody")}, True),
         ({"state": state()}, False),
-        ({"turn": woken(), "parked": lot(Kind.WAITING)}, True),
-        ({"turn": woken(), "parked": lot(Kind.RETRY)}, False),
+        ({"item": woken(), "parked": lot(Kind.WAITING)}, True),
+        ({"item": woken(), "parked": lot(Kind.RETRY)}, False),
         ({"parked": lot(Kind.WAITING)}, False),
-        ({"turn": woken(replay=True)}, True),
+        ({"item": woken(replay=True)}, True),
         ({"parked": lot(Kind.LEASED, replay=True)}, True),
     ],
     ids=str,
@@ -298,11 +298,11 @@ def test_attempts_are_counted_of_one_version_and_of_failures_alone(
 
 
 def test_a_parked_replay_comes_before_those_that_rang_and_each_once() -> None:
-    turn = Turn((bell("b", replay=True), bell("a"), bell("c", replay=True)))
-    assert replays_of(turn, None) == ("b", "c")
-    assert replays_of(turn, lot(replay=True, event_id="z")) == ("z", "b", "c")
-    assert replays_of(turn, lot(replay=True, event_id="c")) == ("c", "b")
-    assert replays_of(turn, lot(event_id="z")) == ("b", "c")
+    item = WorkItem((bell("b", replay=True), bell("a"), bell("c", replay=True)))
+    assert replays_of(item, None) == ("b", "c")
+    assert replays_of(item, lot(replay=True, event_id="z")) == ("z", "b", "c")
+    assert replays_of(item, lot(replay=True, event_id="c")) == ("c", "b")
+    assert replays_of(item, lot(event_id="z")) == ("b", "c")
 
 
 @pytest.mark.parametrize(
@@ -317,9 +317,9 @@ def test_a_parked_replay_comes_before_those_that_rang_and_each_once() -> None:
     ],
 )
 def test_a_turn_is_a_person_s_while_a_person_waits(rang: Lane, parked: Parked | None, lane: Lane) -> None:
-    turn = Turn((bell(lane=rang),))
-    assert lane_of(turn, parked) is lane
-    assert entered(turn, parked=parked).lane is lane
+    item = WorkItem((bell(lane=rang),))
+    assert lane_of(item, parked) is lane
+    assert entered(item, parked=parked).lane is lane
 
 
 def test_a_lease_never_ends_later_than_a_whole_lease_from_now() -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from pipeline.effects import Entry
-from pipeline.engine import Batch, Bell, Engine, Limits, Place, Turn
+from pipeline.engine import Batch, Bell, Engine, Limits, Place, WorkItem
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.target import Done, HandlerOutcome
 from pipeline.worker.calls import WAIT_S_MAX, Calls, Result
@@ -26,7 +26,7 @@ DONE = Done("sha256:0", changed=True)
 
 @dataclass
 class Student:
-    """Stands for an entered turn, its task and its account at once."""
+    """Stands for an entered item, its task and its account at once."""
 
     student_number: str
     lane: Lane = Lane.PERSONAL
@@ -50,9 +50,9 @@ class Effects:
     given_back: list[list[str]] = field(default_factory=list)
     refuses: Callable[[list[str]], Exception | None] = lambda _numbers: None
 
-    def enter(self, turns: Sequence[Turn]) -> Entry:
-        self.entered.append([turn.student_number for turn in turns])
-        return Entry({turn.student_number: cast("Any", Student(turn.student_number)) for turn in turns})
+    def enter(self, items: Sequence[WorkItem]) -> Entry:
+        self.entered.append([item.student_number for item in items])
+        return Entry({item.student_number: cast("Any", Student(item.student_number)) for item in items})
 
     def finish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> Mapping[str, HandlerOutcome]:
         if (error := self.refuses(list(entry.work))) is not None:
@@ -103,8 +103,8 @@ class Desk:
 
 
 def batch(index: int, *numbers: str, lane: Lane = Lane.PERSONAL) -> Batch:
-    turns = tuple(Turn((Bell(number, 1, lane, f"event-{number}"),)) for number in numbers)
-    return Batch(index, lane, turns)
+    items = tuple(WorkItem((Bell(number, 1, lane, f"event-{number}"),)) for number in numbers)
+    return Batch(index, lane, items)
 
 
 @pytest.fixture
@@ -260,15 +260,15 @@ def test_only_full_batches_go_ahead_of_the_slots() -> None:
     engine.settled(second, 0.0, answered=True)
     last = engine.take(0.0)
     assert last is not None
-    assert [turn.student_number for turn in last.turns] == ["E"]
+    assert [item.student_number for item in last.items] == ["E"]
 
 
 def test_a_result_says_for_whom_the_target_was_not_called(desk: Desk) -> None:
     """One whose lease is held elsewhere has not been answered for, although the others of the batch have."""
     let_in = desk.effects.enter
 
-    def without_b(turns: Sequence[Turn]) -> Entry:
-        return let_in([turn for turn in turns if turn.student_number != "B"])
+    def without_b(items: Sequence[WorkItem]) -> Entry:
+        return let_in([item for item in items if item.student_number != "B"])
 
     desk.effects.enter = without_b  # type: ignore[method-assign]
     [result] = desk.brought(batch(1, "A", "B", "C"))

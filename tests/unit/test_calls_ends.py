@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.effects import Entry
-from pipeline.engine import Batch, Limits, Turn
+from pipeline.engine import Batch, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
@@ -34,12 +34,12 @@ class Effects:
     finished: dict[str, HandlerOutcome] = field(default_factory=dict)
     final: dict[str, HandlerOutcome] = field(default_factory=dict)
 
-    def enter(self, turns: Sequence[Turn]) -> Entry:
-        self._may("enter", [turn.student_number for turn in turns])
+    def enter(self, items: Sequence[WorkItem]) -> Entry:
+        self._may("enter", [item.student_number for item in items])
         work: dict[str, Any] = {
-            turn.student_number: Student(turn.student_number, turn.lane)
-            for turn in turns
-            if turn.student_number not in self.away
+            item.student_number: Student(item.student_number, item.lane)
+            for item in items
+            if item.student_number not in self.away
         }
         return Entry(work, {number: each for number, each in self.decided.items() if number in work})
 

@@ -1,11 +1,11 @@
-"""The effects of single turns, in two process lives on one real store: leases, doubt, parking and ids."""
+"""The effects of single items, in two process lives on one real store: leases, doubt, parking and ids."""
 
 from __future__ import annotations
 
 import pytest
 
 from pipeline.effects import Effects
-from pipeline.engine import Backoff, Bell, Place, Turn
+from pipeline.engine import Backoff, Bell, Place, WorkItem
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
 from pipeline.store import parking, resync, target_states
@@ -194,8 +194,8 @@ def test_failures_before_a_waiting_do_not_count_afterwards(plant: Plant) -> None
     plant.account("A")
     effects = plant.effects()
     for outcome in (REFUSED, REFUSED, WAITING, REFUSED):
-        turn = woken(plant, "A") if plant.parked("A") else bell("A")
-        end(effects, effects.enter([turn]), outcome)
+        item = woken(plant, "A") if plant.parked("A") else bell("A")
+        end(effects, effects.enter([item]), outcome)
     row = plant.parked("A")
     assert row is not None
     assert row.attempts == 1
@@ -308,8 +308,8 @@ def test_a_later_look_with_the_same_cause_and_attempt_is_told_from_the_earlier_o
     effects = plant.effects()
     other = Waiting("mailbox_full")
     for outcome in (WAITING, REFUSED, WAITING, REFUSED, WAITING, other):
-        turn = woken(plant, "A") if plant.parked("A") else bell("A")
-        end(effects, effects.enter([turn]), outcome)
+        item = woken(plant, "A") if plant.parked("A") else bell("A")
+        end(effects, effects.enter([item]), outcome)
         clock.now += 1000.0
     assert len(ids(plant)) == len(set(ids(plant))) == 4
 
@@ -323,10 +323,10 @@ def test_one_who_waits_says_so_again_when_what_was_said_may_be_lost(plant: Plant
     end(effects, effects.enter([bell("A")]), WAITING)
     with plant.database.write() as connection:
         assert resync.unfinished(connection, plant.database, ["directory"], event_id="resync-1") == 1
-    turn = woken(plant, "A")
-    end(effects, effects.enter([turn]), WAITING)
+    item = woken(plant, "A")
+    end(effects, effects.enter([item]), WAITING)
     assert len(set(ids(plant))) == 2
-    end(effects, effects.enter([turn]), WAITING)  # looked at once more, for the same reason
+    end(effects, effects.enter([item]), WAITING)  # looked at once more, for the same reason
     assert len(ids(plant)) == 2
 
 
@@ -412,7 +412,7 @@ def test_access_is_shut_before_the_leader_is_there_and_nothing_is_recorded_of_it
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
     entry = effects.enter(
-        [Turn((Bell("A", 0, Lane.PERSONAL, "hold", place=Place(catalogue.ACCOUNTS, 0, 1)),))]
+        [WorkItem((Bell("A", 0, Lane.PERSONAL, "hold", place=Place(catalogue.ACCOUNTS, 0, 1)),))]
     )
     assert entry.work["A"].task.close_only
     end(effects, entry, Closed())

@@ -1,4 +1,4 @@
-"""How each turn ends: what is recorded of it, column by column, and what is said."""
+"""How each item ends: what is recorded of it, column by column, and what is said."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.unit.store_kit import Clock
 GIVEN_UP = Dead("identity_collision", "held by somebody else")
 
 
-def turn(effects: Effects, outcome: HandlerOutcome, event: str = "bell", version: int = 1) -> Any:
+def item(effects: Effects, outcome: HandlerOutcome, event: str = "bell", version: int = 1) -> Any:
     entry = effects.enter([bell("A", version, event)])
     return effects.finish(entry, dict.fromkeys(entry.work, outcome))["A"]
 
@@ -39,7 +39,7 @@ def state(plant: Plant) -> TargetState:
 
 def test_a_success_is_recorded_with_what_was_read_back(plant: Plant, clock: Clock) -> None:
     plant.account("A", 3)
-    turn(plant.effects(), Done("sha256:" + "b" * 64, changed=False), version=3)
+    item(plant.effects(), Done("sha256:" + "b" * 64, changed=False), version=3)
     shown = state(plant)
     assert (shown.state, shown.state_version, shown.applied_version) == (State.PROVISIONED, 3, 3)
     assert (shown.digest, shown.reason, shown.pending) == ("sha256:" + "b" * 64, None, ())
@@ -63,9 +63,9 @@ def test_what_is_no_success_leaves_the_version_and_the_digest_that_were_there(
 ) -> None:
     effects = plant.effects()
     plant.account("A", 1)
-    turn(effects, DONE)
+    item(effects, DONE)
     plant.account("A", 2)
-    turn(effects, outcome, "bell-2", 2)
+    item(effects, outcome, "bell-2", 2)
     found = state(plant)
     assert (found.state, found.reason, found.pending) == shown
     assert (found.state_version, found.applied_version, found.digest) == (2, 1, DONE.digest)
@@ -77,7 +77,7 @@ def test_one_who_waits_is_looked_at_again_when_the_outcome_says(
     plant: Plant, clock: Clock, recheck_s: float | None, due_s: float | None
 ) -> None:
     plant.account("A")
-    turn(plant.effects(), Waiting("reason", recheck_after_s=recheck_s))
+    item(plant.effects(), Waiting("reason", recheck_after_s=recheck_s))
     row = plant.parked("A")
     assert row is not None
     assert (row.kind, row.cause, row.message, row.attempts) == (Kind.WAITING, "reason", "", 0)
@@ -88,7 +88,7 @@ def test_a_failure_is_parked_with_its_attempt_its_version_and_its_age(plant: Pla
     began = clock.now
     plant.account("A", 3)
     effects = plant.effects()
-    turn(effects, Retry("busy", "try later", after_s=50.0), version=3)
+    item(effects, Retry("busy", "try later", after_s=50.0), version=3)
     row = plant.parked("A")
     assert row is not None
     assert (row.kind, row.cause, row.message, row.due_at) == (Kind.RETRY, "busy", "try later", began + 50.0)
@@ -106,7 +106,7 @@ def test_a_failure_is_parked_with_its_attempt_its_version_and_its_age(plant: Pla
 def test_an_unknown_outcome_is_tried_again_only_after_the_lease(plant: Plant, clock: Clock) -> None:
     plant.account("A")
     effects = plant.effects()
-    turn(effects, UNKNOWN)
+    item(effects, UNKNOWN)
     row = plant.parked("A")
     assert row is not None
     assert row.due_at is not None
@@ -120,7 +120,7 @@ def test_an_unknown_outcome_is_tried_again_only_after_the_lease(plant: Plant, cl
 def test_a_success_after_failures_takes_the_row_away(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    turn(effects, REFUSED)
+    item(effects, REFUSED)
     end(effects, effects.enter([woken(plant, "A")]), DONE)
     assert plant.parked("A") is None
 
@@ -131,7 +131,7 @@ def test_a_success_after_failures_takes_the_row_away(plant: Plant) -> None:
 def test_a_failure_that_has_had_its_chances_counts_as_given_up(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    counted = [turn(effects, REFUSED)]
+    counted = [item(effects, REFUSED)]
     while plant.parked("A") is not None:
         entry = effects.enter([woken(plant, "A")])
         counted += effects.finish(entry, {"A": REFUSED}).values()
@@ -164,7 +164,7 @@ def test_a_letter_says_where_its_bell_was_read(plant: Plant, clock: Clock) -> No
 def test_a_replay_that_fails_again_names_the_letter_that_stands(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    turn(effects, GIVEN_UP)
+    item(effects, GIVEN_UP)
     [letter] = plant.letters()
     end(effects, effects.enter([replay("A")]), GIVEN_UP)
     [again] = plant.letters()
@@ -178,7 +178,7 @@ def test_a_replay_that_fails_again_names_the_letter_that_stands(plant: Plant) ->
 def test_a_failure_of_another_cause_is_a_letter_of_its_own(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    turn(effects, GIVEN_UP)
+    item(effects, GIVEN_UP)
     end(effects, effects.enter([replay("A")]), Dead("mail_taken", "held"))
     assert {letter.cause for letter in plant.letters()} == {"identity_collision", "mail_taken"}
     first, second = plant.outcomes()
@@ -195,16 +195,16 @@ def test_only_a_success_resolves_the_letters_up_to_its_version(
 ) -> None:
     plant.account("A")
     effects = plant.effects()
-    turn(effects, GIVEN_UP)
+    item(effects, GIVEN_UP)
     plant.account("A", 2)
-    turn(effects, outcome, "bell-2", 2)
+    item(effects, outcome, "bell-2", 2)
     assert len(plant.letters()) == left
 
 
 def test_a_success_of_an_older_version_resolves_no_newer_letter(plant: Plant) -> None:
     plant.account("A", 2)
     effects = plant.effects()
-    turn(effects, GIVEN_UP, version=2)
+    item(effects, GIVEN_UP, version=2)
     plant.account("A", 1)
     end(effects, effects.enter([replay("A")]), DONE)
     assert len(plant.letters()) == 1

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.announce import failure
 from pipeline.burial import bury, bury_work, resolve
-from pipeline.engine import Turn
+from pipeline.engine import WorkItem
 from pipeline.eventlog.port import Record
 from pipeline.outbox import OutboxRelay
 from pipeline.store import dead_letters
@@ -154,9 +154,9 @@ def test_the_announcement_of_a_fault_is_told_from_whatever_is_another(what: str)
     def identity(
         target: str = "moodle", event: str = "bell", version: int = 3, letter: str = "letter-1"
     ) -> str:
-        turn: Turn = bell("A", 3, event)
+        item: WorkItem = bell("A", 3, event)
         return failure(
-            target, turn, version=version, epoch=1, cause="internal_error", letter_id=letter, now=NOW
+            target, item, version=version, epoch=1, cause="internal_error", letter_id=letter, now=NOW
         ).id
 
     others = {

@@ -122,9 +122,9 @@ def test_shutting_access_that_fails_alone_is_tried_again(mailbox: Plant, clock: 
     mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
-    turn = bell("A", 0, "hold")
-    effects.give_back(effects.enter([turn]), unknown=True)
-    effects.charge([turn])
+    item = bell("A", 0, "hold")
+    effects.give_back(effects.enter([item]), unknown=True)
+    effects.charge([item])
     state, row = mailbox.state("A"), mailbox.parked("A")
     assert state is not None
     assert state.held(clock.now)  # the call may still shut what was opened meanwhile
@@ -200,10 +200,10 @@ def test_a_fault_takes_no_replay_away_that_another_process_has_parked_meanwhile(
 ) -> None:
     plant.account("A", 1)
     here, elsewhere = plant.effects(), plant.effects()
-    turn = bell("A", 1)
-    here.enter([turn])
+    item = bell("A", 1)
+    here.enter([item])
     assert elsewhere.enter([replay("A")]).work == {}  # it meets the lease, and is parked
-    here.bury_fault(turn, KeyError("oops"))
+    here.bury_fault(item, KeyError("oops"))
     row = plant.parked("A")
     assert row is not None
     assert (row.replay, row.event_id) == (True, "replay")

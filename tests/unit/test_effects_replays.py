@@ -1,11 +1,11 @@
-"""What asked for a turn, and what gave it up before, hear how it ended: replays and dead letters."""
+"""What asked for an item, and what gave it up before, hear how it ended: replays and dead letters."""
 
 from __future__ import annotations
 
 import pytest
 
 from pipeline.effects import Effects
-from pipeline.engine import Backoff, Turn
+from pipeline.engine import Backoff, WorkItem
 from pipeline.outbox import OutboxRelay
 from pipeline.store import dead_letters, replays
 from pipeline.target import Closed, Dead, HandlerOutcome, Waiting
@@ -20,8 +20,8 @@ GIVEN_UP = Dead("identity_collision", "held by somebody else")
 ASKED = "0123456789abcdef"
 
 
-def asked(plant: Plant, number: str = "A") -> Turn:
-    """The turn of a replay that an operator asked for."""
+def asked(plant: Plant, number: str = "A") -> WorkItem:
+    """The item of a replay that an operator asked for."""
     consumer = plant.target.name
     with plant.database.write() as connection:
         replays.begin(

@@ -44,14 +44,14 @@ def taken(engine: Engine, now: float = 0.0) -> Batch:
 
 
 def numbers(batch: Batch) -> list[str]:
-    return [turn.student_number for turn in batch.turns]
+    return [item.student_number for item in batch.items]
 
 
 def test_bells_of_one_student_become_one_turn_at_the_highest_version(engine: Engine, reader: Reader) -> None:
     for version in (1, 3, 2):
         reader.ring("A", version)
     batch = taken(engine)
-    assert [(turn.student_number, turn.version, turn.rang) for turn in batch.turns] == [("A", 3, 3)]
+    assert [(item.student_number, item.version, item.rang) for item in batch.items] == [("A", 3, 3)]
 
 
 def test_a_student_is_never_worked_on_twice_at_once_and_a_late_bell_is_not_forgotten(
@@ -62,7 +62,7 @@ def test_a_student_is_never_worked_on_twice_at_once_and_a_late_bell_is_not_forgo
     reader.ring("A", 2)
     assert engine.take(0.0) is None
     engine.settled(first, 0.0, answered=True)
-    assert taken(engine).turns[0].version == 2
+    assert taken(engine).items[0].version == 2
 
 
 def test_only_the_lowest_contiguous_settled_offset_is_committed(engine: Engine, reader: Reader) -> None:
@@ -86,7 +86,7 @@ def test_a_record_that_is_delivered_twice_in_one_life_is_taken_once(engine: Engi
     bell = Bell("A", 1, Lane.PERSONAL, "e", place=Place(ACCOUNTS, 0, 0))
     engine.offer(bell, 0.0)
     engine.offer(bell, 0.0)
-    assert taken(engine).turns[0].rang == 1
+    assert taken(engine).items[0].rang == 1
 
 
 def test_some_slots_never_serve_bulk_so_a_person_never_waits_behind_a_batch(
@@ -136,7 +136,7 @@ def test_a_person_lifts_the_bulk_work_of_the_same_student(engine: Engine, reader
     reader.ring("C", 2)
     batch = taken(engine)
     assert (batch.lane, numbers(batch)) == (Lane.PERSONAL, ["C"])
-    assert batch.turns[0].rang == 2
+    assert batch.items[0].rang == 2
 
 
 def test_a_lane_stops_being_read_at_its_bound_and_the_other_goes_on(engine: Engine, reader: Reader) -> None:
@@ -159,7 +159,7 @@ def test_a_batch_waits_its_linger_time_unless_it_is_full() -> None:
 def test_a_parked_bell_does_not_give_a_student_a_second_place(engine: Engine, reader: Reader) -> None:
     reader.ring("A", 2)
     engine.offer(Bell("A", 1, Lane.PERSONAL, "parked"), 0.0)
-    assert taken(engine).turns[0].rang == 1
+    assert taken(engine).items[0].rang == 1
     engine.offer(Bell("A", 1, Lane.PERSONAL, "parked"), 0.0)
     assert engine.ready == 0
 
@@ -167,9 +167,9 @@ def test_a_parked_bell_does_not_give_a_student_a_second_place(engine: Engine, re
 def test_a_replay_among_bells_makes_the_turn_a_replay(engine: Engine, reader: Reader) -> None:
     reader.ring("A", 5)
     reader.ring("A", 0, replay=True)
-    turn = taken(engine).turns[0]
-    assert turn.bell.replay
-    assert turn.version == 5
+    item = taken(engine).items[0]
+    assert item.bell.replay
+    assert item.version == 5
 
 
 def test_an_outage_charges_nobody_and_everybody_comes_again_alone(engine: Engine, reader: Reader) -> None:

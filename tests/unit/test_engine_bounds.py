@@ -24,7 +24,7 @@ def begin(engine: Engine, now: float = 0.0) -> list[Batch]:
 
 
 def names(batches: list[Batch]) -> list[str]:
-    return ["".join(turn.student_number for turn in batch.turns) for batch in batches]
+    return ["".join(item.student_number for item in batch.items) for batch in batches]
 
 
 @pytest.mark.parametrize(("lane", "slots"), [(Lane.PERSONAL, 3), (Lane.BULK, 2)])
@@ -88,7 +88,7 @@ def test_a_parked_bell_gives_nobody_a_second_turn(*, running: bool) -> None:
     batches = begin(engine) if running else []
     engine.offer(Bell("A", 1, Lane.PERSONAL, "parked"), 0.0)
     batches += begin(engine)
-    assert [turn.rang for batch in batches for turn in batch.turns] == [1]
+    assert [item.rang for batch in batches for item in batch.items] == [1]
     engine.settled(batches[0], 0.0, answered=True)
     assert engine.idle
 

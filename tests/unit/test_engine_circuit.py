@@ -30,7 +30,7 @@ def taken(engine: Engine, now: float = 0.0) -> Batch:
 
 
 def numbers(batch: Batch) -> list[str]:
-    return [turn.student_number for turn in batch.turns]
+    return [item.student_number for item in batch.items]
 
 
 def probe(engine: Engine, now: float) -> Batch | None:
@@ -84,11 +84,11 @@ def test_a_bell_that_rings_during_a_charge_is_a_turn_of_its_own_after_it(engine:
     accuse(engine, "A")
     charged = probe(engine, 10.0)
     assert charged is not None
-    assert charged.turns[0].suspect  # who fails in the charge, too, is the cause for sure
+    assert charged.items[0].suspect  # who fails in the charge, too, is the cause for sure
     ring(engine, "A", start=1)
     assert engine.take(10.0) is None
     engine.settled(charged, 10.0, answered=False)
-    assert [place.offset for place in taken(engine, 10.0).turns[0].places] == [1]
+    assert [place.offset for place in taken(engine, 10.0).items[0].places] == [1]
 
 
 def test_one_who_is_worked_on_again_when_the_probe_ends_is_not_charged_at_the_same_time(

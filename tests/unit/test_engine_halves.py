@@ -84,7 +84,7 @@ class Target:
 
 
 def numbers(batch: Batch) -> list[str]:
-    return [turn.student_number for turn in batch.turns]
+    return [item.student_number for item in batch.items]
 
 
 def names(count: int, first: int = 0) -> list[str]:
@@ -121,7 +121,7 @@ def test_the_first_who_are_tried_are_a_half_of_what_failed_and_no_other_call_beg
     target = Target()
     in_an_outage(target, *names(4 * SIZE))
     [trial] = target.begin()
-    assert len(trial.turns) == SIZE // 2
+    assert len(trial.items) == SIZE // 2
     assert target.engine.circuit.reason == "a probe succeeded; trying one batch"
     target.end(trial)
     assert target.engine.circuit.state is CircuitState.CLOSED
@@ -251,7 +251,7 @@ def test_one_who_is_alone_in_a_call_that_fails_with_others_is_not_accused() -> N
         target.end(trial)
         target.ring(*names(4, first=100))
         alone, others, *_ = target.begin()
-        assert (len(alone.turns), len(others.turns)) == (1, 2)
+        assert (len(alone.items), len(others.items)) == (1, 2)
         for batch in (alone, others) if alone_first else (others, alone):
             target.engine.tripped(batch, target.now, "no answer")
         target.probe()
@@ -292,5 +292,5 @@ def test_one_student_alone_is_tried_in_quarantine_however_large_the_batches_are(
     target.engine.quarantine(0.0, "nearly everybody is refused")
     target.now = LIMITS.quarantine_delay_s_min
     target.probe()
-    assert [len(batch.turns) for batch in target.begin()] == [1]
+    assert [len(batch.items) for batch in target.begin()] == [1]
     assert target.engine.circuit.reason == "a probe succeeded; trying one student"

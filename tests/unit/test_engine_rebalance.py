@@ -29,7 +29,7 @@ def test_what_had_not_begun_is_left_to_the_new_owner(engine: Engine) -> None:
     ring(engine, "A", 0)
     ring(engine, "B", 0, partition=1)
     engine.revoke([(ACCOUNTS, 0)])
-    assert [turn.student_number for turn in taken(engine).turns] == ["B"]
+    assert [item.student_number for item in taken(engine).items] == ["B"]
     assert engine.take(0.0) is None
     assert engine.capacity(Lane.PERSONAL) == engine.limits.in_hand_max - 1
 
@@ -63,7 +63,7 @@ def test_one_who_also_came_from_elsewhere_keeps_the_place(engine: Engine) -> Non
     ring(engine, "A", 0)
     ring(engine, "A", 0, partition=1)
     engine.revoke([(ACCOUNTS, 0)])
-    assert [place.partition for place in taken(engine).turns[0].places] == [1]
+    assert [place.partition for place in taken(engine).items[0].places] == [1]
 
 
 def test_a_late_end_of_an_earlier_generation_settles_nothing_in_the_later(engine: Engine) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from pipeline.engine import Batch, Bell, Turn
+from pipeline.engine import Batch, Bell, WorkItem
 from pipeline.worker.pace import Pace
 from schemas.account import Lane
 
@@ -32,7 +32,7 @@ def pace(ready: Ready) -> Pace:
 
 
 def batch(lane: Lane = Lane.BULK) -> Batch:
-    return Batch(1, lane, (Turn((Bell("22600001", 1, lane, "event"),)),))
+    return Batch(1, lane, (WorkItem((Bell("22600001", 1, lane, "event"),)),))
 
 
 def let_in(pace: Pace, ready: Ready, lane: Lane = Lane.BULK) -> int:

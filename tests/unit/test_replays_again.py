@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import select
 
-from pipeline.engine import Turn
+from pipeline.engine import WorkItem
 from pipeline.store import dead_letters
 from pipeline.store.replays import Replay, identity
 from pipeline.store.tables import outbox
@@ -30,10 +30,10 @@ def account(plant: Plant) -> None:
     plant.account("A")
 
 
-def end(plant: Plant, turn: Turn, outcome: HandlerOutcome) -> None:
-    """A turn to its end, in a process of its own."""
+def end(plant: Plant, item: WorkItem, outcome: HandlerOutcome) -> None:
+    """An item to its end, in a process of its own."""
     effects = plant.effects()
-    entry = effects.enter([turn])
+    entry = effects.enter([item])
     assert entry.work
     effects.finish(entry, dict.fromkeys(entry.work, outcome))
 
@@ -155,7 +155,7 @@ def asked(plant: Plant) -> Replay:
     return planned
 
 
-def rung(planned: Replay) -> Turn:
+def rung(planned: Replay) -> WorkItem:
     return replay("A", identity("A", "directory", planned.id))
 
 

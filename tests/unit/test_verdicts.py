@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, Turn
+from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.worker.calls import Result
 from pipeline.worker.verdicts import Verdicts
@@ -26,15 +26,15 @@ class Effects:
     charged: list[str] = field(default_factory=list)
     buried: list[str] = field(default_factory=list)
 
-    def charge(self, turns: Sequence[Turn]) -> None:
+    def charge(self, items: Sequence[WorkItem]) -> None:
         self._refuse()
         if self.charge_error is not None:
             raise self.charge_error
-        self.charged += [turn.student_number for turn in turns]
+        self.charged += [item.student_number for item in items]
 
-    def bury_fault(self, turn: Turn, _error: Exception) -> None:
+    def bury_fault(self, item: WorkItem, _error: Exception) -> None:
         self._refuse()
-        self.buried.append(turn.student_number)
+        self.buried.append(item.student_number)
 
     def _refuse(self) -> None:
         if self.error is not None:
@@ -74,7 +74,7 @@ class Desk:
 
     def left_alone(self) -> Batch:
         """The batch of one to which failing calls were narrowed down."""
-        while len((batch := self.take()).turns) > 1:
+        while len((batch := self.take()).items) > 1:
             self.verdicts.tell(Result(batch, TargetDown("500")))
             self.probe()
         return batch
@@ -86,7 +86,7 @@ def desk() -> Desk:
 
 
 def numbers(batch: Batch) -> list[str]:
-    return [turn.student_number for turn in batch.turns]
+    return [item.student_number for item in batch.items]
 
 
 @pytest.mark.parametrize(
@@ -102,17 +102,17 @@ def test_what_rang_during_a_call_that_failed_rings_again_with_what_it_was_called
     desk.now += 100.0
     if not desk.engine.circuit.passes and desk.engine.circuit.state is not CircuitState.THROTTLED:
         desk.probe()
-    again = [turn for _ in range(2) for turn in _next(desk)]
-    offsets = {turn.student_number: [place.offset for place in turn.places] for turn in again}
+    again = [item for _ in range(2) for item in _next(desk)]
+    offsets = {item.student_number: [place.offset for place in item.places] for item in again}
     assert offsets == {"A": [0, 4], "B": [1], "C": [2], "D": [3]}
 
 
-def _next(desk: Desk) -> Sequence[Turn]:
+def _next(desk: Desk) -> Sequence[WorkItem]:
     batch = desk.engine.take(desk.now)
     if batch is None:
         return ()
     desk.verdicts.tell(Result(batch, answered=True))
-    return batch.turns
+    return batch.items
 
 
 @pytest.mark.parametrize("error", [DependencyDown("the store is away"), None])
@@ -128,7 +128,7 @@ def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
             desk.verdicts.tell(Result(batch, error))
     again = desk.take()
     assert numbers(again) == ["A", "B", "C", "D"]  # all at once: nobody is to blame
-    assert [place.offset for place in again.turns[0].places] == [0, 4]
+    assert [place.offset for place in again.items[0].places] == [0, 4]
 
 
 @pytest.mark.parametrize(

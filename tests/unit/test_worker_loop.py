@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.effects import Effects, Entry
-from pipeline.engine import Backoff, Limits, Turn
+from pipeline.engine import Backoff, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
 from pipeline.store.target_states import State
@@ -163,16 +163,16 @@ class Failing(Effects):
     number = "A"
     away = 1
 
-    def enter(self, turns: Sequence[Turn]) -> Entry:
-        if any(turn.student_number == self.number for turn in turns):
+    def enter(self, items: Sequence[WorkItem]) -> Entry:
+        if any(item.student_number == self.number for item in items):
             raise KeyError("oops")
-        return super().enter(turns)
+        return super().enter(items)
 
-    def bury_fault(self, turn: Turn, error: Exception) -> None:
+    def bury_fault(self, item: WorkItem, error: Exception) -> None:
         if self.away:
             self.away -= 1
             raise DependencyDown("away")
-        super().bury_fault(turn, error)
+        super().bury_fault(item, error)
 
 
 def test_an_unforeseen_fault_is_buried_once_the_store_is_back(plant: Plant) -> None:
