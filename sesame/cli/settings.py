@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
-from pydantic import BaseModel, SecretStr
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
-from sesame.settings import Section, SettingsError, find_file
 
-MASK = "********"
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from sesame.settings import SettingsError
 
 
 @click.group()
@@ -28,7 +27,9 @@ def settings() -> None:
 @pass_context
 def show(context: Context, *, as_json: bool) -> None:
     """Show every setting in force, secrets masked."""
-    shown = dict(_shown(context.settings))
+    from sesame.settings.display import masked
+
+    shown = dict(masked(context.settings))
     if as_json:
         write_json(shown)
         return
@@ -40,6 +41,8 @@ def show(context: Context, *, as_json: bool) -> None:
 @pass_context
 def check(context: Context) -> None:
     """Check the settings: the file, the environment, and every secret that they name."""
+    from sesame.settings import SettingsError, find_file
+
     where = find_file(context.config)
     found = context.settings
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
@@ -53,6 +56,8 @@ def check(context: Context) -> None:
 
 
 def _secret_faults(section: BaseModel) -> Iterator[SettingsError]:
+    from sesame.settings import Section, SettingsError
+
     if not isinstance(section, Section):
         return
     for name in section.secrets():
@@ -62,35 +67,3 @@ def _secret_faults(section: BaseModel) -> Iterator[SettingsError]:
             section.secret(name)
         except SettingsError as error:
             yield error
-
-
-def _shown(value: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each setting's dotted name and a value that is safe to show."""
-    for name in type(value).model_fields:
-        part = getattr(value, name)
-        if isinstance(part, BaseModel):
-            yield from _shown(part, f"{prefix}{name}.")
-        else:
-            yield prefix + name, _masked(part, name)
-
-
-def _masked(value: object, name: str) -> object:
-    if isinstance(value, SecretStr):
-        return _address(value.get_secret_value()) if name == "url" else MASK
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if isinstance(value, tuple | list):
-        return [_masked(item, name) for item in value]
-    if isinstance(value, frozenset | set):
-        return sorted(str(item) for item in value)
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def _address(url: str) -> str:
-    """A database's address, of which only the password is secret; all of it, if it is none."""
-    try:
-        shown = make_url(url)
-    except (ArgumentError, ValueError):
-        return MASK
-    kept = {name: text for name, text in shown.query.items() if "password" not in name}
-    return shown.set(query=kept).render_as_string(hide_password=True).replace(":***@", f":{MASK}@")
