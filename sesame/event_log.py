@@ -9,7 +9,7 @@ from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
 from schemas import catalogue
 from sesame import folders
-from sesame.settings import Settings
+from sesame.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka import Access
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _SEGMENT_BYTES = 268_435_456
 _BATCH_BYTES_MAX = 1_048_588  # Kafka's own default: the largest record, with its key and headers, fits
+
+
+class NotKafka(SettingsError):
+    """The event log is the embedded one, which `sesame run` makes. `log.kind = "kafka"` names Kafka's."""
 
 
 def open_log(settings: Settings) -> EventLog:

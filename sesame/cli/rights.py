@@ -13,7 +13,6 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json
-from sesame.cli.topics import NotKafka
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.rights import Granting, Right
@@ -69,10 +68,11 @@ def _compared(
     context: Context, file: Path, *, as_json: bool
 ) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
     """Show what is missing and what is too much; give it, with what can change it. Raises NotKafka."""
+    from sesame.event_log import NotKafka, kafka_access
+
     if context.settings.log.kind != "kafka":
         raise NotKafka
     from pipeline.eventlog.kafka.rights import Granting, read_rights
-    from sesame.event_log import kafka_access
 
     context.quiet_logs()
     wanted = read_rights(file)

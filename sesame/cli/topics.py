@@ -12,14 +12,9 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json
-from sesame.settings.base import SettingsError
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.plan import Change, Planner
-
-
-class NotKafka(SettingsError):
-    """The event log is the embedded one, which `sesame run` makes. `log.kind = "kafka"` names Kafka's."""
 
 
 @click.group()
@@ -74,10 +69,11 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
 @contextmanager
 def _planner(context: Context) -> Iterator[Planner]:
     """Raises NotKafka."""
+    from sesame.event_log import NotKafka, kafka_access
+
     if context.settings.log.kind != "kafka":
         raise NotKafka
     from pipeline.eventlog.kafka.plan import Planner
-    from sesame.event_log import kafka_access
 
     context.quiet_logs()
     with closing(Planner(kafka_access(context.settings))) as planner:
