@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from schemas.account import Lane
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import audited
 from sesame.cli.options import dry_run_option, json_option, yes_option
@@ -64,6 +63,7 @@ def activate(
     """
     from producers.activation.activating import activate as publish
     from producers.activation.files import read_passwords, read_students
+    from schemas.account import Lane
     from sesame.wiring import utc_now
 
     if sum((bool(students), listed is not None, everybody)) != 1:

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from pipeline.store import audit as store
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option, moment
 from sesame.cli.output import show_table, write_json
@@ -45,6 +44,8 @@ def audit(
     show`; an act by sudo is under the caller's name. Entries are never changed. Reasons are kept apart, and
     may have been removed.
     """
+    from pipeline.store import audit as store
+
     with context.looking.database.read() as connection:
         found = store.entries(
             connection,

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.errors import SesameError
-from pipeline.store import dead_letters as store
-from pipeline.store.dead_letters import DeadLetter
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json, write_json_list
-from sesame.diagnosis import explain
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from pipeline.store.dead_letters import DeadLetter
     from sesame.wiring import Application
 
 _SHORT = 12  # characters of an id that tell one from another
@@ -69,6 +67,8 @@ def list_command(
     as_json: bool,
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
+    from pipeline.store import dead_letters as store
+
     which = store.Which(consumer, student, cause)
     with context.looking.database.read() as connection:
         last = _only(connection, after) if after is not None else None
@@ -142,6 +142,8 @@ def dismiss(
     For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
     could not do for a student is not dismissed, it is replayed. Noted in the audit, with the reason.
     """
+    from pipeline.store import dead_letters as store
+
     if bool(letters) == (cause is not None):
         raise click.UsageError("give dead letters' ids, or --cause, and not both")
     app = context.looking
@@ -195,6 +197,8 @@ def _refuse_targets(chosen: list[DeadLetter], targets: Collection[str]) -> None:
 
 
 def _only(connection: Connection, prefix: str) -> DeadLetter:
+    from pipeline.store import dead_letters as store
+
     found = store.by_id(connection, prefix)
     if not found:
         raise NoSuchDeadLetter(f"no dead letter {prefix!r}")
@@ -204,6 +208,8 @@ def _only(connection: Connection, prefix: str) -> DeadLetter:
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:
+    from sesame.diagnosis import explain
+
     document: dict[str, object] = asdict(letter)
     for name in ("recorded_at", "resolved_at"):
         moment = document[name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import audited
@@ -54,6 +53,8 @@ def diagnose(context: Context, *, student: str, as_json: bool, language: Languag
 
 def show(found: Diagnosis, language: Language) -> None:
     """Write a diagnosis to standard output."""
+    from rich.text import Text
+
     console = data_console()
     for cause, finding in zip(found.for_student(language).causes, found.findings, strict=True):
         since = f", since {cause.since.astimezone():%Y-%m-%d %H:%M:%S}" if cause.since is not None else ""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import click
-from rich.text import Text
+from typing import TYPE_CHECKING
 
-from sesame.checks import checks_for
+import click
+
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 from sesame.findings import Check, Finding, State, examine
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red bold"}
 
@@ -27,6 +30,8 @@ def doctor(context: Context, *, as_json: bool, only: tuple[str, ...]) -> None:
     Exit code 4 when a dependency is down, 1 when something else is wrong, 0 when all is well or only
     warned about.
     """
+    from sesame.checks import checks_for
+
     context.quiet_logs()
     checks = _chosen(checks_for(context.settings), only)
     found: list[tuple[str, Finding]] = []
@@ -50,6 +55,8 @@ def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
 
 
 def _line(name: str, finding: Finding) -> Text:
+    from rich.text import Text
+
     line = Text.assemble((f"{finding.state:<5}", _COLOURS[finding.state]), f" {name:<12} {finding.text}")
     if finding.remedy:
         line.append(f"\n{'':19}{finding.remedy}")

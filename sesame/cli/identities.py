@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.table import Table
 
 from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
@@ -234,6 +233,8 @@ def _decide(
 
 
 def _print_case(case: Case) -> None:
+    from rich.table import Table
+
     doubt = case.doubt
     console = data_console()
     console.print(f"{_why(doubt.evidence)}: {doubt.state.value}, since {_time(doubt.raised_at)}")

@@ -8,37 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.progress import Progress
 
-from producers.registrar import (
-    ENCODINGS,
-    Acceptance,
-    Approval,
-    Explanation,
-    ImportReport,
-    Kind,
-    Order,
-    Profile,
-    Threshold,
-    choose,
-    explain,
-    import_file,
-)
-from producers.registrar.teachings import choose_groups, import_groups
-from producers.registrar.teachings import parse as parse_teaching
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.import_output import explained, told, warn
 from sesame.cli.operator import audited, operator_name
 from sesame.cli.options import dry_run_option, json_option
 from sesame.cli.output import progress_bar, write_json
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from producers.registrar import Explanation, ImportReport, Order, Profile
     from sesame.settings.sources import RegistrarSettings
     from sesame.wiring import Application
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ENCODINGS = ("utf-8", "windows-1252", "iso-8859-15", "mac-roman", "cp850", "utf-8-twice")
+"""`producers.registrar.ENCODINGS`, tested."""
 _EXPLAINED_LINES = 5
 _REPEATED = ("profile", "full", "year", "rejects", "affected", "republish", "encoding", "accept")
 """The options that say how a file is imported."""
@@ -99,7 +86,7 @@ class _Import(click.Command):
 )
 @click.option(
     "--encoding",
-    type=click.Choice(list(ENCODINGS)),
+    type=click.Choice(_ENCODINGS),
     help="What the files are in, if it is not found out. `utf-8-twice`: UTF-8 that was read as something "
     "else on its way, and written as UTF-8 again.",
 )
@@ -135,6 +122,9 @@ def import_command(
     code 5 when nothing was published since too many people would lose something or change unusually. With
     two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
+    from producers.registrar import Acceptance, Approval, Kind, Order, Threshold
+    from sesame.cli.import_output import told, warn
+
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
     settings = context.settings.registrar
     chosen = None if file is None else _profile(profile, settings, encoding)
@@ -213,6 +203,7 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
 
 def _import(context: Context, progress: Progress, file: Path, order: Order, profile: Profile) -> ImportReport:
     from pipeline.store.feeds import SqlFeedMemory
+    from producers.registrar import import_file
     from sesame.wiring import utc_now
 
     app = context.application
@@ -233,6 +224,7 @@ def _import_groups(
     context: Context, progress: Progress, file: Path, order: Order, profile: Profile
 ) -> ImportReport:
     from pipeline.store.teaching_feeds import SqlTeachingMemory
+    from producers.registrar.teachings import import_groups
     from sesame.wiring import utc_now
 
     app = context.application
@@ -257,6 +249,8 @@ def _audit(app: Application, action: str, file: Path, order: Order) -> None:
 
 
 def _profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> Profile:
+    from producers.registrar import choose
+
     profile = choose(
         named or settings.mapping or settings.profile,
         payment_required=settings.payment_required,
@@ -266,6 +260,8 @@ def _profile(named: str | None, settings: RegistrarSettings, encoding: str | Non
 
 
 def _groups_profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> Profile:
+    from producers.registrar.teachings import choose_groups
+
     profile = choose_groups(named or settings.groups_mapping or settings.mapping or settings.profile)
     return replace(profile, encoding=encoding or "")
 
@@ -280,6 +276,10 @@ def _explain(
     as_json: bool,
 ) -> None:
     """Show how the first lines of each file are read."""
+    from producers.registrar import explain
+    from producers.registrar.teachings import parse as parse_teaching
+    from sesame.cli.import_output import explained
+
     found: list[tuple[Path, Profile, Explanation]] = []
     if file is not None and profile is not None:
         found.append((file, profile, explain(file, profile, lines_max)))

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import click
 
 from pipeline.errors import SesameError
-from pipeline.store import lost_records, remarks
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import json_option
@@ -28,6 +27,8 @@ def lost_records_group() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the losses that nobody has accepted: the consumer stands still until then."""
+    from pipeline.store import lost_records
+
     with context.looking.database.read() as connection:
         losses = lost_records.unaccepted(connection)
     if as_json:
@@ -65,6 +66,8 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
+    from pipeline.store import lost_records, remarks
+
     app = context.looking
     with app.database.write() as connection:
         count = lost_records.accept(connection, app.database, consumer)

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from textwrap import indent
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
-from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 Justify = Literal["left", "right"]
 
@@ -28,6 +28,8 @@ _LITERAL: Final[dict[str, Any]] = {"markup": False, "emoji": False, "highlight":
 
 def data_console() -> Console:
     """Standard output; colours on a terminal only, and not with NO_COLOR. Nothing, if it is closed."""
+    from rich.console import Console
+
     out = sys.stdout or io.StringIO()
     width = None if out.isatty() else WIDTH_ELSEWHERE
     return Console(file=out, width=width, **_LITERAL)
@@ -42,6 +44,9 @@ def show_table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], *,
         rows: a value for each column.
         folded: the column of running text, which takes several lines where there is little room.
     """
+    from rich.measure import Measurement
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in columns.items():
         runs_on = name == folded
@@ -62,6 +67,8 @@ def show_table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], *,
 
 def side_console() -> Console:
     """Standard error, for progress and remarks."""
+    from rich.console import Console
+
     return Console(file=sys.stderr, **_LITERAL)
 
 
@@ -87,6 +94,8 @@ def _plain(value: object) -> str:
 
 def progress_bar() -> Progress:
     """A progress bar on standard error, shown on a terminal only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = side_console()
     return Progress(
         TextColumn("{task.description}"),

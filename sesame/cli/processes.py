@@ -7,7 +7,6 @@ from dataclasses import asdict
 import click
 
 from pipeline.errors import SesameError
-from pipeline.store import status
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import audited
 from sesame.cli.options import json_option
@@ -56,6 +55,8 @@ def list_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def forget(context: Context, *, process: str) -> None:
     """Forget PROCESS (host:pid), which has died and is not to come back. Noted in the audit."""
+    from pipeline.store import status
+
     app = context.looking
     with app.database.read() as connection:
         now = app.database.now(connection)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import click
 
 from pipeline.errors import SesameError
-from pipeline.store import quarantines, remarks
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator_name, reason_option
 from sesame.cli.options import json_option
@@ -28,6 +27,8 @@ def quarantine() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
+    from pipeline.store import quarantines
+
     with context.looking.database.read() as connection:
         found = quarantines.every(connection)
     if as_json:
@@ -52,6 +53,8 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
+    from pipeline.store import quarantines, remarks
+
     app = context.looking
     with app.database.write() as connection:
         if not quarantines.lift(connection, consumer):

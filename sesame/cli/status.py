@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
-from rich.text import Text
 
 from pipeline.errors import SesameError
-from schemas.account import Hold
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
-from sesame.diagnosis import PersonStatus, TargetStatus, person_status
-from sesame.identities import known
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from sesame.diagnosis import PersonStatus, TargetStatus
 
 _INDENT = " " * 11
 _COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
@@ -37,6 +39,10 @@ class HeldInDoubt(SesameError):
 @pass_context
 def status(context: Context, *, student: str, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
+    from schemas.account import Hold
+    from sesame.diagnosis import person_status
+    from sesame.identities import known
+
     app = context.looking
     look = partial(person_status, app.database, targets=app.settings.targets, follows=app.follows)
     person = known(app.database, student)
@@ -55,6 +61,8 @@ def status(context: Context, *, student: str, as_json: bool) -> None:
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:
+    from rich.text import Text
+
     console = data_console()
     holds = f", held: {', '.join(person.holds)}" if person.holds else ""
     console.print(
@@ -83,6 +91,8 @@ def _show(person: PersonStatus, *, uses_cas: bool) -> None:
 
 
 def _lines(target: TargetStatus) -> Iterator[Text | str]:
+    from rich.text import Text
+
     since = f", since {_time(target.since)}" if target.since else ""
     yield Text.assemble(
         f"{target.target:<10} ",

@@ -19,7 +19,6 @@ from click.testing import CliRunner, Result
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
 from pipeline.eventlog.port import LogUnavailable
 from sesame.checks import checks_for
-from sesame.cli import doctor as doctor_command
 from sesame.cli import main
 from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.group import LazyGroup, RootGroup
@@ -188,7 +187,7 @@ def test_the_doctors_exit_code_tells_down_from_wrong(
     monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int
 ) -> None:
     checks = [Check(f"check{number}", lambda found=found: found) for number, found in enumerate(findings)]  # type: ignore[misc]
-    monkeypatch.setattr(doctor_command, "checks_for", lambda _settings: checks)
+    monkeypatch.setattr("sesame.checks.checks_for", lambda _settings: checks)
     result = sesame("doctor")
     assert result.exit_code == code
     told = [line for line in result.stdout.splitlines() if line.startswith(("ok", "warn", "fail"))]
