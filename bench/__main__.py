@@ -16,7 +16,18 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import backlog, beside, engine_full, import_file, outage, priority, saturation, scaling, trouble
+from bench import (
+    backlog,
+    beside,
+    engine_full,
+    import_file,
+    outage,
+    priority,
+    saturation,
+    scaling,
+    startup,
+    trouble,
+)
 from bench.rows import Row, table, write_json
 from sandbox.process import MissingServer
 
@@ -31,6 +42,7 @@ SUBJECTS: dict[str, Callable[[int], Sequence[Row]]] = {
     "memory-backlog": backlog.rows,
     "scaling": scaling.rows,
     "import": import_file.rows,
+    "status-help": startup.rows,
 }
 
 
