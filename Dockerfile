@@ -31,6 +31,9 @@ RUN groupadd --system --gid 10001 sesame && \
     useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/sesame --shell /usr/sbin/nologin sesame && \
     install -d -m 0700 -o 10001 -g 10001 /var/lib/sesame && \
     install -d -m 0755 /etc/sesame
+# The base image leaves out the bytecode of Python's own library, and who runs Sésame may not write it.
+RUN python3 -m compileall -q -x '/(site-packages|tests?)/' \
+    "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/sesame /opt/sesame
 ENV PATH=/opt/sesame/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
