@@ -25,8 +25,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.population import Expected, Population, population
-from pipeline.store import migrate
-from pipeline.store.database import Database
+from pipeline.db import migrate
+from pipeline.db.database import Database
 from pipeline.store.ledger import MINTED, SqlLedger
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import PARTLY, environment

@@ -19,9 +19,9 @@ from tempfile import TemporaryDirectory
 
 from bench.rows import Row
 from examples.generate import write
+from pipeline.db import migrate
+from pipeline.db.database import Database
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store import migrate
-from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
 from producers.registrar import Order, Threshold, apogee, import_file
 from schemas.catalogue import ENROLMENTS

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts
 from pipeline.digest import digest_of
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
 from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
-from pipeline.store import migrate
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts
 from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue

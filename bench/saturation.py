@@ -31,9 +31,9 @@ from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, Wanted, WelcomeJournal
 from consumers.mailbox.port import Intended, Intent
 from consumers.moodle import MoodleHandler, SiteLock, moodle_handler
+from pipeline.db.database import Database
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.database import Database
-from pipeline.store.locks import SiteLocks
+from pipeline.locks import SiteLocks
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Done, Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn

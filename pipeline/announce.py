@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.engine import WorkItem
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.target_states import State, TargetState
+from pipeline.parking import Kind, Parked
 from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
+from pipeline.target_states import State, TargetState
 from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting

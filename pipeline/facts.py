@@ -14,7 +14,9 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from pipeline.burial import bury, unreadable
+from pipeline import dead_letters, lost_records
+from pipeline.db.database import Database, stores_fault
+from pipeline.dead_letters import DeadLetter
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.eventlog.port import (
     Consumer,
@@ -25,9 +27,6 @@ from pipeline.eventlog.port import (
     TopicPartition,
     taken_away,
 )
-from pipeline.store import lost_records
-from pipeline.store.database import Database, stores_fault
-from pipeline.store.dead_letters import DeadLetter
 from schemas.account import Lane
 from schemas.catalogue import lane_of
 from schemas.envelope import EnvelopeError, Message, event_id, from_record
@@ -229,7 +228,7 @@ class FactLoop:
         try:
             message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:
-            return self._reject(connection, record, error.cause, unreadable(record, error))
+            return self._reject(connection, record, error.cause, dead_letters.unreadable(record, error))
         try:
             with connection.begin_nested():
                 self._handler.handle(connection, record, message)
@@ -262,7 +261,7 @@ class FactLoop:
             timestamp_ms=record.timestamp_ms,
             event_id=message.id if message is not None else None,
         )
-        bury(connection, self._database, letter)
+        dead_letters.record(connection, self._database, letter)
         place = f"{record.topic}/{record.partition}@{record.offset}: {cause}: "
         return text if message is None else place + text
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
 
+from pipeline.db.database import Database, StoreUnavailable
+from pipeline.db.tables import outbox
 from pipeline.eventlog.port import (
     LogError,
     LogUnavailable,
@@ -24,8 +26,6 @@ from pipeline.eventlog.port import (
     Producer,
     UnknownTopic,
 )
-from pipeline.store.database import Database, StoreUnavailable
-from pipeline.store.tables import outbox
 from schemas.account import Lane
 from schemas.envelope import Headers, Message, to_record
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, func, select
 
-from pipeline.store.database import Database, insert_for, stores_fault
-from pipeline.store.tables import timers
+from pipeline.db.database import Database, insert_for, stores_fault
+from pipeline.db.tables import timers
 
 OnDue = Callable[[Connection, str, float], None]
 """What a kind of timer does: (connection of the transaction, student number, now)."""

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from pipeline.db.database import Database
+from pipeline.db.tables import vault
 from pipeline.errors import SesameError
-from pipeline.store.database import Database
-from pipeline.store.tables import vault
 
 # Made once: making a statement for each secret costs more than the database does.
 _SEAL: Final = insert(vault)

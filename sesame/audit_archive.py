@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
-from pipeline.store import audit
-from pipeline.store.audit import Entry
-from pipeline.store.database import Database
+from pipeline import audit
+from pipeline.audit import Entry
+from pipeline.db.database import Database
 from sesame import folders
 
 ENTRIES_PER_STEP = 1_000

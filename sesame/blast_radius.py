@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.store import accounts, dead_letters, target_states
-from pipeline.store.database import Database
+from pipeline import accounts, dead_letters, target_states
+from pipeline.db.database import Database
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
 

@@ -17,7 +17,7 @@ from sesame.findings import Check, Finding, examine, fail, ok, warn
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Database
+    from pipeline.db.database import Database
     from sesame.wiring import Application
 
 _FREE_BYTES_MIN = 500_000_000
@@ -76,8 +76,8 @@ def _vault(settings: Settings) -> Finding:
 
 
 def _store(settings: Settings) -> Finding:
-    from pipeline.store import migrate
-    from pipeline.store.database import Database
+    from pipeline.db import migrate
+    from pipeline.db.database import Database
 
     url = settings.store_url.get_secret_value()
     path = settings.store_file

@@ -12,7 +12,7 @@ from sesame.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from pipeline.store.database import Database
+    from pipeline.db.database import Database
     from sesame.diagnosis.processes import Process
 
 Found = TypeVar("Found")
@@ -22,9 +22,9 @@ _RETRIES_LAST_S = 60.0  # for so long a failure may pass by itself
 
 def quarantine(settings: Settings) -> Finding:
     """Whether a consumer has stopped itself, since too much of its work was given up."""
-    from pipeline.store import quarantines
+    from pipeline import quarantine
 
-    found = _looked_up(settings, lambda _store, connection: quarantines.every(connection))
+    found = _looked_up(settings, lambda _store, connection: quarantine.every(connection))
     if found is None:
         return ok("no consumer has worked yet")
     if not found:
@@ -73,7 +73,7 @@ def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
 
 def retries(settings: Settings) -> Finding:
     """Who is tried again: a target may refuse some students while its whole path works."""
-    from pipeline.store import parking
+    from pipeline import parking
     from sesame.diagnosis import explain
 
     found = _looked_up(
@@ -101,7 +101,7 @@ def retries(settings: Settings) -> Finding:
 
 def _looked_up(settings: Settings, look: Callable[[Database, Connection], Found]) -> Found | None:
     """What the store's rows say; None: there is no store yet, and none is made."""
-    from pipeline.store.database import Database
+    from pipeline.db.database import Database
 
     path = settings.store_file
     if path is not None and not path.exists():

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from consumers.propagation import BREACHED, LATE, Propagation
-from pipeline import timers
-from pipeline.burial import bury
+from pipeline import dead_letters, timers
+from pipeline.dead_letters import DeadLetter
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.facts import Rejected
-from pipeline.store.dead_letters import DeadLetter
 from pipeline.timers import OnDue
 from schemas.envelope import event_id
 from sesame.housekeeping import Housekeeping
@@ -97,7 +96,7 @@ class Duties:
             attempts=1,
             recorded_at=database.now(connection),
         )
-        bury(connection, database, letter)
+        dead_letters.record(connection, database, letter)
         self._reporter.trouble("timers", f"{kind}: {cause}: {text}")
 
     def _housekeep(self, stopping: threading.Event) -> None:

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from consumers.registry.account import shown_person
 from consumers.registry.identity import LOGIN, MAIL, Templates
 from consumers.registry.settings import RegistrySettings
+from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.store import doubts as store
 from pipeline.store import pending_facts
-from pipeline.store.database import Database
 from pipeline.store.doubts import Doubt, Verdict
 from pipeline.store.ledger import SEEN, SqlLedger
 from pipeline.store.people import Identity, KnownPerson, People

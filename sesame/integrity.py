@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from pipeline.db.database import StoreDamaged, StoreUnavailable
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.database import StoreDamaged, StoreUnavailable
 from sesame.store_life import Heart
 from sesame.wiring import Application
 

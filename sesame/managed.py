@@ -21,9 +21,9 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from consumers.registry.settings import COHORT_FIELDS
+from pipeline.db.database import Database
+from pipeline.db.tables import enrolments
 from pipeline.store import teachings
-from pipeline.store.database import Database
-from pipeline.store.tables import enrolments
 from schemas.account import Enrolment
 
 LOOK_AGAIN_AFTER_S = 30.0

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pipeline import accounts, parking, quarantine, target_states
+from pipeline.db.database import Database
 from pipeline.effects import Effects
 from pipeline.engine import Bell, WorkItem
 from pipeline.errors import Misconfigured, TargetDown, Throttled
-from pipeline.store import accounts, parking, quarantines, target_states
-from pipeline.store.database import Database
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting
 from schemas.account import Account, Lane
 from sesame.diagnosis import explain
@@ -64,12 +64,12 @@ class Provisioning:
         """
         target = handler.name
         with self._database.read() as connection:
-            quarantine = quarantines.of(connection, target)
-        if quarantine is not None:
+            standing = quarantine.of(connection, target)
+        if standing is not None:
             return Ended(
                 target,
                 "quarantined",
-                f"the consumer is in quarantine: {quarantine.reason}. sesame quarantine lift {target}",
+                f"the consumer is in quarantine: {standing.reason}. sesame quarantine lift {target}",
             )
         bell = Bell(student_number, 0, Lane.PERSONAL, f"provision-{secrets.token_hex(12)}", replay=True)
         entry = effects.enter([WorkItem((bell,))])

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import structlog
 
 from consumers.propagation import Said
+from pipeline import dead_letters, parking, quarantine, status, target_states
+from pipeline.db.database import Database
 from pipeline.engine import CircuitState
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import TopicPartition
 from pipeline.outbox import OutboxRelay
-from pipeline.store import dead_letters, figures, observed, parking, quarantines, status, target_states
-from pipeline.store.database import Database
+from pipeline.status import ConsumerStatus
+from pipeline.store import figures, observed
 from pipeline.store.figures import LastImport
-from pipeline.store.status import ConsumerStatus
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
 from schemas.account import Lane
@@ -234,7 +235,7 @@ class Reporter:
                 letters = dead_letters.counts(connection)
                 waiting = target_states.waiting_counts(connection)
                 unwritten = observed.differences(connection)
-                stopped = {(one.consumer,): 1 for one in quarantines.every(connection)}
+                stopped = {(one.consumer,): 1 for one in quarantine.every(connection)}
                 propagations = figures.propagation_counts(connection)
                 oldest = figures.oldest_in_progress(connection, now)
                 imports = figures.last_imports(connection)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from consumers.directory import Directory, ObservedEntry
-from pipeline.store.database import Database
+from pipeline.db.database import Database
 from pipeline.store.ledger import DIRECTORY, SqlLedger
 
 ENTRIES_PER_TRANSACTION = 500

@@ -16,12 +16,14 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
+from pipeline import accounts, audit, status
+from pipeline.audit import operator_notes
+from pipeline.db.tables import accounts as a
+from pipeline.db.tables import target_states as t
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import Record
-from pipeline.store import accounts, audit, life, remarks, restore_questions, status
+from pipeline.store import life, restore_questions
 from pipeline.store.restore_questions import Answer
-from pipeline.store.tables import accounts as a
-from pipeline.store.tables import target_states as t
 from producers.holds import HoldRequest, lift
 from schemas import catalogue
 from schemas.account import Account, Hold, Stage
@@ -201,7 +203,7 @@ def _ask(application: Application, shown: dict[str, Shown], actor: str) -> list[
         return asked
 
     def _hold(connection: Connection, number: str) -> tuple[Record, Message]:
-        ref = remarks.keep_and_audit(
+        ref = operator_notes.keep_and_audit(
             connection,
             database,
             action="hold.place",
@@ -255,7 +257,7 @@ def answer(
         lift(request, database=database, producer=application.producer)
 
     def note(connection: Connection) -> None:
-        remarks.keep_and_audit(
+        operator_notes.keep_and_audit(
             connection,
             database,
             action=f"restored.{verdict}",

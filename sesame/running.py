@@ -13,9 +13,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from pipeline.db.database import StoreDamaged
 from pipeline.errors import SesameError, fault
 from pipeline.eventlog.sqlite_file import DamagedLog
-from pipeline.store.database import StoreDamaged
 from sesame import heap
 from sesame.duties import Duties, Loop
 from sesame.health import health_server

@@ -11,10 +11,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from pipeline import status
+from pipeline.db.database import Database
 from pipeline.engine import CircuitState
-from pipeline.store import status
-from pipeline.store.database import Database
-from pipeline.store.status import ConsumerStatus
+from pipeline.status import ConsumerStatus
 from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S
 from sesame.findings import Finding, State, warn
 from sesame.settings import Section, Settings

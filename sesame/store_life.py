@@ -19,9 +19,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from pipeline import status
+from pipeline.db.database import Database, StoreUnavailable
 from pipeline.errors import SesameError
-from pipeline.store import life, status
-from pipeline.store.database import Database, StoreUnavailable
+from pipeline.store import life
 from pipeline.store.life import Life
 from sesame.wiring import Application
 

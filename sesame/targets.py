@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pipeline.db.database import Database
+from pipeline.locks import SiteLocks
 from pipeline.store import adoptions
-from pipeline.store.database import Database
-from pipeline.store.locks import SiteLocks
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Handler
 from pipeline.vault import Vault

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from pipeline.db.database import Database
 from pipeline.store import adoptions
-from pipeline.store.database import Database
 from pipeline.target import Description, Handler, HandlerOutcome, Preview, Task, Waiting
 from schemas.account import Account
 

@@ -16,14 +16,14 @@ import structlog
 
 from consumers.propagation import Objectives, Propagation, Said
 from consumers.registry import Registry
+from pipeline.db import migrate
+from pipeline.db.database import Database
 from pipeline.effects import Effects
 from pipeline.engine import Engine
 from pipeline.eventlog.port import Consumer, EventLog, Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.outbox import OutboxRelay
-from pipeline.store import migrate
-from pipeline.store.database import Database
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
 from pipeline.worker import WAIT_S_MAX, Observer, TargetWorker, topics_for

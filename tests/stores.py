@@ -8,9 +8,7 @@ container where Docker is.
 from __future__ import annotations
 
 import functools
-import importlib
 import os
-import pkgutil
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -22,19 +20,15 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from pipeline import store
-from pipeline.store import migrate
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db import migrate
+from pipeline.db.database import Database
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
+from sesame.tables import metadata
 from tests import containers
 
 ADDRESS = "TEST_POSTGRES_URL"
 
-for _room in pkgutil.iter_modules(store.__path__):  # several declare tables of their own
-    if not _room.ispkg:
-        importlib.import_module(f"{store.__name__}.{_room.name}")
 _TABLES = [table.name for table in metadata.sorted_tables]
 
 

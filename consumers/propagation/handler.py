@@ -11,11 +11,11 @@ from sqlalchemy import Connection
 
 from consumers.propagation import rows
 from consumers.propagation.window import Objectives, Progress, Seen, State, judge, window_of
-from pipeline import outbox, timers
+from pipeline import accounts, outbox, timers
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
-from pipeline.store import accounts, resync
-from pipeline.store.database import Database
+from pipeline.parking import resync
 from schemas import catalogue
 from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id

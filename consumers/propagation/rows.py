@@ -8,9 +8,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, bindparam, select
 
 from consumers.propagation.window import Progress, Seen, State
-from pipeline.store.database import Database
-from pipeline.store.tables import propagation as p
-from pipeline.store.tables import propagation_targets as pt
+from pipeline.db.database import Database
+from pipeline.db.tables import propagation as p
+from pipeline.db.tables import propagation_targets as pt
 from schemas.account import Lane
 
 # Made once: making a statement for each outcome costs more than the database does.

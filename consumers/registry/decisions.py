@@ -26,10 +26,10 @@ from sqlalchemy import Connection
 from consumers.registry.doubts import Doubts
 from consumers.registry.holders import Holders
 from consumers.registry.minting import Minter, Origin
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from pipeline.store import doubts as store
-from pipeline.store.database import Database
 from pipeline.store.doubts import Doubt, Verdict
 from pipeline.store.ledger import SqlLedger
 from pipeline.store.people import KnownPerson, People

@@ -16,11 +16,10 @@ from sqlalchemy import Connection
 
 from consumers.registry.minting import NAME
 from consumers.registry.recognition import fingerprints, shared
-from pipeline.burial import bury, resolve
+from pipeline import dead_letters
+from pipeline.db.database import Database
 from pipeline.facts import Rejected
-from pipeline.store import dead_letters
 from pipeline.store import doubts as store
-from pipeline.store.database import Database
 from pipeline.store.doubts import Doubt, Verdict
 from pipeline.store.people import KnownPerson, People
 from schemas.account import Hold
@@ -80,7 +79,9 @@ class Doubts:
         if self._open_about(connection, student_number):
             return
         now = self._database.now(connection)
-        resolve(connection, NAME, student_number, up_to_version=0, how="dismissed", now=now, cause=DOUBTFUL)
+        dead_letters.resolve(
+            connection, NAME, student_number, up_to_version=0, how="dismissed", now=now, cause=DOUBTFUL
+        )
 
     def _matches(
         self, connection: Connection, person: KnownPerson, prints: dict[str, str]
@@ -165,7 +166,7 @@ def bury_fact(
         recorded_at=database.now(connection),
         event_id=fact_id,
     )
-    bury(connection, database, letter)
+    dead_letters.record(connection, database, letter)
 
 
 def _question(number: str, others: list[str], *, without_account: bool) -> str:

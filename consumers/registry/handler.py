@@ -19,10 +19,10 @@ from consumers.registry.holders import Holders
 from consumers.registry.minting import NAME, TIMERS, Minter, Origin
 from consumers.registry.registrar import RegistrarFacts
 from consumers.registry.settings import RegistrySettings
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from pipeline.store import pending_facts
-from pipeline.store.database import Database
 from pipeline.store.pending_facts import PendingFact
 from pipeline.store.people import KnownPerson, People
 from pipeline.timers import OnDue

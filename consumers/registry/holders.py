@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 
 from consumers.registry.doubts import DOUBTFUL, Doubts, bury_fact
 from consumers.registry.recognition import fingerprints, recognised
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from pipeline.store import doubts as store
 from pipeline.store import pending_facts
-from pipeline.store.database import Database
 from pipeline.store.doubts import HOLDER, Doubt, Verdict
 from pipeline.store.pending_facts import DECISION, PendingFact
 from pipeline.store.people import Identity, KnownPerson

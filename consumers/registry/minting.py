@@ -15,8 +15,8 @@ from consumers.registry.account import Known, changes_after, current_enrolments,
 from consumers.registry.identity import MAIL, Names, mint, renamed
 from consumers.registry.settings import RegistrySettings
 from pipeline import outbox, timers
+from pipeline.db.database import Database
 from pipeline.store import teachings
-from pipeline.store.database import Database
 from pipeline.store.ledger import SqlLedger
 from pipeline.store.people import KnownPerson, People, Standing
 from schemas import catalogue

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from consumers.registry.doubts import Doubts
 from consumers.registry.holders import Holders
 from consumers.registry.minting import Minter, Origin
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.store import teachings
-from pipeline.store.database import Database
 from pipeline.store.people import Identity, KnownPerson, People
 from schemas.account import Administrative, Enrolment, Lane
 from schemas.envelope import Message

@@ -6,14 +6,14 @@ import random
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from pipeline import dead_letters
 from pipeline.announce import Entered, announcement
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
 from pipeline.effects.ending import Ending
 from pipeline.effects.entry import Door, Entry
 from pipeline.engine import Backoff, WorkItem
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import dead_letters
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
 from pipeline.target import Closed, Dead, HandlerOutcome, Retry
 from schemas import catalogue
 from schemas.envelope import to_record

@@ -12,18 +12,16 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from pipeline import outbox
+from pipeline import accounts, dead_letters, outbox, parking, replays, target_states
 from pipeline.announce import Entered, failure
-from pipeline.burial import bury_work, resolve
+from pipeline.db.database import Database
 from pipeline.effects.entry import Entry, letter_of
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.engine import Backoff, WorkItem
 from pipeline.errors import fault
-from pipeline.store import accounts, dead_letters, parking, replays, target_states
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind
-from pipeline.store.target_states import Conclusion, State
+from pipeline.parking import Kind
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target_states import Conclusion, State
 from schemas import catalogue
 from schemas.envelope import event_id
 
@@ -118,7 +116,7 @@ class Ending:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
             letter = letter_of(self._target, item, dead, letter_id=letter_id, now=now, version=version)
-            standing = bury_work(connection, self._database, letter, number)
+            standing = dead_letters.record_work(connection, self._database, letter, number)
             replays.end(connection, self._target, {number: item.replays}, failed=[number])
             parking.remove(connection, self._target, number, replays=item.replays)
             if version is None:
@@ -174,7 +172,7 @@ class Ending:
                 attempts=entered.attempt,
                 version=entered.account.version,
             )
-            bury_work(connection, self._database, letter, entered.account.student_number)
+            dead_letters.record_work(connection, self._database, letter, entered.account.student_number)
 
     def _end_replays(
         self, connection: Connection, written: Mapping[str, tuple[Entered, HandlerOutcome, HandlerOutcome]]
@@ -191,7 +189,7 @@ class Ending:
     def _resolve(self, connection: Connection, entered: Entered, now: float) -> None:
         how: Literal["replayed", "newer_success"] = "replayed" if entered.replays else "newer_success"
         number, version = entered.account.student_number, entered.account.version
-        resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
+        dead_letters.resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
 
     def _unpark(self, connection: Connection, entered: Entered) -> None:
         lot = entered.parked

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
+from pipeline import accounts, dead_letters, parking, replays, target_states
 from pipeline.announce import Entered, lane_of, replays_of
-from pipeline.burial import bury_work
+from pipeline.db.database import Database
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
 from pipeline.engine import WorkItem
-from pipeline.store import accounts, dead_letters, parking, replays, target_states
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.target_states import TargetState
+from pipeline.parking import Kind, Parked
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target_states import TargetState
 from schemas.account import Account, Stage
 from schemas.envelope import event_id
 
@@ -277,7 +276,7 @@ class Door:
         dead = Dead("unknown_student", message)
         letter_id = event_id("dead-letter", self._target, item.student_number, item.bell.event_id)
         letter = letter_of(self._target, item, dead, letter_id=letter_id, now=now)
-        bury_work(connection, self._database, letter, item.student_number)
+        dead_letters.record_work(connection, self._database, letter, item.student_number)
         ended = {item.student_number: item.replays}
         replays.end(connection, self._target, ended, failed=[item.student_number])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.announce import Entered, lane_of, replays_of
 from pipeline.engine import WorkItem
-from pipeline.store.parking import Kind, Parked
+from pipeline.parking import Kind, Parked
 
 LEASE_RETRY_MARGIN_S = 1.0
 """How long after a lease's end a student is looked at, so that it has ended by every clock."""

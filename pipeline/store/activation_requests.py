@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select, update
 
-from pipeline.store.database import Database
-from pipeline.store.tables import activation_requests as r
+from pipeline.db.database import Database
+from pipeline.db.tables import activation_requests as r
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import Final
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 
-from pipeline.store.database import Database
-from pipeline.store.many import rows_among
-from pipeline.store.tables import accounts, ledger
-from pipeline.store.tables import adoption_questions as q
-from pipeline.store.tables import adoptions as a
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, ledger
+from pipeline.db.tables import adoption_questions as q
+from pipeline.db.tables import adoptions as a
 
 # Made once: each call of a target looks.
 _OBJECTS: Final = select(a.c.student_number, a.c.object).where(a.c.target == bindparam("of_target"))

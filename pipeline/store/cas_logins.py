@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import cas_logins as t
+from pipeline.db.database import Database
+from pipeline.db.tables import cas_logins as t
 
 
 @dataclass(frozen=True)

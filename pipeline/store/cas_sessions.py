@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from pipeline.store.tables import cas_sessions as t
+from pipeline.db.tables import cas_sessions as t
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Final
 
 from sqlalchemy import Connection, RowMapping, bindparam, or_, select, update
 
-from pipeline.store.database import Database
+from pipeline.db.database import Database
+from pipeline.db.tables import identity_doubts as d
 from pipeline.store.people import Identity
-from pipeline.store.tables import identity_doubts as d
 
 HOLDER = "holder"
 """Evidence of a doubt about one number: names and birth date have changed beyond recognition."""

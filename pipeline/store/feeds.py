@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text, func, select, tuple_
 
-from pipeline.store import audit
+from pipeline import audit
+from pipeline.db.tables import metadata
 from pipeline.store.imports import SqlImports, imports
-from pipeline.store.tables import metadata
 
 feed_rows = Table(
     "feed_rows",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from pipeline.db.tables import propagation as p
 from pipeline.store.imports import imports
-from pipeline.store.tables import propagation as p
 
 IN_PROGRESS = "in_progress"
 

@@ -15,10 +15,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text, func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from pipeline import audit
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 from pipeline.errors import SesameError
-from pipeline.store import audit
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
 
 imports = Table(
     "imports",

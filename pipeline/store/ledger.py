@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, exists, func, select, tuple_, update
 
-from pipeline.store.database import Database
-from pipeline.store.tables import ledger, people
+from pipeline.db.database import Database
+from pipeline.db.tables import ledger, people
 
 MINTED = "minted"
 DIRECTORY = "directory"

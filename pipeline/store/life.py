@@ -25,8 +25,8 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 
 store_life = Table(
     "store_life",

@@ -30,7 +30,7 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.tables import metadata
+from pipeline.db.tables import metadata
 
 NONE = "-"
 """In place of a digest: nothing matches it."""

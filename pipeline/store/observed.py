@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, func, select
 
-from pipeline.store.tables import target_states as t
+from pipeline.db.tables import target_states as t
 from pipeline.target import OBSERVED_ONLY
 
 EXAMPLES_MAX = 3

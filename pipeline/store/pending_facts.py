@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import pending_facts as p
+from pipeline.db.database import Database
+from pipeline.db.tables import pending_facts as p
 from schemas.envelope import Headers
 
 FACTS_PER_PAGE = 500

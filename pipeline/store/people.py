@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 from pydantic import Field
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_, update
 
-from pipeline.store.database import Database, insert_for
-from pipeline.store.tables import accounts, enrolments, fingerprints, people, propagation, vault
+from pipeline.db.database import Database, insert_for
+from pipeline.db.tables import accounts, enrolments, fingerprints, people, propagation, vault
 from schemas.account import Account, Enrolment, Hold, Model
 
 # Made once: making a statement for each fact costs more than the database does.

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import CTE, Connection, and_, case, exists, func, literal, null, select, union_all
 
-from pipeline.store.tables import accounts as a
-from pipeline.store.tables import propagation as p
-from pipeline.store.tables import propagation_targets as pt
-from pipeline.store.target_states import State
+from pipeline.db.tables import accounts as a
+from pipeline.db.tables import propagation as p
+from pipeline.db.tables import propagation_targets as pt
+from pipeline.target_states import State
 
 COMPLETED, IN_PROGRESS = "completed", "in_progress"
 OUTSTANDING, AFTER = "outstanding", "after"

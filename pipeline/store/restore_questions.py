@@ -9,8 +9,8 @@ from enum import StrEnum
 
 from sqlalchemy import Column, Connection, Float, String, Table, Text, select, update
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 
 restore_questions = Table(
     "restore_questions",

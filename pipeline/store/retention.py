@@ -11,12 +11,13 @@ from typing import Final
 from sqlalchemy import Connection, CursorResult, delete, func, or_, select
 from sqlalchemy.sql.expression import ColumnElement
 
-from pipeline.store import cas_sessions, dead_letters, throttles
+from pipeline import dead_letters
+from pipeline.db.tables import people, remarks, vault
+from pipeline.lost_records import lost_records
+from pipeline.replays import replay_students, replays
+from pipeline.store import cas_sessions, throttles
 from pipeline.store.feeds import feed_rows
 from pipeline.store.imports import imports
-from pipeline.store.lost_records import lost_records
-from pipeline.store.replays import replay_students, replays
-from pipeline.store.tables import people, remarks, vault
 from pipeline.store.teaching_feeds import teaching_rows
 
 ROWS_PER_PRUNE = 5_000

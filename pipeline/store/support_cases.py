@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from pipeline.store.tables import support_cases as t
+from pipeline.db.tables import support_cases as t
 
 
 @dataclass(frozen=True)

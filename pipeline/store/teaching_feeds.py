@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, func, select
 
+from pipeline.db.tables import metadata
 from pipeline.store.feeds import feed_rows
 from pipeline.store.imports import SqlImports, imports
-from pipeline.store.tables import metadata
 
 teaching_rows = Table(
     "teaching_rows",

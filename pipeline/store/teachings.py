@@ -15,8 +15,8 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, bindparam, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 from schemas.events import TeachingsRecorded
 
 teachings = Table(

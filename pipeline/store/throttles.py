@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, Connection, Float, String, Table, delete, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 
 throttles = Table(
     "throttles",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Column, ColumnElement, Connection, Float, String, Table, delete, select, update
 
-from pipeline.store.tables import metadata
+from pipeline.db.tables import metadata
 
 MAIL, CAS, VIEW, OFFER = "mail", "cas", "view", "offer"
 

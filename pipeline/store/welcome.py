@@ -8,10 +8,10 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.tables import welcome_messages as w
 from pipeline.store import adoptions
-from pipeline.store.database import Database
-from pipeline.store.many import rows_among
-from pipeline.store.tables import welcome_messages as w
 
 WAIVED = "waived"
 

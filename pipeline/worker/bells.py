@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.burial import bury, unreadable
+from pipeline import dead_letters
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
 from pipeline.engine import Bell, Place
 from pipeline.eventlog.port import Record
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
 from schemas import catalogue
 from schemas.account import Stage
 from schemas.envelope import EnvelopeError, Message, event_id
@@ -56,7 +56,7 @@ def bury_poison(database: Database, consumer: str, record: Record, error: Envelo
             student_number=None,
             version=None,
             cause=error.cause,
-            message=unreadable(record, error),
+            message=dead_letters.unreadable(record, error),
             attempts=1,
             recorded_at=database.now(connection),
             topic=record.topic,
@@ -64,4 +64,4 @@ def bury_poison(database: Database, consumer: str, record: Record, error: Envelo
             offset=record.offset,
             timestamp_ms=record.timestamp_ms,
         )
-        bury(connection, database, letter)
+        dead_letters.record(connection, database, letter)

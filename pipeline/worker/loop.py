@@ -12,7 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
 
-from pipeline.burial import unreadable
+from pipeline import dead_letters
+from pipeline.db.database import Database
 from pipeline.effects import Effects
 from pipeline.engine import Engine, Place
 from pipeline.errors import DependencyDown
@@ -26,7 +27,6 @@ from pipeline.eventlog.port import (
     TopicPartition,
     taken_away,
 )
-from pipeline.store.database import Database
 from pipeline.target import Handler
 from pipeline.worker.bells import bell_for, bury_poison
 from pipeline.worker.calls import Calls, Result
@@ -179,7 +179,7 @@ class TargetWorker:
             message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:
             bury_poison(self._database, self.name, record, error)
-            self._observer.trouble(self.name, unreadable(record, error))
+            self._observer.trouble(self.name, dead_letters.unreadable(record, error))
             self._engine.skip(place)
             return
         bell = bell_for(self.name, self._follows, message, place)

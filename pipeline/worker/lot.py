@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection
 
+from pipeline import parking
+from pipeline.db.database import Database
 from pipeline.engine import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
-from pipeline.store import mending, parking, resync
-from pipeline.store.database import Database
-from pipeline.store.parking import Share
+from pipeline.parking import Share, repair, resync
 
 LOOK_EVERY_S = 0.25
 LOOK_IDLE_S_MAX = 1.0  # other processes may park somebody at any time
@@ -93,8 +93,8 @@ class Lot:
     def _mend(self) -> None:
         with self._database.write() as connection:
             now = self._database.now(connection)
-            moved, seconds = mending.clock_went_back(connection, self._consumer, now)
-            mended = mending.mend(connection, self._consumer, now)
+            moved, seconds = repair.clock_went_back(connection, self._consumer, now)
+            mended = repair.mend(connection, self._consumer, now)
         if moved:
             self._on_trouble(
                 f"the database's clock went back by {seconds:.0f} s: {moved} parked students are due after "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline import quarantine
+from pipeline.db.database import Database
 from pipeline.engine import Engine
-from pipeline.store import quarantines
-from pipeline.store.database import Database
 
 
 class Quarantine:
@@ -31,17 +31,17 @@ class Quarantine:
         """
         circuit = self._engine.circuit
         with self._database.read() as connection:
-            row = quarantines.of(connection, self._consumer)
+            row = quarantine.of(connection, self._consumer)
         if circuit.quarantined and row is None and self._known:
             self._engine.lift()  # an operator did it, or another process's trial
         elif circuit.quarantined and row is None:
             with self._database.write() as connection:
-                quarantines.place(connection, self._database, self._consumer, circuit.reason)
+                quarantine.place(connection, self._database, self._consumer, circuit.reason)
             self._known = True
             return
         elif not circuit.quarantined and row is not None and self._known:
             with self._database.write() as connection:
-                quarantines.lift(connection, self._consumer)  # a student who was tried here succeeded
+                quarantine.lift(connection, self._consumer)  # a student who was tried here succeeded
             row = None
         elif not circuit.quarantined and row is not None:
             self._engine.quarantine(now, row.reason)

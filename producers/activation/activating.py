@@ -18,10 +18,10 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
+from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.store import activation_requests
 from pipeline.store.activation_requests import Request
-from pipeline.store.database import Database
 from pipeline.store.people import Asked, People
 from pipeline.vault import SealBroken, Vault
 from producers.activation.files import StudentListUnusable, is_student_number

@@ -13,8 +13,8 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from pipeline.db.database import Database
 from pipeline.store import mail_proofs, throttles
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import NONE, MailProof
 from pipeline.store.people import Contact, People
 from pipeline.store.throttles import Rate

@@ -16,9 +16,9 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from pipeline import outbox
+from pipeline.db.database import Database
 from pipeline.store import activation_requests, cas_sessions, charters, mail_proofs, web_sessions
 from pipeline.store.activation_requests import Request
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import MailProof
 from pipeline.store.people import People
 from pipeline.vault import Vault

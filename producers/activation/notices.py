@@ -11,8 +11,8 @@ import secrets
 
 from sqlalchemy import Connection
 
+from pipeline.db.database import Database
 from pipeline.store import mail_proofs
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import NONE, MailProof
 from pipeline.store.people import People
 from pipeline.vault import Vault

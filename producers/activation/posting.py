@@ -6,9 +6,9 @@ import json
 import threading
 from collections.abc import Callable
 
+from pipeline.db.database import Database
 from pipeline.errors import DependencyDown, SesameError
 from pipeline.store import mail_proofs
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import MailProof
 from pipeline.vault import SealBroken, Vault
 from producers.activation.addresses import AddressUnusable

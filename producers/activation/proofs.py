@@ -19,8 +19,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.db.database import Database
 from pipeline.store import mail_proofs
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import NONE, MailProof
 from producers.activation.digests import Digests
 

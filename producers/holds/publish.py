@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import remarks
-from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Hold
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
@@ -60,7 +60,7 @@ def _publish(
 ) -> None:
     number, hold = request.student_number, request.hold
     with database.write() as connection:
-        ref = remarks.keep_and_audit(
+        ref = operator_notes.keep_and_audit(
             connection,
             database,
             action=action,

@@ -11,12 +11,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from pipeline import outbox
+from pipeline import audit, dead_letters, outbox, replays, target_states
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import audit, dead_letters, remarks, replays, target_states
-from pipeline.store.database import Database
-from pipeline.store.replays import Replay
+from pipeline.replays import Replay
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, Message, to_record
@@ -68,7 +68,7 @@ def plan(
     """Write down a replay, its reason, its pace and the audit; nobody is asked yet: see `go_on`."""
     replay_id = secrets.token_urlsafe(9)
     with database.write() as connection:
-        ref = remarks.keep_and_audit(
+        ref = operator_notes.keep_and_audit(
             connection,
             database,
             action="replay",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
-from pipeline.store import dead_letters, target_states
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts
+from pipeline import dead_letters, target_states
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts
 
 NUMBERS_PER_QUERY = 500
 _FOR_EVER = 1e12  # epoch seconds

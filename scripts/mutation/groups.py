@@ -82,7 +82,12 @@ GROUPS = (
     Group("propagation", ("consumers/propagation/*.py",), ("test_propagation*", "test_observed_only")),
     Group(
         "effects",
-        ("pipeline/effects/*.py", "pipeline/announce.py", "pipeline/burial.py", "pipeline/timers.py"),
+        (
+            "pipeline/effects/*.py",
+            "pipeline/announce.py",
+            "pipeline/dead_letters/events.py",
+            "pipeline/timers.py",
+        ),
         (*_PIPELINE_TESTS, "test_dead_letters_dismissed", "test_replay", "test_outbox"),
     ),
     Group("engine", ("pipeline/engine/*.py",), ("test_engine*",)),

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.store import audit
-from pipeline.store.database import Database
+from pipeline import audit
+from pipeline.db.database import Database
 from sesame.adoption import report
 from sesame.adoption.matching import Matcher
 from sesame.adoption.sheet import Found, Sheet, Standing

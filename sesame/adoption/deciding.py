@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from pipeline.store import adoptions, remarks
+from pipeline.store import adoptions
 from pipeline.store.adoptions import Answer, Question
-from pipeline.store.database import Database
 from pipeline.store.people import People
 from sesame.adoption.sheet import PAGE
 from sesame.adoption.words import BY_HAND, WORDS, Kind
@@ -117,7 +118,7 @@ def to_activate(database: Database) -> Iterator[str]:
 def _note(
     connection: Connection, database: Database, question: Question, decision: Decision, *, about: str
 ) -> None:
-    remarks.keep_and_audit(
+    operator_notes.keep_and_audit(
         connection,
         database,
         action=f"adopt.{decision.answer}",

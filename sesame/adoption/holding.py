@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pipeline.store import accounts, adoptions
-from pipeline.store.database import Database
+from pipeline import accounts
+from pipeline.db.database import Database
+from pipeline.store import adoptions
 from pipeline.store.ledger import Holder, SqlLedger
 from sesame.adoption.asking import Answers, ask
 from sesame.adoption.sheet import Row, Sheet, Standing

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from consumers.registry.recognition import fingerprints, recognisable
-from pipeline.store import accounts, adoptions
-from pipeline.store.database import Database
+from pipeline import accounts
+from pipeline.db.database import Database
+from pipeline.store import adoptions
 from pipeline.store.people import Identity, KnownPerson, People
 from sesame.adoption.asking import Answers, ask
 from sesame.adoption.holding import LedgerComparison

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from pipeline.store import accounts, adoptions
+from pipeline import accounts
+from pipeline.db.database import Database
+from pipeline.store import adoptions
 from pipeline.store.adoptions import DECIDED, Adoption, Answer, Question
-from pipeline.store.database import Database
 from pipeline.store.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
 from sesame.adoption.holding import holder_of
 from sesame.adoption.sheet import PAGE, Row, Sheet, Standing

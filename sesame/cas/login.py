@@ -8,11 +8,11 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, func, select
 
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.store import cas_logins, cas_sessions
 from pipeline.store.cas_sessions import CasSession
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts
 from sesame.cas.port import LoginServer, ServiceRefused, TicketRefused
 
 _TOKEN_BYTES = 32

@@ -18,7 +18,7 @@ def access(context: Context, student: str) -> None:
     be changed through it. Whoever follows it sees the page: give it to the student alone. It is noted in the
     audit.
     """
-    from pipeline.store import accounts
+    from pipeline import accounts
 
     app = context.application
     with app.database.read() as connection:

@@ -108,7 +108,7 @@ def _not_activated(app: Application) -> Iterator[str]:
     """Everybody who has an account and has not asked for it, by number; read in pages."""
     from sqlalchemy import select
 
-    from pipeline.store.tables import accounts
+    from pipeline.db.tables import accounts
 
     after = ""
     while True:

@@ -44,7 +44,7 @@ def audit(
     show`; an act by sudo is under the caller's name. Entries are never changed. Reasons are kept apart, and
     may have been removed.
     """
-    from pipeline.store import audit as store
+    from pipeline import audit as store
 
     with context.looking.database.read() as connection:
         found = store.entries(

@@ -19,7 +19,7 @@ from sesame.cli.output import show_table, write_json, write_json_list
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from pipeline.store.dead_letters import DeadLetter
+    from pipeline.dead_letters import DeadLetter
     from sesame.wiring import Application
 
 _SHORT = 12  # characters of an id that tell one from another
@@ -67,7 +67,7 @@ def list_command(
     as_json: bool,
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    from pipeline.store import dead_letters as store
+    from pipeline import dead_letters as store
 
     which = store.Which(consumer, student, cause)
     with context.looking.database.read() as connection:
@@ -142,7 +142,7 @@ def dismiss(
     For records that cannot be read and facts that were refused: nobody's account hangs on them. What a target
     could not do for a student is not dismissed, it is replayed. Noted in the audit, with the reason.
     """
-    from pipeline.store import dead_letters as store
+    from pipeline import dead_letters as store
 
     if bool(letters) == (cause is not None):
         raise click.UsageError("give dead letters' ids, or --cause, and not both")
@@ -169,11 +169,11 @@ def dismiss(
 
 
 def _dismiss(app: Application, chosen: list[DeadLetter], reason: str) -> int:
-    from pipeline import burial
-    from pipeline.store import remarks
+    from pipeline import dead_letters
+    from pipeline.audit import operator_notes
 
     with app.database.write() as connection:
-        remarks.keep_and_audit(
+        operator_notes.keep_and_audit(
             connection,
             app.database,
             action="dead_letters.dismiss",
@@ -183,7 +183,7 @@ def _dismiss(app: Application, chosen: list[DeadLetter], reason: str) -> int:
             words=reason,
             detail={"count": len(chosen), "by_cause": _summary(_counted(chosen)), "first": chosen[0].id},
         )
-        return burial.dismiss(connection, chosen, now=app.database.now(connection))
+        return dead_letters.dismiss(connection, chosen, now=app.database.now(connection))
 
 
 def _refuse_targets(chosen: list[DeadLetter], targets: Collection[str]) -> None:
@@ -197,7 +197,7 @@ def _refuse_targets(chosen: list[DeadLetter], targets: Collection[str]) -> None:
 
 
 def _only(connection: Connection, prefix: str) -> DeadLetter:
-    from pipeline.store import dead_letters as store
+    from pipeline import dead_letters as store
 
     found = store.by_id(connection, prefix)
     if not found:

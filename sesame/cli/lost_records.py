@@ -27,7 +27,7 @@ def lost_records_group() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the losses that nobody has accepted: the consumer stands still until then."""
-    from pipeline.store import lost_records
+    from pipeline import lost_records
 
     with context.looking.database.read() as connection:
         losses = lost_records.unaccepted(connection)
@@ -66,14 +66,15 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    from pipeline.store import lost_records, remarks
+    from pipeline import lost_records
+    from pipeline.audit import operator_notes
 
     app = context.looking
     with app.database.write() as connection:
         count = lost_records.accept(connection, app.database, consumer)
         if not count:
             raise NothingLost(f"{consumer} waits for no loss to be accepted")
-        remarks.keep_and_audit(
+        operator_notes.keep_and_audit(
             connection,
             app.database,
             action="lost_records.accept",

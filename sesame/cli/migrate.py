@@ -11,6 +11,6 @@ from sesame.cli.context import Context, pass_context
 @pass_context
 def migrate(context: Context) -> None:
     """Bring the database to the form that this version wants. Doing it again changes nothing."""
-    from pipeline.store.migrate import upgrade
+    from pipeline.db.migrate import upgrade
 
     click.echo(f"The database is at revision {upgrade(context.application.database_as_it_is)}.", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from pipeline.store.database import Database
+    from pipeline.db.database import Database
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -50,7 +50,7 @@ def audited(database: Database, action: str, **detail: object) -> None:
     Raises:
         StoreUnavailable: it was not noted, and must not be done.
     """
-    from pipeline.store import audit
+    from pipeline import audit
 
     given = {name: value for name, value in detail.items() if value is not None}
     with database.write() as connection:

@@ -55,7 +55,7 @@ def list_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def forget(context: Context, *, process: str) -> None:
     """Forget PROCESS (host:pid), which has died and is not to come back. Noted in the audit."""
-    from pipeline.store import status
+    from pipeline import status
 
     app = context.looking
     with app.database.read() as connection:

@@ -27,10 +27,10 @@ def quarantine() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
-    from pipeline.store import quarantines
+    from pipeline import quarantine
 
     with context.looking.database.read() as connection:
-        found = quarantines.every(connection)
+        found = quarantine.every(connection)
     if as_json:
         write_json(
             [{"consumer": one.consumer, "since": _utc(one.since), "reason": one.reason} for one in found]
@@ -53,13 +53,14 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
-    from pipeline.store import quarantines, remarks
+    from pipeline import quarantine
+    from pipeline.audit import operator_notes
 
     app = context.looking
     with app.database.write() as connection:
-        if not quarantines.lift(connection, consumer):
+        if not quarantine.lift(connection, consumer):
             raise NotInQuarantine(f"{consumer} is not in quarantine")
-        remarks.keep_and_audit(
+        operator_notes.keep_and_audit(
             connection,
             app.database,
             action="quarantine.lift",

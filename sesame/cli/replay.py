@@ -15,7 +15,7 @@ from sesame.cli.options import dry_run_option, json_option, moment, yes_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
-    from pipeline.store.replays import Replay
+    from pipeline.replays import Replay
     from producers.replay import Selected
     from sesame.blast_radius import Radius
     from sesame.wiring import Application
@@ -109,7 +109,7 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
 @pass_context
 def replays(context: Context, *, as_json: bool) -> None:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
-    from pipeline.store import replays as store
+    from pipeline import replays as store
     from producers.replay import progress_of
 
     app = context.looking
@@ -156,7 +156,7 @@ def replays(context: Context, *, as_json: bool) -> None:
 
 def _no_such_cause(app: Application, consumer: str, cause: str) -> str:
     """Why a cause selects nobody, and what there is."""
-    from pipeline.store import dead_letters
+    from pipeline import dead_letters
     from sesame.diagnosis.reasons import explanations
 
     with app.database.read() as connection:
@@ -245,7 +245,7 @@ def _show_radius(radius: Radius, consumer: str, selected: int, given: dict[str, 
 
 
 def _known(app: Application, replay_id: str) -> Replay:
-    from pipeline.store import replays as store
+    from pipeline import replays as store
 
     with app.database.read() as connection:
         found = store.by_id(connection, replay_id)
@@ -256,7 +256,7 @@ def _known(app: Application, replay_id: str) -> Replay:
 
 def _resume(app: Application, planned: Replay, given: dict[str, Any]) -> None:
     """Ask for the rest; if some of those before ended badly, only after a question."""
-    from pipeline.store import replays as store
+    from pipeline import replays as store
     from producers.replay import progress_of
 
     before = progress_of(app.database, planned)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from pipeline.store import remarks
+from pipeline.audit import operator_notes
 from schemas.account import Account
 
 _PLACED, _ACTIONS = "hold.place", ("hold.place", "hold.lift")
@@ -30,7 +30,7 @@ class HoldNote:
 
 def hold_notes(connection: Connection, account: Account) -> tuple[HoldNote, ...]:
     """What was said of each hold that is in force. Those of the registry itself have no words."""
-    said = remarks.of_student(connection, account.student_number)
+    said = operator_notes.of_student(connection, account.student_number)
     newest = {remark.about: remark for remark in said if remark.action in _ACTIONS}
     return tuple(
         HoldNote(hold, datetime.fromtimestamp(remark.at, UTC), remark.actor, remark.words)

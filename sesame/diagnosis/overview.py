@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.store import dead_letters, parking, population, target_states
+from pipeline import dead_letters, parking, target_states
+from pipeline.db.database import Database
 from pipeline.store import observed as observation
-from pipeline.store.database import Database
-from pipeline.store.target_states import State
+from pipeline.store import population
+from pipeline.target_states import State
 from sesame.diagnosis import processes
 from sesame.diagnosis.people import Person, everybody
 from sesame.diagnosis.reasons import for_operator

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from pipeline.store.many import rows_among
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.tables import accounts, propagation, propagation_targets
 from pipeline.store.population import AFTER, IN_PROGRESS, OUTSTANDING
-from pipeline.store.tables import accounts, propagation, propagation_targets
-from pipeline.store.target_states import State
+from pipeline.target_states import State
 from schemas.account import Account
 
 _ROWS_PER_PAGE = 500

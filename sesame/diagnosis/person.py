@@ -9,13 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from pipeline import accounts, dead_letters, parking, status, target_states
+from pipeline.db.database import Database
+from pipeline.db.tables import propagation
 from pipeline.effects import ADMINISTRATIVE_PENDING
-from pipeline.store import accounts, cas_logins, dead_letters, parking, status, target_states
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.status import ConsumerStatus
-from pipeline.store.tables import propagation
-from pipeline.store.target_states import State, TargetState
+from pipeline.parking import Kind, Parked
+from pipeline.status import ConsumerStatus
+from pipeline.store import cas_logins
+from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.diagnosis.holding import HoldNote, hold_notes
 from sesame.diagnosis.reasons import explain

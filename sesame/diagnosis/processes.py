@@ -9,9 +9,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from pipeline.store import status
-from pipeline.store.database import Database
-from pipeline.store.status import ConsumerStatus
+from pipeline import status
+from pipeline.db.database import Database
+from pipeline.status import ConsumerStatus
 
 OF_THE_STORE: Final = ("registry", "propagation")
 """The consumers that are there whatever the targets."""

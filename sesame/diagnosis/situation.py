@@ -11,22 +11,15 @@ from sqlalchemy import Connection
 from consumers.directory.port import ObservedEntry, PasswordPolicy
 from consumers.mailbox.port import ReadResult
 from consumers.moodle.port import Seen
-from pipeline.store import (
-    activation_requests,
-    cas_logins,
-    dead_letters,
-    mail_proofs,
-    parking,
-    pending_facts,
-    status,
-)
+from pipeline import dead_letters, parking, status
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
+from pipeline.parking import Parked
+from pipeline.status import ConsumerStatus
+from pipeline.store import activation_requests, cas_logins, mail_proofs, pending_facts
 from pipeline.store.cas_logins import CasLogin
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
 from pipeline.store.mail_proofs import MailProof
-from pipeline.store.parking import Parked
 from pipeline.store.people import KnownPerson, People
-from pipeline.store.status import ConsumerStatus
 from producers.activation.proofs import PASSWORD
 from schemas.account import Account, Lane
 from sesame.cas import ProbeResult

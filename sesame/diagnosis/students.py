@@ -10,15 +10,15 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts as a
+from pipeline.db.tables import parked
+from pipeline.db.tables import propagation as p
+from pipeline.db.tables import propagation_targets as pt
 from pipeline.errors import SesameError
-from pipeline.store.database import Database
-from pipeline.store.many import rows_among
-from pipeline.store.parking import Kind
-from pipeline.store.tables import accounts as a
-from pipeline.store.tables import parked
-from pipeline.store.tables import propagation as p
-from pipeline.store.tables import propagation_targets as pt
-from pipeline.store.target_states import State
+from pipeline.parking import Kind
+from pipeline.target_states import State
 from sesame.diagnosis.people import Person, page_of, people
 from sesame.diagnosis.reasons import explanations
 

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.store.postgresql import AddressRefused, address
+from pipeline.db.postgresql import AddressRefused, address
 from sesame.settings.base import Section, SettingsError
 
 SQLITE = "sqlite:///"

@@ -8,8 +8,9 @@ from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING
 
+from pipeline import audit
 from pipeline.errors import SesameError
-from pipeline.store import audit, support_cases
+from pipeline.store import support_cases
 from pipeline.store.support_cases import SupportCase
 from sesame.diagnosis.engine import Diagnosis, diagnose
 from sesame.diagnosis.live import LOOK_S_MAX

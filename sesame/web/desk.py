@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
+from pipeline.db.database import Database
 from pipeline.store import mail_proofs, throttles, web_sessions
-from pipeline.store.database import Database
 from pipeline.store.throttles import Rate
 from pipeline.vault import Vault, derive_keys
 from producers.activation.asking import Asking

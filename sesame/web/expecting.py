@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import propagation, propagation_targets
-from pipeline.store.target_states import State
+from pipeline.db.database import Database
+from pipeline.db.tables import propagation, propagation_targets
+from pipeline.target_states import State
 from schemas.account import Lane
 
 USUAL_OVER_S = 24 * 3600.0

@@ -20,9 +20,9 @@ from sqlalchemy import select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, consumer_status, parked, target_states
 from pipeline.errors import DependencyDown
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts, consumer_status, parked, target_states
 from sesame.web.account import account_page
 from sesame.web.addresses import counted_as
 from sesame.web.visit import PageError, Visit, visit_of

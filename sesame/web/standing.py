@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from pipeline import dead_letters
 from pipeline.effects import ADMINISTRATIVE_PENDING
-from pipeline.store import cas_logins, dead_letters
+from pipeline.store import cas_logins
 from pipeline.store.people import People
 from pipeline.target import OBSERVED_ONLY
 from schemas.account import Account, Stage

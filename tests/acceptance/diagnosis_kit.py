@@ -19,8 +19,8 @@ import httpx
 from click.testing import CliRunner
 
 from consumers.registry import Registry
+from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, TopicPartition
-from pipeline.store.database import Database
 from pipeline.store.people import People
 from pipeline.vault import new_key
 from producers.activation.activating import activate

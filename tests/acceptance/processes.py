@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from sqlalchemy import func, select
 
-from pipeline.store import migrate
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import unresolved
-from pipeline.store.tables import accounts, propagation
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, propagation
+from pipeline.dead_letters import unresolved
 from pipeline.vault import new_key
 from sandbox.demo.credentials import write_private
 from sandbox.demo.pipeline import SesameProcess

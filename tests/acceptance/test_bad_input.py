@@ -18,9 +18,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pipeline.dead_letters import unresolved
 from pipeline.eventlog.port import NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.dead_letters import unresolved
 from sandbox.process import wait_until
 from schemas import catalogue
 from schemas.account import Lane, Stage

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
+from pipeline.db.database import Database
+from pipeline.db.tables import propagation
 from pipeline.errors import SesameError
-from pipeline.store.database import Database
-from pipeline.store.tables import propagation
 from producers.holds import HoldRequest, lift, place
 from sandbox.demo import play
 from sandbox.demo.play import Cast

@@ -27,7 +27,7 @@ from consumers.mailbox import (
     context_of,
 )
 from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, ReadResult
-from pipeline.store.database import Database
+from pipeline.db.database import Database
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import HandlerOutcome, Task
 from sandbox.process import PATIENCE_S
@@ -223,7 +223,7 @@ class Desk:
 
     def intended(self, student: Student) -> str | None:
         """The journal's state for a student."""
-        from pipeline.store.tables import welcome_messages as table
+        from pipeline.db.tables import welcome_messages as table
 
         with self.database.read() as connection:
             row = connection.execute(table.select().where(table.c.student_number == student.number)).first()

@@ -17,11 +17,11 @@ import httpx
 from sqlalchemy import insert, select
 
 from consumers.registry import Registry
+from pipeline.db.database import Database
+from pipeline.db.tables import consumer_status, outbox, target_states
 from pipeline.eventlog.port import Record
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import mail_proofs
 from pipeline.store.people import People
-from pipeline.store.tables import consumer_status, outbox, target_states
 from pipeline.vault import Vault, new_key
 from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S, wait_until

@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from consumers.directory import Directory
+from pipeline import dead_letters, status
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import Headers, NewRecord, TopicPartition
-from pipeline.store import dead_letters, status
 from pipeline.target import Handler
 from pipeline.vault import new_key
 from sandbox.process import PATIENCE_S

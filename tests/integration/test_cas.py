@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.store import cas_logins
 from pipeline.store.cas_logins import CasLogin
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts
 from sandbox.cas import CasServer
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold

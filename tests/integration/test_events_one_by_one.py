@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import Headers, NewRecord, RecordTooLarge
-from pipeline.store.dead_letters import DeadLetter
 from schemas import catalogue
 from schemas.asyncapi import COMPONENTS
 from schemas.envelope import EnvelopeError, Message, event_id, to_record

@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from examples.generate import write
+from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
-from pipeline.store.tables import metadata
 from producers.registrar import ImportReport, Order, Threshold, apogee, import_file
 from sandbox.process import PATIENCE_S
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import from_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
+from sesame.tables import metadata
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from consumers.moodle import MoodleHandler
+from pipeline import target_states
 from pipeline.engine import Limits
-from pipeline.store import target_states
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from tests import stores

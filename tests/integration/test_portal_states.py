@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from pipeline.store import cas_logins, dead_letters
-from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.tables import parked, propagation, propagation_targets
+from pipeline import dead_letters
+from pipeline.db.tables import parked, propagation, propagation_targets
+from pipeline.dead_letters import DeadLetter
+from pipeline.store import cas_logins
 from schemas.account import Administrative, Hold
 from schemas.events import HoldPlaced
 from tests.integration.portal_kit import Portal, enter, put, running
@@ -110,7 +111,7 @@ def letter(portal: Portal, number: str, consumer: str, cause: str) -> None:
     now = portal.clock.now
     one = DeadLetter(f"{consumer}{number}", consumer, number, 1, cause, "said", 3, now)
     with portal.database.write() as connection:
-        dead_letters.record(connection, portal.database, one)
+        dead_letters.rows.add(connection, portal.database, one)
 
 
 def logged_in(portal: Portal, number: str) -> None:

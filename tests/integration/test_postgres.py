@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, insert, make_url, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from pipeline.db import migrate
+from pipeline.db.database import CONFLICTS_MAX, Database, StoreUnavailable
+from pipeline.db.tables import timers
 from pipeline.eventlog.port import Record
-from pipeline.store import migrate
-from pipeline.store.database import CONFLICTS_MAX, Database, StoreUnavailable
-from pipeline.store.tables import timers
 from sandbox.postgres import ADMIN, Postgres
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA

@@ -11,12 +11,13 @@ from sqlalchemy import select
 
 from consumers.registry.identity import mint
 from consumers.registry.settings import RegistrySettings
-from pipeline.store.database import Database
+from pipeline.db.database import Database
+from pipeline.db.tables import ledger
 from pipeline.store.ledger import SqlLedger
-from pipeline.store.tables import ledger, metadata
 from sandbox.slapd import Slapd
 from schemas.account import Person
 from sesame.reserving import Reserved, reserve_names
+from sesame.tables import metadata
 from tests.integration.directory_kit import desired, directory_of
 from tests.integration.ldap_tools import as_provisioner
 

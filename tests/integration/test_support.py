@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.burial import bury
-from pipeline.store import audit, target_states
-from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.tables import accounts
-from pipeline.store.tables import audit as audit_table
+from pipeline import audit, dead_letters, target_states
+from pipeline.db.tables import accounts
+from pipeline.db.tables import audit as audit_table
+from pipeline.dead_letters import DeadLetter
 from producers.activation.smtp import MailServerDown
 from sandbox.smtp import MailSink
 from sesame.settings import Settings
@@ -82,7 +81,7 @@ def given_up(app: Application, consumer: str, *, number: str = NUMBER) -> None:
         event_id="event-7",
     )
     with app.database.write() as connection:
-        bury(connection, app.database, letter)
+        dead_letters.record(connection, app.database, letter)
         if consumer in app.settings.targets:
             target_states.fail(
                 connection, app.database, consumer, number, version=1, reason=letter.cause, now=0.0

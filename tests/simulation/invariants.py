@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeline.store import dead_letters
-from pipeline.store.parking import Kind
-from pipeline.store.target_states import State
+from pipeline import dead_letters
+from pipeline.parking import Kind
+from pipeline.target_states import State
 from tests.simulation import oracle
 from tests.simulation.invariants_registry import REGISTRY
 from tests.simulation.invariants_said import SAID

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import select
 
-from pipeline.store.tables import accounts as accounts_table
-from pipeline.store.tables import pending_facts
+from pipeline.db.tables import accounts as accounts_table
+from pipeline.db.tables import pending_facts
 from schemas.account import Account, Lane
 from schemas.events import AccountChanged
 from tests.simulation import oracle

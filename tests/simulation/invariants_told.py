@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import select
 
-from pipeline.store import dead_letters
-from pipeline.store.tables import propagation, propagation_targets
-from pipeline.store.target_states import State, TargetState
+from pipeline import dead_letters
+from pipeline.db.tables import propagation, propagation_targets
+from pipeline.target_states import State, TargetState
 from schemas.events import DeadLetterRecorded, PropagationCompleted, TargetFailed, TargetWaiting
 from tests.simulation import oracle
 from tests.simulation.site import FOLLOWS, TARGETS

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
+from pipeline import accounts, dead_letters
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable, NewRecord
-from pipeline.store import accounts, dead_letters
 from schemas import catalogue
 from schemas.account import Administrative, Hold, Lane, Pedagogical
 from schemas.envelope import Message, event_id, to_record

@@ -17,13 +17,13 @@ from consumers.mailbox.port import Intent, ReadResult
 from consumers.mailbox.posting import Decision, Posting
 from consumers.propagation import Propagation
 from consumers.propagation.window import Progress, Seen, judge
+from pipeline.db.tables import outbox, parked
 from pipeline.effects import Effects, Entry
 from pipeline.effects.ending import Ending, _conclusion
 from pipeline.effects.entry import Door
 from pipeline.engine import Place
 from pipeline.engine.blame import Blame
 from pipeline.engine.offsets import Offsets, OffsetTracker
-from pipeline.store.tables import outbox, parked
 from pipeline.target import HandlerOutcome
 from pipeline.worker import TargetWorker
 from schemas.account import Account
@@ -156,7 +156,7 @@ def _complete_without_one() -> AbstractContextManager[object]:
 def _bury_nothing() -> AbstractContextManager[object]:
     """What is given up leaves no dead letter."""
     return patch(
-        "pipeline.effects.ending.bury_work", lambda _connection, _database, letter, _number: letter.id
+        "pipeline.dead_letters.record_work", lambda _connection, _database, letter, _number: letter.id
     )
 
 

@@ -152,5 +152,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
         "pipeline.effects.ending._conclusion", _without_names
     ),
     "publish no waiting": lambda: patch.object(Effects, "publish", _publish_no_waiting),
-    "announce no dead letter": lambda: patch("pipeline.burial.outbox.enqueue", _enqueue_no_letter),
+    "announce no dead letter": lambda: patch(
+        "pipeline.dead_letters.events.outbox.enqueue", _enqueue_no_letter
+    ),
 }

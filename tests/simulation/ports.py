@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.db.database import StoreUnavailable
 from pipeline.eventlog.port import (
     Consumer,
     LogUnavailable,
@@ -15,7 +16,6 @@ from pipeline.eventlog.port import (
     Record,
     TopicPartition,
 )
-from pipeline.store.database import StoreUnavailable
 from tests.simulation.schedule import Schedule
 from tests.simulation.weather import Weather
 

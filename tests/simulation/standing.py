@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from pipeline.store import accounts, parking, target_states
-from pipeline.store.parking import Parked
-from pipeline.store.target_states import State, TargetState
+from pipeline import accounts, parking, target_states
+from pipeline.parking import Parked
+from pipeline.target_states import State, TargetState
 from schemas.account import Account
 from tests.simulation.site import TARGETS
 from tests.simulation.world import World

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
 
-from pipeline.store import migrate
-from pipeline.store.database import Database, StoreUnavailable, stores_fault
+from pipeline.db import migrate
+from pipeline.db.database import Database, StoreUnavailable, stores_fault
 from tests.simulation.statements import Kept, Statements
 
 PLAIN = True

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from pipeline.db.tables import outbox, parked, target_states
 from pipeline.eventlog.port import NewRecord, Record
-from pipeline.store.parking import Kind
-from pipeline.store.tables import outbox, parked, target_states
+from pipeline.parking import Kind
 from schemas.account import Account
 from schemas.envelope import Message, from_record
 from schemas.events import Event, PropagationCompleted

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store.database import Database
+from pipeline.db.database import Database
 from tests.unit.pipeline_kit import Plant, Target
 from tests.unit.store_kit import Clock
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 
+from pipeline import target_states
 from pipeline.effects import Effects, Entry
 from pipeline.engine import Bell, Place, WorkItem
-from pipeline.store import target_states
-from pipeline.store.target_states import Conclusion, State
 from pipeline.target import Done, HandlerOutcome, Retry
+from pipeline.target_states import Conclusion, State
 from schemas import catalogue
 from schemas.account import Lane
 from tests.unit.pipeline_kit import Plant

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
+from pipeline import dead_letters
+from pipeline.db.database import Database
+from pipeline.db.tables import timers
 from pipeline.eventlog.port import Consumer, LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactLoop
-from pipeline.store import dead_letters
-from pipeline.store.database import Database
-from pipeline.store.tables import timers
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.envelope import Message, event_id, to_record

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from pipeline import dead_letters, parking, target_states
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts
 from pipeline.digest import digest_of
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
 from pipeline.eventlog.port import Consumer, NewRecord, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store import dead_letters, parking, target_states
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from pipeline.worker import TargetWorker, topics_for
 from sandbox.process import PATIENCE_S

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import insert
 
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts, propagation, propagation_targets
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, propagation, propagation_targets
 from schemas.account import Account, Person, Stage
 from tests.unit.store_kit import START
 

@@ -11,9 +11,9 @@ from consumers.propagation import BREACHED, LATE, Objectives, Propagation, Said
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import Progress
 from pipeline import timers
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, outbox
 from pipeline.eventlog.port import Record
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts, outbox
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipeline.db.database import Database
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
-from pipeline.store.database import Database
 from pipeline.store.feeds import SqlFeedMemory
 from pipeline.store.teaching_feeds import SqlTeachingMemory
 from producers.registrar import (

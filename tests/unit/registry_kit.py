@@ -14,11 +14,11 @@ from sqlalchemy import Connection, insert, select
 
 from consumers.registry.handler import Registry
 from consumers.registry.settings import RegistrySettings
+from pipeline.db.database import Database
+from pipeline.db.tables import outbox, propagation
+from pipeline.dead_letters import DeadLetter, unresolved
 from pipeline.eventlog.port import Record
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter, unresolved
 from pipeline.store.people import KnownPerson, People
-from pipeline.store.tables import outbox, propagation
 from pipeline.vault import Vault, new_key
 from schemas import catalogue
 from schemas.account import Account, Administrative, Lane, Pedagogical

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from pipeline.store.database import Database
+from pipeline.db.database import Database
 from sandbox.process import PATIENCE_S
 
 ONLY_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)

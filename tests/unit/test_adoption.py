@@ -14,10 +14,10 @@ from sqlalchemy import select
 
 from consumers.directory.port import DesiredEntry, ObservedEntry, Refused
 from consumers.moodle.port import Adopted as AdoptedUser
+from pipeline.db.tables import audit, ledger
 from pipeline.store import adoptions
 from pipeline.store.adoptions import Answer, Question
 from pipeline.store.ledger import MINTED, SqlLedger
-from pipeline.store.tables import audit, ledger
 from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
@@ -116,7 +116,7 @@ def targets(desk: Desk) -> Targets:
 
 def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
     """Object and evidence by student."""
-    from pipeline.store.tables import adoptions as table
+    from pipeline.db.tables import adoptions as table
 
     with desk.database.read() as connection:
         rows = connection.execute(select(table).where(table.c.target == target))

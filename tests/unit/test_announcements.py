@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.announce import Entered, announcement, failure, lane_of, replays_of
 from pipeline.engine import Bell, Place, WorkItem
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.target_states import State, TargetState
+from pipeline.parking import Kind, Parked
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target_states import State, TargetState
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text, update
 
+from pipeline import parking
+from pipeline.db.tables import parked as table
 from pipeline.eventlog.port import LogError, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store import mending, parking
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.tables import parked as table
+from pipeline.parking import Kind, Parked, repair
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record
@@ -102,7 +102,7 @@ def test_a_clock_that_goes_back_an_hour_leaves_parked_students_the_delay_that_th
     park(plant, ROW)
     clock.now -= HOUR_S
     with plant.database.write() as connection:
-        moved, seconds = mending.clock_went_back(connection, plant.target.name, clock.now)
+        moved, seconds = repair.clock_went_back(connection, plant.target.name, clock.now)
     row = plant.parked("A")
     assert (moved, seconds) == (1, HOUR_S)
     assert row is not None
@@ -166,7 +166,7 @@ def test_a_clock_that_was_ahead_for_a_while_does_not_put_off_one_who_met_a_lease
     before = plant.parked("A")
     clock.now -= HOUR_S
     with plant.database.write() as connection:
-        mending.clock_went_back(connection, plant.target.name, clock.now)
+        repair.clock_went_back(connection, plant.target.name, clock.now)
     row = plant.parked("A")
     assert before is not None
     assert row is not None
@@ -237,8 +237,8 @@ def test_rows_as_they_should_be_are_left_alone(plant: Plant) -> None:
     park(plant, ROW)
     park(plant, replace(ROW, student_number="B", kind=Kind.WAITING, due_at=None, lane=Lane.BULK))
     with plant.database.write() as connection:
-        assert mending.mend(connection, plant.target.name, NOW.timestamp()) == 0
-        assert mending.clock_went_back(connection, plant.target.name, NOW.timestamp()) == (0, 0.0)
+        assert repair.mend(connection, plant.target.name, NOW.timestamp()) == 0
+        assert repair.clock_went_back(connection, plant.target.name, NOW.timestamp()) == (0, 0.0)
     assert plant.parked("A") == ROW
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
+from pipeline import dead_letters, replays
+from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
-from pipeline.store import dead_letters, replays
-from pipeline.store.dead_letters import DeadLetter
 from pipeline.target import Dead
 from producers.replay import ReplayUnderWay, Selection, go_on, plan, progress_of, select_students
 from schemas import catalogue
@@ -37,7 +37,7 @@ def radius(plant: Plant, *numbers: str, follows: str | None = None) -> Radius:
 def bury(plant: Plant, number: str, version: int, *, at: float = START) -> None:
     letter = DeadLetter(f"{number}-{version}", "directory", number, version, "refused", "no", 1, at)
     with plant.database.write() as connection:
-        dead_letters.record(connection, plant.database, letter)
+        dead_letters.rows.add(connection, plant.database, letter)
 
 
 # --- the dry run ----------------------------------------------------------------------------------

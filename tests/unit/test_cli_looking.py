@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, cast
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.store import dead_letters, migrate, parking, status, target_states
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.status import ConsumerStatus
-from pipeline.store.target_states import Conclusion, State
+from pipeline import dead_letters, parking, status, target_states
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
+from pipeline.parking import Kind, Parked
+from pipeline.status import ConsumerStatus
+from pipeline.target_states import Conclusion, State
 from schemas.account import Lane
 from sesame.cli import main
 from sesame.observability.metrics import Metrics
@@ -54,7 +55,7 @@ def give_up(store: Database, letters: int) -> list[str]:
     with store.write() as connection:
         for number, name in enumerate(ids):
             one = DeadLetter(name, "moodle", str(number), 1, "moodle_rejected", "no", 1, START + number)
-            dead_letters.record(connection, store, one)
+            dead_letters.rows.add(connection, store, one)
     return ids
 
 
@@ -171,7 +172,7 @@ def test_what_an_operator_must_mend_is_shown_apart_and_measured(store: Database)
     wait_at_moodle(store, "pedagogical_enrolment_pending", 5)
     collision = DeadLetter("0" * 64, "directory", "22600001", 1, "identity_collision", "held", 1, 1.0)
     with store.write() as connection:
-        dead_letters.record(connection, store, collision)
+        dead_letters.rows.add(connection, store, collision)
     lines = [line for line in sesame("overview").stdout.splitlines() if "an operator must act" in line]
     assert lines == [
         "  an operator must act: moodle moodle_email_taken: 3",

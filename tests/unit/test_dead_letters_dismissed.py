@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeline.burial import bury
-from pipeline.store import migrate
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
+from pipeline import dead_letters
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
 from sesame.cli import main
 
 LEA = "22600001"
@@ -37,7 +37,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     ]
     with database.write() as connection:
         for letter in letters:
-            bury(connection, database, letter)
+            dead_letters.record(connection, database, letter)
     database.close()
     return tmp_path
 

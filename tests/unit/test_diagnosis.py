@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy import insert
 
 from consumers.moodle import Seen, User
-from pipeline.store import dead_letters, parking, remarks, status, target_states
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.status import ConsumerStatus
-from pipeline.store.tables import accounts, propagation
-from pipeline.store.target_states import Conclusion, State
+from pipeline import dead_letters, parking, status, target_states
+from pipeline.audit import operator_notes
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, propagation
+from pipeline.dead_letters import DeadLetter
+from pipeline.parking import Kind, Parked
+from pipeline.status import ConsumerStatus
+from pipeline.target_states import Conclusion, State
 from schemas.account import Account, Hold, Lane, Person, Stage
 from sesame.diagnosis import PersonStatus, TargetStatus, explain, person_status
 from sesame.diagnosis.engine import judge
@@ -95,7 +96,7 @@ class Desk:
     def letter(self, target: str, name: str = "abcdef0123456789") -> None:
         letter = DeadLetter(name, target, LEA, 2, "identity_collision", "held by p.durand; ask", 1, START)
         with self.database.write() as connection:
-            dead_letters.record(connection, self.database, letter)
+            dead_letters.rows.add(connection, self.database, letter)
 
     def consumer(self, target: str, state: str, reason: str = "", *, seen_at: float = START) -> None:
         said = ConsumerStatus(target, "life-1", state, reason, START - 120, seen_at)
@@ -104,7 +105,7 @@ class Desk:
 
     def said(self, action: str, hold: str, words: str) -> None:
         with self.database.write() as connection:
-            remarks.keep(
+            operator_notes.keep(
                 connection,
                 self.database,
                 action=action,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline import parking, target_states
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Bell, Place, WorkItem
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
-from pipeline.store import parking, resync, target_states
-from pipeline.store.parking import Kind
-from pipeline.store.target_states import State
+from pipeline.parking import Kind, resync
 from pipeline.target import Closed, Dead, Waiting
+from pipeline.target_states import State
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.events import TargetFailed

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipeline.db.database import Database
 from pipeline.effects import Effects
 from pipeline.outbox import OutboxRelay
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind
-from pipeline.store.target_states import State, TargetState
+from pipeline.parking import Kind
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from pipeline.target_states import State, TargetState
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import TargetFailed, TargetProvisioned, TargetWaiting

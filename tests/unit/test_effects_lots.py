@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.announce import Entered
 from pipeline.effects.lots import Why, age_s, lot_of
-from pipeline.store.parking import Kind, Parked
+from pipeline.parking import Kind, Parked
 from pipeline.target import Waiting
 from schemas.account import Lane
 from tests.unit.effects_kit import bell, replay, woken

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from pipeline import accounts, parking, target_states
+from pipeline.db.database import StoreUnavailable
+from pipeline.db.tables import target_states as states_table
 from pipeline.errors import TargetDown
-from pipeline.store import accounts, parking, target_states
-from pipeline.store.database import StoreUnavailable
-from pipeline.store.tables import target_states as states_table
 from pipeline.target import Closed
 from schemas import catalogue
 from schemas.account import Hold

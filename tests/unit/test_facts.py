@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from pipeline import facts
+from pipeline.db.database import Database, StoreUnavailable
 from pipeline.eventlog.port import NewRecord, Record
 from pipeline.facts import Rejected
-from pipeline.store.database import Database, StoreUnavailable
 from schemas.envelope import Message
 from tests.unit.facts_kit import TOPICS, Desk, Faulty
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.store import remarks
-from pipeline.store.tables import audit
+from pipeline.audit import operator_notes
+from pipeline.db.tables import audit
 from producers.holds import HoldRequest, lift, place
 from schemas import catalogue
 from schemas.account import Hold
@@ -61,7 +61,7 @@ def test_who_placed_a_hold_and_why_is_in_the_audit(plant: Plant) -> None:
     place(request(), database=plant.database, producer=plant.producer)
     with plant.database.read() as connection:
         [row] = connection.execute(select(audit)).all()
-        [remark] = remarks.of_student(connection, "22600001")
+        [remark] = operator_notes.of_student(connection, "22600001")
     assert (row.actor, row.action) == ("operatrice", "hold.place")
     assert json.loads(row.detail) == {
         "hold": "suspended",
@@ -77,13 +77,13 @@ def test_an_operator_s_words_are_nowhere_but_in_the_store(plant: Plant) -> None:
     place(request(reason=words), database=plant.database, producer=plant.producer)
     [placed] = plant.read(catalogue.ACTIVATIONS)
     with plant.database.read() as connection:
-        [remark] = remarks.of_student(connection, "22600001")
+        [remark] = operator_notes.of_student(connection, "22600001")
         [row] = connection.execute(select(audit)).all()
     assert isinstance(placed.event, HoldPlaced)
     assert (remark.ref, remark.words) == (placed.event.reason_ref, words)
     said = placed.event.model_dump_json() + row.detail
     assert not {word for word in words.split() if word in said}
     with plant.database.write() as connection:
-        assert remarks.forget(connection, "22600001") == 1
-        assert remarks.of_student(connection, "22600001") == []
+        assert operator_notes.forget(connection, "22600001") == 1
+        assert operator_notes.of_student(connection, "22600001") == []
         assert len(connection.execute(select(audit)).all()) == 1

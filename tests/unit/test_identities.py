@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
+from pipeline.audit import operator_notes
+from pipeline.db.tables import audit, ledger
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import Rejected
-from pipeline.store import remarks
-from pipeline.store.tables import audit, ledger
 from schemas import catalogue
 from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
@@ -129,7 +129,7 @@ def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path
     [(actor, action, detail)] = audited(desk)
     assert (actor, action, detail["reason_ref"]) == (ME, "identity.separate", event.reason_ref)
     with desk.database.read() as connection:
-        [remark] = remarks.of_student(connection, PAUL)
+        [remark] = operator_notes.of_student(connection, PAUL)
     assert (remark.ref, remark.about, remark.words) == (event.reason_ref, LEA, "papers seen")
 
 

@@ -9,9 +9,9 @@ from sqlalchemy.exc import IntegrityError
 
 from consumers.registry.identity import Names, NamesExhausted, mint
 from consumers.registry.settings import RegistrySettings
-from pipeline.store.database import Database
+from pipeline.db.database import Database
+from pipeline.db.tables import ledger
 from pipeline.store.ledger import SqlLedger
-from pipeline.store.tables import ledger
 from sandbox.process import PATIENCE_S
 from schemas.account import Person
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from pipeline.store import lost_records, parking
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind
-from pipeline.store.tables import accounts
+from pipeline import lost_records, parking
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts
+from pipeline.parking import Kind
 from schemas import catalogue
 from schemas.account import Lane
 from tests.unit.facts_kit import Desk

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from consumers.propagation.window import Seen, State, judge
-from pipeline.store import observed, parking
-from pipeline.store.parking import Kind
+from pipeline import parking
+from pipeline.parking import Kind
+from pipeline.store import observed
 from pipeline.target import OBSERVED_ONLY, WHEN_RUNG, Task, Waiting
 from schemas.events import TargetProvisioned, TargetWaiting
 from sesame.diagnosis.overview import overview

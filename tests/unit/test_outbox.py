@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import outbox
+from pipeline.db.database import Database
+from pipeline.db.tables import outbox as table
 from pipeline.eventlog.port import (
     LogError,
     LogUnavailable,
@@ -21,8 +23,6 @@ from pipeline.eventlog.port import (
 )
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.outbox import OutboxRelay
-from pipeline.store.database import Database
-from pipeline.store.tables import outbox as table
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane, Stage

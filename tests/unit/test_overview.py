@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from pipeline.store import dead_letters, population
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
+from pipeline import dead_letters
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
+from pipeline.store import population
 from sesame.diagnosis.overview import Overview, overview
 from tests.unit.population_kit import TARGETS, everywhere, student
 from tests.unit.store_kit import START
@@ -46,7 +47,7 @@ def test_everybody_who_has_activated_is_counted_once(database: Database) -> None
     student(database, "E", "in_progress", activated=False)
     letter = DeadLetter("letter", "moodle", "C", 1, "identity_collision", "no", 1, START)
     with database.write() as connection:
-        dead_letters.record(connection, database, letter)
+        dead_letters.rows.add(connection, database, letter)
     seen = look(database)
     assert (seen.students, seen.completed, seen.waiting, seen.failed, seen.in_progress) == (4, 1, 1, 1, 1)
     assert seen.waiting_by_reason == {"pedagogical_enrolment_pending": 1}

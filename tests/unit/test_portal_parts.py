@@ -12,10 +12,10 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from sqlalchemy import insert
 
+from pipeline.db.database import Database
+from pipeline.db.tables import propagation, propagation_targets
 from pipeline.store import mail_proofs, throttles, web_sessions
-from pipeline.store.database import Database
 from pipeline.store.mail_proofs import MailProof
-from pipeline.store.tables import propagation, propagation_targets
 from pipeline.store.throttles import Rate
 from pipeline.vault import derive_keys, new_key
 from sesame.settings import PortalSettings

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event, select, update
 
 from consumers.propagation.window import State
-from pipeline.store.database import Database
-from pipeline.store.tables import accounts, outbox, parked, propagation_targets
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, outbox, parked, propagation_targets
 from schemas.account import Lane
 from schemas.events import (
     PropagationBreached,

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from consumers.propagation import BREACHED, LATE
 from consumers.propagation.window import State
 from pipeline import timers
-from pipeline.store.database import Database
+from pipeline.db.database import Database
 from schemas.account import Lane
 from schemas.events import (
     PropagationBreached,

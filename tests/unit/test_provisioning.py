@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import quarantine
 from pipeline.errors import TargetDown
-from pipeline.store import quarantines
 from pipeline.target import Dead, Waiting
 from schemas import catalogue
 from schemas.account import Stage
@@ -84,7 +84,7 @@ def test_it_does_not_overtake_the_target_that_is_followed(mailbox: Plant) -> Non
 def test_it_does_not_pass_a_quarantine(plant: Plant) -> None:
     plant.account("A")
     with plant.database.write() as connection:
-        quarantines.place(connection, plant.database, "directory", "20 of 20 were given up")
+        quarantine.place(connection, plant.database, "directory", "20 of 20 were given up")
     ended = provision(plant)
     assert ended.state == "quarantined"
     assert "sesame quarantine lift directory" in ended.text

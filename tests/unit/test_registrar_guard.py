@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from pipeline.db.tables import audit
 from pipeline.store.feeds import SqlFeedMemory
 from pipeline.store.imports import ImportSuperseded, imports
-from pipeline.store.tables import audit
 from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
 from producers.registrar.affected import MEANINGS
 from producers.registrar.outline import Change

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from pipeline.db.tables import audit
 from pipeline.store.imports import imports
-from pipeline.store.tables import audit
 from producers.registrar import Threshold
 from tests.unit.registrar_kit import MAMADOU, NOW, ZOE, Registrar
 

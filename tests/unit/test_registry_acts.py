@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.db.tables import pending_facts
 from pipeline.facts import Rejected
-from pipeline.store.tables import pending_facts
 from schemas.account import Administrative, Hold, Lane, Stage
 from schemas.catalogue import ACCOUNTS, ACTIVATIONS, BULK
 from schemas.events import (

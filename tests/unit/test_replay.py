@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
+from pipeline import dead_letters
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts, audit, remarks
+from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store import dead_letters
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.tables import accounts, audit, remarks
 from producers.replay import ReplayReport, Selection, replay, select_students
 from schemas import catalogue
 from schemas.account import Lane
@@ -60,7 +60,7 @@ def know(database: Database, **activated: bool) -> None:
 def bury(database: Database, name: str, student: str | None, cause: str, consumer: str = "moodle") -> None:
     letter = DeadLetter(name, consumer, student, 1, cause, "no", 1, START)
     with database.write() as connection:
-        dead_letters.record(connection, database, letter)
+        dead_letters.rows.add(connection, database, letter)
 
 
 def ask(database: Database, producer: Producer, *students: str, lane: Lane = Lane.PERSONAL) -> ReplayReport:

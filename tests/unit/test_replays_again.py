@@ -7,10 +7,10 @@ import json
 import pytest
 from sqlalchemy import select
 
+from pipeline import dead_letters
+from pipeline.db.tables import outbox
 from pipeline.engine import WorkItem
-from pipeline.store import dead_letters
-from pipeline.store.replays import Replay, identity
-from pipeline.store.tables import outbox
+from pipeline.replays import Replay, identity
 from pipeline.target import Dead, HandlerOutcome, Retry, Waiting
 from producers.replay import Progress, go_on, plan, progress_of
 from schemas import catalogue

@@ -6,9 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+from pipeline import status
+from pipeline.db import migrate
+from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
-from pipeline.store import migrate, status
-from pipeline.store.database import Database
 from sesame.observability.metrics import Metrics
 from sesame.reporting import Reporter
 from tests.unit.store_kit import START, Clock

@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from pipeline.store import audit, replays, retention
-from pipeline.store.database import Database
+from pipeline import audit, replays
+from pipeline.db.database import Database
+from pipeline.db.tables import audit as audit_table
+from pipeline.db.tables import people, remarks, vault
+from pipeline.lost_records import lost_records
+from pipeline.store import retention
 from pipeline.store.feeds import feed_rows
 from pipeline.store.imports import imports
-from pipeline.store.lost_records import lost_records
-from pipeline.store.tables import audit as audit_table
-from pipeline.store.tables import metadata, people, remarks, vault
 from pipeline.store.throttles import throttles
 from sesame.audit_archive import archive
 from sesame.housekeeping import Housekeeping
 from sesame.pages import FOLDER
 from sesame.settings import load
+from sesame.tables import metadata
 from sesame.wiring import Application
 
 DAY = 86_400.0

@@ -15,11 +15,10 @@ import pytest
 from sqlalchemy import Connection, select
 
 from consumers.propagation import LATE
-from pipeline import timers
+from pipeline import dead_letters, status, timers
+from pipeline.db.tables import propagation
 from pipeline.eventlog.port import NewRecord
 from pipeline.facts import FactHandler, FactLoop, FactObserver
-from pipeline.store import dead_letters, status
-from pipeline.store.tables import propagation
 from pipeline.target import Handler
 from pipeline.vault import new_key
 from pipeline.worker import Observer, TargetWorker

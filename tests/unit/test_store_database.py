@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from pipeline.store import database as module
-from pipeline.store.database import Database, StoreUnavailable, stores_fault
-from pipeline.store.tables import site_locks, timers
+from pipeline.db import database as module
+from pipeline.db.database import Database, StoreUnavailable, stores_fault
+from pipeline.db.tables import site_locks, timers
 from tests.unit.store_kit import ONLY_SQLITE, Clock, undone
 
 

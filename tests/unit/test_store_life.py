@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, text, update
 
-from pipeline.store import life, restore_questions, status
+from pipeline import status
+from pipeline.db.tables import consumer_status
+from pipeline.store import life, restore_questions
 from pipeline.store.life import store_life
-from pipeline.store.tables import consumer_status
 from pipeline.vault import new_key
 from sesame import running
 from sesame.checks import checks_for

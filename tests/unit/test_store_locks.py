@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.store.database import Database, StoreUnavailable
-from pipeline.store.locks import SiteLocks
+from pipeline.db.database import Database, StoreUnavailable
+from pipeline.locks import SiteLocks
 from tests.unit.store_kit import Clock, in_processes
 
 

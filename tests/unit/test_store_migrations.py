@@ -12,23 +12,21 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select, text
 
+from pipeline import lost_records, quarantine, replays
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
 from pipeline.store import (
     charters,
     feeds,
     imports,
-    lost_records,
     mail_proofs,
-    migrate,
-    quarantines,
-    replays,
     teaching_feeds,
     teachings,
     throttles,
     web_sessions,
 )
-from pipeline.store.database import Database
-from pipeline.store.migrate import StoreFromTheFuture, StoreNotMigrated
-from pipeline.store.tables import metadata
+from sesame.tables import metadata
 from tests.unit.store_kit import in_processes
 
 
@@ -55,7 +53,7 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
         }
     elsewhere = {imports.imports, feeds.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
     elsewhere |= {web_sessions.web_sessions, charters.charter_acceptances}
-    elsewhere |= {quarantines.quarantines, lost_records.lost_records}
+    elsewhere |= {quarantine.quarantines, lost_records.lost_records}
     elsewhere |= {teaching_feeds.teaching_rows, teachings.teachings, teachings.known_teachings}
     elsewhere |= {replays.replays, replays.replay_students}
     assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from pipeline import parking
+from pipeline.db.database import Database
+from pipeline.db.tables import parked
 from pipeline.eventlog.port import TopicPartition
-from pipeline.store import mending, parking
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind, Parked, Share
-from pipeline.store.tables import parked
+from pipeline.parking import Kind, Parked, Share, repair
 from pipeline.worker.lot import Lot
 from schemas.account import Lane
 from tests.unit.store_kit import ONLY_SQLITE, START
@@ -214,7 +214,7 @@ def test_one_who_was_brought_nearer_waits_no_longer_should_the_clock_be_set_back
     assert hastened is not None
     assert hastened.age_at(START + 40) == ROW.age_at(START + 40)
     with database.write() as connection:
-        assert mending.clock_went_back(connection, "moodle", START + 10) == (1, 30.0)
+        assert repair.clock_went_back(connection, "moodle", START + 10) == (1, 30.0)
     left = row(database)
     assert left is not None
     assert left.due_at == START + 11

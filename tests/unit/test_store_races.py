@@ -10,14 +10,13 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from pipeline import outbox, timers
+from pipeline import outbox, parking, timers
+from pipeline.db.database import Database
+from pipeline.db.tables import outbox as outbox_table
+from pipeline.db.tables import propagation
 from pipeline.eventlog.port import NewRecord, Record, TopicPartition
 from pipeline.outbox import OutboxRelay
-from pipeline.store import parking
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind, Parked
-from pipeline.store.tables import outbox as outbox_table
-from pipeline.store.tables import propagation
+from pipeline.parking import Kind, Parked
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane

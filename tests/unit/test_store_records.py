@@ -9,13 +9,13 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.store import accounts, audit, dead_letters, status
-from pipeline.store.database import Database
-from pipeline.store.dead_letters import DeadLetter
-from pipeline.store.status import ConsumerStatus
-from pipeline.store.tables import accounts as accounts_table
-from pipeline.store.tables import audit as audit_table
-from pipeline.store.tables import welcome_messages
+from pipeline import accounts, audit, dead_letters, status
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts as accounts_table
+from pipeline.db.tables import audit as audit_table
+from pipeline.db.tables import welcome_messages
+from pipeline.dead_letters import DeadLetter
+from pipeline.status import ConsumerStatus
 from pipeline.store.welcome import Intent, WelcomeMessages
 from schemas.account import Account, Person, Stage
 from tests.unit.store_kit import START, Clock, undone
@@ -39,12 +39,12 @@ def letter(name: str, **changes: object) -> DeadLetter:
 
 def record(database: Database, *letters: DeadLetter) -> list[bool]:
     with database.write() as connection:
-        return [dead_letters.record(connection, database, each) for each in letters]
+        return [dead_letters.rows.add(connection, database, each) for each in letters]
 
 
 def resolve(database: Database, student: str, version: int, *, cause: str | None = None) -> list[str]:
     with database.write() as connection:
-        return dead_letters.resolve(
+        return dead_letters.rows.mark_resolved(
             connection, "moodle", student, up_to_version=version, how="replayed", now=START + 9, cause=cause
         )
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.store import target_states
-from pipeline.store.database import Database
-from pipeline.store.tables import target_states as table
-from pipeline.store.target_states import Conclusion, State, TargetState
+from pipeline import target_states
+from pipeline.db.database import Database
+from pipeline.db.tables import target_states as table
+from pipeline.target_states import Conclusion, State, TargetState
 from tests.unit.store_kit import START, in_processes
 
 TARGET = "directory"

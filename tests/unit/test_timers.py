@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from pipeline import timers
-from pipeline.store.database import Database, StoreUnavailable
+from pipeline.db.database import Database, StoreUnavailable
 from pipeline.timers import RETRY_AFTER_S, arm, armed, disarm, run_due
 from tests.unit.store_kit import START, Clock
 

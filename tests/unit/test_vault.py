@@ -8,8 +8,8 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
-from pipeline.store.database import Database
-from pipeline.store.tables import vault as table
+from pipeline.db.database import Database
+from pipeline.db.tables import vault as table
 from pipeline.vault import SealBroken, Vault, VaultKeyError, new_key, read_keys
 from tests.unit.store_kit import Clock, undone
 

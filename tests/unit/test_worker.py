@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import dead_letters, parking, target_states
 from pipeline.effects import Effects
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.outbox import OutboxRelay
-from pipeline.store import dead_letters, parking, target_states
-from pipeline.store.parking import Kind
-from pipeline.store.target_states import State
+from pipeline.parking import Kind
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target_states import State
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.events import (

@@ -15,8 +15,8 @@ from pipeline.effects import Effects, Entry
 from pipeline.engine import Backoff, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
-from pipeline.store.target_states import State
 from pipeline.target import HandlerOutcome, Retry
+from pipeline.target_states import State
 from pipeline.worker.loop import RECORDS_PER_POLL, RECORDS_PER_POLL_MAX
 from sandbox.process import PATIENCE_S
 from schemas import catalogue

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import update
 
+from pipeline import parking
+from pipeline.db import tables
 from pipeline.engine import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
-from pipeline.store import parking, tables
-from pipeline.store.parking import Kind, Parked
+from pipeline.parking import Kind, Parked
 from pipeline.worker.lot import LOOK_EVERY_S, LOOK_IDLE_S_MAX, MEND_EVERY_S, ROWS_PER_PAGE, Lot
 from schemas.account import Lane
 from tests.unit.pipeline_kit import Plant

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import quarantine
 from pipeline.engine import Engine
-from pipeline.store import quarantines
 from pipeline.target import Dead
 from pipeline.worker.quarantine import Quarantine
 from tests.unit.pipeline_kit import LIMITS, Plant
@@ -25,9 +25,9 @@ def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
     plant.close()
 
 
-def row(plant: Plant) -> quarantines.Row | None:
+def row(plant: Plant) -> quarantine.Row | None:
     with plant.database.read() as connection:
-        return quarantines.of(connection, plant.target.name)
+        return quarantine.of(connection, plant.target.name)
 
 
 def refuse_everybody(plant: Plant) -> None:
@@ -63,7 +63,7 @@ def test_the_quarantine_outlives_a_restart_and_an_operator_lifts_it(plant: Plant
     plant.until(lambda: "quarantined" in plant.observer.states)
     assert plant.state("D") is None
     with plant.database.write() as connection:
-        assert quarantines.lift(connection, plant.target.name)
+        assert quarantine.lift(connection, plant.target.name)
     plant.until(lambda: plant.applied("D") == 1)
 
 
@@ -93,7 +93,7 @@ def test_a_quarantine_is_lifted_once_and_a_new_one_is_written_anew(plant: Plant)
             assert found.reason == why
             assert engine.circuit.quarantined  # who has written the row does not take it for lifted
         with plant.database.write() as connection:
-            quarantines.lift(connection, plant.target.name)
+            quarantine.lift(connection, plant.target.name)
         for _ in range(2):
             here.agree(now)
             assert not engine.circuit.quarantined
@@ -104,8 +104,8 @@ def test_a_row_of_another_process_is_taken_away_by_a_trial_here_and_only_then(pl
     engine = Engine(STRICT)
     here = Quarantine(plant.target.name, engine, plant.database)
     with plant.database.write() as connection:
-        quarantines.place(connection, plant.database, plant.target.name, "elsewhere")
-        quarantines.place(connection, plant.database, "moodle", "another consumer's")
+        quarantine.place(connection, plant.database, plant.target.name, "elsewhere")
+        quarantine.place(connection, plant.database, "moodle", "another consumer's")
     for _ in range(2):
         here.agree(5.0)
         assert (engine.circuit.reason, engine.circuit.since) == ("elsewhere", 5.0)
@@ -116,4 +116,4 @@ def test_a_row_of_another_process_is_taken_away_by_a_trial_here_and_only_then(pl
         assert not engine.circuit.quarantined
         assert row(plant) is None
     with plant.database.read() as connection:
-        assert [each.consumer for each in quarantines.every(connection)] == ["moodle"]
+        assert [each.consumer for each in quarantine.every(connection)] == ["moodle"]

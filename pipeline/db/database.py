@@ -30,9 +30,9 @@ from sqlalchemy.pool import QueuePool
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_before_delay
 from tenacity import wait_random_exponential as wait_random
 
+from pipeline.db import embedded
+from pipeline.db import postgresql as server
 from pipeline.errors import DependencyDown
-from pipeline.store import embedded
-from pipeline.store import postgresql as server
 
 BUSY_TIMEOUT_S = 30.0
 CONNECTIONS_MAX = 32
@@ -81,7 +81,7 @@ class Database:
             server's on PostgreSQL.
 
     Raises:
-        AddressRefused: PostgreSQL would not be verified; see `pipeline.store.postgresql`.
+        AddressRefused: PostgreSQL would not be verified; see `pipeline.db.postgresql`.
     """
 
     def __init__(

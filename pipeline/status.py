@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, or_, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import consumer_status as s
+from pipeline.db.database import Database
+from pipeline.db.tables import consumer_status as s
 
 SILENT_AFTER_S: Final = 30.0
 """Each loop says every few seconds that it is there: one that has not for so long is dead, or hangs."""

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs the migrations on the connection that `pipeline.store.migrate` hands over."""
+"""Alembic's entry: runs the migrations on the connection that `pipeline.db.migrate` hands over."""
 
 from alembic import context
 
-from pipeline.store.tables import metadata
+from pipeline.db.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

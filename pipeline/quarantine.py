@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, Float, String, Table, Text, bindparam, delete, select
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 
 quarantines = Table(
     "quarantines",

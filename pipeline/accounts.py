@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from pipeline.store.many import rows_among
-from pipeline.store.tables import accounts as a
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.tables import accounts as a
 from schemas.account import Account
 
 # Made once: making a statement for each look costs more than the database does.

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import delete
 
-from pipeline.store.database import Database, StoreUnavailable
-from pipeline.store.tables import site_locks as k
+from pipeline.db.database import Database, StoreUnavailable
+from pipeline.db.tables import site_locks as k
 
 
 class SiteLocks:

@@ -9,9 +9,10 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from pipeline import outbox
+from pipeline.db.database import Database
+from pipeline.dead_letters import rows
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import Record
-from pipeline.store import dead_letters
-from pipeline.store.database import Database
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, EnvelopeError, Message, event_id
@@ -20,36 +21,34 @@ from schemas.events import DeadLetterRecorded, DeadLetterResolved
 Resolution = Literal["newer_success", "replayed", "dismissed"]
 
 
-def bury(connection: Connection, database: Database, letter: dead_letters.DeadLetter) -> None:
+def record(connection: Connection, database: Database, letter: DeadLetter) -> None:
     """Record a dead letter and announce it, with the headers that Spring's and Connect's tools know.
 
     A letter without a student number (the record could not be read) is a row only: events are keyed by it.
     """
-    if dead_letters.record(connection, database, letter) and letter.student_number is not None:
+    if rows.add(connection, database, letter) and letter.student_number is not None:
         identity = event_id(DeadLetterRecorded.type, letter.consumer, letter.id)
         _announce(connection, letter, letter.student_number, identity)
 
 
-def bury_work(
-    connection: Connection, database: Database, letter: dead_letters.DeadLetter, number: str
-) -> str:
+def record_work(connection: Connection, database: Database, letter: DeadLetter, number: str) -> str:
     """Record that a target consumer gave a student up, and announce it; return the letter's id.
 
     One letter stands for each cause, whatever rings: it is about the student's state, and a replay that fails
     again adds its attempts to it. (A fact that a consumer rejects has a letter of its own.)
     """
-    before = dead_letters.standing(connection, letter.consumer, [number]).get((number, letter.cause))
+    before = rows.standing(connection, letter.consumer, [number]).get((number, letter.cause))
     if before is None:
-        bury(connection, database, letter)
+        record(connection, database, letter)
         return letter.id
     if (before.event_id, before.version) != (letter.event_id, letter.version):  # else it is a redelivery
-        again = dead_letters.repeat(connection, before, letter)
+        again = rows.repeat(connection, before, letter)
         identity = event_id(DeadLetterRecorded.type, letter.consumer, again.id, again.attempts)
         _announce(connection, again, number, identity)
     return before.id
 
 
-def _announce(connection: Connection, letter: dead_letters.DeadLetter, number: str, identity: str) -> None:
+def _announce(connection: Connection, letter: DeadLetter, number: str, identity: str) -> None:
     event = DeadLetterRecorded(
         student_number=number,
         dead_letter_id=letter.id,
@@ -103,17 +102,17 @@ def resolve(
     cause: str | None = None,
 ) -> None:
     """Resolve a student's dead letters up to this account version (of one cause, if given); announce it."""
-    for letter in dead_letters.resolve(
+    for letter in rows.mark_resolved(
         connection, consumer, student_number, up_to_version=up_to_version, how=how, now=now, cause=cause
     ):
         _say_resolved(connection, letter, consumer, student_number, how, now)
 
 
-def dismiss(connection: Connection, letters: Sequence[dead_letters.DeadLetter], *, now: float) -> int:
+def dismiss(connection: Connection, letters: Sequence[DeadLetter], *, now: float) -> int:
     """An operator says that nothing is to be done about these: resolve and announce them; return how many."""
-    dismissed = dead_letters.dismiss(connection, letters, how="dismissed", now=now)
+    dismissed = rows.mark_dismissed(connection, letters, how="dismissed", now=now)
     for letter in dismissed:
-        if letter.student_number is not None:  # the others were never announced: see `bury`
+        if letter.student_number is not None:  # the others were never announced: see `record`
             _say_resolved(connection, letter.id, letter.consumer, letter.student_number, "dismissed", now)
     return len(dismissed)
 

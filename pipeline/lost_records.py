@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import BigInteger, Column, Connection, Float, Integer, String, Table, select, update
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 
 lost_records = Table(
     "lost_records",

@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Float, bindparam, case, func, not_, or_, select, update
 
-from pipeline.store.parking import Kind
-from pipeline.store.tables import parked as p
+from pipeline.db.tables import parked as p
+from pipeline.parking import Kind
 from schemas.account import Lane
 
 _CLOCK_S = 5.0  # clocks of several machines differ by less

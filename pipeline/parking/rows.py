@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, not_, or_, select, update
 
-from pipeline.store.database import Database
-from pipeline.store.many import rows_among
-from pipeline.store.tables import parked as p
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.tables import parked as p
 from schemas.account import Lane
 
 # Made once: making a statement for each look costs more than the database does.
@@ -164,7 +164,7 @@ def due(
 def next_due(connection: Connection, consumer: str) -> float | None:
     """When the next row is due, of anybody's share; None: events alone wake those who are parked."""
     moments = connection.execute(_NEXT_DUE, {"of_consumer": consumer}).one()
-    # A text may stand there that somebody wrote by hand: see `pipeline.store.mending`.
+    # A text may stand there that somebody wrote by hand: see `pipeline.parking.repair`.
     return min((moment for moment in moments if isinstance(moment, float | int)), default=None)
 
 
@@ -272,7 +272,7 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
 
 def postpone(connection: Connection, consumer: str, lot: Parked, due_at: float, *, now: float) -> None:
     """Move the time at which a parked student is looked at. The delay runs from `now` on, should the clock be
-    set back before it is over: see `pipeline.store.mending`."""
+    set back before it is over: see `pipeline.parking.repair`."""
     here = {"of_consumer": consumer, "number": lot.student_number}
     connection.execute(_SET, {**here, "due_at": due_at, "counted_at": now, "age_s": lot.age_at(now)})
 
@@ -321,7 +321,7 @@ _KINDS, _LANES = frozenset(kind.value for kind in Kind), frozenset(lane.value fo
 def _parked(row: RowMapping) -> Parked:
     fields: dict[str, Any] = dict(row)
     del fields["consumer"], fields["key_hash"]
-    # What somebody wrote by hand must not stop the others: see `pipeline.store.mending`.
+    # What somebody wrote by hand must not stop the others: see `pipeline.parking.repair`.
     fields["kind"] = Kind(fields["kind"]) if fields["kind"] in _KINDS else Kind.RESYNC
     fields["lane"] = Lane(fields["lane"]) if fields["lane"] in _LANES else Lane.PERSONAL
     return Parked(**fields)

@@ -230,7 +230,7 @@ parked = Table(
     Column("student_number", String(32), primary_key=True),
     Column("kind", String(16), nullable=False),  # retry | waiting | leased | resync
     Column("version", Integer, nullable=False),  # the highest version that rang
-    Column("bells", Integer, nullable=False, default=1),  # raised by each bell; see pipeline.store.parking
+    Column("bells", Integer, nullable=False, default=1),  # raised by each bell; see pipeline.parking
     Column("due_at", Float),  # None: only an event wakes it
     Column("attempts", Integer, nullable=False, default=0),
     Column("first_at", Float, nullable=False),

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect, text
 
+from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from pipeline.store.database import Database
 
 if TYPE_CHECKING:  # loaded where there is something to migrate: each command looks whether there is
     from alembic.config import Config

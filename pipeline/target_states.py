@@ -33,9 +33,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from pipeline.store.database import Database, insert_for
-from pipeline.store.many import given, rows_among, rows_given
-from pipeline.store.tables import target_states as t
+from pipeline.db.bulk_sql import given, rows_among, rows_given
+from pipeline.db.database import Database, insert_for
+from pipeline.db.tables import target_states as t
 
 _NUMBERS_PER_QUERY = 500
 

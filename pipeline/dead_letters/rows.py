@@ -8,9 +8,9 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, delete, func, select, tuple_, update
 
-from pipeline.store.database import Database
-from pipeline.store.many import rows_among
-from pipeline.store.tables import dead_letters as d
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.tables import dead_letters as d
 
 NEWER_SUCCESS = "newer_success"
 _IDS_PER_QUERY = 500
@@ -43,7 +43,7 @@ class DeadLetter:
     resolution: str | None = None
 
 
-def record(connection: Connection, database: Database, letter: DeadLetter) -> bool:
+def add(connection: Connection, database: Database, letter: DeadLetter) -> bool:
     """Record a dead letter. False if this very one was recorded before (a redelivery)."""
     statement = database.insert(d).values(**letter.__dict__).on_conflict_do_nothing(index_elements=[d.c.id])
     return bool(connection.execute(statement).rowcount)
@@ -160,7 +160,7 @@ def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
     return [_letter(row) for row in rows]
 
 
-def resolve(
+def mark_resolved(
     connection: Connection,
     consumer: str,
     student_number: str,
@@ -184,7 +184,7 @@ def resolve(
     return ids
 
 
-def dismiss(
+def mark_dismissed(
     connection: Connection, letters: Sequence[DeadLetter], *, how: str, now: float
 ) -> list[DeadLetter]:
     """Resolve these; return those that nobody had resolved meanwhile."""

@@ -23,8 +23,8 @@ from sqlalchemy import (
     update,
 )
 
-from pipeline.store.database import Database
-from pipeline.store.tables import metadata
+from pipeline.db.database import Database
+from pipeline.db.tables import metadata
 from schemas.envelope import event_id
 from schemas.events import ReplayRequested
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
-from pipeline.store.database import Database
-from pipeline.store.parking import Kind, key_hash
-from pipeline.store.tables import accounts as a
-from pipeline.store.tables import parked as p
-from pipeline.store.tables import propagation as w
-from pipeline.store.tables import target_states as t
+from pipeline.db.database import Database
+from pipeline.db.tables import accounts as a
+from pipeline.db.tables import parked as p
+from pipeline.db.tables import propagation as w
+from pipeline.db.tables import target_states as t
+from pipeline.parking import Kind, key_hash
 from schemas.account import Lane
 
 _ROWS_PER_PAGE = 1000

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
-from pipeline.store import audit
-from pipeline.store.database import Database
-from pipeline.store.tables import remarks as r
+from pipeline import audit
+from pipeline.db.database import Database
+from pipeline.db.tables import remarks as r
 
 REFERENCE_BYTES = 12
 

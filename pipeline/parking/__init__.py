@@ -1,0 +1,43 @@
+"""The parking lot: students whose turn comes later, one row for each consumer and student."""
+
+from pipeline.parking.rows import (
+    Kind,
+    Parked,
+    Retries,
+    Share,
+    all_parked_of,
+    counts,
+    due,
+    hasten,
+    key_hash,
+    next_due,
+    park,
+    parked_of,
+    postpone,
+    remove,
+    rest,
+    retries,
+    ring,
+    unpark,
+)
+
+__all__ = [
+    "Kind",
+    "Parked",
+    "Retries",
+    "Share",
+    "all_parked_of",
+    "counts",
+    "due",
+    "hasten",
+    "key_hash",
+    "next_due",
+    "park",
+    "parked_of",
+    "postpone",
+    "remove",
+    "rest",
+    "retries",
+    "ring",
+    "unpark",
+]

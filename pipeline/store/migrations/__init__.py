@@ -1,1 +1,0 @@
-"""The database's history, as Alembic migrations. `pipeline.store.migrate` runs them."""
