@@ -1,0 +1,362 @@
+"""What the corpus has: each command that reads the store or acts on it, for people and as JSON; refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import click
+
+from sesame.cli import main
+from tests.cli.player import Case
+
+
+def _looks() -> Iterator[Case]:
+    """Commands that look: each for people, then as JSON."""
+    for name, line in {
+        "overview": "overview",
+        "status-completed": "status 22600001",
+        "status-held": "status 22600002",
+        "status-waiting": "status 22600005",
+        "status-unpaid": "status 22600006",
+        "status-cancelled": "status 22600007",
+        "status-failed": "status 22600012",
+        "status-retrying": "status 22600004",
+        "status-observed": "status 22600018",
+        "status-merged": "status 22700003",
+        "status-in-doubt": "status 22700001",
+        "status-from-the-pages": "status 22600015",
+        "status-not-activated": "status 22600020",
+        "students": "students",
+        "students-waiting": "students --state waiting",
+        "students-retrying": "students --state retrying --cause unavailable",
+        "students-page": "students --limit 3",
+        "students-next-page": "students --limit 3 --after 22600003",
+        "dead-letters": "dead-letters list",
+        "dead-letters-of-a-consumer": "dead-letters list --consumer directory",
+        "dead-letters-of-a-student": "dead-letters list --student 22600012",
+        "dead-letters-of-a-cause": "dead-letters list --cause unreadable_envelope",
+        "dead-letter": f"dead-letters show {'c' * 12}",
+        "identities": "identities list",
+        "identities-all": "identities list --all",
+        "quarantine": "quarantine list",
+        "replays": "replays",
+        "audit": "audit",
+        "audit-of-an-action": "audit --action hold",
+        "audit-of-a-student": "audit --about 22600002",
+        "audit-page": "audit --limit 2",
+        "lost-records": "lost-records list",
+        "processes": "processes list",
+        "adopt-questions": "adopt questions",
+        "adopt-questions-all": "adopt questions --all",
+        "settings": "settings show",
+        "version": "version",
+    }.items():
+        yield Case(name, (line, f"{line} --json"))
+    yield Case("restored-nobody", ("restored list", "restored list --json"))
+    yield Case(
+        "restored",
+        (
+            "restored list",
+            "restored list --json",
+            "restored list --all --json",
+            "overview",
+            "doctor --only store",
+        ),
+        "restored",
+    )
+    yield Case("overview-students", ("overview --json --students",))
+    yield Case("settings-check", ("settings check",))
+    yield Case("migrate", ("migrate",))
+    yield Case("overview-empty", ("overview", "overview --json", "students", "dead-letters list"), "empty")
+    yield Case(
+        "lists-empty", ("replays", "audit", "processes list", "quarantine list", "identities list"), "empty"
+    )
+
+
+def _audited_looks() -> Iterator[Case]:
+    """Looks at a person, which leave a line in the audit."""
+    yield Case("identity", ("identities show 22700001", "identities show 22600014 --json", "audit --limit 2"))
+    for name, number in {
+        "waiting": "22600005",
+        "failed": "22600012",
+        "held": "22600002",
+        "unpaid": "22600006",
+    }.items():
+        line = f"diagnose {number} --no-live"
+        yield Case(f"diagnose-{name}", (line, f"{line} --language en", f"{line} --json"))
+    yield Case("diagnose-live", ("diagnose 22600001", "diagnose 22600001 --json"))
+    yield Case(
+        "support",
+        ("support 64S3Z-6BWDP", "support 64S3Z-6BWDP --language en --json", "audit --limit 2 --json"),
+    )
+    yield Case("support-send", ("support RPGYS-NHQSR --send",))
+    yield Case("access", ("access 22600015", "audit --limit 1"))
+
+
+def _acts() -> Iterator[Case]:
+    """Commands that act, with what they change."""
+    yield Case(
+        "hold",
+        (
+            'hold place 22600001 --reason "vol, ticket 4713"',
+            "hold lift 22600001 --reason retrouvé",
+            "audit --limit 2 --json",
+        ),
+    )
+    yield Case("hold-kind", ("hold place 22600001 --kind administrative --reason impayé",))
+    yield Case("hold-of-nobody", ("hold place 22699999 --reason vol", "hold lift 22699999 --reason retrouvé"))
+    yield Case("activate", ("activate 22600019 22600020 22600001 22699999", "activate 22600020 --json"))
+    yield Case(
+        "activate-list",
+        (
+            "activate --from students.txt --password-file passwords --dry-run",
+            "activate --from students.txt --password-file passwords --json",
+        ),
+    )
+    yield Case(
+        "activate-all", ("activate --all --dry-run", "activate --all --yes", "activate --all --yes --json")
+    )
+    yield Case("activate-all-asks", ("activate --all",), answer="n\n")
+    yield Case(
+        "activate-republish", ("activate 22600014 --republish", "activate --all --republish --yes --json")
+    )
+    yield Case(
+        "dismiss",
+        (
+            "dead-letters dismiss cccccccccccc --reason vu --dry-run",
+            "dead-letters dismiss cccccccccccc --reason vu --yes",
+            "dead-letters list",
+        ),
+    )
+    yield Case(
+        "dismiss-cause", ("dead-letters dismiss --cause unreadable_envelope --reason vu --yes --json",)
+    )
+    yield Case("dismiss-owed", ("dead-letters dismiss --cause identity_collision --reason vu --yes",))
+    yield Case(
+        "dismiss-nothing",
+        ("dead-letters dismiss --cause nothing --reason vu --yes", "dead-letters dismiss --reason vu"),
+    )
+    yield Case(
+        "quarantine-lift",
+        (
+            'quarantine lift timetable --reason "service rétabli"',
+            "quarantine list",
+            "quarantine lift timetable --reason encore",
+        ),
+    )
+    yield Case(
+        "lost-records-accept",
+        (
+            "lost-records accept registry --reason réimporté",
+            "lost-records list",
+            "lost-records accept registry --reason encore",
+        ),
+    )
+    yield Case("processes-forget", ("processes forget srv2:4711", "processes list --json"))
+    yield Case(
+        "merge", ("identities merge 22700001 22600001 --reason réinscription --yes", "audit --limit 1 --json")
+    )
+    yield Case("merge-asks", ("identities merge 22700001 --reason réinscription",), answer="n\n")
+    yield Case("merge-says-yes", ("identities merge 22700001 --reason réinscription",), answer="y\n")
+    yield Case("separate", ("identities separate 22700001 22600001 --reason jumeaux --yes",))
+    yield Case("separate-holder", ("identities separate 22600014 --holder --reason autre --yes",))
+    yield Case("mint-again", ("identities mint-again 22600020 --reason accent --yes",))
+    yield Case(
+        "adopt-decide",
+        (
+            "adopt decide --kind names_and_birth_date --separate --reason vu --yes",
+            "adopt decide --kind mail_differs --link --reason vu",
+            "adopt questions --all",
+        ),
+        answer="y\n",
+    )
+    yield Case("adopt-decide-twice", ("adopt decide 2f198796d2e7 --link --reason vu --yes",))
+    yield Case(
+        "adopt-link",
+        (
+            "adopt link 22600019 7 --target moodle --reason vu",
+            "adopt questions --all",
+        ),
+    )
+    yield Case("adopt-activate", ("adopt activate --dry-run", "adopt activate --yes --json"))
+    yield Case("replay", ("replay --consumer directory --student 22600012 --yes", "replays"))
+    yield Case("replay-cause", ("replay --consumer directory --cause identity_collision --yes --json",))
+    yield Case(
+        "replay-all", ("replay --consumer moodle --all --first 2 --yes --reason contrôle", "replays --json")
+    )
+    yield Case(
+        "replay-since",
+        ("replay --consumer mailbox --all --since 2026-11-27T00:00 --until 2026-11-28T00:00 --yes",),
+    )
+    yield Case("replay-resume", ("replay --resume mzft5H7t-vj5 --yes", "replays"))
+    yield Case("replay-asks", ("replay --consumer moodle --all",), answer="n\n")
+    yield Case("import", ("import registrar.csv", "import registrar.csv --json", "audit --limit 1"))
+    yield Case("import-dry-run", ("import registrar.csv --dry-run", "import registrar.csv --dry-run --json"))
+    yield Case("import-groups", ("import --groups groups.csv", "import --groups groups.csv --json"))
+    yield Case("import-both", ("import registrar.csv --groups groups.csv",))
+    yield Case(
+        "import-full",
+        ("import registrar.csv --full --year 2026", "import registrar.csv --full --year 2026 --json"),
+    )
+    yield Case(
+        "import-explain", ("import registrar.csv --explain 3", "import registrar.csv --explain 2 --json")
+    )
+    yield Case("import-lacking", ("import lacking.csv", "import lacking.csv --json"))
+    yield Case(
+        "restored-keep",
+        ('restored keep 22600009 --reason "plainte en cours"', "restored list --all", "audit --limit 1"),
+        "restored",
+    )
+    yield Case(
+        "restored-open",
+        ("restored open 22600009 --reason vérifié", "restored open 22600009 --reason encore"),
+        "restored",
+    )
+    yield Case("restored-shut", ("replay --consumer moodle --all --yes", "provision 22600001"), "restored")
+    yield Case("vault-init", ("vault init",), "nothing")
+    yield Case("vault-init-again", ("vault init",))
+
+
+def _servers() -> Iterator[Case]:
+    """Commands that ask servers, of which none answers."""
+    yield Case("doctor", ("doctor", "doctor --json"))
+    yield Case("doctor-only", ("doctor --only store --only retries", "doctor --only processes --json"))
+    yield Case("provision", ("provision 22600001", "provision 22600012 --target moodle --json"))
+    yield Case("adopt", ("adopt", "adopt --json"))
+    yield Case("ledger-refresh", ("ledger refresh", "ledger refresh --json"))
+    yield Case("restored-check", ("restored check", "restored check --json"))
+    yield Case("replay-dry-run", ("replay --consumer directory --student 22600001 --dry-run",))
+
+
+def _refusals() -> Iterator[Case]:
+    """What is refused, and what is said then."""
+    yield Case("no-command", ("", "nope", "--version", "--nope"), "nothing")
+    yield Case(
+        "unknown-student",
+        (
+            "status 22699999",
+            "diagnose 22699999",
+            "access 22699999",
+            "provision 22699999",
+            "identities show 22699999",
+            "identities mint-again 22699999 --reason x --yes",
+        ),
+    )
+    yield Case("not-a-number", ('status "../x"', "hold place x! --reason vol", "activate x!"))
+    yield Case(
+        "unknown-name",
+        (
+            "dead-letters show fff",
+            "quarantine lift nobody --reason vu",
+            "processes forget srv9:9",
+            "replay --resume nothing",
+            "support AAAAA-AAAAA",
+            "restored keep 22600001 --reason vu",
+            "restored open 22600001 --reason vu",
+            "adopt decide abc --link --reason vu --yes",
+        ),
+    )
+    yield Case(
+        "unknown-state",
+        (
+            "students --state lost",
+            "students --cause nothing",
+            "students --state completed --cause unavailable",
+            "students --limit 0",
+        ),
+    )
+    yield Case(
+        "unknown-consumer",
+        (
+            "replay --consumer nobody --all --yes",
+            "lost-records accept nobody --reason vu",
+            "provision 22600001 --target nobody",
+            "consume nobody",
+            "doctor --only nobody",
+            "dead-letters list --after fff",
+        ),
+    )
+    yield Case("wrong-time", ("audit --since yesterday", "replay --consumer moodle --all --since soon --yes"))
+    yield Case(
+        "lacking-arguments",
+        (
+            "status",
+            "hold place 22600001",
+            "import",
+            "replay",
+            "activate",
+            "activate 22600001 --all",
+            "identities merge",
+            "adopt decide --reason vu",
+            "support",
+            "consume",
+            "dead-letters show",
+            "rights diff",
+        ),
+    )
+    yield Case("reason-of-two-lines", ('hold place 22600001 --reason ""',))
+    yield Case(
+        "file-that-is-not-there",
+        (
+            "import nowhere.csv",
+            "activate --from nowhere.txt",
+            "rights diff nowhere.toml",
+            "--config nowhere.toml overview",
+        ),
+    )
+    yield Case("embedded-log", ("topics diff", "topics apply --yes", "rights diff sesame.toml"))
+    yield Case(
+        "no-settings", ("overview", "status 22600001", "settings check", "settings show --json"), "nothing"
+    )
+    for world in ("then", "future", "broken", "away", "wrong"):
+        lines = (
+            "overview",
+            "status 22600001 --json",
+            "hold place 22600001 --reason vol",
+            "import registrar.csv",
+            "activate 22600020",
+            "migrate",
+        )
+        yield Case(f"store-{world}" if world != "wrong" else "settings-wrong", lines, world)
+    yield Case("settings-wrong-processes", ("run", "serve", "web", "consume moodle"), "wrong")
+    yield Case(
+        "log-away",
+        (
+            "topics diff",
+            "topics apply --yes --json",
+            "rights diff acls.toml",
+            "rights apply acls.toml --dry-run",
+            "hold place 22600001 --reason vol",
+            "activate 22600020",
+            "import registrar.csv",
+            "replay --consumer moodle --student 22600001 --yes",
+            "identities separate 22700001 22600001 --reason jumeaux --yes",
+            "status 22600001",
+            "doctor --only log",
+        ),
+        "kafka",
+    )
+    yield Case(
+        "no-key",
+        ("activate --from students.txt --password-file passwords", "access 22600015", "doctor --only vault"),
+        "keyless",
+    )
+    yield Case("doctor-then", ("doctor --only store",), "then")
+    yield Case("doctor-broken", ("doctor --only store",), "broken")
+    yield Case("doctor-away", ("doctor --only store",), "away")
+    yield Case("doctor-nothing", ("doctor --only disk --only store --only vault --only log",), "nothing")
+
+
+def _helps(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[Case]:
+    """`--help` of a command and of every one below it."""
+    yield Case("-".join(("help", *path)), (" ".join((*path, "--help")),), "nothing")
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from _helps(below, (*path, name))
+
+
+CASES = tuple(case for some in (_looks, _audited_looks, _acts, _servers, _refusals) for case in some())
+HELPS = tuple(_helps(main))
