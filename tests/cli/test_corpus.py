@@ -6,14 +6,21 @@ A change that is meant is recorded by `CORPUS=record pytest tests/cli`, and read
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
+from sandbox.demo import settings
+from sandbox.demo.world import World
 from sesame.cli import main
-from tests.cli.cases import CASES, HELPS
-from tests.cli.player import Case, play
+from tests.cli.cases import CASES, HELPS, WITH_SERVERS
+from tests.cli.player import Case, play, say
+from tests.cli.worlds import KEY, store
+from tests.conftest import require_service
+from tests.integration.ldap_tools import as_provisioner
 
 CORPUS = Path(__file__).with_name("corpus")
 RECORDING = os.environ.get("CORPUS") == "record"
@@ -21,15 +28,54 @@ RECORDING = os.environ.get("CORPUS") == "record"
 
 @pytest.mark.parametrize("case", [*CASES, *HELPS], ids=lambda case: case.name)
 def test_a_command_says_what_it_said(case: Case, tmp_path: Path) -> None:
-    said, recorded = play(case, tmp_path), CORPUS / f"{case.name}.txt"
+    said = play(case, tmp_path)
+    assert said == recorded(case, said)
+
+
+def recorded(case: Case, said: str) -> str:
+    """What was said when it was recorded; now, if this is the recording."""
+    file = CORPUS / f"{case.name}.txt"
     if RECORDING:
-        recorded.parent.mkdir(exist_ok=True)
-        recorded.write_text(said, encoding="utf-8")
-    assert said == recorded.read_text(encoding="utf-8")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(said, encoding="utf-8")
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Servers of the targets, with two entries that were there before, and the filled store."""
+    with require_service(lambda: World(tmp_path / "records", timetable=True)) as world:
+        for name in world.servers:
+            world.start_server(name)
+        settings.write(world)
+        given = world.settings_file.read_text(encoding="utf-8")
+        world.settings_file.write_text(re.sub(r"(?s)\[cas\].*?(?=\[portal\])", "", given), encoding="utf-8")
+        for uid, number in (("aferreira", "supannEtuId: 22600018\n"), ("personnel.un", "")):
+            dn = f"uid={uid},{world.slapd.people_dn}"
+            entry = f"dn: {dn}\nobjectClass: inetOrgPerson\nobjectClass: supannPerson\nuid: {uid}\n{number}"
+            as_provisioner(world.slapd, "ldapadd", stdin=f"{entry}cn: Ferreira Antónia\nsn: Ferreira\n")
+        data = world.private / "data"
+        data.mkdir(mode=0o700)
+        for file, content in (("sesame.db", store("filled")), ("vault.key", KEY.encode())):
+            (data / file).touch(mode=0o600)
+            (data / file).write_bytes(content)
+        yield world
+
+
+def test_with_servers_the_commands_say_what_they_said(world: World) -> None:
+    ports = {
+        "slapd": world.slapd.ldap_uri,
+        "dovecot": world.dovecot.doveadm_url,
+        "moodle": world.moodle.url,
+        "timetable": world.timetable.url if world.timetable is not None else "",
+    }
+    words = {str(world.folder): "/srv"} | {url: f"({name})" for name, url in ports.items()}
+    said = say(WITH_SERVERS, world.private, words)
+    assert said == recorded(WITH_SERVERS, said)
 
 
 def test_no_record_is_without_its_case_and_no_name_stands_twice() -> None:
-    names = sorted(case.name for case in (*CASES, *HELPS))
+    names = sorted(case.name for case in (*CASES, *HELPS, WITH_SERVERS))
     assert names == sorted(file.stem for file in CORPUS.iterdir())
 
 
