@@ -10,13 +10,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from bench.plant import Silent, embedded, migrated, until
-from pipeline.effects import Effects, Entry
+from pipeline.effects import Effects
 from pipeline.engine import Bell, Engine, Limits, Place, WorkItem
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
 from pipeline.target import Description, HandlerOutcome
@@ -34,6 +34,7 @@ class Message:
 
     item: WorkItem
     lane: Lane = Lane.PERSONAL
+    decided: None = None
 
     @property
     def account(self) -> WorkItem:
@@ -54,24 +55,31 @@ class Storeless:
         self._lock = threading.Lock()
         self.acknowledged = 0
 
-    def enter(self, items: Sequence[WorkItem]) -> Entry:
-        """Everybody enters."""
-        return Entry({item.student_number: cast("Any", Message(item)) for item in items})
+    def admit(self, items: Sequence[WorkItem]) -> Mapping[str, Message]:
+        """Everybody is admitted."""
+        return {item.student_number: Message(item) for item in items}
 
     def bury_fault(self, _turn: WorkItem, error: Exception) -> None:
         """Nothing is foreseen to fail here."""
         raise error
 
-    def finish(self, entry: Entry, _outcomes: Mapping[str, Any]) -> Mapping[str, HandlerOutcome]:
-        """One result event for each message that was handled. There are no outcomes to tell an observer."""
+    def publish(self, admitted: Mapping[str, Message], _outcomes: Mapping[str, Any]) -> None:
+        """One result event for each message that was handled."""
         results = [
             NewRecord(RESULT, number, _result(number, bell.event_id))
-            for number, message in entry.work.items()
+            for number, message in admitted.items()
             for bell in message.item.bells
         ]
         self._producer.append(results)
         with self._lock:
             self.acknowledged += len(results)
+
+    def concluding(self, *_ended: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Nothing has to be undone."""
+        return nullcontext()
+
+    def record(self, *_ended: Mapping[str, Any]) -> Mapping[str, HandlerOutcome]:
+        """There are no outcomes to tell an observer."""
         return {}
 
 

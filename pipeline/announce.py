@@ -10,13 +10,15 @@ from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
 from pipeline.target_states import State, TargetState
-from schemas.account import Account, Lane
+from schemas.account import Account, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting
 
+ADMINISTRATIVE_PENDING = "administrative_enrolment_pending"
+
 
 @dataclass(frozen=True)
-class Entered:
+class Admitted:
     """An item that holds the lease.
 
     Attributes:
@@ -44,6 +46,11 @@ class Entered:
     def doubtful(self) -> bool:
         """Whether what the target holds is in doubt: an earlier outcome was never known."""
         return self.state is not None and (self.state.suspect or self.state.abandoned)
+
+    @property
+    def decided(self) -> HandlerOutcome | None:
+        """The outcome of one for whom no target is called; None: the call decides."""
+        return Waiting(ADMINISTRATIVE_PENDING) if self.account.stage is Stage.PRECREATED else None
 
     @property
     def task(self) -> Task:
@@ -92,62 +99,62 @@ def lane_of(item: WorkItem, lot: Parked | None) -> Lane:
 
 
 def announcement(
-    target: str, entered: Entered, outcome: HandlerOutcome, now: datetime, letter_id: str | None = None
+    target: str, admitted: Admitted, outcome: HandlerOutcome, now: datetime, letter_id: str | None = None
 ) -> Message | None:
     """The event that announces this outcome; None: there is nothing new to say.
 
     `letter_id`: of the dead letter that stands already for what is given up; None: there is none.
     """
-    item, account = entered.item, entered.account
+    item, account = admitted.item, admitted.account
     common: dict[str, Any] = {
         "student_number": account.student_number,
         "version": account.version,
         "target": target,
-        "lane": entered.lane,
-        "lease_epoch": entered.epoch,
+        "lane": admitted.lane,
+        "lease_epoch": admitted.epoch,
         "sequence": 1,
-        "attempt": entered.attempt,
+        "attempt": admitted.attempt,
         "opened_at": account.opened_at,
-        "started_at": datetime.fromtimestamp(entered.started_at, UTC),
+        "started_at": datetime.fromtimestamp(admitted.started_at, UTC),
         "finished_at": now,
     }
     event: Outcome
     if isinstance(outcome, Done):
         event = TargetProvisioned(**common, digest=outcome.digest, changed=outcome.changed)
     elif isinstance(outcome, Waiting):
-        if _nothing_new(entered, outcome):
+        if _nothing_new(admitted, outcome):
             return None
         event = TargetWaiting(**common, reason=outcome.reason, pending=outcome.pending)
     elif isinstance(outcome, Dead):
-        letter = letter_id or entered.letter_id(target)
+        letter = letter_id or admitted.letter_id(target)
         event = TargetFailed(**common, cause=outcome.cause, dead_letter_id=letter)
     else:
         return None
     cause = item.bell.event_id  # a resync's is one for many students
     whose = (target, account.student_number, account.version)
-    identity = event_id(event.type, *whose, cause, entered.attempt, _before(entered))
+    identity = event_id(event.type, *whose, cause, admitted.attempt, _before(admitted))
     return Message(identity, SOURCE_PREFIX + target, now, event, caused_by=cause)
 
 
-def _before(entered: Entered) -> str:
+def _before(admitted: Admitted) -> str:
     """What tells a later look's announcement from that of an earlier one with the same cause and attempt.
 
     A re-check has no event of its own: it is known by the state that it changes. A student who is parked only
     because a call was under way has no earlier announcement, and a repetition shares the first one's id.
     """
-    state, lot = entered.state, entered.parked
+    state, lot = admitted.state, admitted.parked
     looked_at = state is not None and lot is not None and not lot.kind.only_looks
     return f"{state.state}/{state.since}" if looked_at and state is not None else ""
 
 
-def _nothing_new(entered: Entered, outcome: Waiting) -> bool:
+def _nothing_new(admitted: Admitted, outcome: Waiting) -> bool:
     """Whether this is a re-check, or a redelivery, that found what was announced. A replay is answered:
     what was announced before may be lost."""
-    state, lot, item = entered.state, entered.parked, entered.item
-    if state is None or any(replay != state.replayed_event_id for replay in entered.replays):
+    state, lot, item = admitted.state, admitted.parked, admitted.item
+    if state is None or any(replay != state.replayed_event_id for replay in admitted.replays):
         return False
     again = not item.rang or (lot is not None and lot.event_id == item.bell.event_id)
-    said = (State.WAITING, entered.account.version, outcome.reason, outcome.pending)
+    said = (State.WAITING, admitted.account.version, outcome.reason, outcome.pending)
     return again and (state.state, state.state_version, state.reason, state.pending) == said
 
 

@@ -72,22 +72,22 @@ class Provisioning:
                 f"the consumer is in quarantine: {standing.reason}. sesame quarantine lift {target}",
             )
         bell = Bell(student_number, 0, Lane.PERSONAL, f"provision-{secrets.token_hex(12)}", replay=True)
-        entry = effects.enter([WorkItem((bell,))])
-        entered = entry.work.get(student_number)
-        if entered is None:
-            return self._not_entered(student_number, target)
-        until = _time(entered.lease_until)
-        self._say(target, f"lease taken: epoch {entered.epoch}, until {until} at the latest")
-        outcomes: dict[str, HandlerOutcome] = dict(entry.decided)
-        if entry.tasks:
+        admitted = effects.admit([WorkItem((bell,))])
+        one = admitted.get(student_number)
+        if one is None:
+            return self._not_admitted(student_number, target)
+        until = _time(one.lease_until)
+        self._say(target, f"lease taken: epoch {one.epoch}, until {until} at the latest")
+        outcome = one.decided
+        if outcome is None:
             try:
-                self._tell_difference(handler, entered.account)
-                outcomes |= dict(handler.handle(entry.tasks))
+                self._tell_difference(handler, one.account)
+                outcome = handler.handle([one.task])[student_number]
             except (TargetDown, Throttled, Misconfigured) as error:
-                effects.give_back(entry, unknown=error.unknown)
+                effects.give_back(admitted, unknown=error.unknown)
                 self._say(target, "lease given back: nobody is charged")
                 raise
-        outcome = effects.finish(entry, outcomes)[student_number]
+        outcome = effects.finish(admitted, {student_number: outcome})[student_number]
         self._say(target, "announced on the log, recorded in the store, lease given back")
         return _ended(target, outcome)
 
@@ -98,7 +98,7 @@ class Provisioning:
         if found.obstacle:
             self._say(handler.name, f"in the way: {found.obstacle}: {explain(found.obstacle).what}")
 
-    def _not_entered(self, student_number: str, target: str) -> Ended:
+    def _not_admitted(self, student_number: str, target: str) -> Ended:
         """The effects found nothing to do, or somebody else at work: the store says which."""
         with self._database.read() as connection:
             row = parking.parked_of(connection, target, [student_number]).get(student_number)

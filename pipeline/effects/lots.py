@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.announce import Entered, lane_of, replays_of
+from pipeline.announce import Admitted, lane_of, replays_of
 from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
 
@@ -51,7 +51,7 @@ def lot_of(item: WorkItem, lot: Parked | None, now: float, why: Why) -> Parked:
     )
 
 
-def age_s(entered: Entered, now: float) -> float:
+def age_s(admitted: Admitted, now: float) -> float:
     """Seconds since the first failure, less the times when the target was down."""
-    lot = entered.parked
-    return lot.age_at(now) if lot is not None and entered.retried else 0.0
+    lot = admitted.parked
+    return lot.age_at(now) if lot is not None and admitted.retried else 0.0

@@ -9,7 +9,6 @@ from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
-from pipeline.engine.precedence import Precedence
 from pipeline.engine.retry import Backoff
 
 __all__ = [
@@ -22,6 +21,5 @@ __all__ = [
     "Limits",
     "OffsetTracker",
     "Place",
-    "Precedence",
     "WorkItem",
 ]

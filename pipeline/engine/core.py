@@ -10,7 +10,6 @@ from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.failures import Failures
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
-from pipeline.engine.precedence import Precedence
 from pipeline.engine.queues import Queues, Student
 from schemas.account import Lane
 
@@ -31,7 +30,6 @@ class Engine:
         self._running: set[int] = set()  # batches, by number
         self._running_of = dict.fromkeys(Lane, 0)
         self._batches = 0
-        self._precedence = Precedence(limits.bulk_slots + limits.ahead, limits.bulk_every)
         self._blame = Blame()
         self._failures = Failures(limits)
 
@@ -89,15 +87,17 @@ class Engine:
 
     # --- working ----------------------------------------------------------------------------------
 
-    def take(self, now: float, held: Collection[Lane] = ()) -> Batch | None:
-        """The next batch that may start now, or None. Of the lanes that are `held` none may."""
+    def take(self, now: float) -> Batch | None:
+        """The next batch that may start now, or None. Each lane is bounded for itself: who of them has the
+        next free slot is decided when it is free."""
         self.circuit.tick(now)
-        if not self.circuit.passes or len(self._running) >= self.limits.slots + self.limits.ahead:
+        if not self.circuit.passes:
             return None
         if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
             return None  # one batch at a time until one was answered
-        for lane in self._precedence.order(self._running_of[Lane.BULK]):
-            items = [] if lane in held else self._gather(lane, now)
+        for lane, running in self._running_of.items():
+            full = running >= self.limits.slots_of(lane) + self.limits.ahead
+            items = [] if full else self._gather(lane, now)
             if items:
                 return self._start(lane, items)
         return None
@@ -262,7 +262,6 @@ class Engine:
         self._running_of[lane] += 1
         for item in items:
             self._students[item.student_number].running = True
-        self._precedence.started(lane)
         return batch
 
     def _ended(self, batch: Batch) -> None:

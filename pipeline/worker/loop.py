@@ -1,7 +1,7 @@
 """The loop of a target consumer.
 
-One thread owns the log's consumer and the engine; others carry the batches out (`pipeline.worker.calls`).
-Results come back through a queue, so the engine is never touched by two threads.
+One thread owns the log's consumer and the engine; others run the batches (`pipeline.worker.batch_run`).
+Reports come back through a queue, so the engine is never touched by two threads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from pipeline import dead_letters
 from pipeline.db.database import Database
@@ -28,12 +28,12 @@ from pipeline.eventlog.port import (
     taken_away,
 )
 from pipeline.target import Handler
+from pipeline.worker.batch_run import BatchRun, Probed, Runner
 from pipeline.worker.bells import bell_for, bury_poison
-from pipeline.worker.calls import Calls, Result
 from pipeline.worker.lot import Lot
 from pipeline.worker.observer import Observer
 from pipeline.worker.quarantine import Quarantine
-from pipeline.worker.verdicts import Verdicts
+from pipeline.worker.results import Results
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record
@@ -85,9 +85,9 @@ class TargetWorker:
         self._follows = follows
         self._clock = clock
         self._grace_s = grace_s
-        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        self._calls = Calls(handler, effects, observer, self._results, clock, engine.limits)
-        self._verdicts = Verdicts(handler.name, engine, effects, self._calls, observer, clock)
+        self._reports: queue.SimpleQueue[BatchRun | Probed] = queue.SimpleQueue()
+        self._runner = Runner(handler, effects, observer, self._reports, clock, engine.limits)
+        self._results = Results(handler.name, engine, effects, self._runner, observer, clock)
         self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
         self._owned: Mapping[TopicPartition, int] = {}
         self._quarantine = Quarantine(handler.name, engine, database)
@@ -103,7 +103,7 @@ class TargetWorker:
 
     def run(self, stopping: threading.Event) -> None:
         """Work until told to stop, then finish what is under way and commit."""
-        self._calls.start()
+        self._runner.start()
         why = "an error ended the loop; the log has it"
         try:
             while not stopping.is_set():
@@ -121,14 +121,14 @@ class TargetWorker:
             try:
                 self._drain()
             finally:
-                self._calls.close()
+                self._runner.close()
                 if not self._engine.running:  # a call that outlives the grace still needs its connections
                     self._handler.close()
                 self._observer.state(self.name, "stopped", why)
 
     def _step(self) -> None:
         now = self._clock()
-        self._calls.check()
+        self._runner.check()
         self._report(now)
         self._collect(wait_s=0.0)
         self._wake_parked(now)
@@ -203,13 +203,9 @@ class TargetWorker:
     def _start(self) -> None:
         now = self._clock()
         if self._engine.circuit.probe_due(now):
-            self._calls.begin_probe()
-        while (batch := self._engine.take(now, self._held())) is not None:
-            self._calls.begin(batch)
-
-    def _held(self) -> Collection[Lane]:
-        """The lanes of which enough are on their way; no matter while nobody waits."""
-        return self._calls.held() if self._engine.ready else ()
+            self._runner.begin_probe()
+        while (batch := self._engine.take(now)) is not None:
+            self._runner.begin(batch)
 
     def _wake_parked(self, now: float) -> None:
         if self._engine.circuit.passes:
@@ -231,16 +227,16 @@ class TargetWorker:
         """Take in what has ended.
 
         Raises:
-            DependencyDown: a result says so; it is taken in, and so may be others before it.
+            DependencyDown: a report says so; it is taken in, and so may be others before it.
         """
         while True:
             try:
-                result = self._results.get(timeout=wait_s) if wait_s else self._results.get_nowait()
+                report = self._reports.get(timeout=wait_s) if wait_s else self._reports.get_nowait()
             except queue.Empty:
                 return
             wait_s = 0.0
             self._lot.look_soon(self._clock())
-            self._verdicts.tell(result)
+            self._results.tell(report)
 
     # --- committing and reporting -----------------------------------------------------------------
 
@@ -272,7 +268,7 @@ class TargetWorker:
     def _drain(self) -> None:
         """Finish what is under way within the grace, commit, and leave the group."""
         give_up_at = self._clock() + self._grace_s
-        self._calls.stop_calling(self._engine.last)
+        self._runner.stop_calling(self._engine.last)
         try:
             while self._engine.running and self._clock() < give_up_at:
                 try:

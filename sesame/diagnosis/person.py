@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from pipeline import accounts, dead_letters, parking, status, target_states
+from pipeline.announce import ADMINISTRATIVE_PENDING
 from pipeline.db.database import Database
 from pipeline.db.tables import propagation
-from pipeline.effects import ADMINISTRATIVE_PENDING
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.store import cas_logins

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeline import dead_letters
-from pipeline.effects import ADMINISTRATIVE_PENDING
+from pipeline.announce import ADMINISTRATIVE_PENDING
 from pipeline.store import cas_logins
 from pipeline.store.people import People
 from pipeline.target import OBSERVED_ONLY

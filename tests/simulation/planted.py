@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -18,14 +18,13 @@ from consumers.mailbox.posting import Decision, Posting
 from consumers.propagation import Propagation
 from consumers.propagation.window import Progress, Seen, judge
 from pipeline.db.tables import outbox, parked
-from pipeline.effects import Effects, Entry
-from pipeline.effects.ending import Ending, _conclusion
-from pipeline.effects.entry import Door
+from pipeline.effects.admission import Admission
+from pipeline.effects.conclusion import Recorder, _conclusion
 from pipeline.engine import Place
 from pipeline.engine.blame import Blame
 from pipeline.engine.offsets import Offsets, OffsetTracker
-from pipeline.target import HandlerOutcome
 from pipeline.worker import TargetWorker
+from pipeline.worker.batch_run import BatchRun, Runner
 from schemas.account import Account
 from schemas.envelope import Message
 from tests.simulation.history import History, Planted, Recipe, live
@@ -77,30 +76,31 @@ def _forget_parked_on_rebalance() -> AbstractContextManager[object]:
 def _record_before_acknowledged() -> AbstractContextManager[object]:
     """The version is recorded as applied before the log has acknowledged the outcome."""
 
-    def finish(
-        self: Effects, entry: Entry, outcomes: Mapping[str, HandlerOutcome]
-    ) -> Mapping[str, HandlerOutcome]:
-        self.record(entry, outcomes)
-        self.publish(entry, outcomes)
-        return {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
+    def conclude(self: Runner, runs: Sequence[BatchRun]) -> None:
+        admitted = {number: one for run in runs for number, one in run.admitted.items()}
+        outcomes = {number: outcome for run in runs for number, outcome in run.outcomes.items()}
+        final = self._effects.record(admitted, outcomes)
+        self._effects.publish(admitted, outcomes)
+        for run in runs:
+            run.final = {number: final[number] for number in run.admitted}
 
-    return patch.object(Effects, "finish", finish)
+    return patch.object(Runner, "_conclude", conclude)
 
 
 def _drop_a_replay_as_a_repeat() -> AbstractContextManager[object]:
     """A replay of a version that was applied already is taken for a redelivery."""
-    return patch("pipeline.effects.entry.replays_of", lambda _turn, _lot: ())
+    return patch("pipeline.effects.admission.replays_of", lambda _turn, _lot: ())
 
 
 def _ignore_a_lease() -> AbstractContextManager[object]:
     """Whoever timed out comes again while the call may still have its effect."""
-    return patch.object(Door, "_blocked", lambda *_args, **_options: False)
+    return patch.object(Admission, "_blocked", lambda *_args, **_options: False)
 
 
 def _trust_after_a_time_out() -> AbstractContextManager[object]:
     """The doubt that an unknown outcome leaves is not recorded."""
     return patch(
-        "pipeline.effects.ending._conclusion",
+        "pipeline.effects.conclusion._conclusion",
         lambda *args: replace(_conclusion(*args), suspect=False, unknown=False),
     )
 
@@ -162,7 +162,7 @@ def _bury_nothing() -> AbstractContextManager[object]:
 
 def _resolve_nothing() -> AbstractContextManager[object]:
     """A newer success leaves the dead letters before it as they are."""
-    return patch.object(Ending, "_resolve", lambda *_args: None)
+    return patch.object(Recorder, "_resolve", lambda *_args: None)
 
 
 def _welcome_again() -> AbstractContextManager[object]:

@@ -21,9 +21,10 @@ from consumers.moodle.port import Wanted
 from consumers.moodle.work import Work
 from consumers.timetable import NotScheduled, Scheduled, Subject, TimetableHandler
 from pipeline import outbox
-from pipeline.effects import Effects, Entry
-from pipeline.effects.ending import _conclusion
-from pipeline.effects.entry import Door
+from pipeline.announce import Admitted
+from pipeline.effects import Effects
+from pipeline.effects.admission import Admission
+from pipeline.effects.conclusion import _conclusion
 from pipeline.target import HandlerOutcome, Waiting
 from schemas.account import Account, Stage
 from schemas.envelope import Message
@@ -92,9 +93,11 @@ def _scheduled_anyway(self: TimetableHandler, seen: Any) -> HandlerOutcome:
     return _outcome(self, Scheduled(0) if isinstance(seen, NotScheduled) else seen)
 
 
-def _publish_no_waiting(self: Effects, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+def _publish_no_waiting(
+    self: Effects, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
+) -> None:
     """Nobody says on the log what a student waits for."""
-    _publish(self, entry, {n: each for n, each in outcomes.items() if not isinstance(each, Waiting)})
+    _publish(self, admitted, {n: each for n, each in outcomes.items() if not isinstance(each, Waiting)})
 
 
 def _without_names(*args: Any) -> Any:
@@ -134,7 +137,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "install no redirection": lambda: patch("consumers.mailbox.handler.script_of", lambda _account: None),
     "send no welcome": lambda: patch.object(Posting, "_write", lambda _self, _account: Post()),
     "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: Post()),
-    "act before the leader": lambda: patch.object(Door, "_behind", lambda *_args: False),
+    "act before the leader": lambda: patch.object(Admission, "_behind", lambda *_args: False),
     "end no session while the leader is behind": lambda: patch(
         "pipeline.worker.bells._shuts", lambda _event: False
     ),
@@ -149,7 +152,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
         "consumers.moodle.handler.pending_of", lambda _account: None
     ),
     "record no names of what is pending": lambda: patch(
-        "pipeline.effects.ending._conclusion", _without_names
+        "pipeline.effects.conclusion._conclusion", _without_names
     ),
     "publish no waiting": lambda: patch.object(Effects, "publish", _publish_no_waiting),
     "announce no dead letter": lambda: patch(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 from pipeline import target_states
-from pipeline.effects import Effects, Entry
+from pipeline.announce import Admitted
+from pipeline.effects import Effects
 from pipeline.engine import Bell, Place, WorkItem
 from pipeline.target import Done, HandlerOutcome, Retry
 from pipeline.target_states import Conclusion, State
@@ -40,9 +42,9 @@ def woken(plant: Plant, number: str) -> WorkItem:
     return WorkItem((Bell(number, row.version, row.lane, row.event_id, row.replay),))
 
 
-def end(effects: Effects, entry: Entry, outcome: HandlerOutcome) -> None:
+def end(effects: Effects, admitted: Mapping[str, Admitted], outcome: HandlerOutcome) -> None:
     """Everybody who entered ends so."""
-    effects.finish(entry, dict.fromkeys(entry.work, outcome))
+    effects.finish(admitted, dict.fromkeys(admitted, outcome))
 
 
 def leader_has(plant: Plant, number: str, version: int) -> None:

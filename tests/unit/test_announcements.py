@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.announce import Entered, announcement, failure, lane_of, replays_of
+from pipeline.announce import Admitted, announcement, failure, lane_of, replays_of
 from pipeline.engine import Bell, Place, WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
@@ -81,7 +81,7 @@ def lot(kind: Kind = Kind.WAITING, **fields: Any) -> Parked:
     return replace(row, **fields)
 
 
-def entered(item: WorkItem | None = None, **fields: Any) -> Entered:
+def admitted(item: WorkItem | None = None, **fields: Any) -> Admitted:
     values: dict[str, Any] = {
         "item": item or WorkItem((bell(),)),
         "account": account(),
@@ -91,11 +91,11 @@ def entered(item: WorkItem | None = None, **fields: Any) -> Entered:
         "started_at": START,
         "lease_until": START + 30,
     }
-    return Entered(**{**values, **fields})
+    return Admitted(**{**values, **fields})
 
 
-def said(outcome: HandlerOutcome, who: Entered | None = None, letter_id: str | None = None) -> Message:
-    message = announcement(TARGET, who or entered(), outcome, NOW, letter_id)
+def said(outcome: HandlerOutcome, who: Admitted | None = None, letter_id: str | None = None) -> Message:
+    message = announcement(TARGET, who or admitted(), outcome, NOW, letter_id)
     assert message is not None
     return message
 
@@ -105,7 +105,7 @@ def said(outcome: HandlerOutcome, who: Entered | None = None, letter_id: str | N
 
 @pytest.mark.parametrize("outcome", [DONE, WAITS, DEAD])
 def test_an_outcome_says_whom_which_version_when_and_under_which_lease(outcome: HandlerOutcome) -> None:
-    message = said(outcome, entered(parked=lot(Kind.RETRY, attempts=4, attempts_version=3)))
+    message = said(outcome, admitted(parked=lot(Kind.RETRY, attempts=4, attempts_version=3)))
     event = message.event
     assert isinstance(event, TargetProvisioned | TargetWaiting | TargetFailed)
     assert (event.student_number, event.version, event.target) == (NUMBER, 3, TARGET)
@@ -132,7 +132,7 @@ def test_each_kind_says_what_is_its_own() -> None:
 
 
 def test_a_failure_without_a_standing_letter_names_the_one_that_the_turn_leaves() -> None:
-    who = entered()
+    who = admitted()
     event = said(DEAD, who).event
     assert isinstance(event, TargetFailed)
     assert event.dead_letter_id == who.letter_id(TARGET)
@@ -140,7 +140,7 @@ def test_a_failure_without_a_standing_letter_names_the_one_that_the_turn_leaves(
 
 @pytest.mark.parametrize("outcome", [Retry("busy", "later"), Closed()])
 def test_what_is_tried_again_or_only_shut_is_not_announced(outcome: HandlerOutcome) -> None:
-    assert announcement(TARGET, entered(), outcome, NOW) is None
+    assert announcement(TARGET, admitted(), outcome, NOW) is None
 
 
 def test_a_fault_of_ours_is_announced_as_a_failure() -> None:
@@ -165,11 +165,11 @@ def test_a_fault_of_ours_is_announced_as_a_failure() -> None:
 
 
 def test_a_redelivery_has_the_same_id_whatever_lease_and_hour_it_has() -> None:
-    later = entered(epoch=9, started_at=START + 50, lease_until=START + 99)
+    later = admitted(epoch=9, started_at=START + 50, lease_until=START + 99)
     again = announcement(TARGET, later, DONE, datetime.fromtimestamp(START + 90, UTC))
     assert again is not None
     assert again.id == said(DONE).id
-    assert entered().letter_id(TARGET) == later.letter_id(TARGET)
+    assert admitted().letter_id(TARGET) == later.letter_id(TARGET)
 
 
 def test_whatever_is_another_announcement_has_another_id() -> None:
@@ -178,15 +178,15 @@ def test_whatever_is_another_announcement_has_another_id() -> None:
         "usual": said(DONE),
         "waiting": said(WAITS),
         "failed": said(DEAD),
-        "version": said(DONE, entered(account=account(4))),
-        "student": said(DONE, entered(account=account(student_number="22605678"))),
-        "cause": said(DONE, entered(WorkItem((bell("bell-2"),)))),
-        "attempt": said(DONE, entered(parked=retried)),
-        "looked at": said(DONE, entered(parked=retried, state=state())),
-        "looked at later": said(DONE, entered(parked=retried, state=state(since=START - 50))),
-        "in another state": said(DONE, entered(parked=retried, state=state(state=State.FAILED))),
+        "version": said(DONE, admitted(account=account(4))),
+        "student": said(DONE, admitted(account=account(student_number="22605678"))),
+        "cause": said(DONE, admitted(WorkItem((bell("bell-2"),)))),
+        "attempt": said(DONE, admitted(parked=retried)),
+        "looked at": said(DONE, admitted(parked=retried, state=state())),
+        "looked at later": said(DONE, admitted(parked=retried, state=state(since=START - 50))),
+        "in another state": said(DONE, admitted(parked=retried, state=state(state=State.FAILED))),
     }
-    other = announcement("directory", entered(), DONE, NOW)
+    other = announcement("directory", admitted(), DONE, NOW)
     assert other is not None
     ids = {**{name: message.id for name, message in cases.items()}, "target": other.id}
     assert [pair for pair in combinations(ids, 2) if ids[pair[0]] == ids[pair[1]]] == []
@@ -194,19 +194,19 @@ def test_whatever_is_another_announcement_has_another_id() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.LEASED, Kind.RESYNC])
 def test_one_who_was_parked_only_to_be_looked_at_says_what_was_said_first(kind: Kind) -> None:
-    assert said(DONE, entered(parked=lot(kind), state=state())).id == said(DONE).id
-    assert said(DONE, entered(state=state())).id == said(DONE).id
+    assert said(DONE, admitted(parked=lot(kind), state=state())).id == said(DONE).id
+    assert said(DONE, admitted(state=state())).id == said(DONE).id
 
 
 def test_a_dead_letter_s_id_is_that_of_one_attempt_at_one_version() -> None:
-    usual = entered()
+    usual = admitted()
     letters = {
         usual.letter_id(TARGET),
         usual.letter_id("directory"),
-        entered(account=account(4)).letter_id(TARGET),
-        entered(account=account(student_number="22605678")).letter_id(TARGET),
-        entered(WorkItem((bell("bell-2"),))).letter_id(TARGET),
-        entered(parked=lot(Kind.RETRY, attempts=1, attempts_version=3)).letter_id(TARGET),
+        admitted(account=account(4)).letter_id(TARGET),
+        admitted(account=account(student_number="22605678")).letter_id(TARGET),
+        admitted(WorkItem((bell("bell-2"),))).letter_id(TARGET),
+        admitted(parked=lot(Kind.RETRY, attempts=1, attempts_version=3)).letter_id(TARGET),
     }
     assert len(letters) == 6
 
@@ -217,7 +217,7 @@ RECHECK = {"item": woken(), "parked": lot(), "state": state()}
 
 
 def silent(outcome: HandlerOutcome = WAITS, **fields: Any) -> bool:
-    return announcement(TARGET, entered(**{**RECHECK, **fields}), outcome, NOW) is None
+    return announcement(TARGET, admitted(**{**RECHECK, **fields}), outcome, NOW) is None
 
 
 def test_a_recheck_that_finds_what_was_announced_says_nothing() -> None:
@@ -277,9 +277,9 @@ def test_only_a_waiting_may_be_nothing_new() -> None:
 def test_what_is_in_doubt_asked_for_or_looked_at_again_is_compared(
     fields: dict[str, Any], *, compare: bool
 ) -> None:
-    who = entered(**fields)
+    who = admitted(**fields)
     assert (who.task.compare, who.task.close_only, who.task.account) == (compare, False, who.account)
-    assert entered(close_only=True).task.close_only
+    assert admitted(close_only=True).task.close_only
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_what_is_in_doubt_asked_for_or_looked_at_again_is_compared(
 def test_attempts_are_counted_of_one_version_and_of_failures_alone(
     parked: Parked | None, attempt: int
 ) -> None:
-    assert entered(parked=parked).attempt == attempt
+    assert admitted(parked=parked).attempt == attempt
 
 
 def test_a_parked_replay_comes_before_those_that_rang_and_each_once() -> None:
@@ -319,10 +319,10 @@ def test_a_parked_replay_comes_before_those_that_rang_and_each_once() -> None:
 def test_a_turn_is_a_person_s_while_a_person_waits(rang: Lane, parked: Parked | None, lane: Lane) -> None:
     item = WorkItem((bell(lane=rang),))
     assert lane_of(item, parked) is lane
-    assert entered(item, parked=parked).lane is lane
+    assert admitted(item, parked=parked).lane is lane
 
 
 def test_a_lease_never_ends_later_than_a_whole_lease_from_now() -> None:
-    who = entered()
+    who = admitted()
     assert who.leased_until(START + 10) == START + 30
     assert who.leased_until(START - 3600) == START - 3600 + 30

@@ -124,15 +124,15 @@ def test_a_lease_of_before_the_clock_went_back_ends_all_the_same(plant: Plant, c
     plant.account("A")
     dead, successor = plant.effects(), plant.effects()
     plant.ring("A")
-    assert dead.enter([bell("A")]).work
+    assert dead.admit([bell("A")])
     clock.now -= HOUR_S
-    assert successor.enter([bell("A")]).work == {}
+    assert successor.admit([bell("A")]) == {}
     row = plant.parked("A")
     assert row is not None
     assert row.due_at is not None
     assert row.due_at < clock.now + 3 * plant.lease_s
     clock.now = row.due_at
-    assert successor.enter([woken(plant, "A")]).work["A"].task.compare
+    assert successor.admit([woken(plant, "A")])["A"].task.compare
 
 
 def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_the_next_attempt_off(
@@ -141,7 +141,7 @@ def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_th
     plant.account("A")
     effects = plant.effects()
     plant.ring("A")
-    entry = effects.enter([bell("A")])
+    entry = effects.admit([bell("A")])
     clock.now -= HOUR_S
     effects.finish(entry, {"A": UNKNOWN})
     for _ in range(2):  # the lease of before the clock went back is looked at once, and shortened
@@ -150,8 +150,8 @@ def test_a_clock_that_goes_back_during_a_call_of_unknown_outcome_does_not_put_th
         assert row.due_at is not None
         assert row.due_at < clock.now + 3 * plant.lease_s
         clock.now = row.due_at
-        entry = effects.enter([woken(plant, "A")])
-    assert entry.work["A"].task.compare
+        entry = effects.admit([woken(plant, "A")])
+    assert entry["A"].task.compare
 
 
 def test_a_clock_that_was_ahead_for_a_while_does_not_put_off_one_who_met_a_lease_meanwhile(
@@ -161,8 +161,8 @@ def test_a_clock_that_was_ahead_for_a_while_does_not_put_off_one_who_met_a_lease
     plant.account("A")
     park(plant, ROW)
     clock.now += HOUR_S
-    plant.effects().enter([bell("A")])  # and that process dies
-    assert plant.effects().enter([woken(plant, "A")]).work == {}
+    plant.effects().admit([bell("A")])  # and that process dies
+    assert plant.effects().admit([woken(plant, "A")]) == {}
     before = plant.parked("A")
     clock.now -= HOUR_S
     with plant.database.write() as connection:

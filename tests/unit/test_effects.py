@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import pytest
 
 from pipeline import parking, target_states
@@ -31,19 +33,19 @@ def test_what_is_given_up_after_an_unknown_outcome_keeps_its_lease_until_the_cal
     plant.backoff = Backoff(attempts_max=1)
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), UNKNOWN)
+    end(effects, effects.admit([bell("A")]), UNKNOWN)
     assert [letter.cause for letter in plant.letters()] == ["timed_out"]
     plant.account("A", 2)
-    assert effects.enter([bell("A", 2, "bell-2")]).work == {}
+    assert effects.admit([bell("A", 2, "bell-2")]) == {}
     clock.now += plant.lease_s + 1
-    entry = effects.enter([woken(plant, "A")])
-    assert entry.work["A"].task.compare
+    admitted = effects.admit([woken(plant, "A")])
+    assert admitted["A"].task.compare
 
 
 class Away(Effects):
     """Effects whose store goes away before the last one."""
 
-    def record(self, *args: object, **kwargs: object) -> None:
+    def record(self, *args: object, **kwargs: object) -> NoReturn:
         raise DependencyDown("away")
 
 
@@ -53,39 +55,39 @@ def test_an_unknown_outcome_that_could_not_be_recorded_keeps_the_student_out_all
     for number in "AB":
         plant.account(number)
     effects = plant.effects()
-    entry = effects.enter([bell("A"), bell("B")])
+    admitted = effects.admit([bell("A"), bell("B")])
     effects.__class__ = Away
     with pytest.raises(DependencyDown):
-        effects.finish(entry, {"A": UNKNOWN, "B": DONE})
+        effects.finish(admitted, {"A": UNKNOWN, "B": DONE})
     effects.__class__ = Effects
-    again = effects.enter([bell("A"), bell("B")])
-    assert list(again.work) == ["B"]  # whose call is known to be over
-    assert again.work["B"].task.compare
+    again = effects.admit([bell("A"), bell("B")])
+    assert list(again) == ["B"]  # whose call is known to be over
+    assert again["B"].task.compare
     clock.now += plant.lease_s + 1
-    assert effects.enter([woken(plant, "A")]).work["A"].task.compare
+    assert effects.admit([woken(plant, "A")])["A"].task.compare
 
 
 @pytest.mark.parametrize("how", ["given_back", "retried", "dead"])
 def test_a_doubt_outlives_turns_that_did_not_compare(plant: Plant, clock: Clock, how: str) -> None:
     plant.account("A")
-    plant.effects().enter([bell("A")])  # and the process is killed
+    plant.effects().admit([bell("A")])  # and the process is killed
     clock.now += plant.lease_s + 1
     effects = plant.effects()
-    entry = effects.enter([bell("A")])
-    assert entry.work["A"].task.compare
+    admitted = effects.admit([bell("A")])
+    assert admitted["A"].task.compare
     if how == "given_back":
-        effects.give_back(entry, unknown=False)
+        effects.give_back(admitted, unknown=False)
     else:
-        end(effects, entry, REFUSED if how == "retried" else Dead("refused", "no"))
-    again = effects.enter([bell("A", event="bell-2")])  # at once: nothing is under way any more
-    assert again.work["A"].task.compare
+        end(effects, admitted, REFUSED if how == "retried" else Dead("refused", "no"))
+    again = effects.admit([bell("A", event="bell-2")])  # at once: nothing is under way any more
+    assert again["A"].task.compare
 
 
 def test_one_who_needed_no_call_is_not_in_doubt_after_an_outage(plant: Plant) -> None:
     plant.account("A", stage=Stage.PRECREATED)
     plant.account("B")
     effects = plant.effects()
-    effects.give_back(effects.enter([bell("A"), bell("B")]), unknown=True)
+    effects.give_back(effects.admit([bell("A"), bell("B")]), unknown=True)
     states = [plant.state(number) for number in "AB"]
     assert [state is not None and state.suspect for state in states] == [False, True]
 
@@ -95,16 +97,16 @@ def test_a_call_that_returns_too_late_makes_the_present_owners_work_uncertain_to
 ) -> None:
     plant.account("A")
     late, present = plant.effects(), plant.effects()
-    slow = late.enter([bell("A")])
+    slow = late.admit([bell("A")])
     clock.now += plant.lease_s + 1
     plant.account("A", 2)
-    entry = present.enter([bell("A", 2, "bell-2")])
+    admitted = present.admit([bell("A", 2, "bell-2")])
     late.record(slow, {"A": DONE})  # perhaps its write came after the other's reading back
-    present.record(entry, {"A": DONE})
+    present.record(admitted, {"A": DONE})
     assert plant.applied("A") == 0
     clock.now += plant.lease_s + 2
-    again = present.enter([woken(plant, "A")])
-    assert again.work["A"].task.compare
+    again = present.admit([woken(plant, "A")])
+    assert again["A"].task.compare
     end(present, again, DONE)
     assert plant.applied("A") == 2
     assert plant.parked("A") is None
@@ -118,10 +120,10 @@ def test_a_bell_that_another_process_reads_during_a_call_is_not_swallowed_by_the
 ) -> None:
     plant.account("A")
     here, elsewhere = plant.effects(), plant.effects()
-    entry = here.enter([bell("A")])
+    admitted = here.admit([bell("A")])
     plant.account("A", 2)
-    assert elsewhere.enter([bell("A", 2, "bell-2")]).work == {}
-    end(here, entry, WAITING)
+    assert elsewhere.admit([bell("A", 2, "bell-2")]) == {}
+    end(here, admitted, WAITING)
     row = plant.parked("A")
     assert row is not None
     assert (row.version, row.kind) == (2, Kind.WAITING)
@@ -132,10 +134,10 @@ def test_a_bell_that_another_process_reads_during_a_call_is_not_swallowed_by_the
 def test_a_success_does_not_take_away_a_row_that_rang_meanwhile(plant: Plant) -> None:
     plant.account("A")
     here, elsewhere = plant.effects(), plant.effects()
-    end(here, here.enter([bell("A")]), REFUSED)
-    entry = here.enter([woken(plant, "A")])
-    elsewhere.enter([bell("A", 2, "bell-2")])
-    end(here, entry, DONE)
+    end(here, here.admit([bell("A")]), REFUSED)
+    admitted = here.admit([woken(plant, "A")])
+    elsewhere.admit([bell("A", 2, "bell-2")])
+    end(here, admitted, DONE)
     row = plant.parked("A")
     assert row is not None
     assert (row.due_at, row.attempts) == (0.0, 0)
@@ -144,13 +146,13 @@ def test_a_success_does_not_take_away_a_row_that_rang_meanwhile(plant: Plant) ->
 def test_a_replay_that_meets_a_lease_is_compared_when_the_lease_is_over(plant: Plant, clock: Clock) -> None:
     plant.account("A")
     here, elsewhere = plant.effects(), plant.effects()
-    end(here, here.enter([bell("A")]), REFUSED)
-    entry = here.enter([woken(plant, "A")])
-    assert elsewhere.enter([replay("A")]).work == {}
-    end(here, entry, DONE)
-    again = here.enter([bell("A", event="bell-2")])  # another bell comes first
-    assert again.work["A"].task.compare
-    assert again.work["A"].replays == ("replay",)
+    end(here, here.admit([bell("A")]), REFUSED)
+    admitted = here.admit([woken(plant, "A")])
+    assert elsewhere.admit([replay("A")]) == {}
+    end(here, admitted, DONE)
+    again = here.admit([bell("A", event="bell-2")])  # another bell comes first
+    assert again["A"].task.compare
+    assert again["A"].replays == ("replay",)
     end(here, again, DONE)
     state = plant.state("A")
     assert state is not None
@@ -161,8 +163,8 @@ def test_a_replay_that_meets_a_lease_is_compared_when_the_lease_is_over(plant: P
 def test_a_persons_bell_lifts_what_was_parked_in_bulk(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A", bulk=True)]), UNKNOWN)
-    effects.enter([bell("A", 1, "act")])  # parked again: the call may still have an effect
+    end(effects, effects.admit([bell("A", bulk=True)]), UNKNOWN)
+    effects.admit([bell("A", 1, "act")])  # parked again: the call may still have an effect
     row = plant.parked("A")
     assert row is not None
     assert row.lane is Lane.PERSONAL
@@ -171,8 +173,8 @@ def test_a_persons_bell_lifts_what_was_parked_in_bulk(plant: Plant) -> None:
 def test_a_bulk_replay_does_not_push_a_person_back(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), REFUSED)
-    end(effects, effects.enter([bell("A", event="import", bulk=True)]), REFUSED)
+    end(effects, effects.admit([bell("A")]), REFUSED)
+    end(effects, effects.admit([bell("A", event="import", bulk=True)]), REFUSED)
     row = plant.parked("A")
     assert row is not None
     assert row.lane is Lane.PERSONAL
@@ -183,10 +185,10 @@ def test_one_parked_by_a_lease_alone_has_nothing_to_do_when_the_other_has_done_i
 ) -> None:
     plant.account("A")
     here, elsewhere = plant.effects(), plant.effects()
-    entry = here.enter([bell("A")])
-    elsewhere.enter([bell("A")])  # a redelivery after a rebalance
-    end(here, entry, DONE)
-    assert elsewhere.enter([woken(plant, "A")]).work == {}
+    admitted = here.admit([bell("A")])
+    elsewhere.admit([bell("A")])  # a redelivery after a rebalance
+    end(here, admitted, DONE)
+    assert elsewhere.admit([woken(plant, "A")]) == {}
     assert plant.parked("A") is None
 
 
@@ -195,7 +197,7 @@ def test_failures_before_a_waiting_do_not_count_afterwards(plant: Plant) -> None
     effects = plant.effects()
     for outcome in (REFUSED, REFUSED, WAITING, REFUSED):
         item = woken(plant, "A") if plant.parked("A") else bell("A")
-        end(effects, effects.enter([item]), outcome)
+        end(effects, effects.admit([item]), outcome)
     row = plant.parked("A")
     assert row is not None
     assert row.attempts == 1
@@ -206,37 +208,37 @@ def test_a_newer_version_has_all_its_chances(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
     for _ in range(2):
-        end(effects, effects.enter([woken(plant, "A") if plant.parked("A") else bell("A")]), REFUSED)
+        end(effects, effects.admit([woken(plant, "A") if plant.parked("A") else bell("A")]), REFUSED)
     plant.account("A", 2)
-    entry = effects.enter([bell("A", 2, "bell-2")])
-    assert entry.work["A"].attempt == 1
-    end(effects, entry, REFUSED)
+    admitted = effects.admit([bell("A", 2, "bell-2")])
+    assert admitted["A"].attempt == 1
+    end(effects, admitted, REFUSED)
     row = plant.parked("A")
     assert row is not None
     assert (row.attempts, row.attempts_version, row.age_s) == (1, 2, 0.0)
-    end(effects, effects.enter([woken(plant, "A")]), REFUSED)
-    end(effects, effects.enter([woken(plant, "A")]), REFUSED)
+    end(effects, effects.admit([woken(plant, "A")]), REFUSED)
+    end(effects, effects.admit([woken(plant, "A")]), REFUSED)
     assert [letter.attempts for letter in plant.letters()] == [3]
 
 
 def test_one_who_waits_is_compared_when_looked_at_again_and_not_when_an_event_rings(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), WAITING)
-    entry = effects.enter([woken(plant, "A")])
-    assert entry.work["A"].task.compare
-    end(effects, entry, WAITING)
+    end(effects, effects.admit([bell("A")]), WAITING)
+    admitted = effects.admit([woken(plant, "A")])
+    assert admitted["A"].task.compare
+    end(effects, admitted, WAITING)
     plant.account("A", 2)
-    assert not effects.enter([bell("A", 2, "bell-2")]).work["A"].task.compare
+    assert not effects.admit([bell("A", 2, "bell-2")])["A"].task.compare
 
 
 def test_age_counts_the_planned_delays_and_not_an_outage_between(plant: Plant, clock: Clock) -> None:
     plant.backoff = Backoff(delay_s_min=10.0, jitter=0.0, attempts_max=100)
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), REFUSED)
+    end(effects, effects.admit([bell("A")]), REFUSED)
     clock.now += 8 * 3600.0  # the target was down all night
-    end(effects, effects.enter([woken(plant, "A")]), REFUSED)
+    end(effects, effects.admit([woken(plant, "A")]), REFUSED)
     row = plant.parked("A")
     assert row is not None
     assert row.age_s == pytest.approx(10.0)
@@ -249,35 +251,35 @@ def test_a_waiting_follower_whose_leader_lags_is_not_looked_at_without_end(mailb
     mailbox.account("A")
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
-    end(effects, effects.enter([bell("A")]), WAITING)
+    end(effects, effects.admit([bell("A")]), WAITING)
     mailbox.account("A", 2)
-    assert effects.enter([woken(mailbox, "A")]).work == {}
+    assert effects.admit([woken(mailbox, "A")]) == {}
     row = mailbox.parked("A")
     assert row is not None
     assert row.due_at is None
-    assert "A" in effects.enter([bell("A", 2, "directory-2")]).work  # its leader's next outcome
+    assert "A" in effects.admit([bell("A", 2, "directory-2")])  # its leader's next outcome
 
 
 def test_a_followers_replay_waits_for_its_leader_and_is_not_lost(mailbox: Plant) -> None:
     mailbox.account("A", 2)
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
-    assert effects.enter([replay("A")]).work == {}
+    assert effects.admit([replay("A")]) == {}
     leader_has(mailbox, "A", 2)
-    entry = effects.enter([bell("A", 2, "directory-2")])
-    assert entry.work["A"].replays == ("replay",)
-    end(effects, entry, DONE)
+    admitted = effects.admit([bell("A", 2, "directory-2")])
+    assert admitted["A"].replays == ("replay",)
+    end(effects, admitted, DONE)
     assert mailbox.parked("A") is None
-    assert effects.enter([replay("A")]).work == {}  # redelivered
+    assert effects.admit([replay("A")]) == {}  # redelivered
 
 
 def test_a_redelivered_replay_parks_nobody_behind_a_lagging_leader(mailbox: Plant) -> None:
     mailbox.account("A")
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
-    end(effects, effects.enter([replay("A")]), DONE)
+    end(effects, effects.admit([replay("A")]), DONE)
     mailbox.account("A", 2)
-    effects.enter([replay("A")])
+    effects.admit([replay("A")])
     assert mailbox.parked("A") is None
 
 
@@ -293,10 +295,10 @@ def test_a_process_killed_between_publishing_and_recording_is_repeated_under_one
 ) -> None:
     plant.account("A")
     killed, successor = plant.effects(), plant.effects()
-    killed.publish(killed.enter([bell("A")]), {"A": DONE})
-    assert successor.enter([bell("A")]).work == {}
+    killed.publish(killed.admit([bell("A")]), {"A": DONE})
+    assert successor.admit([bell("A")]) == {}
     clock.now += plant.lease_s + 2
-    end(successor, successor.enter([woken(plant, "A")]), DONE)
+    end(successor, successor.admit([woken(plant, "A")]), DONE)
     first, second = ids(plant)
     assert first == second
 
@@ -309,7 +311,7 @@ def test_a_later_look_with_the_same_cause_and_attempt_is_told_from_the_earlier_o
     other = Waiting("mailbox_full")
     for outcome in (WAITING, REFUSED, WAITING, REFUSED, WAITING, other):
         item = woken(plant, "A") if plant.parked("A") else bell("A")
-        end(effects, effects.enter([item]), outcome)
+        end(effects, effects.admit([item]), outcome)
         clock.now += 1000.0
     assert len(ids(plant)) == len(set(ids(plant))) == 4
 
@@ -320,13 +322,13 @@ def test_a_later_look_with_the_same_cause_and_attempt_is_told_from_the_earlier_o
 def test_one_who_waits_says_so_again_when_what_was_said_may_be_lost(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), WAITING)
+    end(effects, effects.admit([bell("A")]), WAITING)
     with plant.database.write() as connection:
         assert resync.unfinished(connection, plant.database, ["directory"], event_id="resync-1") == 1
     item = woken(plant, "A")
-    end(effects, effects.enter([item]), WAITING)
+    end(effects, effects.admit([item]), WAITING)
     assert len(set(ids(plant))) == 2
-    end(effects, effects.enter([item]), WAITING)  # looked at once more, for the same reason
+    end(effects, effects.admit([item]), WAITING)  # looked at once more, for the same reason
     assert len(ids(plant)) == 2
 
 
@@ -336,14 +338,14 @@ def test_two_students_who_are_compared_after_one_loss_are_told_apart(plant: Plan
     with plant.database.write() as connection:
         assert resync.behind(connection, plant.database, "directory", event_id="resync-1") == 2
     effects = plant.effects()
-    end(effects, effects.enter([woken(plant, "A"), woken(plant, "B")]), DONE)
+    end(effects, effects.admit([woken(plant, "A"), woken(plant, "B")]), DONE)
     assert len(set(ids(plant))) == 2
 
 
 def test_an_unforeseen_fault_leaves_a_dead_letter_a_failed_state_and_an_outcome(plant: Plant) -> None:
     plant.account("A", 3)
     effects = plant.effects()
-    end(effects, effects.enter([bell("A", 3)]), REFUSED)
+    end(effects, effects.admit([bell("A", 3)]), REFUSED)
     effects.bury_fault(woken(plant, "A"), KeyError("oops"))
     [letter] = plant.letters()
     assert (letter.cause, letter.version) == ("internal_error", 3)
@@ -362,7 +364,7 @@ def test_a_charge_costs_an_attempt_even_while_the_call_may_still_have_an_effect(
 ) -> None:
     plant.account("A")
     effects = plant.effects()
-    effects.give_back(effects.enter([bell("A")]), unknown=True)
+    effects.give_back(effects.admit([bell("A")]), unknown=True)
     until = clock.now + plant.lease_s
     effects.charge([bell("A")])
     row, state = plant.parked("A"), plant.state("A")
@@ -371,15 +373,15 @@ def test_a_charge_costs_an_attempt_even_while_the_call_may_still_have_an_effect(
     assert (row.attempts, row.cause) == (1, "fails_alone")
     assert row.due_at is not None
     assert row.due_at > until
-    assert effects.enter([bell("A", event="bell-2")]).work == {}
+    assert effects.admit([bell("A", event="bell-2")]) == {}
 
 
 def test_a_charge_does_not_touch_a_student_whom_another_process_works_on(plant: Plant) -> None:
     plant.account("A")
     here, elsewhere = plant.effects(), plant.effects()
-    entry = here.enter([bell("A")])
+    admitted = here.admit([bell("A")])
     elsewhere.charge([bell("A")])
-    end(here, entry, DONE)
+    end(here, admitted, DONE)
     assert plant.applied("A") == 1
 
 
@@ -399,7 +401,7 @@ def test_personal_rows_of_the_parking_lot_do_not_stand_behind_bulk_ones(plant: P
     effects = plant.effects()
     for number in ("B1", "B2", "B3", "P1"):
         plant.account(number)
-        end(effects, effects.enter([bell(number, bulk=number != "P1")]), REFUSED)
+        end(effects, effects.admit([bell(number, bulk=number != "P1")]), REFUSED)
         clock.now += 1.0
     clock.now += 60.0
     with plant.database.read() as connection:
@@ -411,32 +413,32 @@ def test_access_is_shut_before_the_leader_is_there_and_nothing_is_recorded_of_it
     mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
-    entry = effects.enter(
+    admitted = effects.admit(
         [WorkItem((Bell("A", 0, Lane.PERSONAL, "hold", place=Place(catalogue.ACCOUNTS, 0, 1)),))]
     )
-    assert entry.work["A"].task.close_only
-    end(effects, entry, Closed())
+    assert admitted["A"].task.close_only
+    end(effects, admitted, Closed())
     state = mailbox.state("A")
     assert state is not None
     assert (state.applied_version, state.state, state.lease_owner, state.suspect) == (0, "new", None, False)
     assert mailbox.outcomes() == []
     leader_has(mailbox, "A", 2)
-    assert not effects.enter([bell("A", 2, "directory-2")]).work["A"].task.close_only
+    assert not effects.admit([bell("A", 2, "directory-2")])["A"].task.close_only
 
 
 def test_shutting_access_waits_for_the_lease_and_for_nothing_else(mailbox: Plant, clock: Clock) -> None:
     mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
-    assert "A" in mailbox.effects().enter([bell("A", 0, "hold")]).work  # a life that ends here
+    assert "A" in mailbox.effects().admit([bell("A", 0, "hold")])  # a life that ends here
     successor = mailbox.effects()
-    assert successor.enter([bell("A", 0, "hold again")]).work == {}
+    assert successor.admit([bell("A", 0, "hold again")]) == {}
     clock.now += mailbox.lease_s + 2
-    assert successor.enter([woken(mailbox, "A")]).work["A"].task.close_only
+    assert successor.admit([woken(mailbox, "A")])["A"].task.close_only
 
 
 def test_an_open_account_waits_for_its_leader_as_before(mailbox: Plant) -> None:
     mailbox.account("A", 2)
     leader_has(mailbox, "A", 1)
-    assert mailbox.effects().enter([bell("A", 0, "account")]).work == {}
+    assert mailbox.effects().admit([bell("A", 0, "account")]) == {}
 
 
 def test_who_is_withdrawn_before_the_call_may_enter_again_at_once_and_nothing_is_in_doubt(
@@ -444,8 +446,8 @@ def test_who_is_withdrawn_before_the_call_may_enter_again_at_once_and_nothing_is
 ) -> None:
     plant.account("A")
     effects = plant.effects()
-    effects.withdraw(effects.enter([bell("A")]))
+    effects.withdraw(effects.admit([bell("A")]))
     state = plant.state("A")
     assert state is not None
     assert (state.held(clock.now), state.suspect, state.applied_version) == (False, False, 0)
-    assert not effects.enter([bell("A")]).work["A"].task.compare
+    assert not effects.admit([bell("A")])["A"].task.compare

@@ -24,8 +24,8 @@ GIVEN_UP = Dead("identity_collision", "held by somebody else")
 
 
 def item(effects: Effects, outcome: HandlerOutcome, event: str = "bell", version: int = 1) -> Any:
-    entry = effects.enter([bell("A", version, event)])
-    return effects.finish(entry, dict.fromkeys(entry.work, outcome))["A"]
+    admitted = effects.admit([bell("A", version, event)])
+    return effects.finish(admitted, dict.fromkeys(admitted, outcome))["A"]
 
 
 def state(plant: Plant) -> TargetState:
@@ -94,8 +94,8 @@ def test_a_failure_is_parked_with_its_attempt_its_version_and_its_age(plant: Pla
     assert (row.kind, row.cause, row.message, row.due_at) == (Kind.RETRY, "busy", "try later", began + 50.0)
     assert (row.attempts, row.attempts_version, row.first_at, row.age_s) == (1, 3, began, 0.0)
     clock.now += 50.0
-    entry = effects.enter([woken(plant, "A")])
-    effects.finish(entry, {"A": Retry("slow", "later still")})
+    admitted = effects.admit([woken(plant, "A")])
+    effects.finish(admitted, {"A": Retry("slow", "later still")})
     row = plant.parked("A")
     assert row is not None
     assert (row.attempts, row.attempts_version, row.first_at, row.age_s) == (2, 3, began, 50.0)
@@ -113,15 +113,15 @@ def test_an_unknown_outcome_is_tried_again_only_after_the_lease(plant: Plant, cl
     assert row.due_at > clock.now + plant.lease_s
     assert state(plant).held(clock.now)
     clock.now = row.due_at
-    entry = effects.enter([woken(plant, "A")])
-    assert entry.work["A"].task.compare
+    admitted = effects.admit([woken(plant, "A")])
+    assert admitted["A"].task.compare
 
 
 def test_a_success_after_failures_takes_the_row_away(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
     item(effects, REFUSED)
-    end(effects, effects.enter([woken(plant, "A")]), DONE)
+    end(effects, effects.admit([woken(plant, "A")]), DONE)
     assert plant.parked("A") is None
 
 
@@ -133,8 +133,8 @@ def test_a_failure_that_has_had_its_chances_counts_as_given_up(plant: Plant) -> 
     effects = plant.effects()
     counted = [item(effects, REFUSED)]
     while plant.parked("A") is not None:
-        entry = effects.enter([woken(plant, "A")])
-        counted += effects.finish(entry, {"A": REFUSED}).values()
+        admitted = effects.admit([woken(plant, "A")])
+        counted += effects.finish(admitted, {"A": REFUSED}).values()
     assert [type(each) for each in counted] == [Retry, Retry, Retry, Dead]
     assert counted[-1] == Dead("target_busy", "busy (given up after 4 attempts)")
     [letter] = plant.letters()
@@ -149,7 +149,7 @@ def test_a_letter_says_where_its_bell_was_read(plant: Plant, clock: Clock) -> No
     plant.account("A", 2)
     rang = bell("A", 2, "bell-7")
     effects = plant.effects()
-    end(effects, effects.enter([rang]), GIVEN_UP)
+    end(effects, effects.admit([rang]), GIVEN_UP)
     [letter] = plant.letters()
     place = rang.places[0]
     assert (letter.topic, letter.partition, letter.offset) == (place.topic, place.partition, place.offset)
@@ -166,7 +166,7 @@ def test_a_replay_that_fails_again_names_the_letter_that_stands(plant: Plant) ->
     effects = plant.effects()
     item(effects, GIVEN_UP)
     [letter] = plant.letters()
-    end(effects, effects.enter([replay("A")]), GIVEN_UP)
+    end(effects, effects.admit([replay("A")]), GIVEN_UP)
     [again] = plant.letters()
     first, second = plant.outcomes()
     assert isinstance(first, TargetFailed)
@@ -179,7 +179,7 @@ def test_a_failure_of_another_cause_is_a_letter_of_its_own(plant: Plant) -> None
     plant.account("A")
     effects = plant.effects()
     item(effects, GIVEN_UP)
-    end(effects, effects.enter([replay("A")]), Dead("mail_taken", "held"))
+    end(effects, effects.admit([replay("A")]), Dead("mail_taken", "held"))
     assert {letter.cause for letter in plant.letters()} == {"identity_collision", "mail_taken"}
     first, second = plant.outcomes()
     assert isinstance(first, TargetFailed)
@@ -206,7 +206,7 @@ def test_a_success_of_an_older_version_resolves_no_newer_letter(plant: Plant) ->
     effects = plant.effects()
     item(effects, GIVEN_UP, version=2)
     plant.account("A", 1)
-    end(effects, effects.enter([replay("A")]), DONE)
+    end(effects, effects.admit([replay("A")]), DONE)
     assert len(plant.letters()) == 1
 
 
@@ -217,7 +217,7 @@ def test_a_success_of_an_older_version_resolves_no_newer_letter(plant: Plant) ->
 def test_an_outcome_goes_to_the_lane_of_whoever_waits(plant: Plant, *, bulk: bool) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A", bulk=bulk)]), DONE)
+    end(effects, effects.admit([bell("A", bulk=bulk)]), DONE)
     lane = Lane.BULK if bulk else Lane.PERSONAL
     [message] = plant.read(catalogue.by_lane(catalogue.OUTCOMES, lane))
     assert isinstance(message.event, TargetProvisioned)
@@ -234,7 +234,7 @@ def test_everybody_of_a_batch_is_said_and_recorded_for_themselves(plant: Plant) 
     for number in outcomes:
         plant.account(number)
     effects = plant.effects()
-    effects.finish(effects.enter([bell(number) for number in outcomes]), outcomes)
+    effects.finish(effects.admit([bell(number) for number in outcomes]), outcomes)
     said = {event.student_number: type(event) for event in plant.outcomes()}
     expected: dict[str, type] = {"A": TargetProvisioned, "B": TargetWaiting, "C": TargetFailed}
     assert said == expected
@@ -267,34 +267,34 @@ def test_who_could_not_be_recorded_enters_at_once_if_the_call_is_known_to_be_ove
 ) -> None:
     plant.account("A")
     effects = plant.effects()
-    entry = effects.enter([bell("A")])
+    admitted = effects.admit([bell("A")])
     back = refuse_writing(plant, monkeypatch)
     with pytest.raises(ConnectionError):
-        effects.finish(entry, {"A": outcome})
+        effects.finish(admitted, {"A": outcome})
     back()
-    assert ("A" in effects.enter([bell("A")]).work) is enters
-    assert plant.effects().enter([bell("A", event="elsewhere")]).work == {}
+    assert ("A" in effects.admit([bell("A")])) is enters
+    assert plant.effects().admit([bell("A", event="elsewhere")]) == {}
 
 
 def test_who_could_not_be_withdrawn_enters_at_once(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant.account("A")
     effects = plant.effects()
-    entry = effects.enter([bell("A")])
+    admitted = effects.admit([bell("A")])
     back = refuse_writing(plant, monkeypatch)
     with pytest.raises(ConnectionError):
-        effects.withdraw(entry)
+        effects.withdraw(admitted)
     back()
-    assert "A" in effects.enter([bell("A")]).work
+    assert "A" in effects.admit([bell("A")])
 
 
 def test_one_whose_call_outlived_its_lease_hides_nobody_of_the_batch(plant: Plant, clock: Clock) -> None:
     for number in "ABC":
         plant.account(number)
     here, elsewhere = plant.effects(), plant.effects()
-    entry = here.enter([bell(number) for number in "ABC"])
+    admitted = here.admit([bell(number) for number in "ABC"])
     clock.now += plant.lease_s + 1
-    elsewhere.enter([bell("B", event="elsewhere")])
-    here.finish(entry, {"A": DONE, "B": DONE, "C": REFUSED})
+    elsewhere.admit([bell("B", event="elsewhere")])
+    here.finish(admitted, {"A": DONE, "B": DONE, "C": REFUSED})
     assert [plant.applied(number) for number in "ABC"] == [1, 0, 0]
     late, failed = plant.parked("B"), plant.parked("C")
     assert late is not None
@@ -311,9 +311,9 @@ def test_what_another_owner_has_parked_is_only_looked_at_sooner_when_a_late_call
 ) -> None:
     plant.account("A")
     here, elsewhere = plant.effects(), plant.effects()
-    late = here.enter([bell("A")])
+    late = here.admit([bell("A")])
     clock.now += plant.lease_s + 1
-    end(elsewhere, elsewhere.enter([bell("A", event="elsewhere")]), Retry("busy", "later", after_s=900.0))
+    end(elsewhere, elsewhere.admit([bell("A", event="elsewhere")]), Retry("busy", "later", after_s=900.0))
     here.finish(late, {"A": DONE})
     row = plant.parked("A")
     assert row is not None
@@ -324,9 +324,9 @@ def test_one_who_was_parked_and_is_erased_is_looked_at_no_more(plant: Plant) -> 
     effects = plant.effects()
     for number in "AB":
         plant.account(number)
-        end(effects, effects.enter([bell(number)]), REFUSED)
+        end(effects, effects.admit([bell(number)]), REFUSED)
     plant.account("A", 2, stage=Stage.ERASED)
-    assert effects.enter([woken(plant, "A")]).work == {}
+    assert effects.admit([woken(plant, "A")]) == {}
     rests, other = plant.parked("A"), plant.parked("B")
     assert rests is not None
     assert other is not None
@@ -364,14 +364,14 @@ def test_an_outage_leaves_those_who_were_asked_for_in_doubt_and_keeps_the_doubt_
     plant.account("A")
     plant.account("B", stage=Stage.PRECREATED)
     effects = plant.effects()
-    entry = effects.enter([bell("A"), bell("B")])
-    assert list(entry.decided) == ["B"]
-    effects.give_back(entry, unknown=True)
+    admitted = effects.admit([bell("A"), bell("B")])
+    assert [number for number, one in admitted.items() if one.decided is not None] == ["B"]
+    effects.give_back(admitted, unknown=True)
     asked, other = state(plant), plant.state("B")
     assert other is not None
     assert (asked.suspect, asked.held(clock.now)) == (True, True)
     assert (other.suspect, other.held(clock.now)) == (False, False)
     clock.now += plant.lease_s + 1
-    again = effects.enter([bell("A", event="bell-2")])
+    again = effects.admit([bell("A", event="bell-2")])
     effects.withdraw(again)
     assert (state(plant).suspect, state(plant).held(clock.now)) == (True, False)

@@ -174,14 +174,14 @@ def test_the_announcement_of_a_fault_is_told_from_whatever_is_another(what: str)
 def test_a_student_whom_nobody_knows_is_one_letter_that_counts_and_one_for_each(plant: Plant) -> None:
     effects = plant.effects()
     for number, event in (("A", "bell-1"), ("A", "bell-1"), ("A", "bell-2"), ("B", "bell-1")):
-        assert effects.enter([bell(number, 1, event)]).work == {}
+        assert effects.admit([bell(number, 1, event)]) == {}
     letters = {letter.student_number: letter for letter in plant.letters()}
     assert {number: letter.attempts for number, letter in letters.items()} == {"A": 2, "B": 1}
     assert letters["A"].id != letters["B"].id
     assert letters["A"].cause == "unknown_student"
     with plant.database.write() as connection:
         dead_letters.resolve(connection, plant.target.name, "A", up_to_version=9, how="dismissed", now=START)
-    effects.enter([bell("A", 1, "bell-3")])
+    effects.admit([bell("A", 1, "bell-3")])
     assert {letter.student_number for letter in plant.letters()} == {"A", "B"}
 
 

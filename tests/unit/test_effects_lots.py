@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.announce import Entered
+from pipeline.announce import Admitted
 from pipeline.effects.lots import Why, age_s, lot_of
 from pipeline.parking import Kind, Parked
 from pipeline.target import Waiting
@@ -62,7 +62,7 @@ def test_a_replay_is_owed_until_it_is_carried_out_and_the_last_one_names_the_row
 
 def test_age_counts_for_the_version_that_failed_and_not_for_another(plant: Plant) -> None:
     account = plant.account("A", 3)
-    here = Entered(bell("A", 3), account, 2, None, FAILED, NOW, NOW + 60.0)
+    here = Admitted(bell("A", 3), account, 2, None, FAILED, NOW, NOW + 60.0)
     assert age_s(here, NOW) == 17.0 + 50.0  # what was planned between two tries, and no more
     assert age_s(replace(here, account=plant.account("A", 4)), NOW) == 0.0
     assert age_s(replace(here, parked=None), NOW) == 0.0
@@ -71,7 +71,7 @@ def test_age_counts_for_the_version_that_failed_and_not_for_another(plant: Plant
 def test_one_who_waits_owes_no_replay_any_more_and_is_woken_by_what_rang(plant: Plant) -> None:
     plant.account("A")
     effects = plant.effects()
-    effects.finish(effects.enter([replay("A", "asked")]), {"A": Waiting("enrolment")})
+    effects.finish(effects.admit([replay("A", "asked")]), {"A": Waiting("enrolment")})
     row = plant.parked("A")
     assert row is not None
     assert (row.replay, row.event_id) == (False, "asked")

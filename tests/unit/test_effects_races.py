@@ -48,16 +48,16 @@ def test_an_account_that_became_old_while_a_turn_entered_is_not_written_over_the
     """Each statement of a transaction sees what was committed before it, and not what the others saw."""
     plant.account("A", 1)
     here, elsewhere = plant.effects(), plant.effects()
-    end(here, here.enter([bell("A", 1)]), DONE)
+    end(here, here.admit([bell("A", 1)]), DONE)
 
     def newer() -> None:
         plant.account("A", 2)
-        end(elsewhere, elsewhere.enter([bell("A", 2)]), DONE)
+        end(elsewhere, elsewhere.admit([bell("A", 2)]), DONE)
 
     after_the_first(monkeypatch, [(accounts, "newest"), (target_states, "states_of")], newer)
-    entry = here.enter([replay("A")])
+    admitted = here.admit([replay("A")])
     assert plant.applied("A") == 2
-    assert [entered.account.version for entered in entry.work.values()] in ([], [2])
+    assert [one.account.version for one in admitted.values()] in ([], [2])
 
 
 def test_a_followers_failure_is_tried_again_though_a_replay_comes_before_its_leader_has_recorded(
@@ -66,8 +66,8 @@ def test_a_followers_failure_is_tried_again_though_a_replay_comes_before_its_lea
     """The leader says what it has before it records it: its bell is all that is known until then."""
     mailbox.account("A", 1)
     effects = mailbox.effects()
-    end(effects, effects.enter([bell("A", 1, "directory-1")]), REFUSED)
-    effects.enter([replay("A")])
+    end(effects, effects.admit([bell("A", 1, "directory-1")]), REFUSED)
+    effects.admit([replay("A")])
     leader_has(mailbox, "A", 1)  # it announced that before
     clock.now += 3600.0
     with mailbox.database.read() as connection:
@@ -82,16 +82,16 @@ def test_a_replay_that_meets_a_lease_is_not_taken_away_by_a_turn_that_began_befo
 ) -> None:
     plant.account("A", 1)
     here, elsewhere = plant.effects(), plant.effects()
-    calling = here.enter([bell("A", 1)])
+    calling = here.admit([bell("A", 1)])
     entries = []
 
     def fails_and_begins_again() -> None:
         end(here, calling, REFUSED)
         clock.now += 1.0
-        entries.append(here.enter([woken(plant, "A")]))
+        entries.append(here.admit([woken(plant, "A")]))
 
     after_the_first(monkeypatch, [(parking, "parked_of")], fails_and_begins_again)
-    assert elsewhere.enter([replay("A")]).work == {}
+    assert elsewhere.admit([replay("A")]) == {}
     end(here, entries[0], DONE)
     row, state = plant.parked("A"), plant.state("A")
     assert state is not None
@@ -105,11 +105,11 @@ def test_a_lease_runs_from_when_it_was_had_and_not_from_when_it_was_asked_for(
     """A process that was stopped in a transaction keeps others waiting for its rows."""
     plant.account("A", 1)
     effects = plant.effects()
-    end(effects, effects.enter([bell("A", 1)]), DONE)
+    end(effects, effects.admit([bell("A", 1)]), DONE)
     plant.account("A", 2)
     with plant.database.write() as connection:
         connection.execute(select(states_table).with_for_update())
-        with meanwhile(lambda: effects.enter([bell("A", 2)])) as entering:
+        with meanwhile(lambda: effects.admit([bell("A", 2)])) as entering:
             entering.join(0.3)
             clock.now += 20.0
             connection.commit()
@@ -123,7 +123,7 @@ def test_shutting_access_that_fails_alone_is_tried_again(mailbox: Plant, clock: 
     leader_has(mailbox, "A", 1)
     effects = mailbox.effects()
     item = bell("A", 0, "hold")
-    effects.give_back(effects.enter([item]), unknown=True)
+    effects.give_back(effects.admit([item]), unknown=True)
     effects.charge([item])
     state, row = mailbox.state("A"), mailbox.parked("A")
     assert state is not None
@@ -131,7 +131,7 @@ def test_shutting_access_that_fails_alone_is_tried_again(mailbox: Plant, clock: 
     assert row is not None
     assert row.due_at is not None
     clock.now += 2 * mailbox.lease_s + 5
-    assert effects.enter([woken(mailbox, "A")]).work["A"].task.close_only
+    assert effects.admit([woken(mailbox, "A")])["A"].task.close_only
 
 
 def test_a_worker_shuts_access_however_often_that_fails_at_first(tmp_path: Path, store_url: str) -> None:
@@ -158,16 +158,16 @@ def test_a_worker_shuts_access_however_often_that_fails_at_first(tmp_path: Path,
 def test_a_process_that_dies_while_it_shuts_access_is_made_up_for(mailbox: Plant, clock: Clock) -> None:
     """The bell is in the parking lot only: its offset was committed when it met the lease."""
     mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
-    mailbox.effects().enter([bell("A", 0, "hold")])  # a life that ends here
+    mailbox.effects().admit([bell("A", 0, "hold")])  # a life that ends here
     second, third = mailbox.effects(), mailbox.effects()
-    assert second.enter([bell("A", 0, "hold")]).work == {}
+    assert second.admit([bell("A", 0, "hold")]) == {}
     clock.now += mailbox.lease_s + 2
-    assert second.enter([woken(mailbox, "A")]).work["A"].task.close_only  # and so does this one
+    assert second.admit([woken(mailbox, "A")])["A"].task.close_only  # and so does this one
     clock.now += 2 * mailbox.lease_s
     with mailbox.database.read() as connection:
         assert parking.due(connection, "mailbox", clock.now, limit=9)
     clock.now += mailbox.lease_s + 2
-    end(third, third.enter([woken(mailbox, "A")]), Closed())
+    end(third, third.admit([woken(mailbox, "A")]), Closed())
     row = mailbox.parked("A")
     assert row is not None
     assert row.due_at is None  # until its leader says more
@@ -176,19 +176,19 @@ def test_a_process_that_dies_while_it_shuts_access_is_made_up_for(mailbox: Plant
 def test_a_call_that_is_over_is_remembered_until_its_student_has_entered_again(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The log was away, so nothing was recorded; then the store, so nobody entered."""
+    """The log was away, so nothing was recorded; then the store, so nobody admitted."""
     plant.account("A")
     effects = plant.effects()
-    entry = effects.enter([bell("A")])
+    admitted = effects.admit([bell("A")])
     with monkeypatch.context() as log:
         log.setattr(effects, "publish", fails)
         with pytest.raises(StoreUnavailable):
-            effects.finish(entry, {"A": DONE})
+            effects.finish(admitted, {"A": DONE})
     with monkeypatch.context() as store:
         store.setattr(target_states, "lease", fails)
         with pytest.raises(StoreUnavailable):
-            effects.enter([bell("A")])
-    assert "A" in effects.enter([bell("A")]).work
+            effects.admit([bell("A")])
+    assert "A" in effects.admit([bell("A")])
 
 
 def fails(*_given: object, **_named: object) -> None:
@@ -201,14 +201,14 @@ def test_a_fault_takes_no_replay_away_that_another_process_has_parked_meanwhile(
     plant.account("A", 1)
     here, elsewhere = plant.effects(), plant.effects()
     item = bell("A", 1)
-    here.enter([item])
-    assert elsewhere.enter([replay("A")]).work == {}  # it meets the lease, and is parked
+    here.admit([item])
+    assert elsewhere.admit([replay("A")]) == {}  # it meets the lease, and is parked
     here.bury_fault(item, KeyError("oops"))
     row = plant.parked("A")
     assert row is not None
     assert (row.replay, row.event_id) == (True, "replay")
     clock.now += 2 * plant.lease_s
-    end(elsewhere, elsewhere.enter([woken(plant, "A")]), DONE)
+    end(elsewhere, elsewhere.admit([woken(plant, "A")]), DONE)
     state = plant.state("A")
     assert state is not None
     assert state.replayed_event_id == "replay"
@@ -217,8 +217,8 @@ def test_a_fault_takes_no_replay_away_that_another_process_has_parked_meanwhile(
 def test_a_fault_of_the_replay_itself_leaves_its_letter_and_no_row(plant: Plant, clock: Clock) -> None:
     plant.account("A", 1)
     effects = plant.effects()
-    effects.enter([bell("A", 1)])
-    effects.enter([replay("A")])
+    effects.admit([bell("A", 1)])
+    effects.admit([replay("A")])
     clock.now += 2 * plant.lease_s
     effects.bury_fault(woken(plant, "A"), KeyError("oops"))
     assert plant.parked("A") is None

@@ -54,7 +54,7 @@ def test_a_replay_has_ended_when_its_turn_has_and_not_while_it_is_tried_again(
 ) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([asked(plant)]), outcome)
+    end(effects, effects.admit([asked(plant)]), outcome)
     assert ended(plant) == shown
 
 
@@ -62,7 +62,7 @@ def test_a_turn_that_nobody_asked_for_ends_no_replay(plant: Plant) -> None:
     plant.account("A")
     asked(plant)
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), DONE)
+    end(effects, effects.admit([bell("A")]), DONE)
     assert ended(plant) == {}
 
 
@@ -70,7 +70,7 @@ def test_a_replay_that_was_tried_again_fails_when_it_has_had_its_chances(plant: 
     plant.backoff = Backoff(attempts_max=1)
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([asked(plant)]), REFUSED)
+    end(effects, effects.admit([asked(plant)]), REFUSED)
     assert ended(plant) == {"A": "failed"}
 
 
@@ -83,7 +83,7 @@ def test_a_replay_fails_by_a_fault_of_ours_and_for_one_whom_nobody_knows(
         plant.account("A")
         effects.bury_fault(asked(plant), KeyError("oops"))
     else:
-        assert effects.enter([asked(plant)]).work == {}
+        assert effects.admit([asked(plant)]) == {}
     assert ended(plant) == {"A": "failed"}
 
 
@@ -96,11 +96,11 @@ def test_a_replay_fails_by_a_fault_of_ours_and_for_one_whom_nobody_knows(
 def test_a_letter_says_what_resolved_it_and_when(plant: Plant, clock: Clock, how: str, version: int) -> None:
     plant.account("A")
     effects = plant.effects()
-    end(effects, effects.enter([bell("A")]), GIVEN_UP)
+    end(effects, effects.admit([bell("A")]), GIVEN_UP)
     [letter] = plant.letters()
     clock.now += 60.0
     plant.account("A", version)
-    end(effects, effects.enter([replay("A") if how == "replayed" else bell("A", version, "bell-2")]), DONE)
+    end(effects, effects.admit([replay("A") if how == "replayed" else bell("A", version, "bell-2")]), DONE)
     with plant.database.read() as connection:
         [resolved] = dead_letters.by_id(connection, letter.id)
     assert (resolved.resolution, resolved.resolved_at) == (how, clock.now)
@@ -117,7 +117,7 @@ def test_a_fault_that_comes_back_after_it_was_resolved_is_a_letter_of_its_own(
     effects = plant.effects()
     effects.bury_fault(bell("A", 3, "bell"), KeyError("oops"))
     [first] = plant.letters()
-    end(effects, effects.enter([replay("A")]), DONE)
+    end(effects, effects.admit([replay("A")]), DONE)
     assert plant.letters() == []
     clock.now += 60.0
     effects.bury_fault(bell("A", 3, "bell-2"), KeyError("oops"))
@@ -144,10 +144,10 @@ def test_shutting_access_ends_no_replay_and_resolves_no_letter(mailbox: Plant) -
     mailbox.account("A", 1)
     leader_has(mailbox, "A", 1)
     effects: Effects = mailbox.effects()
-    end(effects, effects.enter([bell("A")]), GIVEN_UP)
+    end(effects, effects.admit([bell("A")]), GIVEN_UP)
     mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
-    entry = effects.enter([asked(mailbox)])
-    assert entry.work["A"].task.close_only
-    end(effects, entry, Closed())
+    admitted = effects.admit([asked(mailbox)])
+    assert admitted["A"].task.close_only
+    end(effects, admitted, Closed())
     assert ended(mailbox) == {}
     assert len(mailbox.letters()) == 1

@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.engine import Batch, Bell, Engine, Limits, Place
 from pipeline.engine.offsets import OffsetTracker
-from pipeline.engine.precedence import Precedence
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, by_lane
 
@@ -55,16 +54,6 @@ def test_every_end_makes_room_for_one_batch_of_its_lane() -> None:
         assert names(running)[1:] == [following]
 
 
-def test_a_lane_that_is_held_starts_nothing_and_the_other_does() -> None:
-    engine = Engine(Limits(batch_size=1, linger_s=0.0))
-    ring(engine, "A")
-    ring(engine, "B", Lane.BULK)
-    assert engine.take(0.0, held=list(Lane)) is None
-    batch = engine.take(0.0, held=[Lane.PERSONAL])
-    assert batch is not None
-    assert names([batch]) == ["B"]
-
-
 def test_a_batch_waits_its_linger_time_at_any_hour_of_the_clock() -> None:
     engine = Engine(Limits(batch_size=2, linger_s=1.0))
     ring(engine, "A", now=1000.0)
@@ -91,16 +80,6 @@ def test_a_parked_bell_gives_nobody_a_second_turn(*, running: bool) -> None:
     assert [item.rang for batch in batches for item in batch.items] == [1]
     engine.settled(batches[0], 0.0, answered=True)
     assert engine.idle
-
-
-def test_while_both_lanes_have_work_every_nth_batch_is_a_bulk_one_and_no_other() -> None:
-    precedence = Precedence(bulk_max=2, bulk_every=3)
-    begun = []
-    for _ in range(9):
-        begun.append(precedence.order(bulk_running=0)[0])
-        precedence.started(begun[-1])
-    persons = [Lane.PERSONAL, Lane.PERSONAL]
-    assert begun == [*persons, Lane.BULK, *persons, Lane.BULK, *persons, Lane.BULK]
 
 
 @pytest.mark.parametrize("bound", ["slots", "batch_size", "in_hand_max", "bulk_every"])

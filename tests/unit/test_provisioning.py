@@ -66,7 +66,7 @@ def test_a_second_time_it_is_compared_and_nothing_is_written(plant: Plant) -> No
 
 def test_it_does_not_write_while_somebody_else_has_the_lease(plant: Plant) -> None:
     plant.account("A")
-    assert plant.effects().enter([bell("A")]).work
+    assert plant.effects().admit([bell("A")])
     ended = provision(plant)
     assert ended.state == "elsewhere"
     assert "looked at again at" in ended.text

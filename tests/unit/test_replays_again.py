@@ -33,9 +33,9 @@ def account(plant: Plant) -> None:
 def end(plant: Plant, item: WorkItem, outcome: HandlerOutcome) -> None:
     """An item to its end, in a process of its own."""
     effects = plant.effects()
-    entry = effects.enter([item])
-    assert entry.work
-    effects.finish(entry, dict.fromkeys(entry.work, outcome))
+    admitted = effects.admit([item])
+    assert admitted
+    effects.finish(admitted, dict.fromkeys(admitted, outcome))
 
 
 def announced(plant: Plant) -> list[Event]:
@@ -131,7 +131,7 @@ def test_what_fails_again_after_it_was_resolved_is_a_letter_of_its_own(plant: Pl
 def test_faults_of_ours_and_unknown_students_are_one_letter_each_too(plant: Plant) -> None:
     for event in ("one", "two"):
         plant.effects().bury_fault(replay("A", event), KeyError("oops"))
-        assert plant.effects().enter([replay("STRANGER", event)]).work == {}
+        assert plant.effects().admit([replay("STRANGER", event)]) == {}
     found = {letter.cause: letter for letter in plant.letters()}
     assert {cause: letter.attempts for cause, letter in found.items()} == {
         "internal_error": 2,

@@ -65,7 +65,7 @@ class Site(Application):
     def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
         self._fail(target)
         worker = super().worker(target, observer, number)
-        self.owners.append(worker._effects._door._owner)  # noqa: SLF001
+        self.owners.append(worker._effects._admission._owner)  # noqa: SLF001
         instead = self.instead.pop(target, None)
         if instead is not None:
             run = worker.run

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -318,9 +319,9 @@ class CrashingEffects(Effects):
         self._crash("publish")
         super().publish(*args, **kwargs)  # type: ignore[arg-type]
 
-    def record(self, *args: object, **kwargs: object) -> None:
+    def record(self, *args: Any, **kwargs: Any) -> Mapping[str, HandlerOutcome]:
         self._crash("record")
-        super().record(*args, **kwargs)  # type: ignore[arg-type]
+        return super().record(*args, **kwargs)
 
     def _crash(self, step: str) -> None:
         if self.crash_before == step:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.effects import Effects, Entry
+from pipeline.announce import Admitted
+from pipeline.effects import Effects
 from pipeline.engine import Backoff, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
@@ -163,10 +164,10 @@ class Failing(Effects):
     number = "A"
     away = 1
 
-    def enter(self, items: Sequence[WorkItem]) -> Entry:
+    def admit(self, items: Sequence[WorkItem]) -> dict[str, Admitted]:
         if any(item.student_number == self.number for item in items):
             raise KeyError("oops")
-        return super().enter(items)
+        return super().admit(items)
 
     def bury_fault(self, item: WorkItem, error: Exception) -> None:
         if self.away:
@@ -278,12 +279,14 @@ def test_a_dependency_that_is_away_is_the_consumers_state(
 
 def test_a_stop_waits_for_calls_under_way_and_commits_them_though_another_failed(plant: Plant) -> None:
     class FailsOnce(Effects):
-        def record(self, entry: Entry, outcomes: dict[str, HandlerOutcome]) -> None:  # type: ignore[override]
+        def record(
+            self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
+        ) -> Mapping[str, HandlerOutcome]:
             if "B" in outcomes:
                 assert gate.reached.wait(PATIENCE_S)
                 stopped.wait(PATIENCE_S)
                 raise DependencyDown("away")
-            super().record(entry, outcomes)
+            return super().record(admitted, outcomes)
 
     gate, stopped = Gate("A"), threading.Event()
     plant.target.script = gate

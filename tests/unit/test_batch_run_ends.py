@@ -1,24 +1,24 @@
-"""What each end of a call is told as: to the engine, to the observer, and to the effects."""
+"""What each end of a run is told as: to the engine, to the observer, and to the effects."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from pipeline.effects import Entry
 from pipeline.engine import Batch, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
-from pipeline.worker.calls import WAIT_S_MAX, Calls, Result
+from pipeline.worker.batch_run import BatchRun, Probed, Runner
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
-from tests.unit.test_calls import DONE, Student, batch
+from tests.unit.test_batch_run import DONE, Student, batch
 
 WAITS = Waiting("administrative_enrolment_pending")
 
@@ -34,25 +34,34 @@ class Effects:
     finished: dict[str, HandlerOutcome] = field(default_factory=dict)
     final: dict[str, HandlerOutcome] = field(default_factory=dict)
 
-    def enter(self, items: Sequence[WorkItem]) -> Entry:
-        self._may("enter", [item.student_number for item in items])
-        work: dict[str, Any] = {
-            item.student_number: Student(item.student_number, item.lane)
+    def admit(self, items: Sequence[WorkItem]) -> dict[str, Any]:
+        self._may("admit", [item.student_number for item in items])
+        return {
+            item.student_number: Student(
+                item.student_number, item.lane, self.decided.get(item.student_number)
+            )
             for item in items
             if item.student_number not in self.away
         }
-        return Entry(work, {number: each for number, each in self.decided.items() if number in work})
 
-    def finish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> Mapping[str, HandlerOutcome]:
-        self._may("finish", list(entry.work))
+    def concluding(self, *_ends: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def publish(self, admitted: Mapping[str, Any], _outcomes: Mapping[str, HandlerOutcome]) -> None:
+        self._may("publish", list(admitted))
+
+    def record(
+        self, admitted: Mapping[str, Any], outcomes: Mapping[str, HandlerOutcome]
+    ) -> Mapping[str, HandlerOutcome]:
+        self._may("record", list(admitted))
         self.finished |= outcomes
         return {number: self.final.get(number, each) for number, each in outcomes.items()}
 
-    def withdraw(self, entry: Entry) -> None:
-        self._may("withdraw", list(entry.work))
+    def withdraw(self, admitted: Mapping[str, Any]) -> None:
+        self._may("withdraw", list(admitted))
 
-    def give_back(self, entry: Entry, *, unknown: bool) -> None:
-        self.given_back.append((list(entry.work), unknown))
+    def give_back(self, admitted: Mapping[str, Any], *, unknown: bool) -> None:
+        self.given_back.append((list(admitted), unknown))
 
     def _may(self, what: str, numbers: list[str]) -> None:
         if (error := self.refuses(what, numbers)) is not None:
@@ -78,7 +87,7 @@ class Noting:
 
 
 class Desk:
-    """The stages in the test's thread, one after the other."""
+    """A runner in the test's thread, one batch after the other."""
 
     name, call_s = "moodle", 0.0
 
@@ -89,12 +98,12 @@ class Desk:
         )
         self.called: list[list[str]] = []
         self.probe: Callable[[], None] = lambda: None
-        self.results: queue.SimpleQueue[Result] = queue.SimpleQueue()
+        self.reports: queue.SimpleQueue[BatchRun | Probed] = queue.SimpleQueue()
         anything: Any = self
         effects: Any = self.effects
         observer: Any = self.observer
         limits = limits or Limits(slots=2)
-        self.calls = Calls(anything, effects, observer, self.results, lambda: self.now, limits)
+        self.runner = Runner(anything, effects, observer, self.reports, lambda: self.now, limits)
 
     def handle(self, tasks: Sequence[Any]) -> Mapping[str, HandlerOutcome]:
         numbers = [task.account.student_number for task in tasks]
@@ -102,11 +111,17 @@ class Desk:
         self.now += self.call_s
         return self.answers(numbers)
 
-    def brought(self, *batches: Batch) -> list[Result]:
+    def brought(self, *batches: Batch) -> list[BatchRun]:
         for each in batches:
-            self.calls.begin(each)
-        self.calls.here()
-        return [self.results.get_nowait() for _ in range(self.results.qsize())]
+            self.runner.begin(each)
+        self.runner.run_waiting()
+        return [self.report() for _ in range(self.reports.qsize())]
+
+    def report(self) -> BatchRun:
+        """The next batch that has ended."""
+        run = self.reports.get(timeout=PATIENCE_S)
+        assert isinstance(run, BatchRun)
+        return run
 
 
 @pytest.fixture
@@ -119,31 +134,31 @@ def test_the_observer_is_told_how_many_were_called_for_how_long_and_how_each_end
 ) -> None:
     desk.call_s = 3.0
     desk.effects.final = {"B": Dead("refused", "by value")}
-    [result] = desk.brought(batch(1, "A", "B", lane=Lane.BULK))
+    [run] = desk.brought(batch(1, "A", "B", lane=Lane.BULK))
     assert desk.observer.batches == [("moodle", 2, 3.0)]
     assert desk.observer.outcomes == [
         ("moodle", DONE, Lane.BULK),
         ("moodle", Dead("refused", "by value"), Lane.BULK),
     ]
-    assert result == Result(batch(1, "A", "B", lane=Lane.BULK), answered=True, given_up=("refused",))
+    assert (run.error, run.called, run.given_up) == (None, True, ("refused",))
 
 
 def test_one_whose_outcome_is_known_is_not_called_for_and_ends_with_the_others(desk: Desk) -> None:
     desk.effects.decided = {"A": WAITS}
-    [result] = desk.brought(batch(1, "A", "B"))
+    [run] = desk.brought(batch(1, "A", "B"))
     assert desk.called == [["B"]]
     assert desk.effects.finished == {"A": WAITS, "B": DONE}
-    assert (result.answered, result.uncalled) == (True, frozenset("A"))
+    assert (run.called, run.uncalled) == (True, frozenset("A"))
 
 
 def test_where_nobody_needs_a_call_the_target_has_not_answered(desk: Desk) -> None:
     desk.effects.decided = {"A": WAITS}
     desk.effects.away = "B"
-    results = desk.brought(batch(1, "A"), batch(2, "B"))
+    runs = desk.brought(batch(1, "A"), batch(2, "B"))
     assert desk.called == []
     assert desk.effects.finished == {"A": WAITS}
-    told = [(each.answered, each.error, each.called) for each in results]
-    assert told == [(False, None, True)] * 2
+    told = [(each.called, each.error, each.withdrawn) for each in runs]
+    assert told == [(False, None, False)] * 2
 
 
 @pytest.mark.parametrize("fault", [None, KeyError("oops")], ids=["forgotten", "a fault"])
@@ -156,13 +171,13 @@ def test_whom_the_handler_gives_no_outcome_is_tried_again_as_if_it_were_unknown(
         return {"A": DONE}
 
     desk.answers = answer
-    [result] = desk.brought(batch(1, "A", "B"))
+    [run] = desk.brought(batch(1, "A", "B"))
     again = desk.effects.finished["B"]
     assert isinstance(again, Retry)
     assert (again.cause, again.unknown) == ("internal_error", True)
     assert again.message == "the handler gave no outcome; the log has the fault"
     assert isinstance(desk.effects.finished["A"], Done if fault is None else Retry)
-    assert result.error is None
+    assert run.error is None
     told = [] if fault is None else [("moodle", "the handler failed: KeyError")]
     assert [(name, what[:28]) for name, what in desk.observer.troubles] == told
 
@@ -179,12 +194,9 @@ def test_a_target_that_fails_as_a_whole_gives_the_leases_back_and_nobody_else_is
         raise error
 
     desk.answers = answer
-    results = desk.brought(batch(1, "A"), batch(2, "B"))
+    runs = desk.brought(batch(1, "A"), batch(2, "B"))
     assert desk.effects.given_back == [(["A"], unknown)]
-    assert {each.batch.number: (each.error, each.called) for each in results if each.batch} == {
-        1: (error, True),
-        2: (None, False),
-    }
+    assert [(each.error, each.withdrawn) for each in runs] == [(error, False), (None, True)]
 
 
 def test_a_handler_whose_own_store_is_away_gives_nothing_back_and_the_next_is_called(desk: Desk) -> None:
@@ -196,57 +208,70 @@ def test_a_handler_whose_own_store_is_away_gives_nothing_back_and_the_next_is_ca
         return dict.fromkeys(numbers, DONE)
 
     desk.answers = answer
-    results = desk.brought(batch(1, "A"), batch(2, "B"))
+    runs = desk.brought(batch(1, "A"), batch(2, "B"))
     assert desk.effects.given_back == []
-    assert {each.batch.number: each.error for each in results if each.batch} == {1: away, 2: None}
+    assert [each.error for each in runs] == [away, None]
 
 
-@pytest.mark.parametrize("stage", ["enter", "finish", "withdraw"])
+@pytest.mark.parametrize("step", ["admit", "publish", "record"])
 @pytest.mark.parametrize("error", [DependencyDown("away"), LogUnavailable("away"), KeyError("oops")])
-def test_each_stage_asks_for_all_once_and_for_each_apart_only_if_somebody_in_it_is_the_cause(
-    desk: Desk, stage: str, error: Exception
+def test_each_step_asks_for_all_once_and_for_each_apart_only_if_somebody_in_it_is_the_cause(
+    step: str, error: Exception
 ) -> None:
+    """A is alone at the step when the others come to it."""
+    desk = Desk(Limits(slots=4, slots_personal=0))
     asked: list[list[str]] = []
+    first, others = threading.Event(), threading.Event()
 
     def refuse(what: str, numbers: list[str]) -> Exception | None:
-        if what != stage:
+        if what != step:
             return None
-        asked.append(numbers)
-        return error if "B" in numbers else None
+        asked.append(sorted(numbers))
+        if not first.is_set():
+            first.set()
+            assert others.wait(PATIENCE_S)
+        return error if "C" in numbers else None
 
     desk.effects.refuses = refuse
-    if stage == "withdraw":
-        desk.calls.stop_calling(3)
-    results = desk.brought(batch(1, "A"), batch(2, "B"), batch(3, "C"))
+    group = desk.runner._admissions if step == "admit" else desk.runner._conclusions  # noqa: SLF001
+    desk.runner.start()
+    desk.runner.begin(batch(1, "A"))
+    assert first.wait(PATIENCE_S)
+    for index, number in enumerate("BCD", 2):
+        desk.runner.begin(batch(index, number))
+        while len(group._waiting) < index - 1:  # noqa: SLF001  # until it waits
+            others.wait(0.001)
+    others.set()
+    runs = [desk.report() for _ in range(4)]
+    desk.runner.close()
     all_of_them = isinstance(error, DependencyDown | LogUnavailable)
-    assert asked == ([["A", "B", "C"]] if all_of_them else [["A", "B", "C"], ["A"], ["B"], ["C"]])
-    errors = {each.batch.number: each.error for each in results if each.batch}
-    assert errors == {number: error if all_of_them or number == 2 else None for number in (1, 2, 3)}
+    assert asked == (
+        [["A"], ["B", "C", "D"]] if all_of_them else [["A"], ["B", "C", "D"], ["B"], ["C"], ["D"]]
+    )
+    errors = {each.batch.number: each.error for each in runs}
+    assert errors == {
+        number: error if number == 3 or (all_of_them and number > 1) else None for number in range(1, 5)
+    }
 
 
-def test_of_two_the_one_that_is_the_cause_is_found(desk: Desk) -> None:
-    fault = KeyError("oops")
-    desk.effects.refuses = lambda what, numbers: fault if what == "enter" and "A" in numbers else None
-    results = desk.brought(batch(1, "A"), batch(2, "B"))
-    assert {each.batch.number: each.error for each in results if each.batch} == {1: fault, 2: None}
+@pytest.mark.parametrize("error", [DependencyDown("away"), KeyError("oops")])
+def test_one_who_cannot_be_withdrawn_says_why(desk: Desk, error: Exception) -> None:
+    def refuse(what: str, _numbers: list[str]) -> Exception | None:
+        if what == "admit":
+            desk.runner.stop_calling(1)
+        return error if what == "withdraw" else None
 
-
-@pytest.mark.parametrize(("waits_s", "called"), [(WAIT_S_MAX, True), (WAIT_S_MAX + 0.1, False)])
-def test_a_batch_may_wait_for_its_call_as_long_as_a_lease_allows(
-    desk: Desk, waits_s: float, *, called: bool
-) -> None:
-    desk.call_s = waits_s
-    results = desk.brought(batch(1, "A"), batch(2, "B"))
-    assert desk.called == [["A"], ["B"]][: 1 + called]
-    assert sorted(each.called for each in results) == [called, True]
+    desk.effects.refuses = refuse
+    [run] = desk.brought(batch(1, "A"))
+    assert (desk.called, run.error) == ([], error)
 
 
 def test_a_batch_of_the_number_through_which_nobody_is_called_is_withdrawn_and_the_next_is_not(
     desk: Desk,
 ) -> None:
-    desk.calls.stop_calling(5)
-    results = desk.brought(batch(5, "A"), batch(6, "B"))
-    assert {each.batch.number: each.called for each in results if each.batch} == {5: False, 6: True}
+    desk.runner.stop_calling(5)
+    runs = desk.brought(batch(5, "A"), batch(6, "B"))
+    assert {each.batch.number: each.withdrawn for each in runs} == {5: True, 6: False}
 
 
 @pytest.mark.parametrize("error", [None, TargetDown("no"), ValueError("what?")])
@@ -256,47 +281,22 @@ def test_a_probe_says_how_it_ended_whatever_it_raised(desk: Desk, error: Excepti
             raise error
 
     desk.probe = probe
-    desk.calls.begin_probe()
-    assert desk.brought() == [Result(None, error)]
+    desk.runner.begin_probe()
+    assert desk.reports.get(timeout=PATIENCE_S) == Probed(error)
 
 
-def test_how_many_may_wait_follows_what_calls_take_and_who_is_let_in() -> None:
-    desk = Desk(Limits(slots=2, slots_personal=0))
-    desk.call_s = 3.0
-    desk.calls.begin(batch(1, "A"))
-    assert desk.calls.held() == frozenset()
-    desk.calls.begin(batch(2, "B"))
-    assert desk.calls.held() == {Lane.PERSONAL}  # two slots, and no call has ended yet
-    desk.brought()
-    assert desk.calls.held() == frozenset()
-    for number in (3, 4):
-        desk.calls.begin(batch(number, f"S{number}"))
-    assert desk.calls.held() == {Lane.PERSONAL}  # calls of three seconds: nobody waits for a free slot
-
-
-def test_as_many_are_let_in_as_will_be_called_within_a_second() -> None:
-    desk = Desk(Limits(slots=2, slots_personal=0))
-    desk.call_s = 0.25
-    desk.brought(batch(1, "A"))
-    begun = 0
-    while not desk.calls.held():
-        begun += 1
-        desk.calls.begin(batch(1 + begun, f"S{begun}"))
-    assert begun == 2 + 8  # two slots that are free, and two times four calls
-
-
-def test_who_could_not_be_let_in_waits_no_more(desk: Desk) -> None:
-    desk.effects.refuses = lambda what, _numbers: DependencyDown("away") if what == "enter" else None
-    for number in range(5):
-        desk.brought(batch(number, f"S{number}"))
-    assert desk.calls.held() == frozenset()
+def test_one_who_could_not_be_admitted_has_no_slot_any_more(desk: Desk) -> None:
+    desk.effects.refuses = lambda what, _numbers: DependencyDown("away") if what == "admit" else None
+    for number in range(1, 6):
+        [run] = desk.brought(batch(number, f"S{number}"))
+        assert isinstance(run.error, DependencyDown)
 
 
 # --- threads -----------------------------------------------------------------------------------------------
 
 
 def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thread() -> None:
-    desk = Desk(Limits(slots=3, slots_personal=0))
+    desk = Desk(Limits(slots=3, slots_personal=0, ahead=1))
     together = threading.Barrier(3, timeout=PATIENCE_S)
 
     def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
@@ -305,27 +305,25 @@ def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thr
 
     desk.answers = answer
     before = set(threading.enumerate())
-    desk.calls.start()
+    desk.runner.start()
     mine = set(threading.enumerate()) - before
     assert {thread.name for thread in mine} == {
-        "moodle-probe",
-        "moodle-enter",
-        "moodle-end",
-        "moodle-call-1",
-        "moodle-call-2",
-        "moodle-call-3",
+        "moodle-run-1",
+        "moodle-run-2",
+        "moodle-run-3",
+        "moodle-run-4",
     }
     assert all(thread.daemon for thread in mine)
     for number in (1, 2, 3):
-        desk.calls.begin(batch(number, f"S{number}"))
-    assert {desk.results.get(timeout=PATIENCE_S).error for _ in range(3)} == {None}
-    desk.calls.begin_probe()
-    assert desk.results.get(timeout=PATIENCE_S) == Result(None)
-    desk.calls.close()
+        desk.runner.begin(batch(number, f"S{number}"))
+    assert {desk.report().error for _ in range(3)} == {None}
+    desk.runner.begin_probe()
+    assert desk.reports.get(timeout=PATIENCE_S) == Probed()
+    desk.runner.close()
     for thread in mine:
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
-    desk.calls.check()
+    desk.runner.check()
 
 
 def test_a_fault_that_ends_a_thread_is_raised_where_the_loop_looks(
@@ -339,12 +337,14 @@ def test_a_fault_that_ends_a_thread_is_raised_where_the_loop_looks(
     ended = threading.Event()
     monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
     desk.observer.outcome = broken  # type: ignore[method-assign]
-    desk.calls.check()
-    desk.calls.start()
-    desk.calls.begin(batch(1, "A"))
-    [thread] = [each for each in threading.enumerate() if each.name == "moodle-end"]
-    thread.join(PATIENCE_S)
+    desk.runner.check()
+    before = set(threading.enumerate())
+    desk.runner.start()
+    threads = set(threading.enumerate()) - before
+    desk.runner.begin(batch(1, "A"))
+    while all(thread.is_alive() for thread in threads):
+        ended.wait(0.001)
     with pytest.raises(RuntimeError, match="of ours"):
-        desk.calls.check()
+        desk.runner.check()
     assert not ended.is_set()
-    desk.calls.close()
+    desk.runner.close()

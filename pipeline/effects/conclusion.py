@@ -13,9 +13,9 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from pipeline import accounts, dead_letters, outbox, parking, replays, target_states
-from pipeline.announce import Entered, failure
+from pipeline.announce import Admitted, failure
 from pipeline.db.database import Database
-from pipeline.effects.entry import Entry, letter_of
+from pipeline.effects.admission import letter_of
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.engine import Backoff, WorkItem
 from pipeline.errors import fault
@@ -28,7 +28,7 @@ from schemas.envelope import event_id
 INTERNAL_ERROR = "internal_error"
 
 
-class Ending:
+class Recorder:
     """Records how items ended. Arguments as in `Effects`."""
 
     def __init__(
@@ -46,18 +46,18 @@ class Ending:
         self._recheck_s = recheck_s
         self._chance = chance
 
-    def final(self, entered: Entered, outcome: HandlerOutcome) -> HandlerOutcome:
+    def final(self, admitted: Admitted, outcome: HandlerOutcome) -> HandlerOutcome:
         """The outcome, with a retry that has had its chances turned into a dead letter."""
         if not isinstance(outcome, Retry):
             return outcome
-        if not self._backoff.exhausted(entered.attempt, age_s(entered, entered.started_at)):
+        if not self._backoff.exhausted(admitted.attempt, age_s(admitted, admitted.started_at)):
             return outcome
-        return Dead(outcome.cause, f"{outcome.message} (given up after {entered.attempt} attempts)")
+        return Dead(outcome.cause, f"{outcome.message} (given up after {admitted.attempt} attempts)")
 
-    def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+    def record(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
         """Record what was reached; who returns too late comes again and is compared."""
         reached = {
-            number: (entry.work[number], outcome, self.final(entry.work[number], outcome))
+            number: (admitted[number], outcome, self.final(admitted[number], outcome))
             for number, outcome in sorted(outcomes.items(), key=itemgetter(0))  # all lock rows in one order
             if not isinstance(outcome, Closed)
         }
@@ -65,10 +65,10 @@ class Ending:
         def write(connection: Connection) -> None:
             now = self._database.now(connection)
             for number in sorted(outcomes.keys() - reached.keys()):  # shut, and nothing else
-                entered = entry.work[number]
-                self._give_back(connection, entered, doubtful=False, unknown=False)
-                if entered.parked is not None:  # its leader's next outcome wakes it
-                    parking.rest(connection, self._target, entered.parked)
+                one = admitted[number]
+                self._give_back(connection, one, doubtful=False, unknown=False)
+                if one.parked is not None:  # its leader's next outcome wakes it
+                    parking.rest(connection, self._target, one.parked)
             written = target_states.conclude(
                 connection,
                 self._database,
@@ -78,19 +78,19 @@ class Ending:
             )
             done = [number for number in written if isinstance(reached[number][2], Done)]
             lettered = dead_letters.students_with_some(connection, self._target, done)
-            for number, (entered, _, outcome) in reached.items():
+            for number, (one, _, outcome) in reached.items():
                 if number not in written:
-                    self._come_back(connection, entered, now)
+                    self._come_back(connection, one, now)
                     continue
-                self._settle(connection, entered, outcome, now)
+                self._settle(connection, one, outcome, now)
                 if number in lettered:
-                    self._resolve(connection, entered, now)
+                    self._resolve(connection, one, now)
             self._end_replays(connection, {number: reached[number] for number in written})
             target_states.mark_suspect(connection, self._target, sorted(reached.keys() - written))
 
         self._database.transact(write)
 
-    def give_back(self, entry: Entry, *, unknown: bool, asked: bool = True) -> None:
+    def give_back(self, admitted: Mapping[str, Admitted], *, unknown: bool, asked: bool = True) -> None:
         """End the leases without an outcome: the target was down, or refused the consumer.
 
         A batch is several calls: whoever was asked for is in doubt, even if the last call is known to have
@@ -98,9 +98,9 @@ class Ending:
         """
 
         def write(connection: Connection) -> None:
-            for number, entered in sorted(entry.work.items(), key=itemgetter(0)):
-                tried = asked and number not in entry.decided
-                self._give_back(connection, entered, doubtful=tried, unknown=tried and unknown)
+            for _, one in sorted(admitted.items(), key=itemgetter(0)):
+                tried = asked and one.decided is None
+                self._give_back(connection, one, doubtful=tried, unknown=tried and unknown)
 
         self._database.transact(write)
 
@@ -138,102 +138,106 @@ class Ending:
 
         self._database.transact(write)
 
-    def _give_back(self, connection: Connection, entered: Entered, *, doubtful: bool, unknown: bool) -> None:
+    def _give_back(
+        self, connection: Connection, admitted: Admitted, *, doubtful: bool, unknown: bool
+    ) -> None:
         target_states.give_back(
             connection,
             self._target,
-            entered.account.student_number,
-            entered.epoch,
-            suspect=doubtful or entered.doubtful,
+            admitted.account.student_number,
+            admitted.epoch,
+            suspect=doubtful or admitted.doubtful,
             unknown=unknown,
         )
 
-    def _settle(self, connection: Connection, entered: Entered, outcome: HandlerOutcome, now: float) -> None:
+    def _settle(
+        self, connection: Connection, admitted: Admitted, outcome: HandlerOutcome, now: float
+    ) -> None:
         if isinstance(outcome, Done):
-            self._unpark(connection, entered)
+            self._unpark(connection, admitted)
         elif isinstance(outcome, Waiting):
             recheck_s = outcome.recheck_after_s if outcome.recheck_after_s is not None else self._recheck_s
             due_at = None if math.isinf(recheck_s) else now + recheck_s
             why = Why(Kind.WAITING, due_at, outcome.reason, owed=False)
-            self._park(connection, entered, now, why)
+            self._park(connection, admitted, now, why)
         elif isinstance(outcome, Retry):
-            due_at = now + (outcome.after_s or self._backoff.delay_s(entered.attempt, self._chance.random()))
+            due_at = now + (outcome.after_s or self._backoff.delay_s(admitted.attempt, self._chance.random()))
             if outcome.unknown:
-                due_at = max(due_at, entered.leased_until(now) + LEASE_RETRY_MARGIN_S)
-            self._park(connection, entered, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
+                due_at = max(due_at, admitted.leased_until(now) + LEASE_RETRY_MARGIN_S)
+            self._park(connection, admitted, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
         elif isinstance(outcome, Dead):
-            self._unpark(connection, entered)
+            self._unpark(connection, admitted)
             letter = letter_of(
                 self._target,
-                entered.item,
+                admitted.item,
                 outcome,
-                letter_id=entered.letter_id(self._target),
+                letter_id=admitted.letter_id(self._target),
                 now=now,
-                attempts=entered.attempt,
-                version=entered.account.version,
+                attempts=admitted.attempt,
+                version=admitted.account.version,
             )
-            dead_letters.record_work(connection, self._database, letter, entered.account.student_number)
+            dead_letters.record_work(connection, self._database, letter, admitted.account.student_number)
 
     def _end_replays(
-        self, connection: Connection, written: Mapping[str, tuple[Entered, HandlerOutcome, HandlerOutcome]]
+        self, connection: Connection, written: Mapping[str, tuple[Admitted, HandlerOutcome, HandlerOutcome]]
     ) -> None:
         """What is tried again has not been carried out, whatever asked for it."""
         ended = {
-            number: entered.replays
-            for number, (entered, _, outcome) in written.items()
-            if entered.replays and not isinstance(outcome, Retry)
+            number: admitted.replays
+            for number, (admitted, _, outcome) in written.items()
+            if admitted.replays and not isinstance(outcome, Retry)
         }
         failed = [number for number in ended if isinstance(written[number][2], Dead)]
         replays.end(connection, self._target, ended, failed=failed)
 
-    def _resolve(self, connection: Connection, entered: Entered, now: float) -> None:
-        how: Literal["replayed", "newer_success"] = "replayed" if entered.replays else "newer_success"
-        number, version = entered.account.student_number, entered.account.version
+    def _resolve(self, connection: Connection, admitted: Admitted, now: float) -> None:
+        how: Literal["replayed", "newer_success"] = "replayed" if admitted.replays else "newer_success"
+        number, version = admitted.account.student_number, admitted.account.version
         dead_letters.resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
 
-    def _unpark(self, connection: Connection, entered: Entered) -> None:
-        lot = entered.parked
+    def _unpark(self, connection: Connection, admitted: Admitted) -> None:
+        lot = admitted.parked
         if lot is not None:
             parking.unpark(connection, self._target, lot.student_number, version=lot.version, bells=lot.bells)
 
-    def _park(self, connection: Connection, entered: Entered, now: float, why: Why) -> None:
-        row = lot_of(entered.item, entered.parked, now, why)
+    def _park(self, connection: Connection, admitted: Admitted, now: float, why: Why) -> None:
+        row = lot_of(admitted.item, admitted.parked, now, why)
         if why.kind is Kind.RETRY:
             row = replace(
                 row,
-                attempts=entered.attempt,
-                attempts_version=entered.account.version,
-                first_at=row.first_at if entered.retried else now,
-                age_s=age_s(entered, now),
+                attempts=admitted.attempt,
+                attempts_version=admitted.account.version,
+                first_at=row.first_at if admitted.retried else now,
+                age_s=age_s(admitted, now),
             )
-        parking.park(connection, self._database, self._target, row, seen=entered.parked)
+        parking.park(connection, self._database, self._target, row, seen=admitted.parked)
 
-    def _come_back(self, connection: Connection, entered: Entered, now: float) -> None:
+    def _come_back(self, connection: Connection, admitted: Admitted, now: float) -> None:
         """A call outlived its lease: look again soon. What another owner has parked meanwhile is kept."""
         due_at = now + LEASE_RETRY_MARGIN_S
-        number = entered.account.student_number
+        number = admitted.account.student_number
         if not parking.hasten(connection, self._target, number, due_at, now=now):
             late = Why(Kind.LEASED, due_at, "leased", "a call outlived its lease; comparing again")
-            row = lot_of(entered.item, None, now, late)
+            row = lot_of(admitted.item, None, now, late)
             parking.park(connection, self._database, self._target, row, seen=None)
 
 
-def _conclusion(entered: Entered, given: HandlerOutcome, outcome: HandlerOutcome) -> Conclusion:
+def _conclusion(admitted: Admitted, given: HandlerOutcome, outcome: HandlerOutcome) -> Conclusion:
     done = outcome if isinstance(outcome, Done) else None
-    replays = entered.replays
+    replays = admitted.replays
     return Conclusion(
-        entered.account.student_number,
-        entered.epoch,
+        admitted.account.student_number,
+        admitted.epoch,
         _state(outcome),
-        entered.account.version,
+        admitted.account.version,
         sequence=1,
         reason=_reason(outcome),
         pending=outcome.pending if isinstance(outcome, Waiting) else (),
-        applied_version=entered.account.version if done is not None else None,
+        applied_version=admitted.account.version if done is not None else None,
         digest=done.digest if done is not None else None,
         replayed_event_id=replays[-1] if replays and not isinstance(outcome, Retry) else None,
         # Given up or not: what was unknown stays so until the target has been compared.
-        suspect=entered.doubtful and isinstance(outcome, Retry | Dead),
+        suspect=admitted.doubtful and isinstance(outcome, Retry | Dead),
         unknown=isinstance(given, Retry) and given.unknown,
     )
 

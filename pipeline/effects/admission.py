@@ -1,71 +1,30 @@
-"""The first effect: who of a batch has something to do, and the leases for it."""
+"""The first effect: who has something to do, and the leases for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
 from pipeline import accounts, dead_letters, parking, replays, target_states
-from pipeline.announce import Entered, lane_of, replays_of
+from pipeline.announce import Admitted, lane_of, replays_of
 from pipeline.db.database import Database
 from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
 from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
+from pipeline.target import Dead, HandlerOutcome, Retry
 from pipeline.target_states import TargetState
 from schemas.account import Account, Stage
 from schemas.envelope import event_id
 
-ADMINISTRATIVE_PENDING = "administrative_enrolment_pending"
 AFTER_LEADER = "after_leader"
 _WAITED_S_MAX = 0.5  # of a lease's time: by less its margin is not spent
 
 
-@dataclass
-class Entry:
-    """What `enter` found: items for the handler, and outcomes that need no target."""
-
-    work: dict[str, Entered] = field(default_factory=dict)
-    decided: dict[str, HandlerOutcome] = field(default_factory=dict)
-
-    @property
-    def tasks(self) -> list[Task]:
-        """What the handler is called with."""
-        return [entered.task for number, entered in self.work.items() if number not in self.decided]
-
-    @property
-    def calls(self) -> bool:
-        """Whether the handler has anything to do."""
-        return len(self.work) > len(self.decided)
-
-    def uncalled(self, items: Iterable[WorkItem]) -> frozenset[str]:
-        """Those of these items' students for whom the handler is not called."""
-        numbers = {item.student_number for item in items}
-        return frozenset(numbers - (self.work.keys() - self.decided.keys()))
-
-    def part(self, items: Iterable[WorkItem]) -> Entry:
-        """What concerns these items only: what entered together may go on apart."""
-        numbers = [item.student_number for item in items]
-        return Entry(
-            {number: self.work[number] for number in numbers if number in self.work},
-            {number: self.decided[number] for number in numbers if number in self.decided},
-        )
-
-    @classmethod
-    def together(cls, parts: Iterable[Entry]) -> Entry:
-        """What entered apart and ends together. No student is in two of them: each has one place."""
-        whole = cls()
-        for part in parts:
-            whole.work |= part.work
-            whole.decided |= part.decided
-        return whole
-
-
 @dataclass(frozen=True)
 class _Known:
-    """What the store says of the students of a batch, at one moment."""
+    """What the store says of some students, at one moment."""
 
     now: float
     accounts: Mapping[str, Account]
@@ -74,8 +33,8 @@ class _Known:
     leader: Mapping[str, TargetState]
 
 
-class Door:
-    """Lets items in, one batch in one transaction. Arguments as in `Effects`."""
+class Admission:
+    """Admits work items, any number in one transaction. Arguments as in `Effects`."""
 
     def __init__(
         self, *, target: str, owner: str, database: Database, lease_s: float, follows: str | None
@@ -85,44 +44,41 @@ class Door:
         self._database = database
         self._lease_s = lease_s
         self._follows = follows
-        self._ended: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `ended`
+        self._over: dict[str, int] = {}  # own leases, by epoch, whose calls are over: see `over`
 
-    def ended(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+    def over(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
         """These outcomes could not be recorded, so the leases are still held, and the items will repeat.
 
-        Whose call is known to be over may enter again at once. Whose outcome is unknown may not, and only
-        this process knows it.
+        Whose call is known to be over may be admitted again at once. Whose outcome is unknown may not, and
+        only this process knows it.
         """
         for number, outcome in outcomes.items():
             if not (isinstance(outcome, Retry) and outcome.unknown):
-                self._ended[number] = entry.work[number].epoch
+                self._over[number] = admitted[number].epoch
 
-    def enter(self, items: Sequence[WorkItem], *, calling: bool) -> Entry:
+    def admit(self, items: Sequence[WorkItem], *, calling: bool) -> dict[str, Admitted]:
         """Take the leases of those who have something to do; park those whom somebody else works on.
 
         Args:
             items: at most one per student.
-            calling: the target will be called: nobody is let in while an earlier call may have an effect.
+            calling: the target will be called: nobody is admitted while an earlier call may have an effect.
+
+        Returns:
+            Who holds a lease now, by student number.
         """
         items = sorted(items, key=lambda item: item.student_number)  # all lock rows in one order
 
-        def admit(connection: Connection) -> Entry:
-            entry = Entry()
+        def admit(connection: Connection) -> dict[str, Admitted]:
             known = self._load(connection, [item.student_number for item in items])
-            for item in items:
-                entered = self._admit(connection, item, known, calling=calling)
-                if entered is not None:
-                    entry.work[item.student_number] = entered
-            self._lease(connection, entry, known.now)
-            return entry
+            found = (self._one(connection, item, known, calling=calling) for item in items)
+            admitted = {one.account.student_number: one for one in found if one is not None}
+            self._lease(connection, admitted, known.now)
+            return admitted
 
-        entry = self._database.transact(admit)
+        admitted = self._database.transact(admit)
         for item in items:
-            self._ended.pop(item.student_number, None)
-        for number, entered in entry.work.items():
-            if entered.account.stage is Stage.PRECREATED:
-                entry.decided[number] = Waiting(ADMINISTRATIVE_PENDING)
-        return entry
+            self._over.pop(item.student_number, None)
+        return admitted
 
     def _load(self, connection: Connection, numbers: Sequence[str]) -> _Known:
         """Each statement sees what was committed before it. The states come before the accounts: a lease
@@ -138,9 +94,9 @@ class Door:
             leader=leader,
         )
 
-    def _admit(
+    def _one(
         self, connection: Connection, item: WorkItem, known: _Known, *, calling: bool
-    ) -> Entered | None:
+    ) -> Admitted | None:
         number = item.student_number
         account, state = known.accounts.get(number), known.states.get(number)
         lot = self._rang(connection, item, known.parked.get(number))
@@ -155,15 +111,15 @@ class Door:
             if account.access_open or lot is None:
                 self._wait_for_leader(connection, item, state, lot, known.now)
             if not account.access_open:  # what is parked rests once access is shut
-                return self._entered(item, account, state, lot, known.now, close_only=True)
+                return self._with_lease(item, account, state, lot, known.now, close_only=True)
         elif _caught_up(item, account, state, lot):
             if lot is not None:
                 parking.unpark(connection, self._target, number, version=lot.version, bells=lot.bells)
         else:
-            return self._entered(item, account, state, lot, known.now)
+            return self._with_lease(item, account, state, lot, known.now)
         return None
 
-    def _entered(
+    def _with_lease(
         self,
         item: WorkItem,
         account: Account,
@@ -172,9 +128,9 @@ class Door:
         now: float,
         *,
         close_only: bool = False,
-    ) -> Entered:
+    ) -> Admitted:
         epoch = 1 + (state.lease_epoch if state is not None else 0)
-        return Entered(item, account, epoch, state, lot, now, now + self._lease_s, close_only)
+        return Admitted(item, account, epoch, state, lot, now, now + self._lease_s, close_only)
 
     def _rang(self, connection: Connection, item: WorkItem, lot: Parked | None) -> Parked | None:
         if lot is None or not item.rang:
@@ -191,7 +147,7 @@ class Door:
 
     def _blocked(self, state: TargetState, now: float, *, calling: bool) -> bool:
         """Whether an earlier call may still have an effect. What this process itself saw end has none."""
-        over = self._ended.get(state.student_number) == state.lease_epoch
+        over = self._over.get(state.student_number) == state.lease_epoch
         if state.lease_owner == self._owner and (over or not calling):
             return False
         return state.held(now)
@@ -215,8 +171,8 @@ class Door:
         rung = max(item.version, lot.version if lot is not None else 0)
         return max(rung, leader.applied_version if leader is not None else 0) < account.version
 
-    def _lease(self, connection: Connection, entry: Entry, now: float) -> None:
-        epochs = {number: entered.epoch for number, entered in entry.work.items()}
+    def _lease(self, connection: Connection, admitted: dict[str, Admitted], now: float) -> None:
+        epochs = {number: one.epoch for number, one in admitted.items()}
         taken = target_states.lease(
             connection,
             self._database,
@@ -226,16 +182,16 @@ class Door:
             until=now + self._lease_s,
         )
         for number in epochs.keys() - taken:  # another process took it since this one looked
-            entered = entry.work.pop(number)
-            self._park_leased(connection, entered.item, entered.parked, now, now)
+            late = admitted.pop(number)
+            self._park_leased(connection, late.item, late.parked, now, now)
         had_at = self._database.now(connection)
-        if entry.work and had_at > now + _WAITED_S_MAX:  # somebody else's transaction had the rows
+        if admitted and had_at > now + _WAITED_S_MAX:  # somebody else's transaction had the rows
             until = had_at + self._lease_s
-            target_states.prolong(connection, self._target, sorted(entry.work), until)
-            for number, entered in entry.work.items():
-                entry.work[number] = replace(entered, lease_until=until)
+            target_states.prolong(connection, self._target, sorted(admitted), until)
+            for number, one in admitted.items():
+                admitted[number] = replace(one, lease_until=until)
 
-    # --- those who do not enter -------------------------------------------------------------------
+    # --- those who are not admitted -------------------------------------------------------------------
 
     def _rest(self, connection: Connection, lot: Parked | None) -> None:
         """Only an event wakes this student: a row that stayed due would be looked at without end."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
-from pipeline.worker.calls import Result
-from pipeline.worker.verdicts import Verdicts
+from pipeline.target import Dead, HandlerOutcome
+from pipeline.worker.batch_run import BatchRun, Probed
+from pipeline.worker.results import Results
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 from tests.unit.pipeline_kit import Silent
@@ -42,16 +44,16 @@ class Effects:
 
 
 class Desk:
-    """Verdicts on a real engine that has four students in hand."""
+    """Results for a real engine that has four students in hand."""
 
     def __init__(self) -> None:
         self.engine = Engine(Limits(batch_size=4, linger_s=0.0, slots=2, slots_personal=0))
         self.effects, self.withdrawn_through = Effects(), 0.0
         self.now = 0.0
         anything: Any = self.effects
-        calls: Any = self
+        runner: Any = self
         self.observer = Silent()
-        self.verdicts = Verdicts("target", self.engine, anything, calls, self.observer, lambda: self.now)
+        self.results = Results("target", self.engine, anything, runner, self.observer, lambda: self.now)
         for offset, number in enumerate("ABCD"):
             self.ring(number, offset)
 
@@ -70,12 +72,12 @@ class Desk:
     def probe(self) -> None:
         self.now += 100.0
         assert self.engine.circuit.probe_due(self.now)
-        self.verdicts.tell(Result(None))
+        self.results.tell(Probed())
 
     def left_alone(self) -> Batch:
         """The batch of one to which failing calls were narrowed down."""
         while len((batch := self.take()).items) > 1:
-            self.verdicts.tell(Result(batch, TargetDown("500")))
+            self.results.tell(BatchRun(batch, error=TargetDown("500")))
             self.probe()
         return batch
 
@@ -89,6 +91,13 @@ def numbers(batch: Batch) -> list[str]:
     return [item.student_number for item in batch.items]
 
 
+def answered(batch: Batch, final: Mapping[str, HandlerOutcome] | None = None, uncalled: str = "") -> BatchRun:
+    """The target was called for all but these, and answered."""
+    someone: Any = SimpleNamespace(decided=None)
+    admitted = {number: someone for number in numbers(batch) if number not in uncalled}
+    return BatchRun(batch, admitted, called=True, final=dict(final or {}))
+
+
 @pytest.mark.parametrize(
     "error",
     [TargetDown("500"), Throttled("429", retry_after_s=1.0), Misconfigured("token"), KeyError("oops")],
@@ -98,7 +107,7 @@ def test_what_rang_during_a_call_that_failed_rings_again_with_what_it_was_called
 ) -> None:
     batch = desk.take()
     desk.ring("A", 4)
-    desk.verdicts.tell(Result(batch, error))
+    desk.results.tell(BatchRun(batch, error=error))
     desk.now += 100.0
     if not desk.engine.circuit.passes and desk.engine.circuit.state is not CircuitState.THROTTLED:
         desk.probe()
@@ -111,7 +120,7 @@ def _next(desk: Desk) -> Sequence[WorkItem]:
     batch = desk.engine.take(desk.now)
     if batch is None:
         return ()
-    desk.verdicts.tell(Result(batch, answered=True))
+    desk.results.tell(answered(batch))
     return batch.items
 
 
@@ -122,10 +131,10 @@ def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
     batch = desk.take()
     desk.ring("A", 4)
     if error is None:
-        desk.verdicts.tell(Result(batch, called=False))
+        desk.results.tell(BatchRun(batch, withdrawn=True))
     else:
         with pytest.raises(DependencyDown, match="the store is away"):
-            desk.verdicts.tell(Result(batch, error))
+            desk.results.tell(BatchRun(batch, error=error))
     again = desk.take()
     assert numbers(again) == ["A", "B", "C", "D"]  # all at once: nobody is to blame
     assert [place.offset for place in again.items[0].places] == [0, 4]
@@ -137,22 +146,22 @@ def test_what_rang_while_the_store_failed_or_a_batch_was_withdrawn_is_not_lost(
     ids=["down", "throttled", "misconfigured"],
 )
 def test_the_engine_is_told_why_in_the_error_s_words(desk: Desk, error: Exception) -> None:
-    desk.verdicts.tell(Result(desk.take(), error))
+    desk.results.tell(BatchRun(desk.take(), error=error))
     assert desk.engine.circuit.reason.startswith("no answer")
     if not isinstance(error, Throttled):
         desk.now += 100.0
         assert desk.engine.circuit.probe_due(desk.now)
-        desk.verdicts.tell(Result(None, TargetDown("still none")))
+        desk.results.tell(Probed(TargetDown("still none")))
         assert desk.engine.circuit.reason.startswith("still none")
 
 
 def test_an_error_withdraws_what_was_begun_before_it_and_a_success_nothing(desk: Desk) -> None:
     batch = desk.take()
-    desk.verdicts.tell(Result(batch, answered=True))
+    desk.results.tell(answered(batch))
     assert desk.withdrawn_through == 0.0
     desk.ring("A", 4)
     batch = desk.take()
-    desk.verdicts.tell(Result(batch, TargetDown("500")))
+    desk.results.tell(BatchRun(batch, error=TargetDown("500")))
     assert desk.withdrawn_through == batch.number
 
 
@@ -160,7 +169,7 @@ def test_one_whose_work_fails_alone_is_charged_and_that_is_no_evidence_that_the_
     desk: Desk,
 ) -> None:
     alone = desk.left_alone()
-    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     assert desk.effects.charged == []
     desk.probe()
     assert desk.effects.charged == numbers(alone)
@@ -169,17 +178,17 @@ def test_one_whose_work_fails_alone_is_charged_and_that_is_no_evidence_that_the_
 
 def test_a_probe_that_fails_charges_nobody(desk: Desk) -> None:
     alone = desk.left_alone()
-    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     desk.now += 100.0
     assert desk.engine.circuit.probe_due(desk.now)
-    desk.verdicts.tell(Result(None, TargetDown("500")))
+    desk.results.tell(Probed(TargetDown("500")))
     desk.probe()
     assert desk.effects.charged == []
 
 
 def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: Desk) -> None:
     alone = desk.left_alone()
-    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     desk.effects.error = DependencyDown("away")
     with pytest.raises(DependencyDown, match="away"):
         desk.probe()
@@ -188,7 +197,7 @@ def test_one_who_cannot_be_charged_while_the_store_is_away_comes_again(desk: Des
 
 def test_one_whom_a_fault_of_ours_does_not_let_be_charged_is_buried_and_holds_nobody_up(desk: Desk) -> None:
     alone = desk.left_alone()
-    desk.verdicts.tell(Result(alone, TargetDown("500")))
+    desk.results.tell(BatchRun(alone, error=TargetDown("500")))
     desk.effects.charge_error = KeyError("oops")
     desk.probe()
     assert desk.effects.buried == numbers(alone)
@@ -203,7 +212,7 @@ def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping
         batch = desk.take()
         tried.append(numbers(batch))
         fault = KeyError("oops") if "D" in tried[-1] else None
-        desk.verdicts.tell(Result(batch, fault, answered=fault is None))
+        desk.results.tell(answered(batch) if fault is None else BatchRun(batch, error=fault))
     assert tried == [["A", "B", "C", "D"], ["A", "B"], ["C", "D"], ["C"], ["D"]]
     assert desk.effects.buried == ["D"]
     assert desk.engine.idle
@@ -211,25 +220,25 @@ def test_a_fault_of_ours_is_searched_by_halves_and_buried_alone_without_stopping
 
 def test_one_who_is_buried_for_a_fault_of_ours_is_no_evidence_that_the_target_is_well(desk: Desk) -> None:
     alone = desk.left_alone()
-    desk.verdicts.tell(Result(alone, KeyError("oops")))
+    desk.results.tell(BatchRun(alone, error=KeyError("oops")))
     assert desk.effects.buried == numbers(alone)
     assert desk.engine.circuit.state is CircuitState.HALF_OPEN
 
 
 def test_one_who_cannot_be_buried_while_the_store_is_away_comes_again(desk: Desk) -> None:
     for _ in range(2):
-        desk.verdicts.tell(Result(desk.take(), KeyError("oops")))
+        desk.results.tell(BatchRun(desk.take(), error=KeyError("oops")))
     desk.effects.error = DependencyDown("away")
     with pytest.raises(DependencyDown):
-        desk.verdicts.tell(Result(desk.take(), KeyError("oops")))
+        desk.results.tell(BatchRun(desk.take(), error=KeyError("oops")))
     assert numbers(desk.take()) == ["A"]
 
 
 def test_an_answer_clears_those_alone_for_whom_the_target_was_called(desk: Desk) -> None:
-    desk.verdicts.tell(Result(desk.take(), TargetDown("500")))
+    desk.results.tell(BatchRun(desk.take(), error=TargetDown("500")))
     desk.probe()
-    desk.verdicts.tell(Result(desk.take(), answered=True, uncalled=frozenset("A")))
-    desk.verdicts.tell(Result(desk.take(), answered=True))
+    desk.results.tell(answered(desk.take(), uncalled="A"))
+    desk.results.tell(answered(desk.take()))
     for offset, number in enumerate("AB", 4):
         desk.ring(number, offset)
     assert [numbers(desk.take()) for _ in range(2)] == [["A"], ["B"]]
@@ -240,5 +249,5 @@ def test_those_who_were_given_up_are_counted_as_such(desk: Desk) -> None:
         desk.ring(f"S{offset}", offset)
     for _ in range(5):
         batch = desk.take()
-        desk.verdicts.tell(Result(batch, answered=True, given_up=("refused",) * 4))
+        desk.results.tell(answered(batch, dict.fromkeys(numbers(batch), Dead("refused", "by value"))))
     assert desk.engine.circuit.state is CircuitState.QUARANTINED

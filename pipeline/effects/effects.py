@@ -1,17 +1,18 @@
-"""The effects of a batch of items, for one target in one process life."""
+"""The effects of work items on the log and the store, for one target in one process life."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from pipeline import dead_letters
-from pipeline.announce import Entered, announcement
+from pipeline.announce import Admitted, announcement
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
-from pipeline.effects.ending import Ending
-from pipeline.effects.entry import Door, Entry
+from pipeline.effects.admission import Admission
+from pipeline.effects.conclusion import Recorder
 from pipeline.engine import Backoff, WorkItem
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.target import Closed, Dead, HandlerOutcome, Retry
@@ -48,8 +49,10 @@ class Effects:
         self.target = target
         self._database = database
         self._producer = producer
-        self._door = Door(target=target, owner=owner, database=database, lease_s=lease_s, follows=follows)
-        self._ending = Ending(
+        self._admission = Admission(
+            target=target, owner=owner, database=database, lease_s=lease_s, follows=follows
+        )
+        self._recorder = Recorder(
             target=target,
             database=database,
             backoff=backoff,
@@ -57,58 +60,67 @@ class Effects:
             chance=chance or random.SystemRandom(),
         )
 
-    def enter(self, items: Sequence[WorkItem]) -> Entry:
+    def admit(self, items: Sequence[WorkItem]) -> dict[str, Admitted]:
         """Take the leases of those who have something to do; park those whom somebody else works on.
 
         Raises:
             StoreUnavailable: nothing happened.
         """
-        return self._door.enter(items, calling=True)
+        return self._admission.admit(items, calling=True)
 
-    def publish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+    def publish(self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]) -> None:
         """Append the outcomes to the log, and return once they are acknowledged.
 
         Raises:
             LogError: they may or may not be there; repeat, readers recognise them.
         """
         records = []
-        final = {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
+        final = self._final(admitted, outcomes)
         now, letters = self._look([number for number, each in final.items() if isinstance(each, Dead)])
         for number, outcome in final.items():
-            entered = entry.work[number]
+            one = admitted[number]
             letter = letters.get((number, outcome.cause)) if isinstance(outcome, Dead) else None
-            message = announcement(self.target, entered, outcome, now, letter.id if letter else None)
+            message = announcement(self.target, one, outcome, now, letter.id if letter else None)
             if message is not None:
                 headers, value = to_record(message)
-                topic = catalogue.by_lane(catalogue.OUTCOMES, entered.lane)
+                topic = catalogue.by_lane(catalogue.OUTCOMES, one.lane)
                 records.append(NewRecord(topic, number, value, headers))
         if records:
             self._producer.append(records)
 
-    def record(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> None:
+    def record(
+        self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
+    ) -> Mapping[str, HandlerOutcome]:
         """Record what was reached and end the leases, in one transaction.
-
-        Raises:
-            StoreUnavailable: nothing was recorded; the items repeat.
-        """
-        self._ending.record(entry, outcomes)
-
-    def finish(self, entry: Entry, outcomes: Mapping[str, HandlerOutcome]) -> Mapping[str, HandlerOutcome]:
-        """Publish, then record.
 
         Returns:
             The outcomes as they count: a retry that has had its chances is a dead letter.
 
         Raises:
-            StoreUnavailable, LogError: the items repeat; at once, if their calls are known to be over.
+            StoreUnavailable: nothing was recorded; the items repeat.
         """
+        self._recorder.record(admitted, outcomes)
+        return self._final(admitted, outcomes)
+
+    @contextmanager
+    def concluding(
+        self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
+    ) -> Iterator[None]:
+        """Publish and record within this: if either fails, those whose calls are known to be over may be
+        admitted again at once, though their leases run."""
         try:
-            self.publish(entry, outcomes)
-            self.record(entry, outcomes)
+            yield
         except Exception:
-            self._door.ended(entry, outcomes)
+            self._admission.over(admitted, outcomes)
             raise
-        return {number: self._ending.final(entry.work[number], each) for number, each in outcomes.items()}
+
+    def finish(
+        self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
+    ) -> Mapping[str, HandlerOutcome]:
+        """Publish, then record. Returns and raises as they do."""
+        with self.concluding(admitted, outcomes):
+            self.publish(admitted, outcomes)
+            return self.record(admitted, outcomes)
 
     def charge(self, items: Sequence[WorkItem]) -> None:
         """These students' work fails alone while the target's probe succeeds: that costs an attempt.
@@ -119,30 +131,28 @@ class Effects:
         Raises:
             StoreUnavailable, LogError: nothing was recorded; the items repeat.
         """
-        entry = self._door.enter(items, calling=False)
+        admitted = self._admission.admit(items, calling=False)
         message = "the target fails on this student's work alone, while its probe succeeds"
-        outcomes: dict[str, HandlerOutcome] = {
-            number: Retry(FAILS_ALONE, message, unknown=_under_way(entered))
-            for number, entered in entry.work.items()
-        }
-        outcomes |= entry.decided
-        self.finish(entry, outcomes)
+        self.finish(
+            admitted,
+            {
+                number: one.decided or Retry(FAILS_ALONE, message, unknown=_under_way(one))
+                for number, one in admitted.items()
+            },
+        )
 
-    def give_back(self, entry: Entry, *, unknown: bool) -> None:
+    def give_back(self, admitted: Mapping[str, Admitted], *, unknown: bool) -> None:
         """End the leases without an outcome: the target was down. `unknown`: something may be written."""
-        self._ending.give_back(entry, unknown=unknown)
+        self._recorder.give_back(admitted, unknown=unknown)
 
-    def withdraw(self, entry: Entry) -> None:
+    def withdraw(self, admitted: Mapping[str, Admitted]) -> None:
         """End the leases without an outcome: the target was not called for any of them.
 
         Raises:
             StoreUnavailable: nothing was recorded; the items may repeat at once.
         """
-        try:
-            self._ending.give_back(entry, unknown=False, asked=False)
-        except Exception:
-            self._door.ended(entry, dict.fromkeys(entry.work, Closed()))
-            raise
+        with self.concluding(admitted, dict.fromkeys(admitted, Closed())):
+            self._recorder.give_back(admitted, unknown=False, asked=False)
 
     def bury_fault(self, item: WorkItem, error: Exception) -> None:
         """A student whose item fails for a reason that nobody foresaw goes to the dead letters.
@@ -150,7 +160,12 @@ class Effects:
         Raises:
             StoreUnavailable: nothing was recorded; the item repeats.
         """
-        self._ending.bury_fault(item, error)
+        self._recorder.bury_fault(item, error)
+
+    def _final(
+        self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]
+    ) -> dict[str, HandlerOutcome]:
+        return {number: self._recorder.final(admitted[number], each) for number, each in outcomes.items()}
 
     def _look(self, given_up: Sequence[str]) -> tuple[datetime, Mapping[tuple[str, str], DeadLetter]]:
         """The time, and the dead letters that stand already for those who are given up."""
@@ -160,6 +175,6 @@ class Effects:
         return now, letters
 
 
-def _under_way(entered: Entered) -> bool:
+def _under_way(admitted: Admitted) -> bool:
     """Whether an earlier call may still have an effect."""
-    return entered.state is not None and entered.state.held(entered.started_at)
+    return admitted.state is not None and admitted.state.held(admitted.started_at)

@@ -1,4 +1,4 @@
-"""What a result of a call means: the engine is told, and whoever is to blame is charged."""
+"""What the end of a run means: the engine is told, and whoever is to blame is charged."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pipeline.effects import Effects
 from pipeline.engine import Batch, Engine
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
 from pipeline.eventlog.port import LogError
-from pipeline.worker.calls import Calls, Result
+from pipeline.worker.batch_run import BatchRun, Probed, Runner
 from pipeline.worker.observer import Observer
 
 
-class Verdicts:
-    """Tells the engine how each batch and each probe ended. For the thread of the loop.
+class Results:
+    """Tells the engine how each run and each probe ended. For the thread of the loop.
 
     Args:
         name: of the consumer, for the observer.
-        calls: told to call nobody of what was begun before, when a result says that others must wait.
+        runner: told to call nobody of what was begun before, when a result says that others must wait.
         clock: monotonic seconds, the engine's.
     """
 
@@ -26,47 +26,50 @@ class Verdicts:
         name: str,
         engine: Engine,
         effects: Effects,
-        calls: Calls,
+        runner: Runner,
         observer: Observer,
         clock: Callable[[], float],
     ) -> None:
         self._name = name
         self._engine = engine
         self._effects = effects
-        self._calls = calls
+        self._runner = runner
         self._observer = observer
         self._clock = clock
 
-    def tell(self, result: Result) -> None:
+    def tell(self, report: BatchRun | Probed) -> None:
         """Let the engine know.
 
         Raises:
             DependencyDown: the store or the log failed; the batch will repeat.
         """
-        now, error, batch = self._clock(), result.error, result.batch
-        if error is not None and batch is not None:  # of the target, the store or the log: others wait too
-            self._calls.stop_calling(self._engine.last)
-        if batch is None:
-            charged = self._engine.probed(now, ok=error is None, reason=told(error))
+        if isinstance(report, Probed):
+            charged = self._engine.probed(self._clock(), ok=report.error is None, reason=told(report.error))
             if charged is not None:
                 self._charge(charged)
-        elif not result.called:
-            self._engine.repeat(batch, now, halved=False)
-        elif error is None:
+        elif report.error is not None:
+            self._runner.stop_calling(self._engine.last)  # of the target, the store or the log: others wait
+            self._failed(report.batch, report.error)
+        elif report.withdrawn:
+            self._engine.repeat(report.batch, self._clock(), halved=False)
+        else:
             self._engine.settled(
-                batch,
-                now,
-                answered=result.answered,
-                uncalled=result.uncalled,
-                given_up=result.given_up,
+                report.batch,
+                self._clock(),
+                answered=report.called,
+                uncalled=report.uncalled,
+                given_up=report.given_up,
             )
-        elif isinstance(error, TargetDown):
+
+    def _failed(self, batch: Batch, error: Exception) -> None:
+        now = self._clock()
+        if isinstance(error, TargetDown):
             self._engine.tripped(batch, now, told(error))
         elif isinstance(error, Throttled):
             self._engine.throttled(batch, now, told(error), error.retry_after_s)
         elif isinstance(error, Misconfigured):
             self._engine.misconfigured(batch, now, told(error))
-        elif isinstance(error, (DependencyDown, LogError)):
+        elif isinstance(error, DependencyDown | LogError):
             self._engine.repeat(batch, now, halved=False)
             raise DependencyDown(str(error)) from error
         else:

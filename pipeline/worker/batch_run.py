@@ -1,0 +1,254 @@
+"""One batch's story: admit, call, publish, record, report.
+
+A batch has one thread from its slot to its report (`Runner.run`). What costs a flush to the disk is shared
+with whoever needs one at that moment (`GroupCommit`): the leases, and the outcomes with what is recorded of
+them. The slot is free again as soon as the target has answered. A crash anywhere repeats from the start: the
+offsets are committed only after the report.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from pipeline.announce import Admitted
+from pipeline.effects import Effects
+from pipeline.engine import Batch, Limits
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
+from pipeline.target import Dead, Handler, HandlerOutcome, Retry, Task
+from pipeline.worker.call_queue import CallQueue
+from pipeline.worker.group_commit import GroupCommit
+from pipeline.worker.observer import Observer
+
+WAIT_S_MAX = 2.0
+"""How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""
+
+LINGER_S_MAX = 0.05
+"""How long an end may wait for others to be written with it, however long batches linger: leases run."""
+
+
+@dataclass
+class BatchRun:
+    """One batch, and what each step of its run has found.
+
+    Attributes:
+        admitted: who holds a lease since `admitted_at` (the runner's clock), by student number.
+        called: the target was called, and answered.
+        outcomes: of everybody who was admitted, by student number; before the log and the store have them.
+        final: the outcomes as they were recorded: a retry that has had its chances is a dead letter.
+        withdrawn: it was not called, though it may have been admitted: it comes again.
+        error: what ended it; None: everything that there was to record is recorded.
+    """
+
+    batch: Batch
+    admitted: dict[str, Admitted] = field(default_factory=dict)
+    admitted_at: float = 0.0
+    called: bool = False
+    outcomes: dict[str, HandlerOutcome] = field(default_factory=dict)
+    final: dict[str, HandlerOutcome] = field(default_factory=dict)
+    withdrawn: bool = False
+    error: Exception | None = None
+
+    def __len__(self) -> int:
+        """How many students are in it."""
+        return len(self.batch.items)
+
+    @property
+    def tasks(self) -> list[Task]:
+        """What the handler is called with."""
+        return [one.task for one in self.admitted.values() if one.decided is None]
+
+    @property
+    def given_up(self) -> tuple[str, ...]:
+        """The causes of those who went to the dead letters."""
+        return tuple(outcome.cause for outcome in self.final.values() if isinstance(outcome, Dead))
+
+    @property
+    def uncalled(self) -> frozenset[str]:
+        """Those of its students for whom the target is not called."""
+        called = {number for number, one in self.admitted.items() if one.decided is None}
+        return frozenset({item.student_number for item in self.batch.items} - called)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A probe of the target has ended. No error: the target is well."""
+
+    error: Exception | None = None
+
+
+class Runner:
+    """Runs batches of one target, in threads of its own, or (`run_waiting`) in the caller's.
+
+    Args:
+        reports: where the runs and the probes go when they have ended.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        effects: Effects,
+        observer: Observer,
+        reports: queue.SimpleQueue[BatchRun | Probed],
+        clock: Callable[[], float],
+        limits: Limits,
+    ) -> None:
+        self._handler = handler
+        self._effects = effects
+        self._observer = observer
+        self._reports = reports
+        self._clock = clock
+        self._threads = limits.slots + limits.ahead
+        self._linger_s = min(limits.linger_s, LINGER_S_MAX)
+        self._queue = CallQueue(limits)
+        self._admissions: GroupCommit[BatchRun] = GroupCommit(self._admit)
+        self._conclusions: GroupCommit[BatchRun] = GroupCommit(self._conclude, linger=self._await_others)
+        self._broken: Exception | None = None
+        self._stopped_through = 0.0  # batches up to this number are not called any more
+
+    # --- the story --------------------------------------------------------------------------------
+
+    def run(self, batch: Batch) -> None:
+        """Admit, call, publish, record and report a batch that has a slot."""
+        run = BatchRun(batch)
+        try:
+            try:
+                if self._may_call(run):
+                    self._admissions.commit(run)
+                    self._call(run)
+            finally:
+                self._queue.done(batch)
+            if run.outcomes:
+                self._conclusions.commit(run)
+        except Exception as error:  # noqa: BLE001  # the loop's thread decides what it means
+            run.error = error
+        for number, outcome in run.final.items():
+            self._observer.outcome(self._handler.name, outcome, run.admitted[number].lane)
+        self._reports.put(run)
+
+    def _admit(self, runs: Sequence[BatchRun]) -> None:
+        """Take the leases of those who have something to do: one transaction."""
+        admitted = self._effects.admit([item for run in runs for item in run.batch.items])
+        for run in runs:
+            numbers = [item.student_number for item in run.batch.items]
+            run.admitted = {number: admitted[number] for number in numbers if number in admitted}
+            run.admitted_at = self._clock()
+
+    def _call(self, run: BatchRun) -> None:
+        """Have the handler bring the target to each account's state and read it back."""
+        tasks = run.tasks
+        if tasks and not self._may_call(run):
+            self._effects.withdraw(run.admitted)
+            return
+        decided = {number: one.decided for number, one in run.admitted.items()}
+        run.outcomes = {number: outcome for number, outcome in decided.items() if outcome is not None}
+        if tasks:
+            run.outcomes |= self._handle(tasks, run.admitted)
+            run.called = True
+
+    def _conclude(self, runs: Sequence[BatchRun]) -> None:
+        """Publish the outcomes, and record what was reached once the log has acknowledged them."""
+        admitted = {number: one for run in runs for number, one in run.admitted.items()}
+        outcomes = {number: outcome for run in runs for number, outcome in run.outcomes.items()}
+        with self._effects.concluding(admitted, outcomes):
+            self._effects.publish(admitted, outcomes)
+            final = self._effects.record(admitted, outcomes)
+        for run in runs:
+            run.final = {number: final[number] for number in run.admitted if number in final}
+
+    # --- its parts --------------------------------------------------------------------------------
+
+    def _may_call(self, run: BatchRun) -> bool:
+        """Whether nobody has said meanwhile that others must wait, and its leases last for a call."""
+        late = bool(run.admitted) and self._clock() - run.admitted_at > WAIT_S_MAX
+        run.withdrawn = late or run.batch.number <= self._stopped_through
+        return not run.withdrawn
+
+    def _handle(self, tasks: Sequence[Task], admitted: Mapping[str, Admitted]) -> dict[str, HandlerOutcome]:
+        name, started = self._handler.name, self._clock()
+        try:
+            outcomes = dict(self._handler.handle(tasks))
+            self._observer.batch(name, len(tasks), self._clock() - started)
+        except (TargetDown, Throttled, Misconfigured) as error:
+            self._stopped_through = float("inf")  # until the loop's thread knows, and says through which
+            self._effects.give_back(admitted, unknown=error.unknown)
+            raise
+        except DependencyDown:
+            raise
+        except Exception as error:  # noqa: BLE001  # a fault of ours must not stop the others
+            self._observer.trouble(name, f"the handler failed: {fault(error)}")
+            outcomes = {}
+        for task in tasks:
+            message = "the handler gave no outcome; the log has the fault"
+            outcomes.setdefault(task.account.student_number, Retry("internal_error", message, unknown=True))
+        return outcomes
+
+    def _await_others(self) -> None:
+        """While calls are under way more ends are about to come."""
+        if self._linger_s:
+            self._queue.wait_idle(self._linger_s)
+
+    # --- for the thread of the loop -----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin the threads. They are daemons: a call that hangs for ever must not keep a process that is to
+        stop, and whatever is killed repeats."""
+        for number in range(1, self._threads + 1):
+            self._spawn(f"run-{number}", self._run_all)
+
+    def check(self) -> None:
+        """Raise what ended one of the threads, if anything did: its batch would stand still in silence.
+
+        Raises:
+            Exception: a fault of ours; nothing but another life of the worker helps.
+        """
+        if self._broken is not None:
+            raise self._broken
+
+    def close(self) -> None:
+        """End the threads, each after what it is doing: what a call that goes on reaches is still written."""
+        self._queue.end()
+
+    def begin(self, batch: Batch) -> None:
+        """Let a batch begin its run as soon as it has a slot."""
+        self._queue.put(batch)
+
+    def stop_calling(self, through: float) -> None:
+        """Batches up to this number that have not been called are withdrawn."""
+        self._stopped_through = through
+
+    def begin_probe(self) -> None:
+        """Probe the target, in a thread of its own: the slots may all be taken by calls that hang."""
+        self._spawn("probe", self._probe)
+
+    def run_waiting(self) -> None:
+        """Run all batches that wait, one after the other, in the caller's thread: for tests."""
+        while (batch := self._queue.take(wait=False)) is not None:
+            self.run(batch)
+
+    def _run_all(self) -> None:
+        while (batch := self._queue.take()) is not None:
+            self.run(batch)
+
+    def _probe(self) -> None:
+        try:
+            self._handler.probe()
+        except Exception as error:  # noqa: BLE001  # whatever a probe raises, the target is not well
+            self._reports.put(Probed(error))
+        else:
+            self._reports.put(Probed())
+
+    def _spawn(self, name: str, work: Callable[[], None]) -> None:
+        threading.Thread(
+            target=partial(self._keep, work), name=f"{self._handler.name}-{name}", daemon=True
+        ).start()
+
+    def _keep(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001  # the loop's thread raises it
+            self._broken = error
