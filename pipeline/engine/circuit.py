@@ -1,8 +1,19 @@
-"""One target's circuit: closed while it answers, open while it does not, half-open after a good probe."""
+"""One target's circuit: when to call, when to probe, and when to believe in the target again. Pure.
+
+Theory of operation. What happens is an event; the table says which state it leads to from each, and an
+event that a row does not name is no news there: several calls are under way when a target goes down, and one
+of them is enough to say so. Calls are made in `closed` and `half_open` only. Every other state says when
+something is due by itself (`next_at`): a probe, or, where the target asked for a pause, its end.
+
+Quarantine outlives the states: from the event that begins it to the one that lifts it, whatever the target
+does meanwhile, one student at most is tried at a time (`half_open`).
+"""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Mapping
+from enum import Enum, StrEnum, auto
+from typing import Final
 
 from pipeline.engine.limits import Limits
 
@@ -18,18 +29,50 @@ class CircuitState(StrEnum):
     QUARANTINED = "quarantined"  # too much work is given up for good: one student is tried now and then
 
 
+class CircuitEvent(Enum):
+    """What happens to a circuit."""
+
+    DOWN = auto()  # the target as a whole did not answer, or answered that it is out of order
+    PAUSE = auto()  # the target asked for a pause
+    REFUSED = auto()  # the target refuses the consumer itself
+    GIVEN_UP = auto()  # too much work is given up for good, or the one student who was tried
+    PROBE_OK = auto()
+    PROBE_FAILED = auto()
+    PAUSE_OVER = auto()
+    ANSWERED = auto()  # a student's work was answered
+    LIFTED = auto()  # the quarantine is over
+
+
+_S, _E = CircuitState, CircuitEvent
+_ALWAYS: Final = {_E.REFUSED: _S.MISCONFIGURED, _E.GIVEN_UP: _S.QUARANTINED, _E.PROBE_OK: _S.HALF_OPEN}
+_CALLING: Final = {**_ALWAYS, _E.DOWN: _S.OPEN, _E.PAUSE: _S.THROTTLED, _E.PROBE_FAILED: _S.OPEN}
+TRANSITIONS: Final[Mapping[CircuitState, Mapping[CircuitEvent, CircuitState]]] = {
+    _S.CLOSED: _CALLING,
+    _S.OPEN: {**_ALWAYS, _E.PROBE_FAILED: _S.OPEN},
+    _S.HALF_OPEN: {**_CALLING, _E.ANSWERED: _S.CLOSED, _E.LIFTED: _S.CLOSED},
+    _S.THROTTLED: {**_CALLING, _E.PAUSE_OVER: _S.CLOSED},
+    _S.MISCONFIGURED: {**_ALWAYS, _E.PROBE_FAILED: _S.MISCONFIGURED},
+    _S.QUARANTINED: {**_ALWAYS, _E.PROBE_FAILED: _S.QUARANTINED, _E.LIFTED: _S.CLOSED},
+}
+
+
 class Circuit:
-    """Decides when to call, when to probe, and when to believe in the target again."""
+    """One circuit's state, why it is in it, and when something is due by itself.
+
+    Attributes:
+        quarantined: until it is lifted, whatever the state is meanwhile.
+        since: when it left `closed`.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.state = CircuitState.CLOSED
         self.reason = ""
-        self.since: float | None = None  # when it left `closed`
+        self.since: float | None = None
+        self.quarantined = False
         self._next_at = 0.0
-        self._delay_s = limits.probe_delay_s_min
         self._probing = False
-        self.quarantined = False  # until it is lifted, whatever the state is meanwhile
+        self._delay_s = limits.probe_delay_s_min  # to the next probe of a target that is down
         self._quarantine_s = limits.quarantine_delay_s_min
 
     @property
@@ -38,54 +81,45 @@ class Circuit:
         return self.state in (CircuitState.CLOSED, CircuitState.HALF_OPEN)
 
     def down(self, now: float, reason: str) -> bool:
-        """The target as a whole did not answer, or answered that it is out of order. Whether this is news:
-        several calls were under way when it went down, and one of them is enough to say so."""
-        if self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED, CircuitState.QUARANTINED):
-            return False
+        """The target as a whole did not answer, or answered that it is out of order. Whether this is news."""
         if self.state is CircuitState.HALF_OPEN:
             self._wait_longer()
-        self._open(now, reason)
-        return True
+        return self._go(CircuitEvent.DOWN, now, reason)
 
     def misconfigured(self, now: float, reason: str) -> None:
         """The target refuses the consumer itself."""
-        self._leave(CircuitState.MISCONFIGURED, now, reason)
-        self._next_at = now + self._limits.misconfigured_delay_s
+        self._go(CircuitEvent.REFUSED, now, reason)
+
+    def throttled(self, now: float, reason: str, retry_after_s: float) -> None:
+        """The target wants to be left alone for a while; no probe is needed afterwards."""
+        earlier = self._next_at if self.state is CircuitState.THROTTLED else now  # of other stops: over
+        if self._go(CircuitEvent.PAUSE, now, reason):
+            self._next_at = max(earlier, now + retry_after_s)
 
     def quarantine(self, now: float, reason: str) -> None:
         """Too much work is given up for good. A trial that ends so makes the next one wait twice as long."""
         if self.quarantined:
             self._quarantine_s = min(self._quarantine_s * 2, self._limits.quarantine_delay_s_max)
         self.quarantined = True
-        self._leave(CircuitState.QUARANTINED, now, reason)
-        self._next_at = now + self._quarantine_s
+        self._go(CircuitEvent.GIVEN_UP, now, reason)
 
     def lift(self) -> None:
         """The quarantine is over. A target that is down stays so."""
         self.quarantined, self._quarantine_s = False, self._limits.quarantine_delay_s_min
-        if self.state in (CircuitState.QUARANTINED, CircuitState.HALF_OPEN):
-            self.close()
+        self._go(CircuitEvent.LIFTED)
 
-    def throttled(self, now: float, reason: str, retry_after_s: float) -> None:
-        """The target wants to be left alone for a while; no probe is needed afterwards."""
-        if not self.passes and self.state is not CircuitState.THROTTLED:
-            return
-        earlier = self._next_at if self.state is CircuitState.THROTTLED else now  # of other stops: over
-        self._leave(CircuitState.THROTTLED, now, reason)
-        self._next_at = max(earlier, now + retry_after_s)
+    def answered(self) -> None:
+        """A student's work succeeded: the target is believed in again."""
+        self._go(CircuitEvent.ANSWERED)
 
     def tick(self, now: float) -> None:
-        """Let a throttling that has run out end. In quarantine one student is tried again."""
-        if self.state is not CircuitState.THROTTLED or now < self._next_at:
-            return
-        if self.quarantined:
-            self._try_one()
-        else:
-            self.close()
+        """Let a pause that has run out end. In quarantine one student is tried again."""
+        if self.state is CircuitState.THROTTLED and now >= self._next_at:
+            self._go(CircuitEvent.PROBE_OK if self.quarantined else CircuitEvent.PAUSE_OVER)
 
     def probe_due(self, now: float) -> bool:
         """Whether a probe should start now. A true answer counts as its start."""
-        waits = self.state in (CircuitState.OPEN, CircuitState.MISCONFIGURED, CircuitState.QUARANTINED)
+        waits = not self.passes and self.state is not CircuitState.THROTTLED
         if not waits or self._probing or now < self._next_at:
             return False
         self._probing = True
@@ -95,37 +129,46 @@ class Circuit:
         """A probe ended."""
         self._probing = False
         if ok:
-            self._try_one()
-        elif self.state is CircuitState.MISCONFIGURED:
-            self.misconfigured(now, reason)
+            self._go(CircuitEvent.PROBE_OK)
         elif self.state is CircuitState.QUARANTINED:
-            self._next_at = now + self._quarantine_s
+            self._go(CircuitEvent.PROBE_FAILED, now, self.reason)
         else:
-            self._wait_longer()
-            self._open(now, reason)
-
-    def close(self) -> None:
-        """A student's work succeeded: the target is believed in again."""
-        self.state = CircuitState.CLOSED
-        self.reason, self.since = "", None
-        self._delay_s = self._limits.probe_delay_s_min
+            if self.state is not CircuitState.MISCONFIGURED:
+                self._wait_longer()
+            self._go(CircuitEvent.PROBE_FAILED, now, reason)
 
     def next_at(self) -> float | None:
         """When something is to happen by itself, if anything is."""
         return None if self.passes or self._probing else self._next_at
 
-    def _try_one(self) -> None:
-        self.state = CircuitState.HALF_OPEN
-        self.reason = f"a probe succeeded; trying one {'student' if self.quarantined else 'batch'}"
+    def _go(self, event: CircuitEvent, now: float = 0.0, reason: str = "") -> bool:
+        """Go where the table says. False: the event is no news in this state.
 
-    def _open(self, now: float, reason: str) -> None:
-        self._leave(CircuitState.OPEN, now, reason)
-        self._next_at = now + self._delay_s
+        Args:
+            event: what happened.
+            now: for an event that stops the calls.
+            reason: the same.
+        """
+        state = TRANSITIONS[self.state].get(event)
+        if state is None:
+            return False
+        self.state, self.reason = state, reason
+        if state is CircuitState.CLOSED:
+            self.since, self._delay_s = None, self._limits.probe_delay_s_min
+        elif state is CircuitState.HALF_OPEN:
+            self.reason = f"a probe succeeded; trying one {'student' if self.quarantined else 'batch'}"
+        else:
+            self.since = now if self.since is None else self.since
+            self._next_at = now + self._delay_of(state)
+        return True
+
+    def _delay_of(self, state: CircuitState) -> float:
+        """How long it is until the next probe; of a pause the target says that."""
+        if state is CircuitState.OPEN:
+            return self._delay_s
+        return (
+            self._limits.misconfigured_delay_s if state is CircuitState.MISCONFIGURED else self._quarantine_s
+        )
 
     def _wait_longer(self) -> None:
         self._delay_s = min(self._delay_s * 2, self._limits.probe_delay_s_max)
-
-    def _leave(self, state: CircuitState, now: float, reason: str) -> None:
-        if self.since is None:
-            self.since = now
-        self.state, self.reason = state, reason

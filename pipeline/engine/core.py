@@ -1,4 +1,18 @@
-"""The engine proper: lanes, batches, offsets and the circuit, joined."""
+"""The engine proper: lanes, batches, offsets and the circuit, joined.
+
+What the end of a batch does (`circuit.TRANSITIONS` says what each event of the circuit leads to):
+
+| How it ended | Its students | The circuit |
+|---|---|---|
+| `settled`, answered | are done, and suspected no more | answered; given up, if too many were |
+| `settled`, not answered | are done | – |
+| `repeat` | come again, first; halved: as suspects | – |
+| `tripped` | come again as suspects, first | down, unless the batch began before the last good probe |
+| `throttled` | come again, first | pause |
+| `misconfigured` | come again as suspects, last | refused; down, if somebody in the batch is the cause |
+
+A suspect's next call has half as many students as the one that failed, and suspects only.
+"""
 
 from __future__ import annotations
 
@@ -129,8 +143,7 @@ class Engine:
         if self.circuit.quarantined:
             self._tried(batch, now, given_up)
             return
-        if self.circuit.state is CircuitState.HALF_OPEN:
-            self.circuit.close()
+        self.circuit.answered()
         self._failures.note(now, len(batch.items), given_up)
         if why := self._failures.too_many():
             self.quarantine(now, why)

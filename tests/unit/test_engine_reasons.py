@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.engine import Backoff, Limits, Place
-from pipeline.engine.circuit import Circuit, CircuitState
+from pipeline.engine.circuit import TRANSITIONS, Circuit, CircuitState
 from pipeline.engine.failures import Failures
 from pipeline.engine.offsets import Offsets
 from schemas import catalogue
@@ -47,7 +47,8 @@ def test_a_stop_says_why_since_when_and_when_it_is_looked_at_again(state: Circui
     stop(one, 1000.0)
     assert (one.state, one.reason, one.since, one.passes) == (state, WHY, 1000.0, False)
     assert one.next_at() == 1000.0 + delay_s
-    one.close()
+    one.probed(2000.0, ok=True)
+    one.answered()
     assert (one.state, one.reason, one.since, one.next_at()) == (CircuitState.CLOSED, "", None, None)
 
 
@@ -95,7 +96,8 @@ def test_a_trial_that_fails_makes_the_next_wait_longer_up_to_a_bound_and_a_succe
         assert one.down(1000.0, WHY)
         waits.append((one.next_at() or 0.0) - 1000.0)
     assert waits == [4.0, 8.0, 8.0, 8.0]
-    one.close()
+    one.probed(1000.0, ok=True)
+    one.answered()
     one.down(0.0, WHY)
     assert one.next_at() == 2.0
 
@@ -195,3 +197,12 @@ def test_a_partition_that_is_won_again_counts_from_its_own_beginning() -> None:
     assert offsets.to_commit()[one] == 6
     offsets.revoke([one])
     assert offsets.generation(one) == 2
+
+
+@pytest.mark.parametrize("state", list(CircuitState))
+def test_from_every_state_the_consumer_comes_back_to_work(state: CircuitState) -> None:
+    reached = {state}
+    for _ in CircuitState:
+        reached |= {then for each in reached for then in TRANSITIONS[each].values()}
+    assert CircuitState.CLOSED in reached
+    assert set(TRANSITIONS) == set(CircuitState)
