@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 from pipeline.engine.bell import Batch, Bell, Place, WorkItem
-from pipeline.engine.blame import Blame
 from pipeline.engine.circuit import Circuit, CircuitState
-from pipeline.engine.failures import Failures
+from pipeline.engine.culprit import Culprit
+from pipeline.engine.failure_rate import FailureRate
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
 from pipeline.engine.queues import Queues, Student
@@ -44,8 +44,8 @@ class Engine:
         self._running: set[int] = set()  # batches, by number
         self._running_of = dict.fromkeys(Lane, 0)
         self._batches = 0
-        self._blame = Blame()
-        self._failures = Failures(limits)
+        self._culprit = Culprit()
+        self._failure_rate = FailureRate(limits)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class Engine:
         self.circuit.tick(now)
         if not self.circuit.passes:
             return None
-        if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._blame.fresh, self._running)):
+        if self.circuit.state is CircuitState.HALF_OPEN and any(map(self._culprit.fresh, self._running)):
             return None  # one batch at a time until one was answered
         for lane, running in self._running_of.items():
             full = running >= self.limits.slots_of(lane) + self.limits.ahead
@@ -139,23 +139,23 @@ class Engine:
             self._finish(item, now)
         if not answered:
             return
-        self._blame.answered(batch, uncalled)
+        self._culprit.answered(batch, uncalled)
         if self.circuit.quarantined:
             self._tried(batch, now, given_up)
             return
         self.circuit.answered()
-        self._failures.note(now, len(batch.items), given_up)
-        if why := self._failures.too_many():
+        self._failure_rate.note(now, len(batch.items), given_up)
+        if why := self._failure_rate.too_many():
             self.quarantine(now, why)
 
     def quarantine(self, now: float, why: str) -> None:
         """Too much work is given up for good, here or in another process: stop, and try one now and then."""
-        self._failures.forget()
+        self._failure_rate.forget()
         self.circuit.quarantine(now, why)
 
     def lift(self) -> None:
         """An operator, or another process's trial, lifted the quarantine."""
-        self._failures.forget()
+        self._failure_rate.forget()
         self.circuit.lift()
 
     def repeat(self, batch: Batch, now: float, *, halved: bool) -> None:
@@ -166,8 +166,8 @@ class Engine:
     def tripped(self, batch: Batch, now: float, reason: str) -> None:
         """The target as a whole failed during this batch: nobody is charged; they come again by halves."""
         self._give_back(batch, now, halved=True)
-        if self._blame.fresh(batch.number):
-            self._blame.failed(batch, first=self.circuit.down(now, reason))
+        if self._culprit.fresh(batch.number):
+            self._culprit.failed(batch, first=self.circuit.down(now, reason))
 
     def throttled(self, batch: Batch, now: float, reason: str, retry_after_s: float) -> None:
         """The target asked for a pause during this batch: nobody is charged."""
@@ -178,9 +178,9 @@ class Engine:
         """The target refused the consumer during this batch: nobody is charged, and they come again by
         halves, others first."""
         self._give_back(batch, now, halved=True, front=False)
-        if not self._blame.fresh(batch.number):
+        if not self._culprit.fresh(batch.number):
             return
-        if self._blame.refused(batch):
+        if self._culprit.refused(batch):
             self.circuit.down(now, reason)  # the target is well for others: a quick probe is enough
         else:
             self.circuit.misconfigured(now, reason)
@@ -189,7 +189,7 @@ class Engine:
         """A probe ended. If a student's work failed alone and the target is well, that student is to be
         charged with an attempt: it is returned as a batch that only needs an outcome."""
         self.circuit.probed(now, ok=ok, reason=reason)
-        accused = self._blame.probed(ok=ok, batches=self._batches)
+        accused = self._culprit.probed(ok=ok, batches=self._batches)
         student = self._students.get(accused) if accused is not None else None
         if accused is None or student is None or student.running or not student.waiting:
             return None
@@ -255,10 +255,10 @@ class Engine:
         if not full and now - self._students[queue[0]].ready_at < self.limits.linger_s:
             return []
         items: list[WorkItem] = []
-        for number in self._queues.take(lane, size, self._blame.seats):
+        for number in self._queues.take(lane, size, self._culprit.seats):
             student = self._students[number]
             student.queued_in = None
-            items.append(WorkItem(tuple(student.waiting), suspect=self._blame.seats(number) is not None))
+            items.append(WorkItem(tuple(student.waiting), suspect=self._culprit.seats(number) is not None))
             student.waiting = []
         return items
 
@@ -266,7 +266,7 @@ class Engine:
         """How many students the batch may have that begins with this one."""
         if self.circuit.quarantined:
             return 1  # nearly everybody was refused: one is tried
-        return min(self._blame.seats(first) or self.limits.batch_size, self.limits.batch_size)
+        return min(self._culprit.seats(first) or self.limits.batch_size, self.limits.batch_size)
 
     def _start(self, lane: Lane, items: list[WorkItem]) -> Batch:
         self._batches += 1
@@ -294,7 +294,7 @@ class Engine:
 
     def _tried(self, batch: Batch, now: float, given_up: Sequence[str]) -> None:
         """In quarantine. What began before it tells nothing new."""
-        if self.circuit.state is not CircuitState.HALF_OPEN or not self._blame.fresh(batch.number):
+        if self.circuit.state is not CircuitState.HALF_OPEN or not self._culprit.fresh(batch.number):
             return
         if given_up:
             self.circuit.quarantine(now, f"a student who was tried was refused again, by {given_up[0]}")
@@ -304,7 +304,7 @@ class Engine:
     def _give_back(self, batch: Batch, now: float, *, halved: bool = False, front: bool = True) -> None:
         self._ended(batch)
         if halved:
-            self._blame.halve(batch)
+            self._culprit.halve(batch)
         for item in reversed(batch.items) if front else batch.items:
             student = self._students[item.student_number]
             student.waiting = [*item.bells, *student.waiting]

@@ -21,7 +21,7 @@ from pipeline.db.tables import outbox, parked
 from pipeline.effects.admission import Admission
 from pipeline.effects.conclusion import Recorder, _conclusion
 from pipeline.engine import Place
-from pipeline.engine.blame import Blame
+from pipeline.engine.culprit import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
 from pipeline.worker import TargetWorker
 from pipeline.worker.batch_run import BatchRun, Runner
@@ -117,8 +117,8 @@ def _outbox_watermark() -> AbstractContextManager[object]:
 def _down_by_a_poison_row() -> AbstractContextManager[object]:
     """One student's work that fails the whole call counts as the target's outage, for ever."""
     return both(
-        patch.object(Blame, "failed", lambda _self, _batch, *, first: None),  # noqa: ARG005
-        patch.object(Blame, "refused", lambda _self, _batch: False),
+        patch.object(Culprit, "failed", lambda _self, _batch, *, first: None),  # noqa: ARG005
+        patch.object(Culprit, "refused", lambda _self, _batch: False),
     )
 
 

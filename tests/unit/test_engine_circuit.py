@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, blame
+from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, culprit
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, BULK
 
@@ -161,7 +161,7 @@ def test_the_engine_says_why_it_stopped_in_the_words_that_it_was_told(engine: En
 
 
 def test_of_more_notes_than_are_kept_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blame, "NOTES_MAX", 2)
+    monkeypatch.setattr(culprit, "NOTES_MAX", 2)
     engine = Engine(replace(LIMITS, batch_size=3))
     ring(engine, "A", "B", "C")
     engine.tripped(taken(engine), 0.0, "500")

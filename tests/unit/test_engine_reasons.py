@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.engine import Backoff, Limits, Place
 from pipeline.engine.circuit import TRANSITIONS, Circuit, CircuitState
-from pipeline.engine.failures import Failures
+from pipeline.engine.failure_rate import FailureRate
 from pipeline.engine.offsets import Offsets
 from schemas import catalogue
 
@@ -122,31 +122,31 @@ def test_a_quarantine_that_comes_back_is_longer_and_lifting_it_leaves_a_target_t
 
 
 def test_too_many_are_a_share_and_a_number_within_the_window_and_the_words_say_so() -> None:
-    failures = Failures(LIMITS)
-    failures.note(0.0, 3, ["a"])
-    assert failures.too_many() == ""
-    failures.note(1.0, 1, ["b"])
-    assert failures.too_many().startswith("2 of the last 4 turns")
-    failures.note(2.0, 1, [])
-    assert failures.too_many() == ""
-    failures.note(3.0, 2, ["b", "b"])
-    assert failures.too_many() == ("4 of the last 7 turns were given up for good within 10 s, 3 of them by b")
+    rate = FailureRate(LIMITS)
+    rate.note(0.0, 3, ["a"])
+    assert rate.too_many() == ""
+    rate.note(1.0, 1, ["b"])
+    assert rate.too_many().startswith("2 of the last 4 turns")
+    rate.note(2.0, 1, [])
+    assert rate.too_many() == ""
+    rate.note(3.0, 2, ["b", "b"])
+    assert rate.too_many() == ("4 of the last 7 turns were given up for good within 10 s, 3 of them by b")
 
 
 def test_what_left_the_window_counts_no_more() -> None:
-    failures = Failures(LIMITS)
-    failures.note(0.0, 4, ["a", "a", "a", "a"])
-    failures.note(9.9, 1, [])
-    assert failures.too_many().startswith("4 of the last 5")
-    failures.note(10.0, 1, ["b"])
-    assert failures.too_many() == ""
-    failures.note(11.0, 1, ["b"])
-    assert failures.too_many().startswith("2 of the last 3")
-    failures.forget()
-    assert failures.too_many() == ""
-    failures.note(12.0, 1, ["c"])
-    failures.note(12.0, 1, ["c"])
-    assert failures.too_many().startswith("2 of the last 2")
+    rate = FailureRate(LIMITS)
+    rate.note(0.0, 4, ["a", "a", "a", "a"])
+    rate.note(9.9, 1, [])
+    assert rate.too_many().startswith("4 of the last 5")
+    rate.note(10.0, 1, ["b"])
+    assert rate.too_many() == ""
+    rate.note(11.0, 1, ["b"])
+    assert rate.too_many().startswith("2 of the last 3")
+    rate.forget()
+    assert rate.too_many() == ""
+    rate.note(12.0, 1, ["c"])
+    rate.note(12.0, 1, ["c"])
+    assert rate.too_many().startswith("2 of the last 2")
 
 
 # --- retries ----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ NOTES_MAX = 10_000
 T = TypeVar("T")
 
 
-class Blame:
+class Culprit:
     """Finds the student whose own work makes calls fail, by halves, and clears the others.
 
     Who was in a failed call is a suspect until the target has answered for it, through the parking lot and

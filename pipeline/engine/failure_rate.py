@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pipeline.engine.limits import Limits
 
 
-class Failures:
-    """Turns that ended within the window, and the causes of those that were given up.
+class FailureRate:
+    """Work items that ended within the window, and the causes of those that were given up.
 
     Not a matter of the target's health: it answers, and refuses. When it refuses nearly everybody, something
     is wrong that concerns all of them, and going on would only fill the dead letters.
