@@ -12,9 +12,11 @@ _PIPELINE_TESTS = (
     "test_effects*",
     "test_engine*",
     "test_worker*",
-    "test_calls*",
+    "test_batch_run*",
+    "test_call_queue",
+    "test_group_commit",
     "test_timers",
-    "test_verdicts",
+    "test_results",
 )
 
 
@@ -94,6 +96,6 @@ GROUPS = (
     Group(
         "worker",
         ("pipeline/worker/*.py",),
-        (*_PIPELINE_TESTS, "test_lost_records", "test_pace", "test_running"),
+        (*_PIPELINE_TESTS, "test_lost_records", "test_running"),
     ),
 )
