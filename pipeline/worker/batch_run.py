@@ -1,8 +1,8 @@
 """One batch's story: admit, call, publish, record, report.
 
-A batch has one thread from its slot to its report (`Runner.run`). What costs a flush to the disk is shared
-with whoever needs one at that moment (`GroupCommit`): the leases, and the outcomes with what is recorded of
-them. The slot is free again as soon as the target has answered. A crash anywhere repeats from the start: the
+A thread carries a batch from its slot on (`Runner.run`). What costs a flush to the disk is shared with
+whoever needs one at that moment (`GroupCommit`): the leases, and the outcomes with what is recorded of them.
+The slot is free again as soon as the target has answered. A crash anywhere repeats from the start: the
 offsets are committed only after the report.
 """
 
@@ -102,7 +102,7 @@ class Runner:
         self._observer = observer
         self._reports = reports
         self._clock = clock
-        self._threads = limits.slots + limits.ahead
+        self._threads = limits.slots + 1  # while one concludes, the others call
         self._linger_s = min(limits.linger_s, LINGER_S_MAX)
         self._queue = CallQueue(limits)
         self._admissions: GroupCommit[BatchRun] = GroupCommit(self._admit)
@@ -114,21 +114,19 @@ class Runner:
 
     def run(self, batch: Batch) -> None:
         """Admit, call, publish, record and report a batch that has a slot."""
-        run = BatchRun(batch)
+        run, failed = BatchRun(batch), None
         try:
-            try:
-                if self._may_call(run):
-                    self._admissions.commit(run)
-                    self._call(run)
-            finally:
-                self._queue.done(batch)
-            if run.outcomes:
-                self._conclusions.commit(run)
+            if self._may_call(run):
+                self._admissions.commit(run)  # `_admit`, with whoever waits for leases
+                self._call(run)
         except Exception as error:  # noqa: BLE001  # the loop's thread decides what it means
-            run.error = error
-        for number, outcome in run.final.items():
-            self._observer.outcome(self._handler.name, outcome, run.admitted[number].lane)
-        self._reports.put(run)
+            failed = error
+        self._queue.done(batch)
+        report = partial(self._report, run)
+        if failed is None and run.outcomes:
+            self._conclusions.leave(run, report)  # `_conclude`, with others that have ended
+        else:
+            report(failed)
 
     def _admit(self, runs: Sequence[BatchRun]) -> None:
         """Take the leases of those who have something to do: one transaction."""
@@ -159,6 +157,13 @@ class Runner:
             final = self._effects.record(admitted, outcomes)
         for run in runs:
             run.final = {number: final[number] for number in run.admitted if number in final}
+
+    def _report(self, run: BatchRun, error: Exception | None) -> None:
+        """Tell the observer, and the loop, which tells the engine: its offsets may be committed."""
+        run.error = error
+        for number, outcome in run.final.items():
+            self._observer.outcome(self._handler.name, outcome, run.admitted[number].lane)
+        self._reports.put(run)
 
     # --- its parts --------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Group commit, as databases do it: one flush or round trip serves everybody who waits for one.
 
-Whoever comes while nobody commits leads: it commits for all who wait, itself included. Whoever comes
-meanwhile waits, and the first of these leads next. The busier the worker, the larger the groups.
+Whoever comes while nobody commits leads: it commits for all who are there, itself included. Who waits
+(`commit`) leads the next group; for those who do not wait (`leave`) the leader goes on. The busier the
+worker, the larger the groups.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from pipeline.errors import DependencyDown
@@ -18,14 +20,18 @@ SIZE_MAX = 1_000  # students; a transaction of more would keep others from the s
 Item = TypeVar("Item", bound=Sized)
 
 
+@dataclass
 class _Member(Generic[Item]):
-    """One that is to be committed. `woken`: it leads now, or it is done."""
+    """One that is to be committed.
 
-    def __init__(self, item: Item) -> None:
-        self.item = item
-        self.woken = threading.Event()
-        self.done = False
-        self.error: Exception | None = None
+    Attributes:
+        then: told how that ended.
+        leads: set when it is this one's to lead; None: it does not wait.
+    """
+
+    item: Item
+    then: Callable[[Exception | None], None]
+    leads: threading.Event | None = None
 
 
 class GroupCommit(Generic[Item]):
@@ -57,31 +63,52 @@ class GroupCommit(Generic[Item]):
         Raises:
             Exception: the work's.
         """
-        member = _Member(item)
+        ended: list[Exception | None] = []
+        woken = threading.Event()
+
+        def then(error: Exception | None) -> None:
+            ended.append(error)
+            woken.set()
+
+        if not self._leads(_Member(item, then, woken)):
+            woken.wait()
+        if not ended:
+            self._lead()
+        if ended[0] is not None:
+            raise ended[0]
+
+    def leave(self, item: Item, then: Callable[[Exception | None], None]) -> None:
+        """Commit the item, or leave that to whoever commits now.
+
+        Args:
+            item: what is to be committed.
+            then: told, in the thread that commits, when it is, or by which error it is not.
+        """
+        if self._leads(_Member(item, then)):
+            self._lead()
+
+    def _leads(self, member: _Member[Item]) -> bool:
         with self._lock:
             self._waiting.append(member)
             leads, self._led = not self._led, True
-        if not leads:
-            member.woken.wait()
-        if not member.done:
-            self._lead()
-        if member.error is not None:
-            raise member.error
+        return leads
 
     def _lead(self) -> None:
-        """Commit a group; whoever leads is the first in it."""
-        self._linger()
-        with self._lock:
-            group = self._closed_group()
-        self._commit(group)
-        with self._lock:
-            heir = self._waiting[0] if self._waiting else None
-            self._led = heir is not None
-        for member in group:
-            member.done = True
-            member.woken.set()
-        if heir is not None:
-            heir.woken.set()
+        """Commit a group, whose first is the leader's own, and others until one who waits can lead on."""
+        heir: _Member[Item] | None
+        while True:
+            self._linger()
+            with self._lock:
+                group = self._closed_group()
+            self._commit(group)
+            with self._lock:
+                heir = self._waiting[0] if self._waiting else None
+                self._led = heir is not None
+            if heir is None:
+                return
+            if heir.leads is not None:
+                heir.leads.set()
+                return
 
     def _closed_group(self) -> list[_Member[Item]]:
         group: list[_Member[Item]] = []
@@ -92,6 +119,7 @@ class GroupCommit(Generic[Item]):
         return group
 
     def _commit(self, group: Sequence[_Member[Item]]) -> None:
+        failed: Exception | None = None
         try:
             self._work([member.item for member in group])
         except Exception as error:  # noqa: BLE001  # each is told
@@ -99,5 +127,6 @@ class GroupCommit(Generic[Item]):
                 for member in group:
                     self._commit([member])
                 return
-            for member in group:
-                member.error = error
+            failed = error
+        for member in group:
+            member.then(failed)

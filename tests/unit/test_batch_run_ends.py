@@ -296,7 +296,7 @@ def test_one_who_could_not_be_admitted_has_no_slot_any_more(desk: Desk) -> None:
 
 
 def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thread() -> None:
-    desk = Desk(Limits(slots=3, slots_personal=0, ahead=1))
+    desk = Desk(Limits(slots=3, slots_personal=0))
     together = threading.Barrier(3, timeout=PATIENCE_S)
 
     def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -130,3 +131,45 @@ def test_whoever_comes_while_the_first_lingers_is_in_its_group() -> None:
     for thread in threads:
         thread.join(PATIENCE_S)
     assert groups == [["a", "b"]]
+
+
+# --- those who do not wait ---------------------------------------------------------------------------------
+
+
+def test_one_who_leaves_an_item_to_the_leader_goes_on_and_is_told_how_it_ended() -> None:
+    table, told = Table(), dict[str, Exception | None]()
+    table.refuses = lambda items: KeyError("oops") if "b" in items else None
+    leader = threading.Thread(target=table.commit.leave, args=("a", partial(told.__setitem__, "a")))
+    leader.start()
+    assert table.entered.wait(PATIENCE_S)
+    for item in "bc":
+        table.commit.leave(item, partial(told.__setitem__, item))  # does not wait for the group under way
+    assert told == {}
+    table.open.set()
+    leader.join(PATIENCE_S)
+    assert table.groups == [["a"], ["b", "c"], ["b"], ["c"]]
+    assert (told["a"], told["c"]) == (None, None)
+    assert isinstance(told["b"], KeyError)
+
+
+def test_one_who_waits_leads_on_and_the_leader_is_free() -> None:
+    table, told = Table(), list[Exception | None]()
+    leader = threading.Thread(target=table.commit.leave, args=("a", told.append))
+    leader.start()
+    assert table.entered.wait(PATIENCE_S)
+    leading = threading.current_thread()
+
+    def refuse(_items: Sequence[str]) -> None:
+        nonlocal leading
+        leading = threading.current_thread()
+
+    table.refuses = refuse
+    waiting = threading.Thread(target=table.commit.commit, args=("b",))
+    waiting.start()
+    while not table.commit._waiting:  # noqa: SLF001  # until it waits
+        waiting.join(0.001)
+    table.open.set()
+    for thread in (leader, waiting):
+        thread.join(PATIENCE_S)
+    assert table.groups == [["a"], ["b"]]
+    assert leading is waiting
