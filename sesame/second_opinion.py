@@ -14,11 +14,11 @@ from typing import Final
 from pipeline import status
 from pipeline.db.database import Database
 from pipeline.engine import CircuitState
+from pipeline.settings import FILE_SUFFIX
 from pipeline.status import ConsumerStatus
 from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S
 from sesame.findings import Finding, State, warn
 from sesame.settings import Section, Settings
-from sesame.settings.base import FILE_SUFFIX
 
 _STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)
 

@@ -1,6 +1,6 @@
 """The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
 
-from sesame.settings.base import SecretUnreadable, Section, SettingsError
+from pipeline.settings import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
 from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from sesame.settings.base import FILE_SUFFIX, Section
+from pipeline.settings import FILE_SUFFIX, Section
 from sesame.settings.model import ENV_NESTED, ENV_PREFIX
 
 Loc = tuple[int | str, ...]

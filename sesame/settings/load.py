@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as SourceError
 
-from sesame.settings.base import SettingsError
+from pipeline.settings import SettingsError
 from sesame.settings.explain import Sources, explain, unknown_key
 from sesame.settings.model import ENV_NESTED, ENV_PREFIX, Settings
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from sesame.settings.base import Section
+from pipeline.settings import Section
 from sesame.settings.targets import CA_FILE, HttpsUrl, Seconds, tls
 
 

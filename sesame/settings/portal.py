@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from sesame.settings.base import Section
+from pipeline.settings import Section
 from sesame.settings.targets import CA_FILE, Address, HttpsUrl, is_loopback
 
 Networks = tuple[IPv4Network | IPv6Network, ...]

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from sesame.settings.base import FILE_SUFFIX, SecretUnreadable, Section
+from pipeline.settings import FILE_SUFFIX, SecretUnreadable, Section
 
 _SETTLED_S: Final = 1.0
 """A file that was changed more recently than this may still be being written: it is not taken yet."""

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.engine import Backoff, Limits
-from sesame.settings.base import Section
+from pipeline.settings import Section
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
 """Batches that are let in, or ended, while the slots call, and the students in them at least: ADR 25."""

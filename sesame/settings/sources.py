@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sesame.settings.base import Section
+from pipeline.settings import Section
 
 
 class RegistrarSettings(Section):

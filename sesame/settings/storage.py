@@ -10,7 +10,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from pipeline.db.postgresql import AddressRefused, address
-from sesame.settings.base import Section, SettingsError
+from pipeline.settings import Section, SettingsError
 
 SQLITE = "sqlite:///"
 

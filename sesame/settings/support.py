@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sesame.settings.base import Section
+from pipeline.settings import Section
 from sesame.settings.targets import Address
 
 

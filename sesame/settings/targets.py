@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from consumers.moodle import settings as moodle
-from sesame.settings.base import Section
+from pipeline.settings import Section
 
 EXECUTION = "Longest time that the server may go on with a call that Sésame gave up; leases outlive it."
 CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from consumers.timetable import EMPTY, FIELDS, MISSING, AddressInvalid, Template
-from sesame.settings.base import Section
+from pipeline.settings import Section
 from sesame.settings.targets import CA_FILE, Seconds, tls
 
 CalendarUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", max_length=2048)]
