@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Final, get_args
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr, model_validator
+from pydantic.fields import FieldInfo
 
 from pipeline.errors import SesameError
 
 FILE_SUFFIX = "_file"
 """A secret `x` may be given as the setting `x`, or as `x_file`: the path of a file that holds it alone."""
+
+ADVANCED: Final[dict[str, JsonValue]] = {"advanced": True}
+"""`json_schema_extra` of a bound of the machinery, which few sites change: the reference shows it apart."""
 
 _SECRET_BYTES_MAX = 65_536
 
@@ -68,6 +72,11 @@ class Section(BaseModel):
                 remedy=f"Write it into a file of mode 0600, named by {key}{FILE_SUFFIX} or {variable}.",
             )
         return SecretStr(read_secret(path, f"{key}{FILE_SUFFIX}"))
+
+
+def is_advanced(field: FieldInfo) -> bool:
+    """Whether the reference shows this setting apart, among those that few sites change."""
+    return isinstance(field.json_schema_extra, dict) and bool(field.json_schema_extra.get("advanced"))
 
 
 def read_secret(path: Path, key: str) -> str:

@@ -28,6 +28,7 @@ _FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its 
 def checks_for(settings: Settings) -> list[Check]:
     """Every check, in the order in which their dependencies build on one another."""
     return [
+        *([Check("settings", lambda: _unneeded(settings))] if settings.unneeded else []),
         Check("disk", lambda: _disk(settings)),
         Check("vault", lambda: _vault(settings)),
         Check("store", lambda: _store(settings)),
@@ -39,6 +40,11 @@ def checks_for(settings: Settings) -> list[Check]:
         *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
         *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
     ]
+
+
+def _unneeded(settings: Settings) -> Finding:
+    places, remedies = zip(*settings.unneeded, strict=True)
+    return warn("; ".join(places), " ".join(remedies))
 
 
 def _disk(settings: Settings) -> Finding:

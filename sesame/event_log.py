@@ -64,7 +64,6 @@ def kafka_access(settings: Settings) -> Access:
             poll_interval_s_max=wanted.poll_interval_s_max,
             request_timeout_s=wanted.request_timeout_s,
             delivery_timeout_s=wanted.delivery_timeout_s,
-            linger_s=wanted.linger_s,
         ),
     )
 

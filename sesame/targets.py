@@ -203,7 +203,6 @@ def _timetable(settings: Settings) -> Handler:
         bytes_max=wanted.bytes_max,
         connect_timeout_s=wanted.connect_timeout_s,
         timeout_s=wanted.timeout_s,
-        attempts=wanted.attempts,
         connections_max=settings.engine.slots + 1,  # the probe has one too
     )
     return timetable.TimetableHandler(

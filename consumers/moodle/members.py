@@ -14,7 +14,7 @@ given before has to be found on the site. Three ways were weighed:
 
 The picture costs at most a twentieth of the time, whatever the size of the site: it may be used for twenty
 times as long as it took to read, which is an instant on a small site, and never beyond
-`membership_age_s_max`. It is read anew when a batch must compare: when a worker takes a student over from
+`AGE_S_MAX`. It is read anew when a batch must compare: when a worker takes a student over from
 another process, whose writes the picture may have missed. A user created by this very batch needs no
 picture. What this process writes is in it at once, since every write is followed by a live read.
 """
@@ -31,6 +31,9 @@ from consumers.moodle.errors import Refused
 from consumers.moodle.functions import MoodleFunctions
 from pipeline.errors import TargetDown
 
+AGE_S_MAX: Final = 60.0
+"""The oldest picture to use: how soon a membership of somebody else's is noticed."""
+
 _SHARE: Final = 20.0  # the picture may be used this many times as long as it took to read
 
 
@@ -43,7 +46,6 @@ class Memberships:
         catalogue: CohortCatalogue,
         is_managed: Callable[[str], bool],
         *,
-        age_s_max: float,
         clock: Callable[[], float],
     ) -> None:
         """Read nothing yet.
@@ -52,13 +54,11 @@ class Memberships:
             functions: the site.
             catalogue: its cohorts.
             is_managed: whether the settings' templates can produce this idnumber.
-            age_s_max: the oldest picture to use, in seconds.
             clock: monotonic seconds.
         """
         self._functions = functions
         self._catalogue = catalogue
         self._is_managed = is_managed
-        self._age_s_max = age_s_max
         self._clock = clock
         self._loading = threading.Lock()
         self._lock = threading.Lock()
@@ -77,7 +77,7 @@ class Memberships:
         with self._loading:
             now = self._clock()
             if self._read_at is not None:
-                recent = now - self._read_at <= min(self._usable_s, self._age_s_max)
+                recent = now - self._read_at <= min(self._usable_s, AGE_S_MAX)
                 if self._read_at >= since or (recent and not anew):
                     return
             managed = [

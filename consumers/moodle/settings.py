@@ -38,8 +38,6 @@ class MoodleSettings(BaseModel):
             Empty: the language is left to Moodle. A site refuses a user whose pack is absent.
         operator_recheck_s: how often to look again at what waits for an operator.
         read_only: no function that writes is ever called: the site is only observed.
-        membership_age_s_max: the oldest picture of all managed cohorts' members that may be used to find
-            stale memberships. See `members.py`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +60,6 @@ class MoodleSettings(BaseModel):
     missing_name: str = Field(default=".", min_length=1, max_length=100)
     languages: Mapping[str, str] = Field(default_factory=dict)
     operator_recheck_s: Seconds = 3600.0
-    membership_age_s_max: Seconds = 60.0
     read_only: bool = False
 
     @field_validator("base_url")

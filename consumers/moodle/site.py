@@ -59,9 +59,7 @@ class MoodleSite:
         self._rights = Rights(self._functions)
         self._users = Users(self._functions, settings)
         self._catalogue = CohortCatalogue(self._functions, lock)
-        self._members = Memberships(
-            self._functions, self._catalogue, is_managed, age_s_max=settings.membership_age_s_max, clock=clock
-        )
+        self._members = Memberships(self._functions, self._catalogue, is_managed, clock=clock)
 
     def apply(self, batch: Sequence[Wanted], deadline: Deadline) -> Mapping[str, Result]:
         """See `MoodlePort.apply`."""

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from pipeline.settings import ADVANCED
 from schemas.account import Requirement
 
 NAME_FIELDS = frozenset(
@@ -166,20 +167,30 @@ class RegistrySettings(Section):
         description="What a change of the shown name changes. keep: no name of the account. mail: the mail "
         "address follows, and the one before stays an alias for ever; the login never changes.",
     )
-    homonyms_max: int = Field(default=1000, ge=1, le=9999, description="Highest counter that is tried.")
+    homonyms_max: int = Field(
+        default=1000, ge=1, le=9999, description="Highest counter that is tried.", json_schema_extra=ADVANCED
+    )
     reserved_names: frozenset[str] = Field(
         default=frozenset(RESERVED_NAMES), description="Logins and local parts that nobody is given."
     )
     particles: frozenset[str] = Field(
         default=frozenset(PARTICLES),
         description="Words of a family name that are glued to the next one: 'de la Tour' gives delatour.",
+        json_schema_extra=ADVANCED,
     )
-    language: Literal["fr", "en"] = Field(default="fr", description="Language of those who chose none.")
+    language: Literal["fr", "en"] = Field(
+        default="fr", description="Language of those who chose none.", json_schema_extra=ADVANCED
+    )
     affiliations: tuple[str, ...] = Field(
-        default=("student", "member"), min_length=1, description="eduPersonAffiliation; the first is primary."
+        default=("student", "member"),
+        min_length=1,
+        description="eduPersonAffiliation; the first is primary.",
+        json_schema_extra=ADVANCED,
     )
     grace_affiliations: tuple[str, ...] = Field(
-        default=("affiliate",), description="The same while in grace: no longer a student, not yet gone."
+        default=("affiliate",),
+        description="The same while in grace: no longer a student, not yet gone.",
+        json_schema_extra=ADVANCED,
     )
     cohorts: tuple[MembershipTemplate, ...] = Field(
         default=(MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),),
@@ -203,6 +214,7 @@ class RegistrySettings(Section):
     pending_age_max_s: Annotated[float, Field(gt=0)] = Field(
         default=14 * 86_400.0,
         description="How long a fact about an unknown student number waits for the enrolment, in seconds.",
+        json_schema_extra=ADVANCED,
     )
 
     @property

@@ -27,6 +27,9 @@ from pipeline.tls import verified
 PROBE: Final = Subject("sesame-probe", "sesame-probe", "sesame-probe@localhost")
 """Nobody: whose calendar the probe asks for when no address is set for it."""
 
+ATTEMPTS: Final = 2
+"""When a connection breaks: one more, for a kept one that the server just ended. The rest is the engine's."""
+
 _KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
 _WAIT_S_MAX: Final = 0.5  # between two attempts
 
@@ -52,7 +55,6 @@ class Endpoint:
         ca_file: authorities (PEM) in place of the system's.
         bytes_max: of a calendar.
         timeout_s: of one call, from its first byte to its last; a wait for the next byte may add as much.
-        attempts: when the connection breaks.
         connections_max: at once.
     """
 
@@ -65,7 +67,6 @@ class Endpoint:
     bytes_max: int
     connect_timeout_s: float
     timeout_s: float
-    attempts: int
     connections_max: int
 
 
@@ -91,9 +92,9 @@ class IcalTimetable:
         self._endpoint = endpoint
         self._clock = clock
         once_s = 2 * endpoint.connect_timeout_s + 2 * endpoint.timeout_s + _WAIT_S_MAX
-        self.verb_s_max = endpoint.attempts * once_s
+        self.verb_s_max = ATTEMPTS * once_s
         self._attempts = Retrying(
-            stop=stop_after_attempt(endpoint.attempts),
+            stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random(0, _WAIT_S_MAX),
             retry=retry_if_exception_type((httpx.NetworkError, httpx.RemoteProtocolError)),
             sleep=pause,

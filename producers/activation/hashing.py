@@ -7,13 +7,20 @@ variant argon2id. The default costs are OWASP's (Password Storage Cheat Sheet: 1
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
 from argon2 import PasswordHasher, Type
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.settings import ADVANCED
+
 SCHEME = "{ARGON2}"
 PASSWORD_LENGTH_MAX = 1_024
+
+LANES: Final = 1
+"""Lanes of one hash. OpenLDAP's module takes more than one only where it is built with libargon2, not with
+libsodium (slappw-argon2(5)): one lane is checked by every directory."""
 
 
 class HashingSettings(BaseModel):
@@ -21,10 +28,23 @@ class HashingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    memory_kib: int = Field(default=19_456, ge=8_192, le=1_048_576, description="Memory of one hash, in KiB.")
-    passes: int = Field(default=2, ge=1, le=16, description="Passes over the memory.")
-    lanes: int = Field(default=1, ge=1, le=16, description="Lanes of one hash.")
-    threads: int = Field(default=2, ge=1, le=64, description="Hashes computed at once by one command.")
+    memory_kib: int = Field(
+        default=19_456,
+        ge=8_192,
+        le=1_048_576,
+        description="Memory of one hash, in KiB.",
+        json_schema_extra=ADVANCED,
+    )
+    passes: int = Field(
+        default=2, ge=1, le=16, description="Passes over the memory.", json_schema_extra=ADVANCED
+    )
+    threads: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Hashes computed at once by one command.",
+        json_schema_extra=ADVANCED,
+    )
 
 
 class Hasher:
@@ -34,7 +54,7 @@ class Hasher:
         self._argon2 = PasswordHasher(
             time_cost=settings.passes,
             memory_cost=settings.memory_kib,
-            parallelism=settings.lanes,
+            parallelism=LANES,
             type=Type.ID,
         )
 

@@ -18,6 +18,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.settings import ADVANCED
 from producers.activation.hashing import PASSWORD_LENGTH_MAX
 
 ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; what follows only makes a password stronger
@@ -69,7 +70,11 @@ class PasswordSettings(BaseModel):
         default=7, ge=4, le=20, description="Words of a phrase, for which the kinds do not count."
     )
     strength_min: int = Field(
-        default=3, ge=0, le=4, description="Strength that zxcvbn must estimate, from 0 (poor) to 4 (strong)."
+        default=3,
+        ge=0,
+        le=4,
+        description="Strength that zxcvbn must estimate, from 0 (poor) to 4 (strong).",
+        json_schema_extra=ADVANCED,
     )
     words_refused: tuple[str, ...] = Field(
         default=(),

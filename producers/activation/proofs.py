@@ -20,6 +20,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.db.database import Database
+from pipeline.settings import ADVANCED
 from pipeline.store import mail_proofs
 from pipeline.store.mail_proofs import NONE, MailProof
 from producers.activation.digests import Digests
@@ -39,15 +40,22 @@ class ProofSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lifetime_h: float = Field(
-        default=24.0, gt=0, le=168, description="How long a message's link and code are valid, in hours."
+        default=24.0,
+        gt=0,
+        le=168,
+        description="How long a message's link and code are valid, in hours.",
+        json_schema_extra=ADVANCED,
     )
-    attempts_max: int = Field(default=5, ge=1, le=20, description="Attempts at a message's code.")
+    attempts_max: int = Field(
+        default=5, ge=1, le=20, description="Attempts at a message's code.", json_schema_extra=ADVANCED
+    )
     messages_at_once: int = Field(
         default=5,
         ge=2,
         le=20,
         description="Messages to one student at once; then one more each time that this share of "
         "`lifetime_h` has passed.",
+        json_schema_extra=ADVANCED,
     )
     delay_s_max: float = Field(
         default=1.0,
@@ -55,6 +63,7 @@ class ProofSettings(BaseModel):
         le=60,
         description="A message leaves after a random part of this, in seconds, so that the time of an answer "
         "does not tell whether there is one.",
+        json_schema_extra=ADVANCED,
     )
 
     @property

@@ -26,6 +26,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def run_process(context: Context, work: Work) -> None:
     """Do `work` until SIGINT or SIGTERM, then end: code 0, or 1 if something did not end in time. A second
     signal ends the process at once, as kill -9 would: nothing is lost, what was under way is repeated."""
+    import structlog
+
     from sesame import heap
     from sesame.observability.logs import configure_logs
     from sesame.observability.metrics import Metrics
@@ -38,6 +40,8 @@ def run_process(context: Context, work: Work) -> None:
         form=settings.observability.log_format,
         on_dropped=metrics.log_fields_dropped.inc,
     )
+    for place, remedy in settings.unneeded:
+        structlog.get_logger().warning("setting_not_needed", reason=f"{place}. {remedy}")
     stopping = threading.Event()
 
     def stop(number: int, _frame: FrameType | None) -> None:

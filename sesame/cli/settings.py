@@ -26,15 +26,20 @@ def settings() -> None:
 @json_option
 @pass_context
 def show(context: Context, *, as_json: bool) -> None:
-    """Show every setting in force, secrets masked."""
+    """Show every setting in force, secrets masked; the advanced ones last."""
     from sesame.settings.display import masked
 
-    shown = dict(masked(context.settings))
+    found = context.settings
+    shown = dict(masked(found))
     if as_json:
         write_json(shown)
         return
-    for name, value in shown.items():
-        click.echo(f"{name} = {value}")
+    advanced = found.advanced()
+    for name in (each for each in shown if each not in advanced):
+        click.echo(f"{name} = {shown[name]}")
+    click.echo("\n# Advanced")
+    for name in (each for each in shown if each in advanced):
+        click.echo(f"{name} = {shown[name]}")
 
 
 @settings.command()
@@ -45,6 +50,8 @@ def check(context: Context) -> None:
 
     where = find_file(context.config)
     found = context.settings
+    for place, remedy in found.unneeded:
+        click.echo(f"{place}\n  {remedy}", err=True)
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
     for fault in faults:
         click.echo(f"{fault}\n  {fault.remedy}", err=True)

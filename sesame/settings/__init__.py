@@ -1,5 +1,6 @@
 """The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
 
+from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
 from sesame.settings.login import CasSettings
@@ -8,7 +9,7 @@ from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.rotation import LiveSecret
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
-from sesame.settings.storage import LogSettings, StoreSettings, VaultSettings
+from sesame.settings.storage import StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 from sesame.settings.timetable import TimetableSettings

@@ -13,9 +13,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.settings import FILE_SUFFIX, Section
-from sesame.settings.model import ENV_NESTED, ENV_PREFIX
 
 Loc = tuple[int | str, ...]
+
+ENV_PREFIX = "SESAME_"
+ENV_NESTED = "__"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Sources:
             ):
                 return f"environment, {variable}{ENV_NESTED}…"
         if self.file is not None and (self._holds(loc) or self._holds(loc[:1])):
-            line = self._line(names)
+            line = self.line(names)
             return f"{self.file}{f', line {line}' if line else ''}, {dotted(loc)}"
         return f"setting {dotted(loc)}"
 
@@ -57,7 +59,7 @@ class Sources:
                 return False
         return bool(loc)
 
-    def _line(self, names: Sequence[str]) -> int | None:
+    def line(self, names: Sequence[str]) -> int | None:
         """The line of a key, found by its section's header and its name; None if it is written otherwise."""
         section = ""
         for number, line in enumerate(self.text.splitlines(), start=1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as SourceError
 
 from pipeline.settings import SettingsError
-from sesame.settings.explain import Sources, explain, unknown_key
-from sesame.settings.model import ENV_NESTED, ENV_PREFIX, Settings
+from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, unknown_key
+from sesame.settings.model import Settings
+from sesame.settings.withdrawn import Found, found_in, without
 
 CONFIG_VARIABLE = "SESAME_CONFIG"
 RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "SESAME_DEBUG"})
@@ -63,19 +64,25 @@ def load(config: Path | None = None) -> Settings:
         for name in sorted(sources.environment)
         if name not in RESERVED_VARIABLES and not _is_setting(name)
     ]
+    former = list(found_in(sources))
+    contrary = [each for each in former if not each.same]
+    faults += map(str, contrary)
     try:
-        settings = Settings(**_absolute(Settings, file.content, file.path))
+        settings = Settings(**_absolute(Settings, without(file.content), file.path))
     except ValidationError as error:
-        raise _refused(faults + explain(error, Settings, sources)) from None
+        raise _refused(faults + explain(error, Settings, sources), contrary) from None
     except SourceError as error:
         raise _refused([*faults, f"environment: {error}: it must be JSON"]) from None
     if faults:
-        raise _refused(faults)
+        raise _refused(faults, contrary)
+    settings.note(tuple((str(each), each.remedy) for each in former))
     return settings
 
 
-def _refused(faults: list[str]) -> SettingsError:
-    return SettingsError("\n".join(["the settings cannot be used:", *(f"  {fault}" for fault in faults)]))
+def _refused(faults: list[str], contrary: Sequence[Found] = ()) -> SettingsError:
+    text = "\n".join(["the settings cannot be used:", *(f"  {fault}" for fault in faults)])
+    others = [SettingsError.remedy] if len(faults) > len(contrary) else []
+    return SettingsError(text, remedy=" ".join([*(each.remedy for each in contrary), *others]))
 
 
 def _read(path: Path | None) -> _File:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 from sesame.settings.targets import CA_FILE, HttpsUrl, Seconds, tls
 
 
@@ -24,22 +24,33 @@ class CasSettings(Section):
         "https://compte.univ-exemple.fr/cas",
         description="Where the CAS server sends people back to; registered there, with single logout.",
     )
-    connect_timeout_s: Seconds = Field(3.0, description="Longest wait for a connection.")
-    read_timeout_s: Seconds = Field(10.0, description="Longest wait for an answer.")
+    connect_timeout_s: Seconds = Field(
+        3.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
+    )
+    read_timeout_s: Seconds = Field(
+        10.0, description="Longest wait for an answer.", json_schema_extra=ADVANCED
+    )
     session_s: float = Field(
-        4 * 3600.0, ge=60, le=7 * 86_400, description="How long a session of the portal lasts at most."
+        4 * 3600.0,
+        ge=60,
+        le=7 * 86_400,
+        description="How long a session of the portal lasts at most.",
+        json_schema_extra=ADVANCED,
     )
     number_attribute: str = Field(
         "supannEtuId",
         min_length=1,
         max_length=64,
         description="The attribute, if the CAS server releases it, that must agree with the student number.",
+        json_schema_extra=ADVANCED,
     )
     probe_login: str = Field(
         "sesame-probe", min_length=1, max_length=255, description="The service account that the probe uses."
     )
     probe_password: SecretStr | None = Field(
-        None, description="Its password. Without it the probe only asks whether the server answers."
+        None,
+        description="Its password. Without it the probe only asks whether the server answers.",
+        json_schema_extra=ADVANCED,
     )
     probe_password_file: Path | None = Field(None, description="File that holds `cas.probe_password`.")
 

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumers.registry.settings import RegistrySettings
+from pipeline.eventlog.settings import LogSettings
+from pipeline.settings import is_advanced
 from producers.activation.hashing import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
+from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
 from sesame.settings.sources import RegistrarSettings
-from sesame.settings.storage import SQLITE, LogSettings, StoreSettings, VaultSettings
+from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
 from sesame.settings.timetable import TimetableSettings
+from sesame.settings.withdrawn import without
 
 Target = Literal["directory", "mailbox", "moodle", "timetable"]
 
-ENV_PREFIX = "SESAME_"
-ENV_NESTED = "__"
+
+class _Known(PydanticBaseSettingsSource):
+    """A source without the settings that there are no more: `load` has looked at these."""
+
+    def __init__(self, settings_cls: type[BaseSettings], source: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._source = source
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self._source.get_field_value(field, field_name)
+
+    def __call__(self) -> dict[str, Any]:
+        return without(self._source())
 
 
 class Settings(BaseSettings):
@@ -74,14 +90,25 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 (the library's signature)
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (the library's signature)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment first, then what `load` read from the file. Nothing else is looked at."""
-        return (env_settings, init_settings)
+        return (_Known(settings_cls, env_settings), init_settings)
+
+    _unneeded: tuple[tuple[str, str], ...] = PrivateAttr(())
+
+    @property
+    def unneeded(self) -> tuple[tuple[str, str], ...]:
+        """What was given and need not be: where it stands, and what to do about it."""
+        return self._unneeded
+
+    def note(self, unneeded: tuple[tuple[str, str], ...]) -> None:
+        """Keep what `unneeded` says."""
+        self._unneeded = unneeded
 
     @property
     def observed(self) -> frozenset[str]:
@@ -117,6 +144,16 @@ class Settings(BaseSettings):
     def vault_key_file(self) -> Path:
         """The file of the vault's keys."""
         return self.vault.key_file or self.data_dir / "vault.key"
+
+    @classmethod
+    def advanced(cls) -> frozenset[str]:
+        """The dotted names of the settings that few sites change."""
+        return frozenset(
+            f"{name}.{key}"
+            for name, section in cls.sections().items()
+            for key, field in section.model_fields.items()
+            if is_advanced(field)
+        )
 
     @classmethod
     def sections(cls) -> dict[str, type[BaseModel]]:

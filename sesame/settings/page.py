@@ -13,7 +13,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from sesame.settings.model import ENV_NESTED, ENV_PREFIX, Settings
+from pipeline.settings import is_advanced
+from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
+from sesame.settings.model import Settings
 
 _LONG_LIST = 6
 
@@ -32,6 +34,15 @@ relative to its folder. [examples/sesame.toml](../../examples/sesame.toml) is a 
   others cannot read. Secrets are never shown and never logged.
 - An unknown name is an error. `sesame settings check` reads everything again, and explains what is wrong.
 - Units stand last in a name: `_s` seconds, `_min` and `_max` bounds.
+- What a site has to choose, or may well choose, comes first. [Advanced](#advanced) are the bounds of the
+  machinery, and secrets written into the file itself.
+"""
+
+_ADVANCED = """\
+## Advanced
+
+Time-outs, retries, sizes and thresholds, whose defaults were measured or follow from one another, and secrets
+that are not given by a file. They stand in the same sections of the same file; few sites change any.
 """
 
 
@@ -41,9 +52,21 @@ def settings_page() -> str:
     top = {name: field for name, field in Settings.model_fields.items() if name not in sections}
     parts = [_HEAD, "## Without a section\n", _table("", top)]
     for name, section in sections.items():
-        about = " ".join((section.__doc__ or "").strip().split("\n\n")[0].split())
-        parts += [f"## `[{name}]`\n", f"{about}\n", _table(name, section.model_fields)]
+        if main := _fields(section, advanced=False):
+            parts += [f"## `[{name}]`\n", _about(section), _table(name, main)]
+    parts.append(_ADVANCED)
+    for name, section in sections.items():
+        if advanced := _fields(section, advanced=True):
+            parts += [f"### `[{name}]`\n", _about(section), _table(name, advanced)]
     return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def _fields(section: type[BaseModel], *, advanced: bool) -> dict[str, FieldInfo]:
+    return {name: field for name, field in section.model_fields.items() if is_advanced(field) is advanced}
+
+
+def _about(section: type[BaseModel]) -> str:
+    return " ".join((section.__doc__ or "").strip().split("\n\n")[0].split()) + "\n"
 
 
 def _table(section: str, fields: Mapping[str, FieldInfo]) -> str:

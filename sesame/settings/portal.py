@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 from sesame.settings.targets import CA_FILE, Address, HttpsUrl, is_loopback
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
@@ -61,10 +61,18 @@ class PortalSettings(Section):
     )
     timezone: str = Field("Europe/Paris", description="Time zone of the times that students read.")
     session_min: float = Field(
-        60.0, gt=0, le=1440, description="How long a student's session lasts, in minutes."
+        60.0,
+        gt=0,
+        le=1440,
+        description="How long a student's session lasts, in minutes.",
+        json_schema_extra=ADVANCED,
     )
     grant_min: float = Field(
-        30.0, gt=0, le=240, description="How long after the code a password may be chosen, in minutes."
+        30.0,
+        gt=0,
+        le=240,
+        description="How long after the code a password may be chosen, in minutes.",
+        json_schema_extra=ADVANCED,
     )
     address_burst: int = Field(
         60,
@@ -72,25 +80,32 @@ class PortalSettings(Section):
         le=100_000,
         description="Forms that one address may send at once; then one every `address_every_s`. Addresses of "
         "IPv6 count by /64. Think of the lecture hall behind one address.",
+        json_schema_extra=ADVANCED,
     )
-    address_every_s: float = Field(1.0, gt=0, le=3600, description="See `address_burst`, in seconds.")
+    address_every_s: float = Field(
+        1.0, gt=0, le=3600, description="See `address_burst`, in seconds.", json_schema_extra=ADVANCED
+    )
     shared_networks: tuple[str, ...] = Field(
         (),
         description="Networks that many students share (the campus, its Wi-Fi): each address there may send "
         "`shared_factor` times as many.",
     )
-    shared_factor: int = Field(50, ge=1, le=10_000, description="See `shared_networks`.")
+    shared_factor: int = Field(
+        50, ge=1, le=10_000, description="See `shared_networks`.", json_schema_extra=ADVANCED
+    )
     retry_every_s: float = Field(
         120.0,
         ge=1,
         le=86_400,
         description="How often a student may ask for a failed service again, in seconds.",
+        json_schema_extra=ADVANCED,
     )
     live_max: int = Field(
         1000,
         ge=0,
         le=100_000,
         description="Pages that are kept live at once; further ones are refreshed by hand.",
+        json_schema_extra=ADVANCED,
     )
     live_address_max: int = Field(
         50,
@@ -98,6 +113,7 @@ class PortalSettings(Section):
         le=100_000,
         description="Pages of one address that are kept live at once (IPv6: of one /64); `shared_factor` "
         "times as many in `shared_networks`.",
+        json_schema_extra=ADVANCED,
     )
     stalled_s_max: float = Field(
         60.0,
@@ -105,6 +121,7 @@ class PortalSettings(Section):
         le=3600,
         description="How long a browser may take nothing of what is sent to it, in seconds; then it is hung "
         "up on. A telephone that comes out of a tunnel asks again by itself.",
+        json_schema_extra=ADVANCED,
     )
     metrics_port: int | None = Field(
         None,
@@ -175,9 +192,13 @@ class SmtpSettings(Section):
     )
     ca_file: Path | None = Field(None, description=CA_FILE)
     user: str | None = Field(None, max_length=255, description="User name, if the server wants one.")
-    password: SecretStr | None = Field(None, description="Its password. Better given by a file.")
+    password: SecretStr | None = Field(
+        None, description="Its password. Better given by a file.", json_schema_extra=ADVANCED
+    )
     password_file: Path | None = Field(None, description="File that holds `smtp.password`.")
-    timeout_s: float = Field(20.0, ge=1, le=120, description="Longest wait for an answer.")
+    timeout_s: float = Field(
+        20.0, ge=1, le=120, description="Longest wait for an answer.", json_schema_extra=ADVANCED
+    )
 
     @model_validator(mode="after")
     def _clear_text_stays_here(self) -> Self:

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.engine import Backoff, Limits
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
 """Batches that are let in, or ended, while the slots call, and the students in them at least: ADR 25."""
@@ -19,38 +19,72 @@ class EngineSettings(Section):
 
     place: ClassVar[str] = "engine"
 
-    linger_s: float = Field(0.02, ge=0, le=10, description="How long a batch may wait to become full.")
-    slots: int = Field(4, ge=1, le=64, description="Calls to one target at once.")
+    linger_s: float = Field(
+        0.02, ge=0, le=10, description="How long a batch may wait to become full.", json_schema_extra=ADVANCED
+    )
+    slots: int = Field(4, ge=1, le=64, description="Calls to one target at once.", json_schema_extra=ADVANCED)
     slots_personal: int = Field(
-        1, ge=0, le=63, description="Of these, how many never serve bulk work. At least one is left to it."
+        1,
+        ge=0,
+        le=63,
+        description="Of these, how many never serve bulk work. At least one is left to it.",
+        json_schema_extra=ADVANCED,
     )
     bulk_every: int = Field(
-        5, ge=1, le=1000, description="While both lanes have work, at least every n-th batch is a bulk one."
+        5,
+        ge=1,
+        le=1000,
+        description="While both lanes have work, at least every n-th batch is a bulk one.",
+        json_schema_extra=ADVANCED,
     )
     in_hand_max: int = Field(
-        1000, ge=1, le=100_000, description="Records of one lane that are read and not settled."
+        1000,
+        ge=1,
+        le=100_000,
+        description="Records of one lane that are read and not settled.",
+        json_schema_extra=ADVANCED,
     )
     gap_max: int = Field(
-        20_000, ge=1, le=1_000_000, description="How far a partition is read ahead of what can be committed."
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="How far a partition is read ahead of what can be committed.",
+        json_schema_extra=ADVANCED,
     )
-    attempts_max: int = Field(12, ge=1, le=1000, description="Attempts before work goes to the dead letters.")
+    attempts_max: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="Attempts before work goes to the dead letters.",
+        json_schema_extra=ADVANCED,
+    )
     age_s_max: float = Field(
         4 * 3600.0,
         ge=1,
         le=30 * 86_400,
         description="Seconds of failing, counted while the target is up, before it goes to the dead letters.",
+        json_schema_extra=ADVANCED,
     )
     retry_delay_s_min: float = Field(
-        5.0, gt=0, le=3600, description="Delay before the first retry of parked work; it doubles each time."
+        5.0,
+        gt=0,
+        le=3600,
+        description="Delay before the first retry of parked work; it doubles each time.",
+        json_schema_extra=ADVANCED,
     )
     retry_delay_s_max: float = Field(
-        1200.0, gt=0, le=86_400, description="The longest delay between retries."
+        1200.0,
+        gt=0,
+        le=86_400,
+        description="The longest delay between retries.",
+        json_schema_extra=ADVANCED,
     )
     recheck_s: float = Field(
         900.0,
         ge=1,
         le=86_400,
         description="How often a student who waits for a precondition is looked at again.",
+        json_schema_extra=ADVANCED,
     )
     lease_margin_s: float = Field(
         5.0,
@@ -58,32 +92,62 @@ class EngineSettings(Section):
         le=3600,
         description="How much longer a lease lasts than the longest call and what it may leave running, so "
         "that it has ended by every clock.",
+        json_schema_extra=ADVANCED,
     )
     probe_delay_s_min: float = Field(
-        1.0, gt=0, le=600, description="First delay between probes of a target that is down."
+        1.0,
+        gt=0,
+        le=600,
+        description="First delay between probes of a target that is down.",
+        json_schema_extra=ADVANCED,
     )
-    probe_delay_s_max: float = Field(15.0, gt=0, le=3600, description="Longest delay between these probes.")
+    probe_delay_s_max: float = Field(
+        15.0, gt=0, le=3600, description="Longest delay between these probes.", json_schema_extra=ADVANCED
+    )
     misconfigured_delay_s: float = Field(
-        30.0, gt=0, le=3600, description="Delay between probes of a target that refuses the consumer itself."
+        30.0,
+        gt=0,
+        le=3600,
+        description="Delay between probes of a target that refuses the consumer itself.",
+        json_schema_extra=ADVANCED,
     )
     quarantine_window_s: float = Field(
-        300.0, ge=1, le=86_400, description="Time over which work given up for good is counted."
+        300.0,
+        ge=1,
+        le=86_400,
+        description="Time over which work given up for good is counted.",
+        json_schema_extra=ADVANCED,
     )
     quarantine_failed_min: int = Field(
         20,
         ge=1,
         le=100_000,
         description="As many given up within that time, at least, put a consumer into quarantine.",
+        json_schema_extra=ADVANCED,
     )
     quarantine_share: float = Field(
-        0.5, gt=0, le=1, description="And such a share of all turns of that time, at least."
+        0.5,
+        gt=0,
+        le=1,
+        description="And such a share of all turns of that time, at least.",
+        json_schema_extra=ADVANCED,
     )
     quarantine_delay_s_min: float = Field(
-        300.0, gt=0, le=86_400, description="Wait before one student is tried in quarantine; it doubles."
+        300.0,
+        gt=0,
+        le=86_400,
+        description="Wait before one student is tried in quarantine; it doubles.",
+        json_schema_extra=ADVANCED,
     )
-    quarantine_delay_s_max: float = Field(3600.0, gt=0, le=86_400, description="The longest such wait.")
+    quarantine_delay_s_max: float = Field(
+        3600.0, gt=0, le=86_400, description="The longest such wait.", json_schema_extra=ADVANCED
+    )
     shutdown_s_max: float = Field(
-        20.0, ge=0, le=600, description="How long a stop waits for calls that are under way."
+        20.0,
+        ge=0,
+        le=600,
+        description="How long a stop waits for calls that are under way.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")
@@ -151,7 +215,11 @@ class HttpSettings(Section):
 
     place: ClassVar[str] = "http"
 
-    enabled: bool = Field(True, description="Whether `sesame run` serves /metrics, /livez and /readyz.")
+    enabled: bool = Field(
+        True,
+        description="Whether `sesame run` serves /metrics, /livez and /readyz.",
+        json_schema_extra=ADVANCED,
+    )
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
     port: int = Field(9464, ge=0, le=65_535, description="TCP port to listen on; 0 takes any free one.")
 
@@ -167,4 +235,5 @@ class ObservabilitySettings(Section):
     log_format: Literal["json", "console", "auto"] = Field(
         "auto",
         description="`json`: one object a line; `console`: for people; `auto`: for people on a terminal.",
+        json_schema_extra=ADVANCED,
     )

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 
 
 class RegistrarSettings(Section):
@@ -46,6 +46,7 @@ class RegistrarSettings(Section):
         le=1_000_000,
         description="A file is held too when more people than this would lose an enrolment or a teaching "
         "unit in one academic year, whatever share they are.",
+        json_schema_extra=ADVANCED,
     )
     guard_floor: int = Field(
         default=2,
@@ -53,4 +54,5 @@ class RegistrarSettings(Section):
         le=1000,
         description="So few people are no reason to hold a file, whatever share they are: in a year of ten, "
         "one who leaves is 10 %. Unless they are more than half of the year's people, and more than one.",
+        json_schema_extra=ADVANCED,
     )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 from sesame.settings.targets import Address
 
 
@@ -33,12 +33,12 @@ class SupportSettings(Section):
 
     place: ClassVar[str] = "support"
 
-    code_days: float = Field(14.0, gt=0, le=366, description="How long a code leads to its case, in days.")
-    again_s: float = Field(
-        900.0,
-        ge=0,
-        le=86_400,
-        description="A student who asks for a code again within this time gets the same one, in seconds.",
+    code_days: float = Field(
+        14.0,
+        gt=0,
+        le=366,
+        description="How long a code leads to its case, in days.",
+        json_schema_extra=ADVANCED,
     )
     desks: tuple[DeskSettings, ...] = Field(
         (), description="The desks. Without any: the address of `portal.support`, for all causes."

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from consumers.moodle import settings as moodle
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 
 EXECUTION = "Longest time that the server may go on with a call that Sésame gave up; leases outlive it."
 CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."
@@ -45,7 +45,9 @@ class DirectorySettings(Section):
     bind_dn: Dn = Field(
         "cn=provisioner,ou=system,dc=univ-exemple,dc=fr", description="Sésame's own account in the directory."
     )
-    bind_password: SecretStr | None = Field(None, description="Its password. Better given by a file.")
+    bind_password: SecretStr | None = Field(
+        None, description="Its password. Better given by a file.", json_schema_extra=ADVANCED
+    )
     bind_password_file: Path | None = Field(None, description="File that holds `directory.bind_password`.")
     people_dn: Dn = Field(
         "ou=people,dc=univ-exemple,dc=fr", description="The branch of the people's entries."
@@ -80,20 +82,30 @@ class DirectorySettings(Section):
         min_length=1,
         max_length=64,
         description="A step's code in SupAnn attributes, of `{step}` and `{version}`.",
+        json_schema_extra=ADVANCED,
     )
     cursus_pattern: str = Field(
         "^([LMDXB][0-9])(?![0-9])",
         max_length=200,
         description="Regular expression whose first group is SupAnn's cursus year in a step's code.",
+        json_schema_extra=ADVANCED,
     )
     mail_quota: Quota = Field(
         "1G", description="Quota of a mailbox, e.g. `500M` or `1G`. Empty: the mail server's own."
     )
-    connect_timeout_s: int = Field(5, ge=1, le=120, description="Longest wait for a connection.")
-    receive_timeout_s: int = Field(5, ge=1, le=600, description="Longest wait for one answer.")
-    call_s_max: Seconds = Field(15.0, description="Longest time for one batch in all; the rest is retried.")
-    execution_s_max: Seconds = Field(10.0, description=EXECUTION)
-    batch_size: int = Field(20, ge=1, le=500, description="Students in one call.")
+    connect_timeout_s: int = Field(
+        5, ge=1, le=120, description="Longest wait for a connection.", json_schema_extra=ADVANCED
+    )
+    receive_timeout_s: int = Field(
+        5, ge=1, le=600, description="Longest wait for one answer.", json_schema_extra=ADVANCED
+    )
+    call_s_max: Seconds = Field(
+        15.0,
+        description="Longest time for one batch in all; the rest is retried.",
+        json_schema_extra=ADVANCED,
+    )
+    execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
+    batch_size: int = Field(20, ge=1, le=500, description="Students in one call.", json_schema_extra=ADVANCED)
 
     @property
     def mail_quota_bytes(self) -> int | None:
@@ -124,7 +136,9 @@ class MailboxSettings(Section):
         "https://127.0.0.1:8443/doveadm/v1", description="doveadm's HTTP address; `http://` on loopback only."
     )
     ca_file: Path | None = Field(None, description=CA_FILE)
-    api_key: SecretStr | None = Field(None, description="doveadm's API key. Better given by a file.")
+    api_key: SecretStr | None = Field(
+        None, description="doveadm's API key. Better given by a file.", json_schema_extra=ADVANCED
+    )
     api_key_file: Path | None = Field(None, description="File that holds `mailbox.api_key`.")
     lmtp_host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Host of the LMTP service.")
     lmtp_port: int = Field(24, ge=1, le=65_535, description="TCP port of the LMTP service.")
@@ -147,12 +161,15 @@ class MailboxSettings(Section):
         ge=10,
         le=600,
         description="Longest wait for an answer; with its directory down, Dovecot takes about 6 s to say so.",
+        json_schema_extra=ADVANCED,
     )
     call_s_max: Seconds = Field(
-        10.0, description="Time after which nothing more is begun for a batch; the rest is retried."
+        10.0,
+        description="Time after which nothing more is begun for a batch; the rest is retried.",
+        json_schema_extra=ADVANCED,
     )
-    execution_s_max: Seconds = Field(10.0, description=EXECUTION)
-    batch_size: int = Field(10, ge=1, le=100, description="Students in one call.")
+    execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
+    batch_size: int = Field(10, ge=1, le=100, description="Students in one call.", json_schema_extra=ADVANCED)
 
     @model_validator(mode="after")
     def _key_under_tls(self) -> Self:
@@ -170,7 +187,9 @@ class MoodleSettings(Section):
         "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."
     )
     ca_file: Path | None = Field(None, description=CA_FILE)
-    token: SecretStr | None = Field(None, description="The service user's token. Better given by a file.")
+    token: SecretStr | None = Field(
+        None, description="The service user's token. Better given by a file.", json_schema_extra=ADVANCED
+    )
     token_file: Path | None = Field(None, description="File that holds `moodle.token`.")
     max_input_vars: int = Field(
         1000,
@@ -178,26 +197,49 @@ class MoodleSettings(Section):
         le=100_000,
         description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
     )
-    user_batch: int = Field(50, ge=1, le=500, description="Users in one call.")
-    member_batch: int = Field(200, ge=1, le=1000, description="Cohort memberships in one call.")
+    user_batch: int = Field(50, ge=1, le=500, description="Users in one call.", json_schema_extra=ADVANCED)
+    member_batch: int = Field(
+        200, ge=1, le=1000, description="Cohort memberships in one call.", json_schema_extra=ADVANCED
+    )
     max_in_flight: int = Field(
         4, ge=1, le=64, description="Calls at once; the number of the site's cores is a good value."
     )
-    connect_timeout_s: Seconds = Field(5.0, description="Longest wait for a connection.")
-    write_timeout_s: Seconds = Field(10.0, description="Longest time to send a request.")
-    read_timeout_s: Seconds = Field(30.0, description="Longest wait for an answer.")
-    call_s_max: Seconds = Field(40.0, description="Longest time for one batch in all; the rest is retried.")
-    execution_s_max: Seconds = Field(
-        30.0, description=f"{EXECUTION} PHP goes on up to its `max_execution_time`."
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
     )
-    read_attempts: int = Field(3, ge=1, le=10, description="Attempts to read before the site is called down.")
+    write_timeout_s: Seconds = Field(
+        10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
+    )
+    read_timeout_s: Seconds = Field(
+        30.0, description="Longest wait for an answer.", json_schema_extra=ADVANCED
+    )
+    call_s_max: Seconds = Field(
+        40.0,
+        description="Longest time for one batch in all; the rest is retried.",
+        json_schema_extra=ADVANCED,
+    )
+    execution_s_max: Seconds = Field(
+        30.0,
+        description=f"{EXECUTION} PHP goes on up to its `max_execution_time`.",
+        json_schema_extra=ADVANCED,
+    )
+    read_attempts: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Attempts to read before the site is called down.",
+        json_schema_extra=ADVANCED,
+    )
     write_attempts: int = Field(
         3,
         ge=1,
         le=10,
         description="Attempts to write while the site's database refuses, before the batch is split.",
+        json_schema_extra=ADVANCED,
     )
-    retry_wait_s_max: Seconds = Field(2.0, description="Longest pause between two of these attempts.")
+    retry_wait_s_max: Seconds = Field(
+        2.0, description="Longest pause between two of these attempts.", json_schema_extra=ADVANCED
+    )
     auth: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")] = Field(
         "cas", description="Authentication plugin of the users created."
     )
@@ -205,6 +247,7 @@ class MoodleSettings(Section):
         ".",
         description="First name, in Moodle, of somebody who has one name only: Moodle takes no blank one. "
         "The name itself is the last name.",
+        json_schema_extra=ADVANCED,
     )
     languages: Mapping[str, str] = Field(
         default_factory=dict,
@@ -212,10 +255,9 @@ class MoodleSettings(Section):
         "Without it the language is left to Moodle.",
     )
     operator_recheck_s: Seconds = Field(
-        3600.0, description="How often to look again at what waits for an operator."
-    )
-    membership_age_s_max: Seconds = Field(
-        60.0, description="Oldest picture of the managed cohorts' members by which stale ones are removed."
+        3600.0,
+        description="How often to look again at what waits for an operator.",
+        json_schema_extra=ADVANCED,
     )
 
     @model_validator(mode="after")

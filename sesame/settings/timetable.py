@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from consumers.timetable import EMPTY, FIELDS, MISSING, AddressInvalid, Template
-from pipeline.settings import Section
+from pipeline.settings import ADVANCED, Section
 from sesame.settings.targets import CA_FILE, Seconds, tls
 
 CalendarUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", max_length=2048)]
@@ -38,24 +38,44 @@ class TimetableSettings(Section):
         (MISSING, EMPTY),
         description="What means that a student is not scheduled yet: `missing` (the service answers 404 or "
         "410), `empty` (a calendar without events).",
+        json_schema_extra=ADVANCED,
     )
     recheck_s: Annotated[float, Field(gt=0, le=604_800)] = Field(
-        3600.0, description="How often to look again at who is not scheduled yet."
+        3600.0,
+        description="How often to look again at who is not scheduled yet.",
+        json_schema_extra=ADVANCED,
     )
     ca_file: Path | None = Field(None, description=CA_FILE)
     token: SecretStr | None = Field(
-        None, description="A token that the service wants with each call, if any. Better given by a file."
+        None,
+        description="A token that the service wants with each call, if any. Better given by a file.",
+        json_schema_extra=ADVANCED,
     )
     token_file: Path | None = Field(None, description="File that holds `timetable.token`.")
     token_header: Header = Field(
-        "Authorization", description="The header that carries it; `Authorization` carries `Bearer` and it."
+        "Authorization",
+        description="The header that carries it; `Authorization` carries `Bearer` and it.",
+        json_schema_extra=ADVANCED,
     )
-    bytes_max: int = Field(1_000_000, ge=1_000, le=20_000_000, description="Largest calendar read, in bytes.")
-    connect_timeout_s: Seconds = Field(5.0, description="Longest wait for a connection.")
-    timeout_s: Seconds = Field(10.0, description="Longest time for one calendar.")
-    attempts: int = Field(2, ge=1, le=5, description="Attempts when the connection breaks.")
-    batch_size: int = Field(5, ge=1, le=100, description="Students in one call, one after the other.")
-    call_s_max: Seconds = Field(60.0, description="Longest time for one batch in all; the rest is retried.")
+    bytes_max: int = Field(
+        1_000_000,
+        ge=1_000,
+        le=20_000_000,
+        description="Largest calendar read, in bytes.",
+        json_schema_extra=ADVANCED,
+    )
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
+    )
+    timeout_s: Seconds = Field(10.0, description="Longest time for one calendar.", json_schema_extra=ADVANCED)
+    batch_size: int = Field(
+        5, ge=1, le=100, description="Students in one call, one after the other.", json_schema_extra=ADVANCED
+    )
+    call_s_max: Seconds = Field(
+        60.0,
+        description="Longest time for one batch in all; the rest is retried.",
+        json_schema_extra=ADVANCED,
+    )
 
     @property
     def server(self) -> str:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from producers.activation.smtp import Post
     from sesame.wiring import Application
 
+AGAIN_S = 900.0
+"""A student who asks for a code again within this time gets the same one: it is one talk with the desk."""
+
 _DAY_S = 86_400.0
 
 
@@ -130,7 +133,7 @@ class Support:
 
     def _newest(self, student_number: str) -> SupportCase | None:
         with self._database.read() as connection:
-            since = self._database.now(connection) - self._settings.support.again_s
+            since = self._database.now(connection) - AGAIN_S
             return support_cases.newest(connection, student_number, opened_after=since)
 
     def _find(self, code: str) -> SupportCase:

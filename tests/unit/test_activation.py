@@ -13,7 +13,7 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, Record, TopicParti
 from pipeline.eventlog.sqlite import SqliteEventLog
 from producers.activation.activating import STUDENTS_PER_BATCH, ActivationReport, activate
 from producers.activation.files import StudentListUnusable
-from producers.activation.hashing import HashingSettings
+from producers.activation.hashing import LANES, HashingSettings
 from schemas.account import Lane, Stage
 from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
 from schemas.envelope import Message, from_record
@@ -250,4 +250,4 @@ def test_a_list_of_many_batches_is_read_as_it_is_needed(office: Office) -> None:
 
 def test_the_default_costs_are_the_recommended_ones() -> None:
     settings = HashingSettings()
-    assert (settings.memory_kib, settings.passes, settings.lanes) == (19_456, 2, 1)
+    assert (settings.memory_kib, settings.passes, LANES) == (19_456, 2, 1)

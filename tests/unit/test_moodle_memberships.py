@@ -58,12 +58,11 @@ class Site:
         return NAMES.get(cohort, "")
 
 
-def memberships(site: Site, age_s_max: float = 60.0) -> Memberships:
+def memberships(site: Site) -> Memberships:
     return Memberships(
         cast("MoodleFunctions", site),
         cast("CohortCatalogue", site),
         lambda idnumber: idnumber.startswith("L1"),
-        age_s_max=age_s_max,
         clock=lambda: site.now,
     )
 
@@ -86,15 +85,13 @@ def test_the_picture_is_of_the_managed_cohorts_alone() -> None:
     assert members.everybody() == {7: {INFO, MATH}, 9: {MATH}}
 
 
-@pytest.mark.parametrize(
-    ("takes_s", "age_s_max", "usable_s"), [(1.0, 60.0, 20.0), (0.5, 60.0, 10.0), (4.0, 60.0, 60.0)]
-)
+@pytest.mark.parametrize(("takes_s", "usable_s"), [(1.0, 20.0), (0.5, 10.0), (4.0, 60.0)])
 def test_it_is_used_for_twenty_times_as_long_as_it_took_to_read_and_never_beyond_its_age(
-    takes_s: float, age_s_max: float, usable_s: float
+    takes_s: float, usable_s: float
 ) -> None:
     site = Site(info={7})
     site.takes_s = takes_s
-    members = memberships(site, age_s_max)
+    members = memberships(site)
     refresh(members)
     site.now = 100.0 + usable_s
     refresh(members)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,12 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from consumers.moodle import settings as moodle_room
+from consumers.moodle.members import AGE_S_MAX
+from consumers.timetable.ical import ATTEMPTS
+from pipeline.eventlog.settings import LINGER_S
+from producers.activation.hashing import LANES
 from sesame.settings import MoodleSettings, SecretUnreadable, Section, Settings, SettingsError, load
+from sesame.support.cases import AGAIN_S
 
 Written = Callable[[str], Path]
 
@@ -296,6 +302,102 @@ def test_every_setting_says_what_it_is_and_every_number_has_bounds() -> None:
             assert field.description, f"{name}.{key} has no description"
             if issubclass(section, Section) and field.annotation in (int, float):
                 assert len(field.metadata) == 2, f"{name}.{key} has not both bounds"
+
+
+def test_what_an_operator_reads_first_are_110_settings_at_most() -> None:
+    top = [name for name in Settings.model_fields if name not in Settings.sections()]
+    every = [f"{name}.{key}" for name, section in Settings.sections().items() for key in section.model_fields]
+    advanced = [name for name in every if name in Settings.advanced()]
+    assert set(advanced) == Settings.advanced()
+    assert len(top + every) - len(advanced) <= 110
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    main, _, apart = page.partition("\n## Advanced\n")
+    assert main.count("<br>`SESAME_") == len(top + every) - len(advanced)
+    assert apart.count("<br>`SESAME_") == len(advanced)
+
+
+BEFORE = (Path(__file__).with_name("settings_before.toml")).read_text(encoding="utf-8")
+OVER = [
+    ("activation", "lanes", "1", "2", LANES),
+    ("log", "linger_s", "0.005", "0", LINGER_S),
+    ("moodle", "membership_age_s_max", "60.0", "61", AGE_S_MAX),
+    ("support", "again_s", "900.0", "0.5", AGAIN_S),
+    ("timetable", "attempts", "2", '"two"', ATTEMPTS),
+]
+"""What is a constant now: as it was by default, as it was not, and the constant."""
+
+
+def test_a_file_of_before_works_and_is_told_what_it_needs_no_longer(written: Written) -> None:
+    config = written(BEFORE)
+    settings = load(config)
+    lines = BEFORE.splitlines()
+    told = []
+    for section, name, same, *_ in OVER:
+        line = lines.index(f"{name} = {same}", lines.index(f"[{section}]")) + 1
+        told.append(
+            (f"{config}, line {line}, {section}.{name}: is no longer needed", f"Remove line {line} of")
+        )
+    assert len(settings.unneeded) == len(told)
+    for (place, remedy), (said, done) in zip(settings.unneeded, told, strict=True):
+        assert place.startswith(said)
+        assert remedy.startswith(done)
+
+
+def test_secrets_of_before_may_stand_in_the_file_itself(written: Written) -> None:
+    remarks = re.findall(r"(?m)^# (\w+) = \"…\"", BEFORE)
+    assert len(remarks) == 9
+    text = re.sub(r"(?m)^# (\w+) = \"…\".*\n\1_file = .*$", r'\1 = "s3cret"', BEFORE)
+    assert "s3cret" in load(written(text)).moodle.secret("token").get_secret_value()
+    assert text.count("s3cret") == len(remarks)
+
+
+@pytest.mark.parametrize(("section", "name", "same", "other", "constant"), OVER)
+def test_what_would_now_be_another_stops_the_start_and_its_remedy_works(
+    written: Written, section: str, name: str, same: str, other: str, constant: float
+) -> None:
+    assert constant == float(same)
+    text = f"[{section}]\n\n{name} = {other}\n[http]\nport = 1\n"
+    config = written(text)
+    with pytest.raises(SettingsError) as caught:
+        load(config)
+    assert f"{config}, line 3, {section}.{name}: can no longer be set and is always {constant:g}" in str(
+        caught.value
+    )
+    remedy = re.fullmatch(r"Remove line (\d+) of (.+)\.", caught.value.remedy)
+    assert remedy is not None
+    file, lines = Path(remedy[2]), text.splitlines()
+    del lines[int(remedy[1]) - 1]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    settings = load(config)
+    assert (settings.http.port, settings.unneeded) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "remedy"),
+    [
+        ("SESAME_SUPPORT__AGAIN_S", "60", "Unset SESAME_SUPPORT__AGAIN_S."),
+        ("SESAME_SUPPORT", '{"again_s": 60, "code_days": 3}', "Take again_s out of SESAME_SUPPORT."),
+    ],
+)
+def test_a_variable_that_is_a_constant_now_is_told_apart_too(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, remedy: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"environment, {variable}: can no longer be set") as caught:
+        load()
+    assert caught.value.remedy == remedy
+    monkeypatch.setenv(variable, value.replace("60", "900"))
+    settings = load()
+    assert [each for _, each in settings.unneeded] == [remedy]
+    assert settings.support.code_days == (3 if "code_days" in value else 14)
+
+
+def test_a_constant_and_another_fault_are_told_together(written: Written) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(written("[support]\nagain_s = 1\n[http]\nport = -1\n"))
+    assert len(str(caught.value).splitlines()) == 3
+    assert caught.value.remedy.startswith("Remove line 2 of ")
+    assert caught.value.remedy.endswith(SettingsError.remedy)
 
 
 def test_moodles_settings_are_those_of_its_consumer() -> None:

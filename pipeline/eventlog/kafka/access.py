@@ -23,6 +23,7 @@ from pipeline.eventlog.port import (
     RecordTooLarge,
     UnknownTopic,
 )
+from pipeline.eventlog.settings import LINGER_S
 from pipeline.tls import verified
 
 _CONNECT_S_MAX = 3.0
@@ -75,7 +76,7 @@ class Timing:
     poll_interval_s_max: float = 60.0
     request_timeout_s: float = 5.0
     delivery_timeout_s: float = 10.0
-    linger_s: float = 0.005
+    linger_s: float = LINGER_S
     known_within_s: float = 1.0
     metadata_age_s_max: float = 60.0
 

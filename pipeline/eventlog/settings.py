@@ -1,0 +1,132 @@
+"""Where the event log is, and how it is reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Final, Literal, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from pipeline.settings import ADVANCED, Section
+
+LINGER_S: Final = 0.005
+"""How long a record may wait for others to be sent with it: it does not count beside a request's own time."""
+
+_PORT_MAX = 65_535
+
+
+class LogSettings(Section):
+    """The event log: embedded, or Apache Kafka's."""
+
+    place: ClassVar[str] = "log"
+
+    kind: Literal["sqlite", "kafka"] = Field(
+        "sqlite",
+        description="`sqlite`: embedded and durable, in one file. `kafka`: on the servers named below.",
+    )
+    path: Path | None = Field(
+        None,
+        description="The embedded log's file. Without it: `events.db` in `data_dir`.",
+        json_schema_extra=ADVANCED,
+    )
+    partitions: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Partitions per topic, fixed when the topics are created: changing it later would break "
+        "the order of each student's events.",
+    )
+    servers: tuple[str, ...] = Field(
+        (), description="Kafka: some of its servers, `host:port`; the others are learnt from these."
+    )
+    security: Literal["PLAINTEXT", "SSL", "SASL_SSL"] = Field(
+        "SASL_SSL",
+        description="Kafka: `SASL_SSL` is TLS with a user name and a password (SCRAM-SHA-512); `SSL` is TLS "
+        "alone; `PLAINTEXT`, in clear, is for a machine or a network of its own.",
+    )
+    ca_file: Path | None = Field(
+        None,
+        description="Kafka: PEM file of the authorities that may have signed its servers' certificates. "
+        "Without it: the system's.",
+    )
+    username: str | None = Field(
+        None, min_length=1, max_length=255, description="Kafka: the user, with `SASL_SSL`."
+    )
+    password: SecretStr | None = Field(
+        None, description="Kafka: the user's password.", json_schema_extra=ADVANCED
+    )
+    password_file: Path | None = Field(None, description="File that holds `log.password`.")
+    group_prefix: str = Field(
+        "sesame.",
+        max_length=100,
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Kafka: what stands before the name of each consumer group. Changing it makes every "
+        "consumer read the log from its beginning.",
+        json_schema_extra=ADVANCED,
+    )
+    replication: int = Field(
+        3, ge=1, le=15, description="Kafka: how many servers hold each topic, for `sesame topics`."
+    )
+    min_insync_replicas: int = Field(
+        2,
+        ge=1,
+        le=15,
+        description="Kafka: how many of these must have a record before it counts as appended, for "
+        "`sesame topics`.",
+    )
+    partition_bytes_max: int | None = Field(
+        None,
+        ge=10_000_000,
+        description="Kafka: the size in bytes above which a partition's oldest records are removed before "
+        "their time, for `sesame topics`. Without it: age alone decides.",
+        json_schema_extra=ADVANCED,
+    )
+    session_timeout_s: float = Field(
+        15.0,
+        ge=1,
+        le=300,
+        description="Kafka: how long after a consumer's death others go on with its work; within the "
+        "servers' `group.min.session.timeout.ms` and `group.max.session.timeout.ms`.",
+        json_schema_extra=ADVANCED,
+    )
+    poll_interval_s_max: float = Field(
+        60.0,
+        ge=1,
+        le=3600,
+        description="Kafka: a consumer that has not read for so long counts as dead, if its process lives.",
+        json_schema_extra=ADVANCED,
+    )
+    request_timeout_s: float = Field(
+        5.0, ge=1, le=300, description="Kafka: how long one request may take.", json_schema_extra=ADVANCED
+    )
+    delivery_timeout_s: float = Field(
+        10.0,
+        ge=1,
+        le=600,
+        description="Kafka: how long an append may take, attempts and all.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @field_validator("servers")
+    @classmethod
+    def _addresses(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        for server in servers:
+            host, _, port = server.rpartition(":")
+            if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _PORT_MAX:
+                raise ValueError(f"{server!r} is not host:port")
+        return servers
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.kind == "kafka" and not self.servers:
+            raise ValueError("servers must name at least one of Kafka's servers")
+        if self.kind == "kafka" and self.security == "SASL_SSL":
+            if self.username is None:
+                raise ValueError("username must be set with SASL_SSL")
+            if not self.has_secret("password"):
+                raise ValueError("password_file must be set with SASL_SSL")
+        if self.min_insync_replicas > self.replication:
+            raise ValueError("min_insync_replicas must not be above replication")
+        if self.delivery_timeout_s < self.request_timeout_s + LINGER_S:
+            raise ValueError(f"delivery_timeout_s must be {LINGER_S} above request_timeout_s at least")
+        return self

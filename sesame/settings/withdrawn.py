@@ -1,0 +1,86 @@
+"""Settings that there were: what no site could choose is a constant now, with its reason where it is used.
+
+A file of before still works: where it says what is so anyhow, the operator is told that it need not; where it
+says otherwise, the start stops, since what it asks for would not be done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, dotted
+
+WITHDRAWN: Final[Mapping[tuple[str, str], float]] = {
+    ("activation", "lanes"): 1,
+    ("log", "linger_s"): 0.005,
+    ("moodle", "membership_age_s_max"): 60.0,
+    ("support", "again_s"): 900.0,
+    ("timetable", "attempts"): 2,
+}
+"""Each one's section and name, and what it always is now."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One that is still given: where, as what, and what to do about it."""
+
+    place: str
+    value: object
+    always: float
+    remedy: str
+
+    @property
+    def same(self) -> bool:
+        """Whether it changes nothing."""
+        try:
+            return not isinstance(self.value, bool) and float(str(self.value)) == self.always
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        """One line."""
+        if self.same:
+            return f"{self.place}: is no longer needed, it is always {self.always:g}"
+        return f"{self.place}: can no longer be set and is always {self.always:g}, but is {self.value!r} here"
+
+
+def found_in(sources: Sources) -> Iterator[Found]:
+    """Those that the file or the environment still gives."""
+    for (section, name), always in WITHDRAWN.items():
+        if _holds(sources.content, section, name):
+            line = sources.line((section, name))
+            where = f"line {line} of {sources.file}" if line else f"{section}.{name} from {sources.file}"
+            place = f"{sources.file}{f', line {line}' if line else ''}, {dotted((section, name))}"
+            yield Found(place, sources.content[section][name], always, f"Remove {where}.")
+        whole = f"{ENV_PREFIX}{section}".upper()
+        variable = f"{whole}{ENV_NESTED}{name}".upper()
+        if variable in sources.environment:
+            value = sources.environment[variable]
+            yield Found(f"environment, {variable}", value, always, f"Unset {variable}.")
+        given = _json(sources.environment.get(whole, ""))
+        if _holds({section: given}, section, name):
+            yield Found(f"environment, {whole}", given[name], always, f"Take {name} out of {whole}.")
+
+
+def without(content: Mapping[str, Any]) -> dict[str, Any]:
+    """`content` without those settings."""
+    return {
+        key: {name: each for name, each in value.items() if (key, name) not in WITHDRAWN}
+        if isinstance(value, dict)
+        else value
+        for key, value in content.items()
+    }
+
+
+def _holds(content: Mapping[str, Any], section: str, name: str) -> bool:
+    return isinstance(content.get(section), dict) and name in content[section]
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
