@@ -25,9 +25,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bench.population import Expected, Population, population
+from consumers.registry.ledger import MINTED, SqlLedger
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.store.ledger import MINTED, SqlLedger
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import PARTLY, environment
 from sandbox.demo.sweep_directory import search

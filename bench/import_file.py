@@ -22,8 +22,8 @@ from examples.generate import write
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.feeds import SqlFeedMemory
 from producers.registrar import Order, Threshold, apogee, import_file
+from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.catalogue import ENROLMENTS
 
 LINES_PER_STUDENT = 1.11  # of the generator, about

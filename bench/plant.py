@@ -11,9 +11,9 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
+from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts
 from pipeline.digest import digest_of
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits

@@ -30,17 +30,18 @@ from bench.rows import Row
 from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, Wanted, WelcomeJournal
 from consumers.mailbox.port import Intended, Intent
+from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler, SiteLock, moodle_handler
 from pipeline.db.database import Database
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.locks import SiteLocks
-from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Done, Handler, HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
 from schemas import catalogue
 from schemas.account import Account, Lane
+from sesame.adoption.adoptions import adopted_mailboxes
 from sesame.settings.runtime import EngineSettings
 from tests.integration import directory_kit, mailbox_kit, moodle_kit
 from tests.integration.ldap_tools import as_provisioner
@@ -189,7 +190,9 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
 
     def handler(database: Database | None) -> Handler:
         journal: WelcomeJournal = (
-            Remembered() if database is None else WelcomeMessages(database, clock=time.time)
+            Remembered()
+            if database is None
+            else WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes)
         )
         wanted = Wanted(folders=("Scolarité",))
         return MailboxHandler(opened(desk), journal, mailbox_kit.WELCOME, wanted, system="Dovecot")

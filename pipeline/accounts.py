@@ -1,39 +1,113 @@
-"""The accounts, as consumers load them."""
+"""The accounts: the newest version of each, as the registry saves it and consumers load it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    Select,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from pipeline.db.bulk_sql import rows_among
-from pipeline.db.tables import accounts as a
+from pipeline.db.metadata import metadata
 from schemas.account import Account
 
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("stage", String(16), nullable=False, index=True),
+    Column("login", String(255), nullable=False, unique=True),
+    Column("activated_at", Float),
+    Column("changed_at", Float, nullable=False),
+    Column("document", Text, nullable=False),  # schemas.account.Account as JSON
+    Index("ix_accounts_activated", "student_number", "version", "activated_at"),
+)
+
+
+_ROWS_PER_PAGE = 1000
+
 # Made once: making a statement for each look costs more than the database does.
-_DOCUMENTS: Final = select(a.c.document)
-_VERSION: Final = select(a.c.version).where(a.c.student_number == bindparam("number"))
+_DOCUMENTS: Final = select(accounts.c.document)
+_DOCUMENT: Final = select(accounts.c.document).where(accounts.c.student_number == bindparam("number"))
+_VERSION: Final = select(accounts.c.version).where(accounts.c.student_number == bindparam("number"))
+_FIRST: Final = insert(accounts)
+_NEXT: Final = update(accounts).where(
+    accounts.c.student_number == bindparam("number"), accounts.c.version == bindparam("before")
+)
 
 
 def newest(connection: Connection, student_numbers: Sequence[str]) -> dict[str, Account]:
     """The newest account of each of these students that has one."""
-    rows = rows_among(connection, _DOCUMENTS, a.c.student_number, student_numbers)
+    rows = rows_among(connection, _DOCUMENTS, accounts.c.student_number, student_numbers)
     loaded = (Account.model_validate_json(row.document) for row in rows)
     return {account.student_number: account for account in loaded}
 
 
+def find(connection: Connection, student_number: str) -> Account | None:
+    """One student's newest account."""
+    text = connection.execute(_DOCUMENT, {"number": student_number}).scalar_one_or_none()
+    return None if text is None else Account.model_validate_json(text)
+
+
+def save(connection: Connection, account: Account, changed_at: float) -> None:
+    """Put a new version in the place of the one before it. Call it under the person's lock."""
+    values = {
+        "version": account.version,
+        "stage": account.stage.value,
+        "login": account.login,
+        "activated_at": account.activated_at.timestamp() if account.activated_at else None,
+        "changed_at": changed_at,
+        "document": account.model_dump_json(),
+    }
+    if account.version == 1:
+        connection.execute(_FIRST, {"student_number": account.student_number, **values})
+        return
+    before = {"number": account.student_number, "before": account.version - 1}
+    done = connection.execute(_NEXT, {**before, **values})
+    if done.rowcount != 1:
+        raise AssertionError(f"version {account.version} was minted without the person's lock")
+
+
+def overtake(connection: Connection, student_number: str, version: int) -> None:
+    """Let the next version be above this one, which a target shows and a restored store never minted.
+    Call it under the person's lock."""
+    account = find(connection, student_number)
+    if account is not None and account.version < version:
+        document = account.model_copy(update={"version": version}).model_dump_json()
+        connection.execute(
+            update(accounts)
+            .where(accounts.c.student_number == student_number)
+            .values(version=version, document=document)
+        )
+
+
 def by_stage(connection: Connection) -> dict[str, int]:
     """How many accounts there are in each stage."""
-    rows = connection.execute(select(a.c.stage, func.count()).group_by(a.c.stage))
+    rows = connection.execute(select(accounts.c.stage, func.count()).group_by(accounts.c.stage))
     return {row[0]: row[1] for row in rows}
 
 
 def active_logins(connection: Connection, student_numbers: Sequence[str]) -> dict[str, str]:
     """The logins of these students' accounts, of those that were activated."""
     rows = connection.execute(
-        select(a.c.student_number, a.c.login).where(
-            a.c.student_number.in_(student_numbers), a.c.activated_at.is_not(None)
+        select(accounts.c.student_number, accounts.c.login).where(
+            accounts.c.student_number.in_(student_numbers), accounts.c.activated_at.is_not(None)
         )
     )
     return {row.student_number: row.login for row in rows}
@@ -41,8 +115,27 @@ def active_logins(connection: Connection, student_numbers: Sequence[str]) -> dic
 
 def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]:
     """Login to student number, of the accounts that have one of these."""
-    rows = connection.execute(select(a.c.login, a.c.student_number).where(a.c.login.in_(logins)))
+    rows = connection.execute(
+        select(accounts.c.login, accounts.c.student_number).where(accounts.c.login.in_(logins))
+    )
     return {row.login: row.student_number for row in rows}
+
+
+def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:
+    """Number and version of those who have activated, a page at a time.
+
+    Args:
+        query: selects these two of the accounts, and says whom.
+    """
+    last = ""
+    query = query.where(accounts.c.activated_at.is_not(None)).order_by(accounts.c.student_number)
+    while True:
+        found = connection.execute(query.where(accounts.c.student_number > last).limit(_ROWS_PER_PAGE))
+        page = [(str(row[0]), int(row[1])) for row in found]
+        if not page:
+            return
+        yield page
+        last = page[-1][0]
 
 
 def version_of(connection: Connection, student_number: str) -> int | None:

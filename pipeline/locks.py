@@ -8,10 +8,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import delete
+from sqlalchemy import Column, Float, String, Table, delete
 
 from pipeline.db.database import Database, StoreUnavailable
-from pipeline.db.tables import site_locks as k
+from pipeline.db.metadata import metadata
+
+site_locks = Table(
+    "site_locks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("until", Float, nullable=False),
+)
 
 
 class SiteLocks:
@@ -47,7 +55,9 @@ class SiteLocks:
                 yield
             finally:
                 with self._database.write() as connection:
-                    connection.execute(delete(k).where(k.c.name == name, k.c.owner == owner))
+                    connection.execute(
+                        delete(site_locks).where(site_locks.c.name == name, site_locks.c.owner == owner)
+                    )
         finally:
             here.release()
 
@@ -56,9 +66,15 @@ class SiteLocks:
         while True:
             with self._database.write() as connection:
                 now = self._database.now(connection)
-                connection.execute(delete(k).where(k.c.name == name, k.c.until < now))
-                statement = self._database.insert(k).values(name=name, owner=owner, until=now + self._ttl_s)
-                if connection.execute(statement.on_conflict_do_nothing(index_elements=[k.c.name])).rowcount:
+                connection.execute(
+                    delete(site_locks).where(site_locks.c.name == name, site_locks.c.until < now)
+                )
+                statement = self._database.insert(site_locks).values(
+                    name=name, owner=owner, until=now + self._ttl_s
+                )
+                if connection.execute(
+                    statement.on_conflict_do_nothing(index_elements=[site_locks.c.name])
+                ).rowcount:
                     return
             if time.monotonic() > give_up_at:
                 raise StoreUnavailable(f"the site-wide lock {name!r} is held by another process")

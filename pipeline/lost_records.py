@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import BigInteger, Column, Connection, Float, Integer, String, Table, select, update
 
 from pipeline.db.database import Database
-from pipeline.db.tables import metadata
+from pipeline.db.metadata import metadata
 
 lost_records = Table(
     "lost_records",

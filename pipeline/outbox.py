@@ -14,10 +14,25 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    Row,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+)
 
 from pipeline.db.database import Database, StoreUnavailable
-from pipeline.db.tables import outbox
+from pipeline.db.metadata import metadata
 from pipeline.eventlog.port import (
     LogError,
     LogUnavailable,
@@ -28,6 +43,20 @@ from pipeline.eventlog.port import (
 )
 from schemas.account import Lane
 from schemas.envelope import Headers, Message, to_record
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("lane", Integer, nullable=False),  # 0 personal, 1 bulk: personal rows are sent first
+    Column("topic", String(64), nullable=False),
+    Column("key", String(32), nullable=False),
+    Column("headers", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Index("ix_outbox_lane_id", "lane", "id"),
+    sqlite_autoincrement=True,
+)
+
 
 ROWS_PER_PAGE = 500
 LAST_PAGES_S_MAX = 5.0

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Column, Connection, Float, String, Table, Text, bindparam, delete, select
 
 from pipeline.db.database import Database
-from pipeline.db.tables import metadata
+from pipeline.db.metadata import metadata
 
 quarantines = Table(
     "quarantines",

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from pipeline.db.database import Database
-from pipeline.db.tables import metadata
+from pipeline.db.metadata import metadata
 from schemas.envelope import event_id
 from schemas.events import ReplayRequested
 

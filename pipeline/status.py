@@ -5,10 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text, delete, or_, select
 
 from pipeline.db.database import Database
-from pipeline.db.tables import consumer_status as s
+from pipeline.db.metadata import metadata
+
+consumer_status = Table(
+    "consumer_status",
+    metadata,
+    Column("consumer", String(64), primary_key=True),
+    Column("process", String(64), primary_key=True),
+    Column("state", String(16), nullable=False),  # running | down | throttled | misconfigured | stopped
+    Column("reason", Text, nullable=False, default=""),
+    Column("since", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("lag_personal", Integer, nullable=False, server_default="0"),  # records that are not settled
+    Column("lag_bulk", Integer, nullable=False, server_default="0"),
+)
+
 
 SILENT_AFTER_S: Final = 30.0
 """Each loop says every few seconds that it is there: one that has not for so long is dead, or hangs."""
@@ -57,15 +71,23 @@ def report(connection: Connection, database: Database, status: ConsumerStatus) -
         "lag_personal": status.lag_personal,
         "lag_bulk": status.lag_bulk,
     }
-    statement = database.insert(s).values(consumer=status.consumer, process=status.process, **values)
+    statement = database.insert(consumer_status).values(
+        consumer=status.consumer, process=status.process, **values
+    )
     connection.execute(
-        statement.on_conflict_do_update(index_elements=[s.c.consumer, s.c.process], set_=values)
+        statement.on_conflict_do_update(
+            index_elements=[consumer_status.c.consumer, consumer_status.c.process], set_=values
+        )
     )
 
 
 def forget_others(connection: Connection, consumer: str, *, seen_before: float) -> None:
     """Forget processes that have not been heard of for long."""
-    connection.execute(delete(s).where(s.c.consumer == consumer, s.c.seen_at < seen_before))
+    connection.execute(
+        delete(consumer_status).where(
+            consumer_status.c.consumer == consumer, consumer_status.c.seen_at < seen_before
+        )
+    )
 
 
 def forget(connection: Connection, process: str, consumer: str | None = None) -> int:
@@ -73,12 +95,17 @@ def forget(connection: Connection, process: str, consumer: str | None = None) ->
 
     A process that ends properly forgets itself. Who is not gone says so again within seconds.
     """
-    whose = or_(s.c.process == process, s.c.process.startswith(f"{process}#", autoescape=True))
-    which = () if consumer is None else (s.c.consumer == consumer,)
-    return connection.execute(delete(s).where(whose, *which)).rowcount
+    whose = or_(
+        consumer_status.c.process == process,
+        consumer_status.c.process.startswith(f"{process}#", autoescape=True),
+    )
+    which = () if consumer is None else (consumer_status.c.consumer == consumer,)
+    return connection.execute(delete(consumer_status).where(whose, *which)).rowcount
 
 
 def statuses(connection: Connection) -> list[ConsumerStatus]:
     """Every consumer of every process."""
-    rows = connection.execute(select(s).order_by(s.c.consumer, s.c.seen_at.desc())).mappings()
+    rows = connection.execute(
+        select(consumer_status).order_by(consumer_status.c.consumer, consumer_status.c.seen_at.desc())
+    ).mappings()
     return [ConsumerStatus(**row) for row in rows]

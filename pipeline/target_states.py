@@ -15,11 +15,15 @@ from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import (
+    Boolean,
+    Column,
     Connection,
     Float,
     Integer,
     RowMapping,
     String,
+    Table,
+    Text,
     and_,
     bindparam,
     case,
@@ -35,16 +39,43 @@ from sqlalchemy.types import TypeEngine
 
 from pipeline.db.bulk_sql import given, rows_among, rows_given
 from pipeline.db.database import Database, insert_for
-from pipeline.db.tables import target_states as t
+from pipeline.db.metadata import metadata, partial_index
+
+target_states = Table(
+    "target_states",
+    metadata,
+    Column("target", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("applied_version", Integer, nullable=False, default=0),
+    Column("applied_at", Float),
+    Column("digest", String(80)),
+    Column(
+        "replayed_event_id", String(64)
+    ),  # the last replay that was carried out: its redelivery is a no-op
+    Column(
+        "suspect", Boolean, nullable=False, default=False
+    ),  # an outcome is unknown: compare before writing
+    Column("lease_owner", String(64)),  # a process life; None: free
+    Column("lease_epoch", Integer, nullable=False, default=0),
+    Column("lease_until", Float, nullable=False, default=0.0),  # database time
+    Column("sequence", Integer, nullable=False, default=0),  # of the last outcome under the lease's epoch
+    Column("state", String(16), nullable=False, default="new"),  # provisioned | waiting | retrying | failed
+    Column("state_version", Integer, nullable=False, default=0),
+    Column("reason", String(64)),
+    Column("pending", Text),  # JSON list of names
+    Column("since", Float),
+    partial_index("ix_target_states_reason", "reason IS NOT NULL", "reason", "target", "student_number"),
+)
+
 
 _NUMBERS_PER_QUERY = 500
 
 # Made once: making a statement for each turn costs more than the database does.
-_STATES: Final = select(t).where(t.c.target == bindparam("of_target"))
-_UNDER_LEASE: Final = update(t).where(
-    t.c.target == bindparam("of_target"),
-    t.c.student_number == bindparam("number"),
-    t.c.lease_epoch == bindparam("of_epoch"),
+_STATES: Final = select(target_states).where(target_states.c.target == bindparam("of_target"))
+_UNDER_LEASE: Final = update(target_states).where(
+    target_states.c.target == bindparam("of_target"),
+    target_states.c.student_number == bindparam("number"),
+    target_states.c.lease_epoch == bindparam("of_epoch"),
 )
 
 
@@ -121,7 +152,7 @@ class Conclusion:
 
 def states_of(connection: Connection, target: str, student_numbers: Sequence[str]) -> dict[str, TargetState]:
     """What is known of these students in one target."""
-    rows = rows_among(connection, _STATES, t.c.student_number, student_numbers, of_target=target)
+    rows = rows_among(connection, _STATES, target_states.c.student_number, student_numbers, of_target=target)
     return {row["student_number"]: _state(row) for row in rows.mappings()}
 
 
@@ -137,8 +168,12 @@ def replayed(
     numbers = list(event_ids)
     for start in range(0, len(numbers), _NUMBERS_PER_QUERY):
         page = numbers[start : start + _NUMBERS_PER_QUERY]
-        query = select(t.c.student_number, t.c.replayed_event_id, t.c.applied_at).where(
-            t.c.target == target, t.c.student_number.in_(page), t.c.replayed_event_id.is_not(None)
+        query = select(
+            target_states.c.student_number, target_states.c.replayed_event_id, target_states.c.applied_at
+        ).where(
+            target_states.c.target == target,
+            target_states.c.student_number.in_(page),
+            target_states.c.replayed_event_id.is_not(None),
         )
         for number, last, applied_at in connection.execute(query):
             later = applied_at is not None and applied_at >= asked_at[number]
@@ -149,15 +184,19 @@ def replayed(
 
 def written_between(connection: Connection, target: str, since: float, until: float) -> list[str]:
     """Who was last written to, or compared with, this target in that time (epoch seconds)."""
-    query = select(t.c.student_number).where(
-        t.c.target == target, t.c.applied_at >= since, t.c.applied_at < until
+    query = select(target_states.c.student_number).where(
+        target_states.c.target == target,
+        target_states.c.applied_at >= since,
+        target_states.c.applied_at < until,
     )
-    return list(connection.execute(query.order_by(t.c.student_number)).scalars())
+    return list(connection.execute(query.order_by(target_states.c.student_number)).scalars())
 
 
 def all_states_of(connection: Connection, student_number: str) -> dict[str, TargetState]:
     """What is known of one student, by target."""
-    rows = connection.execute(select(t).where(t.c.student_number == student_number)).mappings()
+    rows = connection.execute(
+        select(target_states).where(target_states.c.student_number == student_number)
+    ).mappings()
     return {row["target"]: _state(row) for row in rows}
 
 
@@ -198,13 +237,13 @@ def _leasing(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for th
         bindparam("until", type_=Float()),
         literal(0, Integer()),
     ).where(literal_column("true"))  # SQLite's manual: else ON CONFLICT is taken for a join's ON
-    statement = insert_for(t, is_sqlite=is_sqlite).from_select(names, values)
+    statement = insert_for(target_states, is_sqlite=is_sqlite).from_select(names, values)
     new = statement.excluded
     return statement.on_conflict_do_update(
-        index_elements=[t.c.target, t.c.student_number],
+        index_elements=[target_states.c.target, target_states.c.student_number],
         set_={name: new[name] for name in names[2:]},
-        where=t.c.lease_epoch == new.lease_epoch - 1,
-    ).returning(t.c.student_number)
+        where=target_states.c.lease_epoch == new.lease_epoch - 1,
+    ).returning(target_states.c.student_number)
 
 
 def conclude(
@@ -228,39 +267,40 @@ def _concluding(is_sqlite: bool) -> Any:  # noqa: FBT001  # by its position, for
     """An INSERT that always meets its row: an UPDATE … FROM is planned by SQLite as one scan of all rows for
     each that is given."""
     ends = given(_ENDS, is_sqlite=is_sqlite)
-    here = (t.c.target == ends.c.target, t.c.student_number == ends.c.student_number)
-    held = exists().where(*here, t.c.lease_epoch == ends.c.lease_epoch)
-    statement = insert_for(t, is_sqlite=is_sqlite).from_select(
+    here = (target_states.c.target == ends.c.target, target_states.c.student_number == ends.c.student_number)
+    held = exists().where(*here, target_states.c.lease_epoch == ends.c.lease_epoch)
+    statement = insert_for(target_states, is_sqlite=is_sqlite).from_select(
         list(_ENDS), select(*ends.c).where(held).order_by(ends.c.student_number)
     )
     new = statement.excluded
     applied = new.applied_at.is_not(None)
     same = and_(
-        t.c.state == new.state,
-        t.c.state_version == new.state_version,
-        t.c.reason.is_not_distinct_from(new.reason),
+        target_states.c.state == new.state,
+        target_states.c.state_version == new.state_version,
+        target_states.c.reason.is_not_distinct_from(new.reason),
     )
     plain = ("state", "state_version", "sequence", "reason", "pending", "suspect")
     return statement.on_conflict_do_update(
-        index_elements=[t.c.target, t.c.student_number],
+        index_elements=[target_states.c.target, target_states.c.student_number],
         set_={
             **{name: new[name] for name in plain},
-            "lease_owner": case((new.lease_owner.is_(None), null()), else_=t.c.lease_owner),
-            "since": case((same, func.coalesce(t.c.since, new.since)), else_=new.since),
+            "lease_owner": case((new.lease_owner.is_(None), null()), else_=target_states.c.lease_owner),
+            "since": case((same, func.coalesce(target_states.c.since, new.since)), else_=new.since),
             "applied_version": case(
-                (new.applied_version > t.c.applied_version, new.applied_version), else_=t.c.applied_version
+                (new.applied_version > target_states.c.applied_version, new.applied_version),
+                else_=target_states.c.applied_version,
             ),
-            "applied_at": func.coalesce(new.applied_at, t.c.applied_at),
-            "digest": case((applied, new.digest), else_=t.c.digest),
-            "replayed_event_id": func.coalesce(new.replayed_event_id, t.c.replayed_event_id),
+            "applied_at": func.coalesce(new.applied_at, target_states.c.applied_at),
+            "digest": case((applied, new.digest), else_=target_states.c.digest),
+            "replayed_event_id": func.coalesce(new.replayed_event_id, target_states.c.replayed_event_id),
         },
-        where=t.c.lease_epoch == new.lease_epoch,
-    ).returning(t.c.student_number)
+        where=target_states.c.lease_epoch == new.lease_epoch,
+    ).returning(target_states.c.student_number)
 
 
 _KEPT: Final = "kept"  # in place of an owner: the lease is to run out by itself
 _ENDS: Final[Mapping[str, TypeEngine[Any]]] = {
-    name: t.c[name].type
+    name: target_states.c[name].type
     for name in (
         "target",
         "student_number",
@@ -313,9 +353,9 @@ def mark_suspect(connection: Connection, target: str, student_numbers: Sequence[
     """
     if student_numbers:
         connection.execute(
-            update(t)
-            .where(t.c.target == target, t.c.student_number.in_(student_numbers))
-            .values(suspect=True, lease_epoch=t.c.lease_epoch + 1)
+            update(target_states)
+            .where(target_states.c.target == target, target_states.c.student_number.in_(student_numbers))
+            .values(suspect=True, lease_epoch=target_states.c.lease_epoch + 1)
         )
 
 
@@ -327,8 +367,8 @@ def shorten(connection: Connection, target: str, student_number: str, epoch: int
 
 def prolong(connection: Connection, target: str, student_numbers: Sequence[str], until: float) -> None:
     """Let leases that this transaction has just taken end at `until`."""
-    theirs = (t.c.target == target, t.c.student_number.in_(student_numbers))
-    connection.execute(update(t).where(*theirs).values(lease_until=until))
+    theirs = (target_states.c.target == target, target_states.c.student_number.in_(student_numbers))
+    connection.execute(update(target_states).where(*theirs).values(lease_until=until))
 
 
 def give_back(
@@ -374,15 +414,15 @@ def fail(
         "pending": "[]",
         "since": now,
     }
-    statement = database.insert(t).values(
+    statement = database.insert(target_states).values(
         target=target, student_number=student_number, lease_epoch=1, **values
     )
     return int(
         connection.execute(
             statement.on_conflict_do_update(
-                index_elements=[t.c.target, t.c.student_number],
-                set_={**values, "lease_epoch": t.c.lease_epoch + 1},
-            ).returning(t.c.lease_epoch)
+                index_elements=[target_states.c.target, target_states.c.student_number],
+                set_={**values, "lease_epoch": target_states.c.lease_epoch + 1},
+            ).returning(target_states.c.lease_epoch)
         ).scalar_one()
     )
 
@@ -398,8 +438,8 @@ def _state(row: RowMapping) -> TargetState:
 def waiting_counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many students wait for a business precondition, by target and reason."""
     rows = connection.execute(
-        select(t.c.target, t.c.reason, func.count())
-        .where(t.c.state == State.WAITING, t.c.reason.is_not(None))
-        .group_by(t.c.target, t.c.reason)
+        select(target_states.c.target, target_states.c.reason, func.count())
+        .where(target_states.c.state == State.WAITING, target_states.c.reason.is_not(None))
+        .group_by(target_states.c.target, target_states.c.reason)
     )
     return {(row[0], row[1]): row[2] for row in rows}

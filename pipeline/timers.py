@@ -6,10 +6,33 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    String,
+    Table,
+    UniqueConstraint,
+    bindparam,
+    delete,
+    func,
+    select,
+)
 
 from pipeline.db.database import Database, insert_for, stores_fault
-from pipeline.db.tables import timers
+from pipeline.db.metadata import metadata
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("student_number", String(32), nullable=False),
+    Column("due_at", Float, nullable=False, index=True),
+    UniqueConstraint("kind", "student_number"),
+)
+
 
 OnDue = Callable[[Connection, str, float], None]
 """What a kind of timer does: (connection of the transaction, student number, now)."""

@@ -16,15 +16,44 @@ from typing import Final
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
 from pipeline.db.database import Database
-from pipeline.db.tables import vault
+from pipeline.db.metadata import metadata
 from pipeline.errors import SesameError
+
+vault = Table(
+    "vault",
+    metadata,
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("ref", String(64), nullable=False, unique=True),
+    Column("student_number", String(32), nullable=False, index=True),
+    Column("purpose", String(32), nullable=False),
+    Column("sealed", LargeBinary),  # None: consumed, only the tombstone is left
+    Column("created_at", Float, nullable=False),
+    Column("consumed_at", Float),
+    sqlite_autoincrement=True,
+)
+
 
 # Made once: making a statement for each secret costs more than the database does.
 _SEAL: Final = insert(vault)
 _ROW: Final = select(vault).where(vault.c.ref == bindparam("of_ref"))
+_SEQUENCE: Final = select(vault.c.sequence).where(
+    vault.c.ref == bindparam("of_ref"), vault.c.student_number == bindparam("of_student")
+)
 _ERASE: Final = update(vault).where(
     vault.c.student_number == bindparam("of_student"),
     vault.c.purpose == bindparam("for_purpose"),
@@ -163,9 +192,11 @@ class Vault:
         these = {"of_student": row.student_number, "for_purpose": row.purpose, "up_to": row.sequence}
         connection.execute(_ERASE, {**these, "sealed": None, "consumed_at": self._clock()})
 
-    def sequence(self, connection: Connection, ref: str) -> int | None:
-        """The reference's place in the order of sealing; None if it is unknown."""
-        return connection.execute(select(vault.c.sequence).where(vault.c.ref == ref)).scalar_one_or_none()
+    def sequence(self, connection: Connection, student_number: str, ref: str) -> int | None:
+        """The place in the order of sealing of a reference that was sealed for this very student; None: there
+        is none."""
+        sealed = connection.execute(_SEQUENCE, {"of_ref": ref, "of_student": student_number})
+        return sealed.scalar_one_or_none()
 
     def latest(self, connection: Connection, student_number: str, purpose: str) -> str | None:
         """The newest reference of a student for this purpose, consumed or not."""

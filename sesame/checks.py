@@ -106,8 +106,8 @@ def _store(settings: Settings) -> Finding:
 
 def _restored(database: Database) -> Finding | None:
     """What a restore has left to do, if anything."""
-    from pipeline.store import life, restore_questions
-    from pipeline.store.restore_questions import Answer
+    from sesame import life, restore_questions
+    from sesame.restore_questions import Answer
 
     with database.read() as connection:
         found = life.look(connection)
@@ -235,7 +235,7 @@ def _path_to(application: Application, target: str) -> Finding:
 
 def _cas(settings: Settings) -> Finding:
     """Log in as the service account; without its password, only ask whether the server would serve us."""
-    from sesame.cas import ProbeOutcome
+    from sesame.login import ProbeOutcome
     from sesame.wiring import build
 
     probe = build(settings).cas_probe()

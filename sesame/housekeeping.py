@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
-from pipeline.store import retention
+from sesame import retention
 from sesame.audit_archive import archive
 from sesame.folders import FolderUnusable
 from sesame.reserving import reserve_names

@@ -9,16 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from consumers.registry import identity_doubts as store
+from consumers.registry import pending_facts
 from consumers.registry.account import shown_person
 from consumers.registry.identity import LOGIN, MAIL, Templates
+from consumers.registry.identity_doubts import Doubt, Verdict
+from consumers.registry.ledger import SEEN, SqlLedger
+from consumers.registry.people import Identity, KnownPerson, People
 from consumers.registry.settings import RegistrySettings
+from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from pipeline.store import doubts as store
-from pipeline.store import pending_facts
-from pipeline.store.doubts import Doubt, Verdict
-from pipeline.store.ledger import SEEN, SqlLedger
-from pipeline.store.people import Identity, KnownPerson, People
 from schemas.account import Account
 from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded
@@ -117,7 +118,7 @@ def minting(database: Database, student_number: str, settings: RegistrySettings)
     """
     people = People(database)
     with database.read() as connection:
-        person, account = people.known(connection, student_number), people.account(connection, student_number)
+        person, account = people.known(connection, student_number), accounts.find(connection, student_number)
         if person is None or account is None:
             raise NotMintedAgain(
                 f"{student_number!r} has no account",
@@ -171,7 +172,7 @@ def _side(connection: Connection, people: People, student_number: str) -> Side |
         return None
     enrolments = people.enrolments(connection, student_number)
     steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
-    return _made(person, tuple(steps), people.account(connection, student_number))
+    return _made(person, tuple(steps), accounts.find(connection, student_number))
 
 
 def _made(person: KnownPerson, steps: tuple[str, ...], account: Account | None) -> Side:

@@ -20,10 +20,10 @@ from typing import Any
 
 from sqlalchemy import Row, select
 
+from consumers.registry import teachings
+from consumers.registry.people import enrolments
 from consumers.registry.settings import COHORT_FIELDS
 from pipeline.db.database import Database
-from pipeline.db.tables import enrolments
-from pipeline.store import teachings
 from schemas.account import Enrolment
 
 LOOK_AGAIN_AFTER_S = 30.0

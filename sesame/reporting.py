@@ -17,13 +17,14 @@ from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import TopicPartition
 from pipeline.outbox import OutboxRelay
 from pipeline.status import ConsumerStatus
-from pipeline.store import figures, observed
-from pipeline.store.figures import LastImport
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
+from sesame import figures
+from sesame.diagnosis import observed
 from sesame.diagnosis.reasons import for_operator
+from sesame.figures import LastImport
 from sesame.observability.metrics import EDGES, Metrics
 
 REPORT_EVERY_S = 5.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from consumers.directory import Directory, ObservedEntry
+from consumers.registry.ledger import DIRECTORY, SqlLedger
 from pipeline.db.database import Database
-from pipeline.store.ledger import DIRECTORY, SqlLedger
 
 ENTRIES_PER_TRANSACTION = 500
 _KINDS = {

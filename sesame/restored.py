@@ -17,18 +17,18 @@ from typing import Final
 from sqlalchemy import Connection, select
 
 from pipeline import accounts, audit, status
+from pipeline.accounts import accounts as a
 from pipeline.audit import operator_notes
-from pipeline.db.tables import accounts as a
-from pipeline.db.tables import target_states as t
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import Record
-from pipeline.store import life, restore_questions
-from pipeline.store.restore_questions import Answer
+from pipeline.target_states import target_states as t
 from producers.holds import HoldRequest, lift
 from schemas import catalogue
 from schemas.account import Account, Hold, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import HoldPlaced
+from sesame import life, restore_questions
+from sesame.restore_questions import Answer
 from sesame.store_life import Notes
 from sesame.wiring import Application, utc_now
 

@@ -22,8 +22,8 @@ from sqlalchemy import Connection
 from pipeline import status
 from pipeline.db.database import Database, StoreUnavailable
 from pipeline.errors import SesameError
-from pipeline.store import life
-from pipeline.store.life import Life
+from sesame import life
+from sesame.life import Life
 from sesame.wiring import Application
 
 BEAT_EVERY_S = 10.0

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.locks import SiteLocks
-from pipeline.store import adoptions
-from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Handler
 from pipeline.vault import Vault
+from sesame.adoption import adoptions
+from sesame.adoption.adoptions import adopted_mailboxes
 from sesame.credentials import Credentials
 from sesame.managed import ManagedCohorts
 from sesame.observing import Observing
@@ -163,7 +164,7 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
     api_key = LiveSecret(wanted, "api_key")
     handler = mailbox.MailboxHandler(
         dovecot_mailboxes(settings, api_key=api_key),
-        WelcomeMessages(database, clock=time.time),
+        WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes),
         welcome_of(settings),
         mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
         system=f"Dovecot {wanted.doveadm_url}",

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Final
 
 from pipeline.db.database import Database
-from pipeline.store import adoptions
 from pipeline.target import Description, Handler, HandlerOutcome, Preview, Task, Waiting
 from schemas.account import Account
+from sesame.adoption import adoptions
 
 ADOPTION_UNDECIDED: Final = "adoption_undecided"
 """Reason of waiting: what exists in this target contradicts something, and nobody has decided."""

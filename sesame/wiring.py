@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from consumers.propagation import Objectives, Propagation, Said
+from consumers.propagation.rows import at_rest
 from consumers.registry import Registry
 from pipeline.db import migrate
 from pipeline.db.database import Database
@@ -37,8 +38,8 @@ if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebo
     from consumers.directory import Directory, Trial
     from consumers.mailbox import Mailboxes
     from consumers.moodle import MoodlePort
-    from sesame.cas import CasLogins, LoginProbe
-    from sesame.cas.client import CasClient
+    from sesame.login import CasLogins, LoginProbe
+    from sesame.login.client import CasClient
     from sesame.web import Desk
 REGISTRY, PROPAGATION = "registry", "propagation"
 """The consumers that touch the store alone; the others are named as their targets."""
@@ -187,7 +188,7 @@ class Application:
     @cached_property
     def registry(self) -> Registry:
         """The registry's handler of facts."""
-        return Registry(self.database, self.vault, self.settings.registry)
+        return Registry(self.database, self.vault, self.settings.registry, at_rest=at_rest)
 
     def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""
@@ -222,7 +223,7 @@ class Application:
 
     def cas_client(self, service_url: str | None = None) -> CasClient | None:
         """The CAS server, for the portal or for another service of ours; None: the settings name none."""
-        from sesame.cas.client import CasClient
+        from sesame.login.client import CasClient
 
         wanted = self.settings.cas
         if wanted.server_url is None:
@@ -237,7 +238,7 @@ class Application:
 
     def cas_logins(self, service_url: str | None = None) -> CasLogins | None:
         """Logins by CAS, for the portal or for another service of ours; None: the settings name no server."""
-        from sesame.cas import CasLogins
+        from sesame.login import CasLogins
 
         client = self.cas_client(service_url)
         if client is None:
@@ -255,7 +256,7 @@ class Application:
         Raises:
             SettingsError: the account's password cannot be read.
         """
-        from sesame.cas import LoginProbe
+        from sesame.login import LoginProbe
 
         client, wanted = self.cas_client(), self.settings.cas
         if client is None:

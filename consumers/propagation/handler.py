@@ -83,7 +83,9 @@ class Propagation:
     def make_up_for_lost(self, connection: Connection) -> str:
         """Let the targets compare whoever is not complete, and say again what they have."""
         again = f"resync-{secrets.token_hex(8)}"
-        count = resync.unfinished(connection, self._database, self._targets, event_id=again)
+        count = resync.compare(
+            connection, self._database, self._targets, rows.unfinished(connection), event_id=again
+        )
         return f"{count} students who are not complete are compared with the targets again"
 
     def _open(self, connection: Connection, minted: int | None, message: Message) -> Progress | None:

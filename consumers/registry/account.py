@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from consumers.registry.identity import Names
+from consumers.registry.people import KnownPerson
 from consumers.registry.settings import COHORT_FIELDS, MembershipTemplate, RegistrySettings
-from pipeline.store.people import KnownPerson
-from pipeline.store.teachings import HeldTeaching
+from consumers.registry.teachings import HeldTeaching
 from schemas.account import Account, Enrolment, Membership, Pedagogical, Person, Requirement, Stage
 
 

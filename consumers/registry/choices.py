@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from consumers.registry.people import KnownPerson
 from pipeline.facts import Rejected
-from pipeline.store.people import KnownPerson
 from schemas.account import Account
 from schemas.events import Preference
 from schemas.scalars import is_mail_address

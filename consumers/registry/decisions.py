@@ -23,16 +23,16 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from consumers.registry import identity_doubts as store
 from consumers.registry.doubts import Doubts
 from consumers.registry.holders import Holders
+from consumers.registry.identity_doubts import Doubt, Verdict
+from consumers.registry.ledger import SqlLedger
 from consumers.registry.minting import Minter, Origin
+from consumers.registry.people import KnownPerson, People
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
-from pipeline.store import doubts as store
-from pipeline.store.doubts import Doubt, Verdict
-from pipeline.store.ledger import SqlLedger
-from pipeline.store.people import KnownPerson, People
 from schemas.account import Hold, Lane
 from schemas.envelope import Message
 from schemas.events import Cause, IdentityDecided, IdentityDecision

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from consumers.registry import identity_doubts as store
+from consumers.registry.identity_doubts import Doubt, Verdict
 from consumers.registry.minting import NAME
+from consumers.registry.people import KnownPerson, People
 from consumers.registry.recognition import fingerprints, shared
-from pipeline import dead_letters
+from pipeline import accounts, dead_letters
 from pipeline.db.database import Database
 from pipeline.facts import Rejected
-from pipeline.store import doubts as store
-from pipeline.store.doubts import Doubt, Verdict
-from pipeline.store.people import KnownPerson, People
 from schemas.account import Hold
 from schemas.envelope import event_id
 
@@ -129,7 +129,7 @@ class Doubts:
         return store.raise_once(connection, self._database, doubt)
 
     def _hold(self, connection: Connection, number: str, others: list[str], fact_id: str) -> None:
-        without_account = self._people.account(connection, number) is None
+        without_account = accounts.find(connection, number) is None
         if without_account and (person := self._people.locked(connection, number)) is not None:
             self._people.change(connection, number, holds=person.holds | {Hold.TECHNICAL})
         doubt = Rejected(DOUBTFUL, _question(number, others, without_account=without_account))
@@ -141,7 +141,7 @@ class Doubts:
             return False
         person = self._people.locked(connection, number)
         held = person is not None and Hold.TECHNICAL in person.holds
-        if person is not None and held and self._people.account(connection, number) is None:
+        if person is not None and held and accounts.find(connection, number) is None:
             self._people.change(connection, number, holds=person.holds - {Hold.TECHNICAL})
         self.resolved(connection, number)
         return True

@@ -12,19 +12,19 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from consumers.registry import choices
+from consumers.registry import choices, pending_facts
 from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
 from consumers.registry.holders import Holders
-from consumers.registry.minting import NAME, TIMERS, Minter, Origin
+from consumers.registry.minting import NAME, TIMERS, AtRest, Minter, Origin
+from consumers.registry.pending_facts import PendingFact
+from consumers.registry.people import KnownPerson, People
 from consumers.registry.registrar import RegistrarFacts
 from consumers.registry.settings import RegistrySettings
+from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
-from pipeline.store import pending_facts
-from pipeline.store.pending_facts import PendingFact
-from pipeline.store.people import KnownPerson, People
 from pipeline.timers import OnDue
 from pipeline.vault import SealBroken, Vault
 from schemas import catalogue, events
@@ -50,17 +50,20 @@ class Registry:
         database: the store; its clock is the registry's.
         vault: where values that are personal are read by reference.
         settings: how names are minted and accounts made.
+        at_rest: propagation's answer.
     """
 
     name = NAME
     topics: tuple[str, ...] = (catalogue.ENROLMENTS, *catalogue.both_lanes(catalogue.ACTIVATIONS))
 
-    def __init__(self, database: Database, vault: Vault, settings: RegistrySettings) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, settings: RegistrySettings, *, at_rest: AtRest
+    ) -> None:
         self._database = database
         self._vault = vault
         self._settings = settings
         self._people = People(database)
-        self._minter = Minter(database, self._people, settings)
+        self._minter = Minter(database, self._people, settings, at_rest)
         self._doubts = Doubts(database, self._people)
         holders = Holders(database, self._doubts)
         self._registrar = RegistrarFacts(database, self._people, self._minter, self._doubts, holders)
@@ -99,7 +102,7 @@ class Registry:
         """The next version of this student's account is above this one: a target shows it, and the store,
         which was restored, does not know it."""
         if self._people.locked(connection, student_number) is not None:
-            self._people.overtake(connection, student_number, version)
+            accounts.overtake(connection, student_number, version)
 
     def make_up_for_lost(self, _connection: Connection) -> str:
         """Facts come from outside: nothing in the store says what was in them."""
@@ -196,7 +199,7 @@ class Registry:
     def _credential(
         self, connection: Connection, person: KnownPerson, ref: str, message: Message
     ) -> Mapping[str, Any]:
-        sequence = self._people.sealed_sequence(connection, message.event.student_number, ref)
+        sequence = self._vault.sequence(connection, message.event.student_number, ref)
         return choices.credential_change(person, ref, sequence)
 
     def _preference(
@@ -204,7 +207,7 @@ class Registry:
     ) -> Mapping[str, Any]:
         value: str | None = event.value
         if event.value_ref is not None:
-            if self._people.sealed_sequence(connection, event.student_number, event.value_ref) is None:
+            if self._vault.sequence(connection, event.student_number, event.value_ref) is None:
                 raise Rejected(
                     "unknown_reference",
                     "the vault holds nothing of this student under the event's reference: it was restored"
@@ -213,7 +216,7 @@ class Registry:
             value = self._open(event.value_ref)
             if value is None:  # consumed: it was applied, and a newer one may have been since
                 return {}
-        account = self._people.account(connection, person.student_number)
+        account = accounts.find(connection, person.student_number)
         changes = choices.preference_change(event.preference, value, account)
         if event.value_ref is not None:  # the person's row has it from now on; a rejected one may be replayed
             self._vault.erase(connection, event.value_ref)

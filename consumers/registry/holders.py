@@ -15,16 +15,16 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from consumers.registry import identity_doubts as store
+from consumers.registry import pending_facts
 from consumers.registry.doubts import DOUBTFUL, Doubts, bury_fact
+from consumers.registry.identity_doubts import HOLDER, Doubt, Verdict
+from consumers.registry.pending_facts import DECISION, PendingFact
+from consumers.registry.people import Identity, KnownPerson
 from consumers.registry.recognition import fingerprints, recognised
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
-from pipeline.store import doubts as store
-from pipeline.store import pending_facts
-from pipeline.store.doubts import HOLDER, Doubt, Verdict
-from pipeline.store.pending_facts import DECISION, PendingFact
-from pipeline.store.people import Identity, KnownPerson
 from schemas.envelope import Message, from_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 

@@ -6,19 +6,20 @@ nothing would change for the targets.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import Connection
 
+from consumers.registry import teachings
 from consumers.registry.account import Known, changes_after, current_enrolments, merge, shown_person
 from consumers.registry.identity import MAIL, Names, mint, renamed
+from consumers.registry.ledger import SqlLedger
+from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import RegistrySettings
-from pipeline import outbox, timers
+from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
-from pipeline.store import teachings
-from pipeline.store.ledger import SqlLedger
-from pipeline.store.people import KnownPerson, People, Standing
 from schemas import catalogue
 from schemas.account import Account, Enrolment, Hold, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
@@ -27,6 +28,11 @@ from schemas.events import AccountChanged, Cause
 NAME = "registry"
 YEAR_ENDS, GRACE_ENDS = "year_ends", "grace_ends"
 TIMERS = (YEAR_ENDS, GRACE_ENDS)
+
+
+AtRest = Callable[[Connection, str, int], bool]
+"""Whether the propagation of this version of a student's account has ended, or waits for a business
+precondition, as far as is recorded: the records may lag behind."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,10 @@ class Origin:
 class Minter:
     """Mints versions within the caller's transaction."""
 
-    def __init__(self, database: Database, people: People, settings: RegistrySettings) -> None:
+    def __init__(
+        self, database: Database, people: People, settings: RegistrySettings, at_rest: AtRest
+    ) -> None:
+        self._at_rest = at_rest
         self._database = database
         self._people = people
         self._settings = settings
@@ -75,7 +84,7 @@ class Minter:
             self.mint_version(connection, person.merged_into, origin)
         now = self._database.now(connection)
         today = datetime.fromtimestamp(now, UTC).date()
-        previous = self._people.account(connection, student_number)
+        previous = accounts.find(connection, student_number)
         numbers, person = self._whole(connection, person)
         enrolments = tuple(self._people.enrolments(connection, *numbers))
         if previous is None and not self._deserves_account(person, enrolments, today):
@@ -88,9 +97,9 @@ class Minter:
         self._arm(connection, account, today)
         if previous is not None and account.same_state(previous):
             return None
-        standing = self._people.standing(connection, student_number)
-        account = account.model_copy(update=window(account, previous, standing, origin))
-        self._people.save_account(connection, account, now)
+        rests = previous is None or self._at_rest(connection, student_number, previous.version)
+        account = account.model_copy(update=window(account, None if rests else previous, origin))
+        accounts.save(connection, account, now)
         self._announce(connection, account, origin, now)
         return account
 
@@ -152,9 +161,7 @@ class Minter:
         outbox.enqueue(connection, message, topic, account.lane)
 
 
-def window(
-    account: Account, previous: Account | None, standing: Standing | None, origin: Origin
-) -> dict[str, object]:
+def window(account: Account, under_way: Account | None, origin: Origin) -> dict[str, object]:
     """The lane and the start of the window of a new version.
 
     While the earlier version is under way (neither completed nor waiting for a business precondition), this
@@ -163,15 +170,7 @@ def window(
     """
     if account.activated_at is None:
         return {"lane": origin.lane, "opened_at": None}
-    if previous is None or previous.opened_at is None or _at_rest(previous.version, standing):
+    if under_way is None or under_way.opened_at is None:
         return {"lane": origin.lane, "opened_at": origin.time}
-    personal = Lane.PERSONAL in (previous.lane, origin.lane)
-    return {"lane": Lane.PERSONAL if personal else Lane.BULK, "opened_at": previous.opened_at}
-
-
-def _at_rest(version: int, standing: Standing | None) -> bool:
-    """Whether this version is completed or waiting, as far as is recorded: propagation may lag behind."""
-    if standing is None:
-        return False
-    waiting = standing.state == "waiting" and standing.version >= version
-    return waiting or standing.completed_version >= version
+    personal = Lane.PERSONAL in (under_way.lane, origin.lane)
+    return {"lane": Lane.PERSONAL if personal else Lane.BULK, "opened_at": under_way.opened_at}

@@ -19,7 +19,7 @@ from difflib import SequenceMatcher
 from typing import Final
 
 from consumers.registry.identity import ascii_word
-from pipeline.store.people import Identity
+from consumers.registry.people import Identity
 
 ALIKE_MIN: Final = 0.8
 """From this ratio on (difflib: 2 × common letters / letters in all), two words are two spellings of one."""

@@ -8,13 +8,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from consumers.registry import teachings
 from consumers.registry.doubts import Doubts
 from consumers.registry.holders import Holders
 from consumers.registry.minting import Minter, Origin
+from consumers.registry.people import Identity, KnownPerson, People
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
-from pipeline.store import teachings
-from pipeline.store.people import Identity, KnownPerson, People
 from schemas.account import Administrative, Enrolment, Lane
 from schemas.envelope import Message
 from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded, TeachingsRecorded

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select
 
 from pipeline import audit
+from pipeline.audit.tables import remarks as r
 from pipeline.db.database import Database
-from pipeline.db.tables import remarks as r
 
 REFERENCE_BYTES = 12
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from pipeline.audit.tables import audit, remarks
 from pipeline.db.database import Database
-from pipeline.db.tables import audit, remarks
 
 
 @dataclass(frozen=True)

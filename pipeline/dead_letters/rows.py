@@ -6,19 +6,62 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
-from pipeline.db.tables import dead_letters as d
+from pipeline.db.metadata import metadata, partial_index
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("consumer", String(64), nullable=False),
+    Column("student_number", String(32)),
+    Column("version", Integer),
+    Column("cause", String(64), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("topic", String(64)),
+    Column("partition", Integer),
+    Column("offset", BigInteger),
+    Column("timestamp_ms", BigInteger),  # when the record was appended
+    Column("event_id", String(64)),
+    Column("recorded_at", Float, nullable=False),
+    Column("resolved_at", Float),
+    Column("resolution", String(32)),
+    Index("ix_dead_letters_consumer_student_number", "consumer", "student_number"),
+    Index("ix_dead_letters_resolved_at", "resolved_at"),
+    partial_index("ix_dead_letters_unresolved", "resolved_at IS NULL", "recorded_at", "id"),
+    partial_index("ix_dead_letters_cause", "resolved_at IS NULL", "consumer", "cause"),
+)
+
 
 NEWER_SUCCESS = "newer_success"
 _IDS_PER_QUERY = 500
 _ROWS_PER_PAGE = 500
 
 # Made once: making a statement for each outcome costs more than the database does.
-_OPEN: Final = select(d.c.student_number).where(
-    d.c.consumer == bindparam("of_consumer"), d.c.resolved_at.is_(None)
+_OPEN: Final = select(dead_letters.c.student_number).where(
+    dead_letters.c.consumer == bindparam("of_consumer"), dead_letters.c.resolved_at.is_(None)
 )
 
 
@@ -45,7 +88,11 @@ class DeadLetter:
 
 def add(connection: Connection, database: Database, letter: DeadLetter) -> bool:
     """Record a dead letter. False if this very one was recorded before (a redelivery)."""
-    statement = database.insert(d).values(**letter.__dict__).on_conflict_do_nothing(index_elements=[d.c.id])
+    statement = (
+        database.insert(dead_letters)
+        .values(**letter.__dict__)
+        .on_conflict_do_nothing(index_elements=[dead_letters.c.id])
+    )
     return bool(connection.execute(statement).rowcount)
 
 
@@ -53,15 +100,21 @@ def standing(
     connection: Connection, consumer: str, numbers: Sequence[str]
 ) -> dict[tuple[str, str], DeadLetter]:
     """The unresolved dead letters of these students, by student and cause; of several the newest."""
-    which = (d.c.consumer == consumer, d.c.resolved_at.is_(None), d.c.student_number.in_(numbers))
-    rows = connection.execute(select(d).where(*which).order_by(d.c.recorded_at, d.c.id)).mappings()
+    which = (
+        dead_letters.c.consumer == consumer,
+        dead_letters.c.resolved_at.is_(None),
+        dead_letters.c.student_number.in_(numbers),
+    )
+    rows = connection.execute(
+        select(dead_letters).where(*which).order_by(dead_letters.c.recorded_at, dead_letters.c.id)
+    ).mappings()
     return {(row["student_number"], row["cause"]): _letter(row) for row in rows}
 
 
 def repeat(connection: Connection, before: DeadLetter, again: DeadLetter) -> DeadLetter:
     """The same happened again: the letter that stands says what happened last, and counts all attempts."""
     letter = replace(again, id=before.id, attempts=before.attempts + again.attempts)
-    connection.execute(update(d).where(d.c.id == before.id).values(**letter.__dict__))
+    connection.execute(update(dead_letters).where(dead_letters.c.id == before.id).values(**letter.__dict__))
     return letter
 
 
@@ -77,12 +130,17 @@ class Which:
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """As SQL has it."""
-        found: list[ColumnElement[bool]] = [d.c.resolved_at.is_(None)]
-        found += [d.c.recorded_at >= self.since] if self.since else []
-        found += [d.c.recorded_at < self.until] if self.until is not None else []
-        equal = ((d.c.consumer, self.consumer), (d.c.student_number, self.student_number))
+        found: list[ColumnElement[bool]] = [dead_letters.c.resolved_at.is_(None)]
+        found += [dead_letters.c.recorded_at >= self.since] if self.since else []
+        found += [dead_letters.c.recorded_at < self.until] if self.until is not None else []
+        equal = (
+            (dead_letters.c.consumer, self.consumer),
+            (dead_letters.c.student_number, self.student_number),
+        )
         return found + [
-            one == wanted for one, wanted in (*equal, (d.c.cause, self.cause)) if wanted is not None
+            one == wanted
+            for one, wanted in (*equal, (dead_letters.c.cause, self.cause))
+            if wanted is not None
         ]
 
 
@@ -97,7 +155,11 @@ def unresolved(
 ) -> list[DeadLetter]:
     """Dead letters that need somebody, oldest first, filtered by what is given; times in epoch seconds."""
     which = Which(consumer, student_number, cause, since, until)
-    query = select(d).where(*which.conditions()).order_by(d.c.recorded_at, d.c.id)
+    query = (
+        select(dead_letters)
+        .where(*which.conditions())
+        .order_by(dead_letters.c.recorded_at, dead_letters.c.id)
+    )
     return [_letter(row) for row in connection.execute(query).mappings()]
 
 
@@ -106,8 +168,12 @@ def each(
 ) -> Iterator[DeadLetter]:
     """At most `limit` of them, or all, oldest first: from the first on, or from the one that follows `after`.
     No more than a page is in memory."""
-    query = select(d).where(*which.conditions()).order_by(d.c.recorded_at, d.c.id)
-    place, left, full = tuple_(d.c.recorded_at, d.c.id), limit, True
+    query = (
+        select(dead_letters)
+        .where(*which.conditions())
+        .order_by(dead_letters.c.recorded_at, dead_letters.c.id)
+    )
+    place, left, full = tuple_(dead_letters.c.recorded_at, dead_letters.c.id), limit, True
     while full and (left is None or left > 0):
         wanted = _ROWS_PER_PAGE if left is None else min(_ROWS_PER_PAGE, left)
         rest = query if after is None else query.where(place > (after.recorded_at, after.id))
@@ -122,7 +188,9 @@ def students_with_some(connection: Connection, consumer: str, student_numbers: S
     """Which of these students have dead letters of this consumer that need somebody."""
     if not student_numbers:
         return set()
-    found = rows_among(connection, _OPEN, d.c.student_number, student_numbers, of_consumer=consumer)
+    found = rows_among(
+        connection, _OPEN, dead_letters.c.student_number, student_numbers, of_consumer=consumer
+    )
     return set(found.scalars())
 
 
@@ -132,7 +200,11 @@ def of_events(connection: Connection, consumer: str, event_ids: Collection[str])
     identities = sorted(event_ids)
     for start in range(0, len(identities), _IDS_PER_QUERY):
         page = identities[start : start + _IDS_PER_QUERY]
-        query = select(d).where(d.c.consumer == consumer, d.c.resolved_at.is_(None), d.c.event_id.in_(page))
+        query = select(dead_letters).where(
+            dead_letters.c.consumer == consumer,
+            dead_letters.c.resolved_at.is_(None),
+            dead_letters.c.event_id.in_(page),
+        )
         found |= {str(row["event_id"]): _letter(row) for row in connection.execute(query).mappings()}
     return found
 
@@ -140,22 +212,28 @@ def of_events(connection: Connection, consumer: str, event_ids: Collection[str])
 def newest_versions(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, int]:
     """Of these students, the newest account version that an unresolved dead letter is about."""
     rows = connection.execute(
-        select(d.c.student_number, func.max(func.coalesce(d.c.version, 0)))
-        .where(d.c.consumer == consumer, d.c.resolved_at.is_(None), d.c.student_number.in_(student_numbers))
-        .group_by(d.c.student_number)
+        select(dead_letters.c.student_number, func.max(func.coalesce(dead_letters.c.version, 0)))
+        .where(
+            dead_letters.c.consumer == consumer,
+            dead_letters.c.resolved_at.is_(None),
+            dead_letters.c.student_number.in_(student_numbers),
+        )
+        .group_by(dead_letters.c.student_number)
     )
     return {str(row[0]): int(row[1]) for row in rows}
 
 
 def prune(connection: Connection, *, resolved_before: float) -> int:
     """Remove those that were resolved before that moment; return how many. What is unresolved stays."""
-    return connection.execute(delete(d).where(d.c.resolved_at < resolved_before)).rowcount
+    return connection.execute(
+        delete(dead_letters).where(dead_letters.c.resolved_at < resolved_before)
+    ).rowcount
 
 
 def by_id(connection: Connection, prefix: str) -> list[DeadLetter]:
     """The dead letters whose id starts with `prefix`, resolved ones included."""
     rows = connection.execute(
-        select(d).where(d.c.id.startswith(prefix, autoescape=True)).limit(10)
+        select(dead_letters).where(dead_letters.c.id.startswith(prefix, autoescape=True)).limit(10)
     ).mappings()
     return [_letter(row) for row in rows]
 
@@ -172,15 +250,17 @@ def mark_resolved(
 ) -> list[str]:
     """Resolve a student's dead letters of versions up to this one, of one cause if given; return the ids."""
     here = (
-        d.c.consumer == consumer,
-        d.c.student_number == student_number,
-        d.c.resolved_at.is_(None),
-        func.coalesce(d.c.version, 0) <= up_to_version,
-        *([d.c.cause == cause] if cause is not None else []),
+        dead_letters.c.consumer == consumer,
+        dead_letters.c.student_number == student_number,
+        dead_letters.c.resolved_at.is_(None),
+        func.coalesce(dead_letters.c.version, 0) <= up_to_version,
+        *([dead_letters.c.cause == cause] if cause is not None else []),
     )
-    ids = [row.id for row in connection.execute(select(d.c.id).where(*here))]
+    ids = [row.id for row in connection.execute(select(dead_letters.c.id).where(*here))]
     if ids:
-        connection.execute(update(d).where(d.c.id.in_(ids)).values(resolved_at=now, resolution=how))
+        connection.execute(
+            update(dead_letters).where(dead_letters.c.id.in_(ids)).values(resolved_at=now, resolution=how)
+        )
     return ids
 
 
@@ -191,9 +271,11 @@ def mark_dismissed(
     done: set[str] = set()
     for start in range(0, len(letters), _IDS_PER_QUERY):
         page = [letter.id for letter in letters[start : start + _IDS_PER_QUERY]]
-        here = update(d).where(d.c.id.in_(page), d.c.resolved_at.is_(None))
+        here = update(dead_letters).where(dead_letters.c.id.in_(page), dead_letters.c.resolved_at.is_(None))
         done.update(
-            connection.execute(here.values(resolved_at=now, resolution=how).returning(d.c.id)).scalars()
+            connection.execute(
+                here.values(resolved_at=now, resolution=how).returning(dead_letters.c.id)
+            ).scalars()
         )
     return [letter for letter in letters if letter.id in done]
 
@@ -201,9 +283,9 @@ def mark_dismissed(
 def counts(connection: Connection, which: Which | None = None) -> dict[tuple[str, str], int]:
     """How many of these are unresolved, by consumer and cause; None: of all."""
     rows = connection.execute(
-        select(d.c.consumer, d.c.cause, func.count())
+        select(dead_letters.c.consumer, dead_letters.c.cause, func.count())
         .where(*(which or Which()).conditions())
-        .group_by(d.c.consumer, d.c.cause)
+        .group_by(dead_letters.c.consumer, dead_letters.c.cause)
     )
     return {(row[0], row[1]): row[2] for row in rows}
 

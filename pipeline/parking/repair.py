@@ -7,8 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, Float, bindparam, case, func, not_, or_, select, update
 
-from pipeline.db.tables import parked as p
 from pipeline.parking import Kind
+from pipeline.parking.rows import parked as p
 from schemas.account import Lane
 
 _CLOCK_S = 5.0  # clocks of several machines differ by less

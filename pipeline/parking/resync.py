@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
+from pipeline import accounts
+from pipeline.accounts import accounts as a
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts as a
-from pipeline.db.tables import parked as p
-from pipeline.db.tables import propagation as w
-from pipeline.db.tables import target_states as t
 from pipeline.parking import Kind, key_hash
+from pipeline.parking.rows import parked as p
+from pipeline.target_states import target_states as t
 from schemas.account import Lane
 
 _ROWS_PER_PAGE = 1000
@@ -36,7 +35,8 @@ def behind(connection: Connection, database: Database, consumer: str, *, event_i
     missed = or_(func.coalesce(t.c.applied_version, 0) < a.c.version, t.c.suspect)
     now = database.now(connection)
     count = 0
-    for page in _pages(connection, select(a.c.student_number, a.c.version).outerjoin(t, known), missed):
+    query = select(a.c.student_number, a.c.version).outerjoin(t, known).where(missed)
+    for page in accounts.pages(connection, query):
         rows = [_row(consumer, number, version, now, event_id, replay=False) for number, version in page]
         statement = database.insert(p)
         connection.execute(
@@ -51,23 +51,29 @@ def behind(connection: Connection, database: Database, consumer: str, *, event_i
     return count
 
 
-def unfinished(connection: Connection, database: Database, targets: Sequence[str], *, event_id: str) -> int:
-    """Let every target compare whoever is not complete at the newest version, and say so again.
+def compare(
+    connection: Connection,
+    database: Database,
+    targets: Sequence[str],
+    students: Iterable[Sequence[tuple[str, int]]],
+    *,
+    event_id: str,
+) -> int:
+    """Let every target compare these students, and say again what it has.
 
     Args:
         connection: the caller's transaction.
         database: whose time is used.
         targets: all of them.
+        students: their numbers and newest versions, a page at a time.
         event_id: of the replay that this is.
 
     Returns:
         How many students that concerns.
     """
-    opened = w.c.student_number == a.c.student_number
-    open_still = func.coalesce(w.c.completed_version, 0) < a.c.version
     now = database.now(connection)
     count = 0
-    for page in _pages(connection, select(a.c.student_number, a.c.version).outerjoin(w, opened), open_still):
+    for page in students:
         count += len(page)
         for target in targets:
             rows = [_row(target, number, version, now, event_id, replay=True) for number, version in page]
@@ -79,21 +85,6 @@ def unfinished(connection: Connection, database: Database, targets: Sequence[str
                 rows,
             )
     return count
-
-
-def _pages(
-    connection: Connection, query: Any, chosen: ColumnElement[bool]
-) -> Iterator[list[tuple[str, int]]]:
-    """Number and version of those who have activated and are chosen, a page at a time."""
-    last = ""
-    query = query.where(a.c.activated_at.is_not(None), chosen).order_by(a.c.student_number)
-    while True:
-        found = connection.execute(query.where(a.c.student_number > last).limit(_ROWS_PER_PAGE))
-        page = [(str(row[0]), int(row[1])) for row in found]
-        if not page:
-            return
-        yield page
-        last = page[-1][0]
 
 
 def _row(

@@ -12,43 +12,88 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, case, delete, func, not_, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
-from pipeline.db.tables import parked as p
+from pipeline.db.metadata import metadata
 from schemas.account import Lane
 
+parked = Table(
+    "parked",
+    metadata,
+    Column("consumer", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),  # retry | waiting | leased | resync
+    Column("version", Integer, nullable=False),  # the highest version that rang
+    Column("bells", Integer, nullable=False, default=1),  # raised by each bell; see pipeline.parking
+    Column("due_at", Float),  # None: only an event wakes it
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("first_at", Float, nullable=False),
+    Column("age_s", Float, nullable=False, default=0.0),  # counted only while the target was up
+    Column("counted_at", Float, nullable=False),  # up to when `age_s` was counted
+    Column("cause", String(64), nullable=False),
+    Column("message", Text, nullable=False, default=""),
+    Column("lane", String(16), nullable=False),
+    Column("event_id", String(64), nullable=False),  # of the bell that rang last
+    Column("replay", Boolean, nullable=False, default=False),
+    Column("attempts_version", Integer, nullable=False, server_default="0"),  # whose attempts are counted
+    Column("key_hash", BigInteger, nullable=False, server_default="0"),  # owners fetch due rows by it
+    Index("ix_parked_consumer_lane_due_at", "consumer", "lane", "due_at"),
+)
+
+
 # Made once: making a statement for each look costs more than the database does.
-_ROWS: Final = select(p).where(p.c.consumer == bindparam("of_consumer"))
-_ROWS_OF_ONE: Final = select(p).where(p.c.student_number == bindparam("number"))
-_ROW: Final = _ROWS.where(p.c.student_number == bindparam("number"))
-_SET: Final = update(p).where(
-    p.c.consumer == bindparam("of_consumer"), p.c.student_number == bindparam("number")
+_ROWS: Final = select(parked).where(parked.c.consumer == bindparam("of_consumer"))
+_ROWS_OF_ONE: Final = select(parked).where(parked.c.student_number == bindparam("number"))
+_ROW: Final = _ROWS.where(parked.c.student_number == bindparam("number"))
+_SET: Final = update(parked).where(
+    parked.c.consumer == bindparam("of_consumer"), parked.c.student_number == bindparam("number")
 )
-_VERSION: Final = bindparam("rung", type_=p.c.version.type)
+_VERSION: Final = bindparam("rung", type_=parked.c.version.type)
 _RUNG: Final = _SET.values(
-    bells=p.c.bells + bindparam("more"),
-    version=case((p.c.version < _VERSION, _VERSION), else_=p.c.version),
+    bells=parked.c.bells + bindparam("more"),
+    version=case((parked.c.version < _VERSION, _VERSION), else_=parked.c.version),
 )
-_UNMOVED: Final = delete(p).where(
-    p.c.consumer == bindparam("of_consumer"),
-    p.c.student_number == bindparam("number"),
-    p.c.version == bindparam("seen_version"),
-    p.c.bells == bindparam("seen_bells"),
+_UNMOVED: Final = delete(parked).where(
+    parked.c.consumer == bindparam("of_consumer"),
+    parked.c.student_number == bindparam("number"),
+    parked.c.version == bindparam("seen_version"),
+    parked.c.bells == bindparam("seen_bells"),
 )
 _DUE: Final = (
-    select(p)
+    select(parked)
     .where(
-        p.c.consumer == bindparam("of_consumer"),
-        p.c.lane == bindparam("of_lane"),
-        p.c.due_at <= bindparam("moment"),
+        parked.c.consumer == bindparam("of_consumer"),
+        parked.c.lane == bindparam("of_lane"),
+        parked.c.due_at <= bindparam("moment"),
     )
-    .order_by(p.c.due_at)
+    .order_by(parked.c.due_at)
     .limit(bindparam("page"))
 )
 _DUE_OF_SHARE: Final = _DUE.where(
-    (p.c.key_hash % bindparam("shares")).in_(bindparam("numbers", expanding=True))
+    (parked.c.key_hash % bindparam("shares")).in_(bindparam("numbers", expanding=True))
 )
 
 
@@ -68,8 +113,8 @@ class Kind(StrEnum):
 
 _NEXT_DUE: Final = select(
     *(
-        select(func.min(p.c.due_at))
-        .where(p.c.consumer == bindparam("of_consumer"), p.c.lane == lane)
+        select(func.min(parked.c.due_at))
+        .where(parked.c.consumer == bindparam("of_consumer"), parked.c.lane == lane)
         .scalar_subquery()
         .label(lane)
         for lane in Lane
@@ -133,7 +178,7 @@ def key_hash(student_number: str) -> int:
 
 def parked_of(connection: Connection, consumer: str, student_numbers: Sequence[str]) -> dict[str, Parked]:
     """The parked ones among these students."""
-    rows = rows_among(connection, _ROWS, p.c.student_number, student_numbers, of_consumer=consumer)
+    rows = rows_among(connection, _ROWS, parked.c.student_number, student_numbers, of_consumer=consumer)
     return {row["student_number"]: _parked(row) for row in rows.mappings()}
 
 
@@ -179,7 +224,7 @@ def park(
     here = {"of_consumer": consumer, "number": row.student_number}
     locked = database.locking(_ROW)
     while (found := connection.execute(locked, here).mappings().one_or_none()) is None:
-        if connection.execute(database.insert_new(p), new).rowcount:
+        if connection.execute(database.insert_new(parked), new).rowcount:
             return
         # Somebody else parked this student since the look: what they wrote is joined.
     present = _parked(found)
@@ -247,24 +292,24 @@ def unpark(connection: Connection, consumer: str, student_number: str, *, versio
 def remove(connection: Connection, consumer: str, student_number: str, *, replays: Sequence[str]) -> None:
     """Take a student's row away, whatever rang: a dead letter stands in its place. One that owes another
     replay than these stays: somebody asked for it meanwhile."""
-    here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
-    connection.execute(delete(p).where(here, or_(not_(p.c.replay), p.c.event_id.in_(replays))))
+    here = and_(parked.c.consumer == consumer, parked.c.student_number == student_number)
+    connection.execute(delete(parked).where(here, or_(not_(parked.c.replay), parked.c.event_id.in_(replays))))
 
 
 def hasten(connection: Connection, consumer: str, student_number: str, due_at: float, *, now: float) -> bool:
     """Look at a parked student at `due_at` at the latest, counted from `now` on, as in `postpone`. False if
     the student is not parked."""
-    here = and_(p.c.consumer == consumer, p.c.student_number == student_number)
-    soon = p.c.due_at < due_at
-    aged = case((p.c.counted_at < now, p.c.age_s + now - p.c.counted_at), else_=p.c.age_s)
+    here = and_(parked.c.consumer == consumer, parked.c.student_number == student_number)
+    soon = parked.c.due_at < due_at
+    aged = case((parked.c.counted_at < now, parked.c.age_s + now - parked.c.counted_at), else_=parked.c.age_s)
     done = connection.execute(
-        update(p)
+        update(parked)
         .where(here)
         .values(
-            due_at=case((soon, p.c.due_at), else_=due_at),
-            counted_at=case((soon, p.c.counted_at), else_=now),
-            age_s=case((soon, p.c.age_s), else_=aged),
-            bells=p.c.bells + 1,
+            due_at=case((soon, parked.c.due_at), else_=due_at),
+            counted_at=case((soon, parked.c.counted_at), else_=now),
+            age_s=case((soon, parked.c.age_s), else_=aged),
+            bells=parked.c.bells + 1,
         )
     )
     return bool(done.rowcount)
@@ -279,14 +324,16 @@ def postpone(connection: Connection, consumer: str, lot: Parked, due_at: float, 
 
 def rest(connection: Connection, consumer: str, seen: Parked) -> None:
     """Let an event alone wake this student; not if one rang since the row was seen."""
-    here = and_(p.c.consumer == consumer, p.c.student_number == seen.student_number)
-    unmoved = and_(p.c.version == seen.version, p.c.bells == seen.bells)
-    connection.execute(update(p).where(here, unmoved).values(due_at=None))
+    here = and_(parked.c.consumer == consumer, parked.c.student_number == seen.student_number)
+    unmoved = and_(parked.c.version == seen.version, parked.c.bells == seen.bells)
+    connection.execute(update(parked).where(here, unmoved).values(due_at=None))
 
 
 def counts(connection: Connection) -> dict[tuple[str, str], int]:
     """How many are parked, by consumer and kind."""
-    rows = connection.execute(select(p.c.consumer, p.c.kind, func.count()).group_by(p.c.consumer, p.c.kind))
+    rows = connection.execute(
+        select(parked.c.consumer, parked.c.kind, func.count()).group_by(parked.c.consumer, parked.c.kind)
+    )
     return {(row[0], row[1]): row[2] for row in rows}
 
 
@@ -307,10 +354,10 @@ class Retries:
 def retries(connection: Connection) -> list[Retries]:
     """Who is tried again after failures, by consumer and cause."""
     rows = connection.execute(
-        select(p.c.consumer, p.c.cause, func.count(), func.min(p.c.first_at))
-        .where(p.c.kind == Kind.RETRY)
-        .group_by(p.c.consumer, p.c.cause)
-        .order_by(p.c.consumer, p.c.cause)
+        select(parked.c.consumer, parked.c.cause, func.count(), func.min(parked.c.first_at))
+        .where(parked.c.kind == Kind.RETRY)
+        .group_by(parked.c.consumer, parked.c.cause)
+        .order_by(parked.c.consumer, parked.c.cause)
     )
     return [Retries(*row) for row in rows]
 

@@ -20,12 +20,12 @@ from sqlalchemy import Connection
 
 from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Producer
-from pipeline.store import activation_requests
-from pipeline.store.activation_requests import Request
-from pipeline.store.people import Asked, People
 from pipeline.vault import SealBroken, Vault
+from producers.activation import activation_requests
+from producers.activation.activation_requests import Request
 from producers.activation.files import StudentListUnusable, is_student_number
 from producers.activation.hashing import Hasher, HashingSettings
+from producers.activation.known_students import Asked, KnownStudents
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
@@ -60,6 +60,7 @@ def activate(
     passwords: Mapping[str, str],
     *,
     lane: Lane,
+    known: KnownStudents,
     database: Database,
     vault: Vault,
     producer: Producer,
@@ -76,6 +77,7 @@ def activate(
         students: their numbers; read as they are needed, so that a whole university may pass.
         passwords: student number to password. Those of others are not used.
         lane: PERSONAL for named students and lists, BULK for everybody at once.
+        known: who is known, and what they asked for.
         database: the store.
         vault: where the hashes wait.
         producer: appends to the log.
@@ -95,6 +97,7 @@ def activate(
     activator = _Activator(
         passwords=passwords,
         lane=lane,
+        known=known,
         database=database,
         vault=vault,
         producer=producer,
@@ -117,6 +120,7 @@ class _Activator:
 
     passwords: Mapping[str, str]
     lane: Lane
+    known: KnownStudents
     database: Database
     vault: Vault
     producer: Producer
@@ -129,7 +133,7 @@ class _Activator:
 
     def run(self, batch: Sequence[str], pool: ThreadPoolExecutor) -> None:
         with self.database.read() as connection:
-            known = People(self.database).asked_by(connection, batch)
+            known = self.known.asked_by(connection, batch)
             before = activation_requests.find(connection, batch)
         wanted = [number for number in batch if not self._asked(number, known, before)]
         self.report.already += len(batch) - len(wanted)

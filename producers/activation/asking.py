@@ -14,14 +14,14 @@ from functools import partial
 from sqlalchemy import Connection
 
 from pipeline.db.database import Database
-from pipeline.store import mail_proofs, throttles
-from pipeline.store.mail_proofs import NONE, MailProof
-from pipeline.store.people import Contact, People
-from pipeline.store.throttles import Rate
 from pipeline.vault import Vault
+from producers.activation import mail_proofs, throttles
 from producers.activation.addresses import canonical
 from producers.activation.digests import Digests
+from producers.activation.known_students import Contact, KnownStudents
+from producers.activation.mail_proofs import NONE, MailProof
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, ProofSettings
+from producers.activation.throttles import Rate
 from schemas.account import Stage
 
 HOUR_S = 3600.0
@@ -32,12 +32,20 @@ _chance = secrets.SystemRandom()
 class Asking:
     """Prepares messages, which a `Postman` sends. Thread-safe."""
 
-    def __init__(self, database: Database, vault: Vault, digests: Digests, settings: ProofSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        digests: Digests,
+        settings: ProofSettings,
+        *,
+        known: KnownStudents,
+    ) -> None:
         self._database = database
         self._vault = vault
         self._digests = digests
         self._settings = settings
-        self._people = People(database)
+        self._known = known
         lifetime_s = settings.lifetime_h * HOUR_S
         self._rate = Rate(settings.messages_at_once, lifetime_s / settings.messages_at_once)
 
@@ -52,7 +60,7 @@ class Asking:
         """
         given = canonical(mail)
         with self._database.write() as connection:
-            contact = self._people.contact(connection, student_number)
+            contact = self._known.contact(connection, student_number)
             holder = self._holder(contact, given)
             pair = self._digests.make("pair", student_number, given)
             return self._add(connection, contact if holder else None, pair, language, given, browser=browser)
@@ -64,7 +72,7 @@ class Asking:
             if before is None or before.purpose != PASSWORD:
                 return None
             number = before.student_number
-            contact = self._people.contact(connection, number if number is not None else before.id)
+            contact = self._known.contact(connection, number if number is not None else before.id)
             return self._add(connection, contact, before.pair, language, "", browser=browser)
 
     def ask_redirect(self, student_number: str, address: str, language: str) -> bool:

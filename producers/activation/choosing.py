@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import Connection
 
-from pipeline import outbox
+from pipeline import accounts, outbox
 from pipeline.db.database import Database
-from pipeline.store import activation_requests, cas_sessions, charters, mail_proofs, web_sessions
-from pipeline.store.activation_requests import Request
-from pipeline.store.mail_proofs import MailProof
-from pipeline.store.people import People
 from pipeline.vault import Vault
+from producers.activation import activation_requests, charters, mail_proofs
 from producers.activation.activating import NAME
 from producers.activation.activating import PASSWORD as SEALED_PASSWORD
+from producers.activation.activation_requests import Request
 from producers.activation.hashing import Hasher
+from producers.activation.known_students import KnownStudents
+from producers.activation.mail_proofs import MailProof
 from producers.activation.notices import CHANGED, REDIRECTED, Notices
 from producers.activation.policy import PasswordSettings, Personal, Verdict, judge
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
@@ -64,19 +64,22 @@ class Choices:
         policy: PasswordSettings,
         *,
         site_words: Sequence[str],
+        known: KnownStudents,
+        end_sessions: Callable[[Connection, str, float], None],
     ) -> None:
         self._database = database
         self._vault = vault
         self._hasher = hasher
         self._policy = policy
         self._site_words = tuple(site_words)
-        self._people = People(database)
-        self._notices = Notices(database, vault)
+        self._known = known
+        self._end_sessions = end_sessions
+        self._notices = Notices(known, vault)
 
     def situation(self, student_number: str) -> Situation | None:
         """Where a student stands; None if there is no account under this number (yet)."""
         with self._database.read() as connection:
-            account = self._people.account(connection, student_number)
+            account = accounts.find(connection, student_number)
             if account is None:
                 return None
             return Situation(student_number, account.login, self._activated(connection, student_number))
@@ -84,8 +87,8 @@ class Choices:
     def judge(self, student_number: str, password: str) -> Verdict:
         """What a password is worth for this student."""
         with self._database.read() as connection:
-            person = self._people.known(connection, student_number)
-            account = self._people.account(connection, student_number)
+            person = self._known.known(connection, student_number)
+            account = accounts.find(connection, student_number)
         names: list[str | None] = list(self._site_words)
         numbers: list[str | None] = [student_number]
         birth = None
@@ -125,8 +128,7 @@ class Choices:
             ref = self._vault.seal(connection, number, SEALED_PASSWORD, hashed)
             self._announce_password(connection, number, ref, language, now)
             mail_proofs.void_others(connection, number, PASSWORD, now)
-            web_sessions.end_all(connection, number, now)
-            cas_sessions.end_all(connection, number, now=now)
+            self._end_sessions(connection, number, now)
             if charter is not None:
                 charters.accept(connection, self._database, number, charter, now)
         return Chosen(number, fresh=True)
@@ -167,7 +169,7 @@ class Choices:
     # --- events ---
 
     def _activated(self, connection: Connection, student_number: str) -> bool:
-        person = self._people.known(connection, student_number)
+        person = self._known.known(connection, student_number)
         if person is not None and person.activated_at is not None:
             return True
         asked = activation_requests.find(connection, [student_number]).get(student_number)

@@ -11,11 +11,11 @@ import secrets
 
 from sqlalchemy import Connection
 
-from pipeline.db.database import Database
-from pipeline.store import mail_proofs
-from pipeline.store.mail_proofs import NONE, MailProof
-from pipeline.store.people import People
+from pipeline import accounts
 from pipeline.vault import Vault
+from producers.activation import mail_proofs
+from producers.activation.known_students import KnownStudents
+from producers.activation.mail_proofs import NONE, MailProof
 
 CHANGED, REDIRECTED = "changed", "redirected"
 
@@ -26,8 +26,8 @@ NOTICE_S = 86_400.0
 class Notices:
     """Prepares notices, which a `Postman` sends, in the transaction of what they tell. Thread-safe."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
-        self._people = People(database)
+    def __init__(self, known: KnownStudents, vault: Vault) -> None:
+        self._known = known
         self._vault = vault
 
     def tell(
@@ -38,7 +38,7 @@ class Notices:
         Args:
             what: CHANGED: the password; REDIRECTED: mail is sent on, to `address`.
         """
-        person, account = self._people.known(connection, number), self._people.account(connection, number)
+        person, account = self._known.known(connection, number), accounts.find(connection, number)
         addresses = {
             person.personal_mail if person is not None else None,
             account.mail if account is not None else None,

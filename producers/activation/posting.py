@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from pipeline.db.database import Database
 from pipeline.errors import DependencyDown, SesameError
-from pipeline.store import mail_proofs
-from pipeline.store.mail_proofs import MailProof
 from pipeline.vault import SealBroken, Vault
+from producers.activation import mail_proofs
 from producers.activation.addresses import AddressUnusable
 from producers.activation.letters import Letters
+from producers.activation.mail_proofs import MailProof
 from producers.activation.smtp import MailRefused, MailServerDown, Post
 
 LETTERS_PER_PAGE = 10

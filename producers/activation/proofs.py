@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.db.database import Database
 from pipeline.settings import ADVANCED
-from pipeline.store import mail_proofs
-from pipeline.store.mail_proofs import NONE, MailProof
+from producers.activation import mail_proofs
 from producers.activation.digests import Digests
+from producers.activation.mail_proofs import NONE, MailProof
 
 PASSWORD, REDIRECT = "password", "redirect"
 CODE_DIGITS = 6

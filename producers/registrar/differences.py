@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from pipeline.store.feeds import Published, StepKey
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed import FeedMemory, ToPublish
 from producers.registrar.guard import Affected, Fingerprint
 from producers.registrar.outline import GONE, Change, Outline, changes_between, changes_of_person
 from producers.registrar.physical import LINES_MAX
+from producers.registrar.records import Published, StepKey
 from producers.registrar.report import Tally
 from producers.registrar.rows import Fact
 from producers.registrar.spool import Spool, Spooled

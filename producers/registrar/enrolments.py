@@ -9,7 +9,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 from pipeline.eventlog.port import Producer
-from pipeline.store.feeds import Intended
 from producers.registrar import affected, rows
 from producers.registrar.differences import Differences, add_absent
 from producers.registrar.faults import Fault, Rejection
@@ -18,6 +17,7 @@ from producers.registrar.guard import Acceptance, Fingerprint, Threshold, YearFi
 from producers.registrar.importing import Order, Progress, Surroundings, run_import
 from producers.registrar.physical import Line
 from producers.registrar.profile import Profile
+from producers.registrar.records import Intended
 from producers.registrar.report import Comparison, ImportReport, Kind, Tally
 from producers.registrar.rows import Fact
 from producers.registrar.spool import Spool, canonical

@@ -16,8 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
-from pipeline.store.feeds import Intended, Published, StepKey
-from pipeline.store.teaching_feeds import IntendedList, PublishedList, YearKey
+from producers.registrar.records import Intended, IntendedList, Published, PublishedList, StepKey, YearKey
 from producers.registrar.spool import Spooled
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
@@ -36,7 +35,7 @@ _Intent_co = TypeVar("_Intent_co", covariant=True)
 
 
 class ImportMemory(Protocol[_Intent_contra]):
-    """The runs of imports, and what each is about to publish. Durable; `pipeline.store` keeps it.
+    """The runs of imports, and what each is about to publish. Durable; `import_runs` keeps it.
 
     **Order.** Import ids only grow. **Fencing.** Once a newer import of a source has begun, `intend` refuses
     the older one. **Failure.** Every method raises `StoreUnavailable` when the database cannot be used.
@@ -59,7 +58,7 @@ class ImportMemory(Protocol[_Intent_contra]):
 
 
 class FeedMemory(ImportMemory[Intended], Protocol):
-    """What each feed of enrolments has published: `pipeline.store.feeds.SqlFeedMemory`."""
+    """What each feed of enrolments has published: `producers.registrar.feed_memory.SqlFeedMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> Mapping[StepKey, Published]:
         """What `source` has published, or may have, about these students."""
@@ -82,7 +81,7 @@ class FeedMemory(ImportMemory[Intended], Protocol):
 
 class TeachingMemory(ImportMemory[IntendedList], Protocol):
     """What each feed of teaching units and groups has published:
-    `pipeline.store.teaching_feeds.SqlTeachingMemory`."""
+    `producers.registrar.teachings.feed_memory.SqlTeachingMemory`."""
 
     def published(self, source: str, students: Collection[str]) -> Mapping[YearKey, PublishedList]:
         """The lists that `source` has published, or may have, of these students."""

@@ -19,8 +19,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from pipeline.store.feeds import StepKey
 from producers.registrar.outline import LOSSES, Change
+from producers.registrar.records import StepKey
 
 ID_CHARACTERS = 20
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 
-from pipeline.store.feeds import StepKey
 from producers.registrar.faults import Fault
 from producers.registrar.profile import Profile
+from producers.registrar.records import StepKey
 from producers.registrar.refusals import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.rows import PERSON_FIELDS, Fact
 from schemas.account import Administrative

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, select
 
 from pipeline import dead_letters, target_states
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts
 
 NUMBERS_PER_QUERY = 500
 _FOR_EVER = 1e12  # epoch seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.store.adoptions import Answer, Question
+from sesame.adoption.adoptions import Answer, Question
 from sesame.adoption.sheet import Row, Sheet, Standing
 from sesame.adoption.words import BY_HAND, Kind
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from consumers.registry.people import People
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
-from pipeline.store import adoptions
-from pipeline.store.adoptions import Answer, Question
-from pipeline.store.people import People
+from sesame.adoption import adoptions
+from sesame.adoption.adoptions import Answer, Question
 from sesame.adoption.sheet import PAGE
 from sesame.adoption.words import BY_HAND, WORDS, Kind
 

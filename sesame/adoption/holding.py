@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from consumers.registry.ledger import Holder, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
-from pipeline.store import adoptions
-from pipeline.store.ledger import Holder, SqlLedger
+from sesame.adoption import adoptions
 from sesame.adoption.asking import Answers, ask
 from sesame.adoption.sheet import Row, Sheet, Standing
 from sesame.adoption.words import Kind

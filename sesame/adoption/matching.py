@@ -16,11 +16,11 @@ from datetime import date
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from consumers.registry.people import Identity, KnownPerson, People
 from consumers.registry.recognition import fingerprints, recognisable
 from pipeline import accounts
 from pipeline.db.database import Database
-from pipeline.store import adoptions
-from pipeline.store.people import Identity, KnownPerson, People
+from sesame.adoption import adoptions
 from sesame.adoption.asking import Answers, ask
 from sesame.adoption.holding import LedgerComparison
 from sesame.adoption.sheet import Row, Sheet, Standing

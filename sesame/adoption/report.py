@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.store.adoptions import Question
 from producers.registrar.sheets import Sheet as Spreadsheet
 from producers.registrar.sheets import harmless
+from sesame.adoption.adoptions import Question
 from sesame.adoption.sheet import Row, Sheet, Standing
 from sesame.adoption.words import WORDS, Kind
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
-from pipeline.store import adoptions
-from pipeline.store.adoptions import DECIDED, Adoption, Answer, Question
-from pipeline.store.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
+from sesame.adoption import adoptions
+from sesame.adoption.adoptions import DECIDED, Adoption, Answer, Question
 from sesame.adoption.holding import holder_of
 from sesame.adoption.sheet import PAGE, Row, Sheet, Standing
 from sesame.adoption.words import Kind

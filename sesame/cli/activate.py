@@ -61,6 +61,7 @@ def activate(
     activated before is skipped, and counted. Only the password's hash leaves this command, sealed. Noted in
     the audit.
     """
+    from consumers.registry.people import People
     from producers.activation.activating import activate as publish
     from producers.activation.files import read_passwords, read_students
     from schemas.account import Lane
@@ -91,6 +92,7 @@ def activate(
             _not_activated(app) if everybody else students,
             passwords,
             lane=Lane.BULK if everybody else Lane.PERSONAL,
+            known=People(app.database),
             database=app.database,
             vault=app.vault,
             producer=app.producer,
@@ -108,7 +110,7 @@ def _not_activated(app: Application) -> Iterator[str]:
     """Everybody who has an account and has not asked for it, by number; read in pages."""
     from sqlalchemy import select
 
-    from pipeline.db.tables import accounts
+    from pipeline.accounts import accounts
 
     after = ""
     while True:

@@ -15,8 +15,8 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from pipeline.store.adoptions import Question
     from sesame.adoption import Adopted
+    from sesame.adoption.adoptions import Question
     from sesame.wiring import Application
 
 _ID_SHOWN = 12
@@ -75,7 +75,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
     """List what waits for an operator, with the objects it is about: personal data."""
-    from pipeline.store.adoptions import Answer, questions
+    from sesame.adoption.adoptions import Answer, questions
 
     states = tuple(Answer) if everything else (Answer.OPEN,)
     with context.looking.database.read() as connection:
@@ -110,7 +110,7 @@ def decide(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
-    from pipeline.store.adoptions import Answer, questions
+    from sesame.adoption.adoptions import Answer, questions
     from sesame.adoption.deciding import Decision, find
     from sesame.adoption.deciding import decide as remember
 
@@ -139,7 +139,7 @@ def link(context: Context, *, student: str, object_: str, target: str, reason: s
 
     OBJECT is a DN, a mail address, or a Moodle user as the report names it: its id and, if any, its idnumber.
     """
-    from pipeline.store.adoptions import Answer, Question
+    from sesame.adoption.adoptions import Answer, Question
     from sesame.adoption.deciding import Decision
     from sesame.adoption.deciding import link as remember
 
@@ -163,6 +163,7 @@ def activate(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> No
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
     it is written.
     """
+    from consumers.registry.people import People
     from producers.activation.activating import activate as ask
     from schemas.account import Lane
     from sesame.adoption.deciding import to_activate
@@ -176,6 +177,7 @@ def activate(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> No
         to_activate(app.database),
         {},
         lane=Lane.BULK,
+        known=People(app.database),
         database=app.database,
         vault=app.vault,
         producer=app.producer,

@@ -62,7 +62,7 @@ def lift_command(context: Context, *, student: str, kind: str, reason: str) -> N
 
 
 def _known(app: Application, student: str) -> bool:
-    from pipeline.store.people import People
+    from consumers.registry.people import People
 
     with app.database.read() as connection:
         return student in People(app.database).asked_by(connection, [student])

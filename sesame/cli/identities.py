@@ -58,7 +58,7 @@ def identities() -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
-    from pipeline.store.doubts import Verdict
+    from consumers.registry.identity_doubts import Verdict
     from sesame.identities import listed
 
     found = listed(context.looking.database, tuple(Verdict) if everything else [Verdict.OPEN])
@@ -183,7 +183,7 @@ def mint_again(context: Context, *, student: str, reason: str, yes: bool) -> Non
 
 def _which(app: Application, student: str, other: str | None, *, holder: bool) -> tuple[str, str | None]:
     """The two numbers of the doubt; None for the second: the holder's."""
-    from pipeline.store.doubts import Verdict
+    from consumers.registry.identity_doubts import Verdict
     from sesame.identities import cases, known
 
     if other is not None and holder:

@@ -202,8 +202,8 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
 
 
 def _import(context: Context, progress: Progress, file: Path, order: Order, profile: Profile) -> ImportReport:
-    from pipeline.store.feeds import SqlFeedMemory
     from producers.registrar import import_file
+    from producers.registrar.feed_memory import SqlFeedMemory
     from sesame.wiring import utc_now
 
     app = context.application
@@ -223,8 +223,8 @@ def _import(context: Context, progress: Progress, file: Path, order: Order, prof
 def _import_groups(
     context: Context, progress: Progress, file: Path, order: Order, profile: Profile
 ) -> ImportReport:
-    from pipeline.store.teaching_feeds import SqlTeachingMemory
     from producers.registrar.teachings import import_groups
+    from producers.registrar.teachings.feed_memory import SqlTeachingMemory
     from sesame.wiring import utc_now
 
     app = context.application

@@ -75,7 +75,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
-    from pipeline.store.restore_questions import Answer
+    from sesame.restore_questions import Answer
     from sesame.restored import answer
 
     answer(context.looking, student, Answer.OPENED, reason=reason, actor=operator_name())
@@ -88,7 +88,7 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from pipeline.store.restore_questions import Answer
+    from sesame.restore_questions import Answer
     from sesame.restored import HOLD, answer
 
     answer(context.looking, student, Answer.KEPT, reason=reason, actor=operator_name())

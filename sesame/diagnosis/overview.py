@@ -8,10 +8,9 @@ from typing import Any
 
 from pipeline import dead_letters, parking, target_states
 from pipeline.db.database import Database
-from pipeline.store import observed as observation
-from pipeline.store import population
 from pipeline.target_states import State
-from sesame.diagnosis import processes
+from sesame.diagnosis import observed as observation
+from sesame.diagnosis import population, processes
 from sesame.diagnosis.people import Person, everybody
 from sesame.diagnosis.reasons import for_operator
 
@@ -28,7 +27,7 @@ class Overview:
         retrying: who is tried again after failures, by consumer and cause: how many `students`, and for how
             long the one who failed first (`oldest_s`).
         seconds: quantiles of the time since the window opened, per target and in all, of those who were
-            completed last: `pipeline.store.population.MEASURED_MAX` at most.
+            completed last: `sesame.diagnosis.population.MEASURED_MAX` at most.
         targets: how many students are in which state, per target; `after`: nothing is due there, since the
             target that it follows waits or has given up.
         consumers: state and reason of each, and its processes: see `sesame.diagnosis.processes`.

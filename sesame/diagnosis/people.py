@@ -9,11 +9,12 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, select
 
+from consumers.propagation.rows import propagation, propagation_targets
+from pipeline.accounts import accounts
 from pipeline.db.bulk_sql import rows_among
-from pipeline.db.tables import accounts, propagation, propagation_targets
-from pipeline.store.population import AFTER, IN_PROGRESS, OUTSTANDING
 from pipeline.target_states import State
 from schemas.account import Account
+from sesame.diagnosis.population import AFTER, IN_PROGRESS, OUTSTANDING
 
 _ROWS_PER_PAGE = 500
 _ACCOUNTS: Final = select(accounts)

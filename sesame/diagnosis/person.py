@@ -9,17 +9,17 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from consumers.propagation.rows import propagation
 from pipeline import accounts, dead_letters, parking, status, target_states
 from pipeline.announce import ADMINISTRATIVE_PENDING
 from pipeline.db.database import Database
-from pipeline.db.tables import propagation
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
-from pipeline.store import cas_logins
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.diagnosis.holding import HoldNote, hold_notes
 from sesame.diagnosis.reasons import explain
+from sesame.login import cas_logins
 
 CONSUMER_SILENT_AFTER_S = status.SILENT_AFTER_S
 

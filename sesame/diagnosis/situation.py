@@ -11,18 +11,17 @@ from sqlalchemy import Connection
 from consumers.directory.port import ObservedEntry, PasswordPolicy
 from consumers.mailbox.port import ReadResult
 from consumers.moodle.port import Seen
-from pipeline import dead_letters, parking, status
+from consumers.registry import pending_facts
+from consumers.registry.people import KnownPerson, People
+from pipeline import accounts, dead_letters, parking, status
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
 from pipeline.parking import Parked
 from pipeline.status import ConsumerStatus
-from pipeline.store import activation_requests, cas_logins, mail_proofs, pending_facts
-from pipeline.store.cas_logins import CasLogin
-from pipeline.store.mail_proofs import MailProof
-from pipeline.store.people import KnownPerson, People
+from producers.activation import activation_requests, mail_proofs
+from producers.activation.mail_proofs import MailProof
 from producers.activation.proofs import PASSWORD
 from schemas.account import Account, Lane
-from sesame.cas import ProbeResult
 from sesame.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
     PersonStatus,
@@ -30,6 +29,8 @@ from sesame.diagnosis.person import (
     person_status,
 )
 from sesame.diagnosis.reasons import explain
+from sesame.login import ProbeResult, cas_logins
+from sesame.login.cas_logins import CasLogin
 
 DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
 
@@ -131,7 +132,7 @@ def gather(
     found = person_status(database, number, targets=targets, follows=follows)
     people = People(database)
     with database.read() as connection:
-        account = people.account(connection, number)
+        account = accounts.find(connection, number)
         now = database.now(connection)
         consumers: dict[str, ConsumerStatus] = {}
         lags: dict[str, dict[Lane, int]] = {}

@@ -10,14 +10,14 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
+from consumers.propagation.rows import propagation as p
+from consumers.propagation.rows import propagation_targets as pt
+from pipeline.accounts import accounts as a
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts as a
-from pipeline.db.tables import parked
-from pipeline.db.tables import propagation as p
-from pipeline.db.tables import propagation_targets as pt
 from pipeline.errors import SesameError
 from pipeline.parking import Kind
+from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from sesame.diagnosis.people import Person, page_of, people
 from sesame.diagnosis.reasons import explanations
@@ -150,7 +150,7 @@ def causes(connection: Connection, state: Standing | None) -> list[str]:
 
 
 def _conditions(state: Standing | None, cause: str | None) -> list[ColumnElement[bool]]:
-    """As SQL has it, for a row of `accounts`. See `pipeline.store.population` for what counts as what."""
+    """As SQL has it, for a row of `accounts`. See `sesame.diagnosis.population` for what counts as what."""
     if state is None:
         anywhere = (_at_a_target(State.WAITING, cause), _at_a_target(State.FAILED, cause), _retried(cause))
         return [] if cause is None else [or_(*anywhere)]

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from pipeline.store.cas_logins import CasLogin
 from schemas.typography import spaced
 from sesame.diagnosis.engine import Diagnosis, StudentCause
 from sesame.diagnosis.rules.base import Language, moment
 from sesame.diagnosis.situation import Situation
+from sesame.login.cas_logins import CasLogin
 from sesame.support import codes
 from sesame.support.desks import Desk
 

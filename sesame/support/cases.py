@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from pipeline import audit
 from pipeline.errors import SesameError
-from pipeline.store import support_cases
-from pipeline.store.support_cases import SupportCase
 from sesame.diagnosis.engine import Diagnosis, diagnose
 from sesame.diagnosis.live import LOOK_S_MAX
 from sesame.diagnosis.rules.base import Language
-from sesame.support import codes
+from sesame.support import codes, support_cases
 from sesame.support.bundle import Bundle, bundle_of
 from sesame.support.desks import Desk, desk_for
+from sesame.support.support_cases import SupportCase
 
 if TYPE_CHECKING:
     from producers.activation.smtp import Post

@@ -6,8 +6,8 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 
-from pipeline.store.throttles import Rate
 from producers.activation.proofs import REDIRECT, LinkState
+from producers.activation.throttles import Rate
 from producers.replay import ask_again
 from schemas.scalars import is_mail_address
 from sesame.web.desk import VIEW_S

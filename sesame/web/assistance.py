@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Response
 
-from pipeline.store.throttles import Rate
 from producers.activation.smtp import MailRefused, MailServerDown
+from producers.activation.throttles import Rate
 from sesame.support import Case, UnknownCode
 from sesame.web.helping import Helping
 from sesame.web.visit import PageError, Posted, Visit, Visiting, posted

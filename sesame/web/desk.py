@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
+from sqlalchemy import Connection
 
+from consumers.registry.people import People
 from pipeline.db.database import Database
-from pipeline.store import mail_proofs, throttles, web_sessions
-from pipeline.store.throttles import Rate
 from pipeline.vault import Vault, derive_keys
+from producers.activation import mail_proofs, throttles
 from producers.activation.asking import Asking
 from producers.activation.choosing import Choices
 from producers.activation.digests import Digests
@@ -21,9 +22,11 @@ from producers.activation.letters import Letters
 from producers.activation.posting import Postman
 from producers.activation.proofs import Proofs
 from producers.activation.smtp import Smtp
-from sesame.cas import CasLogins, LoginServer
+from producers.activation.throttles import Rate
+from sesame.login import CasLogins, LoginServer, cas_sessions
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
+from sesame.web import web_sessions
 from sesame.web.addresses import Ip, counted_as, is_in
 from sesame.web.helping import Helping
 from sesame.web.pages import Pages
@@ -109,7 +112,8 @@ class Desk:
             on_trouble=self.counted.trouble,
         )
         digests = Digests.of(derive_keys(self.keys, "proofs"))
-        self.asking = Asking(self.database, self.vault, digests, self.settings.proofs)
+        known = People(self.database)
+        self.asking = Asking(self.database, self.vault, digests, self.settings.proofs, known=known)
         self.proofs = Proofs(self.database, digests, self.settings.proofs)
         self.choices = Choices(
             self.database,
@@ -117,6 +121,8 @@ class Desk:
             Hasher(self.settings.activation),
             self.settings.password,
             site_words=[portal.institution, self.settings.registry.mail_domain],
+            known=known,
+            end_sessions=_end_sessions,
         )
 
     # --- slow-downs ---
@@ -216,3 +222,9 @@ def smtp_of(settings: Settings) -> Smtp:
         ca_file=smtp.ca_file,
         timeout_s=smtp.timeout_s,
     )
+
+
+def _end_sessions(connection: Connection, student_number: str, now: float) -> None:
+    """Whoever is logged in as this student, in whatever browser, is not any more."""
+    web_sessions.end_all(connection, student_number, now)
+    cas_sessions.end_all(connection, student_number, now=now)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from consumers.propagation.rows import propagation, propagation_targets
 from pipeline.db.database import Database
-from pipeline.db.tables import propagation, propagation_targets
 from pipeline.target_states import State
 from schemas.account import Lane
 

@@ -20,9 +20,12 @@ from sqlalchemy import select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, consumer_status, parked, target_states
 from pipeline.errors import DependencyDown
+from pipeline.parking.rows import parked
+from pipeline.status import consumer_status
+from pipeline.target_states import target_states
 from sesame.web.account import account_page
 from sesame.web.addresses import counted_as
 from sesame.web.visit import PageError, Visit, visit_of

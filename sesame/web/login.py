@@ -12,8 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from pipeline.errors import Misconfigured, TargetDown
-from sesame.cas import Arrival, LoginFailure, TicketRefused
-from sesame.cas.port import ServiceRefused
+from sesame.login import Arrival, LoginFailure, TicketRefused
+from sesame.login.port import ServiceRefused
 from sesame.web import signing
 from sesame.web.desk import Cas, Desk
 from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, Visit, Visiting, posted

@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from pipeline.store.throttles import Rate
 from producers.activation.choosing import Situation
 from producers.activation.policy import Verdict
 from producers.activation.proofs import LinkState
+from producers.activation.throttles import Rate
 from sesame.web.proving import granted, link_page
 from sesame.web.visit import SESSION, PageError, Posted, Visit, Visiting, posted
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
-from pipeline import dead_letters
+from pipeline import accounts, dead_letters
 from pipeline.announce import ADMINISTRATIVE_PENDING
-from pipeline.store import cas_logins
-from pipeline.store.people import People
 from pipeline.target import OBSERVED_ONLY
 from schemas.account import Account, Stage
 from sesame.diagnosis.person import TargetStatus, person_status
 from sesame.diagnosis.reasons import explain
+from sesame.login import cas_logins
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expected
 
@@ -113,7 +112,7 @@ def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected
     """Where a student stands; None if there is no account under this number (yet)."""
     status = person_status(desk.database, student_number, targets=desk.settings.targets, follows=desk.follows)
     with desk.database.read() as connection:
-        account = People(desk.database).account(connection, student_number)
+        account = accounts.find(connection, student_number)
     if status is None or account is None:
         return None
     shut = bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED)

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from pipeline.store.web_sessions import WebSession
 from sesame.web.addresses import Ip, client_address
 from sesame.web.desk import Desk
 from sesame.web.signing import FORM
+from sesame.web.web_sessions import WebSession
 from sesame.web.wording import Spoken, spoken
 
 BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", "demande", "preuve"

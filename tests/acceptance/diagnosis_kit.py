@@ -18,10 +18,12 @@ from typing import Any
 import httpx
 from click.testing import CliRunner
 
+from consumers.propagation.rows import at_rest
 from consumers.registry import Registry
+from consumers.registry.people import People
+from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, TopicPartition
-from pipeline.store.people import People
 from pipeline.vault import new_key
 from producers.activation.activating import activate
 from producers.activation.hashing import Hasher, HashingSettings
@@ -31,11 +33,11 @@ from schemas import catalogue
 from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import CredentialChanged, Event, Preference, PreferenceChanged
-from sesame.cas import CasLogins
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.diagnosis.engine import Diagnosis, diagnose
 from sesame.diagnosis.rules import Finding
+from sesame.login import CasLogins
 from sesame.settings import load
 from sesame.wiring import Application, build
 from tests.conftest import require_service
@@ -106,6 +108,7 @@ class Clinic:
             numbers,
             dict.fromkeys(numbers, password),
             lane=Lane.PERSONAL,
+            known=People(self.app.database),
             database=self.app.database,
             vault=self.app.vault,
             producer=self.app.producer,
@@ -138,7 +141,7 @@ class Clinic:
 
     def account(self, name: str) -> Account:
         with self.app.database.read() as connection:
-            account = People(self.app.database).account(connection, self.numbers[name])
+            account = accounts.find(connection, self.numbers[name])
         assert account is not None
         return account
 
@@ -284,7 +287,7 @@ class Clinic:
         """The registry, as it would act so many days from now."""
         url = self.app.settings.store_url.get_secret_value()
         later = Database(url, clock=lambda: time.time() + days * 86_400)
-        return Registry(later, self.app.vault, self.app.settings.registry)
+        return Registry(later, self.app.vault, self.app.settings.registry, at_rest=at_rest)
 
 
 @contextmanager

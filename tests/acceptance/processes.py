@@ -12,9 +12,10 @@ from types import MappingProxyType
 
 from sqlalchemy import func, select
 
+from consumers.propagation.rows import propagation
+from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, propagation
 from pipeline.dead_letters import unresolved
 from pipeline.vault import new_key
 from sandbox.demo.credentials import write_private

@@ -13,8 +13,9 @@ from sqlalchemy import select
 
 from bench.adopt_population import ROLES, adopt, asked, bytes_of, inhabited, modes, reported
 from bench.population import Population, population
+from consumers.registry.ledger import ledger
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, ledger
 from sandbox.demo.program import DONE, PARTLY
 from sandbox.demo.sweep_directory import search
 from sandbox.demo.world import World

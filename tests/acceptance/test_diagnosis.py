@@ -13,16 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store.people import KnownPerson
+from consumers.registry.people import KnownPerson
 from producers.holds import HoldRequest, place
 from producers.identities import Decision, decide
 from producers.replay import replay
 from sandbox.process import wait_until
 from schemas.account import Hold, Lane
 from schemas.events import IdentityDecision
-from sesame.cas import TicketRefused
 from sesame.diagnosis.rules import all_rules
 from sesame.diagnosis.rules.base import glossary, judges
+from sesame.login import TicketRefused
 from sesame.wiring import utc_now
 from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
 from tests.integration.cas_kit import ticket_of

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.db.tables import propagation, target_states
+from consumers.propagation.rows import propagation
 from pipeline.eventlog.kafka import Access, Security
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
 from pipeline.status import statuses
+from pipeline.target_states import target_states
 from sandbox.demo.pipeline import SesameProcess
 from sandbox.demo.program import CommandFailed
 from sandbox.dovecot import Dovecot, LookupDirectory

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
+from consumers.propagation.rows import propagation
 from pipeline.db.database import Database
-from pipeline.db.tables import propagation
 from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift, place
 from sandbox.demo import play

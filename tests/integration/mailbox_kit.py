@@ -27,11 +27,12 @@ from consumers.mailbox import (
     context_of,
 )
 from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, ReadResult
+from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
-from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import HandlerOutcome, Task
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Person, Stage
+from sesame.adoption.adoptions import adopted_mailboxes
 from tests.integration.post_office import PostOffice
 from tests.stores import sqlite_store
 
@@ -158,7 +159,9 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.database = Database(sqlite_store(self.folder))
-        self.journal: WelcomeJournal = WelcomeMessages(self.database, clock=time.time)
+        self.journal: WelcomeJournal = WelcomeMessages(
+            self.database, clock=time.time, adopted=adopted_mailboxes
+        )
         self.opened: list[Mailboxes] = []
 
     def close(self) -> None:
@@ -223,7 +226,7 @@ class Desk:
 
     def intended(self, student: Student) -> str | None:
         """The journal's state for a student."""
-        from pipeline.db.tables import welcome_messages as table
+        from consumers.mailbox.welcome_journal import welcome_messages as table
 
         with self.database.read() as connection:
             row = connection.execute(table.select().where(table.c.student_number == student.number)).first()

@@ -16,13 +16,16 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import insert, select
 
+from consumers.propagation.rows import at_rest
 from consumers.registry import Registry
+from consumers.registry.people import People
 from pipeline.db.database import Database
-from pipeline.db.tables import consumer_status, outbox, target_states
 from pipeline.eventlog.port import Record
-from pipeline.store.mail_proofs import mail_proofs
-from pipeline.store.people import People
+from pipeline.outbox import outbox
+from pipeline.status import consumer_status
+from pipeline.target_states import target_states
 from pipeline.vault import Vault, new_key
+from producers.activation.mail_proofs import mail_proofs
 from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.smtp import MailSink
@@ -31,8 +34,8 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
-from sesame.cas import CasLogins
-from sesame.cas.client import CasClient
+from sesame.login import CasLogins
+from sesame.login.client import CasClient
 from sesame.settings import Settings
 from sesame.web import Cas, Counted, Desk, Helping, Server
 from sesame.wiring import build
@@ -94,7 +97,7 @@ class Portal:
         self.database = Database(self.store or sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
         self.vault = Vault(self.database, self.keys, clock=self.clock)
-        self.registry = Registry(self.database, self.vault, self.settings.registry)
+        self.registry = Registry(self.database, self.vault, self.settings.registry, at_rest=at_rest)
         self.troubles: list[str] = []
         self.server = self._server()
         self._offsets = itertools.count()

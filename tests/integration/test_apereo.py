@@ -19,10 +19,10 @@ from pipeline.errors import Misconfigured
 from sandbox.apereo import Apereo
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
-from sesame.cas import LoginProbe, ProbeOutcome
-from sesame.cas.client import CasClient
-from sesame.cas.port import ServiceRefused
 from sesame.findings import State
+from sesame.login import LoginProbe, ProbeOutcome
+from sesame.login.client import CasClient
+from sesame.login.port import ServiceRefused
 from tests.integration.cas_kit import SERVICES, LoginServer, login_server_of, ticket_of
 from tests.integration.directory_kit import HASHER
 from tests.integration.ldap_tools import as_provisioner

@@ -10,20 +10,27 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts
 from pipeline.errors import Misconfigured, TargetDown
-from pipeline.store import cas_logins
-from pipeline.store.cas_logins import CasLogin
 from sandbox.cas import CasServer
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold
-from sesame.cas import CasLogins, LoginFailure, LoginProbe, ProbeOutcome, ProbeResult, TicketRefused
-from sesame.cas.client import CasClient
-from sesame.cas.port import ServiceRefused
 from sesame.checks import checks_for
 from sesame.diagnosis.engine import diagnose
 from sesame.findings import Finding, State, examine
+from sesame.login import (
+    CasLogins,
+    LoginFailure,
+    LoginProbe,
+    ProbeOutcome,
+    ProbeResult,
+    TicketRefused,
+    cas_logins,
+)
+from sesame.login.cas_logins import CasLogin
+from sesame.login.client import CasClient
+from sesame.login.port import ServiceRefused
 from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
 from sesame.wiring import build
 from tests.integration.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of

@@ -16,8 +16,8 @@ from examples.generate import write
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.feeds import SqlFeedMemory
 from producers.registrar import ImportReport, Order, Threshold, apogee, import_file
+from producers.registrar.feed_memory import SqlFeedMemory
 from sandbox.process import PATIENCE_S
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import from_record
@@ -31,7 +31,7 @@ STUDENTS = 1200  # several batches
 KILLED_BETWEEN_APPEND_AND_MEMORY = """
 import os, signal, sys
 from pathlib import Path
-from pipeline.store.feeds import SqlFeedMemory
+from producers.registrar.feed_memory import SqlFeedMemory
 from tests.integration.test_import import Site
 
 class Killed(SqlFeedMemory):

@@ -17,8 +17,8 @@ from email.message import EmailMessage
 import pytest
 from click.testing import CliRunner
 
+from consumers.registry.people import Identity
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.store.people import Identity
 from pipeline.target import Done, Task
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd

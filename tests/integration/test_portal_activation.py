@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
-from pipeline.store.charters import charter_acceptances
+from producers.activation.charters import charter_acceptances
 from producers.activation.hashing import Hasher, HashingSettings
 from schemas.events import ActivationRequested, CredentialChanged
 from sesame.web import Counted

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import mail_proofs
+from producers.activation import mail_proofs
 from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, somewhere
 from tests.integration.portal_reader import MAIL
 

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from pipeline.store import cas_logins
 from producers.activation.hashing import Hasher, HashingSettings
 from sandbox.cas import CasServer
 from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.slapd import Slapd
-from sesame.cas import LoginFailure
-from sesame.cas.client import CasClient
+from sesame.login import LoginFailure, cas_logins
+from sesame.login.client import CasClient
 from tests.integration import cas_kit
 from tests.integration.cas_kit import LoginServer
 from tests.integration.ldap_tools import as_provisioner

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from pipeline.store.mail_proofs import mail_proofs
-from pipeline.store.people import People
+from pipeline import accounts
+from producers.activation.mail_proofs import mail_proofs
 from sesame.checks import checks_for
 from sesame.diagnosis.engine import diagnose
 from tests.integration.portal_kit import Portal, enter
@@ -55,7 +55,7 @@ def test_the_message_is_text_and_html_in_the_language_of_the_page(portal: Portal
 def test_a_changed_password_is_told_to_every_address_of_the_student(portal: Portal) -> None:
     number = portal.active()
     with portal.database.read() as connection:
-        account = People(portal.database).account(connection, number)
+        account = accounts.find(connection, number)
     assert account is not None
     with portal.browser(**{"Accept-Language": "en"}) as browser:
         browser.ask(number)
@@ -74,7 +74,7 @@ def test_a_changed_password_is_told_to_every_address_of_the_student(portal: Port
 def test_a_redirection_is_told_to_every_address_of_the_student_once_it_is_confirmed(portal: Portal) -> None:
     number, elsewhere = portal.active(), "somebody@elsewhere.example"
     with portal.database.read() as connection:
-        account = People(portal.database).account(connection, number)
+        account = accounts.find(connection, number)
     assert account is not None
     with portal.browser(**{"Accept-Language": "en"}) as browser:
         enter(portal, browser, number)

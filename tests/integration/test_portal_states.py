@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from consumers.propagation.rows import propagation, propagation_targets
 from pipeline import dead_letters
-from pipeline.db.tables import parked, propagation, propagation_targets
 from pipeline.dead_letters import DeadLetter
-from pipeline.store import cas_logins
+from pipeline.parking.rows import parked
 from schemas.account import Administrative, Hold
 from schemas.events import HoldPlaced
+from sesame.login import cas_logins
 from tests.integration.portal_kit import Portal, enter, put, running
 from tests.integration.portal_reader import GOOD
 from tests.unit.registry_kit import cancelled

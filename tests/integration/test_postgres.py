@@ -18,8 +18,8 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.db import migrate
 from pipeline.db.database import CONFLICTS_MAX, Database, StoreUnavailable
-from pipeline.db.tables import timers
 from pipeline.eventlog.port import Record
+from pipeline.timers import timers
 from sandbox.postgres import ADMIN, Postgres
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA

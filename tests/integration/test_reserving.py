@@ -10,10 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from consumers.registry.identity import mint
+from consumers.registry.ledger import SqlLedger, ledger
 from consumers.registry.settings import RegistrySettings
 from pipeline.db.database import Database
-from pipeline.db.tables import ledger
-from pipeline.store.ledger import SqlLedger
 from sandbox.slapd import Slapd
 from schemas.account import Person
 from sesame.reserving import Reserved, reserve_names

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from pipeline import audit, dead_letters, target_states
-from pipeline.db.tables import accounts
-from pipeline.db.tables import audit as audit_table
+from pipeline.accounts import accounts
+from pipeline.audit.tables import audit as audit_table
 from pipeline.dead_letters import DeadLetter
 from producers.activation.smtp import MailServerDown
 from sandbox.smtp import MailSink

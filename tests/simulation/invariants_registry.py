@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import select
 
-from pipeline.db.tables import accounts as accounts_table
-from pipeline.db.tables import pending_facts
+from consumers.registry.pending_facts import pending_facts
+from pipeline.accounts import accounts as accounts_table
 from schemas.account import Account, Lane
 from schemas.events import AccountChanged
 from tests.simulation import oracle

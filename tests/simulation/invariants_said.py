@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import select
 
 from consumers.propagation import Objectives
-from pipeline.db.tables import propagation
+from consumers.propagation.rows import propagation
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import Outcome, PropagationLate

@@ -17,12 +17,13 @@ from consumers.mailbox.port import Intent, ReadResult
 from consumers.mailbox.posting import Decision, Posting
 from consumers.propagation import Propagation
 from consumers.propagation.window import Progress, Seen, judge
-from pipeline.db.tables import outbox, parked
 from pipeline.effects.admission import Admission
 from pipeline.effects.conclusion import Recorder, _conclusion
 from pipeline.engine import Place
 from pipeline.engine.culprit import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
+from pipeline.outbox import outbox
+from pipeline.parking.rows import parked
 from pipeline.worker import TargetWorker
 from pipeline.worker.batch_run import BatchRun, Runner
 from schemas.account import Account

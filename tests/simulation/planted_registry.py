@@ -10,11 +10,11 @@ from unittest.mock import patch
 
 from sqlalchemy import Connection
 
+from consumers.registry import people
 from consumers.registry.minting import Minter, Origin, window
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import Record
 from pipeline.facts import FactLoop
-from pipeline.store import people
 from schemas.account import Account
 from schemas.envelope import event_id
 
@@ -97,7 +97,7 @@ def _apply_an_act_again() -> AbstractContextManager[object]:
 def _lose_the_start_in_the_registry() -> AbstractContextManager[object]:
     """A newer version starts when its own fact happened, whoever has been waiting since when."""
 
-    def window(account: Account, _previous: Any, _standing: Any, origin: Origin) -> dict[str, object]:
+    def window(account: Account, _under_way: Any, origin: Origin) -> dict[str, object]:
         opened = origin.time if account.activated_at is not None else None
         return {"lane": origin.lane, "opened_at": opened}
 
@@ -107,8 +107,8 @@ def _lose_the_start_in_the_registry() -> AbstractContextManager[object]:
 def _lose_the_priority() -> AbstractContextManager[object]:
     """Bulk work that supersedes a person's makes the person wait behind a batch."""
 
-    def window(account: Account, previous: Any, standing: Any, origin: Origin) -> dict[str, object]:
-        return {**_window(account, previous, standing, origin), "lane": origin.lane}
+    def window(account: Account, under_way: Any, origin: Origin) -> dict[str, object]:
+        return {**_window(account, under_way, origin), "lane": origin.lane}
 
     return patch("consumers.registry.minting.window", window)
 

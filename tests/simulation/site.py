@@ -13,8 +13,10 @@ from cryptography.fernet import Fernet
 
 from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, Welcome
+from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler
 from consumers.propagation import BREACHED, LATE, Objectives, Propagation
+from consumers.propagation.rows import at_rest
 from consumers.registry import Registry, RegistrySettings
 from consumers.registry.settings import MembershipTemplate
 from consumers.timetable import TimetableHandler
@@ -25,12 +27,12 @@ from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.facts import FactHandler, FactLoop
 from pipeline.outbox import OutboxRelay
-from pipeline.store.welcome import WelcomeMessages
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from pipeline.worker import WAIT_S_MAX, TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Requirement
+from sesame.adoption.adoptions import adopted_mailboxes
 from tests.simulation.log import SimulatedLog
 from tests.simulation.ports import FaultyConsumer, FaultyProducer, StoreFaults
 from tests.simulation.schedule import Life, Schedule
@@ -212,7 +214,7 @@ class Site:
                 self.directory, vault, PROFILE, system="memory", work_s_max=WORK_S_MAX, monotonic=now
             )
         if name == "mailbox":
-            journal = WelcomeMessages(database, clock=self.wall)
+            journal = WelcomeMessages(database, clock=self.wall, adopted=adopted_mailboxes)
             welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
             return MailboxHandler(
                 self.mailboxes,
@@ -247,7 +249,7 @@ class Site:
         )
 
     def _registry(self, database: SimulatedDatabase) -> Registry:
-        return Registry(database, Vault(database, [self._key], clock=self.wall), SETTINGS)
+        return Registry(database, Vault(database, [self._key], clock=self.wall), SETTINGS, at_rest=at_rest)
 
     def _propagation(self, database: SimulatedDatabase) -> Propagation:
         return Propagation(database, targets=TARGETS, follows=FOLLOWS, objectives=Objectives())

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from pipeline.db.tables import outbox, parked, target_states
 from pipeline.eventlog.port import NewRecord, Record
+from pipeline.outbox import outbox
 from pipeline.parking import Kind
+from pipeline.parking.rows import parked
+from pipeline.target_states import target_states
 from schemas.account import Account
 from schemas.envelope import Message, from_record
 from schemas.events import Event, PropagationCompleted

@@ -12,10 +12,10 @@ from sqlalchemy import Connection, select
 
 from pipeline import dead_letters
 from pipeline.db.database import Database
-from pipeline.db.tables import timers
 from pipeline.eventlog.port import Consumer, LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactLoop
+from pipeline.timers import timers
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.envelope import Message, event_id, to_record

@@ -11,8 +11,8 @@ from pathlib import Path
 from sqlalchemy import insert
 
 from pipeline import dead_letters, parking, target_states
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts
 from pipeline.digest import digest_of
 from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits

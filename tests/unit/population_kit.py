@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import insert
 
+from consumers.propagation.rows import propagation, propagation_targets
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, propagation, propagation_targets
 from schemas.account import Account, Person, Stage
 from tests.unit.store_kit import START
 

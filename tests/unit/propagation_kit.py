@@ -11,9 +11,10 @@ from consumers.propagation import BREACHED, LATE, Objectives, Propagation, Said
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import Progress
 from pipeline import timers
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, outbox
 from pipeline.eventlog.port import Record
+from pipeline.outbox import outbox
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from pipeline.db.database import Database
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
-from pipeline.store.feeds import SqlFeedMemory
-from pipeline.store.teaching_feeds import SqlTeachingMemory
 from producers.registrar import (
     Acceptance,
     Approval,
@@ -22,7 +20,9 @@ from producers.registrar import (
     import_file,
 )
 from producers.registrar.feed import FeedMemory, TeachingMemory
+from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.teachings import choose_groups, import_groups
+from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from schemas.envelope import Message, from_record
 from tests.stores import sqlite_store
 

@@ -12,13 +12,15 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from consumers.propagation.rows import at_rest, propagation
 from consumers.registry.handler import Registry
+from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import RegistrySettings
+from pipeline import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import outbox, propagation
 from pipeline.dead_letters import DeadLetter, unresolved
 from pipeline.eventlog.port import Record
-from pipeline.store.people import KnownPerson, People
+from pipeline.outbox import outbox
 from pipeline.vault import Vault, new_key
 from schemas import catalogue
 from schemas.account import Account, Administrative, Lane, Pedagogical
@@ -63,7 +65,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.database = Database(self.url, clock=self.clock)
         self.vault = Vault(self.database, [new_key()], clock=self.clock)
-        self.registry = Registry(self.database, self.vault, self.settings)
+        self.registry = Registry(self.database, self.vault, self.settings, at_rest=at_rest)
         self.people = People(self.database)
         self._offsets = itertools.count()
 
@@ -101,7 +103,7 @@ class Desk:
 
     def maybe_account(self, student_number: str = LEA) -> Account | None:
         with self.database.read() as connection:
-            return self.people.account(connection, student_number)
+            return accounts.find(connection, student_number)
 
     def person(self, student_number: str = LEA) -> KnownPerson:
         with self.database.read() as connection:

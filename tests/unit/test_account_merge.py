@@ -10,8 +10,8 @@ import pytest
 
 from consumers.registry.account import Known, changes_after, merge
 from consumers.registry.identity import Names
+from consumers.registry.people import Identity, KnownPerson
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
-from pipeline.store.people import Identity, KnownPerson
 from schemas.account import (
     Account,
     Administrative,

@@ -13,16 +13,15 @@ import pytest
 from sqlalchemy import select
 
 from consumers.directory.port import DesiredEntry, ObservedEntry, Refused
+from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.port import Adopted as AdoptedUser
-from pipeline.db.tables import audit, ledger
-from pipeline.store import adoptions
-from pipeline.store.adoptions import Answer, Question
-from pipeline.store.ledger import MINTED, SqlLedger
-from pipeline.store.welcome import WelcomeMessages
+from consumers.registry.ledger import MINTED, SqlLedger, ledger
+from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from schemas.events import ReplayRequested
-from sesame.adoption import Adopted, Kind, Reader, adopt
+from sesame.adoption import Adopted, Kind, Reader, adopt, adoptions
+from sesame.adoption.adoptions import Answer, Question, adopted_mailboxes
 from sesame.adoption.deciding import (
     Decision,
     NoSuchQuestion,
@@ -116,7 +115,7 @@ def targets(desk: Desk) -> Targets:
 
 def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
     """Object and evidence by student."""
-    from pipeline.db.tables import adoptions as table
+    from sesame.adoption.adoptions import adoptions as table
 
     with desk.database.read() as connection:
         rows = connection.execute(select(table).where(table.c.target == target))
@@ -471,7 +470,7 @@ def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: Desk, targets: Targ
     targets.entry("lmartin", LEA)
     targets.mailbox("lmartin@univ-exemple.fr")
     targets.adopt()
-    journal = WelcomeMessages(desk.database, clock=desk.clock)
+    journal = WelcomeMessages(desk.database, clock=desk.clock, adopted=adopted_mailboxes)
     earlier = journal.intend({LEA: ("<a@b>", 1, 1), PAUL: ("<c@d>", 1, 1)})
     assert {number: intent.state for number, intent in earlier.items()} == {LEA: "waived"}
 

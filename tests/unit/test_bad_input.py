@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text, update
 
 from pipeline import parking
-from pipeline.db.tables import parked as table
 from pipeline.eventlog.port import LogError, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.parking import Kind, Parked, repair
+from pipeline.parking.rows import parked as table
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record

@@ -12,11 +12,11 @@ from sqlalchemy import select, text
 
 from pipeline.db import migrate
 from pipeline.db.database import Database, StoreDamaged, stores_fault
-from pipeline.db.tables import timers
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import LogError, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.eventlog.sqlite_file import DamagedLog, LostFile
+from pipeline.timers import timers
 from sandbox.postgres import Postgres
 from sesame import integrity
 from sesame.remedies import remedy_of

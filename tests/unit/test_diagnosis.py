@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import insert
 
 from consumers.moodle import Seen, User
+from consumers.propagation.rows import propagation
 from pipeline import dead_letters, parking, status, target_states
+from pipeline.accounts import accounts
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, propagation
 from pipeline.dead_letters import DeadLetter
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus

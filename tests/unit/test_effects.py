@@ -324,7 +324,7 @@ def test_one_who_waits_says_so_again_when_what_was_said_may_be_lost(plant: Plant
     effects = plant.effects()
     end(effects, effects.admit([bell("A")]), WAITING)
     with plant.database.write() as connection:
-        assert resync.unfinished(connection, plant.database, ["directory"], event_id="resync-1") == 1
+        resync.compare(connection, plant.database, ["directory"], [[("A", 1)]], event_id="resync-1")
     item = woken(plant, "A")
     end(effects, effects.admit([item]), WAITING)
     assert len(set(ids(plant))) == 2

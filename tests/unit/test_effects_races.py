@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from pipeline import accounts, parking, target_states
 from pipeline.db.database import StoreUnavailable
-from pipeline.db.tables import target_states as states_table
 from pipeline.errors import TargetDown
 from pipeline.target import Closed
+from pipeline.target_states import target_states as states_table
 from schemas import catalogue
 from schemas.account import Hold
 from schemas.events import AccountChanged, Cause

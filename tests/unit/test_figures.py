@@ -8,10 +8,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import insert
 
+from consumers.propagation.rows import propagation
 from pipeline.db.database import Database
-from pipeline.db.tables import propagation
 from pipeline.outbox import OutboxRelay
-from pipeline.store.feeds import SqlFeedMemory
+from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from schemas.events import PropagationBreached, PropagationCompleted, PropagationLate, Window
 from sesame.observability import Metrics

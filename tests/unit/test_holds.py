@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from pipeline.audit import operator_notes
-from pipeline.db.tables import audit
+from pipeline.audit.tables import audit
 from producers.holds import HoldRequest, lift, place
 from schemas import catalogue
 from schemas.account import Hold

@@ -15,8 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import select
 
+from consumers.registry.ledger import ledger
 from pipeline.audit import operator_notes
-from pipeline.db.tables import audit, ledger
+from pipeline.audit.tables import audit
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import Rejected
 from schemas import catalogue

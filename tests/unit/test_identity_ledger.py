@@ -8,10 +8,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from consumers.registry.identity import Names, NamesExhausted, mint
+from consumers.registry.ledger import SqlLedger, ledger
 from consumers.registry.settings import RegistrySettings
 from pipeline.db.database import Database
-from pipeline.db.tables import ledger
-from pipeline.store.ledger import SqlLedger
 from sandbox.process import PATIENCE_S
 from schemas.account import Person
 

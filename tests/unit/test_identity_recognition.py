@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
+from consumers.registry.people import Identity
 from consumers.registry.recognition import recognisable, shared
-from pipeline.store.people import Identity
 
 LEA = Identity(
     birth_name="Martin",

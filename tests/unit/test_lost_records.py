@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import update
 
 from pipeline import lost_records, parking
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts
 from pipeline.parking import Kind
 from schemas import catalogue
 from schemas.account import Lane

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import delete, insert
 
+from consumers.registry.people import enrolments
 from pipeline.db.database import Database
-from pipeline.db.tables import enrolments
 from schemas.account import Administrative, Enrolment, Pedagogical
 from sesame.managed import LOOK_AGAIN_AFTER_S, ManagedCohorts
 

@@ -10,9 +10,9 @@ import pytest
 from consumers.propagation.window import Seen, State, judge
 from pipeline import parking
 from pipeline.parking import Kind
-from pipeline.store import observed
 from pipeline.target import OBSERVED_ONLY, WHEN_RUNG, Task, Waiting
 from schemas.events import TargetProvisioned, TargetWaiting
+from sesame.diagnosis import observed
 from sesame.diagnosis.overview import overview
 from sesame.observability import Metrics
 from sesame.settings import Settings

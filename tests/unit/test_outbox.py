@@ -11,7 +11,6 @@ import pytest
 
 from pipeline import outbox
 from pipeline.db.database import Database
-from pipeline.db.tables import outbox as table
 from pipeline.eventlog.port import (
     LogError,
     LogUnavailable,
@@ -23,6 +22,7 @@ from pipeline.eventlog.port import (
 )
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.outbox import OutboxRelay
+from pipeline.outbox import outbox as table
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane, Stage

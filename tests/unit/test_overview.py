@@ -15,7 +15,7 @@ from sqlalchemy import event
 from pipeline import dead_letters
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
-from pipeline.store import population
+from sesame.diagnosis import population
 from sesame.diagnosis.overview import Overview, overview
 from tests.unit.population_kit import TARGETS, everywhere, student
 from tests.unit.store_kit import START

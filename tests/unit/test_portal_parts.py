@@ -12,14 +12,14 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 from sqlalchemy import insert
 
+from consumers.propagation.rows import propagation, propagation_targets
 from pipeline.db.database import Database
-from pipeline.db.tables import propagation, propagation_targets
-from pipeline.store import mail_proofs, throttles, web_sessions
-from pipeline.store.mail_proofs import MailProof
-from pipeline.store.throttles import Rate
 from pipeline.vault import derive_keys, new_key
+from producers.activation import mail_proofs, throttles
+from producers.activation.mail_proofs import MailProof
+from producers.activation.throttles import Rate
 from sesame.settings import PortalSettings
-from sesame.web import wording
+from sesame.web import web_sessions, wording
 from sesame.web.addresses import NOBODY, client_address, counted_as
 from sesame.web.expecting import Expected, measure
 from sesame.web.signing import Signing

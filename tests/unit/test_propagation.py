@@ -10,9 +10,9 @@ from sqlalchemy import select
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import State
 from pipeline.db.database import Database
-from pipeline.db.tables import outbox
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
+from pipeline.outbox import outbox
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id

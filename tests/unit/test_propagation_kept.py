@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select, update
 
+from consumers.propagation.rows import propagation_targets
 from consumers.propagation.window import State
+from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, outbox, parked, propagation_targets
+from pipeline.outbox import outbox
+from pipeline.parking.rows import parked
 from schemas.account import Lane
 from schemas.events import (
     PropagationBreached,

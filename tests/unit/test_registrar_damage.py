@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.db.tables import audit
+from pipeline.audit.tables import audit
 from producers.registrar import Acceptance, Fault, ImportReport, Threshold
 from producers.registrar.physical import Line
 from producers.registrar.profile import apogee

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.eventlog.port import LogUnavailable
-from pipeline.store.feeds import Intended, SqlFeedMemory
-from pipeline.store.imports import ImportSuperseded
 from producers.registrar import ImportReport, SpoolFailed, UnusableFile, choose, refusals
 from producers.registrar.faults import Fault
 from producers.registrar.feed import APPEND_ATTEMPTS_MAX
+from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.import_runs import ImportSuperseded
+from producers.registrar.records import Intended
 from schemas.catalogue import ENROLMENTS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import MAMADOU, NOW, ZOE, Registrar

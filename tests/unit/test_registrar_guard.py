@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline.db.tables import audit
-from pipeline.store.feeds import SqlFeedMemory
-from pipeline.store.imports import ImportSuperseded, imports
+from pipeline.audit.tables import audit
 from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
 from producers.registrar.affected import MEANINGS
+from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.import_runs import ImportSuperseded, imports
 from producers.registrar.outline import Change
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar, Row
@@ -447,7 +447,7 @@ def test_a_full_file_of_a_year_that_it_does_not_have_is_refused(registrar: Regis
 
 
 def test_absent_people_are_found_page_by_page(registrar: Registrar, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.store.feeds._PAGE", 2)
+    monkeypatch.setattr("producers.registrar.feed_memory._PAGE", 2)
     rows = students(5)
     registrar.import_rows(*rows, *(row | {"COD_ETP": "DULSF", "TEM_IAE_PRM": "N"} for row in rows))
     assert registrar.import_rows(rows[2], full_year=2026).gone == 9

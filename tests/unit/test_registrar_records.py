@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from pipeline.db.tables import audit
-from pipeline.store.imports import imports
+from pipeline.audit.tables import audit
 from producers.registrar import Threshold
+from producers.registrar.import_runs import imports
 from tests.unit.registrar_kit import MAMADOU, NOW, ZOE, Registrar
 
 NOBODY = Threshold(share=0.0, people=0)

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.store.imports import ImportSuperseded
-from pipeline.store.teaching_feeds import IntendedList, SqlTeachingMemory
 from producers.registrar import Threshold, UnknownProfile, UnusableFile, explain
 from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
+from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.outline import Change
 from producers.registrar.profile import Profile
+from producers.registrar.records import IntendedList
 from producers.registrar.report import Kind
 from producers.registrar.teachings import choose_groups, parse
+from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from schemas.catalogue import ENROLMENTS
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar

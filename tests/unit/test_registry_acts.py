@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.db.tables import pending_facts
+from consumers.registry.pending_facts import pending_facts
 from pipeline.facts import Rejected
 from schemas.account import Administrative, Hold, Lane, Stage
 from schemas.catalogue import ACCOUNTS, ACTIVATIONS, BULK

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from consumers.registry.ledger import SqlLedger
 from consumers.registry.settings import RegistrySettings
-from pipeline.store.ledger import SqlLedger
 from pipeline.timers import armed, run_due
 from schemas.account import Administrative, Hold, Lane, Pedagogical, Stage
 from schemas.catalogue import ACCOUNTS, BULK

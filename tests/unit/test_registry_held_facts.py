@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.store import doubts as store
-from pipeline.store import pending_facts
-from pipeline.store.doubts import Doubt, Verdict
+from consumers.registry import identity_doubts as store
+from consumers.registry import pending_facts
+from consumers.registry.identity_doubts import Doubt, Verdict
 from schemas.events import IdentityDecided, IdentityDecision
 from tests.unit.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from consumers.registry import identity_doubts as store
+from consumers.registry import pending_facts
+from consumers.registry.identity_doubts import Doubt, Verdict
+from consumers.registry.ledger import SqlLedger
+from consumers.registry.people import Identity
 from consumers.registry.recognition import fingerprints, recognised
 from pipeline.facts import Rejected
-from pipeline.store import doubts as store
-from pipeline.store import pending_facts
-from pipeline.store.doubts import Doubt, Verdict
-from pipeline.store.ledger import SqlLedger
-from pipeline.store.people import Identity
 from pipeline.timers import run_due
 from schemas.account import Administrative, Hold, Pedagogical, Stage
 from schemas.events import (

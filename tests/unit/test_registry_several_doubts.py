@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 
-from pipeline.store import doubts as store
-from pipeline.store.doubts import Verdict
+from consumers.registry import identity_doubts as store
+from consumers.registry.identity_doubts import Verdict
 from schemas.account import Hold
 from schemas.events import HoldLifted, HoldPlaced
 from tests.unit.registry_kit import LEA, PAUL, Desk, enrolled

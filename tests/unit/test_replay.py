@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import insert, select
 
 from pipeline import dead_letters
+from pipeline.accounts import accounts
+from pipeline.audit.tables import audit, remarks
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts, audit, remarks
 from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import select
 
 from pipeline import dead_letters
-from pipeline.db.tables import outbox
 from pipeline.engine import WorkItem
+from pipeline.outbox import outbox
 from pipeline.replays import Replay, identity
 from pipeline.target import Dead, HandlerOutcome, Retry, Waiting
 from producers.replay import Progress, go_on, plan, progress_of

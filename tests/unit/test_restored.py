@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from pipeline.errors import TargetDown
-from pipeline.store import life
-from pipeline.store.restore_questions import Answer
 from schemas.account import Hold
 from schemas.events import HoldPlaced
-from sesame import restored
+from sesame import life, restored
+from sesame.restore_questions import Answer
 from sesame.restored import NotAsked, Shown, answer, check, listed
 from sesame.store_life import StoreRestored, admit
 from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
+from consumers.registry.people import people
 from pipeline import audit, replays
+from pipeline.audit.tables import audit as audit_table
+from pipeline.audit.tables import remarks
 from pipeline.db.database import Database
-from pipeline.db.tables import audit as audit_table
-from pipeline.db.tables import people, remarks, vault
 from pipeline.lost_records import lost_records
-from pipeline.store import retention
-from pipeline.store.feeds import feed_rows
-from pipeline.store.imports import imports
-from pipeline.store.throttles import throttles
+from pipeline.vault import vault
+from producers.activation.throttles import throttles
+from producers.registrar.feed_memory import feed_rows
+from producers.registrar.import_runs import imports
+from sesame import retention
 from sesame.audit_archive import archive
 from sesame.housekeeping import Housekeeping
 from sesame.pages import FOLDER

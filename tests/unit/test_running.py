@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from consumers.propagation import LATE
+from consumers.propagation.rows import propagation
 from pipeline import dead_letters, status, timers
-from pipeline.db.tables import propagation
 from pipeline.eventlog.port import NewRecord
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.target import Handler

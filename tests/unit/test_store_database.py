@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pipeline.db import database as module
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
-from pipeline.db.tables import site_locks, timers
+from pipeline.locks import site_locks
+from pipeline.timers import timers
 from tests.unit.store_kit import ONLY_SQLITE, Clock, undone
 
 

@@ -12,13 +12,12 @@ import pytest
 from sqlalchemy import delete, insert, text, update
 
 from pipeline import status
-from pipeline.db.tables import consumer_status
-from pipeline.store import life, restore_questions
-from pipeline.store.life import store_life
+from pipeline.status import consumer_status
 from pipeline.vault import new_key
-from sesame import running
+from sesame import life, restore_questions, running
 from sesame.checks import checks_for
 from sesame.findings import State, examine
+from sesame.life import store_life
 from sesame.settings import load
 from sesame.store_life import Heart, Notes, StoreRestored, admit, count
 from sesame.wiring import Application

@@ -12,21 +12,16 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select, text
 
+from consumers.registry import teachings
 from pipeline import lost_records, quarantine, replays
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
-from pipeline.store import (
-    charters,
-    feeds,
-    imports,
-    mail_proofs,
-    teaching_feeds,
-    teachings,
-    throttles,
-    web_sessions,
-)
+from producers.activation import charters, mail_proofs, throttles
+from producers.registrar import feed_memory, import_runs
+from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.tables import metadata
+from sesame.web import web_sessions
 from tests.unit.store_kit import in_processes
 
 
@@ -51,10 +46,10 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
             for table in metadata.sorted_tables
             for constraint in inspect(connection).get_check_constraints(table.name)
         }
-    elsewhere = {imports.imports, feeds.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
+    elsewhere = {import_runs.imports, feed_memory.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
     elsewhere |= {web_sessions.web_sessions, charters.charter_acceptances}
     elsewhere |= {quarantine.quarantines, lost_records.lost_records}
-    elsewhere |= {teaching_feeds.teaching_rows, teachings.teachings, teachings.known_teachings}
+    elsewhere |= {teaching_feed_memory.teaching_rows, teachings.teachings, teachings.known_teachings}
     elsewhere |= {replays.replays, replays.replay_students}
     assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own
     assert ("welcome_messages", "ck_welcome_messages_state") in checks

@@ -11,9 +11,9 @@ from sqlalchemy import event
 
 from pipeline import parking
 from pipeline.db.database import Database
-from pipeline.db.tables import parked
 from pipeline.eventlog.port import TopicPartition
 from pipeline.parking import Kind, Parked, Share, repair
+from pipeline.parking.rows import parked
 from pipeline.worker.lot import Lot
 from schemas.account import Lane
 from tests.unit.store_kit import ONLY_SQLITE, START

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection, insert, select
 
+from consumers.propagation.rows import propagation
 from pipeline import outbox, parking, timers
 from pipeline.db.database import Database
-from pipeline.db.tables import outbox as outbox_table
-from pipeline.db.tables import propagation
 from pipeline.eventlog.port import NewRecord, Record, TopicPartition
 from pipeline.outbox import OutboxRelay
+from pipeline.outbox import outbox as outbox_table
 from pipeline.parking import Kind, Parked
 from sandbox.process import PATIENCE_S
 from schemas import catalogue

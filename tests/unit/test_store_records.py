@@ -9,15 +9,15 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from consumers.mailbox.welcome_journal import Intent, WelcomeMessages, welcome_messages
 from pipeline import accounts, audit, dead_letters, status
+from pipeline.accounts import accounts as accounts_table
+from pipeline.audit.tables import audit as audit_table
 from pipeline.db.database import Database
-from pipeline.db.tables import accounts as accounts_table
-from pipeline.db.tables import audit as audit_table
-from pipeline.db.tables import welcome_messages
 from pipeline.dead_letters import DeadLetter
 from pipeline.status import ConsumerStatus
-from pipeline.store.welcome import Intent, WelcomeMessages
 from schemas.account import Account, Person, Stage
+from sesame.adoption.adoptions import adopted_mailboxes
 from tests.unit.store_kit import START, Clock, undone
 
 LEA, PAUL = "22001234", "22005678"
@@ -76,7 +76,7 @@ def test_a_success_resolves_the_letters_up_to_its_version_and_keeps_them(databas
 def test_dead_letters_are_paged_by_key_and_each_comes_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters, "_ROWS_PER_PAGE", 3)
+    monkeypatch.setattr(dead_letters.rows, "_ROWS_PER_PAGE", 3)
     names = [f"{name:02}" for name in range(10)]
     record(database, *(letter(name, recorded_at=START + int(name) // 4) for name in reversed(names)))
     record(database, letter("other", cause="timed_out", recorded_at=START))
@@ -124,7 +124,7 @@ def test_letters_are_found_by_what_an_operator_knows(database: Database) -> None
 
 
 def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Database, clock: Clock) -> None:
-    journal = WelcomeMessages(database, clock=clock)
+    journal = WelcomeMessages(database, clock=clock, adopted=adopted_mailboxes)
     assert journal.intend({LEA: ("<one@univ-exemple.fr>", 7, 12)}) == {}
     two = ("<two@univ-exemple.fr>", 2**32 - 1, 2**32 - 1)  # RFC 9051: unsigned
     again = journal.intend({PAUL: two, LEA: ("<other@univ-exemple.fr>", 8, 13)})
@@ -142,7 +142,8 @@ def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Dat
 
 
 def test_the_journal_knows_no_other_state(database: Database, clock: Clock) -> None:
-    WelcomeMessages(database, clock=clock).intend({LEA: ("<one@univ-exemple.fr>", 7, 12)})
+    journal = WelcomeMessages(database, clock=clock, adopted=adopted_mailboxes)
+    journal.intend({LEA: ("<one@univ-exemple.fr>", 7, 12)})
     with pytest.raises(IntegrityError), database.write() as connection:
         connection.execute(update(welcome_messages).values(state="lost"))
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline import target_states
 from pipeline.db.database import Database
-from pipeline.db.tables import target_states as table
 from pipeline.target_states import Conclusion, State, TargetState
+from pipeline.target_states import target_states as table
 from tests.unit.store_kit import START, in_processes
 
 TARGET = "directory"

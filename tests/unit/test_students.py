@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert
 
 from pipeline.db.database import Database
-from pipeline.db.tables import parked
+from pipeline.parking.rows import parked
 from sesame.diagnosis.overview import overview
 from sesame.diagnosis.students import LIMIT_MAX, Page, Standing, UnknownCause, UnknownState, students
 from tests.unit.population_kit import TARGETS, everywhere, student

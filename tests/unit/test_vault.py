@@ -9,8 +9,8 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 from pipeline.db.database import Database
-from pipeline.db.tables import vault as table
 from pipeline.vault import SealBroken, Vault, VaultKeyError, new_key, read_keys
+from pipeline.vault import vault as table
 from tests.unit.store_kit import Clock, undone
 
 LEA, PAUL = "22001234", "22005678"
@@ -93,7 +93,8 @@ def test_the_order_of_sealing_is_kept_after_consumption(database: Database, vaul
     first, second = seal(database, vault), seal(database, vault)
     vault.consume([second])
     with database.read() as connection:
-        places = [vault.sequence(connection, ref) for ref in (first, second, "no such reference")]
+        places = [vault.sequence(connection, LEA, ref) for ref in (first, second, "no such one")]
+        assert vault.sequence(connection, PAUL, first) is None
         assert vault.latest(connection, LEA, "password") == second
         assert vault.latest(connection, PAUL, "password") is None
     assert places == [1, 2, None]

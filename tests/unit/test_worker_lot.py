@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from pipeline import parking
-from pipeline.db import tables
 from pipeline.engine import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.parking import Kind, Parked
+from pipeline.parking.rows import parked
 from pipeline.worker.lot import LOOK_EVERY_S, LOOK_IDLE_S_MAX, MEND_EVERY_S, ROWS_PER_PAGE, Lot
 from schemas.account import Lane
 from tests.unit.pipeline_kit import Plant
@@ -57,9 +57,7 @@ class Desk:
     def edit(self, number: str, **values: object) -> None:
         """As an operator by SQL."""
         with self.plant.database.write() as connection:
-            connection.execute(
-                update(tables.parked).where(tables.parked.c.student_number == number).values(**values)
-            )
+            connection.execute(update(parked).where(parked.c.student_number == number).values(**values))
 
     def look(self, after_s: float, owned: frozenset[int] = OWNED) -> list[str]:
         """Whom the lot wakes so much later."""

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from pipeline.db.tables import metadata
+from pipeline.db.metadata import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -16,12 +16,12 @@ from itertools import groupby
 from operator import itemgetter
 
 from pipeline.eventlog.port import NewRecord
-from pipeline.store.teaching_feeds import IntendedList, Listed, PublishedList
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed import TeachingMemory, new_record
 from producers.registrar.guard import Fingerprint
 from producers.registrar.outline import Change
 from producers.registrar.physical import LINES_MAX
+from producers.registrar.records import IntendedList, Listed, PublishedList
 from producers.registrar.report import Comparison, Tally
 from producers.registrar.spool import canonical
 from producers.registrar.teachings.affected import AffectedTeaching

@@ -8,13 +8,13 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.eventlog.port import Producer
-from pipeline.store.teaching_feeds import IntendedList
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import ImportMemory, TeachingMemory
 from producers.registrar.guard import Fingerprint, Threshold, YearFigures, judge
 from producers.registrar.importing import Order, Progress, Surroundings, run_import
 from producers.registrar.physical import Line
 from producers.registrar.profile import Profile
+from producers.registrar.records import IntendedList
 from producers.registrar.report import Comparison, ImportReport, Kind, Tally
 from producers.registrar.rows import Fact
 from producers.registrar.teachings import affected, rows

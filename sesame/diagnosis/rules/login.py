@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sesame.cas import LoginFailure, ProbeOutcome
 from sesame.diagnosis.rules.base import Finding, moment, rule
 from sesame.diagnosis.situation import CAS, DIRECTORY, Situation
+from sesame.login import LoginFailure, ProbeOutcome
 
 _REFUSING = (ProbeOutcome.SERVICE_REFUSED, ProbeOutcome.TICKET_REJECTED, ProbeOutcome.MISMATCH)
 

@@ -1,0 +1,138 @@
+"""The welcome message's journal: its intent is recorded before it is sent, so that it is never sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    Float,
+    String,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
+
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+
+welcome_messages = Table(
+    "welcome_messages",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("message_id", String(255), nullable=False),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uidnext", BigInteger, nullable=False),
+    Column("intended_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # intended | sent | undecided
+    CheckConstraint("state in ('intended', 'sent', 'undecided')", name="state"),
+)
+
+
+WAIVED = "waived"
+
+# Made once: each call of the mail server looks.
+_ROWS: Final = select(welcome_messages)
+_INTEND: Final = insert(welcome_messages)
+_SETTLE: Final = update(welcome_messages).where(
+    welcome_messages.c.student_number.in_(bindparam("numbers", expanding=True))
+)
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A welcome message that was, or was to be, sent.
+
+    Attributes:
+        message_id: its Message-ID (RFC 5322), angle brackets included.
+        uidvalidity, uidnext: the inbox's, read just before the intent was recorded (RFC 9051).
+        state: `intended` (unknown whether it was sent), `sent`, `undecided` (it cannot be known, and it is
+            not sent again), or `waived` (the mailbox is older than Sésame: nobody is welcomed to it).
+    """
+
+    message_id: str
+    uidvalidity: int
+    uidnext: int
+    state: str
+
+
+class WelcomeMessages:
+    """One row per student, for ever. Each verb is one transaction, whatever the number of students.
+
+    Args:
+        adopted: which of these students had a mailbox before Sésame.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float],
+        adopted: Callable[[Connection, Sequence[str]], Collection[str]],
+    ) -> None:
+        self._database = database
+        self._adopted = adopted
+        self._clock = clock
+
+    def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> dict[str, Intent]:
+        """Record these intents; an earlier one is left as it is, and returned.
+
+        Args:
+            intended: by student number, the Message-ID and the inbox's UIDVALIDITY and UIDNEXT.
+        """
+        with self._database.write() as connection:
+            earlier = self._known(connection, intended)
+            now = self._clock()
+            rows = [
+                {
+                    "student_number": number,
+                    "message_id": message_id,
+                    "uidvalidity": uidvalidity,
+                    "uidnext": uidnext,
+                    "intended_at": now,
+                    "state": "intended",
+                }
+                for number, (message_id, uidvalidity, uidnext) in sorted(intended.items())
+                if number not in earlier
+            ]
+            if rows:
+                connection.execute(_INTEND, rows)
+        return earlier
+
+    def known(self, student_numbers: Sequence[str]) -> dict[str, Intent]:
+        """What is recorded of these students' messages, where anything is."""
+        with self._database.read() as connection:
+            return self._known(connection, student_numbers)
+
+    def sent(self, student_numbers: Sequence[str]) -> None:
+        """The messages were accepted by the mail server, or were found in the mailboxes."""
+        self._settle(student_numbers, "sent")
+
+    def undecided(self, student_numbers: Sequence[str]) -> None:
+        """It cannot be known whether these arrived; they will not be sent again."""
+        self._settle(student_numbers, "undecided")
+
+    def _known(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, Intent]:
+        """Who had a mailbox before Sésame was never to be welcomed to it."""
+        rows = rows_among(connection, _ROWS, welcome_messages.c.student_number, list(student_numbers))
+        found = {
+            row.student_number: Intent(row.message_id, row.uidvalidity, row.uidnext, row.state)
+            for row in rows
+        }
+        others = [number for number in student_numbers if number not in found]
+        adopted = self._adopted(connection, others) if others else ()
+        return found | {number: Intent("", 0, 0, WAIVED) for number in adopted}
+
+    def _settle(self, student_numbers: Sequence[str], state: str) -> None:
+        if not student_numbers:
+            return
+        with self._database.write() as connection:
+            connection.execute(_SETTLE, {"numbers": list(student_numbers), "state": state})

@@ -1,0 +1,167 @@
+"""Doubtful identities: who may be whom, and what an operator decided about it. Rows are never deleted.
+
+A doubt is known by what is compared: two student numbers, in whatever order, or a number and who is said to
+hold it. So it is raised once, and a decision is remembered for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    RowMapping,
+    String,
+    Table,
+    Text,
+    bindparam,
+    or_,
+    select,
+    update,
+)
+
+from consumers.registry.people import Identity
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+
+identity_doubts = Table(
+    "identity_doubts",
+    metadata,
+    Column("id", String(64), primary_key=True),  # a digest of what is compared: one doubt, one row
+    Column("student_number", String(32), nullable=False, index=True),  # whose fact raised it
+    Column("other_number", String(32), index=True),  # None: whether the number still has its holder
+    Column("evidence", String(64), nullable=False),  # what agrees, or does not: birth, ine, holder
+    Column("claimed", Text),  # holder: who the number is said to be now (JSON); None once decided
+    Column("state", String(16), nullable=False, index=True),  # open | separate | merged | withdrawn
+    Column("raised_at", Float, nullable=False),
+    Column("decided_at", Float),  # when the operator decided: the newest decision holds
+)
+
+
+HOLDER = "holder"
+"""Evidence of a doubt about one number: names and birth date have changed beyond recognition."""
+
+
+class Verdict(StrEnum):
+    """How a doubt stands."""
+
+    OPEN = "open"  # waits for an operator
+    SEPARATE = "separate"  # decided: two people
+    MERGED = "merged"  # decided: one person
+    WITHDRAWN = "withdrawn"  # the registrar has corrected what raised it; it may be raised again
+
+
+# Made once: they are looked for with each enrolment.
+_IN_STATE: Final = (
+    select(identity_doubts)
+    .where(identity_doubts.c.state.in_(bindparam("states", expanding=True)))
+    .order_by(identity_doubts.c.raised_at, identity_doubts.c.id)
+)
+_OF: Final = _IN_STATE.where(
+    or_(
+        identity_doubts.c.student_number == bindparam("number"),
+        identity_doubts.c.other_number == bindparam("number"),
+    )
+)
+
+DECIDED = frozenset({Verdict.SEPARATE, Verdict.MERGED})
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One doubt.
+
+    Attributes:
+        student_number: whose fact raised it.
+        other_number: who it may be; None: the doubt is about this number's holder.
+        evidence: what agrees (`birth`: names and birth date, `ine`), or `holder`.
+        claimed: who the number is said to be now, of an open doubt about its holder.
+        raised_at, decided_at: seconds since the epoch, UTC.
+    """
+
+    id: str
+    student_number: str
+    other_number: str | None
+    evidence: tuple[str, ...]
+    state: Verdict
+    raised_at: float
+    claimed: Identity | None = None
+    decided_at: float | None = None
+
+    def beside(self, student_number: str) -> str:
+        """The other one of the two numbers."""
+        return self.student_number if student_number == self.other_number else self.other_number or ""
+
+
+def pair_id(one: str, other: str) -> str:
+    """The id of the doubt whether these two numbers are one person, whoever is named first."""
+    return _id("pair", *sorted((one, other)))
+
+
+def holder_id(student_number: str, claimed: str) -> str:
+    """The id of the doubt whether a number's holder is this one, by their fingerprint."""
+    return _id("holder", student_number, claimed)
+
+
+def get(connection: Connection, doubt_id: str) -> Doubt | None:
+    """One doubt."""
+    row = (
+        connection.execute(select(identity_doubts).where(identity_doubts.c.id == doubt_id))
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else _doubt(row)
+
+
+def raise_once(connection: Connection, database: Database, doubt: Doubt) -> bool:
+    """Raise a doubt, unless it is open already or somebody has decided it; return whether it is open anew."""
+    claimed = None if doubt.claimed is None else doubt.claimed.model_dump_json()
+    values = {**doubt.__dict__, "evidence": " ".join(doubt.evidence), "claimed": claimed}
+    statement = database.insert(identity_doubts).values(**values)
+    statement = statement.on_conflict_do_update(
+        index_elements=[identity_doubts.c.id], set_=values, where=identity_doubts.c.state == Verdict.WITHDRAWN
+    )
+    return bool(connection.execute(statement).rowcount)
+
+
+def of(
+    connection: Connection, student_number: str, states: Collection[Verdict] = tuple(Verdict)
+) -> list[Doubt]:
+    """Doubts that have to do with this number, oldest first."""
+    rows = connection.execute(_OF, {"number": student_number, "states": list(states)}).mappings()
+    return [_doubt(row) for row in rows]
+
+
+def in_state(connection: Connection, states: Collection[Verdict]) -> list[Doubt]:
+    """Every doubt that stands so, oldest first."""
+    return [_doubt(row) for row in connection.execute(_IN_STATE, {"states": list(states)}).mappings()]
+
+
+def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: float | None = None) -> None:
+    """Record how a doubt ended. Whom it was about is kept by number only."""
+    values: dict[str, object] = {"state": verdict, "claimed": None}
+    if decided_at is not None:
+        values["decided_at"] = decided_at
+    _set(connection, doubt_id, **values)
+
+
+def _set(connection: Connection, doubt_id: str, **values: object) -> None:
+    connection.execute(update(identity_doubts).where(identity_doubts.c.id == doubt_id).values(**values))
+
+
+def _doubt(row: RowMapping) -> Doubt:
+    values = dict(row)
+    values["evidence"] = tuple(row["evidence"].split())
+    values["state"] = Verdict(row["state"])
+    values["claimed"] = None if row["claimed"] is None else Identity.model_validate_json(row["claimed"])
+    return Doubt(**values)
+
+
+def _id(*parts: str) -> str:
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()

@@ -1,0 +1,266 @@
+"""The ledger of logins, mail addresses and principal names: for ever, unique, and never deleted from.
+
+It also holds the names of those who are no students (staff, reserved names), so that minting steers clear of
+them. The directory's unique overlay stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    String,
+    Table,
+    bindparam,
+    case,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
+
+from consumers.registry.people import people
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # login | mail | principal
+    Column("value", String(255), primary_key=True),  # compared in lower case; never deleted
+    Column("student_number", String(32)),  # None: held by somebody who is not a student
+    Column("origin", String(32), nullable=False),  # minted | directory | reserved …
+    Column("recorded_at", Float, nullable=False),
+    Index("ix_ledger_student_number", "student_number"),
+)
+
+
+MINTED = "minted"
+DIRECTORY = "directory"
+MOODLE = "moodle"
+MAILBOX = "mailbox"
+RETIRED = "retired"
+"""Origin of a name that was minted for a student who turned out to have one, or from a damaged name: nobody
+has seen it, nobody else is ever given it, and it is no alias of theirs."""
+
+SEEN = (DIRECTORY, MOODLE, MAILBOX)
+"""Origins of names that somebody had before Sésame gave any."""
+
+_STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)
+
+# Made once: making a statement for each name costs more than the database does.
+_HELD: Final = (
+    select(ledger.c.kind, ledger.c.value)
+    .where(ledger.c.student_number == bindparam("number"), ledger.c.origin != RETIRED)
+    .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
+)
+_ALL: Final = (
+    select(ledger.c.value)
+    .where(ledger.c.student_number == bindparam("number"), ledger.c.kind == bindparam("of_kind"))
+    .where(ledger.c.origin != RETIRED)
+    .order_by(ledger.c.recorded_at, ledger.c.value)
+)
+_LATEST: Final = select(func.max(ledger.c.recorded_at)).where(ledger.c.student_number == bindparam("number"))
+_HOLDER: Final = select(ledger.c.student_number).where(
+    ledger.c.kind == bindparam("of_kind"), ledger.c.value == bindparam("name")
+)
+
+_TICK_S = 1e-5  # names that are reserved one after another keep their order
+
+
+class Holder(NamedTuple):
+    """Who holds a name, and where that was found; None: nobody who is a student."""
+
+    student_number: str | None
+    origin: str
+
+
+class SqlLedger:
+    """The ledger within one transaction: implements `consumers.registry.identity.Ledger`.
+
+    Args:
+        connection: the transaction that also writes the account.
+        now: seconds since the epoch, UTC.
+    """
+
+    def __init__(self, connection: Connection, database: Database, now: float) -> None:
+        self._connection = connection
+        self._database = database
+        self._now = now
+
+    def held_by(self, student_number: str) -> Mapping[str, str]:
+        """Kind to value: the name of each kind that a target showed as this student's (the directory before
+        the others), else the first one that was minted."""
+        rows = self._connection.execute(_HELD, {"number": student_number})
+        return {row.kind: row.value for row in rows}  # the one that goes first comes last, and stays
+
+    def all_of(self, student_number: str, kind: str) -> list[str]:
+        """Every name of this kind that is this student's, in the order in which they were given."""
+        return list(self._connection.scalars(_ALL, {"number": student_number, "of_kind": kind}))
+
+    def claim(self, names: Mapping[str, str], student_number: str) -> bool:
+        """Take all of these (kind to value) for this student, or none if one is held by anybody else.
+
+        Two who claim one name at the same moment are told apart by the primary key: the second one waits
+        for the first one's transaction, and is refused if that commits. A student's names keep the order in
+        which they were claimed, also when the clock was set back in between.
+        """
+        if any(self._holder(kind, value) not in (None, student_number) for kind, value in names.items()):
+            return False
+        latest = self._connection.execute(_LATEST, {"number": student_number}).scalar_one()
+        if latest is not None:
+            self._now = max(self._now, latest + _TICK_S)
+        with self._connection.begin_nested() as savepoint:
+            for kind, value in names.items():
+                if not self._take(kind, value, student_number, MINTED):
+                    savepoint.rollback()
+                    return False
+        return True
+
+    def reserve(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
+        """Record a name that was given elsewhere (a directory's entry, a reserved word).
+
+        Args:
+            kind: login, mail or principal.
+            value: the name, in any case.
+            holder: the student number, or None if it is no student's.
+            origin: where it was found.
+
+        Returns:
+            False if somebody else holds it already: nothing is changed, and somebody should look.
+        """
+        self._now += _TICK_S
+        return self._take(kind, value, holder, origin) or self._adopt(kind, value, holder)
+
+    def take_note(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
+        """Record a name that is in use, if it is in nobody's hands yet; return whether it was in nobody's."""
+        self._now += _TICK_S
+        return self._insert(kind, value, holder, origin)
+
+    def hand_over(self, kind: str, value: str, *, holder: str | None, origin: str) -> bool:
+        """Give a name to whom it turned out to be in use by, from a student for whom it was minted and who
+        has not activated the account; what else was minted for them is put out of use too.
+
+        Returns:
+            False if it is not so: nothing is changed.
+        """
+        mine = ledger.alias()
+        asked = exists().where(
+            people.c.student_number == mine.c.student_number, people.c.activated_at.is_not(None)
+        )
+        previous = self._connection.execute(
+            select(mine.c.student_number).where(
+                mine.c.kind == kind,
+                mine.c.value == value.lower(),
+                mine.c.origin.in_((MINTED, RETIRED)),
+                ~asked,
+            )
+        ).scalar_one_or_none()
+        if previous is None or previous == holder:
+            return False
+        self.retire(previous)
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value.lower())
+            .values(student_number=holder, origin=origin)
+        )
+        return True
+
+    def retire(self, student_number: str) -> None:
+        """Put out of use what was minted for this student. Nobody else is ever given it."""
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.student_number == student_number, ledger.c.origin == MINTED)
+            .values(origin=RETIRED)
+        )
+
+    def retire_minted(self, student_numbers: Collection[str]) -> None:
+        """Put out of use what was minted for students who turned out to have a login. Those who have
+        activated the account keep what they were given: somebody has seen it."""
+        seen, activated = ledger.alias(), people.alias()
+        had_one = exists().where(
+            seen.c.student_number == ledger.c.student_number,
+            seen.c.kind == "login",
+            seen.c.origin.in_(SEEN),
+        )
+        asked = exists().where(
+            activated.c.student_number == ledger.c.student_number, activated.c.activated_at.is_not(None)
+        )
+        minted_one = select(ledger.c.student_number).where(
+            ledger.c.student_number.in_(student_numbers), ledger.c.kind == "login", ledger.c.origin == MINTED
+        )
+        numbers = list(self._connection.scalars(minted_one.where(had_one, ~asked)))
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.student_number.in_(numbers), ledger.c.origin == MINTED)
+            .values(origin=RETIRED)
+        )
+
+    def names_of(self, student_numbers: Collection[str]) -> dict[str, dict[str, str]]:
+        """As `held_by`, of many students at once."""
+        rows = self._connection.execute(
+            select(ledger.c.student_number, ledger.c.kind, ledger.c.value)
+            .where(ledger.c.student_number.in_(student_numbers), ledger.c.origin != RETIRED)
+            .order_by(_STANDING, ledger.c.recorded_at.desc(), ledger.c.value.desc())
+        )
+        found: dict[str, dict[str, str]] = {}
+        for number, kind, value in rows:
+            found.setdefault(number, {})[kind] = value
+        return found
+
+    def holders(self, names: Collection[tuple[str, str]]) -> dict[tuple[str, str], Holder]:
+        """Who holds these names (kind, value in lower case), of those that are held."""
+        rows = self._connection.execute(
+            select(ledger.c.kind, ledger.c.value, ledger.c.student_number, ledger.c.origin).where(
+                tuple_(ledger.c.kind, ledger.c.value).in_(names)
+            )
+        )
+        return {(row.kind, row.value): Holder(row.student_number, row.origin) for row in rows}
+
+    def _adopt(self, kind: str, value: str, holder: str | None) -> bool:
+        """Let a name that was seen in a target as no student's be this student's, whose number its entry
+        carries now; not once they have activated an account, whose names stay."""
+        activated = exists().where(people.c.student_number == holder, people.c.activated_at.is_not(None))
+        done = self._connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.student_number.is_(None))
+            .where(ledger.c.origin.in_(SEEN), ~activated)
+            .values(student_number=holder, recorded_at=self._now)
+        )
+        return bool(done.rowcount)
+
+    def _holder(self, kind: str, value: str) -> str | None:
+        row = self._connection.execute(_HOLDER, {"of_kind": kind, "name": value.lower()}).one_or_none()
+        return None if row is None else (row.student_number or "")
+
+    def _take(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
+        if self._insert(kind, value, holder, origin):
+            return True
+        if self._holder(kind, value) != (holder or ""):
+            return False
+        if origin == MINTED:  # the very name that was retired is made again
+            self._set_origin(kind, value, RETIRED, MINTED)
+        return True
+
+    def _insert(self, kind: str, value: str, holder: str | None, origin: str) -> bool:
+        row = {
+            "kind": kind,
+            "value": value.lower(),
+            "student_number": holder,
+            "origin": origin,
+            "recorded_at": self._now,
+        }
+        return bool(self._connection.execute(self._database.insert_new(ledger), row).rowcount)
+
+    def _set_origin(self, kind: str, value: str, before: str, after: str) -> None:
+        self._connection.execute(
+            update(ledger)
+            .where(ledger.c.kind == kind, ledger.c.value == value.lower(), ledger.c.origin == before)
+            .values(origin=after)
+        )

@@ -1,0 +1,145 @@
+"""Facts that wait: for the enrolment of a student number that is not known yet (and not for ever), or for an
+operator's decision about who a number's holder is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    LargeBinary,
+    Row,
+    Select,
+    String,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    func,
+    select,
+)
+
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+from schemas.envelope import Headers
+
+pending_facts = Table(
+    "pending_facts",
+    metadata,
+    Column("event_id", String(64), primary_key=True),
+    Column("student_number", String(32), nullable=False, index=True),
+    Column("received_at", Float, nullable=False, index=True),
+    Column("topic", String(64), nullable=False),
+    Column("headers", Text, nullable=False),  # JSON list of [name, text]
+    Column("value", LargeBinary, nullable=False),
+    Column("waits_for", String(16), nullable=False, server_default="enrolment"),  # or: decision
+)
+
+
+FACTS_PER_PAGE = 500
+_TICK_S = 1e-5
+ENROLMENT, DECISION = "enrolment", "decision"
+"""What a fact waits for."""
+
+# Made once: making a statement for each fact costs more than the database does.
+_LAST: Final = select(func.max(pending_facts.c.received_at)).where(
+    pending_facts.c.student_number == bindparam("number")
+)
+_HELD: Final = (
+    select(pending_facts)
+    .where(
+        pending_facts.c.student_number == bindparam("number"),
+        pending_facts.c.waits_for == bindparam("for_what"),
+    )
+    .order_by(pending_facts.c.received_at, pending_facts.c.event_id)
+)
+_PAGE: Final = _HELD.limit(FACTS_PER_PAGE)
+_OLDER: Final = (
+    select(pending_facts)
+    .where(pending_facts.c.received_at < bindparam("before"), pending_facts.c.waits_for == ENROLMENT)
+    .order_by(pending_facts.c.received_at, pending_facts.c.event_id)
+    .limit(FACTS_PER_PAGE)
+)
+_DROP: Final = delete(pending_facts).where(pending_facts.c.event_id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(frozen=True)
+class PendingFact:
+    """A record as it was read. `received_at`: seconds since the epoch, UTC. `waits_for`: ENROLMENT or
+    DECISION."""
+
+    event_id: str
+    student_number: str
+    received_at: float
+    topic: str
+    headers: Headers
+    value: bytes
+    waits_for: str = ENROLMENT
+
+
+def keep(connection: Connection, database: Database, fact: PendingFact) -> None:
+    """Keep a fact; keeping it twice is harmless.
+
+    A student's facts stay in the order in which they came, also when the clock was set back in between.
+    """
+    last = connection.execute(_LAST, {"number": fact.student_number}).scalar_one()
+    received_at = fact.received_at if last is None else max(fact.received_at, last + _TICK_S)
+    headers = json.dumps([[name, text.decode()] for name, text in fact.headers])
+    row = {**fact.__dict__, "received_at": received_at, "headers": headers}
+    connection.execute(database.insert_new(pending_facts), row)
+
+
+def take(connection: Connection, student_number: str, *, waits_for: str = ENROLMENT) -> list[PendingFact]:
+    """A student's facts that wait for this, oldest first; they are no longer kept."""
+    return _take(connection, _PAGE, number=student_number, for_what=waits_for)
+
+
+def held(connection: Connection, student_number: str) -> list[PendingFact]:
+    """A student's facts that wait for a decision, oldest first; they stay."""
+    rows = connection.execute(_HELD, {"number": student_number, "for_what": DECISION})
+    return [_fact(row) for row in rows]
+
+
+def drop(connection: Connection, event_id: str) -> None:
+    """Keep this fact no longer."""
+    connection.execute(delete(pending_facts).where(pending_facts.c.event_id == event_id))
+
+
+def take_older(connection: Connection, received_before: float) -> list[PendingFact]:
+    """A page of the facts that have waited for an enrolment since before this moment, oldest first; they are
+    no longer kept."""
+    return _take(connection, _OLDER, before=received_before)
+
+
+def waiting(connection: Connection, student_numbers: list[str]) -> dict[str, list[PendingFact]]:
+    """What waits for each of these students' enrolment, oldest first."""
+    found: dict[str, list[PendingFact]] = {}
+    query = select(pending_facts).where(
+        pending_facts.c.student_number.in_(student_numbers), pending_facts.c.waits_for == ENROLMENT
+    )
+    for row in connection.execute(query.order_by(pending_facts.c.received_at, pending_facts.c.event_id)):
+        found.setdefault(row.student_number, []).append(_fact(row))
+    return found
+
+
+def _take(connection: Connection, page: Select[Any], **these: object) -> list[PendingFact]:
+    facts = [_fact(row) for row in connection.execute(page, these)]
+    if facts:
+        connection.execute(_DROP, {"ids": [fact.event_id for fact in facts]})
+    return facts
+
+
+def _fact(row: Row[Any]) -> PendingFact:
+    return PendingFact(
+        event_id=row.event_id,
+        student_number=row.student_number,
+        received_at=row.received_at,
+        topic=row.topic,
+        headers=tuple((name, text.encode()) for name, text in json.loads(row.headers)),
+        value=row.value,
+        waits_for=row.waits_for,
+    )

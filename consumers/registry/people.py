@@ -1,0 +1,327 @@
+"""What the registry knows of people: names, enrolments, choices, and the accounts made of them.
+
+Every method takes the caller's transaction. The one who merges locks the person's row first (`locked`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from pydantic import Field
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Float,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    bindparam,
+    func,
+    select,
+    tuple_,
+    update,
+)
+
+from pipeline.accounts import accounts
+from pipeline.db.database import Database, insert_for
+from pipeline.db.metadata import metadata
+from schemas.account import Enrolment, Hold, Model
+
+people = Table(
+    "people",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("identity", Text, nullable=False),  # names and birth date as last given by the registrar (JSON)
+    Column("identity_sequence", BigInteger, nullable=False),  # source sequence of the fact that gave them
+    Column("ine", String(11)),
+    Column("personal_mail", Text),
+    Column("language", String(8)),
+    Column("preferred_given_name", Text),  # settled by the student; wins over the registrar's
+    Column("mail_redirect", Text),
+    Column("activated_at", Float),
+    Column("credential_ref", String(64)),
+    Column("credential_sequence", Integer, nullable=False, default=0),
+    Column("holds", Text, nullable=False, default="[]"),  # JSON list
+    Column("recent_facts", Text, nullable=False, default="[]"),  # ids of the last facts applied (JSON list)
+    Column("merged_into", String(32), index=True),  # the number that this person goes on under
+)
+
+
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("step", String(64), primary_key=True),
+    Column("step_version", String(64), primary_key=True),
+    Column("source_sequence", BigInteger, nullable=False),  # the highest wins, cancellations included
+    Column("cancelled", Boolean, nullable=False),
+    Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
+)
+
+
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # names_and_birth_date | ine
+    Column("value", String(80), primary_key=True),
+    Column("student_number", String(32), nullable=False, index=True),
+)
+
+
+# Made once: making a statement for each fact costs more than the database does.
+_PERSON: Final = select(people).where(people.c.student_number == bindparam("number"))
+_MERGED: Final = (
+    select(people).where(people.c.merged_into == bindparam("number")).order_by(people.c.student_number)
+)
+_CHANGE: Final = update(people).where(people.c.student_number == bindparam("number"))
+_ENROLMENTS: Final = select(enrolments.c.document).where(
+    enrolments.c.student_number.in_(bindparam("numbers", expanding=True)), enrolments.c.cancelled.is_(False)
+)
+
+
+class Identity(Model):
+    """Who a person is, as the registrar last said. Never leaves the registry as a whole.
+
+    Who has one name only has either no birth name or no given name: it is empty.
+    """
+
+    birth_name: str = ""
+    usage_name: str | None = None
+    given_name: str = ""
+    preferred_given_name: str | None = None
+    birth_date: date
+    language: str | None = Field(default=None, description="the registrar's; the student's own choice wins")
+
+
+@dataclass(frozen=True)
+class KnownPerson:
+    """A person's row.
+
+    Attributes:
+        identity_sequence: source sequence of the fact that gave `identity`.
+        language, preferred_given_name, mail_redirect: settled by the student; None: nothing was chosen.
+        activated_at: seconds since the epoch; None: the student has not asked for the account.
+        credential_ref: the newest sealed password, by `credential_sequence` (the vault's).
+        recent_facts: ids of the last facts that were applied, oldest first: a redelivery is recognised.
+        merged_into: the number that this person goes on under, as an operator decided.
+    """
+
+    student_number: str
+    identity: Identity
+    identity_sequence: int
+    ine: str | None = None
+    personal_mail: str | None = None
+    language: str | None = None
+    preferred_given_name: str | None = None
+    mail_redirect: str | None = None
+    activated_at: float | None = None
+    credential_ref: str | None = None
+    credential_sequence: int = 0
+    holds: frozenset[Hold] = field(default_factory=frozenset)
+    recent_facts: tuple[str, ...] = ()
+    merged_into: str | None = None
+
+
+class Asked(NamedTuple):
+    """When a known student asked for the account (epoch seconds), and which password it was given."""
+
+    activated_at: float | None
+    credential_ref: str | None
+
+
+class Contact(NamedTuple):
+    """How to write to a student: the number that the person goes on under, the personal address that the
+    registrar gave, the stage of the account (None: there is none), and since when it is activated."""
+
+    student_number: str
+    personal_mail: str | None
+    stage: str | None
+    activated_at: float | None
+
+
+class People:
+    """The registry's tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # --- persons ---
+
+    def locked(self, connection: Connection, student_number: str) -> KnownPerson | None:
+        """The person, locked until the transaction ends: nobody else mints a version meanwhile.
+
+        Nor is a number that is not known made known meanwhile: what is put aside for its first enrolment
+        would not be seen by whoever records that one.
+        """
+        self._database.alone(connection, "person", student_number)
+        row = connection.execute(self._database.locking(_PERSON), {"number": student_number}).one_or_none()
+        return None if row is None else _person(row)
+
+    def known(self, connection: Connection, student_number: str) -> KnownPerson | None:
+        """The person, to look at only."""
+        row = connection.execute(_PERSON, {"number": student_number}).one_or_none()
+        return None if row is None else _person(row)
+
+    def known_among(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, KnownPerson]:
+        """Those of these students (at most some hundreds) who are known."""
+        rows = connection.execute(select(people).where(people.c.student_number.in_(student_numbers)))
+        return {row.student_number: _person(row) for row in rows}
+
+    def with_fingerprints(
+        self, connection: Connection, prints: Collection[tuple[str, str]]
+    ) -> dict[tuple[str, str], str]:
+        """Who has taken each of these fingerprints (kind and value), of those that are taken."""
+        rows = connection.execute(
+            select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
+        )
+        return {(row.kind, row.value): row.student_number for row in rows}
+
+    def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
+        """Those whom an operator found to be this very person."""
+        return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
+
+    def add(self, connection: Connection, person: KnownPerson) -> bool:
+        """Record a person who was not known; False if somebody else just did."""
+        done = connection.execute(self._database.insert_new(people), _columns(person.__dict__))
+        return bool(done.rowcount)
+
+    def change(self, connection: Connection, student_number: str, **values: Any) -> None:
+        """Set some of a known person's attributes (named as in `KnownPerson`)."""
+        connection.execute(_CHANGE, {"number": student_number, **_columns(values)})
+
+    # --- enrolments ---
+
+    def record_enrolment(
+        self,
+        connection: Connection,
+        student_number: str,
+        key: tuple[int, str, str],
+        source_sequence: int,
+        enrolment: Enrolment | None,
+    ) -> bool:
+        """Keep what the registrar says of one step, if it is newer than what is kept.
+
+        Args:
+            connection: the caller's transaction.
+            student_number: whose.
+            key: year, step, step version.
+            source_sequence: the highest one wins.
+            enrolment: None: cancelled.
+
+        Returns:
+            Whether it was newer.
+        """
+        year, step, step_version = key
+        row = {
+            "student_number": student_number,
+            "year": year,
+            "step": step,
+            "step_version": step_version,
+            "source_sequence": source_sequence,
+            "cancelled": enrolment is None,
+            "document": None if enrolment is None else enrolment.model_dump_json(),
+        }
+        newer = _newer_enrolment(is_sqlite=self._database.is_sqlite)
+        return bool(connection.execute(newer, row).rowcount)
+
+    def enrolments(self, connection: Connection, *student_numbers: str) -> list[Enrolment]:
+        """The enrolments of these numbers that were not cancelled, of all years."""
+        rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers})
+        return [Enrolment.model_validate_json(row.document) for row in rows]
+
+    # --- identity ---
+
+    def claim_fingerprints(
+        self, connection: Connection, student_number: str, prints: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Take these fingerprints (kind to value) for a student.
+
+        Returns:
+            Kind to the student number that took it first, of those that somebody else holds: candidates for
+            being the same person.
+        """
+        others: dict[str, str] = {}
+        for kind, value in prints.items():
+            row = {"kind": kind, "value": value, "student_number": student_number}
+            if connection.execute(self._database.insert_new(fingerprints), row).rowcount:
+                continue
+            holder = connection.execute(
+                select(fingerprints.c.student_number).where(
+                    fingerprints.c.kind == kind, fingerprints.c.value == value
+                )
+            ).scalar_one()
+            if holder != student_number:
+                others[kind] = holder
+        return others
+
+    def take_over_fingerprint(
+        self, connection: Connection, student_number: str, kind: str, value: str
+    ) -> None:
+        """Take a fingerprint from a number of which it is true no more."""
+        connection.execute(
+            update(fingerprints)
+            .where(fingerprints.c.kind == kind, fingerprints.c.value == value)
+            .values(student_number=student_number)
+        )
+
+    # --- looks for producers ---
+
+    def contact(self, connection: Connection, student_number: str) -> Contact | None:
+        """How to write to the student of this number; None: nobody has it."""
+        goes_on = func.coalesce(people.c.merged_into, people.c.student_number)
+        query = (
+            select(goes_on, people.c.personal_mail, accounts.c.stage, accounts.c.activated_at)
+            .outerjoin(accounts, accounts.c.student_number == goes_on)
+            .where(people.c.student_number == student_number)
+        )
+        row = connection.execute(query).one_or_none()
+        return None if row is None else Contact(*row)
+
+    def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, Asked]:
+        """Those of these students (at most some hundreds) who are known, and what they asked for so far."""
+        rows = connection.execute(
+            select(people.c.student_number, people.c.activated_at, people.c.credential_ref).where(
+                people.c.student_number.in_(sorted(students))
+            )
+        )
+        return {number: Asked(activated_at, ref) for number, activated_at, ref in rows}
+
+
+@cache
+def _newer_enrolment(*, is_sqlite: bool) -> Any:
+    statement = insert_for(enrolments, is_sqlite=is_sqlite)
+    said = ("source_sequence", "cancelled", "document")
+    return statement.on_conflict_do_update(
+        index_elements=list(enrolments.primary_key.columns),
+        set_={name: statement.excluded[name] for name in said},
+        where=enrolments.c.source_sequence < statement.excluded.source_sequence,
+    )
+
+
+def _columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    columns = dict(values)
+    if "identity" in columns:
+        columns["identity"] = columns["identity"].model_dump_json()
+    if "holds" in columns:
+        columns["holds"] = json.dumps(sorted(columns["holds"]))
+    if "recent_facts" in columns:
+        columns["recent_facts"] = json.dumps(columns["recent_facts"])
+    return columns
+
+
+def _person(row: Row[Any]) -> KnownPerson:
+    values = dict(zip(row._fields, row, strict=True))
+    values["identity"] = Identity.model_validate_json(values["identity"])
+    values["holds"] = frozenset(map(Hold, json.loads(values["holds"])))
+    values["recent_facts"] = tuple(json.loads(values["recent_facts"]))
+    return KnownPerson(**values)

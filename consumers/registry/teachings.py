@@ -1,0 +1,109 @@
+"""The teaching units and groups of students, as each of the registrar's feeds last said.
+
+A feed says the whole list of a student's year in one fact, so the newest fact alone says what is so; lists of
+several feeds (one per component, say) add up. A list is kept whether or not its student is known yet, as a
+cancelled enrolment is: it takes effect once there is an enrolment of that year.
+
+What was ever taught is remembered apart and for ever: a cohort of a group that nobody is in any more must
+still be known for ours, or its last member would stay in it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, bindparam, select
+
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+from schemas.events import TeachingsRecorded
+
+teachings = Table(
+    "teachings",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("source", String(64), primary_key=True),
+    Column("source_sequence", BigInteger, nullable=False),  # the highest wins
+    Column("document", Text, nullable=False),  # JSON list of [element, group, label]
+)
+
+known_teachings = Table(
+    "known_teachings",
+    metadata,
+    Column("year", Integer, primary_key=True),
+    Column("element", String(64), primary_key=True),
+    Column("group_code", String(64), primary_key=True),  # empty: the unit without a group
+)
+
+# Made once: making a statement for each version costs more than the database does.
+_HELD: Final = (
+    select(teachings.c.year, teachings.c.document)
+    .where(teachings.c.student_number.in_(bindparam("numbers", expanding=True)))
+    .order_by(teachings.c.source_sequence)
+)
+
+
+class HeldTeaching(NamedTuple):
+    """A teaching unit that a student follows in an academic year. `group` is empty if it has none; `label` is
+    the unit's code if it has no name."""
+
+    year: int
+    element: str
+    group: str
+    label: str
+
+
+def record(connection: Connection, database: Database, fact: TeachingsRecorded) -> bool:
+    """Keep what a feed says of a student's year, if it is newer than what is kept; return whether it was."""
+    document = [[each.element, each.group or "", each.label or ""] for each in fact.teachings]
+    values = {
+        "source_sequence": fact.source_sequence,
+        "document": json.dumps(sorted(document), ensure_ascii=False),
+    }
+    statement = database.insert(teachings).values(
+        student_number=fact.student_number, year=fact.year, source=fact.source, **values
+    )
+    done = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=list(teachings.primary_key.columns),
+            set_=values,
+            where=teachings.c.source_sequence < fact.source_sequence,
+        )
+    )
+    if not done.rowcount:
+        return False
+    _remember(connection, database, fact)
+    return True
+
+
+def _remember(connection: Connection, database: Database, fact: TeachingsRecorded) -> None:
+    """Add what was never taught before. Most facts add nothing, and two writers meet in one order."""
+    known = known_teachings.c
+    elements = {each.element for each in fact.teachings}
+    query = select(known.element, known.group_code).where(
+        known.year == fact.year, known.element.in_(elements)
+    )
+    there = {(element, group) for element, group in connection.execute(query)}
+    if new := sorted({each.key for each in fact.teachings} - there):
+        statement = database.insert(known_teachings).on_conflict_do_nothing(
+            index_elements=list(known_teachings.primary_key.columns)
+        )
+        rows = [{"year": fact.year, "element": element, "group_code": group} for element, group in new]
+        connection.execute(statement, rows)
+
+
+def held(connection: Connection, *student_numbers: str) -> tuple[HeldTeaching, ...]:
+    """Everything that these numbers, which are one person, follow in any year; each unit and group once."""
+    found: dict[tuple[int, str, str], HeldTeaching] = {}
+    for year, document in connection.execute(_HELD, {"numbers": student_numbers}):
+        for element, group, label in json.loads(document):
+            found[year, element, group] = HeldTeaching(year, element, group, label or element)
+    return tuple(found[key] for key in sorted(found))
+
+
+def ever_known(connection: Connection) -> list[tuple[int, str, str]]:
+    """Year, unit and group (or an empty text) of everything that anybody ever followed."""
+    rows: Any = connection.execute(select(*known_teachings.primary_key.columns))
+    return [(year, element, group) for year, element, group in rows]

@@ -1,0 +1,24 @@
+"""The one metadata that every room declares its tables in, for SQLite and PostgreSQL.
+
+Times are seconds since the epoch, UTC, as floats, so that both databases compare them alike. Documents are
+JSON text. No table holds a secret in the clear: passwords' hashes are sealed by the vault's key.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Index, MetaData, text
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def partial_index(name: str, rows: str, *columns: str) -> Index:
+    """An index of some rows only, which costs nothing for the others. A query that says the same finds it."""
+    return Index(name, *columns, sqlite_where=text(rows), postgresql_where=text(rows))

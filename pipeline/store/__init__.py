@@ -1,1 +1,0 @@
-"""The database: tables, repositories and migrations (SQLAlchemy Core; SQLite or PostgreSQL by URL)."""

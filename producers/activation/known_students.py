@@ -1,0 +1,76 @@
+"""What activation asks of whoever knows the students. The registry answers; the application joins them."""
+# ruff: noqa: D102 - each property is described with its class
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+
+class Names(Protocol):
+    """Who a student is, as the registrar last said; empty: there is no such name."""
+
+    @property
+    def birth_name(self) -> str: ...
+    @property
+    def usage_name(self) -> str | None: ...
+    @property
+    def given_name(self) -> str: ...
+    @property
+    def preferred_given_name(self) -> str | None: ...
+    @property
+    def birth_date(self) -> date: ...
+
+
+class KnownStudent(Protocol):
+    """What a password is compared with, and where notices go. `activated_at`: epoch seconds, or None."""
+
+    @property
+    def identity(self) -> Names: ...
+    @property
+    def preferred_given_name(self) -> str | None: ...
+    @property
+    def personal_mail(self) -> str | None: ...
+    @property
+    def ine(self) -> str | None: ...
+    @property
+    def activated_at(self) -> float | None: ...
+
+
+class Asked(Protocol):
+    """When a known student asked for the account (epoch seconds), and which password it was given."""
+
+    @property
+    def activated_at(self) -> float | None: ...
+    @property
+    def credential_ref(self) -> str | None: ...
+
+
+class Contact(Protocol):
+    """How to write to a student: the number that the person goes on under, the personal address that the
+    registrar gave, the stage of the account (None: there is none), and since when it is activated."""
+
+    @property
+    def student_number(self) -> str: ...
+    @property
+    def personal_mail(self) -> str | None: ...
+    @property
+    def stage(self) -> str | None: ...
+    @property
+    def activated_at(self) -> float | None: ...
+
+
+class KnownStudents(Protocol):
+    """Looks into the caller's transaction; changes nothing."""
+
+    def known(self, connection: Connection, student_number: str) -> KnownStudent | None:
+        """The student of this number; None: nobody has it."""
+
+    def contact(self, connection: Connection, student_number: str) -> Contact | None:
+        """How to write to the student of this number; None: nobody has it."""
+
+    def asked_by(self, connection: Connection, students: Collection[str]) -> Mapping[str, Asked]:
+        """Those of these students (at most some hundreds) who are known, and what they asked for so far."""

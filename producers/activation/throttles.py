@@ -1,0 +1,56 @@
+"""Slow-downs that survive a restart: so many at once, then one in so many seconds, per name.
+
+One row per name says until when its past requests have used up time (the generic cell rate algorithm of ATM
+Forum TM 4.0, 4.4.2). A name is a kind and a digest: nobody's address or number stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Connection, Float, String, Table, delete, select
+
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("name", String(96), primary_key=True),
+    Column("until", Float, nullable=False, index=True),
+)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`burst` at once, then one every `every_s` seconds."""
+
+    burst: int
+    every_s: float
+
+
+def take(connection: Connection, database: Database, name: str, rate: Rate, now: float) -> float:
+    """Ask for one more.
+
+    Returns:
+        0.0: it may be done, and was counted. Otherwise the seconds until it may; nothing was counted, so that
+        who insists does not wait longer.
+    """
+    query = select(throttles.c.until).where(throttles.c.name == name)
+    until = connection.execute(database.locking(query)).scalar_one_or_none()
+    start = max(now, until if until is not None else now)
+    excess_s = start - now - (rate.burst - 1) * rate.every_s
+    if excess_s > 0:
+        return excess_s
+    statement = database.insert(throttles).values(name=name, until=start + rate.every_s)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[throttles.c.name], set_={"until": statement.excluded.until}
+        )
+    )
+    return 0.0
+
+
+def forget(connection: Connection, now: float) -> int:
+    """Delete what slows nobody down any more; return how many there were."""
+    return connection.execute(delete(throttles).where(throttles.c.until < now)).rowcount

@@ -1,0 +1,200 @@
+"""What each registrar's feed has published, so that an unchanged row says nothing.
+
+A row is **intended** before its fact is appended to the log, and **confirmed** once the log has acknowledged
+it. After a crash the rows in between are in doubt: whatever the next file says of them is published, under
+the same event id if it says the same, so that nothing is lost and a redelivery is recognised.
+
+Rows are confirmed by their import's watermark (`imports.confirmed_through`).
+
+A row also says whether the registrar still held the enrolment, and an outline of the fact, so that the next
+import can tell what it would change before it changes anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text, func, select, tuple_
+
+from pipeline import audit
+from pipeline.db.metadata import metadata
+from producers.registrar.import_runs import SqlImports, imports
+from producers.registrar.records import Intended, Published, StepKey
+
+feed_rows = Table(
+    "feed_rows",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("year", Integer, primary_key=True),
+    Column("step", String(64), primary_key=True),
+    Column("step_version", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),  # SHA-256 of the fact, in hexadecimal
+    Column("sequence", BigInteger, nullable=False),  # the fact's source sequence
+    Column("base", BigInteger, nullable=False),  # the sequence before it; 0: this is the first fact
+    Column("import_id", Integer, nullable=False),
+    Column("live", Boolean),  # the registrar held it; None: recorded before this was kept, taken as held
+    Column("outline", Text),  # what the feed wants to recall of the fact; no name, no date, no address
+)
+
+accepted_values = Table(
+    "accepted_values",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("digest", String(32), primary_key=True),  # of the values that look damaged and are right
+    Column("import_id", Integer, nullable=False),
+)
+
+_PAGE = 500
+_LIVE = feed_rows.c.live.is_not(False)
+
+
+class SqlFeedMemory(SqlImports):
+    """A feed's memory in the database: implements `producers.registrar.FeedMemory`."""
+
+    def published(self, source: str, students: Collection[str]) -> dict[StepKey, Published]:
+        """Everything that `source` has published, or may have, about these students (at most some hundreds).
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        rows = feed_rows.c
+        query = (
+            select(
+                rows.student_number,
+                rows.year,
+                rows.step,
+                rows.step_version,
+                rows.fingerprint,
+                rows.sequence,
+                rows.base,
+                rows.live,
+                rows.outline,
+                (rows.sequence <= imports.c.confirmed_through).label("confirmed"),
+            )
+            .join(imports, imports.c.id == rows.import_id)
+            .where(rows.source == source, rows.student_number.in_(sorted(students)))
+        )
+        with self._database.read() as connection:
+            found = connection.execute(query).all()
+        return {
+            (row.student_number, row.year, row.step, row.step_version): Published(
+                row.fingerprint,
+                row.sequence,
+                row.base,
+                bool(row.confirmed),
+                row.live is not False,
+                row.outline,
+            )
+            for row in found
+        }
+
+    def people(self, source: str) -> dict[int, int]:
+        """How many students `source` holds an enrolment of, by academic year.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        rows = feed_rows.c
+        query = (
+            select(rows.year, func.count(rows.student_number.distinct()))
+            .where(rows.source == source, _LIVE)
+            .group_by(rows.year)
+        )
+        with self._database.read() as connection:
+            return {int(year): int(students) for year, students in connection.execute(query)}
+
+    def sources(self) -> list[str]:
+        """Every feed that was ever imported.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        query = select(imports.c.source).distinct().order_by(imports.c.source)
+        with self._database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def live_steps(self, source: str, year: int) -> Iterator[list[StepKey]]:
+        """Every enrolment of that academic year that `source` holds, in order, some hundreds at a time.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        rows = feed_rows.c
+        order = rows.student_number, rows.step, rows.step_version
+        query = select(*order).where(rows.source == source, rows.year == year, _LIVE).order_by(*order)
+        after: tuple[str, str, str] | None = None
+        while True:
+            page = query if after is None else query.where(tuple_(*order) > tuple_(*after))
+            with self._database.read() as connection:
+                found = connection.execute(page.limit(_PAGE)).all()
+            if not found:
+                return
+            yield [(student, year, step, version) for student, step, version in found]
+            student, step, version = found[-1]
+            after = (student, step, version)
+
+    def accepted(self) -> set[tuple[str, str]]:
+        """Student numbers, and digests of their values that look damaged and that an operator knows to be
+        right. Few: each was accepted by hand.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        query = select(accepted_values.c.student_number, accepted_values.c.digest)
+        with self._database.read() as connection:
+            return {(number, digest) for number, digest in connection.execute(query)}
+
+    def accept(self, import_id: int, values: Collection[tuple[str, str]], *, actor: str) -> None:
+        """Remember for ever that these values are right, and who said so.
+
+        Raises:
+            ImportSuperseded: nothing was remembered, and nothing may be appended.
+            StoreUnavailable: likewise.
+        """
+        rows = [
+            {"student_number": number, "digest": digest, "import_id": import_id}
+            for number, digest in sorted(values)
+        ]
+        detail = {"import_id": import_id, "students": sorted({number for number, _ in values})}
+        with self._database.write() as connection:
+            self._hold(connection, import_id)
+            connection.execute(self._database.insert_new(accepted_values), rows)
+            audit.note(connection, self._database, actor=actor, action="import.accept", detail=detail)
+
+    def intend(self, import_id: int, source: str, rows: Sequence[Intended]) -> None:
+        """Write down, durably, what is about to be appended; it stays in doubt until confirmed.
+
+        Raises:
+            ImportSuperseded: nothing was written, and nothing may be appended.
+            StoreUnavailable: the outcome is unknown; nothing may be appended.
+        """
+        if not rows:
+            return
+        insert = self._database.insert(feed_rows)
+        replaced = ("fingerprint", "sequence", "base", "import_id", "live", "outline")
+        statement = insert.on_conflict_do_update(
+            index_elements=list(feed_rows.primary_key.columns),
+            set_={name: insert.excluded[name] for name in replaced},
+        )
+        with self._database.write() as connection:
+            self._hold(connection, import_id)
+            connection.execute(statement, [self._values(import_id, source, row) for row in rows])
+
+    @staticmethod
+    def _values(import_id: int, source: str, row: Intended) -> dict[str, Any]:
+        student, year, step, version = row.key
+        return {
+            "source": source,
+            "student_number": student,
+            "year": year,
+            "step": step,
+            "step_version": version,
+            "fingerprint": row.fingerprint,
+            "sequence": row.sequence,
+            "base": row.base,
+            "import_id": import_id,
+            "live": row.live,
+            "outline": row.outline,
+        }

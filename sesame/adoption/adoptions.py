@@ -1,0 +1,294 @@
+"""What existed in the targets before Sésame: what was found to be whose, and what an operator is asked.
+
+A question is known by what is asked: a target's object, a student and a kind. So it is asked once, and what
+was decided is remembered for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    Index,
+    RowMapping,
+    String,
+    Table,
+    bindparam,
+    func,
+    select,
+    update,
+)
+
+from consumers.registry.ledger import ledger
+from pipeline.accounts import accounts
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+
+adoptions = Table(
+    "adoptions",
+    metadata,
+    Column("target", String(64), primary_key=True),
+    Column("student_number", String(32), primary_key=True),
+    Column("object", String(512), nullable=False),  # in the target's own words: DN, user id, address
+    Column("evidence", String(32), nullable=False),  # student_number | ine | login | mail | operator
+    Column("adopted_at", Float, nullable=False),
+)
+
+
+adoption_questions = Table(
+    "adoption_questions",
+    metadata,
+    Column("id", String(64), primary_key=True),  # a digest of what is asked: one question, one row
+    Column("target", String(64), nullable=False),
+    Column("object", String(512), nullable=False),
+    Column("student_number", String(32), index=True),  # None: whose it is, nobody can say
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False, index=True),  # open | linked | separate | gone
+    Column("raised_at", Float, nullable=False),
+    Column("decided_at", Float),
+    Index("ix_adoption_questions_target_object", "target", "object"),
+)
+
+
+# Made once: each call of a target looks.
+_OBJECTS: Final = select(adoptions.c.student_number, adoptions.c.object).where(
+    adoptions.c.target == bindparam("of_target")
+)
+
+
+class Answer(StrEnum):
+    """How a question stands."""
+
+    OPEN = "open"  # waits for an operator
+    LINKED = "linked"  # decided: the object is this student's, as it is
+    SEPARATE = "separate"  # decided: it is somebody else's
+    GONE = "gone"  # the conflict was mended where it was; it may come again
+
+
+DECIDED = frozenset({Answer.LINKED, Answer.SEPARATE})
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """An object that existed, and whose it is.
+
+    Attributes:
+        object: in the target's own words: an entry's DN in lower case, a Moodle user's id, an address.
+        evidence: what says so: student_number, ine, login, mail or operator.
+    """
+
+    target: str
+    student_number: str
+    object: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something that an operator decides.
+
+    Attributes:
+        student_number: whom it concerns; None: nobody can say.
+        kind: a token, e.g. `mail_differs`.
+        raised_at, decided_at: seconds since the epoch, UTC.
+    """
+
+    target: str
+    object: str
+    student_number: str | None
+    kind: str
+    state: Answer = Answer.OPEN
+    raised_at: float = 0.0
+    decided_at: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Names what is asked: the same question has the same one for ever."""
+        parts = (self.target, self.object, self.student_number or "", self.kind)
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+
+
+# --- what is whose ------------------------------------------------------------------------------------
+
+
+def adopt(connection: Connection, database: Database, found: Sequence[Adoption], now: float) -> int:
+    """Record whose these objects are; return of how many that is new."""
+    new = 0
+    for each in found:
+        statement = database.insert(adoptions).values(**each.__dict__, adopted_at=now)
+        values = {"object": each.object, "evidence": each.evidence, "adopted_at": now}
+        done = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[adoptions.c.target, adoptions.c.student_number],
+                set_=values,
+                where=(adoptions.c.object != each.object) | (adoptions.c.evidence != each.evidence),
+            )
+        )
+        new += done.rowcount
+    return new
+
+
+def disown(connection: Connection, target: str, student_numbers: Collection[str]) -> None:
+    """Nothing that exists in this target is these students' any more, as far as can be told."""
+    connection.execute(
+        adoptions.delete().where(
+            adoptions.c.target == target, adoptions.c.student_number.in_(student_numbers)
+        )
+    )
+
+
+def objects_of(connection: Connection, target: str, student_numbers: Collection[str]) -> Mapping[str, str]:
+    """The object that was adopted for each of these students that has one."""
+    rows = rows_among(
+        connection, _OBJECTS, adoptions.c.student_number, list(student_numbers), of_target=target
+    )
+    return {row.student_number: row.object for row in rows}
+
+
+def adopted_mailboxes(connection: Connection, student_numbers: Collection[str]) -> Collection[str]:
+    """Those of these students who had a mailbox before Sésame."""
+    return objects_of(connection, "mailbox", list(student_numbers)).keys()
+
+
+def students_after(connection: Connection, target: str, after: str, *, limit: int) -> list[str]:
+    """Students with an adopted object in this target, by number, a page beginning after `after`."""
+    rows = connection.scalars(
+        select(adoptions.c.student_number)
+        .where(adoptions.c.target == target, adoptions.c.student_number > after)
+        .order_by(adoptions.c.student_number)
+        .limit(limit)
+    )
+    return list(rows)
+
+
+def dispossessed(connection: Connection) -> list[str]:
+    """Students whose account has a login that turned out to be another person's, and is not activated."""
+    rows = connection.scalars(
+        select(accounts.c.student_number)
+        .join(ledger, (ledger.c.kind == "login") & (ledger.c.value == accounts.c.login))
+        .where(
+            accounts.c.activated_at.is_(None),
+            func.coalesce(ledger.c.student_number, "") != accounts.c.student_number,
+        )
+        .order_by(accounts.c.student_number)
+    )
+    return list(rows)
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many objects were adopted, by target."""
+    return {
+        row[0]: row[1]
+        for row in connection.execute(select(adoptions.c.target, func.count()).group_by(adoptions.c.target))
+    }
+
+
+# --- what is asked ------------------------------------------------------------------------------------
+
+
+def ask(connection: Connection, database: Database, questions: Sequence[Question], now: float) -> int:
+    """Ask these, unless they are open or decided already; return how many are open anew."""
+    new = 0
+    for each in questions:
+        statement = database.insert(adoption_questions).values(
+            id=each.id,
+            target=each.target,
+            object=each.object,
+            student_number=each.student_number,
+            kind=each.kind,
+            state=Answer.OPEN,
+            raised_at=now,
+        )
+        done = connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=[adoption_questions.c.id],
+                set_={"state": Answer.OPEN, "raised_at": now, "decided_at": None},
+                where=adoption_questions.c.state == Answer.GONE,
+            )
+        )
+        new += done.rowcount
+    return new
+
+
+def decide(connection: Connection, question: Question, answer: Answer, now: float) -> None:
+    """Remember an operator's answer. A later one replaces it."""
+    connection.execute(
+        update(adoption_questions)
+        .where(adoption_questions.c.id == question.id)
+        .values(state=answer, decided_at=now)
+    )
+
+
+def mended(connection: Connection, ids: Collection[str]) -> None:
+    """These open questions have no cause any more."""
+    connection.execute(
+        update(adoption_questions)
+        .where(adoption_questions.c.id.in_(ids), adoption_questions.c.state == Answer.OPEN)
+        .values(state=Answer.GONE)
+    )
+
+
+def questions(
+    connection: Connection, states: Collection[Answer], *, kind: str | None = None
+) -> list[Question]:
+    """Every question that stands so, oldest first."""
+    wanted = [
+        adoption_questions.c.state.in_(states),
+        *([adoption_questions.c.kind == kind] if kind is not None else []),
+    ]
+    rows = connection.execute(
+        select(adoption_questions)
+        .where(*wanted)
+        .order_by(adoption_questions.c.raised_at, adoption_questions.c.id)
+    ).mappings()
+    return [_question(row) for row in rows]
+
+
+def beginning_with(connection: Connection, prefix: str) -> list[Question]:
+    """The questions whose id begins so."""
+    rows = connection.execute(
+        select(adoption_questions).where(adoption_questions.c.id.startswith(prefix, autoescape=True))
+    ).mappings()
+    return [_question(row) for row in rows]
+
+
+def about(connection: Connection, target: str, objects: Collection[str]) -> list[Question]:
+    """Every question about these objects of a target, decided ones too."""
+    rows = connection.execute(
+        select(adoption_questions).where(
+            adoption_questions.c.target == target, adoption_questions.c.object.in_(objects)
+        )
+    ).mappings()
+    return [_question(row) for row in rows]
+
+
+def undecided(
+    connection: Connection, target: str, student_numbers: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Kinds of the open questions about each of these students in one target, of those that have some."""
+    rows = connection.execute(
+        select(adoption_questions.c.student_number, adoption_questions.c.kind)
+        .where(
+            adoption_questions.c.target == target,
+            adoption_questions.c.student_number.in_(student_numbers),
+            adoption_questions.c.state == Answer.OPEN,
+        )
+        .order_by(adoption_questions.c.kind)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for number, kind in rows:
+        found[number] = (*found.get(number, ()), kind)
+    return found
+
+
+def _question(row: RowMapping) -> Question:
+    values = {name: value for name, value in row.items() if name != "id"}
+    return Question(**{**values, "state": Answer(row["state"])})

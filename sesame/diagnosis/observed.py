@@ -1,0 +1,66 @@
+"""What would be written to the targets that are only observed: counts, and examples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, func, select
+
+from pipeline.target import OBSERVED_ONLY
+from pipeline.target_states import target_states as t
+
+EXAMPLES_MAX = 3
+
+
+@dataclass
+class Observed:
+    """One target that is only observed.
+
+    Attributes:
+        students: how many were observed; those who are as they should be are among them.
+        unchanged: for how many nothing would be written.
+        fields: what would be written, to how many students.
+        examples: student numbers, some for each kind of difference, with what would be written.
+    """
+
+    students: int = 0
+    unchanged: int = 0
+    fields: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def observed(connection: Connection) -> dict[str, Observed]:
+    """What was observed last, by target. The rows are counted by the database: one line for each set of
+    differences, of which there are few."""
+    rows = connection.execute(
+        select(t.c.target, t.c.pending, func.count(), func.min(t.c.student_number))
+        .where(t.c.reason == OBSERVED_ONLY)
+        .group_by(t.c.target, t.c.pending)
+        .order_by(t.c.target, func.count().desc(), t.c.pending)
+    )
+    found: dict[str, Observed] = {}
+    for target, pending, students, example in rows:
+        one, names = found.setdefault(target, Observed()), tuple(json.loads(pending or "[]"))
+        one.students += students
+        one.unchanged += 0 if names else students
+        for name in {_kind(name) for name in names}:
+            one.fields[name] = one.fields.get(name, 0) + students
+        if names and len(one.examples) < EXAMPLES_MAX:
+            one.examples[example] = names
+    return found
+
+
+def differences(connection: Connection) -> Mapping[tuple[str, str], int]:
+    """How many students would get which field written, by target and field."""
+    return {
+        (target, name): students
+        for target, one in observed(connection).items()
+        for name, students in one.fields.items()
+    }
+
+
+def _kind(name: str) -> str:
+    """Cohorts to join and to leave are many, and are counted together."""
+    return "cohort members" if name[:1] in ("+", "-") else name

@@ -1,0 +1,65 @@
+"""Who was seen to log in through CAS: the first time is the observation that it works for this student."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Column, Connection, Float, String, Table, func, select
+
+from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
+
+cas_logins = Table(
+    "cas_logins",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("seen_at", Float),  # the first login by CAS that was seen to work; None: none yet
+    Column("last_at", Float),
+    Column("failed_at", Float),  # the last one that came back and was of no use
+    Column("failure", String(32)),
+)
+
+
+@dataclass(frozen=True)
+class CasLogin:
+    """What is known of one student's logins. Times are seconds since the epoch, UTC.
+
+    Attributes:
+        seen_at, last_at: the first and the last one that worked; None: none was seen.
+        failed_at, failure: the last one that came back and was of no use, and why: a token.
+    """
+
+    student_number: str
+    seen_at: float | None
+    last_at: float | None
+    failed_at: float | None
+    failure: str | None
+
+
+def of(connection: Connection, student_number: str) -> CasLogin | None:
+    """One student's; None: nobody came back from CAS for them."""
+    row = connection.execute(
+        select(cas_logins).where(cas_logins.c.student_number == student_number)
+    ).one_or_none()
+    return None if row is None else CasLogin(*row)
+
+
+def seen(connection: Connection, database: Database, student_number: str) -> None:
+    """A ticket of this very student was validated."""
+    now = database.now(connection)
+    statement = database.insert(cas_logins).values(student_number=student_number, seen_at=now, last_at=now)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[cas_logins.c.student_number],
+            set_={"seen_at": func.coalesce(cas_logins.c.seen_at, now), "last_at": now},
+        )
+    )
+
+
+def failed(connection: Connection, database: Database, student_number: str, failure: str) -> None:
+    """This student's browser came back from CAS, and nothing could be seen by it."""
+    values = {"failed_at": database.now(connection), "failure": failure}
+    statement = database.insert(cas_logins).values(student_number=student_number, **values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=[cas_logins.c.student_number], set_=values)
+    )

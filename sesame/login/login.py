@@ -1,0 +1,143 @@
+"""From a ticket to a session, and to the observation that CAS works for this very student."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from sqlalchemy import Connection, func, select
+
+from pipeline.accounts import accounts
+from pipeline.db.database import Database
+from pipeline.errors import Misconfigured, TargetDown
+from sesame.login import cas_logins, cas_sessions
+from sesame.login.cas_sessions import CasSession
+from sesame.login.port import LoginServer, ServiceRefused, TicketRefused
+
+_TOKEN_BYTES = 32
+
+
+class LoginFailure(StrEnum):
+    """Why a browser that came back from CAS was of no use. Kept with the student; see `diagnosis`."""
+
+    TICKET_REFUSED = "ticket_refused"
+    OTHER_PERSON = "other_person"
+    SERVICE_REFUSED = "service_refused"
+    CAS_DOWN = "cas_down"
+    MISCONFIGURED = "cas_misconfigured"  # we do not reach it: an address, a certificate
+    NO_COOKIE = "no_cookie"  # the browser did not bring back the cookie with which it left
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody who came back from CAS with a good ticket.
+
+    Attributes:
+        token: enters the session; for the browser's cookie alone.
+        student_number: None: whoever it is has no account here.
+        as_expected: whether it is the student who was sent there.
+    """
+
+    login: str
+    student_number: str | None
+    token: str = field(repr=False)
+    as_expected: bool = True
+
+
+class CasLogins:
+    """Logins by CAS. Every method may block: call none from an event loop.
+
+    Args:
+        session_s: how long a session lasts at most.
+        number_attribute: the released attribute that holds the student number; where it is there, it must
+            agree with the account's.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        server: LoginServer,
+        *,
+        session_s: float,
+        number_attribute: str = "supannEtuId",
+    ) -> None:
+        self._database = database
+        self._server = server
+        self._session_s = session_s
+        self._number_attribute = number_attribute
+
+    def arrive(self, ticket: str, *, expected: str | None = None) -> Arrival:
+        """Validate a ticket, open a session, and note that CAS works for whom it is.
+
+        Args:
+            expected: the student who was sent to CAS, if that is known.
+
+        Raises:
+            TicketRefused, ServiceRefused, TargetDown, Misconfigured: as `LoginServer.validate`; it is noted
+                with the student who was expected.
+        """
+        try:
+            validated = self._server.validate(ticket)
+        except (TicketRefused, ServiceRefused, TargetDown, Misconfigured) as error:
+            self.note_failure(expected, _failure(error))
+            raise
+        claimed = validated.attributes.get(self._number_attribute, ())
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        database = self._database
+        with database.write() as connection:
+            number = _student(connection, validated.login)
+            if number is not None and claimed and number not in claimed:
+                number = None  # the login is not this account's any more: nobody's page is shown
+            if number is not None:
+                cas_logins.seen(connection, database, number)
+            if expected is not None and number != expected:
+                cas_logins.failed(connection, database, expected, LoginFailure.OTHER_PERSON)
+            now = database.now(connection)
+            session = CasSession(
+                self._server.service_url, validated.login, number, now, now + self._session_s
+            )
+            cas_sessions.open_(connection, token=token, ticket=ticket, session=session)
+            cas_sessions.forget_over(connection, now=now)
+        return Arrival(validated.login, number, token, as_expected=expected in (None, number))
+
+    def session(self, token: str) -> CasSession | None:
+        """The session that this token enters; None: there is none (any more)."""
+        database = self._database
+        with database.read() as connection:
+            now = database.now(connection)
+            return cas_sessions.find(connection, token, service=self._server.service_url, now=now)
+
+    def leave(self, token: str) -> None:
+        """End a session of ours. The browser is sent to `LoginServer.logout_url` besides."""
+        with self._database.write() as connection:
+            cas_sessions.end(connection, token, now=self._database.now(connection))
+
+    def logged_out(self, body: bytes) -> bool:
+        """A single logout's request (its `logoutRequest`): end the session of the ticket that it names."""
+        ticket = self._server.logged_out(body)
+        if ticket is None:
+            return False
+        with self._database.write() as connection:
+            return cas_sessions.end_by_ticket(connection, ticket, now=self._database.now(connection))
+
+    def note_failure(self, student_number: str | None, failure: LoginFailure) -> None:
+        """Keep, with the student who was sent to CAS, why coming back was of no use."""
+        if student_number is not None:
+            with self._database.write() as connection:
+                cas_logins.failed(connection, self._database, student_number, failure)
+
+
+def _failure(error: Exception) -> LoginFailure:
+    if isinstance(error, TicketRefused):
+        return LoginFailure.TICKET_REFUSED
+    if isinstance(error, ServiceRefused):
+        return LoginFailure.SERVICE_REFUSED
+    return LoginFailure.MISCONFIGURED if isinstance(error, Misconfigured) else LoginFailure.CAS_DOWN
+
+
+def _student(connection: Connection, login: str) -> str | None:
+    """Whose login it is; CAS servers may give it in another case (uid compares without, RFC 4519)."""
+    query = select(accounts.c.student_number).where(func.lower(accounts.c.login) == login.lower())
+    found = connection.execute(query).scalars().all()
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,153 @@
+"""How long each table keeps its rows, and the removal of those whose time is over.
+
+What grows with acts and with time is pruned; what grows with the number of students alone stays with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sqlalchemy import Connection, CursorResult, delete, func, or_, select
+from sqlalchemy.sql.expression import ColumnElement
+
+from consumers.registry.people import people
+from pipeline import dead_letters
+from pipeline.audit.tables import remarks
+from pipeline.lost_records import lost_records
+from pipeline.replays import replay_students, replays
+from pipeline.vault import vault
+from producers.activation import throttles
+from producers.registrar.feed_memory import feed_rows
+from producers.registrar.import_runs import imports
+from producers.registrar.teachings.feed_memory import teaching_rows
+from sesame.login import cas_sessions
+
+ROWS_PER_PRUNE = 5_000
+"""Rows of one table that one transaction removes: others wait for it."""
+
+STUDENT, WORK, HISTORY, AUDIT, EXPIRY, EVER = (
+    "one row, or a few, for each student",
+    "until the work is done",
+    "`store.history_days` after it is over",
+    "`store.audit_days`",
+    "until it expires",
+    "for ever",
+)
+
+KEPT: Final[Mapping[str, tuple[str, str]]] = {
+    "people": (STUDENT, "the last 32 facts' ids of each are remembered, to recognise a redelivery"),
+    "enrolments": (STUDENT, "by year and step, cancelled ones too: a late fact must not win"),
+    "ledger": (EVER, "no login and no address is given twice"),
+    "fingerprints": (STUDENT, "by them one person with two numbers is recognised"),
+    "identity_doubts": (EVER, "what was decided about two persons is not asked again"),
+    "adoptions": (STUDENT, "which object of which target is whose"),
+    "adoption_questions": (EVER, "what was decided about an object is not asked again"),
+    "pending_facts": ("`registry.pending_age_max_s`", "then a dead letter"),
+    "activation_requests": (STUDENT, "the last one"),
+    "accounts": (STUDENT, "the newest version"),
+    "teachings": (STUDENT, "the newest list of each year"),
+    "known_teachings": (EVER, "one row for each year, unit and group"),
+    "accepted_values": (EVER, "a text that looks damaged, and that an operator has said is right"),
+    "restore_questions": (STUDENT, "whom a restored store would have opened, and what was answered"),
+    "store_life": (EVER, "one row: by it a store that went back in time is recognised"),
+    "outbox": (WORK, "a row goes once the log has acknowledged it"),
+    "vault": (HISTORY, "a secret until it is consumed; then its tombstone, and the newest tombstone stays"),
+    "target_states": (STUDENT, "for each target"),
+    "parked": (WORK, "one row for each consumer and student"),
+    "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),
+    "consumer_status": (WORK, "one row for each process that runs"),
+    "quarantines": (WORK, "until it is lifted"),
+    "lost_records": (HISTORY, "once accepted"),
+    "site_locks": (WORK, "seconds"),
+    "replays": (HISTORY, "from when it was begun"),
+    "replay_students": (HISTORY, "with their replay"),
+    "imports": (HISTORY, "longer while a row of a feed refers to it; the newest stays"),
+    "feed_rows": (STUDENT, "by year and step: what an import is compared with"),
+    "teaching_rows": (STUDENT, "by year: what an import is compared with"),
+    "welcome_messages": (STUDENT, "the welcome is sent once"),
+    "propagation": (STUDENT, "the newest version"),
+    "propagation_targets": (STUDENT, "for each target"),
+    "timers": (WORK, "until it is due"),
+    "cas_logins": (STUDENT, "the first login and the last one"),
+    "cas_sessions": (EXPIRY, "or until the student logs out"),
+    "web_sessions": (EXPIRY, ""),
+    "mail_proofs": (EXPIRY, "codes and links of the students' pages"),
+    "throttles": (EXPIRY, "how often somebody tried"),
+    "charter_acceptances": (STUDENT, "for each text of the charter"),
+    "support_cases": (EXPIRY, "`support.code_days`"),
+    "audit": (AUDIT, "then appended to `audit-YEAR.jsonl` in the folder `audit` of `data_dir`, and removed"),
+    "remarks": (AUDIT, "the reasons of a hold that is in force are kept longer"),
+}
+"""Every table: how long its rows are kept, and what should be known of that."""
+
+
+def prune(
+    connection: Connection, *, now: float, history_before: float, audit_before: float
+) -> dict[str, int]:
+    """Remove rows whose time is over, some of each table; return how many, by table.
+
+    The students' pages remove their own codes and sessions.
+
+    Args:
+        connection: of a transaction that writes.
+        now: database time, seconds since the epoch, UTC.
+        history_before: what was over before this moment (seconds since the epoch, UTC).
+        audit_before: what was said before this moment. The audit itself is archived: see `audit`.
+    """
+    removals: dict[str, Callable[[], int]] = {
+        "dead_letters": lambda: dead_letters.prune(connection, resolved_before=history_before),
+        "replays": lambda: _replays(connection, history_before),
+        "imports": lambda: _imports(connection, history_before),
+        "vault": lambda: _tombstones(connection, history_before),
+        "lost_records": lambda: _count(
+            connection.execute(delete(lost_records).where(lost_records.c.accepted_at < history_before))
+        ),
+        "remarks": lambda: _remarks(connection, audit_before),
+        "throttles": lambda: throttles.forget(connection, now),
+        "cas_sessions": lambda: cas_sessions.forget_over(connection, now=now),
+    }
+    done = {table: remove() for table, remove in removals.items()}
+    return {table: count for table, count in done.items() if count}
+
+
+def _replays(connection: Connection, before: float) -> int:
+    """The oldest one: it may have as many students as there are."""
+    old = select(replays.c.id).where(replays.c.begun_at < before).order_by(replays.c.begun_at).limit(1)
+    replay_id = connection.execute(old).scalar_one_or_none()
+    if replay_id is None:
+        return 0
+    connection.execute(delete(replay_students).where(replay_students.c.replay_id == replay_id))
+    return _count(connection.execute(delete(replays).where(replays.c.id == replay_id)))
+
+
+def _imports(connection: Connection, before: float) -> int:
+    """Those that no row of a feed refers to. Ids go on above the newest, so it stays."""
+    newest = connection.execute(select(func.max(imports.c.id))).scalar_one()
+    referred = select(feed_rows.c.import_id).union(select(teaching_rows.c.import_id))
+    over = imports.c.started_at < before, imports.c.id < (newest or 0), imports.c.id.not_in(referred)
+    return _count(connection.execute(delete(imports).where(*over)))
+
+
+def _tombstones(connection: Connection, before: float) -> int:
+    """Those that a newer secret of the same student and purpose has followed: it keeps the order."""
+    newer = vault.alias()
+    followed = select(newer.c.sequence).where(
+        newer.c.student_number == vault.c.student_number,
+        newer.c.purpose == vault.c.purpose,
+        newer.c.sequence > vault.c.sequence,
+    )
+    over: list[ColumnElement[bool]] = [vault.c.sealed.is_(None), vault.c.consumed_at < before]
+    old = select(vault.c.sequence).where(*over, followed.exists()).limit(ROWS_PER_PRUNE)
+    return _count(connection.execute(delete(vault).where(vault.c.sequence.in_(old))))
+
+
+def _remarks(connection: Connection, before: float) -> int:
+    held = select(people.c.student_number).where(people.c.holds != "[]")
+    mine = or_(remarks.c.student_number.is_(None), remarks.c.student_number.not_in(held))
+    old = select(remarks.c.ref).where(remarks.c.at < before, mine).limit(ROWS_PER_PRUNE)
+    return _count(connection.execute(delete(remarks).where(remarks.c.ref.in_(old))))
+
+
+def _count(result: CursorResult[object]) -> int:
+    return result.rowcount
