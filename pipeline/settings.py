@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import stat
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, ClassVar, Final, get_args
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, StringConstraints, model_validator
 from pydantic.fields import FieldInfo
 
 from pipeline.errors import SesameError
@@ -16,6 +18,19 @@ FILE_SUFFIX = "_file"
 
 ADVANCED: Final[dict[str, JsonValue]] = {"advanced": True}
 """`json_schema_extra` of a bound of the machinery, which few sites change: the reference shows it apart."""
+
+EXECUTION = "Longest time that the server may go on with a call that Sésame gave up; leases outlive it."
+CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."
+
+HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)]
+Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Mode = Literal["write", "observe"]
+
+MODE = (
+    "`write`, or `observe`: say what would be written, and write nothing. No account is complete while one "
+    "of its targets is only observed."
+)
 
 _SECRET_BYTES_MAX = 65_536
 
@@ -110,6 +125,27 @@ def read_secret(path: Path, key: str) -> str:
             remedy="The file holds the secret and nothing else.",
         )
     return text
+
+
+def tls(name: str, url: str) -> None:
+    """Refuse an address that shows a secret, or over which one would travel in the clear.
+
+    Raises:
+        ValueError: what is wrong with it.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError(f"{name} must not carry a name or a password: it is shown and logged")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError(f"{name} must begin with https://: a secret is sent there")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this names the machine itself."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_secret(annotation: Any) -> bool:

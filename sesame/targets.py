@@ -121,13 +121,13 @@ def moodle_site(
     """
     from consumers import moodle
 
-    wanted = settings.moodle.site()
+    wanted = settings.moodle
     managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
     return moodle.moodle_site(
-        wanted.model_copy(update={"read_only": read_only or wanted.read_only}),
+        wanted.model_copy(update={"mode": "observe"}) if read_only else wanted,
         lock=SiteLocks(database),
         is_managed=managed,
-        token=token or LiveSecret(settings.moodle, "token"),
+        token=token or LiveSecret(wanted, "token"),
     )
 
 
@@ -180,7 +180,7 @@ def _moodle(settings: Settings, database: Database) -> Handler:
     token = LiveSecret(settings.moodle, "token")
     handler = moodle.MoodleHandler(
         moodle_site(settings, database, token=token),
-        settings.moodle.site(),
+        settings.moodle,
         adopted=lambda numbers: {
             number: moodle.Adopted.of(user) for number, user in _adopted(database, "moodle", numbers).items()
         },

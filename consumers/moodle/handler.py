@@ -113,7 +113,7 @@ class MoodleHandler:
         users = tuple(f"user.{field}" for field in ("idnumber", *self._owned, "suspended"))
         return Description(
             name=self.name,
-            system=f"Moodle {self._settings.base_url}",
+            system=f"Moodle {self._settings.address}",
             owns=(
                 *users,
                 "cohort (created by idnumber; its name is the site's afterwards)",

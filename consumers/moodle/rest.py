@@ -59,7 +59,7 @@ class RestClient:
             Misconfigured: the file of certificate authorities cannot be read.
         """
         self._settings = settings
-        self._token = token or settings.token.get_secret_value
+        self._token = token or (lambda: settings.secret("token").get_secret_value())
         self._pause = pause
         self._chance = chance or random.Random()  # noqa: S311  (pauses, not secrets)
         self._slots = threading.BoundedSemaphore(settings.max_in_flight)

@@ -3,87 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, HttpsUrl, Mode, Seconds, Section, tls
+
+ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
 
 
-class MoodleSettings(BaseModel):
-    """Settings of one Moodle site. All durations are in seconds.
+class MoodleSettings(Section):
+    """Moodle, by its web services."""
 
-    Attributes:
-        base_url: the site's address, without `/webservice/…`. Plain `http` is accepted for loopback only.
-        token: the web-service token of the service user; read from a secret file, never printed.
-        ca_file: certificate authorities to trust instead of the system's (PEM).
-        max_input_vars: the *site's* PHP limit on form variables. PHP drops what lies above without a word,
-            so every call stays below it. PHP's default is 1000; Moodle's environment check asks for 5000.
-        user_batch: users per call. 50 was the best measured, whatever the number of calls in flight.
-        member_batch: cohort memberships per call; 100 to 240 were the best measured.
-        max_in_flight: calls in flight at once; the web server's number of cores is a good value.
-        connect_timeout_s, write_timeout_s, read_timeout_s: of one call.
-        call_s_max: the longest that one batch may take in all; what is not done by then is retried later.
-        read_attempts: how often a read is tried before the site is called down.
-        write_attempts: how often a write is tried while the database refuses it (a deadlock looks exactly
-            like a value that is too long), before the batch is split.
-        retry_wait_s_max: the longest pause between two of these attempts; pauses are jittered.
-        auth: the authentication plugin of the users created.
-        missing_name: the first name of somebody who has one name only; Moodle takes no blank one.
-        languages: language of a person (BCP 47) to a language pack *installed* on the site, e.g. `{"fr":
-            "fr"}`.
-            Empty: the language is left to Moodle. A site refuses a user whose pack is absent.
-        operator_recheck_s: how often to look again at what waits for an operator.
-        read_only: no function that writes is ever called: the site is only observed.
-    """
+    place: ClassVar[str] = "moodle"
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    mode: Mode = Field("write", description=MODE)
+    base_url: HttpsUrl = Field(
+        "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."
+    )
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    token: SecretStr | None = Field(
+        None, description="The service user's token. Better given by a file.", json_schema_extra=ADVANCED
+    )
+    token_file: Path | None = Field(None, description="File that holds `moodle.token`.")
+    max_input_vars: int = Field(
+        1000,
+        ge=50,
+        le=100_000,
+        description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
+    )
+    user_batch: int = Field(
+        50,
+        ge=1,
+        le=500,
+        description="Users in one call; 50 was the best measured.",
+        json_schema_extra=ADVANCED,
+    )
+    member_batch: int = Field(
+        200,
+        ge=1,
+        le=1000,
+        description="Cohort memberships in one call; 100 to 240 were the best measured.",
+        json_schema_extra=ADVANCED,
+    )
+    max_in_flight: int = Field(
+        4, ge=1, le=64, description="Calls at once; the number of the site's cores is a good value."
+    )
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
+    )
+    write_timeout_s: Seconds = Field(
+        10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
+    )
+    read_timeout_s: Seconds = Field(
+        30.0, description="Longest wait for an answer.", json_schema_extra=ADVANCED
+    )
+    call_s_max: Seconds = Field(
+        40.0,
+        description="Longest time for one batch in all; the rest is retried.",
+        json_schema_extra=ADVANCED,
+    )
+    execution_s_max: Seconds = Field(
+        30.0,
+        description=f"{EXECUTION} PHP goes on up to its `max_execution_time`.",
+        json_schema_extra=ADVANCED,
+    )
+    read_attempts: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Attempts to read before the site is called down.",
+        json_schema_extra=ADVANCED,
+    )
+    write_attempts: int = Field(
+        3,
+        ge=1,
+        le=10,
+        description="Attempts to write while the site's database refuses, before the batch is split.",
+        json_schema_extra=ADVANCED,
+    )
+    retry_wait_s_max: Seconds = Field(
+        2.0, description="Longest pause between two of these attempts.", json_schema_extra=ADVANCED
+    )
+    auth: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")] = Field(
+        "cas", description="Authentication plugin of the users created."
+    )
+    missing_name: ShownName = Field(
+        ".",
+        description="First name, in Moodle, of somebody who has one name only: Moodle takes no blank one. "
+        "The name itself is the last name.",
+        json_schema_extra=ADVANCED,
+    )
+    languages: Mapping[str, str] = Field(
+        default_factory=dict,
+        description='A person\'s language to a language pack installed on the site, e.g. `{fr = "fr"}`. '
+        "Without it the language is left to Moodle.",
+    )
+    operator_recheck_s: Seconds = Field(
+        3600.0,
+        description="How often to look again at what waits for an operator.",
+        json_schema_extra=ADVANCED,
+    )
 
-    base_url: str
-    token: SecretStr
-    ca_file: Path | None = None
-    max_input_vars: int = Field(default=1000, ge=50)
-    user_batch: int = Field(default=50, ge=1, le=500)
-    member_batch: int = Field(default=200, ge=1, le=1000)
-    max_in_flight: int = Field(default=4, ge=1, le=64)
-    connect_timeout_s: Seconds = 5.0
-    write_timeout_s: Seconds = 10.0
-    read_timeout_s: Seconds = 30.0
-    call_s_max: Seconds = 40.0
-    read_attempts: int = Field(default=3, ge=1, le=10)
-    write_attempts: int = Field(default=3, ge=1, le=10)
-    retry_wait_s_max: Seconds = 2.0
-    auth: str = "cas"
-    missing_name: str = Field(default=".", min_length=1, max_length=100)
-    languages: Mapping[str, str] = Field(default_factory=dict)
-    operator_recheck_s: Seconds = 3600.0
-    read_only: bool = False
+    @model_validator(mode="after")
+    def _token_under_tls(self) -> Self:
+        tls("base_url", self.base_url)
+        return self
 
-    @field_validator("base_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("base_url must be an address such as https://moodle.univ-exemple.fr")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise ValueError("base_url must carry neither credentials nor a query")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise ValueError("base_url must be https: the token would travel in the clear")
-        return value.rstrip("/")
+    @property
+    def address(self) -> str:
+        """The site's address, as others are made of it."""
+        return self.base_url.rstrip("/")
 
     @property
     def endpoint(self) -> str:
         """Moodle's REST server."""
-        return f"{self.base_url}/webservice/rest/server.php"
+        return f"{self.address}/webservice/rest/server.php"
 
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    @property
+    def read_only(self) -> bool:
+        """Whether no function that writes may be called."""
+        return self.mode == "observe"

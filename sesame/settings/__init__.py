@@ -1,5 +1,6 @@
 """The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
 
+from consumers.moodle.settings import MoodleSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
@@ -11,7 +12,7 @@ from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilityS
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
-from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
+from sesame.settings.targets import DirectorySettings, MailboxSettings
 from sesame.settings.timetable import TimetableSettings
 
 __all__ = [

@@ -7,8 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from pipeline.settings import ADVANCED, Section
-from sesame.settings.targets import CA_FILE, HttpsUrl, Seconds, tls
+from pipeline.settings import ADVANCED, CA_FILE, HttpsUrl, Seconds, Section, tls
 
 
 class CasSettings(Section):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from consumers.moodle.settings import MoodleSettings
 from consumers.registry.settings import RegistrySettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import is_advanced
@@ -22,7 +23,7 @@ from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilityS
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
-from sesame.settings.targets import DirectorySettings, MailboxSettings, MoodleSettings
+from sesame.settings.targets import DirectorySettings, MailboxSettings
 from sesame.settings.timetable import TimetableSettings
 from sesame.settings.withdrawn import without
 

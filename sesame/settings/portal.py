@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from pipeline.settings import ADVANCED, Section
-from sesame.settings.targets import CA_FILE, Address, HttpsUrl, is_loopback
+from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, is_loopback
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 

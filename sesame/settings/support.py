@@ -6,8 +6,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.settings import ADVANCED, Section
-from sesame.settings.targets import Address
+from pipeline.settings import ADVANCED, Address, Section
 
 
 class DeskSettings(BaseModel):

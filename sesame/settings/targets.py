@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from consumers.moodle import settings as moodle
-from pipeline.settings import ADVANCED, Section
+from pipeline.settings import (
+    ADVANCED,
+    CA_FILE,
+    EXECUTION,
+    MODE,
+    Address,
+    HttpsUrl,
+    Mode,
+    Seconds,
+    Section,
+    tls,
+)
 
-EXECUTION = "Longest time that the server may go on with a call that Sésame gave up; leases outlive it."
-CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it: those of the system."
-
-HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)]
 LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
 Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
-Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
-ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-Mode = Literal["write", "observe"]
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
-
-MODE = (
-    "`write`, or `observe`: say what would be written, and write nothing. No account is complete while one "
-    "of its targets is only observed."
-)
 
 
 class DirectorySettings(Section):
@@ -175,125 +169,3 @@ class MailboxSettings(Section):
     def _key_under_tls(self) -> Self:
         tls("doveadm_url", self.doveadm_url)
         return self
-
-
-class MoodleSettings(Section):
-    """Moodle, by its web services."""
-
-    place: ClassVar[str] = "moodle"
-
-    mode: Mode = Field("write", description=MODE)
-    base_url: HttpsUrl = Field(
-        "https://moodle.univ-exemple.fr", description="The site's address; `http://` on loopback only."
-    )
-    ca_file: Path | None = Field(None, description=CA_FILE)
-    token: SecretStr | None = Field(
-        None, description="The service user's token. Better given by a file.", json_schema_extra=ADVANCED
-    )
-    token_file: Path | None = Field(None, description="File that holds `moodle.token`.")
-    max_input_vars: int = Field(
-        1000,
-        ge=50,
-        le=100_000,
-        description="The site's PHP `max_input_vars`. Never set more than it has: PHP drops the rest unsaid.",
-    )
-    user_batch: int = Field(50, ge=1, le=500, description="Users in one call.", json_schema_extra=ADVANCED)
-    member_batch: int = Field(
-        200, ge=1, le=1000, description="Cohort memberships in one call.", json_schema_extra=ADVANCED
-    )
-    max_in_flight: int = Field(
-        4, ge=1, le=64, description="Calls at once; the number of the site's cores is a good value."
-    )
-    connect_timeout_s: Seconds = Field(
-        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
-    write_timeout_s: Seconds = Field(
-        10.0, description="Longest time to send a request.", json_schema_extra=ADVANCED
-    )
-    read_timeout_s: Seconds = Field(
-        30.0, description="Longest wait for an answer.", json_schema_extra=ADVANCED
-    )
-    call_s_max: Seconds = Field(
-        40.0,
-        description="Longest time for one batch in all; the rest is retried.",
-        json_schema_extra=ADVANCED,
-    )
-    execution_s_max: Seconds = Field(
-        30.0,
-        description=f"{EXECUTION} PHP goes on up to its `max_execution_time`.",
-        json_schema_extra=ADVANCED,
-    )
-    read_attempts: int = Field(
-        3,
-        ge=1,
-        le=10,
-        description="Attempts to read before the site is called down.",
-        json_schema_extra=ADVANCED,
-    )
-    write_attempts: int = Field(
-        3,
-        ge=1,
-        le=10,
-        description="Attempts to write while the site's database refuses, before the batch is split.",
-        json_schema_extra=ADVANCED,
-    )
-    retry_wait_s_max: Seconds = Field(
-        2.0, description="Longest pause between two of these attempts.", json_schema_extra=ADVANCED
-    )
-    auth: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,19}$")] = Field(
-        "cas", description="Authentication plugin of the users created."
-    )
-    missing_name: ShownName = Field(
-        ".",
-        description="First name, in Moodle, of somebody who has one name only: Moodle takes no blank one. "
-        "The name itself is the last name.",
-        json_schema_extra=ADVANCED,
-    )
-    languages: Mapping[str, str] = Field(
-        default_factory=dict,
-        description='A person\'s language to a language pack installed on the site, e.g. `{fr = "fr"}`. '
-        "Without it the language is left to Moodle.",
-    )
-    operator_recheck_s: Seconds = Field(
-        3600.0,
-        description="How often to look again at what waits for an operator.",
-        json_schema_extra=ADVANCED,
-    )
-
-    @model_validator(mode="after")
-    def _token_under_tls(self) -> Self:
-        tls("base_url", self.base_url)
-        return self
-
-    def site(self) -> moodle.MoodleSettings:
-        """These settings as the consumer takes them, the token read.
-
-        Raises:
-            SecretUnreadable: the token is not set or cannot be read.
-        """
-        given = {name: getattr(self, name) for name in type(self).model_fields}
-        given |= {"token": self.secret("token"), "base_url": self.base_url.rstrip("/")}
-        given["read_only"] = given.pop("mode") == "observe"
-        del given["token_file"], given["execution_s_max"]
-        return moodle.MoodleSettings.model_validate(given)
-
-
-def tls(name: str, url: str) -> None:
-    """Refuse an address that shows a secret, or over which one would travel in the clear.
-
-    Raises:
-        ValueError: what is wrong with it.
-    """
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError(f"{name} must not carry a name or a password: it is shown and logged")
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ValueError(f"{name} must begin with https://: a secret is sent there")
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this names the machine itself."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

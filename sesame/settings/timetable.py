@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from consumers.timetable import EMPTY, FIELDS, MISSING, AddressInvalid, Template
-from pipeline.settings import ADVANCED, Section
-from sesame.settings.targets import CA_FILE, Seconds, tls
+from pipeline.settings import ADVANCED, CA_FILE, Seconds, Section, tls
 
 CalendarUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", max_length=2048)]
 Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]

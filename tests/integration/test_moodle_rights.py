@@ -63,7 +63,7 @@ def test_a_site_that_is_only_observed_needs_no_right_to_write(
     handlers: Handlers, moodle: MoodleStandIn
 ) -> None:
     moodle.set(missing_capabilities=list(WRITING))
-    handlers(read_only=True).probe()
+    handlers(mode="observe").probe()
 
 
 def test_the_rights_to_view_and_to_assign_cohorts_are_not_needed(

@@ -216,7 +216,7 @@ def test_the_batch_remembers_that_a_write_of_it_may_still_land(
 
 def test_a_site_that_is_only_observed_is_sent_no_write(deadline: Deadline) -> None:
     server = Server(ok(["read"]))
-    client = client_for(server, read_only=True)
+    client = client_for(server, mode="observe")
     with pytest.raises(WriteForbidden):
         client.write("f", {}, deadline)
     assert client.read("f", {}, deadline) == ["read"]

@@ -256,7 +256,7 @@ def test_a_site_that_refuses_the_service_user_is_believed_again_once_its_rights_
 def test_a_probe_looks_at_the_rights_to_write_only_where_it_writes(
     tmp_path: Path, *, read_only: bool
 ) -> None:
-    site = Site(tmp_path, read_only=read_only)
+    site = Site(tmp_path, mode="observe" if read_only else "write")
     asked = asked_by(site, site.handler.probe)
     assert asked[:2] == [INFO_CALL, BY_FIELD]
     assert (CREATE in asked) is not read_only

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from consumers.moodle import settings as moodle_room
 from consumers.moodle.members import AGE_S_MAX
 from consumers.timetable.ical import ATTEMPTS
 from pipeline.eventlog.settings import LINGER_S
@@ -398,23 +396,6 @@ def test_a_constant_and_another_fault_are_told_together(written: Written) -> Non
     assert len(str(caught.value).splitlines()) == 3
     assert caught.value.remedy.startswith("Remove line 2 of ")
     assert caught.value.remedy.endswith(SettingsError.remedy)
-
-
-def test_moodles_settings_are_those_of_its_consumer() -> None:
-    here, room = MoodleSettings.model_fields, moodle_room.MoodleSettings.model_fields
-    assert set(here) - {"token_file", "execution_s_max", "mode"} == set(room) - {"read_only"}
-    for name in set(room) - {"token", "base_url", "read_only"}:
-        assert here[name].get_default(call_default_factory=True) == room[name].get_default(
-            call_default_factory=True
-        ), name
-
-
-def test_moodles_settings_reach_its_consumer_with_the_token() -> None:
-    site = MoodleSettings(
-        base_url="https://moodle.univ-exemple.fr/", token=SecretStr("j3ton"), user_batch=7
-    ).site()
-    assert (site.base_url, site.user_batch) == ("https://moodle.univ-exemple.fr", 7)
-    assert site.token.get_secret_value() == "j3ton"
 
 
 def test_the_engines_settings_reach_it(written: Written) -> None:
