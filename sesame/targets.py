@@ -190,24 +190,16 @@ def _moodle(settings: Settings, database: Database) -> Handler:
 
 def _timetable(settings: Settings) -> Handler:
     from consumers import timetable
-    from consumers.timetable.ical import Endpoint, IcalTimetable
+    from consumers.timetable.ical import IcalTimetable
 
     wanted = settings.timetable
-    token = LiveSecret(wanted, "token") if wanted.has_secret("token") else None
-    endpoint = Endpoint(
-        template=timetable.Template.of(wanted.calendar_url),
-        probe_url=wanted.probe_url,
-        not_scheduled=wanted.not_scheduled,
-        token=token,
-        token_header=wanted.token_header,
-        ca_file=wanted.ca_file,
-        bytes_max=wanted.bytes_max,
-        connect_timeout_s=wanted.connect_timeout_s,
-        timeout_s=wanted.timeout_s,
+    service = IcalTimetable(
+        wanted,
+        token=LiveSecret(wanted, "token") if wanted.has_secret("token") else None,
         connections_max=settings.engine.slots + 1,  # the probe has one too
     )
     return timetable.TimetableHandler(
-        IcalTimetable(endpoint),
+        service,
         system=f"iCalendar {wanted.server}",
         batch_size=wanted.batch_size,
         work_s_max=wanted.call_s_max,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumers.propagation import Objectives, Propagation, Said
+from consumers.propagation import Propagation, Said
 from consumers.propagation.rows import at_rest
 from consumers.registry import Registry
 from pipeline.db import migrate
@@ -192,14 +192,11 @@ class Application:
 
     def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""
-        objectives = Objectives(
-            late_s=self.settings.propagation.late_s, breach_s=self.settings.propagation.breach_s
-        )
         return Propagation(
             self.database,
             targets=self.settings.targets,
             follows=self.follows,
-            objectives=objectives,
+            objectives=self.settings.propagation,
             on_said=on_said,
         )
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from consumers.propagation import rows
-from consumers.propagation.window import Objectives, Progress, Seen, State, judge, window_of
+from consumers.propagation.settings import PropagationSettings
+from consumers.propagation.window import Progress, Seen, State, judge, window_of
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
@@ -57,7 +58,7 @@ class Propagation:
         *,
         targets: tuple[str, ...],
         follows: Mapping[str, str],
-        objectives: Objectives,
+        objectives: PropagationSettings,
         on_said: Callable[[Said], None] = lambda _event: None,
     ) -> None:
         self._database = database

@@ -6,16 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from consumers.propagation.settings import PropagationSettings
 from schemas.account import Lane
 from schemas.events import Window
-
-
-@dataclass(frozen=True)
-class Objectives:
-    """The edges of a person's window, in seconds since it opened."""
-
-    late_s: float = 900.0
-    breach_s: float = 3600.0
 
 
 class State(StrEnum):
@@ -122,7 +115,7 @@ def judge(
     return State.IN_PROGRESS, left
 
 
-def window_of(lane: Lane, elapsed_s: float, objectives: Objectives) -> Window:
+def window_of(lane: Lane, elapsed_s: float, objectives: PropagationSettings) -> Window:
     """Where a completed propagation ended with respect to the objectives."""
     if lane is Lane.BULK:
         return Window.BULK

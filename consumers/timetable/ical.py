@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
@@ -21,6 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from consumers.timetable.address import Template
 from consumers.timetable.answers import MISSING, Answer, judge
 from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject
+from consumers.timetable.settings import TimetableSettings
 from pipeline.errors import Misconfigured, SesameError, TargetDown
 from pipeline.tls import verified
 
@@ -42,39 +42,13 @@ _REMEDIES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where the service is, and how much it may take. Durations in seconds.
-
-    Attributes:
-        template: of a student's address.
-        probe_url: a calendar that always exists and is nobody's; None: the template is filled with `PROBE`.
-        not_scheduled: see `answers.judge`.
-        token: read anew for each call, so that it can be changed in its file; None: none is sent.
-        token_header: carries the token; in `Authorization` it stands behind `Bearer` (RFC 6750).
-        ca_file: authorities (PEM) in place of the system's.
-        bytes_max: of a calendar.
-        timeout_s: of one call, from its first byte to its last; a wait for the next byte may add as much.
-        connections_max: at once.
-    """
-
-    template: Template
-    probe_url: str | None
-    not_scheduled: Collection[str]
-    token: Callable[[], str] | None
-    token_header: str
-    ca_file: Path | None
-    bytes_max: int
-    connect_timeout_s: float
-    timeout_s: float
-    connections_max: int
-
-
 class IcalTimetable:
     """`port.Timetable` over HTTP.
 
     Args:
-        endpoint: of the service.
+        settings: of the service.
+        token: read anew for each call, so that it can be changed in its file; None: none is sent.
+        connections_max: at once.
         clock: monotonic seconds.
         pause: waits that many seconds between two attempts.
 
@@ -84,14 +58,18 @@ class IcalTimetable:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        settings: TimetableSettings,
         *,
+        token: Callable[[], str] | None = None,
+        connections_max: int,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._endpoint = endpoint
+        self._settings = settings
+        self._token = token
+        self._template = Template.of(settings.calendar_url)
         self._clock = clock
-        once_s = 2 * endpoint.connect_timeout_s + 2 * endpoint.timeout_s + _WAIT_S_MAX
+        once_s = 2 * settings.connect_timeout_s + 2 * settings.timeout_s + _WAIT_S_MAX
         self.verb_s_max = ATTEMPTS * once_s
         self._attempts = Retrying(
             stop=stop_after_attempt(ATTEMPTS),
@@ -101,14 +79,14 @@ class IcalTimetable:
             reraise=True,
         )
         self._http = httpx.Client(
-            verify=_tls(endpoint.ca_file),
+            verify=_tls(settings.ca_file),
             trust_env=False,  # neither proxies nor certificates from the environment
             follow_redirects=False,  # a redirection would carry the token, and the student's name, elsewhere
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            timeout=httpx.Timeout(endpoint.timeout_s, connect=endpoint.connect_timeout_s),
+            timeout=httpx.Timeout(settings.timeout_s, connect=settings.connect_timeout_s),
             limits=httpx.Limits(
-                max_connections=endpoint.connections_max,
-                max_keepalive_connections=endpoint.connections_max,
+                max_connections=connections_max,
+                max_keepalive_connections=connections_max,
                 keepalive_expiry=_KEEPALIVE_S,
             ),
         )
@@ -134,8 +112,8 @@ class IcalTimetable:
         Raises:
             TargetDown, Throttled, Misconfigured: as the port says.
         """
-        asked = self._endpoint.probe_url
-        answer = self._fetch(asked or self._endpoint.template.address(PROBE))
+        asked = self._settings.probe_url
+        answer = self._fetch(asked or self._template.address(PROBE))
         # A service that does not know the probe's name has answered, which is all that can be asked of it.
         seen = judge(answer, () if asked else (MISSING,))
         match seen:
@@ -151,8 +129,8 @@ class IcalTimetable:
         self._http.close()
 
     def _read(self, subject: Subject) -> Observed:
-        address = self._endpoint.template.address(subject)
-        return judge(self._fetch(address), self._endpoint.not_scheduled)
+        address = self._template.address(subject)
+        return judge(self._fetch(address), self._settings.not_scheduled)
 
     def _fetch(self, address: str) -> Answer:
         try:
@@ -163,7 +141,7 @@ class IcalTimetable:
             raise _unreachable(error) from error
 
     def _fetch_once(self, address: str) -> Answer:
-        end = self._clock() + self._endpoint.timeout_s
+        end = self._clock() + self._settings.timeout_s
         with self._http.stream("GET", address, headers=self._headers()) as response:
             encoded = response.headers.get("content-encoding", "identity").strip().lower()
             if response.status_code != HTTPStatus.OK:
@@ -173,7 +151,7 @@ class IcalTimetable:
             body = bytearray()
             for piece in response.iter_raw():
                 body += piece
-                if len(body) > self._endpoint.bytes_max:
+                if len(body) > self._settings.bytes_max:
                     return Answer(HTTPStatus.OK, None)
                 if self._clock() >= end:
                     raise _slow()
@@ -181,10 +159,10 @@ class IcalTimetable:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "text/calendar", "Accept-Encoding": "identity"}
-        if self._endpoint.token is not None:
-            name = self._endpoint.token_header
+        if self._token is not None:
+            name = self._settings.token_header
             bearer = "Bearer " if name.lower() == "authorization" else ""
-            headers[name] = bearer + _carried(self._endpoint.token)
+            headers[name] = bearer + _carried(self._token)
         return headers
 
 

@@ -1,6 +1,8 @@
 """The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
 
 from consumers.moodle.settings import MoodleSettings
+from consumers.propagation.settings import PropagationSettings
+from consumers.timetable.settings import TimetableSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
@@ -8,12 +10,11 @@ from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
 from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.rotation import LiveSecret
-from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
+from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings
-from sesame.settings.timetable import TimetableSettings
 
 __all__ = [
     "CasSettings",

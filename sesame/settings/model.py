@@ -10,7 +10,9 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumers.moodle.settings import MoodleSettings
+from consumers.propagation.settings import PropagationSettings
 from consumers.registry.settings import RegistrySettings
+from consumers.timetable.settings import TimetableSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import is_advanced
 from producers.activation.hashing import HashingSettings
@@ -19,12 +21,11 @@ from producers.activation.proofs import ProofSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PortalSettings, SmtpSettings
-from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings, PropagationSettings
+from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.targets import DirectorySettings, MailboxSettings
-from sesame.settings.timetable import TimetableSettings
 from sesame.settings.withdrawn import without
 
 Target = Literal["directory", "mailbox", "moodle", "timetable"]

@@ -1,4 +1,4 @@
-"""How the application runs: the engine's bounds, the propagation objectives, metrics and logs."""
+"""How the application runs: the engine's bounds, metrics and logs."""
 
 from __future__ import annotations
 
@@ -191,23 +191,6 @@ class EngineSettings(Section):
             attempts_max=self.attempts_max,
             age_s_max=self.age_s_max,
         )
-
-
-class PropagationSettings(Section):
-    """When an account that is not everywhere yet is announced as late, then as a breach."""
-
-    place: ClassVar[str] = "propagation"
-
-    late_s: float = Field(900.0, gt=0, le=86_400, description="Seconds after which a person's act is late.")
-    breach_s: float = Field(
-        3600.0, gt=0, le=7 * 86_400, description="Seconds after which the promise to the person is broken."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.late_s >= self.breach_s:
-            raise ValueError("late_s must be less than breach_s")
-        return self
 
 
 class HttpSettings(Section):

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from consumers.timetable import NOT_SCHEDULED, TimetableHandler
+from consumers.timetable.settings import TimetableSettings
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from sandbox.timetable import Timetable, calendar
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account, Hold, Person, Stage
 from sesame.settings import Settings
-from sesame.settings.timetable import TimetableSettings
 from sesame.targets import _timetable
 
 TOKEN = "s3cret-token"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import select
 
-from consumers.propagation import Objectives
+from consumers.propagation import PropagationSettings
 from consumers.propagation.rows import propagation
 from schemas import catalogue
 from schemas.account import Lane
@@ -14,6 +14,7 @@ from schemas.events import Outcome, PropagationLate
 from tests.simulation.site import TARGETS
 from tests.simulation.world import World
 
+_LATE_S = PropagationSettings().late_s
 TIMERS_S = 60.0
 """How long a timer that is due may take to be seen."""
 
@@ -46,7 +47,11 @@ def lateness_is_told(world: World) -> Iterator[str]:
         for row in connection.execute(query):
             running = row.state in ("in_progress", "failed") and row.completed_version < row.version
             open_s = world.site.wall() - row.opened_at - row.waited_s
-            if running and open_s > Objectives().late_s + TIMERS_S and row.student_number not in late:
+            if (
+                running
+                and open_s > _LATE_S + TIMERS_S
+                and row.student_number not in late
+            ):
                 yield f"{row.student_number} is open for {open_s:.0f} s, and nobody called it late"
 
 

@@ -15,7 +15,7 @@ from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler
-from consumers.propagation import BREACHED, LATE, Objectives, Propagation
+from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings
 from consumers.propagation.rows import at_rest
 from consumers.registry import Registry, RegistrySettings
 from consumers.registry.settings import MembershipTemplate
@@ -252,7 +252,7 @@ class Site:
         return Registry(database, Vault(database, [self._key], clock=self.wall), SETTINGS, at_rest=at_rest)
 
     def _propagation(self, database: SimulatedDatabase) -> Propagation:
-        return Propagation(database, targets=TARGETS, follows=FOLLOWS, objectives=Objectives())
+        return Propagation(database, targets=TARGETS, follows=FOLLOWS, objectives=PropagationSettings())
 
     def _relay(self, life: Life, stop: Stop) -> None:
         relay = OutboxRelay(self._database(), self.producer())

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import delete, insert, select
 
-from consumers.propagation import BREACHED, LATE, Objectives, Propagation, Said
+from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings, Said
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import Progress
 from pipeline import timers
@@ -55,7 +55,7 @@ class Desk:
             self.database,
             targets=TARGETS,
             follows={"mailbox": "directory"},
-            objectives=Objectives(),
+            objectives=PropagationSettings(),
             on_said=self.told.append,
         )
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.propagation.window import Objectives, Progress, Seen, State, judge, window_of
+from consumers.propagation.settings import PropagationSettings
+from consumers.propagation.window import Progress, Seen, State, judge, window_of
 from schemas.account import Lane
 from schemas.events import Window
 from tests.unit.store_kit import START
@@ -146,8 +147,8 @@ def test_outcomes_are_ordered_by_version_then_lease_then_sequence_and_not_by_arr
     ],
 )
 def test_a_persons_propagation_ends_inside_an_objective_or_beyond(elapsed_s: float, window: Window) -> None:
-    assert window_of(Lane.PERSONAL, elapsed_s, Objectives()) is window
-    assert window_of(Lane.BULK, elapsed_s, Objectives()) is Window.BULK
+    assert window_of(Lane.PERSONAL, elapsed_s, PropagationSettings()) is window
+    assert window_of(Lane.BULK, elapsed_s, PropagationSettings()) is Window.BULK
 
 
 def test_a_target_that_was_there_before_the_end_has_its_own_time_and_none_exceeds_the_whole() -> None:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from consumers.timetable import EMPTY, FIELDS, MISSING, AddressInvalid, Template
+from consumers.timetable.address import FIELDS, AddressInvalid, Template
+from consumers.timetable.answers import EMPTY, MISSING
 from pipeline.settings import ADVANCED, CA_FILE, Seconds, Section, tls
 
 CalendarUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", max_length=2048)]
