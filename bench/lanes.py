@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.plant import Silent, embedded, migrated, until
-from pipeline.effects import Effects
 from pipeline.engine import Bell, Engine, Limits, Place, WorkItem
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
+from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Description, HandlerOutcome
-from pipeline.worker import TargetWorker
 from schemas.account import Lane
 from sesame import heap
 
@@ -48,7 +47,7 @@ class Message:
 
 
 class Storeless:
-    """In place of `pipeline.effects.Effects`: outcomes are acknowledged by the log, and nothing is stored."""
+    """In place of `pipeline.runner.Effects`: outcomes are acknowledged by the log, and nothing is stored."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer

@@ -15,11 +15,10 @@ from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.digest import digest_of
-from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
 from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
+from pipeline.runner import Effects, TargetWorker, topics_for
 from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
-from pipeline.worker import TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id, to_record
@@ -78,20 +77,20 @@ class Silent:
         self.recorded = 0  # one thread of the worker writes all ends
 
     def batch(self, target: str, students: int, seconds: float) -> None:
-        """See `pipeline.worker.Observer`."""
+        """See `pipeline.runner.Observer`."""
 
     def outcome(self, _target: str, _outcome: HandlerOutcome, _lane: Lane) -> None:
-        """See `pipeline.worker.Observer`."""
+        """See `pipeline.runner.Observer`."""
         self.recorded += 1
 
     def state(self, consumer: str, state: str, reason: str) -> None:
-        """See `pipeline.worker.Observer`."""
+        """See `pipeline.runner.Observer`."""
 
     def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
-        """See `pipeline.worker.Observer`."""
+        """See `pipeline.runner.Observer`."""
 
     def trouble(self, consumer: str, what: str) -> None:
-        """See `pipeline.worker.Observer`."""
+        """See `pipeline.runner.Observer`."""
         self.troubles.append(f"{consumer}: {what}")
 
 

@@ -84,7 +84,7 @@ class Settled(Silent):
         self.others: list[HandlerOutcome] = []
 
     def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
-        """See `pipeline.worker.Observer`."""
+        """See `pipeline.runner.Observer`."""
         super().outcome(target, outcome, lane)
         if isinstance(outcome, Done):
             self.done += 1

@@ -20,7 +20,7 @@ from bench.plant import Nothing, account_of, bell, fill, migrated, numbers, ring
 from bench.rows import Row, side_by_side
 from pipeline.db.database import Database
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
-from pipeline.worker import topics_for
+from pipeline.runner import topics_for
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from schemas import catalogue

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 
 from pipeline import accounts, parking, quarantine, target_states
 from pipeline.db.database import Database
-from pipeline.effects import Effects
 from pipeline.engine import Bell, WorkItem
 from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting
 from schemas.account import Account, Lane
 from sesame.diagnosis import explain

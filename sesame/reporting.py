@@ -87,7 +87,7 @@ class Gauges:
 
 
 class Reporter:
-    """Told by every loop what happens; see `pipeline.worker.Observer` and `pipeline.facts.FactObserver`.
+    """Told by every loop what happens; see `pipeline.runner.Observer` and `pipeline.facts.FactObserver`.
 
     Args:
         process: this process life's name.

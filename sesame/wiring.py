@@ -19,15 +19,14 @@ from consumers.propagation.rows import at_rest
 from consumers.registry import Registry
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.effects import Effects
 from pipeline.engine import Engine
 from pipeline.eventlog.port import Consumer, EventLog, Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.outbox import OutboxRelay
+from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker, topics_for
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
-from pipeline.worker import WAIT_S_MAX, Observer, TargetWorker, topics_for
 from sesame import folders, targets
 from sesame.event_log import open_log
 from sesame.members import Members

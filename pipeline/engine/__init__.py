@@ -1,7 +1,7 @@
 """The engine: a pure state machine. No IO, no threads; the time is passed in.
 
 `Engine` says which students' items may start and which offsets may be committed; the worker
-(`pipeline.worker`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
+(`pipeline.runner`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
 """
 
 from pipeline.engine.bell import Batch, Bell, Place, WorkItem

@@ -83,19 +83,14 @@ GROUPS = (
     ),
     Group("propagation", ("consumers/propagation/*.py",), ("test_propagation*", "test_observed_only")),
     Group(
-        "effects",
-        (
-            "pipeline/effects/*.py",
-            "pipeline/announce.py",
-            "pipeline/dead_letters/events.py",
-            "pipeline/timers.py",
-        ),
+        "letters",
+        ("pipeline/dead_letters/events.py", "pipeline/timers.py"),
         (*_PIPELINE_TESTS, "test_dead_letters_dismissed", "test_replay", "test_outbox"),
     ),
     Group("engine", ("pipeline/engine/*.py",), ("test_engine*",)),
     Group(
-        "worker",
-        ("pipeline/worker/*.py",),
-        (*_PIPELINE_TESTS, "test_lost_records", "test_running"),
+        "runner",
+        ("pipeline/runner/*.py",),
+        (*_PIPELINE_TESTS, "test_lost_records", "test_outbox", "test_replay", "test_running"),
     ),
 )

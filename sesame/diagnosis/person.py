@@ -11,9 +11,9 @@ from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation
 from pipeline import accounts, dead_letters, parking, status, target_states
-from pipeline.announce import ADMINISTRATIVE_PENDING
 from pipeline.db.database import Database
 from pipeline.parking import Kind, Parked
+from pipeline.runner.announcement import ADMINISTRATIVE_PENDING
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage

@@ -18,7 +18,7 @@ from consumers.registry import Registry
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
 from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartition, UnknownTopic
-from pipeline.worker import topics_for
+from pipeline.runner import topics_for
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue

@@ -22,7 +22,7 @@ STUDENTS = 20
 
 _READERS = (
     "pipeline.facts.from_record",
-    "pipeline.worker.loop.from_record",
+    "pipeline.runner.loop.from_record",
     "tests.simulation.world.from_record",
 )
 """Who reads the log: one record is read by several, and again, and says the same each time."""
@@ -34,11 +34,11 @@ def changed_for(world: World) -> dict[str, Any]:
     chance = world.chance
     return {
         **dict(simulated(world.schedule)),
-        "pipeline.worker.loop.POLL_S": 1.0,
-        "pipeline.worker.loop.IDLE_POLL_S": 15.0,
-        "pipeline.worker.loop.REPORT_EVERY_S": 20.0,
-        "pipeline.worker.lot.LOOK_EVERY_S": 2.0,
-        "pipeline.worker.lot.LOOK_IDLE_S_MAX": 15.0,
+        "pipeline.runner.loop.POLL_S": 1.0,
+        "pipeline.runner.loop.IDLE_POLL_S": 15.0,
+        "pipeline.runner.loop.REPORT_EVERY_S": 20.0,
+        "pipeline.runner.lot.LOOK_EVERY_S": 2.0,
+        "pipeline.runner.lot.LOOK_IDLE_S_MAX": 15.0,
         "pipeline.facts.POLL_S": 15.0,
         "pipeline.facts.REPORT_EVERY_S": 20.0,
         "pipeline.outbox.ROWS_PER_PAGE": 6,  # so that pages end in the middle of what waits

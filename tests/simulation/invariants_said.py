@@ -47,11 +47,7 @@ def lateness_is_told(world: World) -> Iterator[str]:
         for row in connection.execute(query):
             running = row.state in ("in_progress", "failed") and row.completed_version < row.version
             open_s = world.site.wall() - row.opened_at - row.waited_s
-            if (
-                running
-                and open_s > _LATE_S + TIMERS_S
-                and row.student_number not in late
-            ):
+            if running and open_s > _LATE_S + TIMERS_S and row.student_number not in late:
                 yield f"{row.student_number} is open for {open_s:.0f} s, and nobody called it late"
 
 

@@ -17,15 +17,15 @@ from consumers.mailbox.port import Intent, ReadResult
 from consumers.mailbox.posting import Decision, Posting
 from consumers.propagation import Propagation
 from consumers.propagation.window import Progress, Seen, judge
-from pipeline.effects.admission import Admission
-from pipeline.effects.conclusion import Recorder, _conclusion
 from pipeline.engine import Place
 from pipeline.engine.culprit import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
 from pipeline.outbox import outbox
 from pipeline.parking.rows import parked
-from pipeline.worker import TargetWorker
-from pipeline.worker.batch_run import BatchRun, Runner
+from pipeline.runner import TargetWorker
+from pipeline.runner.admission import Admission
+from pipeline.runner.batch_run import BatchRun, Runner
+from pipeline.runner.conclusion import Recorder, _conclusion
 from schemas.account import Account
 from schemas.envelope import Message
 from tests.simulation.history import History, Planted, Recipe, live
@@ -90,7 +90,7 @@ def _record_before_acknowledged() -> AbstractContextManager[object]:
 
 def _drop_a_replay_as_a_repeat() -> AbstractContextManager[object]:
     """A replay of a version that was applied already is taken for a redelivery."""
-    return patch("pipeline.effects.admission.replays_of", lambda _turn, _lot: ())
+    return patch("pipeline.runner.admission.replays_of", lambda _turn, _lot: ())
 
 
 def _ignore_a_lease() -> AbstractContextManager[object]:
@@ -101,7 +101,7 @@ def _ignore_a_lease() -> AbstractContextManager[object]:
 def _trust_after_a_time_out() -> AbstractContextManager[object]:
     """The doubt that an unknown outcome leaves is not recorded."""
     return patch(
-        "pipeline.effects.conclusion._conclusion",
+        "pipeline.runner.conclusion._conclusion",
         lambda *args: replace(_conclusion(*args), suspect=False, unknown=False),
     )
 

@@ -21,10 +21,10 @@ from consumers.moodle.port import Wanted
 from consumers.moodle.work import Work
 from consumers.timetable import NotScheduled, Scheduled, Subject, TimetableHandler
 from pipeline import outbox
-from pipeline.announce import Admitted
-from pipeline.effects import Effects
-from pipeline.effects.admission import Admission
-from pipeline.effects.conclusion import _conclusion
+from pipeline.runner import Effects
+from pipeline.runner.admission import Admission
+from pipeline.runner.announcement import Admitted
+from pipeline.runner.conclusion import _conclusion
 from pipeline.target import HandlerOutcome, Waiting
 from schemas.account import Account, Stage
 from schemas.envelope import Message
@@ -139,7 +139,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: Post()),
     "act before the leader": lambda: patch.object(Admission, "_behind", lambda *_args: False),
     "end no session while the leader is behind": lambda: patch(
-        "pipeline.worker.bells._shuts", lambda _event: False
+        "pipeline.runner.bells._shuts", lambda _event: False
     ),
     "take no calendar for one": lambda: patch.object(TimetableHandler, "_outcome", _scheduled_anyway),
     "ask for a calendar by a wrong address": lambda: patch(
@@ -152,7 +152,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
         "consumers.moodle.handler.pending_of", lambda _account: None
     ),
     "record no names of what is pending": lambda: patch(
-        "pipeline.effects.conclusion._conclusion", _without_names
+        "pipeline.runner.conclusion._conclusion", _without_names
     ),
     "publish no waiting": lambda: patch.object(Effects, "publish", _publish_no_waiting),
     "announce no dead letter": lambda: patch(

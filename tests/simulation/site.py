@@ -21,15 +21,14 @@ from consumers.registry import Registry, RegistrySettings
 from consumers.registry.settings import MembershipTemplate
 from consumers.timetable import TimetableHandler
 from pipeline import timers
-from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.facts import FactHandler, FactLoop
 from pipeline.outbox import OutboxRelay
+from pipeline.runner import WAIT_S_MAX, Effects, TargetWorker, topics_for
 from pipeline.target import Handler
 from pipeline.vault import Vault
-from pipeline.worker import WAIT_S_MAX, TargetWorker, topics_for
 from schemas import catalogue
 from schemas.account import Account, Requirement
 from sesame.adoption.adoptions import adopted_mailboxes

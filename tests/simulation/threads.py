@@ -13,7 +13,7 @@ from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
 
-import pipeline.worker
+import pipeline.runner
 from tests.simulation.schedule import Life, Schedule
 
 
@@ -110,5 +110,5 @@ def simulated(schedule: Schedule) -> Iterator[tuple[str, Any]]:
 
 
 def _modules() -> Iterator[ModuleType]:
-    for found in pkgutil.iter_modules(pipeline.worker.__path__):
-        yield importlib.import_module(f"{pipeline.worker.__name__}.{found.name}")
+    for found in pkgutil.iter_modules(pipeline.runner.__path__):
+        yield importlib.import_module(f"{pipeline.runner.__name__}.{found.name}")

@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping
 
 from pipeline import target_states
-from pipeline.announce import Admitted
-from pipeline.effects import Effects
 from pipeline.engine import Bell, Place, WorkItem
+from pipeline.runner import Effects
+from pipeline.runner.announcement import Admitted
 from pipeline.target import Done, HandlerOutcome, Retry
 from pipeline.target_states import Conclusion, State
 from schemas import catalogue

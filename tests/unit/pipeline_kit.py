@@ -14,12 +14,11 @@ from pipeline import dead_letters, parking, target_states
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
 from pipeline.digest import digest_of
-from pipeline.effects import Effects
 from pipeline.engine import Backoff, Engine, Limits
 from pipeline.eventlog.port import Consumer, NewRecord, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.runner import Effects, TargetWorker, topics_for
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
-from pipeline.worker import TargetWorker, topics_for
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.announce import Admitted, announcement, failure, lane_of, replays_of
 from pipeline.engine import Bell, Place, WorkItem
 from pipeline.parking import Kind, Parked
+from pipeline.runner.announcement import Admitted, announcement, failure, lane_of, replays_of
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import State, TargetState
 from schemas import catalogue

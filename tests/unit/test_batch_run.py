@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.announce import Admitted
 from pipeline.engine import Batch, Bell, Engine, Limits, Place, WorkItem
 from pipeline.errors import DependencyDown, TargetDown
+from pipeline.runner.announcement import Admitted
+from pipeline.runner.batch_run import WAIT_S_MAX, BatchRun, Probed, Runner
 from pipeline.target import Done, HandlerOutcome
-from pipeline.worker.batch_run import WAIT_S_MAX, BatchRun, Probed, Runner
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
@@ -216,7 +216,7 @@ def test_who_has_waited_so_long_that_the_lease_might_end_within_the_call_is_not_
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """An end lingers for ever, where it does."""
-    monkeypatch.setattr("pipeline.worker.batch_run.LINGER_S_MAX", 600.0)
+    monkeypatch.setattr("pipeline.runner.batch_run.LINGER_S_MAX", 600.0)
 
 
 @pytest.mark.usefixtures("patience")

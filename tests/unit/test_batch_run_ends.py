@@ -14,8 +14,8 @@ import pytest
 from pipeline.engine import Batch, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogUnavailable
+from pipeline.runner.batch_run import BatchRun, Probed, Runner
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
-from pipeline.worker.batch_run import BatchRun, Probed, Runner
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 from tests.unit.test_batch_run import DONE, Student, batch

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from pipeline.engine import Batch, Limits
-from pipeline.worker.call_queue import CallQueue, Precedence
+from pipeline.runner.call_queue import CallQueue, Precedence
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 

@@ -7,11 +7,11 @@ from typing import NoReturn
 import pytest
 
 from pipeline import parking, target_states
-from pipeline.effects import Effects
 from pipeline.engine import Backoff, Bell, Place, WorkItem
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
 from pipeline.parking import Kind, resync
+from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Waiting
 from pipeline.target_states import State
 from schemas import catalogue

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pipeline.db.database import Database
-from pipeline.effects import Effects
 from pipeline.outbox import OutboxRelay
 from pipeline.parking import Kind
+from pipeline.runner import Effects
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import State, TargetState
 from schemas import catalogue

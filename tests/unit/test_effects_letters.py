@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from pipeline import dead_letters
-from pipeline.announce import failure
 from pipeline.dead_letters import DeadLetter
 from pipeline.engine import WorkItem
 from pipeline.eventlog.port import Record
 from pipeline.outbox import OutboxRelay
+from pipeline.runner.announcement import failure
 from schemas import catalogue
 from schemas.envelope import Message, from_record
 from schemas.events import DeadLetterRecorded, DeadLetterResolved

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.announce import Admitted
-from pipeline.effects.lots import Why, age_s, lot_of
 from pipeline.parking import Kind, Parked
+from pipeline.runner.announcement import Admitted
+from pipeline.runner.lots import Why, age_s, lot_of
 from pipeline.target import Waiting
 from schemas.account import Lane
 from tests.unit.effects_kit import bell, replay, woken

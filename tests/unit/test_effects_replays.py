@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline import dead_letters, replays
-from pipeline.effects import Effects
 from pipeline.engine import Backoff, WorkItem
 from pipeline.outbox import OutboxRelay
+from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, HandlerOutcome, Waiting
 from schemas import catalogue
 from schemas.account import Hold

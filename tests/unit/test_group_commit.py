@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
-from pipeline.worker import group_commit
-from pipeline.worker.group_commit import GroupCommit
+from pipeline.runner import group_commit
+from pipeline.runner.group_commit import GroupCommit
 from sandbox.process import PATIENCE_S
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
+from pipeline.runner.batch_run import BatchRun, Probed
+from pipeline.runner.results import Results
 from pipeline.target import Dead, HandlerOutcome
-from pipeline.worker.batch_run import BatchRun, Probed
-from pipeline.worker.results import Results
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 from tests.unit.pipeline_kit import Silent

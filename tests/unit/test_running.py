@@ -19,9 +19,9 @@ from consumers.propagation.rows import propagation
 from pipeline import dead_letters, status, timers
 from pipeline.eventlog.port import NewRecord
 from pipeline.facts import FactHandler, FactLoop, FactObserver
+from pipeline.runner import Observer, TargetWorker
 from pipeline.target import Handler
 from pipeline.vault import new_key
-from pipeline.worker import Observer, TargetWorker
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Administrative, Pedagogical

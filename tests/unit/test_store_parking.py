@@ -14,7 +14,7 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
 from pipeline.parking import Kind, Parked, Share, repair
 from pipeline.parking.rows import parked
-from pipeline.worker.lot import Lot
+from pipeline.runner.lot import Lot
 from schemas.account import Lane
 from tests.unit.store_kit import ONLY_SQLITE, START
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from pipeline import dead_letters, parking, target_states
-from pipeline.effects import Effects
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.outbox import OutboxRelay
 from pipeline.parking import Kind
+from pipeline.runner import Effects
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
 from pipeline.target_states import State
 from schemas import catalogue

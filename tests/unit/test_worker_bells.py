@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.engine import Place
 from pipeline.eventlog.port import Record
-from pipeline.worker.bells import bell_for, bury_poison, topics_for
+from pipeline.runner.bells import bell_for, bury_poison, topics_for
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import EnvelopeError, Message, from_record

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.announce import Admitted
-from pipeline.effects import Effects
 from pipeline.engine import Backoff, Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
+from pipeline.runner import Effects
+from pipeline.runner.announcement import Admitted
+from pipeline.runner.loop import RECORDS_PER_POLL, RECORDS_PER_POLL_MAX
 from pipeline.target import HandlerOutcome, Retry
 from pipeline.target_states import State
-from pipeline.worker.loop import RECORDS_PER_POLL, RECORDS_PER_POLL_MAX
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
@@ -232,8 +232,8 @@ def test_nothing_more_is_read_while_a_record_cannot_be_buried(
         if away.is_set():
             raise DependencyDown("away")
 
-    monkeypatch.setattr("pipeline.worker.loop.bury_poison", bury)
-    monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.01)
+    monkeypatch.setattr("pipeline.runner.loop.bury_poison", bury)
+    monkeypatch.setattr("pipeline.runner.loop.STORE_PAUSE_S", 0.01)
     plant.account("A")
     plant.producer.append([NewRecord(catalogue.ACCOUNTS, "A", b"{broken", ())])
     plant.ring("A")
@@ -269,8 +269,8 @@ def test_a_dependency_that_is_away_is_the_consumers_state(
     def due(*args: object, **kwargs: object) -> None:
         raise DependencyDown("the database refused")
 
-    monkeypatch.setattr("pipeline.worker.lot.parking.next_due", due)
-    monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.01)
+    monkeypatch.setattr("pipeline.runner.lot.parking.next_due", due)
+    monkeypatch.setattr("pipeline.runner.loop.STORE_PAUSE_S", 0.01)
     plant.start()
     plant.until(lambda: "down" in plant.observer.states)
     plant.stop()

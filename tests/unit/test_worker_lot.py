@@ -12,7 +12,7 @@ from pipeline.engine import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.parking import Kind, Parked
 from pipeline.parking.rows import parked
-from pipeline.worker.lot import LOOK_EVERY_S, LOOK_IDLE_S_MAX, MEND_EVERY_S, ROWS_PER_PAGE, Lot
+from pipeline.runner.lot import LOOK_EVERY_S, LOOK_IDLE_S_MAX, MEND_EVERY_S, ROWS_PER_PAGE, Lot
 from schemas.account import Lane
 from tests.unit.pipeline_kit import Plant
 from tests.unit.store_kit import Clock
@@ -119,7 +119,7 @@ def test_owners_share_the_rows_as_they_share_the_partitions(desk: Desk) -> None:
 
 def test_a_page_of_each_lane_is_woken_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ROWS_PER_PAGE == 200
-    monkeypatch.setattr("pipeline.worker.lot.ROWS_PER_PAGE", 2)
+    monkeypatch.setattr("pipeline.runner.lot.ROWS_PER_PAGE", 2)
     for number in "ABC":
         desk.park(number, 0.0)
     assert len(desk.look(0.0)) == 2

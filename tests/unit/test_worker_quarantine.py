@@ -10,8 +10,8 @@ import pytest
 
 from pipeline import quarantine
 from pipeline.engine import Engine
+from pipeline.runner.quarantine import Quarantine
 from pipeline.target import Dead
-from pipeline.worker.quarantine import Quarantine
 from tests.unit.pipeline_kit import LIMITS, Plant
 
 STRICT = replace(LIMITS, quarantine_failed_min=3, quarantine_delay_s_min=3600.0)

@@ -13,10 +13,10 @@ import pytest
 from pipeline.engine import Engine, Limits
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.eventlog.port import LogUnavailable, NotAssigned, OffsetOutOfRange, Record, TopicPartition
+from pipeline.runner import TargetWorker
+from pipeline.runner.loop import COMMIT_EVERY_S, IDLE_POLL_S, POLL_S, REPORT_EVERY_S
+from pipeline.runner.lot import LOOK_EVERY_S
 from pipeline.target import Dead
-from pipeline.worker import TargetWorker
-from pipeline.worker.loop import COMMIT_EVERY_S, IDLE_POLL_S, POLL_S, REPORT_EVERY_S
-from pipeline.worker.lot import LOOK_EVERY_S
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane, Stage
@@ -247,7 +247,7 @@ def test_with_the_circuit_open_everything_is_paused_and_what_is_parked_waits(des
 def test_what_was_read_of_a_partition_that_is_lost_is_left_to_its_new_owner(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.worker.loop.STORE_PAUSE_S", 0.0)
+    monkeypatch.setattr("pipeline.runner.loop.STORE_PAUSE_S", 0.0)
     refused = [DependencyDown("away")]
 
     def bury(*_given: object) -> None:
@@ -257,7 +257,7 @@ def test_what_was_read_of_a_partition_that_is_lost_is_left_to_its_new_owner(
     def lose() -> None:
         desk.log.owned = {BULK: 1}
 
-    monkeypatch.setattr("pipeline.worker.loop.bury_poison", bury)
+    monkeypatch.setattr("pipeline.runner.loop.bury_poison", bury)
     for number in "AB":
         desk.plant.account(number)
     desk.run(

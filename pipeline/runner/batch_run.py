@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from pipeline.announce import Admitted
-from pipeline.effects import Effects
 from pipeline.engine import Batch, Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
+from pipeline.runner.announcement import Admitted
+from pipeline.runner.call_queue import CallQueue
+from pipeline.runner.effects import Effects
+from pipeline.runner.group_commit import GroupCommit
+from pipeline.runner.observer import Observer
 from pipeline.target import Dead, Handler, HandlerOutcome, Retry, Task
-from pipeline.worker.call_queue import CallQueue
-from pipeline.worker.group_commit import GroupCommit
-from pipeline.worker.observer import Observer
 
 WAIT_S_MAX = 2.0
 """How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""

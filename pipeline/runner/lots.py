@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.announce import Admitted, lane_of, replays_of
 from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
+from pipeline.runner.announcement import Admitted, lane_of, replays_of
 
 LEASE_RETRY_MARGIN_S = 1.0
 """How long after a lease's end a student is looked at, so that it has ended by every clock."""

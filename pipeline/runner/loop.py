@@ -1,6 +1,6 @@
 """The loop of a target consumer.
 
-One thread owns the log's consumer and the engine; others run the batches (`pipeline.worker.batch_run`).
+One thread owns the log's consumer and the engine; others run the batches (`pipeline.runner.batch_run`).
 Reports come back through a queue, so the engine is never touched by two threads.
 """
 
@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 
 from pipeline import dead_letters
 from pipeline.db.database import Database
-from pipeline.effects import Effects
 from pipeline.engine import Engine, Place
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import (
@@ -27,13 +26,14 @@ from pipeline.eventlog.port import (
     TopicPartition,
     taken_away,
 )
+from pipeline.runner.batch_run import BatchRun, Probed, Runner
+from pipeline.runner.bells import bell_for, bury_poison
+from pipeline.runner.effects import Effects
+from pipeline.runner.lot import Lot
+from pipeline.runner.observer import Observer
+from pipeline.runner.quarantine import Quarantine
+from pipeline.runner.results import Results
 from pipeline.target import Handler
-from pipeline.worker.batch_run import BatchRun, Probed, Runner
-from pipeline.worker.bells import bell_for, bury_poison
-from pipeline.worker.lot import Lot
-from pipeline.worker.observer import Observer
-from pipeline.worker.quarantine import Quarantine
-from pipeline.worker.results import Results
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import EnvelopeError, from_record

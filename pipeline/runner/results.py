@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.effects import Effects
 from pipeline.engine import Batch, Engine
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
 from pipeline.eventlog.port import LogError
-from pipeline.worker.batch_run import BatchRun, Probed, Runner
-from pipeline.worker.observer import Observer
+from pipeline.runner.batch_run import BatchRun, Probed, Runner
+from pipeline.runner.effects import Effects
+from pipeline.runner.observer import Observer
 
 
 class Results:

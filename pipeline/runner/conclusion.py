@@ -13,13 +13,13 @@ from typing import Literal
 from sqlalchemy import Connection
 
 from pipeline import accounts, dead_letters, outbox, parking, replays, target_states
-from pipeline.announce import Admitted, failure
 from pipeline.db.database import Database
-from pipeline.effects.admission import letter_of
-from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.engine import Backoff, WorkItem
 from pipeline.errors import fault
 from pipeline.parking import Kind
+from pipeline.runner.admission import letter_of
+from pipeline.runner.announcement import Admitted, failure
+from pipeline.runner.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import Conclusion, State
 from schemas import catalogue

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from pipeline import dead_letters
-from pipeline.announce import Admitted, announcement
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
-from pipeline.effects.admission import Admission
-from pipeline.effects.conclusion import Recorder
 from pipeline.engine import Backoff, WorkItem
 from pipeline.eventlog.port import NewRecord, Producer
+from pipeline.runner.admission import Admission
+from pipeline.runner.announcement import Admitted, announcement
+from pipeline.runner.conclusion import Recorder
 from pipeline.target import Closed, Dead, HandlerOutcome, Retry
 from schemas import catalogue
 from schemas.envelope import to_record

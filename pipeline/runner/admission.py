@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from pipeline import accounts, dead_letters, parking, replays, target_states
-from pipeline.announce import Admitted, lane_of, replays_of
 from pipeline.db.database import Database
-from pipeline.effects.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
 from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
+from pipeline.runner.announcement import Admitted, lane_of, replays_of
+from pipeline.runner.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
 from pipeline.target import Dead, HandlerOutcome, Retry
 from pipeline.target_states import TargetState
 from schemas.account import Account, Stage

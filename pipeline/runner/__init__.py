@@ -1,0 +1,19 @@
+"""What carries a target's work out: the loop that drives the engine, and one batch's story (`batch_run`).
+
+The effects stand in the order that makes a crash harmless:
+
+1. `admit`: load the newest accounts, take the leases; who has nothing to do is settled here.
+2. the handler writes to the target and reads it back, under the lease.
+3. `publish`: the outcomes are acknowledged by the log.
+4. `record`: applied version, state, parking, dead letters, end of lease: one transaction.
+
+Only then may the offsets be committed. A crash anywhere repeats from 1; nothing is skipped.
+"""
+
+from pipeline.runner.batch_run import WAIT_S_MAX
+from pipeline.runner.bells import bell_for, topics_for
+from pipeline.runner.effects import Effects
+from pipeline.runner.loop import TargetWorker
+from pipeline.runner.observer import Observer
+
+__all__ = ["WAIT_S_MAX", "Effects", "Observer", "TargetWorker", "bell_for", "topics_for"]
