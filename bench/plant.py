@@ -15,9 +15,9 @@ from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.digest import digest_of
-from pipeline.engine import Backoff, Engine, Limits
+from pipeline.engine import Backoff, Engine, Limits, topics_for
 from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
-from pipeline.runner import Effects, TargetWorker, topics_for
+from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task
 from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage

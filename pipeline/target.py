@@ -26,6 +26,9 @@ OBSERVED_ONLY: Final = "observed_only"
 """Reason of waiting of every student at a target that is only observed: `pending` names what would be
 written."""
 
+ADMINISTRATIVE_PENDING: Final = "administrative_enrolment_pending"
+"""Reason of waiting of everybody whose account is not active yet: no target is called."""
+
 WHEN_RUNG: Final = math.inf
 """As `Waiting.recheck_after_s`: look again when an event rings, and not before."""
 

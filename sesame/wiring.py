@@ -19,12 +19,12 @@ from consumers.propagation.rows import at_rest
 from consumers.registry import Registry
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.engine import Engine
+from pipeline.engine import Engine, topics_for
 from pipeline.eventlog.port import Consumer, EventLog, Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.outbox import OutboxRelay
-from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker, topics_for
+from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
 from sesame import folders, targets

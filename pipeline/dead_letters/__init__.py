@@ -1,6 +1,14 @@
 """Work that is not tried again by itself, with its cause. What happens to a letter is said on the log too."""
 
-from pipeline.dead_letters.events import Resolution, dismiss, record, record_work, resolve, unreadable
+from pipeline.dead_letters.events import (
+    Resolution,
+    dismiss,
+    record,
+    record_unreadable,
+    record_work,
+    resolve,
+    unreadable,
+)
 from pipeline.dead_letters.rows import (
     NEWER_SUCCESS,
     DeadLetter,
@@ -29,6 +37,7 @@ __all__ = [
     "of_events",
     "prune",
     "record",
+    "record_unreadable",
     "record_work",
     "resolve",
     "standing",

@@ -91,6 +91,30 @@ def unreadable(record: Record, error: EnvelopeError) -> str:
     return f"{record.topic}/{record.partition}@{record.offset}: {error}; {error.remedy}"
 
 
+def record_unreadable(database: Database, consumer: str, unread: Record, error: EnvelopeError) -> None:
+    """A record that cannot be read goes to the dead letters, with its place.
+
+    Raises:
+        StoreUnavailable: nothing was recorded.
+    """
+    with database.write() as connection:
+        letter = DeadLetter(
+            id=event_id("poison", consumer, unread.topic, unread.partition, unread.offset),
+            consumer=consumer,
+            student_number=None,
+            version=None,
+            cause=error.cause,
+            message=unreadable(unread, error),
+            attempts=1,
+            recorded_at=database.now(connection),
+            topic=unread.topic,
+            partition=unread.partition,
+            offset=unread.offset,
+            timestamp_ms=unread.timestamp_ms,
+        )
+        record(connection, database, letter)
+
+
 def resolve(
     connection: Connection,
     consumer: str,

@@ -4,7 +4,7 @@
 (`pipeline.runner`) does what it says. See DESIGN in ARCHITECTURE.md: level-triggered, one place per student.
 """
 
-from pipeline.engine.bell import Batch, Bell, Place, WorkItem
+from pipeline.engine.bell import Batch, Bell, Place, WorkItem, bell_for, topics_for
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.core import Engine
 from pipeline.engine.limits import Limits
@@ -22,4 +22,6 @@ __all__ = [
     "OffsetTracker",
     "Place",
     "WorkItem",
+    "bell_for",
+    "topics_for",
 ]

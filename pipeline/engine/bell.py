@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from schemas.account import Lane
-from schemas.catalogue import lane_of
+from schemas import catalogue
+from schemas.account import Lane, Stage
+from schemas.envelope import Message
+from schemas.events import AccountChanged, ReplayRequested, TargetProvisioned
 
 
 class Place(NamedTuple):
@@ -22,7 +24,7 @@ class Place(NamedTuple):
     @property
     def lane(self) -> Lane:
         """The lane whose topics this place is in."""
-        return lane_of(self.topic)
+        return catalogue.lane_of(self.topic)
 
 
 class Bell(NamedTuple):
@@ -108,3 +110,33 @@ class Batch:
     number: int
     lane: Lane
     items: tuple[WorkItem, ...]
+
+
+def topics_for(follows: str | None) -> tuple[str, ...]:
+    """What a target consumer reads: its bells, and the replays that operators ask for.
+
+    One that follows another target is rung by that one's outcomes; of accounts it reads what shuts access.
+    """
+    asked = (*catalogue.both_lanes(catalogue.ACCOUNTS), *catalogue.both_lanes(catalogue.ACTIVATIONS))
+    return (*catalogue.both_lanes(catalogue.OUTCOMES), *asked) if follows else asked
+
+
+def bell_for(name: str, follows: str | None, message: Message, place: Place) -> Bell | None:
+    """The bell that this event is for the consumer `name`; None: it is for somebody else."""
+    event = message.event
+    if isinstance(event, ReplayRequested):
+        mine = event.consumer == name
+        return Bell(event.student_number, 0, place.lane, message.id, True, place) if mine else None
+    if follows is None and isinstance(event, AccountChanged):
+        return Bell(event.student_number, event.version, event.lane, message.id, False, place)
+    if isinstance(event, AccountChanged) and _shuts(event):
+        return Bell(
+            event.student_number, 0, event.lane, message.id, False, place
+        )  # says nothing of the leader
+    if follows is not None and isinstance(event, TargetProvisioned) and event.target == follows:
+        return Bell(event.student_number, event.version, event.lane, message.id, False, place)
+    return None
+
+
+def _shuts(event: AccountChanged) -> bool:
+    return bool(event.holds) or event.stage is Stage.EXPIRED

@@ -250,7 +250,7 @@ def _joined(row: Parked, rung: Parked) -> Parked:
 def ring(
     connection: Connection,
     consumer: str,
-    lot: Parked,
+    parked: Parked,
     *,
     version: int,
     bells: int,
@@ -262,7 +262,7 @@ def ring(
     Args:
         connection: the caller's transaction.
         consumer: whose parking lot.
-        lot: the row as it was.
+        parked: the row as it was.
         version: the highest that rang.
         bells: how many rang.
         lane: who waits from now on.
@@ -271,11 +271,11 @@ def ring(
     Returns:
         The row with its version, counter and lane as they are now.
     """
-    rung = replace(lot, version=max(lot.version, version), bells=lot.bells + bells, lane=lane)
+    rung = replace(parked, version=max(parked.version, version), bells=parked.bells + bells, lane=lane)
     values: dict[str, object] = {"more": bells, "rung": version, "lane": lane}
     if replay is not None:
         values |= {"replay": True, "event_id": replay}
-    here = {"of_consumer": consumer, "number": lot.student_number}
+    here = {"of_consumer": consumer, "number": parked.student_number}
     connection.execute(_RUNG, {**here, **values})
     return rung
 
@@ -315,11 +315,11 @@ def hasten(connection: Connection, consumer: str, student_number: str, due_at: f
     return bool(done.rowcount)
 
 
-def postpone(connection: Connection, consumer: str, lot: Parked, due_at: float, *, now: float) -> None:
+def postpone(connection: Connection, consumer: str, parked: Parked, due_at: float, *, now: float) -> None:
     """Move the time at which a parked student is looked at. The delay runs from `now` on, should the clock be
     set back before it is over: see `pipeline.parking.repair`."""
-    here = {"of_consumer": consumer, "number": lot.student_number}
-    connection.execute(_SET, {**here, "due_at": due_at, "counted_at": now, "age_s": lot.age_at(now)})
+    here = {"of_consumer": consumer, "number": parked.student_number}
+    connection.execute(_SET, {**here, "due_at": due_at, "counted_at": now, "age_s": parked.age_at(now)})
 
 
 def rest(connection: Connection, consumer: str, seen: Parked) -> None:

@@ -10,10 +10,8 @@ The effects stand in the order that makes a crash harmless:
 Only then may the offsets be committed. A crash anywhere repeats from 1; nothing is skipped.
 """
 
-from pipeline.runner.batch_run import WAIT_S_MAX
-from pipeline.runner.bells import bell_for, topics_for
+from pipeline.runner.batch_run import WAIT_S_MAX, Observer
 from pipeline.runner.effects import Effects
 from pipeline.runner.loop import TargetWorker
-from pipeline.runner.observer import Observer
 
-__all__ = ["WAIT_S_MAX", "Effects", "Observer", "TargetWorker", "bell_for", "topics_for"]
+__all__ = ["WAIT_S_MAX", "Effects", "Observer", "TargetWorker"]

@@ -11,8 +11,8 @@ from pipeline import accounts, dead_letters, parking, replays, target_states
 from pipeline.db.database import Database
 from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.runner.announcement import Admitted, lane_of, replays_of
-from pipeline.runner.lots import LEASE_RETRY_MARGIN_S, Why, lot_of
+from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, lane_for, parked_item, replays_of
+from pipeline.runner.announcement import Admitted
 from pipeline.target import Dead, HandlerOutcome, Retry
 from pipeline.target_states import TargetState
 from schemas.account import Account, Stage
@@ -99,24 +99,24 @@ class Admission:
     ) -> Admitted | None:
         number = item.student_number
         account, state = known.accounts.get(number), known.states.get(number)
-        lot = self._rang(connection, item, known.parked.get(number))
+        parked = self._rang(connection, item, known.parked.get(number))
         if account is None:
             self._bury_unknown(connection, item, known.now)
         elif state is not None and self._blocked(state, known.now, calling=calling):
             until = self._believable(connection, state, known.now)
-            self._park_leased(connection, item, lot, known.now, until)
+            self._park_leased(connection, item, parked, known.now, until)
         elif _not_asked_for(account):
-            self._rest(connection, lot)
-        elif self._behind(item, lot, account, known.leader.get(number)):
-            if account.access_open or lot is None:
-                self._wait_for_leader(connection, item, state, lot, known.now)
+            self._rest(connection, parked)
+        elif self._behind(item, parked, account, known.leader.get(number)):
+            if account.access_open or parked is None:
+                self._wait_for_leader(connection, item, state, parked, known.now)
             if not account.access_open:  # what is parked rests once access is shut
-                return self._with_lease(item, account, state, lot, known.now, close_only=True)
-        elif _caught_up(item, account, state, lot):
-            if lot is not None:
-                parking.unpark(connection, self._target, number, version=lot.version, bells=lot.bells)
+                return self._with_lease(item, account, state, parked, known.now, close_only=True)
+        elif _caught_up(item, account, state, parked):
+            if parked is not None:
+                parking.unpark(connection, self._target, number, version=parked.version, bells=parked.bells)
         else:
-            return self._with_lease(item, account, state, lot, known.now)
+            return self._with_lease(item, account, state, parked, known.now)
         return None
 
     def _with_lease(
@@ -124,24 +124,24 @@ class Admission:
         item: WorkItem,
         account: Account,
         state: TargetState | None,
-        lot: Parked | None,
+        parked: Parked | None,
         now: float,
         *,
         close_only: bool = False,
     ) -> Admitted:
         epoch = 1 + (state.lease_epoch if state is not None else 0)
-        return Admitted(item, account, epoch, state, lot, now, now + self._lease_s, close_only)
+        return Admitted(item, account, epoch, state, parked, now, now + self._lease_s, close_only)
 
-    def _rang(self, connection: Connection, item: WorkItem, lot: Parked | None) -> Parked | None:
-        if lot is None or not item.rang:
-            return lot
+    def _rang(self, connection: Connection, item: WorkItem, parked: Parked | None) -> Parked | None:
+        if parked is None or not item.rang:
+            return parked
         return parking.ring(
             connection,
             self._target,
-            lot,
+            parked,
             version=item.version,
             bells=item.rang,
-            lane=lane_of(item, lot),
+            lane=lane_for(item, parked),
             replay=item.replays[-1] if item.replays else None,
         )
 
@@ -162,13 +162,13 @@ class Admission:
         return latest
 
     def _behind(
-        self, item: WorkItem, lot: Parked | None, account: Account, leader: TargetState | None
+        self, item: WorkItem, parked: Parked | None, account: Account, leader: TargetState | None
     ) -> bool:
         """Whether the target that this one follows has not the newest version yet. It says what it has before
         it records it: what rang earlier, and is parked, counts as what rings now."""
         if self._follows is None or account.stage is Stage.PRECREATED:
             return False
-        rung = max(item.version, lot.version if lot is not None else 0)
+        rung = max(item.version, parked.version if parked is not None else 0)
         return max(rung, leader.applied_version if leader is not None else 0) < account.version
 
     def _lease(self, connection: Connection, admitted: dict[str, Admitted], now: float) -> None:
@@ -193,36 +193,36 @@ class Admission:
 
     # --- those who are not admitted -------------------------------------------------------------------
 
-    def _rest(self, connection: Connection, lot: Parked | None) -> None:
+    def _rest(self, connection: Connection, parked: Parked | None) -> None:
         """Only an event wakes this student: a row that stayed due would be looked at without end."""
-        if lot is not None:
-            parking.rest(connection, self._target, lot)
+        if parked is not None:
+            parking.rest(connection, self._target, parked)
 
     def _wait_for_leader(
         self,
         connection: Connection,
         item: WorkItem,
         state: TargetState | None,
-        lot: Parked | None,
+        parked: Parked | None,
         now: float,
     ) -> None:
         """The leader's next outcome rings again; a replay that was asked for is kept until then."""
         done = state.replayed_event_id if state is not None else None
-        if lot is not None or all(replay == done for replay in item.replays):
-            self._rest(connection, lot)
+        if parked is not None or all(replay == done for replay in item.replays):
+            self._rest(connection, parked)
             return
         why = Why(Kind.WAITING, None, AFTER_LEADER, f"a replay, after {self._follows}")
-        parking.park(connection, self._database, self._target, lot_of(item, None, now, why), seen=None)
+        parking.park(connection, self._database, self._target, parked_item(item, None, now, why), seen=None)
 
     def _park_leased(
-        self, connection: Connection, item: WorkItem, lot: Parked | None, now: float, until: float
+        self, connection: Connection, item: WorkItem, parked: Parked | None, now: float, until: float
     ) -> None:
         due_at = until + LEASE_RETRY_MARGIN_S
-        if lot is not None:
-            parking.postpone(connection, self._target, lot, due_at, now=now)
+        if parked is not None:
+            parking.postpone(connection, self._target, parked, due_at, now=now)
             return
         why = Why(Kind.LEASED, due_at, "leased", "another call may still be working on this student")
-        parking.park(connection, self._database, self._target, lot_of(item, None, now, why), seen=None)
+        parking.park(connection, self._database, self._target, parked_item(item, None, now, why), seen=None)
 
     def _bury_unknown(self, connection: Connection, item: WorkItem, now: float) -> None:
         message = (
@@ -272,13 +272,13 @@ def _not_asked_for(account: Account) -> bool:
     return never or account.stage is Stage.ERASED
 
 
-def _caught_up(item: WorkItem, account: Account, state: TargetState | None, lot: Parked | None) -> bool:
+def _caught_up(item: WorkItem, account: Account, state: TargetState | None, parked: Parked | None) -> bool:
     """Whether the target is known to have this version, and nobody asked for a comparison.
 
     One who was parked only because a call was under way has nothing else to do either.
     """
     if state is None or state.suspect or state.abandoned:
         return False
-    if any(replay != state.replayed_event_id for replay in replays_of(item, lot)):
+    if any(replay != state.replayed_event_id for replay in replays_of(item, parked)):
         return False
-    return state.applied_version >= account.version and (lot is None or lot.kind.only_looks)
+    return state.applied_version >= account.version and (parked is None or parked.kind.only_looks)

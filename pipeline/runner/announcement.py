@@ -8,13 +8,12 @@ from typing import Any
 
 from pipeline.engine import WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
+from pipeline.parking.parked_items import lane_for, replays_of
+from pipeline.target import ADMINISTRATIVE_PENDING, Dead, Done, HandlerOutcome, Task, Waiting
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Lane, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import Outcome, TargetFailed, TargetProvisioned, TargetWaiting
-
-ADMINISTRATIVE_PENDING = "administrative_enrolment_pending"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Admitted:
     @property
     def lane(self) -> Lane:
         """Who waits for this item: a person, if one waits for what was parked."""
-        return lane_of(self.item, self.parked)
+        return lane_for(self.item, self.parked)
 
     @property
     def attempt(self) -> int:
@@ -77,25 +76,17 @@ class Admitted:
     @property
     def retried(self) -> bool:
         """Whether what is parked counts failures of this very version."""
-        lot, version = self.parked, self.account.version
-        return lot is not None and lot.kind is Kind.RETRY and lot.attempts_version == version
+        parked, version = self.parked, self.account.version
+        return parked is not None and parked.kind is Kind.RETRY and parked.attempts_version == version
+
+    def age_s(self, now: float) -> float:
+        """Seconds since the first failure of this version, less the times when the target was down."""
+        return self.parked.age_at(now) if self.parked is not None and self.retried else 0.0
 
     def letter_id(self, target: str) -> str:
         """The id of the dead letter that this item would leave: the same for a redelivery."""
         number, version, cause = self.account.student_number, self.account.version, self.item.bell.event_id
         return event_id("dead-letter", target, number, version, cause, self.attempt)
-
-
-def replays_of(item: WorkItem, lot: Parked | None) -> tuple[str, ...]:
-    """The ids of the replays that are to be carried out, the parked one first."""
-    parked = (lot.event_id,) if lot is not None and lot.replay else ()
-    return tuple(dict.fromkeys((*parked, *item.replays)))
-
-
-def lane_of(item: WorkItem, lot: Parked | None) -> Lane:
-    """The lane of an item and of what is parked. Nobody waits for one who lacks a business precondition."""
-    waits = lot is not None and lot.lane is Lane.PERSONAL and lot.kind is not Kind.WAITING
-    return Lane.PERSONAL if waits else item.lane
 
 
 def announcement(
@@ -142,18 +133,18 @@ def _before(admitted: Admitted) -> str:
     A re-check has no event of its own: it is known by the state that it changes. A student who is parked only
     because a call was under way has no earlier announcement, and a repetition shares the first one's id.
     """
-    state, lot = admitted.state, admitted.parked
-    looked_at = state is not None and lot is not None and not lot.kind.only_looks
+    state, parked = admitted.state, admitted.parked
+    looked_at = state is not None and parked is not None and not parked.kind.only_looks
     return f"{state.state}/{state.since}" if looked_at and state is not None else ""
 
 
 def _nothing_new(admitted: Admitted, outcome: Waiting) -> bool:
     """Whether this is a re-check, or a redelivery, that found what was announced. A replay is answered:
     what was announced before may be lost."""
-    state, lot, item = admitted.state, admitted.parked, admitted.item
+    state, parked, item = admitted.state, admitted.parked, admitted.item
     if state is None or any(replay != state.replayed_event_id for replay in admitted.replays):
         return False
-    again = not item.rang or (lot is not None and lot.event_id == item.bell.event_id)
+    again = not item.rang or (parked is not None and parked.event_id == item.bell.event_id)
     said = (State.WAITING, admitted.account.version, outcome.reason, outcome.pending)
     return again and (state.state, state.state_version, state.reason, state.pending) == said
 

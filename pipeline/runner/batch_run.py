@@ -13,21 +13,42 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from pipeline.engine import Batch, Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
+from pipeline.eventlog.port import TopicPartition
 from pipeline.runner.announcement import Admitted
 from pipeline.runner.call_queue import CallQueue
 from pipeline.runner.effects import Effects
 from pipeline.runner.group_commit import GroupCommit
-from pipeline.runner.observer import Observer
 from pipeline.target import Dead, Handler, HandlerOutcome, Retry, Task
+from schemas.account import Lane
 
 WAIT_S_MAX = 2.0
 """How long a batch that holds its leases may wait for its call: a lease lasts so much longer than a call."""
 
 LINGER_S_MAX = 0.05
 """How long an end may wait for others to be written with it, however long batches linger: leases run."""
+
+
+class Observer(Protocol):
+    """Told what happens, for metrics, logs and the consumer's status. Must not raise."""
+
+    def batch(self, target: str, students: int, seconds: float) -> None:
+        """The target was called for so many students, and took so long."""
+
+    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+        """A student's item ended, and everything about it is recorded."""
+
+    def state(self, consumer: str, state: str, reason: str) -> None:
+        """The consumer's state is this now; called from time to time even when it did not change."""
+
+    def lag(self, consumer: str, lag: dict[TopicPartition, int]) -> None:
+        """Records that were not committed yet."""
+
+    def trouble(self, consumer: str, what: str) -> None:
+        """Something went wrong that will be tried again."""
 
 
 @dataclass

@@ -17,9 +17,9 @@ from pipeline.db.database import Database
 from pipeline.engine import Backoff, WorkItem
 from pipeline.errors import fault
 from pipeline.parking import Kind
+from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, parked_item
 from pipeline.runner.admission import letter_of
 from pipeline.runner.announcement import Admitted, failure
-from pipeline.runner.lots import LEASE_RETRY_MARGIN_S, Why, age_s, lot_of
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import Conclusion, State
 from schemas import catalogue
@@ -50,7 +50,7 @@ class Recorder:
         """The outcome, with a retry that has had its chances turned into a dead letter."""
         if not isinstance(outcome, Retry):
             return outcome
-        if not self._backoff.exhausted(admitted.attempt, age_s(admitted, admitted.started_at)):
+        if not self._backoff.exhausted(admitted.attempt, admitted.age_s(admitted.started_at)):
             return outcome
         return Dead(outcome.cause, f"{outcome.message} (given up after {admitted.attempt} attempts)")
 
@@ -196,19 +196,21 @@ class Recorder:
         dead_letters.resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
 
     def _unpark(self, connection: Connection, admitted: Admitted) -> None:
-        lot = admitted.parked
-        if lot is not None:
-            parking.unpark(connection, self._target, lot.student_number, version=lot.version, bells=lot.bells)
+        parked = admitted.parked
+        if parked is not None:
+            parking.unpark(
+                connection, self._target, parked.student_number, version=parked.version, bells=parked.bells
+            )
 
     def _park(self, connection: Connection, admitted: Admitted, now: float, why: Why) -> None:
-        row = lot_of(admitted.item, admitted.parked, now, why)
+        row = parked_item(admitted.item, admitted.parked, now, why)
         if why.kind is Kind.RETRY:
             row = replace(
                 row,
                 attempts=admitted.attempt,
                 attempts_version=admitted.account.version,
                 first_at=row.first_at if admitted.retried else now,
-                age_s=age_s(admitted, now),
+                age_s=admitted.age_s(now),
             )
         parking.park(connection, self._database, self._target, row, seen=admitted.parked)
 
@@ -218,7 +220,7 @@ class Recorder:
         number = admitted.account.student_number
         if not parking.hasten(connection, self._target, number, due_at, now=now):
             late = Why(Kind.LEASED, due_at, "leased", "a call outlived its lease; comparing again")
-            row = lot_of(admitted.item, None, now, late)
+            row = parked_item(admitted.item, None, now, late)
             parking.park(connection, self._database, self._target, row, seen=None)
 
 

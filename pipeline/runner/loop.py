@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 
 from pipeline import dead_letters
 from pipeline.db.database import Database
-from pipeline.engine import Engine, Place
+from pipeline.dead_letters import record_unreadable
+from pipeline.engine import Engine, Place, bell_for
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import (
     Consumer,
@@ -26,12 +27,10 @@ from pipeline.eventlog.port import (
     TopicPartition,
     taken_away,
 )
-from pipeline.runner.batch_run import BatchRun, Probed, Runner
-from pipeline.runner.bells import bell_for, bury_poison
+from pipeline.parking.parking_lot import ParkingLot
+from pipeline.quarantine import Quarantine
+from pipeline.runner.batch_run import BatchRun, Observer, Probed, Runner
 from pipeline.runner.effects import Effects
-from pipeline.runner.lot import Lot
-from pipeline.runner.observer import Observer
-from pipeline.runner.quarantine import Quarantine
 from pipeline.runner.results import Results
 from pipeline.target import Handler
 from schemas import catalogue
@@ -91,7 +90,7 @@ class TargetWorker:
         self._unread: deque[Record] = deque()  # polled, not admitted yet: the store failed in between
         self._owned: Mapping[TopicPartition, int] = {}
         self._quarantine = Quarantine(handler.name, engine, database)
-        self._lot = Lot(
+        self._parking_lot = ParkingLot(
             handler.name,
             database,
             partitions=partitions,
@@ -161,7 +160,7 @@ class TargetWorker:
         """How long only the log can have news, which wakes whoever polls."""
         if not self._engine.circuit.passes:
             return IDLE_POLL_S
-        return min(IDLE_POLL_S, self._lot.due_in(self._clock()))
+        return min(IDLE_POLL_S, self._parking_lot.due_in(self._clock()))
 
     def _follow_assignment(self) -> None:
         """Leave to others what became theirs, though it may have come back to us since."""
@@ -178,7 +177,7 @@ class TargetWorker:
         try:
             message = from_record(record.key, record.headers, record.value, topic=record.topic)
         except EnvelopeError as error:
-            bury_poison(self._database, self.name, record, error)
+            record_unreadable(self._database, self.name, record, error)
             self._observer.trouble(self.name, dead_letters.unreadable(record, error))
             self._engine.skip(place)
             return
@@ -209,14 +208,14 @@ class TargetWorker:
 
     def _wake_parked(self, now: float) -> None:
         if self._engine.circuit.passes:
-            for bell in self._lot.woken(now, self._owned):
+            for bell in self._parking_lot.woken(now, self._owned):
                 self._engine.offer(bell, now)
 
     def _start_elsewhere(self, lost: OffsetOutOfRange) -> None:
         """The log lost records that were not read. The store knows whom they may have been about."""
         if lost.tp is None:
             raise lost
-        self._lot.make_up_for(lost)
+        self._parking_lot.make_up_for(lost)
         self._engine.revoke([(lost.tp.topic, lost.tp.partition)])
         self._consumer.seek(lost.tp, lost.first)
         self._consumer.commit({lost.tp: lost.first})  # a restart does not meet the same loss again
@@ -235,7 +234,7 @@ class TargetWorker:
             except queue.Empty:
                 return
             wait_s = 0.0
-            self._lot.look_soon(self._clock())
+            self._parking_lot.look_soon(self._clock())
             self._results.tell(report)
 
     # --- committing and reporting -----------------------------------------------------------------

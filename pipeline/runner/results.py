@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pipeline.engine import Batch, Engine
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
 from pipeline.eventlog.port import LogError
-from pipeline.runner.batch_run import BatchRun, Probed, Runner
+from pipeline.runner.batch_run import BatchRun, Observer, Probed, Runner
 from pipeline.runner.effects import Effects
-from pipeline.runner.observer import Observer
 
 
 class Results:

@@ -13,8 +13,8 @@ from consumers.propagation.rows import propagation
 from pipeline import accounts, dead_letters, parking, status, target_states
 from pipeline.db.database import Database
 from pipeline.parking import Kind, Parked
-from pipeline.runner.announcement import ADMINISTRATIVE_PENDING
 from pipeline.status import ConsumerStatus
+from pipeline.target import ADMINISTRATIVE_PENDING
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.diagnosis.holding import HoldNote, hold_notes

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeline import accounts, dead_letters
-from pipeline.runner.announcement import ADMINISTRATIVE_PENDING
-from pipeline.target import OBSERVED_ONLY
+from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
 from schemas.account import Account, Stage
 from sesame.diagnosis.person import TargetStatus, person_status
 from sesame.diagnosis.reasons import explain

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 
 from consumers.propagation import Propagation
 from consumers.registry import Registry
+from pipeline.engine import topics_for
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
 from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartition, UnknownTopic
-from pipeline.runner import topics_for
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue

@@ -37,8 +37,8 @@ def changed_for(world: World) -> dict[str, Any]:
         "pipeline.runner.loop.POLL_S": 1.0,
         "pipeline.runner.loop.IDLE_POLL_S": 15.0,
         "pipeline.runner.loop.REPORT_EVERY_S": 20.0,
-        "pipeline.runner.lot.LOOK_EVERY_S": 2.0,
-        "pipeline.runner.lot.LOOK_IDLE_S_MAX": 15.0,
+        "pipeline.parking.parking_lot.LOOK_EVERY_S": 2.0,
+        "pipeline.parking.parking_lot.LOOK_IDLE_S_MAX": 15.0,
         "pipeline.facts.POLL_S": 15.0,
         "pipeline.facts.REPORT_EVERY_S": 20.0,
         "pipeline.outbox.ROWS_PER_PAGE": 6,  # so that pages end in the middle of what waits

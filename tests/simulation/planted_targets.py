@@ -139,7 +139,7 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: Post()),
     "act before the leader": lambda: patch.object(Admission, "_behind", lambda *_args: False),
     "end no session while the leader is behind": lambda: patch(
-        "pipeline.runner.bells._shuts", lambda _event: False
+        "pipeline.engine.bell._shuts", lambda _event: False
     ),
     "take no calendar for one": lambda: patch.object(TimetableHandler, "_outcome", _scheduled_anyway),
     "ask for a calendar by a wrong address": lambda: patch(

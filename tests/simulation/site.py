@@ -21,12 +21,12 @@ from consumers.registry import Registry, RegistrySettings
 from consumers.registry.settings import MembershipTemplate
 from consumers.timetable import TimetableHandler
 from pipeline import timers
-from pipeline.engine import Backoff, Engine, Limits
+from pipeline.engine import Backoff, Engine, Limits, topics_for
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.facts import FactHandler, FactLoop
 from pipeline.outbox import OutboxRelay
-from pipeline.runner import WAIT_S_MAX, Effects, TargetWorker, topics_for
+from pipeline.runner import WAIT_S_MAX, Effects, TargetWorker
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from schemas import catalogue

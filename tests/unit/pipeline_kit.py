@@ -14,10 +14,10 @@ from pipeline import dead_letters, parking, target_states
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
 from pipeline.digest import digest_of
-from pipeline.engine import Backoff, Engine, Limits
+from pipeline.engine import Backoff, Engine, Limits, topics_for
 from pipeline.eventlog.port import Consumer, NewRecord, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.runner import Effects, TargetWorker, topics_for
+from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from sandbox.process import PATIENCE_S
 from schemas import catalogue

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.engine import Bell, Place, WorkItem
 from pipeline.parking import Kind, Parked
-from pipeline.runner.announcement import Admitted, announcement, failure, lane_of, replays_of
+from pipeline.parking.parked_items import lane_for, replays_of
+from pipeline.runner.announcement import Admitted, announcement, failure
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import State, TargetState
 from schemas import catalogue
@@ -318,7 +319,7 @@ def test_a_parked_replay_comes_before_those_that_rang_and_each_once() -> None:
 )
 def test_a_turn_is_a_person_s_while_a_person_waits(rang: Lane, parked: Parked | None, lane: Lane) -> None:
     item = WorkItem((bell(lane=rang),))
-    assert lane_of(item, parked) is lane
+    assert lane_for(item, parked) is lane
     assert admitted(item, parked=parked).lane is lane
 
 

@@ -129,8 +129,8 @@ def test_a_group_may_be_named_behind_the_options_as_make_does(monkeypatch: pytes
     asked: list[Any] = []
     monkeypatch.setattr(run, "run", lambda *given: asked.append(given))
     monkeypatch.setattr(run, "VERDICTS", Path("/nonexistent"))
-    run.main(["run", "--children", "2", "effects", "engine"])
-    assert asked == [(["effects", "engine"], 2, 3)]
+    run.main(["run", "--children", "2", "runner", "engine"])
+    assert asked == [(["runner", "engine"], 2, 3)]
 
 
 TODAY, LATER = dt.date(2026, 11, 24), dt.date(2026, 11, 26)

@@ -13,8 +13,8 @@ from pipeline import parking
 from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
 from pipeline.parking import Kind, Parked, Share, repair
+from pipeline.parking.parking_lot import ParkingLot
 from pipeline.parking.rows import parked
-from pipeline.runner.lot import Lot
 from schemas.account import Lane
 from tests.unit.store_kit import ONLY_SQLITE, START
 
@@ -153,7 +153,7 @@ def test_a_page_is_found_by_the_index_however_full_the_lot_is(database: Database
 
 def test_a_look_for_which_nobody_is_due_asks_once_and_says_when_to_look_again(database: Database) -> None:
     said: list[str] = []
-    lot = Lot("moodle", database, partitions=4, on_trouble=said.append)
+    lot = ParkingLot("moodle", database, partitions=4, on_trouble=said.append)
     everybodys = [TopicPartition("sesame.accounts", number) for number in range(4)]
     lot.woken(0.0, everybodys)  # the first one mends, too
     park(database, replace(ROW, student_number="P", lane=Lane.PERSONAL, due_at=START + 0.5))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Place
+from pipeline.dead_letters import record_unreadable
+from pipeline.engine import Place, bell_for, topics_for
 from pipeline.eventlog.port import Record
-from pipeline.runner.bells import bell_for, bury_poison, topics_for
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import EnvelopeError, Message, from_record
@@ -95,8 +95,8 @@ def test_a_record_that_cannot_be_read_is_a_letter_that_says_where_it_is_and_once
     record = Record(catalogue.ACCOUNTS, 1, 3, "A", b"{broken", (), 123)
     with pytest.raises(EnvelopeError) as fault:
         from_record(record.key, record.headers, record.value)
-    bury_poison(plant.database, "directory", record, fault.value)
-    bury_poison(plant.database, "directory", record, fault.value)  # a redelivery
+    record_unreadable(plant.database, "directory", record, fault.value)
+    record_unreadable(plant.database, "directory", record, fault.value)  # a redelivery
     [first] = plant.letters()
     assert (first.consumer, first.student_number, first.version) == ("directory", None, None)
     assert (first.topic, first.partition, first.offset) == (catalogue.ACCOUNTS, 1, 3)
@@ -108,6 +108,6 @@ def test_a_record_that_cannot_be_read_is_a_letter_that_says_where_it_is_and_once
         record._replace(partition=0),
         record._replace(offset=4),
     ):
-        bury_poison(plant.database, "directory", another, fault.value)
-    bury_poison(plant.database, "moodle", record, fault.value)
+        record_unreadable(plant.database, "directory", another, fault.value)
+    record_unreadable(plant.database, "moodle", record, fault.value)
     assert len({letter.id for letter in plant.letters()}) == 5

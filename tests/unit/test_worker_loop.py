@@ -232,7 +232,7 @@ def test_nothing_more_is_read_while_a_record_cannot_be_buried(
         if away.is_set():
             raise DependencyDown("away")
 
-    monkeypatch.setattr("pipeline.runner.loop.bury_poison", bury)
+    monkeypatch.setattr("pipeline.runner.loop.record_unreadable", bury)
     monkeypatch.setattr("pipeline.runner.loop.STORE_PAUSE_S", 0.01)
     plant.account("A")
     plant.producer.append([NewRecord(catalogue.ACCOUNTS, "A", b"{broken", ())])
@@ -269,7 +269,7 @@ def test_a_dependency_that_is_away_is_the_consumers_state(
     def due(*args: object, **kwargs: object) -> None:
         raise DependencyDown("the database refused")
 
-    monkeypatch.setattr("pipeline.runner.lot.parking.next_due", due)
+    monkeypatch.setattr("pipeline.parking.parking_lot.parking.next_due", due)
     monkeypatch.setattr("pipeline.runner.loop.STORE_PAUSE_S", 0.01)
     plant.start()
     plant.until(lambda: "down" in plant.observer.states)

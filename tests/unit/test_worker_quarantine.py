@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import quarantine
 from pipeline.engine import Engine
-from pipeline.runner.quarantine import Quarantine
+from pipeline.quarantine import Quarantine
 from pipeline.target import Dead
 from tests.unit.pipeline_kit import LIMITS, Plant
 

@@ -13,9 +13,9 @@ import pytest
 from pipeline.engine import Engine, Limits
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.eventlog.port import LogUnavailable, NotAssigned, OffsetOutOfRange, Record, TopicPartition
+from pipeline.parking.parking_lot import LOOK_EVERY_S
 from pipeline.runner import TargetWorker
 from pipeline.runner.loop import COMMIT_EVERY_S, IDLE_POLL_S, POLL_S, REPORT_EVERY_S
-from pipeline.runner.lot import LOOK_EVERY_S
 from pipeline.target import Dead
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
@@ -257,7 +257,7 @@ def test_what_was_read_of_a_partition_that_is_lost_is_left_to_its_new_owner(
     def lose() -> None:
         desk.log.owned = {BULK: 1}
 
-    monkeypatch.setattr("pipeline.runner.loop.bury_poison", bury)
+    monkeypatch.setattr("pipeline.runner.loop.record_unreadable", bury)
     for number in "AB":
         desk.plant.account(number)
     desk.run(

@@ -11,8 +11,14 @@ from pipeline import parking
 from pipeline.engine import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.parking import Kind, Parked
+from pipeline.parking.parking_lot import (
+    LOOK_EVERY_S,
+    LOOK_IDLE_S_MAX,
+    MEND_EVERY_S,
+    ROWS_PER_PAGE,
+    ParkingLot,
+)
 from pipeline.parking.rows import parked
-from pipeline.runner.lot import LOOK_EVERY_S, LOOK_IDLE_S_MAX, MEND_EVERY_S, ROWS_PER_PAGE, Lot
 from schemas.account import Lane
 from tests.unit.pipeline_kit import Plant
 from tests.unit.store_kit import Clock
@@ -30,7 +36,7 @@ class Desk:
     troubles: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.lot = Lot("directory", self.plant.database, partitions=2, on_trouble=self.troubles.append)
+        self.lot = ParkingLot("directory", self.plant.database, partitions=2, on_trouble=self.troubles.append)
 
     def park(self, number: str, due_s: float | None, lane: Lane = Lane.PERSONAL, version: int = 3) -> None:
         """Somebody who is due in so many seconds."""
@@ -119,7 +125,7 @@ def test_owners_share_the_rows_as_they_share_the_partitions(desk: Desk) -> None:
 
 def test_a_page_of_each_lane_is_woken_at_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ROWS_PER_PAGE == 200
-    monkeypatch.setattr("pipeline.runner.lot.ROWS_PER_PAGE", 2)
+    monkeypatch.setattr("pipeline.parking.parking_lot.ROWS_PER_PAGE", 2)
     for number in "ABC":
         desk.park(number, 0.0)
     assert len(desk.look(0.0)) == 2

@@ -17,7 +17,7 @@ MEND_EVERY_S = 60.0
 ROWS_PER_PAGE = 200
 
 
-class Lot:
+class ParkingLot:
     """One worker's view of its consumer's parked rows.
 
     Args:
