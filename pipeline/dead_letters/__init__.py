@@ -3,6 +3,7 @@
 from pipeline.dead_letters.events import (
     Resolution,
     dismiss,
+    letter_of,
     record,
     record_unreadable,
     record_work,
@@ -33,6 +34,7 @@ __all__ = [
     "counts",
     "dismiss",
     "each",
+    "letter_of",
     "newest_versions",
     "of_events",
     "prune",

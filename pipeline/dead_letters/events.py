@@ -12,7 +12,9 @@ from pipeline import outbox
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows
 from pipeline.dead_letters.rows import DeadLetter
+from pipeline.engine import WorkItem
 from pipeline.eventlog.port import Record
+from pipeline.target import Dead
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, EnvelopeError, Message, event_id
@@ -84,6 +86,35 @@ def _announce(connection: Connection, letter: DeadLetter, number: str, identity:
     headers = tuple((name, text.encode()) for name, text in extra.items())
     # Nobody waits for it: thousands of them must not stand before a person's events.
     outbox.enqueue(connection, message, catalogue.DEAD_LETTERS, Lane.BULK, headers)
+
+
+def letter_of(
+    target: str,
+    item: WorkItem,
+    dead: Dead,
+    *,
+    letter_id: str,
+    now: float,
+    attempts: int = 1,
+    version: int | None = None,
+) -> DeadLetter:
+    """The dead letter that an item leaves."""
+    place = item.places[-1] if item.places else None
+    return DeadLetter(
+        id=letter_id,
+        consumer=target,
+        student_number=item.student_number,
+        version=version,
+        cause=dead.cause,
+        message=dead.message,
+        attempts=attempts,
+        recorded_at=now,
+        topic=place.topic if place else None,
+        partition=place.partition if place else None,
+        offset=place.offset if place else None,
+        timestamp_ms=place.timestamp_ms if place else None,
+        event_id=item.bell.event_id,
+    )
 
 
 def unreadable(record: Record, error: EnvelopeError) -> str:

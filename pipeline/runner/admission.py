@@ -101,7 +101,7 @@ class Admission:
         account, state = known.accounts.get(number), known.states.get(number)
         parked = self._rang(connection, item, known.parked.get(number))
         if account is None:
-            self._bury_unknown(connection, item, known.now)
+            self._record_unknown(connection, item, known.now)
         elif state is not None and self._blocked(state, known.now, calling=calling):
             until = self._believable(connection, state, known.now)
             self._park_leased(connection, item, parked, known.now, until)
@@ -224,46 +224,17 @@ class Admission:
         why = Why(Kind.LEASED, due_at, "leased", "another call may still be working on this student")
         parking.park(connection, self._database, self._target, parked_item(item, None, now, why), seen=None)
 
-    def _bury_unknown(self, connection: Connection, item: WorkItem, now: float) -> None:
+    def _record_unknown(self, connection: Connection, item: WorkItem, now: float) -> None:
         message = (
             "the event names a student whom the registry does not know: find the producer that published it,"
             " or import the registrar's file again"
         )
         dead = Dead("unknown_student", message)
         letter_id = event_id("dead-letter", self._target, item.student_number, item.bell.event_id)
-        letter = letter_of(self._target, item, dead, letter_id=letter_id, now=now)
+        letter = dead_letters.letter_of(self._target, item, dead, letter_id=letter_id, now=now)
         dead_letters.record_work(connection, self._database, letter, item.student_number)
         ended = {item.student_number: item.replays}
         replays.end(connection, self._target, ended, failed=[item.student_number])
-
-
-def letter_of(
-    target: str,
-    item: WorkItem,
-    dead: Dead,
-    *,
-    letter_id: str,
-    now: float,
-    attempts: int = 1,
-    version: int | None = None,
-) -> dead_letters.DeadLetter:
-    """The dead letter that an item leaves."""
-    place = item.places[-1] if item.places else None
-    return dead_letters.DeadLetter(
-        id=letter_id,
-        consumer=target,
-        student_number=item.student_number,
-        version=version,
-        cause=dead.cause,
-        message=dead.message,
-        attempts=attempts,
-        recorded_at=now,
-        topic=place.topic if place else None,
-        partition=place.partition if place else None,
-        offset=place.offset if place else None,
-        timestamp_ms=place.timestamp_ms if place else None,
-        event_id=item.bell.event_id,
-    )
 
 
 def _not_asked_for(account: Account) -> bool:

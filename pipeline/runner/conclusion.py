@@ -18,7 +18,6 @@ from pipeline.engine import Backoff, WorkItem
 from pipeline.errors import fault
 from pipeline.parking import Kind
 from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, parked_item
-from pipeline.runner.admission import letter_of
 from pipeline.runner.announcement import Admitted, failure
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
 from pipeline.target_states import Conclusion, State
@@ -104,7 +103,7 @@ class Recorder:
 
         self._database.transact(write)
 
-    def bury_fault(self, item: WorkItem, error: Exception) -> None:
+    def record_fault(self, item: WorkItem, error: Exception) -> None:
         """A student whose item fails for a reason that nobody foresaw goes to the dead letters."""
         number = item.student_number
         dead = Dead(
@@ -115,7 +114,9 @@ class Recorder:
         def write(connection: Connection) -> None:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
-            letter = letter_of(self._target, item, dead, letter_id=letter_id, now=now, version=version)
+            letter = dead_letters.letter_of(
+                self._target, item, dead, letter_id=letter_id, now=now, version=version
+            )
             standing = dead_letters.record_work(connection, self._database, letter, number)
             replays.end(connection, self._target, {number: item.replays}, failed=[number])
             parking.remove(connection, self._target, number, replays=item.replays)
@@ -167,7 +168,7 @@ class Recorder:
             self._park(connection, admitted, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
         elif isinstance(outcome, Dead):
             self._unpark(connection, admitted)
-            letter = letter_of(
+            letter = dead_letters.letter_of(
                 self._target,
                 admitted.item,
                 outcome,

@@ -154,13 +154,13 @@ class Effects:
         with self.concluding(admitted, dict.fromkeys(admitted, Closed())):
             self._recorder.give_back(admitted, unknown=False, asked=False)
 
-    def bury_fault(self, item: WorkItem, error: Exception) -> None:
+    def record_fault(self, item: WorkItem, error: Exception) -> None:
         """A student whose item fails for a reason that nobody foresaw goes to the dead letters.
 
         Raises:
             StoreUnavailable: nothing was recorded; the item repeats.
         """
-        self._recorder.bury_fault(item, error)
+        self._recorder.record_fault(item, error)
 
     def _final(
         self, admitted: Mapping[str, Admitted], outcomes: Mapping[str, HandlerOutcome]

@@ -81,7 +81,7 @@ class Results:
             self._engine.repeat(batch, self._clock(), halved=True)
             return
         try:
-            self._effects.bury_fault(batch.items[0], error)
+            self._effects.record_fault(batch.items[0], error)
         except DependencyDown:
             self._engine.repeat(batch, self._clock(), halved=True)
             raise

@@ -346,7 +346,7 @@ def test_an_unforeseen_fault_leaves_a_dead_letter_a_failed_state_and_an_outcome(
     plant.account("A", 3)
     effects = plant.effects()
     end(effects, effects.admit([bell("A", 3)]), REFUSED)
-    effects.bury_fault(woken(plant, "A"), KeyError("oops"))
+    effects.record_fault(woken(plant, "A"), KeyError("oops"))
     [letter] = plant.letters()
     assert (letter.cause, letter.version) == ("internal_error", 3)
     assert plant.parked("A") is None

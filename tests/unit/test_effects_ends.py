@@ -341,7 +341,7 @@ def test_a_fault_of_ours_is_a_letter_of_each_student_whatever_rang_for_both(
     effects = plant.effects()
     for number in "AB":
         plant.account(number, 3)
-        effects.bury_fault(bell(number, 3, "one-resync", bulk=bulk), KeyError("oops"))
+        effects.record_fault(bell(number, 3, "one-resync", bulk=bulk), KeyError("oops"))
     letters = plant.letters()
     assert sorted(letter.student_number or "" for letter in letters) == ["A", "B"]
     assert len({letter.id for letter in letters}) == 2

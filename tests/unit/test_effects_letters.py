@@ -189,6 +189,6 @@ def test_a_fault_that_comes_again_is_one_letter_that_counts(plant: Plant) -> Non
     plant.account("A")
     effects = plant.effects()
     for event in ("bell-1", "bell-2"):
-        effects.bury_fault(bell("A", 1, event), KeyError("oops"))
+        effects.record_fault(bell("A", 1, event), KeyError("oops"))
     [letter] = plant.letters()
     assert letter.attempts == 2

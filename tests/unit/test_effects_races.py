@@ -203,7 +203,7 @@ def test_a_fault_takes_no_replay_away_that_another_process_has_parked_meanwhile(
     item = bell("A", 1)
     here.admit([item])
     assert elsewhere.admit([replay("A")]) == {}  # it meets the lease, and is parked
-    here.bury_fault(item, KeyError("oops"))
+    here.record_fault(item, KeyError("oops"))
     row = plant.parked("A")
     assert row is not None
     assert (row.replay, row.event_id) == (True, "replay")
@@ -220,5 +220,5 @@ def test_a_fault_of_the_replay_itself_leaves_its_letter_and_no_row(plant: Plant,
     effects.admit([bell("A", 1)])
     effects.admit([replay("A")])
     clock.now += 2 * plant.lease_s
-    effects.bury_fault(woken(plant, "A"), KeyError("oops"))
+    effects.record_fault(woken(plant, "A"), KeyError("oops"))
     assert plant.parked("A") is None

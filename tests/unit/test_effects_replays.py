@@ -81,7 +81,7 @@ def test_a_replay_fails_by_a_fault_of_ours_and_for_one_whom_nobody_knows(
     effects = plant.effects()
     if known:
         plant.account("A")
-        effects.bury_fault(asked(plant), KeyError("oops"))
+        effects.record_fault(asked(plant), KeyError("oops"))
     else:
         assert effects.admit([asked(plant)]) == {}
     assert ended(plant) == {"A": "failed"}
@@ -115,12 +115,12 @@ def test_a_fault_that_comes_back_after_it_was_resolved_is_a_letter_of_its_own(
 ) -> None:
     plant.account("A", 3)
     effects = plant.effects()
-    effects.bury_fault(bell("A", 3, "bell"), KeyError("oops"))
+    effects.record_fault(bell("A", 3, "bell"), KeyError("oops"))
     [first] = plant.letters()
     end(effects, effects.admit([replay("A")]), DONE)
     assert plant.letters() == []
     clock.now += 60.0
-    effects.bury_fault(bell("A", 3, "bell-2"), KeyError("oops"))
+    effects.record_fault(bell("A", 3, "bell-2"), KeyError("oops"))
     [second] = plant.letters()
     assert second.id != first.id
     assert second.recorded_at == clock.now
@@ -132,9 +132,9 @@ def test_a_fault_that_comes_back_after_it_was_resolved_is_a_letter_of_its_own(
 def test_one_fault_in_two_targets_is_a_letter_of_each(plant: Plant) -> None:
     plant.account("A")
     one, event = plant.effects(), bell("A")
-    one.bury_fault(event, KeyError("oops"))
+    one.record_fault(event, KeyError("oops"))
     plant.target.name = "moodle"
-    plant.effects().bury_fault(event, KeyError("oops"))
+    plant.effects().record_fault(event, KeyError("oops"))
     letters = plant.letters()
     assert sorted(letter.consumer for letter in letters) == ["directory", "moodle"]
     assert len({letter.id for letter in letters}) == 2

@@ -130,7 +130,7 @@ def test_what_fails_again_after_it_was_resolved_is_a_letter_of_its_own(plant: Pl
 
 def test_faults_of_ours_and_unknown_students_are_one_letter_each_too(plant: Plant) -> None:
     for event in ("one", "two"):
-        plant.effects().bury_fault(replay("A", event), KeyError("oops"))
+        plant.effects().record_fault(replay("A", event), KeyError("oops"))
         assert plant.effects().admit([replay("STRANGER", event)]) == {}
     found = {letter.cause: letter for letter in plant.letters()}
     assert {cause: letter.attempts for cause, letter in found.items()} == {
@@ -227,7 +227,7 @@ def test_a_replay_that_a_later_one_took_the_place_of_ends_with_it(plant: Plant, 
 
 def test_a_replay_that_a_fault_of_ours_ended_has_failed(plant: Plant) -> None:
     planned = asked(plant)
-    plant.effects().bury_fault(rung(planned), KeyError("oops"))
+    plant.effects().record_fault(rung(planned), KeyError("oops"))
     end(plant, bell("A"), DONE)
     assert plant.letters() == []
     assert figures(plant, planned) == (0, 1, 0)

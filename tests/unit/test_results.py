@@ -34,7 +34,7 @@ class Effects:
             raise self.charge_error
         self.charged += [item.student_number for item in items]
 
-    def bury_fault(self, item: WorkItem, _error: Exception) -> None:
+    def record_fault(self, item: WorkItem, _error: Exception) -> None:
         self._refuse()
         self.buried.append(item.student_number)
 

@@ -169,11 +169,11 @@ class Failing(Effects):
             raise KeyError("oops")
         return super().admit(items)
 
-    def bury_fault(self, item: WorkItem, error: Exception) -> None:
+    def record_fault(self, item: WorkItem, error: Exception) -> None:
         if self.away:
             self.away -= 1
             raise DependencyDown("away")
-        super().bury_fault(item, error)
+        super().record_fault(item, error)
 
 
 def test_an_unforeseen_fault_is_buried_once_the_store_is_back(plant: Plant) -> None:
