@@ -22,13 +22,12 @@ from bench.plant import (
     until,
 )
 from bench.rows import Row, side_by_side
-from pipeline.engine import Limits
+from pipeline.engine import EngineSettings, Limits
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.target import HandlerOutcome, Task
 from schemas import catalogue
-from sesame.settings.runtime import EngineSettings
 
 STUDENTS = 5_000
 BATCH = 50

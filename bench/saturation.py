@@ -33,6 +33,7 @@ from consumers.mailbox.port import Intended, Intent
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler, SiteLock, moodle_handler
 from pipeline.db.database import Database
+from pipeline.engine import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.locks import SiteLocks
 from pipeline.target import Done, Handler, HandlerOutcome, Task
@@ -42,7 +43,6 @@ from sandbox.slapd import Slapd
 from schemas import catalogue
 from schemas.account import Account, Lane
 from sesame.adoption.adoptions import adopted_mailboxes
-from sesame.settings.runtime import EngineSettings
 from tests.integration import directory_kit, mailbox_kit, moodle_kit
 from tests.integration.ldap_tools import as_provisioner
 from tests.integration.post_office import PostOffice

@@ -19,12 +19,11 @@ from multiprocessing.synchronize import Event
 from bench.plant import Nothing, account_of, bell, fill, migrated, numbers, ring, running, until
 from bench.rows import Row, side_by_side
 from pipeline.db.database import Database
-from pipeline.engine import topics_for
+from pipeline.engine import EngineSettings, topics_for
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
 from schemas import catalogue
-from sesame.settings.runtime import EngineSettings
 
 CALL_S = 0.005
 WORKERS = (1, 2, 4)

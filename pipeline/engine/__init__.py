@@ -7,7 +7,7 @@
 from pipeline.engine.bell import Batch, Bell, Place, WorkItem, bell_for, topics_for
 from pipeline.engine.circuit import Circuit, CircuitState
 from pipeline.engine.core import Engine
-from pipeline.engine.limits import Limits
+from pipeline.engine.limits import EngineSettings, Limits
 from pipeline.engine.offsets import OffsetTracker
 from pipeline.engine.retry import Backoff
 
@@ -18,6 +18,7 @@ __all__ = [
     "Circuit",
     "CircuitState",
     "Engine",
+    "EngineSettings",
     "Limits",
     "OffsetTracker",
     "Place",

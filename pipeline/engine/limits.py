@@ -2,56 +2,192 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from typing import ClassVar, Self
 
+from pydantic import Field, model_validator
+
+from pipeline.engine.retry import Backoff
+from pipeline.settings import ADVANCED, Section
 from schemas.account import Lane
 
+_AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
+"""Batches that are let in, or ended, while the slots call, and the students in them at least: ADR 25."""
 
-@dataclass(frozen=True)
-class Limits:
-    """Bounds of one target consumer.
 
-    Attributes:
-        batch_size: students in one call to the target.
-        linger_s: how long a batch may wait to become full.
-        slots: calls to the target at once.
-        slots_personal: of these, how many never serve bulk work.
-        ahead: full batches that may be in hand beyond the slots: they are let in, or their ends are written,
-            while the calls of others go on.
-        bulk_every: while both lanes have work, at least every n-th batch is a bulk one.
-        in_hand_max: records of one lane read and not settled; reading that lane pauses there.
-        gap_max: how far one partition may be read ahead of what can be committed; reading its lane pauses.
-        probe_delay_s_min, probe_delay_s_max: between probes of a target that is down; doubles.
-        misconfigured_delay_s: between probes of a target that refuses the consumer.
-        quarantine_window_s, quarantine_failed_min, quarantine_share: the consumer stops when, within the
-            window, so many items at least and such a share of all were given up for good.
-        quarantine_delay_s_min, quarantine_delay_s_max: before one student is tried in quarantine; doubles.
-    """
+class EngineSettings(Section):
+    """The bounds of every target consumer. At a bound it pauses; it never drops."""
 
-    batch_size: int = 10
-    linger_s: float = 0.02
-    slots: int = 4
-    slots_personal: int = 1
-    ahead: int = 0
-    bulk_every: int = 5
-    in_hand_max: int = 1000
-    gap_max: int = 20_000
-    probe_delay_s_min: float = 1.0
-    probe_delay_s_max: float = 15.0
-    misconfigured_delay_s: float = 30.0
-    quarantine_window_s: float = 300.0
-    quarantine_failed_min: int = 20
-    quarantine_share: float = 0.5
-    quarantine_delay_s_min: float = 300.0
-    quarantine_delay_s_max: float = 3600.0
+    place: ClassVar[str] = "engine"
 
-    def __post_init__(self) -> None:
-        if self.slots < 1 or self.batch_size < 1 or self.in_hand_max < 1 or self.bulk_every < 1:
-            raise ValueError("slots, batch_size, in_hand_max and bulk_every are at least 1")
-        if self.ahead < 0:
-            raise ValueError("ahead is not negative")
-        if not 0 <= self.slots_personal < self.slots:
-            raise ValueError("slots_personal must leave at least one slot to bulk work")
+    linger_s: float = Field(
+        0.02, ge=0, le=10, description="How long a batch may wait to become full.", json_schema_extra=ADVANCED
+    )
+    slots: int = Field(4, ge=1, le=64, description="Calls to one target at once.", json_schema_extra=ADVANCED)
+    slots_personal: int = Field(
+        1,
+        ge=0,
+        le=63,
+        description="Of these, how many never serve bulk work. At least one is left to it.",
+        json_schema_extra=ADVANCED,
+    )
+    bulk_every: int = Field(
+        5,
+        ge=1,
+        le=1000,
+        description="While both lanes have work, at least every n-th batch is a bulk one.",
+        json_schema_extra=ADVANCED,
+    )
+    in_hand_max: int = Field(
+        1000,
+        ge=1,
+        le=100_000,
+        description="Records of one lane that are read and not settled.",
+        json_schema_extra=ADVANCED,
+    )
+    gap_max: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="How far a partition is read ahead of what can be committed.",
+        json_schema_extra=ADVANCED,
+    )
+    attempts_max: int = Field(
+        12,
+        ge=1,
+        le=1000,
+        description="Attempts before work goes to the dead letters.",
+        json_schema_extra=ADVANCED,
+    )
+    age_s_max: float = Field(
+        4 * 3600.0,
+        ge=1,
+        le=30 * 86_400,
+        description="Seconds of failing, counted while the target is up, before it goes to the dead letters.",
+        json_schema_extra=ADVANCED,
+    )
+    retry_delay_s_min: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="Delay before the first retry of parked work; it doubles each time.",
+        json_schema_extra=ADVANCED,
+    )
+    retry_delay_s_max: float = Field(
+        1200.0,
+        gt=0,
+        le=86_400,
+        description="The longest delay between retries.",
+        json_schema_extra=ADVANCED,
+    )
+    recheck_s: float = Field(
+        900.0,
+        ge=1,
+        le=86_400,
+        description="How often a student who waits for a precondition is looked at again.",
+        json_schema_extra=ADVANCED,
+    )
+    lease_margin_s: float = Field(
+        5.0,
+        ge=1,
+        le=3600,
+        description="How much longer a lease lasts than the longest call and what it may leave running, so "
+        "that it has ended by every clock.",
+        json_schema_extra=ADVANCED,
+    )
+    probe_delay_s_min: float = Field(
+        1.0,
+        gt=0,
+        le=600,
+        description="First delay between probes of a target that is down.",
+        json_schema_extra=ADVANCED,
+    )
+    probe_delay_s_max: float = Field(
+        15.0, gt=0, le=3600, description="Longest delay between these probes.", json_schema_extra=ADVANCED
+    )
+    misconfigured_delay_s: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="Delay between probes of a target that refuses the consumer itself.",
+        json_schema_extra=ADVANCED,
+    )
+    quarantine_window_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="Time over which work given up for good is counted.",
+        json_schema_extra=ADVANCED,
+    )
+    quarantine_failed_min: int = Field(
+        20,
+        ge=1,
+        le=100_000,
+        description="As many given up within that time, at least, put a consumer into quarantine.",
+        json_schema_extra=ADVANCED,
+    )
+    quarantine_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="And such a share of all turns of that time, at least.",
+        json_schema_extra=ADVANCED,
+    )
+    quarantine_delay_s_min: float = Field(
+        300.0,
+        gt=0,
+        le=86_400,
+        description="Wait before one student is tried in quarantine; it doubles.",
+        json_schema_extra=ADVANCED,
+    )
+    quarantine_delay_s_max: float = Field(
+        3600.0, gt=0, le=86_400, description="The longest such wait.", json_schema_extra=ADVANCED
+    )
+    shutdown_s_max: float = Field(
+        20.0,
+        ge=0,
+        le=600,
+        description="How long a stop waits for calls that are under way.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.slots_personal >= self.slots:
+            raise ValueError("slots_personal must be less than slots, so that bulk work keeps one")
+        if self.retry_delay_s_min > self.retry_delay_s_max:
+            raise ValueError("retry_delay_s_min must not be above retry_delay_s_max")
+        if self.probe_delay_s_min > self.probe_delay_s_max:
+            raise ValueError("probe_delay_s_min must not be above probe_delay_s_max")
+        if self.quarantine_delay_s_min > self.quarantine_delay_s_max:
+            raise ValueError("quarantine_delay_s_min must not be above quarantine_delay_s_max")
+        return self
+
+    def limits(self, *, batch_size: int) -> Limits:
+        """The bounds for a target that takes `batch_size` students in one call."""
+        ahead = max(_AHEAD_PER_SLOT * self.slots, math.ceil(_STUDENTS_AHEAD_MIN / batch_size))
+        return Limits(**dict(self), batch_size=batch_size, ahead=ahead)
+
+    def backoff(self) -> Backoff:
+        """When parked work is tried again, and when it is given up."""
+        return Backoff(
+            delay_s_min=self.retry_delay_s_min,
+            delay_s_max=self.retry_delay_s_max,
+            attempts_max=self.attempts_max,
+            age_s_max=self.age_s_max,
+        )
+
+
+class Limits(EngineSettings):
+    """Bounds of one target consumer: the settings', and those that follow from its target."""
+
+    batch_size: int = Field(10, ge=1, description="Students in one call to the target.")
+    ahead: int = Field(
+        0,
+        ge=0,
+        description="Full batches that may be in hand beyond the slots: they are let in, or their ends are "
+        "written, while the calls of others go on.",
+    )
 
     @property
     def bulk_slots(self) -> int:

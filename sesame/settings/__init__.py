@@ -3,6 +3,7 @@
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.timetable.settings import TimetableSettings
+from pipeline.engine import EngineSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
@@ -10,7 +11,7 @@ from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
 from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.rotation import LiveSecret
-from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings
+from sesame.settings.runtime import HttpSettings, ObservabilitySettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings

@@ -13,6 +13,7 @@ from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
+from pipeline.engine import EngineSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import is_advanced
 from producers.activation.hashing import HashingSettings
@@ -21,7 +22,7 @@ from producers.activation.proofs import ProofSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PortalSettings, SmtpSettings
-from sesame.settings.runtime import EngineSettings, HttpSettings, ObservabilitySettings
+from sesame.settings.runtime import HttpSettings, ObservabilitySettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings

@@ -264,7 +264,7 @@ def test_another_batch_size_finds_the_backlog_and_the_parked_as_they_were(plant:
             connection, plant.database, plant.target.name, replace(ROW, student_number="S0"), seen=None
         )
         connection.execute(update(table).values(due_at=NOW.timestamp()))
-    plant.limits = replace(plant.limits, batch_size=1, slots=2, slots_personal=0)
+    plant.limits = plant.limits.model_copy(update={"batch_size": 1, "slots": 2, "slots_personal": 0})
     plant.start()
     plant.until(lambda: all(plant.applied(number) == 1 for number in numbers))
     plant.stop()

@@ -221,7 +221,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("patience")
 def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written_together() -> None:
-    desk = Desk(Limits(slots=3, slots_personal=0, linger_s=600.0))
+    desk = Desk(Limits(slots=3, slots_personal=0).model_copy(update={"linger_s": 600.0}))
     together = threading.Barrier(3, timeout=PATIENCE_S)
     over = {number: threading.Event() for number in "ABC"}
 
@@ -248,7 +248,7 @@ def test_an_end_lingers_while_another_call_is_under_way_so_that_both_are_written
 
 @pytest.mark.usefixtures("patience")
 def test_an_end_does_not_linger_when_no_other_call_is_under_way() -> None:
-    desk = Desk(Limits(slots=2, linger_s=600.0))
+    desk = Desk(Limits(slots=2).model_copy(update={"linger_s": 600.0}))
     desk.runner.start()
     desk.runner.begin(batch(1, "A"))
     assert desk.report().called

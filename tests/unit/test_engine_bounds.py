@@ -86,13 +86,13 @@ def test_a_parked_bell_gives_nobody_a_second_turn(*, running: bool) -> None:
 def test_nothing_of_which_one_is_needed_may_be_less(bound: str) -> None:
     least = {"slots": 1, "batch_size": 1, "in_hand_max": 1, "bulk_every": 1, "slots_personal": 0}
     assert getattr(Limits(**least), bound) == 1
-    with pytest.raises(ValueError, match=f"{bound}.* at least 1"):
+    with pytest.raises(ValueError, match=rf"{bound}\n.*greater than or equal to 1"):
         Limits(**{**least, bound: 0})
 
 
 def test_nothing_may_be_ahead_by_less_than_nothing() -> None:
     assert Limits(ahead=0).ahead == 0
-    with pytest.raises(ValueError, match="ahead is not negative"):
+    with pytest.raises(ValueError, match=r"ahead\n.*greater than or equal to 0"):
         Limits(ahead=-1)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, culprit
@@ -118,7 +116,7 @@ def test_one_who_was_answered_after_a_refusal_begins_anew_at_the_next(engine: En
 
 
 def test_a_suspects_call_is_full_with_as_many_as_it_may_have_and_waits_for_nobody() -> None:
-    engine = Engine(Limits(batch_size=4, linger_s=60.0, slots=3, slots_personal=0))
+    engine = Engine(Limits(batch_size=4, slots=3, slots_personal=0).model_copy(update={"linger_s": 60.0}))
     ring(engine, "A", "B", "C")
     engine.tripped(taken(engine, 60.0), 60.0, "500")
     assert probe(engine, 61.0) is None
@@ -162,7 +160,7 @@ def test_the_engine_says_why_it_stopped_in_the_words_that_it_was_told(engine: En
 
 def test_of_more_notes_than_are_kept_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(culprit, "NOTES_MAX", 2)
-    engine = Engine(replace(LIMITS, batch_size=3))
+    engine = Engine(LIMITS.model_copy(update={"batch_size": 3}))
     ring(engine, "A", "B", "C")
     engine.tripped(taken(engine), 0.0, "500")
     assert probe(engine, 1.0) is None

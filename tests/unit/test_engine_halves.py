@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
@@ -241,7 +241,7 @@ def test_one_who_is_refused_is_searched_without_long_halts_while_others_are_answ
 def test_one_who_is_alone_in_a_call_that_fails_with_others_is_not_accused() -> None:
     """It is the target's fault then; and one who is to blame for it fails alone again."""
     for alone_first in (True, False):
-        target = Target(replace(LIMITS, batch_size=2))
+        target = Target(LIMITS.model_copy(update={"batch_size": 2}))
         students = names(2)
         target.ring(*students)
         [both] = target.begin()

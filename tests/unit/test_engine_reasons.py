@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -13,8 +12,7 @@ from pipeline.engine.failure_rate import FailureRate
 from pipeline.engine.offsets import Offsets
 from schemas import catalogue
 
-LIMITS = replace(
-    Limits(),
+LIMITS = Limits(
     probe_delay_s_min=2.0,
     probe_delay_s_max=8.0,
     misconfigured_delay_s=60.0,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
 def test_a_lane_that_was_full_when_its_partitions_were_lost_is_read_again_afterwards(plant: Plant) -> None:
     gate = Gate("A")
     plant.target.script = gate
-    plant.limits = replace(plant.limits, in_hand_max=1)
+    plant.limits = plant.limits.model_copy(update={"in_hand_max": 1})
     plant.account("A")
     plant.account("B")
     plant.ring("A")
@@ -137,7 +136,7 @@ def test_a_student_whose_calls_always_hang_is_given_up_and_the_others_go_on(plan
 def test_a_student_whom_the_target_refuses_is_given_up_once_others_were_answered(plant: Plant) -> None:
     error = Misconfigured("insufficient rights")
     plant.target.script = lambda task: error if task.account.student_number == "C" else None
-    plant.limits = replace(plant.limits, misconfigured_delay_s=0.05)
+    plant.limits = plant.limits.model_copy(update={"misconfigured_delay_s": 0.05})
     plant.backoff = Backoff(delay_s_min=0.01, delay_s_max=0.01, attempts_max=2)
     plant.account("C")
     plant.ring("C")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from pipeline.quarantine import Quarantine
 from pipeline.target import Dead
 from tests.unit.pipeline_kit import LIMITS, Plant
 
-STRICT = replace(LIMITS, quarantine_failed_min=3, quarantine_delay_s_min=3600.0)
+STRICT = LIMITS.model_copy(update={"quarantine_failed_min": 3, "quarantine_delay_s_min": 3600.0})
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_a_full_lane_is_paused_and_the_other_is_not(desk: Desk) -> None:
     desk.plant.target.script = lambda _task: TargetDown("no")
     for number in "AB":
         desk.plant.account(number)
-    limits = Limits(batch_size=5, linger_s=60.0, in_hand_max=2)
+    limits = Limits(batch_size=5, in_hand_max=2).model_copy(update={"linger_s": 60.0})
     desk.run(look, lambda: [desk.bell(number, BULK) for number in "AB"], look, limits=limits)
     assert paused == [set(), {BULK}]
 
@@ -361,7 +361,7 @@ def test_a_stop_of_the_circuit_is_the_state_with_its_reason(desk: Desk) -> None:
         desk.later(REPORT_EVERY_S)
         return desk.observer.states[-1][1] != "running"
 
-    limits = Limits(linger_s=0.0, probe_delay_s_min=9e9, probe_delay_s_max=9e9)
+    limits = Limits(linger_s=0.0).model_copy(update={"probe_delay_s_min": 9e9, "probe_delay_s_max": 9e9})
     desk.run(lambda: [desk.bell("A")], until(told), limits=limits)
     name, state, reason = desk.observer.states[-2]
     assert (name, state) == ("directory", "open")
