@@ -21,7 +21,7 @@ from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
 from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Description, HandlerOutcome
 from schemas.account import Lane
-from sesame import heap
+from sesame.app import gc_freeze
 
 SOURCE, RESULT = "bench.lanes", "bench.lanes-results"
 KEYS = 1_000
@@ -223,7 +223,7 @@ def _running(
             observer=observer,
         )
         thread = threading.Thread(target=worker.run, args=(stopping,), name="bench-lanes")
-        heap.settle()
+        gc_freeze.settle()
         thread.start()
         try:
             yield observer, storeless, worker

@@ -23,7 +23,7 @@ from schemas import catalogue
 from schemas.account import Account, Lane, Person, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause, ReplayRequested
-from sesame import heap
+from sesame.app import gc_freeze
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 PATIENCE_S = 600.0
@@ -216,7 +216,7 @@ def running(
     )
     stopping = threading.Event()
     thread = threading.Thread(target=worker.run, args=(stopping,), name="bench-worker")
-    heap.settle()
+    gc_freeze.settle()
     thread.start()
     try:
         yield observer

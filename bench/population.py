@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from itertools import cycle, islice
 
 from examples.generate import COLUMNS
-from sesame.adoption import Kind
+from sesame.operations.adoption import Kind
 
 DOMAIN = "univ-exemple.fr"
 FIRST_NUMBER = 22_000_000

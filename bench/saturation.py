@@ -42,7 +42,7 @@ from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
 from schemas import catalogue
 from schemas.account import Account, Lane
-from sesame.adoption.adoptions import adopted_mailboxes
+from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.integration import directory_kit, mailbox_kit, moodle_kit
 from tests.integration.ldap_tools import as_provisioner
 from tests.integration.post_office import PostOffice

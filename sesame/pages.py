@@ -1,4 +1,4 @@
-"""Write the generated reference pages, or check that they are current: `python -m sesame.pages [--check]`."""
+"""Write the generated reference pages, or check them: `python -m sesame.pages [--check]`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from sesame.app.errors_page import errors_page
+from sesame.app.observability.page import metrics_page
+from sesame.app.retention_page import retention_page
 from sesame.cli.page import cli_page
-from sesame.diagnosis.page import reasons_page
-from sesame.diagnosis.rules.page import diagnosis_page
-from sesame.errors_page import errors_page
-from sesame.observability.page import metrics_page
-from sesame.retention_page import retention_page
+from sesame.operations.diagnosis.page import reasons_page
+from sesame.operations.diagnosis.rules.page import diagnosis_page
 from sesame.settings.page import settings_page
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
+FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": cli_page,
     "diagnosis.md": diagnosis_page,

@@ -24,7 +24,7 @@ from pipeline.db import migrate
 from pipeline.db.database import Database
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
-from sesame.tables import metadata
+from sesame.app.tables import metadata
 from tests import containers
 
 ADDRESS = "TEST_POSTGRES_URL"

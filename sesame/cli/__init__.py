@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from sesame import heap
+from sesame.app import gc_freeze
 from sesame.cli.commands import COMMANDS
 from sesame.cli.context import Context
 from sesame.cli.group import RootGroup
@@ -37,7 +37,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 partly done, 4 a dependency is down,
     5 held for approval, 130 interrupted.
     """
-    heap.load()
-    ctx.call_on_close(heap.usual)
+    gc_freeze.load()
+    ctx.call_on_close(gc_freeze.usual)
     ctx.obj = Context(config=config)
     ctx.call_on_close(ctx.obj.close)

@@ -15,7 +15,7 @@ from sesame.cli.output import progress_bar, write_json
 
 if TYPE_CHECKING:
     from producers.activation.activating import ActivationReport
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
 
 _SHOWN_MAX = 20
 _NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
@@ -65,7 +65,7 @@ def activate(
     from producers.activation.activating import activate as publish
     from producers.activation.files import read_passwords, read_students
     from schemas.account import Lane
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     if sum((bool(students), listed is not None, everybody)) != 1:
         raise click.UsageError("give students' numbers, --from or --all, and one of them only")

@@ -15,9 +15,9 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.adoption import Adopted
-    from sesame.adoption.adoptions import Question
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
+    from sesame.operations.adoption import Adopted
+    from sesame.operations.adoption.adoptions import Question
 
 _ID_SHOWN = 12
 
@@ -42,8 +42,8 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
     """
     if ctx.invoked_subcommand is not None:
         return
-    from sesame.adoption import adopt as carry_out
-    from sesame.adoption import readers
+    from sesame.operations.adoption import adopt as carry_out
+    from sesame.operations.adoption import readers
 
     context = ctx.ensure_object(Context)
     app = context.looking if dry_run else context.application
@@ -75,7 +75,7 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
     """List what waits for an operator, with the objects it is about: personal data."""
-    from sesame.adoption.adoptions import Answer, questions
+    from sesame.operations.adoption.adoptions import Answer, questions
 
     states = tuple(Answer) if everything else (Answer.OPEN,)
     with context.looking.database.read() as connection:
@@ -110,9 +110,9 @@ def decide(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
-    from sesame.adoption.adoptions import Answer, questions
-    from sesame.adoption.deciding import Decision, find
-    from sesame.adoption.deciding import decide as remember
+    from sesame.operations.adoption.adoptions import Answer, questions
+    from sesame.operations.adoption.deciding import Decision, find
+    from sesame.operations.adoption.deciding import decide as remember
 
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError("give ids or --kind, and one of --link and --separate")
@@ -139,9 +139,9 @@ def link(context: Context, *, student: str, object_: str, target: str, reason: s
 
     OBJECT is a DN, a mail address, or a Moodle user as the report names it: its id and, if any, its idnumber.
     """
-    from sesame.adoption.adoptions import Answer, Question
-    from sesame.adoption.deciding import Decision
-    from sesame.adoption.deciding import link as remember
+    from sesame.operations.adoption.adoptions import Answer, Question
+    from sesame.operations.adoption.deciding import Decision
+    from sesame.operations.adoption.deciding import link as remember
 
     app = context.looking
     if target not in app.settings.targets:
@@ -166,8 +166,8 @@ def activate(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> No
     from consumers.registry.people import People
     from producers.activation.activating import activate as ask
     from schemas.account import Lane
-    from sesame.adoption.deciding import to_activate
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
+    from sesame.operations.adoption.deciding import to_activate
 
     app = context.looking
     written = [target for target in app.settings.targets if target not in app.settings.observed]
@@ -198,7 +198,7 @@ def _make_again(app: Application, found: Adopted) -> None:
         return
     from producers.replay import replay
     from schemas.account import Lane
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     replay(
         found.written.differing,
@@ -237,7 +237,7 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    from sesame.adoption import WORDS, Kind
+    from sesame.operations.adoption import WORDS, Kind
 
     return f"{WORDS[Kind(kind)].what}. {WORDS[Kind(kind)].remedy}" if kind in set(Kind) else "linked by hand"
 

@@ -29,7 +29,7 @@ def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
     Start it as often as there are partitions, on any number of machines that share database and log. With the
     embedded log a consumer has one owner: a second process waits until the first one ends.
     """
-    from sesame.running import Runner
+    from sesame.app.running import Runner
 
     run_process(
         context,

@@ -11,8 +11,8 @@ import click
 from pipeline.errors import SesameError
 
 if TYPE_CHECKING:
+    from sesame.app.wiring import Application
     from sesame.settings import Settings
-    from sesame.wiring import Application
 
 
 class NothingYet(SesameError):
@@ -46,7 +46,7 @@ class Context:
     def application(self) -> Application:
         """Everything connected as the settings say; built at the first use, closed with the command."""
         if self._built is None:
-            from sesame.wiring import build
+            from sesame.app.wiring import build
 
             self.quiet_logs()
             self._built = build(self.settings)
@@ -69,7 +69,7 @@ class Context:
 
     def quiet_logs(self) -> None:
         """Keep log lines below a warning from a command's standard error: it has words of its own."""
-        from sesame.observability.logs import configure_logs
+        from sesame.app.observability.logs import configure_logs
 
         level = self.settings.observability.log_level
         configure_logs(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from pipeline.dead_letters import DeadLetter
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
 
 _SHORT = 12  # characters of an id that tell one from another
 _PAGE = 50
@@ -208,7 +208,7 @@ def _only(connection: Connection, prefix: str) -> DeadLetter:
 
 
 def _document(letter: DeadLetter) -> dict[str, object]:
-    from sesame.diagnosis import explain
+    from sesame.operations.diagnosis import explain
 
     document: dict[str, object] = asdict(letter)
     for name in ("recorded_at", "resolved_at"):

@@ -12,9 +12,9 @@ from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.diagnosis.engine import Diagnosis
-    from sesame.diagnosis.rules import Finding
-    from sesame.diagnosis.rules.base import Language
+    from sesame.operations.diagnosis.engine import Diagnosis
+    from sesame.operations.diagnosis.rules import Finding
+    from sesame.operations.diagnosis.rules.base import Language
 
 _COLOURS = {"stops": "red bold", "delays": "yellow", "tells": "cyan"}
 _INDENT = " " * 8
@@ -40,7 +40,7 @@ def diagnose(context: Context, *, student: str, as_json: bool, language: Languag
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, a login
     by a service account); nothing is changed. Looking is audited.
     """
-    from sesame.diagnosis.engine import diagnose as look
+    from sesame.operations.diagnosis.engine import diagnose as look
 
     app = context.looking
     found = look(app, student, live=not no_live)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sesame.app.doctor.findings import Check, Finding, State, examine
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
-from sesame.findings import Check, Finding, State, examine
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -30,7 +30,7 @@ def doctor(context: Context, *, as_json: bool, only: tuple[str, ...]) -> None:
     Exit code 4 when a dependency is down, 1 when something else is wrong, 0 when all is well or only
     warned about.
     """
-    from sesame.checks import checks_for
+    from sesame.app.doctor.checks import checks_for
 
     context.quiet_logs()
     checks = _chosen(checks_for(context.settings), only)

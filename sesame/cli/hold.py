@@ -12,7 +12,7 @@ from sesame.cli.operator import operator_name, reason_option
 
 if TYPE_CHECKING:
     from producers.holds import HoldRequest
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
 
 _KINDS = click.Choice(["suspended", "administrative", "technical"])  # `schemas.account.Hold`, tested
 
@@ -73,7 +73,7 @@ def _request(student: str, kind: str, reason: str) -> HoldRequest:
 
     from producers.holds import HoldRequest
     from schemas.account import Hold, StudentNumber
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     try:
         TypeAdapter(StudentNumber).validate_python(student)

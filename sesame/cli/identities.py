@@ -16,8 +16,8 @@ from sesame.cli.options import json_option, yes_option
 from sesame.cli.output import data_console, show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.identities import Case, Side
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
+    from sesame.operations.identities import Case, Side
 
 _EVIDENCE = {
     "birth": "same names and birth date",
@@ -59,7 +59,7 @@ def identities() -> None:
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
     from consumers.registry.identity_doubts import Verdict
-    from sesame.identities import listed
+    from sesame.operations.identities import listed
 
     found = listed(context.looking.database, tuple(Verdict) if everything else [Verdict.OPEN])
     rows = [
@@ -86,7 +86,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def show(context: Context, *, student: str, as_json: bool) -> None:
     """Show both sides of every doubt about STUDENT, with personal data. The look is audited."""
-    from sesame.identities import cases
+    from sesame.operations.identities import cases
 
     database = context.looking.database
     found = cases(database, student)
@@ -170,7 +170,7 @@ def mint_again(context: Context, *, student: str, reason: str, yes: bool) -> Non
     what it had is never given to anybody else.
     """
     from schemas.events import IdentityDecision
-    from sesame.identities import minting
+    from sesame.operations.identities import minting
 
     app = context.looking
     found = minting(app.database, student, app.settings.registry)
@@ -184,7 +184,7 @@ def mint_again(context: Context, *, student: str, reason: str, yes: bool) -> Non
 def _which(app: Application, student: str, other: str | None, *, holder: bool) -> tuple[str, str | None]:
     """The two numbers of the doubt; None for the second: the holder's."""
     from consumers.registry.identity_doubts import Verdict
-    from sesame.identities import cases, known
+    from sesame.operations.identities import cases, known
 
     if other is not None and holder:
         raise WhichDoubt("a doubt about a holder has one number only")
@@ -206,7 +206,7 @@ def _which(app: Application, student: str, other: str | None, *, holder: bool) -
 
 def _kept(app: Application, number: str, other: str, keep: str | None) -> str:
     """The number that goes on: the one that was said, or the only one with an account."""
-    from sesame.identities import known
+    from sesame.operations.identities import known
 
     if keep is not None and keep not in (number, other):
         raise WhichNumber(f"{keep!r} is neither of the two")
@@ -223,7 +223,7 @@ def _decide(
     app: Application, number: str, other: str | None, decision: Any, reason: str, words: str, *, yes: bool
 ) -> None:
     from producers.identities import Decision, decide
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     if not yes:
         click.confirm(f"{words}. Is that right?", abort=True, err=True)

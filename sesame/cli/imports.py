@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from producers.registrar import Explanation, ImportReport, Order, Profile
+    from sesame.app.wiring import Application
     from sesame.settings.sources import RegistrarSettings
-    from sesame.wiring import Application
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -204,7 +204,7 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
 def _import(context: Context, progress: Progress, file: Path, order: Order, profile: Profile) -> ImportReport:
     from producers.registrar import import_file
     from producers.registrar.feed_memory import SqlFeedMemory
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     app = context.application
     _audit(app, "import", file, order)
@@ -225,7 +225,7 @@ def _import_groups(
 ) -> ImportReport:
     from producers.registrar.teachings import import_groups
     from producers.registrar.teachings.feed_memory import SqlTeachingMemory
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     app = context.application
     _audit(app, "import.groups", file, order)

@@ -24,7 +24,7 @@ def refresh(context: Context, *, as_json: bool) -> None:
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
     an entry has a name that the ledger knows as somebody else's.
     """
-    from sesame.reserving import reserve_names
+    from sesame.operations.name_reservation import reserve_names
 
     app = context.application
     directory = app.directory()

@@ -12,7 +12,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import Justify, data_console, show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.diagnosis.overview import Overview
+    from sesame.operations.diagnosis.overview import Overview
 
 _COUNTS = ("provisioned", "waiting", "failed", "after", "outstanding")
 _SECONDS = ("p50", "p95", "p99", "max")
@@ -24,7 +24,7 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @pass_context
 def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
-    from sesame.diagnosis.overview import overview as look
+    from sesame.operations.diagnosis.overview import overview as look
 
     app = context.looking
     found: Overview = look(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from sesame.cli.errors import ExitCode
 
 if TYPE_CHECKING:
+    from sesame.app.observability.metrics import Metrics
+    from sesame.app.wiring import Application
     from sesame.cli.context import Context
-    from sesame.observability.metrics import Metrics
-    from sesame.wiring import Application
 
 Work = Callable[["Application", "Metrics", threading.Event], object]
 """What the process does until the event is set; what it returns is not empty if something has not ended."""
@@ -28,10 +28,10 @@ def run_process(context: Context, work: Work) -> None:
     signal ends the process at once, as kill -9 would: nothing is lost, what was under way is repeated."""
     import structlog
 
-    from sesame import heap
-    from sesame.observability.logs import configure_logs
-    from sesame.observability.metrics import Metrics
-    from sesame.wiring import build
+    from sesame.app import gc_freeze
+    from sesame.app.observability.logs import configure_logs
+    from sesame.app.observability.metrics import Metrics
+    from sesame.app.wiring import build
 
     metrics = Metrics()
     settings = context.settings
@@ -52,7 +52,7 @@ def run_process(context: Context, work: Work) -> None:
     for number in _SIGNALS:
         signal.signal(number, stop)
     application = build(settings)
-    heap.usual()
+    gc_freeze.usual()
     try:
         left = work(application, metrics, stopping)
     finally:

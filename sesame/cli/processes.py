@@ -31,7 +31,7 @@ def processes() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
-    from sesame.diagnosis.processes import OF_THE_STORE, consumers
+    from sesame.operations.diagnosis.processes import OF_THE_STORE, consumers
 
     app = context.looking
     with app.database.read() as connection:

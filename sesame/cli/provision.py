@@ -15,8 +15,8 @@ from sesame.cli.output import write_json
 from sesame.cli.status import NoSuchStudent
 
 if TYPE_CHECKING:
-    from sesame.provisioning import Ended, Say
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
+    from sesame.operations.provisioning import Ended, Say
 
 
 class NotActivated(SesameError):
@@ -47,7 +47,7 @@ def provision(
     for name in chosen:
         if name not in app.settings.targets:
             raise click.BadParameter(f"{name!r} is none of {', '.join(app.settings.targets)}")
-    from sesame.store_life import admit
+    from sesame.operations.restored.admission import admit
 
     admit(app, works=False)
     audited(app.database, "provision", student_number=student, targets=list(chosen or app.settings.targets))
@@ -76,7 +76,7 @@ def provision(
 
 def _provision(app: Application, student: str, chosen: tuple[str, ...], say: Say) -> tuple[int, list[Ended]]:
     """The account's version, and how it ended at each target, in the targets' order."""
-    from sesame.provisioning import Provisioning
+    from sesame.operations.provisioning import Provisioning
 
     provisioning = Provisioning(app.database, say)
     account = provisioning.account(student)

@@ -17,8 +17,8 @@ from sesame.cli.output import show_table, write_json
 if TYPE_CHECKING:
     from pipeline.replays import Replay
     from producers.replay import Selected
-    from sesame.blast_radius import Radius
-    from sesame.wiring import Application
+    from sesame.app.wiring import Application
+    from sesame.operations.blast_radius import Radius
 
 _SHOWN_MAX = 50
 _PER_S = 100
@@ -69,7 +69,7 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
         raise click.UsageError("Missing option '--consumer' (or '--resume')")
     app = context.looking
     if not given["dry_run"]:
-        from sesame.store_life import admit
+        from sesame.operations.restored.admission import admit
 
         admit(app, works=False)
     if resume is not None:
@@ -157,7 +157,7 @@ def replays(context: Context, *, as_json: bool) -> None:
 def _no_such_cause(app: Application, consumer: str, cause: str) -> str:
     """Why a cause selects nobody, and what there is."""
     from pipeline import dead_letters
-    from sesame.diagnosis.reasons import explanations
+    from sesame.operations.diagnosis.reasons import explanations
 
     with app.database.read() as connection:
         counts = dead_letters.counts(connection)
@@ -195,7 +195,7 @@ def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
 
 
 def _radius(app: Application, consumer: str, students: tuple[str, ...]) -> Radius:
-    from sesame.blast_radius import blast_radius
+    from sesame.operations.blast_radius import blast_radius
 
     handler = app.handler(consumer)
     try:
@@ -281,7 +281,7 @@ def _resume(app: Application, planned: Replay, given: dict[str, Any]) -> None:
 
 def _go_on(app: Application, planned: Replay, given: dict[str, Any]) -> None:
     from producers.replay import go_on, progress_of
-    from sesame.wiring import utc_now
+    from sesame.app.wiring import utc_now
 
     asked = go_on(
         planned,

@@ -25,7 +25,7 @@ def check(context: Context, *, as_json: bool) -> None:
     question for you. Who has a hold in the store, or is open everywhere, is not touched. When every target
     was read, `sesame run` may start. Repeating it is harmless.
     """
-    from sesame.restored import check
+    from sesame.operations.restored.inspection import check
 
     found = check(context.application, actor=operator_name(), say=lambda what: click.echo(what, err=as_json))
     if as_json:
@@ -42,7 +42,7 @@ def check(context: Context, *, as_json: bool) -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.restored import listed, moment
+    from sesame.operations.restored.inspection import listed, moment
 
     found = listed(context.looking, everything=everything)
     if as_json:
@@ -75,8 +75,8 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
-    from sesame.restore_questions import Answer
-    from sesame.restored import answer
+    from sesame.operations.restored.inspection import answer
+    from sesame.operations.restored.questions import Answer
 
     answer(context.looking, student, Answer.OPENED, reason=reason, actor=operator_name())
     click.echo(f"{student}: the hold is lifted")
@@ -88,8 +88,8 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from sesame.restore_questions import Answer
-    from sesame.restored import HOLD, answer
+    from sesame.operations.restored.inspection import HOLD, answer
+    from sesame.operations.restored.questions import Answer
 
     answer(context.looking, student, Answer.KEPT, reason=reason, actor=operator_name())
     click.echo(f"{student}: stays shut until: sesame hold lift {student} --kind {HOLD} --reason …")

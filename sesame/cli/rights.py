@@ -68,7 +68,7 @@ def _compared(
     context: Context, file: Path, *, as_json: bool
 ) -> Iterator[tuple[Granting, frozenset[Right], frozenset[Right]]]:
     """Show what is missing and what is too much; give it, with what can change it. Raises NotKafka."""
-    from sesame.event_log import NotKafka, kafka_access
+    from sesame.app.event_log import NotKafka, kafka_access
 
     if context.settings.log.kind != "kafka":
         raise NotKafka

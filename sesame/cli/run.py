@@ -16,6 +16,6 @@ def run(context: Context) -> None:
     The embedded log and store are made if they are not there. Other commands may run beside it. A second
     signal ends it at once.
     """
-    from sesame.running import Runner
+    from sesame.app.running import Runner
 
     run_process(context, lambda app, metrics, stopping: Runner(app, metrics).run(stopping))

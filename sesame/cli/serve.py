@@ -16,6 +16,6 @@ def serve(context: Context) -> None:
     Shows the gauges that are read from the database (parked, waiting, dead letters, outbox), and whether
     database and log are there. `sesame run` does so itself; beside `sesame consume`, one of these is enough.
     """
-    from sesame.health import serve as serve_health
+    from sesame.app.health import serve as serve_health
 
     run_process(context, serve_health)

@@ -17,7 +17,7 @@ from sesame.cli.output import data_console, write_json
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from sesame.diagnosis import PersonStatus, TargetStatus
+    from sesame.operations.diagnosis import PersonStatus, TargetStatus
 
 _INDENT = " " * 11
 _COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
@@ -40,8 +40,8 @@ class HeldInDoubt(SesameError):
 def status(context: Context, *, student: str, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
     from schemas.account import Hold
-    from sesame.diagnosis import person_status
-    from sesame.identities import known
+    from sesame.operations.diagnosis import person_status
+    from sesame.operations.identities import known
 
     app = context.looking
     look = partial(person_status, app.database, targets=app.settings.targets, follows=app.follows)

@@ -12,7 +12,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.diagnosis.students import Student
+    from sesame.operations.diagnosis.students import Student
 
 _LIMIT, _LIMIT_MAX = 50, 1000
 
@@ -30,7 +30,7 @@ def students(
     context: Context, *, state: str | None, cause: str | None, after: str, limit: int, as_json: bool
 ) -> None:
     """List the activated students in a state, or for a cause, by number."""
-    from sesame.diagnosis.students import students as look
+    from sesame.operations.diagnosis.students import students as look
 
     app = context.looking
     page = look(

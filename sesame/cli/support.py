@@ -13,7 +13,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import write_json
 
 if TYPE_CHECKING:
-    from sesame.diagnosis.rules.base import Language
+    from sesame.operations.diagnosis.rules.base import Language
 
 
 @click.command()
@@ -27,7 +27,7 @@ def support(context: Context, *, code: str, as_json: bool, language: Language, s
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
-    from sesame.support import Support
+    from sesame.operations.support import Support
     from sesame.web.desk import smtp_of
 
     app = context.looking

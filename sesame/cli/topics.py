@@ -30,7 +30,7 @@ def diff(context: Context, *, as_json: bool) -> None:
 
     Exit code 0 when nothing differs, 1 when something does, 4 when Kafka does not answer.
     """
-    from sesame.event_log import topic_plans
+    from sesame.app.event_log import topic_plans
 
     with _planner(context) as planner:
         changes = planner.compare(topic_plans(context.settings))
@@ -50,7 +50,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     What would break the order of a student's records (another number of partitions) or move data between
     servers is refused, with the reason; the rest is done. Exit code 3 when something is refused.
     """
-    from sesame.event_log import topic_plans
+    from sesame.app.event_log import topic_plans
 
     plans = topic_plans(context.settings)
     with _planner(context) as planner:
@@ -69,7 +69,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
 @contextmanager
 def _planner(context: Context) -> Iterator[Planner]:
     """Raises NotKafka."""
-    from sesame.event_log import NotKafka, kafka_access
+    from sesame.app.event_log import NotKafka, kafka_access
 
     if context.settings.log.kind != "kafka":
         raise NotKafka

@@ -24,7 +24,7 @@ def vault() -> None:
 def init(context: Context) -> None:
     """Make the vault's key file, mode 0600. An existing one is never replaced."""
     from pipeline.vault import new_key
-    from sesame import folders
+    from sesame.app import folders
 
     path = context.settings.vault_key_file
     folders.make(path.parent)

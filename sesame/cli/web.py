@@ -11,8 +11,8 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.process import run_process
 
 if TYPE_CHECKING:
-    from sesame.observability.metrics import Metrics
-    from sesame.wiring import Application
+    from sesame.app.observability.metrics import Metrics
+    from sesame.app.wiring import Application
 
 
 @click.command()
@@ -27,7 +27,7 @@ def web(context: Context) -> None:
 
 
 def _serve(application: Application, metrics: Metrics, stopping: threading.Event) -> None:
-    from sesame.health import portal_health_server
+    from sesame.app.health import portal_health_server
     from sesame.web import Server
 
     operators = portal_health_server(application, metrics)

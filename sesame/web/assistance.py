@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from producers.activation.smtp import MailRefused, MailServerDown
 from producers.activation.throttles import Rate
-from sesame.support import Case, UnknownCode
+from sesame.operations.support import Case, UnknownCode
 from sesame.web.helping import Helping
 from sesame.web.visit import PageError, Posted, Visit, Visiting, posted
 

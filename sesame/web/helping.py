@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sesame.diagnosis.engine import StudentCause, StudentDiagnosis, diagnose
-from sesame.support import Case, Support
+from sesame.operations.diagnosis.engine import StudentCause, StudentDiagnosis, diagnose
+from sesame.operations.ports import Observed
+from sesame.operations.support import Case, Support
 from sesame.web.wording import Spoken
 
 if TYPE_CHECKING:
     from producers.activation.smtp import Post
-    from sesame.wiring import Application
 
 SETTLED = frozenset({"cas_not_tried"})
 """Causes that the page says in its own way."""
@@ -20,9 +20,9 @@ SETTLED = frozenset({"cas_not_tried"})
 class Helping:
     """Diagnosis and support, for students. Methods may block: call none from an event loop."""
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
-        self._support = Support(application)
+    def __init__(self, site: Observed) -> None:
+        self._site = site
+        self._support = Support(site)
 
     def known(self, student_number: str, language: Spoken) -> tuple[StudentCause, ...]:
         """What the pipeline knows of one student's causes; no server is asked."""
@@ -30,7 +30,7 @@ class Helping:
         return tuple(cause for cause in found if cause.rule not in SETTLED)
 
     def _said(self, student_number: str, language: Spoken) -> StudentDiagnosis:
-        return diagnose(self._application, student_number, live=False).for_student(language)
+        return diagnose(self._site, student_number, live=False).for_student(language)
 
     def open(self, student_number: str, language: Spoken, said: str) -> Case:
         """A case of what is found now, the servers asked too: takes seconds."""

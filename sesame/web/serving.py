@@ -12,9 +12,9 @@ import structlog
 import uvicorn
 
 from pipeline.errors import DependencyDown, SesameError, fault
-from sesame.listening import listener
 from sesame.web.app import make_app
 from sesame.web.desk import Desk
+from sesame.web.listening import listener
 from sesame.web.prompt import PromptProtocol
 
 START_S_MAX: Final = 10.0

@@ -10,9 +10,9 @@ from typing import Final
 from pipeline import accounts, dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
 from schemas.account import Account, Stage
-from sesame.diagnosis.person import TargetStatus, person_status
-from sesame.diagnosis.reasons import explain
 from sesame.login import cas_logins
+from sesame.operations.diagnosis.person import TargetStatus, person_status
+from sesame.operations.diagnosis.reasons import explain
 from sesame.web.desk import Desk
 from sesame.web.expecting import Expected
 

@@ -33,13 +33,13 @@ from schemas import catalogue
 from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import CredentialChanged, Event, Preference, PreferenceChanged
+from sesame.app.wiring import Application, build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from sesame.diagnosis.engine import Diagnosis, diagnose
-from sesame.diagnosis.rules import Finding
 from sesame.login import CasLogins
+from sesame.operations.diagnosis.engine import Diagnosis, diagnose
+from sesame.operations.diagnosis.rules import Finding
 from sesame.settings import load
-from sesame.wiring import Application, build
 from tests.conftest import require_service
 from tests.integration.cas_kit import Browser
 from tests.integration.ldap_tools import as_provisioner

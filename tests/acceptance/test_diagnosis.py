@@ -20,10 +20,10 @@ from producers.replay import replay
 from sandbox.process import wait_until
 from schemas.account import Hold, Lane
 from schemas.events import IdentityDecision
-from sesame.diagnosis.rules import all_rules
-from sesame.diagnosis.rules.base import glossary, judges
+from sesame.app.wiring import utc_now
 from sesame.login import TicketRefused
-from sesame.wiring import utc_now
+from sesame.operations.diagnosis.rules import all_rules
+from sesame.operations.diagnosis.rules.base import glossary, judges
 from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
 from tests.integration.cas_kit import ticket_of
 from tests.integration.ldap_tools import as_provisioner, can_log_in

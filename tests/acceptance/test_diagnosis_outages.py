@@ -13,7 +13,7 @@ import pytest
 from sandbox.cas import Service
 from sandbox.moodle.conditions import FaultKind
 from sandbox.process import wait_until
-from sesame.diagnosis.rules.work import BACKLOG_MIN
+from sesame.operations.diagnosis.rules.work import BACKLOG_MIN
 from tests.acceptance.diagnosis_kit import PASSWORD, Clinic, clinic
 from tests.integration.ldap_tools import as_provisioner, can_log_in
 

@@ -19,10 +19,10 @@ from playwright.sync_api import Browser, Page, expect
 from sandbox.demo.play import Cast
 from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, wait_until
-from sesame.diagnosis.engine import diagnose
-from sesame.diagnosis.situation import Situation
+from sesame.app.wiring import Application, build
+from sesame.operations.diagnosis.engine import diagnose
+from sesame.operations.diagnosis.situation import Situation
 from sesame.settings import load
-from sesame.wiring import Application, build
 from tests.acceptance.acting import world_with_accounts
 from tests.integration.ldap_tools import as_provisioner, can_log_in, search
 from tests.integration.portal_browser import chromium, page_of, send

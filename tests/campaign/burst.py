@@ -25,8 +25,8 @@ from sandbox.demo.play import Cast
 from sandbox.demo.program import CommandFailed
 from sandbox.demo.world import World
 from schemas.account import Hold
+from sesame.app.wiring import Application, build
 from sesame.settings import load
-from sesame.wiring import Application, build
 
 LISTS_MAX = 20
 _HELD = 40  # students whose access is shut at once, when little else is under way

@@ -24,7 +24,7 @@ from sandbox.demo.sweep import sweep
 from sandbox.demo.sweep_mail import WELCOME
 from sandbox.demo.world import World
 from sandbox.process import SandboxError, wait_until
-from sesame.event_log import open_log
+from sesame.app.event_log import open_log
 from sesame.settings import load
 from tests.acceptance.reading import completions, outcomes, versions_went_back
 from tests.campaign.burst import Burst

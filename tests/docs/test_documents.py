@@ -23,10 +23,10 @@ from producers.registrar.teachings.profiles import apogee_groups, pegase_groups
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
 from schemas.events import EVENT_TYPES, TYPE_PREFIX
+from sesame.app.observability import Metrics
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from sesame.diagnosis.reasons import explanations
-from sesame.observability import Metrics
+from sesame.operations.diagnosis.reasons import explanations
 from sesame.settings import Settings
 from tests.docs.documents import ROOT, commands, documents, words_in_code
 

@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.errors import SesameError
 from sesame import pages
+from sesame.app.errors_page import errors_page
+from sesame.app.observability import Metrics
 from sesame.cli import main
 from sesame.cli.page import walk
-from sesame.errors_page import errors_page
-from sesame.observability import Metrics
 from sesame.settings import Settings
 
 

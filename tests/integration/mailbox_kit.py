@@ -32,7 +32,7 @@ from pipeline.db.database import Database
 from pipeline.target import HandlerOutcome, Task
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Person, Stage
-from sesame.adoption.adoptions import adopted_mailboxes
+from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.integration.post_office import PostOffice
 from tests.stores import sqlite_store
 

@@ -34,11 +34,11 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
+from sesame.app.wiring import build
 from sesame.login import CasLogins
 from sesame.login.client import CasClient
 from sesame.settings import Settings
 from sesame.web import Cas, Counted, Desk, Helping, Server
-from sesame.wiring import build
 from tests.integration.portal_reader import MAIL, Browser, Letter
 from tests.stores import sqlite_store
 from tests.unit.registry_kit import Clock, enrolled

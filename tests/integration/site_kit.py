@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from consumers.directory import Directory
+from consumers.directory import LdapDirectory
 from pipeline import dead_letters, status
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import Headers, NewRecord, TopicPartition
@@ -21,11 +21,11 @@ from schemas import catalogue
 from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
-from sesame.diagnosis import PersonStatus, person_status
-from sesame.observability.metrics import Metrics
-from sesame.running import Runner
+from sesame.app.observability.metrics import Metrics
+from sesame.app.running import Runner
+from sesame.app.wiring import Application
+from sesame.operations.diagnosis import PersonStatus, person_status
 from sesame.settings import load
-from sesame.wiring import Application
 from tests.unit.pipeline_kit import Target
 
 
@@ -55,7 +55,7 @@ class Site(Application):
         self.held[target] = Target(target)
         return self.held[target]
 
-    def directory(self, *, read_only: bool = False) -> Directory:
+    def directory(self, *, read_only: bool = False) -> LdapDirectory:
         if "directory" in self._in_memory:
             raise TargetDown("there is no directory to look for others' names in")
         return super().directory(read_only=read_only)

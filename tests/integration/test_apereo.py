@@ -19,7 +19,7 @@ from pipeline.errors import Misconfigured
 from sandbox.apereo import Apereo
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
-from sesame.findings import State
+from sesame.app.doctor.findings import State
 from sesame.login import LoginProbe, ProbeOutcome
 from sesame.login.client import CasClient
 from sesame.login.port import ServiceRefused

@@ -16,9 +16,9 @@ from pipeline.errors import Misconfigured, TargetDown
 from sandbox.cas import CasServer
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold
-from sesame.checks import checks_for
-from sesame.diagnosis.engine import diagnose
-from sesame.findings import Finding, State, examine
+from sesame.app.doctor.checks import checks_for
+from sesame.app.doctor.findings import Finding, State, examine
+from sesame.app.wiring import build
 from sesame.login import (
     CasLogins,
     LoginFailure,
@@ -31,8 +31,8 @@ from sesame.login import (
 from sesame.login.cas_logins import CasLogin
 from sesame.login.client import CasClient
 from sesame.login.port import ServiceRefused
+from sesame.operations.diagnosis.engine import diagnose
 from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
-from sesame.wiring import build
 from tests.integration.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of
 from tests.integration.directory_kit import Consumer, account, fresh_number
 

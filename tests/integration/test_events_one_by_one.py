@@ -20,7 +20,7 @@ from schemas import catalogue
 from schemas.asyncapi import COMPONENTS
 from schemas.envelope import EnvelopeError, Message, event_id, to_record
 from schemas.events import EVENT_TYPES, ActivationRequested
-from sesame.diagnosis import explain
+from sesame.operations.diagnosis import explain
 from tests.integration.site_kit import Site, running, until
 
 LEA, PAUL, STRANGER = "22600001", "22600002", "22699999"

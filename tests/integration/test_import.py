@@ -22,7 +22,7 @@ from sandbox.process import PATIENCE_S
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import from_record
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from sesame.tables import metadata
+from sesame.app.tables import metadata
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 4

@@ -22,9 +22,9 @@ from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartiti
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
+from sesame.app.wiring import FOLLOWS
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from sesame.wiring import FOLLOWS
 
 FILE = Path(__file__).parents[2] / "ops" / "kafka" / "acls.toml"
 RIGHTS = read_rights(FILE)

@@ -23,7 +23,7 @@ from sandbox.demo.sweep_directory import search
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Hold
-from sesame.observing import Observing
+from sesame.operations.dry_run import Observing
 from tests.conftest import require_service
 from tests.integration import directory_kit, moodle_kit
 from tests.integration.mailbox_kit import WELCOME, Desk, desk_at

@@ -9,7 +9,7 @@ from threading import Event
 from fastapi.routing import APIRoute
 from sqlalchemy import select
 
-from sesame.tables import metadata
+from sesame.app.tables import metadata
 from sesame.web.app import make_app
 from tests.integration.portal_kit import Portal, enter, put, running
 from tests.integration.portal_reader import GOOD, Browser

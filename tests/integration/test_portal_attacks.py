@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import event as sql_event
 
 from sandbox.process import wait_until
-from sesame.observability.logs import configure_logs
+from sesame.app.observability.logs import configure_logs
 from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, somewhere
 from tests.integration.portal_reader import GOOD, MAIL, Browser
 from tests.unit.registry_kit import Clock

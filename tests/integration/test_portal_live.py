@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import DependencyDown
 from sandbox.process import wait_until
-from sesame.observability.logs import configure_logs
+from sesame.app.observability.logs import configure_logs
 from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
 from tests.integration.portal_reader import Browser
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from pipeline import accounts
 from producers.activation.mail_proofs import mail_proofs
-from sesame.checks import checks_for
-from sesame.diagnosis.engine import diagnose
+from sesame.app.doctor.checks import checks_for
+from sesame.operations.diagnosis.engine import diagnose
 from tests.integration.portal_kit import Portal, enter
 from tests.integration.portal_reader import MAIL, Browser
 from tests.unit.registry_kit import enrolled

@@ -24,8 +24,8 @@ from sandbox.postgres import ADMIN, Postgres
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
 from schemas.envelope import Message
-from sesame.checks import checks_for
-from sesame.findings import State, examine
+from sesame.app.doctor.checks import checks_for
+from sesame.app.doctor.findings import State, examine
 from sesame.settings import LiveSecret, Settings, StoreSettings
 from tests import stores
 from tests.conftest import require_service

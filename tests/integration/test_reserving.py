@@ -15,8 +15,8 @@ from consumers.registry.settings import RegistrySettings
 from pipeline.db.database import Database
 from sandbox.slapd import Slapd
 from schemas.account import Person
-from sesame.reserving import Reserved, reserve_names
-from sesame.tables import metadata
+from sesame.app.tables import metadata
+from sesame.operations.name_reservation import Reserved, reserve_names
 from tests.integration.directory_kit import desired, directory_of
 from tests.integration.ldap_tools import as_provisioner
 

@@ -16,10 +16,10 @@ from pipeline.audit.tables import audit as audit_table
 from pipeline.dead_letters import DeadLetter
 from producers.activation.smtp import MailServerDown
 from sandbox.smtp import MailSink
+from sesame.app.wiring import Application, build
+from sesame.operations.support import Support, UnknownCode, codes
 from sesame.settings import Settings
-from sesame.support import Support, UnknownCode, codes
 from sesame.web.desk import smtp_of
-from sesame.wiring import Application, build
 from tests.integration.directory_kit import account
 
 NUMBER = "22600001"

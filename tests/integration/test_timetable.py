@@ -17,8 +17,8 @@ from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Wa
 from sandbox.timetable import Timetable, calendar
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account, Hold, Person, Stage
+from sesame.app.targets import _timetable
 from sesame.settings import Settings
-from sesame.targets import _timetable
 
 TOKEN = "s3cret-token"
 EMPTY = calendar().replace("VEVENT", "VTODO")

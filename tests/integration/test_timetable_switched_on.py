@@ -12,8 +12,8 @@ from sandbox.timetable import Timetable
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import PropagationCompleted
-from sesame.diagnosis.engine import diagnose
-from sesame.wiring import utc_now
+from sesame.app.wiring import utc_now
+from sesame.operations.diagnosis.engine import diagnose
 from tests.integration.site_kit import Site, running, until
 
 LEA, PAUL = "22600001", "22600002"

@@ -1,5 +1,5 @@
 """The site that the world's processes work for: what outlives them, and how each is put together of the
-shipped parts, as `sesame.wiring` does it. Only ports are simulated."""
+shipped parts, as `sesame.app.wiring` does it. Only ports are simulated."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pipeline.target import Handler
 from pipeline.vault import Vault
 from schemas import catalogue
 from schemas.account import Account, Requirement
-from sesame.adoption.adoptions import adopted_mailboxes
+from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.simulation.log import SimulatedLog
 from tests.simulation.ports import FaultyConsumer, FaultyProducer, StoreFaults
 from tests.simulation.schedule import Life, Schedule

@@ -20,9 +20,9 @@ from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from schemas.events import ReplayRequested
-from sesame.adoption import Adopted, Kind, Reader, adopt, adoptions
-from sesame.adoption.adoptions import Answer, Question, adopted_mailboxes
-from sesame.adoption.deciding import (
+from sesame.operations.adoption import Adopted, Kind, Reader, adopt, adoptions
+from sesame.operations.adoption.adoptions import Answer, Question, adopted_mailboxes
+from sesame.operations.adoption.deciding import (
     Decision,
     NoSuchQuestion,
     NotDecidable,
@@ -32,8 +32,8 @@ from sesame.adoption.deciding import (
     link,
     to_activate,
 )
-from sesame.adoption.sheet import Found
-from sesame.undecided import ADOPTION_UNDECIDED, Undecided
+from sesame.operations.adoption.sheet import Found
+from sesame.operations.adoption_gate import ADOPTION_UNDECIDED, Undecided
 from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.store_kit import ONLY_SQLITE
 
@@ -115,7 +115,7 @@ def targets(desk: Desk) -> Targets:
 
 def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
     """Object and evidence by student."""
-    from sesame.adoption.adoptions import adoptions as table
+    from sesame.operations.adoption.adoptions import adoptions as table
 
     with desk.database.read() as connection:
         rows = connection.execute(select(table).where(table.c.target == target))
@@ -489,7 +489,7 @@ def test_an_adopted_entry_gets_the_number_unless_it_is_somebody_elses_meanwhile(
 
 
 def test_every_kind_has_words_and_a_remedy() -> None:
-    from sesame.adoption import WORDS
+    from sesame.operations.adoption import WORDS
 
     assert set(WORDS) == set(Kind)
     assert all(words.what and words.remedy for words in WORDS.values())

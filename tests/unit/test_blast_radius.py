@@ -17,7 +17,7 @@ from producers.replay import ReplayUnderWay, Selection, go_on, plan, progress_of
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
-from sesame.blast_radius import Radius, blast_radius
+from sesame.operations.blast_radius import Radius, blast_radius
 from tests.unit.pipeline_kit import NOW, Plant
 
 START = NOW.timestamp()

@@ -18,12 +18,12 @@ from click.testing import CliRunner, Result
 
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
 from pipeline.eventlog.port import LogUnavailable
-from sesame.checks import checks_for
+from sesame.app.doctor.checks import checks_for
+from sesame.app.doctor.findings import Check, Finding, State, examine, fail, ok, warn
 from sesame.cli import main
 from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.group import LazyGroup, RootGroup
 from sesame.cli.page import walk
-from sesame.findings import Check, Finding, State, examine, fail, ok, warn
 from sesame.settings import SettingsError, load
 
 ROOT = Path(__file__).parents[2]
@@ -201,7 +201,7 @@ def test_the_doctors_exit_code_tells_down_from_wrong(
     monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int
 ) -> None:
     checks = [Check(f"check{number}", lambda found=found: found) for number, found in enumerate(findings)]  # type: ignore[misc]
-    monkeypatch.setattr("sesame.checks.checks_for", lambda _settings: checks)
+    monkeypatch.setattr("sesame.app.doctor.checks.checks_for", lambda _settings: checks)
     result = sesame("doctor")
     assert result.exit_code == code
     told = [line for line in result.stdout.splitlines() if line.startswith(("ok", "warn", "fail"))]
@@ -233,7 +233,7 @@ def test_one_command_does_not_load_the_others() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     loaded = set(ended.stdout.split())
     assert "sesame.cli.version" in loaded
-    assert not loaded & {"sqlalchemy", "ldap3", "httpx", "fastapi", "sesame.wiring", "sesame.cli.doctor"}
+    assert not loaded & {"sqlalchemy", "ldap3", "httpx", "fastapi", "sesame.app.wiring", "sesame.cli.doctor"}
 
 
 def test_every_command_and_every_option_has_help() -> None:

@@ -22,9 +22,9 @@ from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
 from schemas.account import Lane
+from sesame.app.observability.metrics import Metrics
+from sesame.app.reporting import Reporter
 from sesame.cli import main
-from sesame.observability.metrics import Metrics
-from sesame.reporting import Reporter
 from tests.unit.population_kit import student
 from tests.unit.store_kit import START
 

@@ -19,12 +19,12 @@ from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
 from schemas.account import Account, Hold, Lane, Person, Stage
-from sesame.diagnosis import PersonStatus, TargetStatus, explain, person_status
-from sesame.diagnosis.engine import judge
-from sesame.diagnosis.person import CONSUMER_SILENT_AFTER_S
-from sesame.diagnosis.reasons import explanations, for_operator
-from sesame.diagnosis.rules.base import glossary
-from sesame.diagnosis.situation import Live, gather
+from sesame.operations.diagnosis import PersonStatus, TargetStatus, explain, person_status
+from sesame.operations.diagnosis.engine import judge
+from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
+from sesame.operations.diagnosis.reasons import explanations, for_operator
+from sesame.operations.diagnosis.rules.base import glossary
+from sesame.operations.diagnosis.situation import Live, gather
 from tests.unit.store_kit import START, Clock
 
 LEA = "22001234"

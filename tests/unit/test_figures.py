@@ -14,8 +14,8 @@ from pipeline.outbox import OutboxRelay
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from schemas.events import PropagationBreached, PropagationCompleted, PropagationLate, Window
-from sesame.observability import Metrics
-from sesame.reporting import Reporter
+from sesame.app.observability import Metrics
+from sesame.app.reporting import Reporter
 from tests.unit.store_kit import START, Clock
 
 OPENED = datetime.fromtimestamp(START, UTC)

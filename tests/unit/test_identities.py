@@ -23,10 +23,10 @@ from pipeline.facts import Rejected
 from schemas import catalogue
 from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
+from sesame.app.wiring import build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.settings import load
-from sesame.wiring import build
 from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 OTHER = "22009999"

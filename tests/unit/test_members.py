@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.process import PATIENCE_S
-from sesame import members
-from sesame.members import Members, TooManyMembers
+from sesame.app import group_members
+from sesame.app.group_members import Members, TooManyMembers
 
 
 def test_a_process_that_starts_again_has_its_name_again(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_a_process_that_is_killed_leaves_its_name(tmp_path: Path) -> None:
 
 
 def test_there_are_not_more_names_than_partitions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(members, "MEMBERS_MAX", 1)
+    monkeypatch.setattr(group_members, "MEMBERS_MAX", 1)
     with closing(Members(tmp_path, "host")) as mine:
         mine.name("moodle")
         with pytest.raises(TooManyMembers):

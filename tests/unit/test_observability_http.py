@@ -12,11 +12,11 @@ import pytest
 
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S
-from sesame.health import portal_health_server
-from sesame.observability import Metrics
-from sesame.observability.http import Check, HttpServer, PortTaken
+from sesame.app.health import portal_health_server
+from sesame.app.observability import Metrics
+from sesame.app.observability.http import Check, HttpServer, PortTaken
+from sesame.app.wiring import build
 from sesame.settings import Settings
-from sesame.wiring import build
 
 
 def fine() -> str | None:

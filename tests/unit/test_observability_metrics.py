@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sesame.observability import LABELS, Metrics
-from sesame.observability.metrics import Definition
+from sesame.app.observability import LABELS, Metrics
+from sesame.app.observability.metrics import Definition
 
 ROOT = Path(__file__).parents[2]
 OF_A_PERSON = ("student", "number", "login", "mail", "name", "user", "uid", "ine", "person")

@@ -12,11 +12,11 @@ from pipeline import parking
 from pipeline.parking import Kind
 from pipeline.target import OBSERVED_ONLY, WHEN_RUNG, Task, Waiting
 from schemas.events import TargetProvisioned, TargetWaiting
-from sesame.diagnosis import observed
-from sesame.diagnosis.overview import overview
-from sesame.observability import Metrics
+from sesame.app.observability import Metrics
+from sesame.app.wiring import build
+from sesame.operations.diagnosis import observed
+from sesame.operations.diagnosis.overview import overview
 from sesame.settings import Settings
-from sesame.wiring import build
 from tests.unit.pipeline_kit import Plant, Target
 
 

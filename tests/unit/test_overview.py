@@ -15,8 +15,8 @@ from sqlalchemy import event
 from pipeline import dead_letters
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
-from sesame.diagnosis import population
-from sesame.diagnosis.overview import Overview, overview
+from sesame.operations.diagnosis import population
+from sesame.operations.diagnosis.overview import Overview, overview
 from tests.unit.population_kit import TARGETS, everywhere, student
 from tests.unit.store_kit import START
 

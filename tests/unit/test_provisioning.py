@@ -13,7 +13,7 @@ from pipeline.target import Dead, Waiting
 from schemas import catalogue
 from schemas.account import Stage
 from schemas.events import TargetFailed, TargetProvisioned
-from sesame.provisioning import Ended, Provisioning
+from sesame.operations.provisioning import Ended, Provisioning
 from tests.unit.effects_kit import bell
 from tests.unit.pipeline_kit import Plant, Target
 

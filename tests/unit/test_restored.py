@@ -12,10 +12,10 @@ import pytest
 from pipeline.errors import TargetDown
 from schemas.account import Hold
 from schemas.events import HoldPlaced
-from sesame import life, restored
-from sesame.restore_questions import Answer
-from sesame.restored import NotAsked, Shown, answer, check, listed
-from sesame.store_life import StoreRestored, admit
+from sesame.operations.restored import inspection, life
+from sesame.operations.restored.admission import StoreRestored, admit
+from sesame.operations.restored.inspection import NotAsked, Shown, answer, check, listed
+from sesame.operations.restored.questions import Answer
 from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 NINA = "22009999"
@@ -49,8 +49,14 @@ def _other(number: str) -> dict[str, Any]:
 
 @pytest.fixture
 def site(desk: Desk, tmp_path: Path) -> Any:
-    settings = SimpleNamespace(targets=("directory", "moodle"), data_dir=tmp_path, store_file=None)
-    return SimpleNamespace(settings=settings, database=desk.database, registry=desk.registry, producer=Log())
+    return SimpleNamespace(
+        settings=SimpleNamespace(targets=("directory", "moodle")),
+        database=desk.database,
+        notes_file=tmp_path / "store.life",
+        store_file=None,
+        registry=desk.registry,
+        producer=Log(),
+    )
 
 
 @pytest.fixture
@@ -69,7 +75,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Any:
             return read
 
         readers = {target: reader(target) for target in ("directory", "mailbox", "moodle")}
-        monkeypatch.setattr(restored, "_READERS", readers)
+        monkeypatch.setattr(inspection, "_READERS", readers)
 
     return shows
 
@@ -126,7 +132,7 @@ def test_until_every_target_was_read_nobody_may_write(
         raise TargetDown("away")
 
     show(directory={LEA: 1})
-    monkeypatch.setitem(restored._READERS, "moodle", away)  # noqa: SLF001
+    monkeypatch.setitem(inspection._READERS, "moodle", away)  # noqa: SLF001
     with pytest.raises(TargetDown):
         checked(site)
     with pytest.raises(StoreRestored, match="being checked"):

@@ -19,13 +19,13 @@ from pipeline.vault import vault
 from producers.activation.throttles import throttles
 from producers.registrar.feed_memory import feed_rows
 from producers.registrar.import_runs import imports
-from sesame import retention
-from sesame.audit_archive import archive
-from sesame.housekeeping import Housekeeping
+from sesame.app import retention
+from sesame.app.audit_archive import archive
+from sesame.app.housekeeping import Housekeeping
+from sesame.app.tables import metadata
+from sesame.app.wiring import Application
 from sesame.pages import FOLDER
 from sesame.settings import load
-from sesame.tables import metadata
-from sesame.wiring import Application
 
 DAY = 86_400.0
 NOW = 2_000_000_000.0

@@ -27,11 +27,11 @@ from schemas import catalogue
 from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
-from sesame import duties, running
-from sesame.observability.metrics import Metrics
-from sesame.running import OneOwner, Runner, UnknownConsumer
+from sesame.app import background, running
+from sesame.app.observability.metrics import Metrics
+from sesame.app.running import OneOwner, Runner, UnknownConsumer
+from sesame.app.wiring import Application
 from sesame.settings import load
-from sesame.wiring import Application
 from tests.unit.pipeline_kit import Target
 
 LEA = "22001234"
@@ -151,7 +151,7 @@ class Run:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(running, "RESTART_AFTER_S", 0.1)
-    monkeypatch.setattr(duties, "TIMERS_EVERY_S", 0.02)
+    monkeypatch.setattr(background, "TIMERS_EVERY_S", 0.02)
     site = Site(tmp_path)
     yield site
     site.close()
@@ -285,7 +285,7 @@ def test_a_chore_that_hangs_does_not_hold_lateness_up(run: Run, monkeypatch: pyt
             hanging.set()
             let_go.wait(PATIENCE_S)
 
-    monkeypatch.setattr("sesame.housekeeping.Housekeeping.run_due", run_due)
+    monkeypatch.setattr("sesame.app.housekeeping.Housekeeping.run_due", run_due)
     monkeypatch.setattr(
         "consumers.propagation.Propagation.on_late", lambda _s, _c, number, _n: ran.append(number)
     )

@@ -14,13 +14,14 @@ from sqlalchemy import delete, insert, text, update
 from pipeline import status
 from pipeline.status import consumer_status
 from pipeline.vault import new_key
-from sesame import life, restore_questions, running
-from sesame.checks import checks_for
-from sesame.findings import State, examine
-from sesame.life import store_life
+from sesame.app import running
+from sesame.app.doctor.checks import checks_for
+from sesame.app.doctor.findings import State, examine
+from sesame.app.wiring import Application
+from sesame.operations.restored import life, questions
+from sesame.operations.restored.admission import Heart, Notes, StoreRestored, admit, count
+from sesame.operations.restored.life import store_life
 from sesame.settings import load
-from sesame.store_life import Heart, Notes, StoreRestored, admit, count
-from sesame.wiring import Application
 from tests.unit.test_running import Run, Site
 
 
@@ -253,7 +254,7 @@ def test_the_doctor_says_what_a_restore_has_left_to_do(start: Callable[..., Appl
     with application.database.write() as connection:
         now = application.database.now(connection)
         life.shut(connection, "it is an older one", now)
-        restore_questions.ask(connection, application.database, "22600005", ["moodle"], now)
+        questions.ask(connection, application.database, "22600005", ["moodle"], now)
     shut = examine(store)
     assert (shut.state, "older one" in shut.text) == (State.FAIL, True)
     assert "sesame restored check" in shut.remedy
@@ -264,5 +265,5 @@ def test_the_doctor_says_what_a_restore_has_left_to_do(start: Callable[..., Appl
     assert (asked.state, asked.text) == (State.WARN, "shut since a restore, until somebody answers: 1")
 
     with application.database.write() as connection:
-        restore_questions.decide(connection, "22600005", restore_questions.Answer.KEPT, now)
+        questions.decide(connection, "22600005", questions.Answer.KEPT, now)
     assert examine(store).state is State.OK

@@ -20,7 +20,7 @@ from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
 from producers.activation import charters, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
-from sesame.tables import metadata
+from sesame.app.tables import metadata
 from sesame.web import web_sessions
 from tests.unit.store_kit import in_processes
 

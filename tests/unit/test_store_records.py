@@ -17,7 +17,7 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
 from pipeline.status import ConsumerStatus
 from schemas.account import Account, Person, Stage
-from sesame.adoption.adoptions import adopted_mailboxes
+from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.unit.store_kit import START, Clock, undone
 
 LEA, PAUL = "22001234", "22005678"

@@ -9,8 +9,15 @@ from sqlalchemy import insert
 
 from pipeline.db.database import Database
 from pipeline.parking.rows import parked
-from sesame.diagnosis.overview import overview
-from sesame.diagnosis.students import LIMIT_MAX, Page, Standing, UnknownCause, UnknownState, students
+from sesame.operations.diagnosis.overview import overview
+from sesame.operations.diagnosis.students import (
+    LIMIT_MAX,
+    Page,
+    Standing,
+    UnknownCause,
+    UnknownState,
+    students,
+)
 from tests.unit.population_kit import TARGETS, everywhere, student
 from tests.unit.store_kit import START
 

@@ -12,9 +12,9 @@ from jinja2 import Environment, nodes
 
 from producers.activation.letters import Letters
 from schemas.typography import spaced
-from sesame.diagnosis.engine import Diagnosis
-from sesame.diagnosis.rules import Finding, all_rules
-from sesame.diagnosis.situation import Situation
+from sesame.operations.diagnosis.engine import Diagnosis
+from sesame.operations.diagnosis.rules import Finding, all_rules
+from sesame.operations.diagnosis.situation import Situation
 from sesame.web import pages
 from sesame.web.wording import duration, translations
 

@@ -1,0 +1,1 @@
+"""The application: settings put together, wiring, running, background work, observability, health, doctor."""

@@ -1,0 +1,68 @@
+"""What the audit holds no longer: a file of JSON lines for each year, which is only ever appended to."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from pipeline import audit
+from pipeline.audit import Entry
+from pipeline.db.database import Database
+from sesame.app import folders
+
+ENTRIES_PER_STEP = 1_000
+_TAIL_BYTES = 64 * 1024  # more than one entry has
+
+
+def archive(database: Database, folder: Path, *, before: float) -> int:
+    """Append the audit's entries of before this moment to the files of their years, then remove them; some at
+    a time, the oldest first. Return how many.
+
+    After a crash in between, entries are appended again: their id tells.
+
+    Args:
+        database: the store.
+        folder: of the files; made if there is none.
+        before: seconds since the epoch, UTC.
+
+    Raises:
+        OSError: a file cannot be written; nothing was removed.
+        StoreUnavailable: what was appended stays in the store too, and is removed next time.
+    """
+    with database.read() as connection:
+        entries = audit.oldest(connection, before=before, limit=ENTRIES_PER_STEP)
+    if not entries:
+        return 0
+    folders.make(folder)
+    for year, those in groupby(entries, key=lambda entry: datetime.fromtimestamp(entry.at, UTC).year):
+        _append(folder / f"audit-{year}.jsonl", list(those))
+    with database.write() as connection:
+        audit.remove(connection, [entry.id for entry in entries])
+    return len(entries)
+
+
+def _append(path: Path, entries: list[Entry]) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - _TAIL_BYTES))
+        tail = file.read()
+        file.truncate(end - len(tail) + tail.rfind(b"\n") + 1)  # without a line that a crash cut short
+        file.seek(0, os.SEEK_END)
+        file.writelines(_line(entry) for entry in entries)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _line(entry: Entry) -> bytes:
+    document = {
+        "id": entry.id,
+        "at": datetime.fromtimestamp(entry.at, UTC).isoformat(),
+        "actor": entry.actor,
+        "action": entry.action,
+        "detail": entry.detail,
+    }
+    return json.dumps(document, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,105 @@
+"""What has to be done beside the consumers: sending the outbox, running timers, housekeeping.
+
+Each process does what its own consumers need. Of several processes one sends and one runs timers at a time,
+so it does not matter how many there are.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from consumers.propagation import BREACHED, LATE, Propagation
+from pipeline import dead_letters, timers
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import DependencyDown, SesameError, fault
+from pipeline.facts import Rejected
+from pipeline.timers import OnDue
+from schemas.envelope import event_id
+from sesame.app.housekeeping import Housekeeping
+from sesame.app.reporting import Reporter
+from sesame.app.wiring import PROPAGATION, REGISTRY, Application
+
+OUTBOX_LOOK_EVERY_S = 0.5
+TIMERS_EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What a thread runs until it is told to stop.
+
+    Attributes:
+        consumer: whose work it is, if it is a consumer's; `name` tells its workers apart.
+    """
+
+    name: str
+    run: Callable[[threading.Event], None]
+    consumer: str = ""
+    worker: int = 1
+
+
+class Duties:
+    """The duties of a process that runs these consumers."""
+
+    def __init__(self, application: Application, reporter: Reporter, consumers: Collection[str]) -> None:
+        self._application = application
+        self._reporter = reporter
+        self._consumers = consumers
+        self.housekeeping = Housekeeping(application, consumers, on_trouble=reporter.trouble)
+
+    def loops(self, propagation: Propagation | None) -> list[Loop]:
+        """A loop for each duty."""
+        due: dict[str, OnDue] = {}
+        if propagation is not None:
+            due |= {LATE: propagation.on_late, BREACHED: propagation.on_breached}
+        if REGISTRY in self._consumers:
+            due |= self._application.registry.timers()
+        loops = [Loop("outbox", self._outbox)]
+        if due:
+            loops.append(Loop("timers", lambda stopping: self._timers(stopping, due)))
+        if self.housekeeping.chores:
+            loops.append(Loop("housekeeping", self._housekeep))
+        return loops
+
+    def _outbox(self, stopping: threading.Event) -> None:
+        self._application.outbox.run(
+            stopping,
+            look_every_s=OUTBOX_LOOK_EVERY_S,
+            on_trouble=lambda what: self._reporter.trouble("outbox", what),
+        )
+
+    def _timers(self, stopping: threading.Event, due: Mapping[str, OnDue]) -> None:
+        app = self._application
+        while not stopping.wait(TIMERS_EVERY_S):
+            try:
+                while timers.run_due(app.database, due, self._bury_timer):
+                    pass
+                app.outbox.ring()
+            except DependencyDown as error:
+                self._reporter.trouble("timers", str(error))
+
+    def _bury_timer(self, connection: Connection, kind: str, student_number: str, error: Exception) -> None:
+        """A timer's action failed: an operator is told whom it was for; it is tried again by itself."""
+        database = self._application.database
+        cause = error.cause if isinstance(error, Rejected) else "internal_error"
+        text = str(error) if isinstance(error, SesameError) else fault(error)
+        letter = DeadLetter(
+            id=event_id("dead-letter", "timers", kind, student_number),
+            consumer=PROPAGATION if kind in (LATE, BREACHED) else REGISTRY,
+            student_number=student_number,
+            version=None,
+            cause=cause,
+            message=f"timer {kind}: {text}",
+            attempts=1,
+            recorded_at=database.now(connection),
+        )
+        dead_letters.record(connection, database, letter)
+        self._reporter.trouble("timers", f"{kind}: {cause}: {text}")
+
+    def _housekeep(self, stopping: threading.Event) -> None:
+        """Apart from the timers: a chore may wait for a server, and lateness must be told in time."""
+        while not stopping.wait(TIMERS_EVERY_S):
+            self.housekeeping.run_due()

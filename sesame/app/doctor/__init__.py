@@ -1,0 +1,1 @@
+"""Whether everything that the settings name is there and answers: `sesame doctor`."""

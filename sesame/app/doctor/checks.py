@@ -1,0 +1,250 @@
+"""The checks of `sesame doctor`: what each dependency must be able to do, and the remedy when it is not.
+
+A check is a name and a callable that returns a `Finding`, or raises: a `SesameError` becomes a failed finding
+with its message and remedy. Checks use what the application would use, and change nothing that it reads.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sesame.app.doctor import work
+from sesame.app.doctor.findings import Check, Finding, examine, fail, ok, warn
+from sesame.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.db.database import Database
+    from sesame.app.wiring import Application
+
+_FREE_BYTES_MIN = 500_000_000
+_POSTGRESQL_MIN = 140_000
+_FULL_BYTES = 16_000_000  # below this SQLite's next growth of a file or of its journal may fail
+
+
+def checks_for(settings: Settings) -> list[Check]:
+    """Every check, in the order in which their dependencies build on one another."""
+    return [
+        *([Check("settings", lambda: _unneeded(settings))] if settings.unneeded else []),
+        Check("disk", lambda: _disk(settings)),
+        Check("vault", lambda: _vault(settings)),
+        Check("store", lambda: _store(settings)),
+        Check("quarantine", lambda: work.quarantine(settings)),
+        Check("processes", lambda: work.processes(settings)),
+        Check("retries", lambda: work.retries(settings)),
+        Check("log", lambda: _log(settings)),
+        *(Check(target, partial(_target, settings, target)) for target in settings.targets),
+        *([Check("cas", partial(_cas, settings))] if settings.cas.server_url is not None else []),
+        *([Check("portal", lambda: _portal(settings))] if "portal" in settings.model_fields_set else []),
+    ]
+
+
+def _unneeded(settings: Settings) -> Finding:
+    places, remedies = zip(*settings.unneeded, strict=True)
+    return warn("; ".join(places), " ".join(remedies))
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = settings.data_dir
+    if not folder.is_dir():
+        return fail(
+            f"the folder {folder} does not exist",
+            f"Create it for the user that runs Sésame: install -d -m 0700 -o sesame {folder}",
+        )
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return fail(
+            f"the file system of {folder} is read-only",
+            "Look in the kernel's log why, and mount it writable.",
+        )
+    if not os.access(folder, os.W_OK):
+        return fail(
+            f"the folder {folder} is not writable", f"chown it to the user that runs Sésame: {folder}"
+        )
+    free = shutil.disk_usage(folder).free
+    if free < _FULL_BYTES:
+        return fail(
+            f"the disk of {folder} is full: {free // 10**6} MB free",
+            "Make room; work goes on by itself, nothing is lost.",
+        )
+    if free < _FREE_BYTES_MIN:
+        return warn(f"{folder} has {free // 10**6} MB free", "Make room before the disk is full.")
+    return ok(f"{folder} is writable, {free // 10**9} GB free")
+
+
+def _vault(settings: Settings) -> Finding:
+    from pipeline.vault import read_keys
+
+    keys = read_keys(settings.vault_key_file)
+    return ok(f"{settings.vault_key_file} holds {len(keys)} key{'s' if len(keys) > 1 else ''}")
+
+
+def _store(settings: Settings) -> Finding:
+    from pipeline.db import migrate
+    from pipeline.db.database import Database
+
+    url = settings.store_url.get_secret_value()
+    path = settings.store_file
+    if path is not None and not path.exists():
+        # Connecting would create it: the doctor changes nothing.
+        return fail(f"the database {path} does not exist", "Run `sesame migrate` once.")
+    database = Database(url)
+    try:
+        wrong = None if database.is_sqlite else _server(database)
+        if wrong is not None:
+            return wrong
+        migrate.check(database)
+        unsure = _restored(database)
+    finally:
+        database.close()
+    return unsure or ok(
+        f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}"
+    )
+
+
+def _restored(database: Database) -> Finding | None:
+    """What a restore has left to do, if anything."""
+    from sesame.operations.restored import life, questions
+    from sesame.operations.restored.questions import Answer
+
+    with database.read() as connection:
+        found = life.look(connection)
+        asked = len(questions.listed(connection, [Answer.OPEN]))
+    if found is not None and found.shut_why:
+        return fail(
+            f"nothing is written to any target: {found.shut_why}",
+            "Run `sesame restored check`, then start the processes that have stopped.",
+        )
+    if asked:
+        return warn(
+            f"shut since a restore, until somebody answers: {asked}",
+            "Answer for each of them: sesame restored list.",
+        )
+    return None
+
+
+def _server(database: Database) -> Finding | None:
+    """What is wrong with a PostgreSQL server, if anything."""
+    from sqlalchemy import text
+
+    with database.read() as connection:
+        version, encoding, standby, read_only = connection.execute(
+            text(
+                "SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),"
+                " pg_is_in_recovery(), current_setting('default_transaction_read_only')::bool"
+            )
+        ).one()
+    if version < _POSTGRESQL_MIN:
+        return fail(f"PostgreSQL {version // 10_000} is too old", "Use version 14 or newer.")
+    if encoding != "UTF8":
+        return fail(f"the database's encoding is {encoding}", "Create it anew with ENCODING 'UTF8'.")
+    if standby or read_only:
+        what = "a standby" if standby else "set read-only"
+        return fail(f"the database is {what}", "Let store.url name the primary.", down=True)
+    return None
+
+
+def _log(settings: Settings) -> Finding:
+    return _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)
+
+
+def _kafka(settings: Settings) -> Finding:
+    """Connect as the settings say, and look at each topic."""
+    from schemas import catalogue
+    from sesame.app.wiring import build
+
+    application = build(settings)
+    try:
+        found = {topic: len(application.log.end_offsets(topic)) for topic in catalogue.TOPICS}
+    finally:
+        application.close()
+    wanted = settings.log.partitions
+    other = [f"{topic} has {count}" for topic, count in found.items() if count != wanted]
+    if other:
+        return fail(
+            f"log.partitions is {wanted}, but {', '.join(other)}",
+            "Set log.partitions to what the topics have: another number would break the order of events.",
+        )
+    return ok(f"Kafka at {', '.join(settings.log.servers)} has all {len(found)} topics")
+
+
+def _embedded_log(settings: Settings) -> Finding:
+    from schemas import catalogue
+    from sesame.app.wiring import build
+
+    path = settings.log_path
+    if not path.exists():
+        folder = path.parent
+        if not os.access(folder, os.W_OK):
+            return fail(f"the folder {folder} of the event log is not writable", "chown it to Sésame's user.")
+        return ok(f"{path} will be created by `sesame run`")
+    if not os.access(path, os.W_OK):
+        return fail(f"the event log {path} is not writable", f"chown it to Sésame's user: {path}")
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
+        pass  # SQLite writes files of its own beside the log
+    application = build(settings)
+    try:
+        application.log.end_offsets(catalogue.ENROLMENTS)  # a damaged file, or another number of partitions
+    finally:
+        application.close()
+    return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
+
+
+def _portal(settings: Settings) -> Finding:
+    """What the students' pages need besides the store and the vault: their files and the mail server."""
+    from sesame.web import smtp_of
+
+    portal = settings.portal
+    for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
+        if path is not None and not os.access(path, os.R_OK):
+            return fail(f"{path} cannot be read", f"Make it readable for the user that runs Sésame: {path}")
+    accents = smtp_of(settings).probe()
+    taken = "takes mail" if accents else "takes mail, but none for addresses with accents before the @"
+    return ok(f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} {taken}")
+
+
+def _target(settings: Settings, target: str) -> Finding:
+    """Exercise the whole path to a target, as its consumer does after an outage: on no student's object; and
+    hear what the running consumers say of it."""
+    from sesame.app.doctor.second_opinion import beside
+    from sesame.app.wiring import build
+
+    path = settings.store_file
+    if path is not None and not path.exists():
+        return fail("not checked: its consumer needs the database", "Mend `store` first.")
+    application = build(settings)
+    try:
+        found = examine(Check(target, lambda: _path_to(application, target)))
+        return beside(found, settings, application.database, target)
+    finally:
+        application.close()
+
+
+def _path_to(application: Application, target: str) -> Finding:
+    handler = application.handler(target)
+    try:
+        handler.probe()
+        if target in application.settings.observed:
+            return ok(f"{handler.describe().system}: it can be read; it is only observed")
+        return ok(f"{handler.describe().system}: the whole path works")
+    finally:
+        handler.close()
+
+
+def _cas(settings: Settings) -> Finding:
+    """Log in as the service account; without its password, only ask whether the server would serve us."""
+    from sesame.app.wiring import build
+    from sesame.login import ProbeOutcome
+
+    probe = build(settings).cas_probe()
+    if probe is None:
+        return ok("no CAS server is used")
+    result = probe.run()
+    outcome, text = result.outcome, f"{settings.cas.server_url}: {result.message}"
+    if outcome is ProbeOutcome.OK:
+        return ok(text)
+    if outcome.works or outcome is ProbeOutcome.NOT_TRIED:
+        return warn(text, result.remedy)
+    return fail(result.message, result.remedy, down=outcome.down)

@@ -1,0 +1,72 @@
+"""What a check of `sesame doctor` finds: a line in plain words, and the remedy when something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pipeline.errors import SesameError
+from sesame.app.remedies import is_away, remedy_of
+
+
+class State(StrEnum):
+    """How a dependency is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        text: one line, in plain words.
+        remedy: what to do, when something is wrong.
+        down: a failure that is the dependency's, not the settings': it is away.
+    """
+
+    state: State
+    text: str
+    remedy: str = ""
+    down: bool = False
+
+    def document(self) -> dict[str, str]:
+        """The finding as `--json` shows it."""
+        return {"state": self.state.value, "text": self.text, "remedy": self.remedy}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One dependency. `run` takes seconds at most: its time-outs are those of the settings."""
+
+    name: str
+    run: Callable[[], Finding]
+
+
+def ok(text: str) -> Finding:
+    """All is well; `text` says with what."""
+    return Finding(State.OK, text)
+
+
+def warn(text: str, remedy: str) -> Finding:
+    """It works, and somebody should look at it."""
+    return Finding(State.WARN, text, remedy)
+
+
+def fail(text: str, remedy: str, *, down: bool = False) -> Finding:
+    """It does not work."""
+    return Finding(State.FAIL, text, remedy, down)
+
+
+def examine(check: Check) -> Finding:
+    """Run one check. Whatever it raises becomes a finding."""
+    try:
+        return check.run()
+    except SesameError as error:
+        return fail(str(error), remedy_of(error), down=is_away(error))
+    except Exception as error:  # noqa: BLE001 (the doctor examines the others all the same)
+        text = f"internal error, {type(error).__name__}"  # its own text may quote a person or a secret
+        return fail(text, "Run it again with SESAME_DEBUG=1, and report what it prints.")

@@ -1,0 +1,79 @@
+"""What the running processes say of a target, beside what `sesame doctor` has just tried itself.
+
+The doctor reads the secrets from their files now; a process may have read others before, or have other
+settings. Where the two differ, both are shown, each with its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from pipeline import status
+from pipeline.db.database import Database
+from pipeline.engine import CircuitState
+from pipeline.settings import FILE_SUFFIX
+from pipeline.status import ConsumerStatus
+from sesame.app.doctor.findings import Finding, State, warn
+from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
+from sesame.settings import Section, Settings
+
+_STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)
+
+
+def beside(finding: Finding, settings: Settings, database: Database, target: str) -> Finding:
+    """The doctor's own finding, with what the running consumers of the target say where it differs."""
+    with database.read() as connection:
+        now = database.now(connection)
+        said = [
+            one
+            for one in status.statuses(connection)
+            if one.consumer == target and now - one.seen_at <= CONSUMER_SILENT_AFTER_S
+        ]
+    stopped = [one for one in said if one.state in _STOPPED]
+    if finding.state is State.FAIL:
+        return replace(finding, text="; ".join([finding.text, *map(_beside_a_failure, said)]))
+    if not stopped:
+        return finding
+    text = "; ".join([f"{finding.text} (tried just now)", *map(_stop, stopped)])
+    return warn(text, " ".join(_remedies(settings, target, stopped)))
+
+
+def _beside_a_failure(one: ConsumerStatus) -> str:
+    if one.state in _STOPPED:
+        return _stop(one)
+    return (
+        f"process {one.place} has been {one.state} since {_time(one.since)}: it has not met this yet, or "
+        "it uses a secret that it read before, or other settings"
+    )
+
+
+def _stop(one: ConsumerStatus) -> str:
+    return f"process {one.place} has been {one.state} since {_time(one.since)}: {one.reason}"
+
+
+def _remedies(settings: Settings, target: str, stopped: list[ConsumerStatus]) -> list[str]:
+    if all(one.state == CircuitState.OPEN for one in stopped):
+        return ["It looks again by itself, and goes on."]
+    looks = (
+        f"It looks again by itself within {settings.engine.misconfigured_delay_s:g} s, reads the secret's "
+        "file again if it has changed, and goes on. If it stays stopped, its settings or its environment are "
+        "not the doctor's: restart it."
+    )
+    changed = [
+        f"{path} was changed at {_time(path.stat().st_ctime)}, after the process had stopped."
+        for path in _secret_files(getattr(settings, target))
+        if path.stat().st_ctime > min(one.since for one in stopped)
+    ]
+    return [*changed, looks]
+
+
+def _secret_files(section: Section) -> list[Path]:
+    paths = [getattr(section, name + FILE_SUFFIX) for name in section.secrets()]
+    return [path for path in paths if path is not None and path.exists()]
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")

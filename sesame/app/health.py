@@ -1,0 +1,87 @@
+"""The port for metrics and health, and `sesame serve`: a process that shows them for all the others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import structlog
+
+from pipeline.errors import SesameError
+from schemas import catalogue
+from sesame.app.observability.http import Check, HttpServer
+from sesame.app.observability.metrics import Metrics
+from sesame.app.reporting import Reporter
+from sesame.app.wiring import PROPAGATION, REGISTRY, Application
+
+
+class NothingToServe(SesameError):
+    """There is no port to serve: `http.enabled` is false. Set it to true, or do not start `sesame serve`."""
+
+    exit_code = 2
+
+
+def health_server(
+    application: Application, metrics: Metrics, ready: Mapping[str, Check]
+) -> HttpServer | None:
+    """The port that the settings describe; None: they want none.
+
+    Args:
+        application: whose store is asked whether it is there.
+        metrics: what `/metrics` shows.
+        ready: what `/readyz` asks besides.
+    """
+    wanted = application.settings.http
+    return _health_server(application, metrics, ready, port=wanted.port) if wanted.enabled else None
+
+
+def portal_health_server(application: Application, metrics: Metrics) -> HttpServer | None:
+    """The port of `sesame web`, which runs beside `sesame run`; None: the settings want none.
+
+    The students' own port shows no metrics: whoever may ask there is anybody.
+    """
+    port = application.settings.portal.metrics_port
+    return None if port is None else _health_server(application, metrics, {}, port=port)
+
+
+def _health_server(
+    application: Application, metrics: Metrics, ready: Mapping[str, Check], *, port: int
+) -> HttpServer:
+
+    def store() -> str | None:
+        with application.database.read():
+            return None
+
+    return HttpServer(
+        metrics,
+        live={},  # loops start again by themselves: a restart of the process would not help them
+        ready={**ready, "store": store},
+        host=application.settings.http.host,
+        port=port,
+    )
+
+
+def serve(application: Application, metrics: Metrics, stopping: threading.Event) -> None:
+    """Show the gauges of the store and whether store and log are there, until told to stop.
+
+    Raises:
+        NothingToServe, PortTaken: there is no port.
+    """
+    reporter = Reporter(metrics, application.database, process=application.life.owner)
+    everything = (REGISTRY, PROPAGATION, *application.settings.targets)
+    metrics.refresh_with(reporter.refresh_from(application.outbox, everything))
+
+    def log() -> str | None:
+        application.log.end_offsets(catalogue.ACCOUNTS)
+        return None
+
+    server = health_server(application, metrics, {"log": log})
+    if server is None:
+        raise NothingToServe
+    server.start()
+    try:
+        while not stopping.wait(1.0):
+            pass
+    finally:
+        server.stop()
+        structlog.get_logger().info("stopped")

@@ -1,0 +1,116 @@
+"""What is looked after from time to time, beside the registry: old facts and records, names of others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown
+from pipeline.eventlog.port import LogError
+from sesame.app import retention
+from sesame.app.audit_archive import archive
+from sesame.app.folders import FolderUnusable
+from sesame.app.wiring import REGISTRY, Application
+from sesame.operations.name_reservation import reserve_names
+
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
+Trouble = Callable[[str, str], None]
+
+
+@dataclass
+class _Chore:
+    name: str
+    every_s: float
+    do: Callable[[], object]
+    next_at: float = 0.0
+
+
+class Housekeeping:
+    """Does each chore when it is due. A chore that fails is told of, and done again at its next time.
+
+    Args:
+        consumers: those that this process runs: each has its chores.
+        on_trouble: told (chore, what went wrong).
+        monotonic: seconds.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        consumers: Collection[str],
+        *,
+        on_trouble: Trouble,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._application = application
+        self._on_trouble = on_trouble
+        self._monotonic = monotonic
+        self.chores = self._chores_of(consumers)
+
+    def _chores_of(self, consumers: Collection[str]) -> list[_Chore]:
+        if REGISTRY not in consumers:
+            return []
+        settings = self._application.settings
+        chores = [
+            _Chore("pending facts", MINUTE_S, self._expire_pending),
+            _Chore("log retention", HOUR_S, self._prune),
+            _Chore("retention", DAY_S, self._prune_store),
+        ]
+        # Where this process may not read the directory, `sesame ledger refresh` is a job of another machine.
+        if "directory" in settings.targets and settings.directory.has_secret("bind_password"):
+            chores.append(_Chore("ledger", HOUR_S, self._reserve))
+        return chores
+
+    def run_due(self) -> None:
+        """Do what is due."""
+        now = self._monotonic()
+        for chore in self.chores:
+            if now >= chore.next_at:
+                chore.next_at = now + chore.every_s
+                try:
+                    chore.do()
+                except (
+                    DependencyDown,
+                    LogError,
+                    TargetDown,
+                    Misconfigured,
+                    FolderUnusable,
+                    OSError,
+                ) as error:
+                    self._on_trouble(chore.name, str(error))
+                    chore.next_at = now + min(chore.every_s, MINUTE_S)
+
+    def _expire_pending(self) -> None:
+        app = self._application
+        with app.database.write() as connection:
+            app.registry.expire_pending(connection, app.database.now(connection))
+
+    def _prune(self) -> None:
+        self._application.prune_log()
+
+    def _prune_store(self) -> None:
+        """Remove what is over: a bounded number of rows a transaction, until nothing is left to remove."""
+        app, store = self._application, self._application.settings.store
+        with app.database.read() as connection:
+            now = app.database.now(connection)
+        history_before, audit_before = now - DAY_S * store.history_days, now - DAY_S * store.audit_days
+        while True:
+            with app.database.write() as connection:
+                if not retention.prune(
+                    connection, now=now, history_before=history_before, audit_before=audit_before
+                ):
+                    break
+        while archive(app.database, app.settings.data_dir / "audit", before=audit_before):
+            pass
+
+    def _reserve(self) -> None:
+        directory = self._application.directory()
+        try:
+            found = reserve_names(directory, self._application.database)
+        finally:
+            directory.disconnect()
+        if found.conflicts:
+            self._on_trouble(
+                "ledger", f"{len(found.conflicts)} entries have names of others: sesame ledger refresh"
+            )

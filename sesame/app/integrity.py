@@ -1,0 +1,75 @@
+"""Looks whether the files under the store and the log are whole, and still the ones that were opened.
+
+A page that was overwritten, or a file that was deleted, is met by nobody who does not happen to read it: work
+would go on, and be lost. A process that meets damage stops.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from pipeline.db.database import StoreDamaged, StoreUnavailable
+from pipeline.eventlog.port import LogUnavailable
+from pipeline.eventlog.sqlite import SqliteEventLog
+from sesame.app.wiring import Application
+from sesame.operations.restored.admission import Heart
+
+LOOK_EVERY_S = 1.0
+EXAMINE_EVERY_S = 60.0
+REST = 50.0
+"""An examination reads the whole file: it is followed by so many times its own duration without one."""
+
+
+class Integrity:
+    """Examines until something is wrong. `monotonic`: seconds."""
+
+    def __init__(self, application: Application, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._application = application
+        self._monotonic = monotonic
+        self._examine_at = 0.0
+        self._heart = Heart(application, monotonic)
+
+    def watch(self, stopping: threading.Event) -> None:
+        """Look until told to stop.
+
+        Raises:
+            StoreDamaged, DamagedLog, StoreRestored: whoever works must stop.
+        """
+        while not stopping.is_set():
+            self.look()
+            stopping.wait(LOOK_EVERY_S)
+
+    def look(self) -> None:
+        """Look once: at all of the files if that is due, and whether the store is the one that it was.
+
+        Raises:
+            StoreDamaged, DamagedLog, StoreRestored: as `watch`.
+        """
+        began = self._monotonic()
+        due = began >= self._examine_at
+        for look in self._looks(due=due):
+            try:
+                look()
+            except StoreDamaged:
+                raise
+            except (StoreUnavailable, LogUnavailable):
+                continue  # that is seen, and said, by everybody who works
+        if due:
+            took_s = self._monotonic() - began
+            self._examine_at = began + max(EXAMINE_EVERY_S, REST * took_s)
+
+    def _looks(self, *, due: bool) -> Iterator[Callable[[], None]]:
+        yield from self._examinations() if due else self._glances()
+        yield self._heart.look
+
+    def _examinations(self) -> Iterator[Callable[[], None]]:
+        yield self._application.database.examine
+        if isinstance(self._application.log, SqliteEventLog):
+            yield self._application.log.examine
+
+    def _glances(self) -> Iterator[Callable[[], None]]:
+        yield self._application.database.check_file
+        if isinstance(self._application.log, SqliteEventLog):
+            yield self._application.log.check_file

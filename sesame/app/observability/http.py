@@ -1,0 +1,149 @@
+"""The port for operators: `/metrics` for Prometheus, `/livez` and `/readyz` for whoever restarts processes.
+
+It has no authentication and carries no personal data; it listens on loopback unless it is told otherwise.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Final
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from pipeline.errors import SesameError
+from sesame.app.observability.metrics import Metrics
+from sesame.web.listening import listener
+
+Check = Callable[[], str | None]
+"""Says in a sentence what is wrong, or None. An exception counts as wrong, named by its class."""
+
+CHECK_S_MAX: Final = 3.0
+START_S_MAX: Final = 10.0
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_OK, _UNAVAILABLE = 200, 503
+
+
+class PortTaken(SesameError):
+    """The port for metrics and health cannot be listened on. Another process has it, or the address is not
+    this machine's: set `http.port` and `http.host`, or `http.enabled = false`."""
+
+
+class HttpServer:
+    """Serves metrics and health from a thread of its own.
+
+    Args:
+        metrics: what `/metrics` shows.
+        live: checks of `/livez`: one that fails says that only a restart helps.
+        ready: checks of `/readyz`: one that fails says what is missing just now.
+        host, port: where to listen; port 0 takes a free one.
+        check_s_max: a check that takes longer counts as failed.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        live: Mapping[str, Check],
+        ready: Mapping[str, Check],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        check_s_max: float = CHECK_S_MAX,
+    ) -> None:
+        self._address = (host, port)
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="check")
+        self._check_s_max = check_s_max
+        self._socket: socket.socket | None = None
+        self._thread: threading.Thread | None = None
+        config = uvicorn.Config(
+            self._application(metrics, live, ready),
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=5,
+            limit_concurrency=64,
+        )
+        self._server = uvicorn.Server(config)
+
+    def start(self) -> None:
+        """Listen, and return once requests are answered.
+
+        Raises:
+            PortTaken: the address cannot be listened on.
+        """
+        host, port = self._address
+        self._socket = listener(
+            host,
+            port,
+            waiting_max=64,
+            taken=PortTaken,
+            remedy="Set http.port and http.host to an address that is free, or http.enabled = false.",
+        )
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
+        )
+        self._thread.start()
+        structlog.get_logger().info("http_listening", host=host, port=self.port)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on; 0 before `start`."""
+        return int(self._socket.getsockname()[1]) if self._socket is not None else 0
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Answer what was asked, stop listening, and return; harmless when it was never started."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=timeout_s)
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _application(
+        self, metrics: Metrics, live: Mapping[str, Check], ready: Mapping[str, Check]
+    ) -> FastAPI:
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+        @app.get("/metrics")
+        def show_metrics() -> Response:
+            return Response(metrics.exposition(), headers={**_HEADERS, "Content-Type": CONTENT_TYPE_LATEST})
+
+        @app.get("/livez")
+        def show_live() -> Response:
+            return self._verdict(live)
+
+        @app.get("/readyz")
+        def show_ready() -> Response:
+            return self._verdict(ready)
+
+        return app
+
+    def _verdict(self, checks: Mapping[str, Check]) -> Response:
+        running = {name: self._pool.submit(check) for name, check in checks.items()}
+        found = {name: self._found(future) for name, future in running.items()}
+        fine = all(fault is None for fault in found.values())
+        body = {
+            "status": "ok" if fine else "failed",
+            "checks": {name: fault or "ok" for name, fault in found.items()},
+        }
+        return JSONResponse(body, status_code=_OK if fine else _UNAVAILABLE, headers=_HEADERS)
+
+    def _found(self, future: Future[str | None]) -> str | None:
+        try:
+            return future.result(timeout=self._check_s_max)
+        except FutureTimeout:
+            return f"no answer within {self._check_s_max:g} s"
+        except SesameError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 (a health check must answer whatever broke)
+            return type(error).__name__

@@ -1,0 +1,288 @@
+"""What the loops say of themselves: metrics, log lines, and rows that other processes can read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from consumers.propagation import Said
+from pipeline import dead_letters, parking, quarantine, status, target_states
+from pipeline.db.database import Database
+from pipeline.engine import CircuitState
+from pipeline.errors import DependencyDown
+from pipeline.eventlog.port import TopicPartition
+from pipeline.outbox import OutboxRelay
+from pipeline.status import ConsumerStatus
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Retry, Waiting
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.events import PropagationCompleted
+from sesame.app.observability import figures
+from sesame.app.observability.figures import LastImport
+from sesame.app.observability.metrics import EDGES, Metrics
+from sesame.operations.diagnosis import observed
+from sesame.operations.diagnosis.reasons import for_operator
+
+REPORT_EVERY_S = 5.0
+FORGET_AFTER_S = 86_400.0
+_OUTCOMES: dict[type, str] = {
+    Done: "done",
+    Waiting: "waiting",
+    Retry: "retry",
+    Dead: "dead",
+    Closed: "closed",
+}
+_CIRCUIT = {CircuitState.CLOSED: 0.0, "running": 0.0, CircuitState.HALF_OPEN: 1.0}
+_IMPORT_RESULTS = {
+    "read": "lines",
+    "rejected": "rejected",
+    "recorded": "recorded",
+    "cancelled": "cancelled",
+    "unchanged": "unchanged",
+}
+"""What the metric calls what an import has counted."""
+
+
+@dataclass
+class _Said:
+    state: str
+    reason: str
+    since: float
+    at: float
+
+
+class Gauges:
+    """What several workers of one consumer show as one: their backlogs together, the worst of the states."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._lock = threading.Lock()
+        self._states: dict[str, dict[str, str]] = {}
+        self._lags: dict[str, dict[str, dict[str, int]]] = {}
+
+    def state(self, consumer: str, process: str, state: str) -> None:
+        """A worker's state is this now."""
+        with self._lock:
+            states = self._states.setdefault(consumer, {})
+            states[process] = state
+            up = all(each != "stopped" for each in states.values())
+            circuit = max(_CIRCUIT.get(each, 2.0) for each in states.values())
+        self._metrics.consumer_up.labels(consumer).set(float(up))
+        self._metrics.circuit_state.labels(consumer).set(circuit)
+
+    def lag(self, consumer: str, process: str, by_topic: Mapping[str, int]) -> None:
+        """A worker's backlog is this now, by topic."""
+        with self._lock:
+            lags = self._lags.setdefault(consumer, {})
+            before, lags[process] = lags.get(process, {}), dict(by_topic)
+            sums = {
+                topic: sum(each.get(topic, 0) for each in lags.values()) for topic in {*before, *by_topic}
+            }
+        for topic, records in sums.items():
+            self._metrics.lag_records.labels(consumer, topic).set(records)
+
+
+class Reporter:
+    """Told by every loop what happens; see `pipeline.runner.Observer` and `pipeline.facts.FactObserver`.
+
+    Args:
+        process: this process life's name.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        database: Database,
+        *,
+        process: str,
+        clock: Callable[[], float] = time.time,
+        gauges: Gauges | None = None,
+    ) -> None:
+        self._gauges = gauges or Gauges(metrics)
+        self._metrics = metrics
+        self._database = database
+        self._process = process
+        self._clock = clock
+        self._said: dict[str, _Said] = {}
+        self._lags: dict[str, dict[Lane, int]] = {}
+        self._log = structlog.get_logger()
+
+    def of_worker(self, worker: int) -> Reporter:
+        """The reporter of one of several workers: it says what is its own, and gauges show all of them."""
+        if worker == 1:
+            return self
+        process = f"{self._process}#{worker}"
+        return Reporter(
+            self._metrics, self._database, process=process, clock=self._clock, gauges=self._gauges
+        )
+
+    # --- the loops' observers ---------------------------------------------------------------------
+
+    def batch(self, target: str, students: int, seconds: float) -> None:
+        """A call to a target ended."""
+        self._metrics.call_seconds.labels(target).observe(seconds)
+        self._metrics.batch_students.labels(target).observe(students)
+
+    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
+        """A student's turn ended."""
+        kind = _OUTCOMES[type(outcome)]
+        self._metrics.attempts.labels(target, kind).inc()
+        self._metrics.outcomes.labels(target, kind, lane).inc()
+        self._metrics.last_progress.labels(target).set(self._clock())
+        if isinstance(outcome, Done):
+            self._metrics.changes.labels(target, "written" if outcome.changed else "unchanged").inc()
+        elif isinstance(outcome, Retry | Dead):
+            self._log.warning("turn_failed", target=target, outcome=kind, cause=outcome.cause)
+
+    def state(self, consumer: str, state: str, reason: str) -> None:
+        """A consumer's state; written for other processes when it changes, and now and then."""
+        now, said = self._clock(), self._said.get(consumer)
+        changed = said is None or (said.state, said.reason) != (state, reason)
+        if not changed and said is not None and now - said.at < REPORT_EVERY_S:
+            return
+        since = said.since if said is not None and said.state == state else now
+        self._said[consumer] = _Said(state, reason, since, now)
+        self._gauges.state(consumer, self._process, state)
+        if said is not None and changed:
+            self._log.info("consumer_state", consumer=consumer, state=state, reason=reason)
+        try:
+            with self._database.write() as connection:
+                lags = self._lags.get(consumer, {})
+                personal, bulk = lags.get(Lane.PERSONAL, 0), lags.get(Lane.BULK, 0)
+                at = self._database.now(connection)  # the one clock by which others tell who is silent
+                began = at - (now - since)
+                row = ConsumerStatus(consumer, self._process, state, reason, began, at, personal, bulk)
+                status.report(connection, self._database, row)
+                status.forget_others(connection, consumer, seen_before=at - FORGET_AFTER_S)
+        except DependencyDown:
+            self._log.warning("status_not_written", consumer=consumer)
+
+    def gone(self, consumer: str | None = None) -> None:
+        """This process has ended as it should, or one loop has nothing to say any more: nobody misses it."""
+        for name in [name for name in self._said if consumer in (None, name)]:
+            del self._said[name]
+        try:
+            with self._database.write() as connection:
+                status.forget(connection, self._process, consumer)
+        except DependencyDown:
+            self._log.warning("status_not_written", consumer=consumer or "")
+
+    def see_off(self, host: str, is_dead: Callable[[int], bool]) -> None:
+        """Forget those who died on this machine before: whoever starts them again has seen it.
+
+        Args:
+            host: as processes name it.
+            is_dead: whether the process of this number is none of ours. Who is taken for dead, and is not,
+                says so again within seconds.
+        """
+        try:
+            with self._database.write() as connection:
+                for each in status.statuses(connection):
+                    if each.process.partition("#")[0] == self._process:
+                        continue
+                    name, _, number = each.place.partition("#")[0].rpartition(":")
+                    if name == host and number.isdecimal() and is_dead(int(number)):
+                        status.forget(connection, each.process, each.consumer)
+        except DependencyDown:
+            self._log.warning("status_not_written", consumer="")
+
+    def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
+        """Records that are not settled; other processes read them with the state."""
+        by_topic: dict[str, int] = {}
+        by_lane: dict[Lane, int] = {}
+        for tp, records in lag.items():
+            lane = catalogue.lane_of(tp.topic)
+            by_topic[tp.topic] = by_topic.get(tp.topic, 0) + records
+            by_lane[lane] = by_lane.get(lane, 0) + records
+        self._lags[consumer] = by_lane
+        self._gauges.lag(consumer, self._process, by_topic)
+
+    def trouble(self, consumer: str, what: str) -> None:
+        """Something went wrong that will be tried again, or went to the dead letters."""
+        self._log.warning("trouble", consumer=consumer, error_message=what)
+
+    # --- propagation and backlogs -----------------------------------------------------------------
+
+    def said(self, event: Said) -> None:
+        """An account is everywhere, or an edge of its window has passed."""
+        if isinstance(event, PropagationCompleted):
+            self._completed(event)
+        else:
+            self._metrics.propagation_late.labels(EDGES[type(event)]).inc()
+
+    def _completed(self, event: PropagationCompleted) -> None:
+        self._metrics.propagation_in_window.labels(event.window).inc()
+        self._metrics.propagation_seconds.labels("all", event.lane).observe(event.elapsed_s)
+        for target, seconds in event.targets_s.items():
+            self._metrics.propagation_seconds.labels(target, event.lane).observe(seconds)
+
+    def refresh_from(self, outbox: OutboxRelay, consumers: Collection[str] = ()) -> Callable[[], None]:
+        """A refresher of the gauges that are read from the store when somebody looks.
+
+        Args:
+            outbox: whose rows are counted.
+            consumers: those that should run somewhere.
+        """
+
+        def refresh() -> None:
+            with self._database.read() as connection:
+                parked = parking.counts(connection)
+                retries = parking.retries(connection)
+                now = self._database.now(connection)
+                letters = dead_letters.counts(connection)
+                waiting = target_states.waiting_counts(connection)
+                unwritten = observed.differences(connection)
+                stopped = {(one.consumer,): 1 for one in quarantine.every(connection)}
+                propagations = figures.propagation_counts(connection)
+                oldest = figures.oldest_in_progress(connection, now)
+                imports = figures.last_imports(connection)
+                processes = status.statuses(connection)
+            for gauge, counts in (
+                (self._metrics.parked, parked),
+                (self._metrics.retrying, {(one.consumer, one.cause): one.students for one in retries}),
+                (
+                    self._metrics.retrying_oldest_seconds,
+                    {(one.consumer, one.cause): max(0.0, now - one.oldest_at) for one in retries},
+                ),
+                (self._metrics.dead_letters, letters),
+                (self._metrics.waiting, waiting),
+                (self._metrics.operator_needed, for_operator(waiting, letters)),
+                (self._metrics.observed_differences, unwritten),
+                (self._metrics.quarantined, stopped),
+                (self._metrics.propagations, propagations),
+            ):
+                gauge.clear()
+                for labels, count in counts.items():
+                    gauge.labels(*labels).set(count)
+            for lane in Lane:
+                self._metrics.propagation_oldest_seconds.labels(lane).set(oldest.get(lane, 0.0))
+            self._imports(imports)
+            self._processes(processes, consumers, now)
+            self._metrics.outbox_rows.set(outbox.waiting())
+
+        return refresh
+
+    def _processes(self, processes: Sequence[ConsumerStatus], consumers: Collection[str], now: float) -> None:
+        for gauge in (self._metrics.consumer_silent, self._metrics.consumer_state):
+            gauge.clear()
+        alive = dict.fromkeys(consumers, 0)
+        for each in processes:
+            self._metrics.consumer_silent.labels(each.consumer, each.place).set(each.silent_s(now))
+            self._metrics.consumer_state.labels(each.consumer, each.place, each.state).set(1)
+            if each.consumer in alive and each.state != "stopped" and not each.is_silent(now):
+                alive[each.consumer] += 1
+        for consumer, count in alive.items():
+            self._metrics.consumer_processes.labels(consumer).set(count)
+
+    def _imports(self, imports: Sequence[LastImport]) -> None:
+        self._metrics.import_lines.clear()
+        for each in imports:
+            self._metrics.import_held.labels(each.feed).set(each.held)
+            if not each.held:
+                self._metrics.import_finished.labels(each.feed).set(each.finished_at)
+            for result, count in _IMPORT_RESULTS.items():
+                self._metrics.import_lines.labels(each.feed, result).set(each.counts.get(count, 0))

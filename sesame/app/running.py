@@ -1,0 +1,209 @@
+"""`sesame run` and `sesame consume`: consumers and their duties in one process, each in a thread of its own.
+
+A loop that ends by an error says so in its state and in the log, and is started again after a pause: no
+consumer is silent, and one that cannot go on does not take the others with it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from pipeline.db.database import StoreDamaged
+from pipeline.errors import SesameError, fault
+from pipeline.eventlog.sqlite_file import DamagedLog
+from sesame.app import gc_freeze
+from sesame.app.background import Duties, Loop
+from sesame.app.health import health_server
+from sesame.app.integrity import Integrity
+from sesame.app.observability.http import HttpServer
+from sesame.app.observability.metrics import Metrics
+from sesame.app.remedies import remedy_of
+from sesame.app.reporting import Reporter
+from sesame.app.wiring import PROPAGATION, REGISTRY, Application
+from sesame.operations.restored.admission import StoreRestored, admit, count
+
+RESTART_AFTER_S = 5.0
+JOIN_MARGIN_S = 10.0
+_WAITS = "the embedded log gives a consumer to one process, and another one has it: this one waits"
+
+
+class UnknownConsumer(SesameError):
+    """There is no consumer of this name. They are `registry`, `propagation`, and the settings' `targets`."""
+
+    exit_code = 2
+
+
+class OneOwner(SesameError):
+    """The embedded log gives each consumer group one owner, which has all partitions: more workers would have
+    nothing to do. Use Kafka (`log.kind`) to share a consumer's work, or raise `engine.slots`."""
+
+    exit_code = 2
+
+
+class Runner:
+    """Runs consumers until told to stop.
+
+    Args:
+        consumers: names: `registry`, `propagation`, and targets; None: all, with the gauges of the store,
+            which one process shows for all.
+        workers: how many members of its group each consumer has in this process.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        metrics: Metrics,
+        consumers: Sequence[str] | None = None,
+        *,
+        workers: int = 1,
+    ) -> None:
+        everything = (REGISTRY, PROPAGATION, *application.settings.targets)
+        self._consumers = tuple(dict.fromkeys(everything if consumers is None else consumers))
+        if unknown := [name for name in self._consumers if name not in everything]:
+            raise UnknownConsumer(f"no such consumer: {unknown[0]}; there are {', '.join(everything)}")
+        if workers > 1 and application.log_has_one_owner:
+            raise OneOwner
+        self._application = application
+        self._metrics = metrics
+        self._workers = workers
+        self._reporter = Reporter(metrics, application.database, process=application.life.owner)
+        self._reporters = {each: self._reporter.of_worker(each) for each in range(1, workers + 1)}
+        self._duties = Duties(application, self._reporter, self._consumers)
+        self._log = structlog.get_logger()
+        self._alive: dict[str, bool] = {}
+        self._damage: SesameError | None = None
+        if consumers is None:
+            metrics.refresh_with(self._reporter.refresh_from(application.outbox, everything))
+
+    def run(self, stopping: threading.Event) -> list[str]:
+        """Run until told to stop; then let what is under way end, within a bound.
+
+        Returns:
+            The loops that have not ended in time. What they do is repeated by others when the process ends.
+
+        Raises:
+            SesameError: something that is needed from the start is missing.
+            StoreRestored: the store may not be believed until somebody has checked; nothing was begun.
+            StoreDamaged, DamagedLog, StoreRestored: the process stopped by itself.
+        """
+        admit(self._application, works=True)
+        loops = [*self._loops(), Loop("integrity", self._watch)]
+        http = self._http()
+        threads = [
+            threading.Thread(target=self._keep, args=(loop, stopping), name=loop.name) for loop in loops
+        ]
+        try:
+            self._say_hello(loops)
+            count(self._application)
+            if http is not None:
+                http.start()
+            self._duties.housekeeping.run_due()  # others' names are known before the first one is minted
+            gc_freeze.settle()
+            for thread in threads:
+                thread.start()
+            self._log.info("running", count=len(threads))
+            while not stopping.wait(1.0):
+                pass
+            self._log.info("stopping", timeout_s=self._join_s_max)
+        finally:
+            stopping.set()
+            self._application.outbox.ring()
+            give_up_at = time.monotonic() + self._join_s_max
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join(max(0.0, give_up_at - time.monotonic()))
+            if http is not None:
+                http.stop()
+            left = [thread.name for thread in threads if thread.is_alive()]
+            self._reporter.gone()
+            self._log.info("stopped", reason=f"not ended: {', '.join(left)}" if left else "")
+        if self._damage is not None:
+            raise self._damage
+        count(self._application)
+        return left
+
+    @property
+    def _join_s_max(self) -> float:
+        return self._application.settings.engine.shutdown_s_max + JOIN_MARGIN_S
+
+    def _loops(self) -> list[Loop]:
+        propagation = None
+        if PROPAGATION in self._consumers:
+            propagation = self._application.propagation(self._reporter.said)
+        loops: list[Loop] = []
+        for name in self._consumers:
+            if name not in (REGISTRY, PROPAGATION):
+                self._application.handler(name).close()  # settings that cannot work are met now
+            loops += [self._consumer(name, worker) for worker in range(1, self._workers + 1)]
+        return [*loops, *self._duties.loops(propagation)]
+
+    def _watch(self, stopping: threading.Event) -> None:
+        """Stop the process when the store's or the log's file is damaged, or not the one any more."""
+        try:
+            Integrity(self._application).watch(stopping)
+        except (StoreDamaged, DamagedLog, StoreRestored) as error:
+            self._damage = error
+            self._log.critical("damaged", reason=str(error), remedy=remedy_of(error))
+            stopping.set()
+
+    def _say_hello(self, loops: Sequence[Loop]) -> None:
+        """Who died here before is seen off, and each consumer is there before the port says that it is."""
+        self._reporter.see_off(self._application.life.host, _is_dead)
+        for loop in loops:
+            if loop.consumer:
+                self._reporters[loop.worker].state(loop.consumer, "running", "")
+
+    def _consumer(self, name: str, worker: int) -> Loop:
+        app, reporter = self._application, self._reporters[worker]
+        title = name if worker == 1 else f"{name}-{worker}"
+        if app.log_has_one_owner and app.members.name(name, worker) != app.life.host:
+            self._log.warning("waits_for_its_owner", consumer=name, reason=_WAITS)
+        if name not in (REGISTRY, PROPAGATION):
+            return Loop(title, lambda stop: app.worker(name, reporter, worker).run(stop), name, worker)
+        handler = app.registry if name == REGISTRY else app.propagation(reporter.said)
+        return Loop(title, lambda stop: app.fact_loop(handler, reporter, worker).run(stop), name, worker)
+
+    def _keep(self, loop: Loop, stopping: threading.Event) -> None:
+        failed = False
+        while not stopping.is_set():
+            self._alive[loop.name] = True
+            if failed and not loop.consumer:  # a duty says only what is wrong
+                self._reporters[loop.worker].gone(loop.name)
+            try:
+                loop.run(stopping)
+            except Exception as error:  # noqa: BLE001  # no loop may end in silence
+                remedy = error.remedy if isinstance(error, SesameError) else ""
+                self._log.exception("loop_failed", consumer=loop.name, remedy=remedy)
+                why = str(error) if isinstance(error, SesameError) else fault(error)
+            else:
+                why = "it ended without having been told to"
+            if not stopping.is_set():
+                failed = True
+                self._alive[loop.name] = False
+                self._reporters[loop.worker].state(loop.consumer or loop.name, "stopped", why)
+                stopping.wait(RESTART_AFTER_S)
+
+    def _http(self) -> HttpServer | None:
+        return health_server(self._application, self._metrics, {"loops": self._dead_loops})
+
+    def _dead_loops(self) -> str | None:
+        dead = sorted(name for name, alive in self._alive.items() if not alive)
+        return f"not running: {', '.join(dead)}" if dead else None
+
+
+def _is_dead(process: int) -> bool:
+    """Whether there is no such process here. One with this one's number was a former life, in a container."""
+    if process == os.getpid():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False  # somebody else's
+    return False

@@ -1,0 +1,71 @@
+"""Every room's tables, in the one metadata that the migrations make."""
+
+from __future__ import annotations
+
+from consumers.mailbox import welcome_journal
+from consumers.propagation import rows as propagation
+from consumers.registry import identity_doubts, ledger, pending_facts, people, teachings
+from pipeline import (
+    accounts,
+    locks,
+    lost_records,
+    outbox,
+    quarantine,
+    replays,
+    status,
+    target_states,
+    timers,
+    vault,
+)
+from pipeline.audit import tables as audit
+from pipeline.db.metadata import metadata
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.parking import rows as parking
+from producers.activation import activation_requests, charters, mail_proofs, throttles
+from producers.registrar import feed_memory, import_runs
+from producers.registrar.teachings import feed_memory as teaching_feed_memory
+from sesame.login import cas_logins, cas_sessions
+from sesame.operations.adoption import adoptions
+from sesame.operations.restored import life, questions
+from sesame.operations.support import support_cases
+from sesame.web import web_sessions
+
+__all__ = ["ROOMS", "metadata"]
+
+ROOMS = (
+    accounts,
+    activation_requests,
+    adoptions,
+    audit,
+    cas_logins,
+    cas_sessions,
+    charters,
+    dead_letters,
+    feed_memory,
+    identity_doubts,
+    import_runs,
+    ledger,
+    life,
+    locks,
+    lost_records,
+    mail_proofs,
+    outbox,
+    parking,
+    pending_facts,
+    people,
+    propagation,
+    quarantine,
+    replays,
+    questions,
+    status,
+    support_cases,
+    target_states,
+    teaching_feed_memory,
+    teachings,
+    throttles,
+    timers,
+    vault,
+    web_sessions,
+    welcome_journal,
+)
+"""The modules that declare tables: importing them declares theirs."""

@@ -1,0 +1,213 @@
+"""From the settings to each target's handler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from consumers.mailbox.welcome_journal import WelcomeMessages
+from pipeline.db.database import Database
+from pipeline.locks import SiteLocks
+from pipeline.target import Handler
+from pipeline.vault import Vault
+from sesame.app.credentials import Credentials
+from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.adoptions import adopted_mailboxes
+from sesame.operations.adoption_gate import Undecided
+from sesame.operations.dry_run import Observing
+from sesame.operations.managed_cohorts import ManagedCohorts
+from sesame.settings import LiveSecret, Settings
+
+if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
+    from consumers import directory, mailbox, moodle
+
+
+def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
+    """The handler of a target, by its name; it only observes where the settings say so.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    makers: dict[str, Callable[[], Handler]] = {
+        "directory": lambda: _directory(settings, database, vault),
+        "mailbox": lambda: _mailbox(settings, database),
+        "moodle": lambda: _moodle(settings, database),
+        "timetable": lambda: _timetable(settings),
+    }
+    made = Undecided(makers[target](), database)
+    return Observing(made) if target in settings.observed else made
+
+
+def execution_s_max(target: str, settings: Settings) -> float:
+    """How long a target may go on, in seconds, with a call that was given up."""
+    seconds: float = getattr(settings, target).execution_s_max
+    return seconds
+
+
+def ldap_directory(
+    settings: Settings, *, read_only: bool = False, password: LiveSecret | None = None
+) -> directory.LdapDirectory:
+    """The directory, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    from consumers import directory
+
+    wanted = settings.directory
+    endpoint = directory.Endpoint(
+        uri=wanted.uri,
+        bind_dn=wanted.bind_dn,
+        password=password or LiveSecret(wanted, "bind_password"),
+        ca_file=wanted.ca_file,
+        connect_timeout_s=wanted.connect_timeout_s,
+        receive_timeout_s=wanted.receive_timeout_s,
+        read_only=read_only or wanted.mode == "observe",
+    )
+    branches = directory.Branches(
+        wanted.people_dn,
+        wanted.groups_dn,
+        wanted.probe_dn,
+        static_groups=wanted.group_kind == "static",
+        policy=wanted.policy_dn,
+    )
+    return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
+
+
+def dovecot_mailboxes(
+    settings: Settings, *, read_only: bool = False, api_key: LiveSecret | None = None
+) -> mailbox.DovecotMailboxes:
+    """The mail server, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    from consumers import mailbox
+
+    wanted = settings.mailbox
+    doveadm = mailbox.Doveadm(
+        wanted.doveadm_url,
+        api_key or LiveSecret(wanted, "api_key"),
+        ca_file=wanted.ca_file,
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+        read_only=read_only or wanted.mode == "observe",
+    )
+    lmtp = mailbox.Lmtp(
+        wanted.lmtp_host,
+        wanted.lmtp_port,
+        sender=wanted.sender,
+        context=mailbox.context_of(wanted.ca_file),
+    )
+    return mailbox.DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
+
+
+def welcome_of(settings: Settings) -> mailbox.Welcome:
+    """The welcome message, as this site sends it."""
+    from consumers import mailbox
+
+    wanted = settings.mailbox
+    return mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
+
+
+def moodle_site(
+    settings: Settings, database: Database, *, read_only: bool = False, token: LiveSecret | None = None
+) -> moodle.MoodlePort:
+    """The Moodle site, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    from consumers import moodle
+
+    wanted = settings.moodle
+    managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
+    return moodle.moodle_site(
+        wanted.model_copy(update={"mode": "observe"}) if read_only else wanted,
+        lock=SiteLocks(database),
+        is_managed=managed,
+        token=token or LiveSecret(wanted, "token"),
+    )
+
+
+def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
+    from consumers import directory
+
+    wanted = settings.directory
+    profile = directory.Profile(
+        uai=wanted.uai,
+        registrar=wanted.registrar,
+        organisation_dn=wanted.organisation_dn,
+        step_format=wanted.step_format,
+        cursus_pattern=wanted.cursus_pattern,
+        mail_quota_bytes=wanted.mail_quota_bytes,
+        scope=settings.registry.principal_scope,
+    )
+    password = LiveSecret(wanted, "bind_password")  # missing: say so now, not at the first student
+    handler = directory.DirectoryHandler(
+        ldap_directory(settings, password=password),
+        vault,
+        profile,
+        system=f"LDAP {wanted.uri}",
+        batch_size=wanted.batch_size,
+        work_s_max=wanted.call_s_max,
+        adopted=lambda numbers: _adopted(database, "directory", numbers),
+    )
+    return Credentials(handler, password)
+
+
+def _mailbox(settings: Settings, database: Database) -> Handler:
+    from consumers import mailbox
+
+    wanted = settings.mailbox
+    api_key = LiveSecret(wanted, "api_key")
+    handler = mailbox.MailboxHandler(
+        dovecot_mailboxes(settings, api_key=api_key),
+        WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes),
+        welcome_of(settings),
+        mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
+        system=f"Dovecot {wanted.doveadm_url}",
+        batch_size=wanted.batch_size,
+        work_s_max=wanted.call_s_max,
+    )
+    return Credentials(handler, api_key)
+
+
+def _moodle(settings: Settings, database: Database) -> Handler:
+    from consumers import moodle
+
+    token = LiveSecret(settings.moodle, "token")
+    handler = moodle.MoodleHandler(
+        moodle_site(settings, database, token=token),
+        settings.moodle,
+        adopted=lambda numbers: {
+            number: moodle.Adopted.of(user) for number, user in _adopted(database, "moodle", numbers).items()
+        },
+    )
+    return Credentials(handler, token)
+
+
+def _timetable(settings: Settings) -> Handler:
+    from consumers import timetable
+    from consumers.timetable.ical import IcalTimetable
+
+    wanted = settings.timetable
+    service = IcalTimetable(
+        wanted,
+        token=LiveSecret(wanted, "token") if wanted.has_secret("token") else None,
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+    )
+    return timetable.TimetableHandler(
+        service,
+        system=f"iCalendar {wanted.server}",
+        batch_size=wanted.batch_size,
+        work_s_max=wanted.call_s_max,
+        recheck_s=wanted.recheck_s,
+    )
+
+
+def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:
+    """What was there before Sésame, and was found to be these students'."""
+    with database.read() as connection:
+        return adoptions.objects_of(connection, target, numbers)

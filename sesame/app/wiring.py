@@ -1,0 +1,385 @@
+"""The one place where adapters meet ports. Nothing else makes an adapter or reads the settings for one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from consumers.propagation import Propagation, Said
+from consumers.propagation.rows import at_rest
+from consumers.registry import Registry
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.engine import Engine, topics_for
+from pipeline.eventlog.port import Consumer, EventLog, Producer
+from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.facts import FactHandler, FactLoop, FactObserver
+from pipeline.outbox import OutboxRelay
+from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker
+from pipeline.target import Handler
+from pipeline.vault import Vault, read_keys
+from sesame.app import folders, targets
+from sesame.app.event_log import open_log
+from sesame.app.group_members import Members
+from sesame.app.observability.metrics import Metrics
+from sesame.settings import LiveSecret, Settings
+
+if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebody asks those servers
+    from consumers.directory import LdapDirectory, Trial
+    from consumers.mailbox import Mailboxes
+    from consumers.moodle import MoodlePort
+    from sesame.login import CasLogins, LoginProbe
+    from sesame.login.client import CasClient
+    from sesame.web import Desk
+REGISTRY, PROPAGATION = "registry", "propagation"
+"""The consumers that touch the store alone; the others are named as their targets."""
+
+FOLLOWS = {"mailbox": "directory"}
+"""Targets that act only on what another one has: the mail server looks its users up in the directory."""
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Life:
+    """One life of one process.
+
+    Attributes:
+        host: the machine's name.
+        owner: its name on leases; never the same twice.
+    """
+
+    host: str
+    owner: str
+
+    @classmethod
+    def begin(cls) -> Life:
+        """The life of this process, from now on."""
+        host = socket.gethostname()[:30]
+        return cls(host=host, owner=f"{host}:{os.getpid()}:{secrets.token_hex(4)}")
+
+
+class Application:
+    """Everything that the settings describe, connected when it is first used.
+
+    Args:
+        settings: of the whole application.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.life = Life.begin()
+
+    # --- what is shared ---------------------------------------------------------------------------
+
+    @cached_property
+    def database(self) -> Database:
+        """The store, in the form that this version wants; an embedded one is made, or migrated, now.
+
+        Raises:
+            StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: it cannot be used.
+        """
+        database = self.database_as_it_is
+        if database.is_sqlite:
+            migrate.upgrade(database)
+        else:
+            migrate.check(database)
+        return database
+
+    @cached_property
+    def database_as_it_is(self) -> Database:
+        """The store, in whatever form it is: for migrations and checks."""
+        if not self.settings.store.has_secret("url"):
+            folders.make(self.settings.data_dir)
+        store = self.settings.store
+        password = LiveSecret(store, "password") if store.has_secret("password") else None
+        return Database(self.settings.store_url.get_secret_value(), password=password)
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The event log.
+
+        Raises:
+            LogError: it cannot be used, or has other partitions than the settings say.
+            SettingsError: a secret is missing.
+        """
+        return open_log(self.settings)
+
+    @property
+    def notes_file(self) -> Path:
+        """Where this machine notes what it has seen of the store."""
+        return self.settings.data_dir / "store.life"
+
+    @property
+    def store_file(self) -> Path | None:
+        """The embedded store's file; None: it is a server's."""
+        return self.settings.store_file
+
+    def prune_log(self) -> None:
+        """Remove what the embedded log has kept for long enough. Kafka's servers do that by themselves.
+
+        Raises:
+            LogUnavailable: try again.
+        """
+        if isinstance(self.log, SqliteEventLog):
+            self.log.prune(utc_now())
+
+    @cached_property
+    def producer(self) -> Producer:
+        """Appends to the log."""
+        return self.log.producer()
+
+    @cached_property
+    def vault(self) -> Vault:
+        """The vault.
+
+        Raises:
+            VaultKeyError: its key cannot be used.
+        """
+        return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
+
+    def portal(self, metrics: Metrics | None = None) -> Desk:
+        """What the students' pages work with: the database and the vault's keys, and no log.
+
+        Args:
+            metrics: where what happens is counted.
+
+        Raises:
+            VaultKeyError: the vault's key cannot be used.
+            StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
+        """
+        from sesame.web import Cas, Counted, Desk, Helping
+
+        client, logins = self.cas_client(), self.cas_logins()
+        log = structlog.get_logger()
+        metrics = metrics or Metrics()
+
+        def letter(how: str) -> None:
+            metrics.portal_messages.labels(how).inc()
+            log.info("letter", outcome=how)
+
+        counted = Counted(
+            letter=letter,
+            password=lambda how: metrics.portal_passwords.labels(how).inc(),
+            refused=lambda what: metrics.portal_refusals.labels(what).inc(),
+            trouble=lambda what: log.warning("portal_trouble", reason=what),
+        )
+        return Desk(
+            self.settings,
+            self.database,
+            self.vault,
+            read_keys(self.settings.vault_key_file),
+            follows=self.follows,
+            cas=Cas(client, logins) if client is not None and logins is not None else None,
+            helping=Helping(self),
+            counted=counted,
+        )
+
+    @cached_property
+    def outbox(self) -> OutboxRelay:
+        """Sends what the database has to say."""
+        return OutboxRelay(self.database, self.producer)
+
+    # --- consumers --------------------------------------------------------------------------------
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry's handler of facts."""
+        return Registry(self.database, self.vault, self.settings.registry, at_rest=at_rest)
+
+    def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
+        """The propagation consumer's handler of facts."""
+        return Propagation(
+            self.database,
+            targets=self.settings.targets,
+            follows=self.follows,
+            objectives=self.settings.propagation,
+            on_said=on_said,
+        )
+
+    @property
+    def follows(self) -> dict[str, str]:
+        """Which of the configured targets follows which. One that is only observed follows none."""
+        wanted, observed = self.settings.targets, self.settings.observed
+        return {
+            target: leader
+            for target, leader in FOLLOWS.items()
+            if target in wanted and leader in wanted and target not in observed
+        }
+
+    def handler(self, target: str) -> Handler:
+        """The target's handler, connected to its server.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.handler(target, self.settings, self.database, self.vault)
+
+    def cas_client(self, service_url: str | None = None) -> CasClient | None:
+        """The CAS server, for the portal or for another service of ours; None: the settings name none."""
+        from sesame.login.client import CasClient
+
+        wanted = self.settings.cas
+        if wanted.server_url is None:
+            return None
+        return CasClient(
+            wanted.server_url,
+            service_url or wanted.service_url,
+            ca_file=wanted.ca_file,
+            connect_timeout_s=wanted.connect_timeout_s,
+            read_timeout_s=wanted.read_timeout_s,
+        )
+
+    def cas_logins(self, service_url: str | None = None) -> CasLogins | None:
+        """Logins by CAS, for the portal or for another service of ours; None: the settings name no server."""
+        from sesame.login import CasLogins
+
+        client = self.cas_client(service_url)
+        if client is None:
+            return None
+        return CasLogins(
+            self.database,
+            client,
+            session_s=self.settings.cas.session_s,
+            number_attribute=self.settings.cas.number_attribute,
+        )
+
+    def cas_probe(self) -> LoginProbe | None:
+        """The login probe, which tries no login without a password; None: the settings name no CAS server.
+
+        Raises:
+            SettingsError: the account's password cannot be read.
+        """
+        from sesame.login import LoginProbe
+
+        client, wanted = self.cas_client(), self.settings.cas
+        if client is None:
+            return None
+        if not wanted.has_secret("probe_password"):
+            return LoginProbe(client, wanted.probe_login, None)
+        return LoginProbe(
+            client,
+            wanted.probe_login,
+            LiveSecret(wanted, "probe_password"),
+            second_look=self._try_login if "directory" in self.settings.targets else None,
+        )
+
+    def _try_login(self, login: str, password: str) -> Trial:
+        directory = targets.ldap_directory(self.settings, read_only=True)
+        try:
+            return directory.trial(login, password)
+        finally:
+            directory.disconnect()
+
+    def directory(self, *, read_only: bool = False) -> LdapDirectory:
+        """The directory itself, for what concerns everybody in it; the caller disconnects it.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.ldap_directory(self.settings, read_only=read_only)
+
+    def mailboxes(self, *, read_only: bool = False) -> Mailboxes:
+        """The mail server itself, likewise.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.dovecot_mailboxes(self.settings, read_only=read_only)
+
+    def moodle(self, *, read_only: bool = False) -> MoodlePort:
+        """The Moodle site itself, likewise; the caller shuts it.
+
+        Raises:
+            SettingsError: a secret is missing.
+        """
+        return targets.moodle_site(self.settings, self.database, read_only=read_only)
+
+    def welcome_id(self, student_number: str) -> str:
+        """The Message-ID of a student's welcome."""
+        return targets.welcome_of(self.settings).message_id(student_number)
+
+    @property
+    def log_has_one_owner(self) -> bool:
+        """Whether a consumer group has one member at work, whatever the number of processes."""
+        return self.settings.log.kind == "sqlite"
+
+    @cached_property
+    def members(self) -> Members:
+        """The names of this process's members of consumer groups."""
+        return Members(self.settings.data_dir / "members", self.life.host)
+
+    def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
+        """The loop that feeds a handler of facts, in this process's worker of that number."""
+        return FactLoop(
+            handler=handler,
+            consumer=self._consumer(handler.name, handler.topics, worker),
+            database=self.database,
+            observer=observer,
+            after=self.outbox.ring,
+            clock=time.monotonic,
+        )
+
+    def effects(self, target: str, handler: Handler) -> Effects:
+        """What carries turns of this target out, in the right order. Each one has leases of its own."""
+        engine = self.settings.engine
+        return Effects(
+            target=target,
+            owner=f"{self.life.owner}:{secrets.token_hex(2)}",  # a worker that is begun again is another one
+            database=self.database,
+            producer=self.producer,
+            backoff=engine.backoff(),
+            lease_s=WAIT_S_MAX
+            + handler.call_s_max
+            + targets.execution_s_max(target, self.settings)
+            + engine.lease_margin_s,
+            recheck_s=engine.recheck_s,
+            follows=self.follows.get(target),
+        )
+
+    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
+        """The loop that works for a target, in this process's worker of that number."""
+        handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
+        try:
+            consumer = self._consumer(target, topics_for(follows), number)
+        except BaseException:
+            handler.close()
+            raise
+        return TargetWorker(
+            handler=handler,
+            engine=Engine(engine.limits(batch_size=handler.batch_size)),
+            effects=self.effects(target, handler),
+            consumer=consumer,
+            database=self.database,
+            observer=observer,
+            follows=follows,
+            grace_s=engine.shutdown_s_max,
+            partitions=self.settings.log.partitions,
+        )
+
+    def _consumer(self, group: str, topics: tuple[str, ...], worker: int) -> Consumer:
+        return self.log.consumer(group, topics, member=self.members.name(group, worker))
+
+    def close(self) -> None:
+        """Give back what was connected."""
+        for name, value in list(self.__dict__.items()):
+            if name in ("producer", "log", "members", "database_as_it_is"):
+                value.close()
+
+
+def build(settings: Settings) -> Application:
+    """The application that these settings describe. Nothing is connected yet."""
+    return Application(settings)

@@ -1,6 +1,0 @@
-"""What is known of one person, from the pipeline's records: where each target stands, why, and what next."""
-
-from sesame.diagnosis.person import PersonStatus, TargetStatus, person_status
-from sesame.diagnosis.reasons import Explanation, explain
-
-__all__ = ["Explanation", "PersonStatus", "TargetStatus", "explain", "person_status"]

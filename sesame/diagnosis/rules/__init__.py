@@ -1,6 +1,0 @@
-"""Every rule: a cause that can be told from what is known and seen, with its words in `words.toml`."""
-
-from sesame.diagnosis.rules import account, directory, login, mail, moodle, work
-from sesame.diagnosis.rules.base import Finding, Rule, all_rules
-
-__all__ = ["Finding", "Rule", "account", "all_rules", "directory", "login", "mail", "moodle", "work"]

@@ -1,0 +1,109 @@
+"""One adoption, from reading to writing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import audit
+from pipeline.db.database import Database
+from sesame.operations.adoption import report
+from sesame.operations.adoption.matching import Matcher
+from sesame.operations.adoption.sheet import Found, Sheet, Standing
+from sesame.operations.adoption.writing import Writer, Written
+
+Reader = Callable[[], AbstractContextManager[Iterable[Found]]]
+"""Gives all objects of one target, and the connections back afterwards."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What an adoption came to.
+
+    Attributes:
+        read: objects by target.
+        standings: objects by target and standing (match, candidate, conflict, stranger).
+        kinds: what an operator is asked, by kind.
+        written: None: it was a dry run.
+    """
+
+    read: dict[str, int]
+    standings: dict[str, dict[str, int]]
+    kinds: dict[str, int] = field(default_factory=dict)
+    written: Written | None = None
+
+    @property
+    def questions(self) -> int:
+        """How many things wait for an operator."""
+        return sum(self.kinds.values())
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        written = self.written
+        return {
+            "read": self.read,
+            "standings": self.standings,
+            "questions": self.kinds,
+            "dry_run": written is None,
+            "written": None
+            if written is None
+            else {
+                "names": written.names,
+                "adopted": written.adopted,
+                "asked": written.asked,
+                "mended": written.mended,
+                "accounts_differing": len(written.differing),
+            },
+        }
+
+
+def adopt(
+    readers: Mapping[str, Reader],
+    database: Database,
+    *,
+    actor: str,
+    dry_run: bool,
+    report_path: Path | None = None,
+    progress: Callable[[str], None] = lambda _step: None,
+) -> Adopted:
+    """Read the targets, match them with the registry, and write the result to the store.
+
+    Args:
+        readers: of the configured targets, by target; the directory comes first.
+        database: the store.
+        actor: the operator's user name, for the audit.
+        dry_run: change nothing anywhere.
+        report_path: where the report goes; None: nowhere.
+        progress: told what is done now.
+
+    Raises:
+        TargetDown, Misconfigured: a target cannot be read; nothing was written.
+        StoreUnavailable: what was written stays; adopt again.
+        UnusableFile: the report cannot be written.
+    """
+    with Sheet() as sheet:
+        read: dict[str, int] = {}
+        for target, reader in readers.items():
+            progress(f"reading {target}")
+            with reader() as objects:
+                read[target] = sheet.put(objects)
+        targets = list(read)
+        progress("matching")
+        Matcher(sheet, database).match(targets)
+        if report_path is not None:
+            report.write(report_path, sheet, targets)
+        written = None
+        if not dry_run:
+            progress("writing")
+            written = Writer(sheet, database).write(targets)
+        standings: dict[str, dict[str, int]] = {t: dict.fromkeys(map(str, Standing), 0) for t in targets}
+        for (target, standing), count in sheet.standings().items():
+            standings[target][standing] = count
+        adopted = Adopted(read, standings, sheet.kinds(), written)
+    if not dry_run:
+        with database.write() as connection:
+            audit.note(connection, database, actor=actor, action="adopt", detail=adopted.document())
+    return adopted

@@ -1,0 +1,185 @@
+"""From the sheet to the store: names into the ledger, links, and questions. The targets are not touched.
+
+A transaction is a page. Whatever was written stays when the rest fails, and doing it all again adds what is
+missing: names are inserted once, links and questions have keys of their own, and whose account has to be made
+again is told by comparing, not by remembering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
+from pipeline import accounts
+from pipeline.db.database import Database
+from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.adoptions import DECIDED, Adoption, Answer, Question
+from sesame.operations.adoption.holding import holder_of
+from sesame.operations.adoption.sheet import PAGE, Row, Sheet, Standing
+from sesame.operations.adoption.words import Kind
+
+_ORIGINS = {"directory": DIRECTORY, "mailbox": MAILBOX, "moodle": MOODLE}
+
+
+@dataclass
+class Written:
+    """What was written to the store.
+
+    Attributes:
+        names: new in the ledger.
+        adopted: objects linked that were not, or otherwise.
+        asked: questions open anew.
+        mended: open questions that have no cause any more.
+        differing: students whose account has another login or address than they turned out to have: the
+            registry makes it again. None of them has activated it.
+    """
+
+    names: int = 0
+    adopted: int = 0
+    asked: int = 0
+    mended: int = 0
+    differing: list[str] = field(default_factory=list)
+
+
+class Writer:
+    """Writes what a sheet says.
+
+    Args:
+        sheet: judged.
+        database: the store.
+    """
+
+    def __init__(self, sheet: Sheet, database: Database) -> None:
+        self._sheet = sheet
+        self._database = database
+        self._written = Written()
+
+    def write(self, targets: Sequence[str]) -> Written:
+        """Write names, then links, then questions; return what was new.
+
+        Raises:
+            StoreUnavailable: what was written stays; write again.
+        """
+        for target in targets:
+            for rows in self._sheet.pages(target):
+                with self._database.write() as connection:
+                    self._take_names(connection, rows)
+                    self._link(connection, rows)
+        for target in targets:
+            self._forget_links(target)
+        self._ask(targets)
+        with self._database.read() as connection:
+            self._written.differing += adoptions.dispossessed(connection)
+        for rows in self._sheet.pages("directory"):
+            self._compare_accounts(rows)
+        return self._written
+
+    def _take_names(self, connection: Connection, rows: Sequence[Row]) -> None:
+        ledger = SqlLedger(connection, self._database, self._database.now(connection))
+        questions = adoptions.about(connection, rows[0].target, [row.ref for row in rows])
+        decided = {q.object for q in questions if q.kind == Kind.LEDGER_OTHER and q.state in DECIDED}
+        for row in rows:
+            origin, holder = _ORIGINS[row.target], holder_of(row)
+            for kind, value in self._sheet.names_of(row):
+                if ledger.take_note(kind, value, holder=holder, origin=origin):
+                    self._written.names += 1
+                elif holder is not None and ledger.reserve(kind, value, holder=holder, origin=origin):
+                    continue  # it was seen before anybody knew whose it is, or it is theirs
+                elif row.ref in decided:
+                    ledger.hand_over(kind, value, holder=holder, origin=origin)
+            if row.target == "moodle" and row.standing is Standing.MATCH and self._lone(row):
+                ledger.reserve("login", row.login, holder=row.student, origin=origin)
+        ledger.retire_minted([row.student for row in rows if row.standing is Standing.MATCH])
+
+    def _lone(self, row: Row) -> bool:
+        """Whether this student has a user in Moodle and no entry, nor has anybody an entry of that login: the
+        login of Moodle is theirs."""
+        entries = self._sheet.of_student("directory", row.student)
+        return not entries and not self._sheet.with_name("directory", "login", row.login)
+
+    # --- links ----------------------------------------------------------------------------------------
+
+    def _link(self, connection: Connection, rows: Sequence[Row]) -> None:
+        found = [
+            Adoption(row.target, row.student, row.ref, row.evidence)
+            for row in rows
+            if row.standing is Standing.MATCH and row.student and row.evidence
+        ]
+        now = self._database.now(connection)
+        self._written.adopted += adoptions.adopt(connection, self._database, found, now)
+
+    def _forget_links(self, target: str) -> None:
+        """Students of whom nothing is found in this target any more, or nothing that is certain."""
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                page = adoptions.students_after(connection, target, after, limit=PAGE)
+            if not page:
+                return
+            after = page[-1]
+            gone = [number for number in page if not self._certain(target, number)]
+            if gone:
+                with self._database.write() as connection:
+                    adoptions.disown(connection, target, gone)
+
+    def _certain(self, target: str, student: str) -> bool:
+        found = self._sheet.of_student(target, student)
+        return any(row.standing is Standing.MATCH for row in found)
+
+    # --- questions ------------------------------------------------------------------------------------
+
+    def _ask(self, targets: Sequence[str]) -> None:
+        with self._database.read() as connection:
+            stale = {
+                each.id for each in adoptions.questions(connection, [Answer.OPEN]) if each.target in targets
+            }
+        page: list[Question] = []
+        for question in self._questions():
+            stale.discard(question.id)
+            page.append(question)
+            if len(page) == PAGE:
+                self._put(page)
+                page = []
+        self._put(page)
+        with self._database.write() as connection:
+            for some in _pages(sorted(stale)):
+                adoptions.mended(connection, some)
+        self._written.mended = len(stale)
+
+    def _questions(self) -> Iterator[Question]:
+        for row, kind, student, _ in self._sheet.conflicts():
+            yield Question(row.target, row.ref, student or None, kind)
+
+    def _put(self, page: Sequence[Question]) -> None:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            self._written.asked += adoptions.ask(connection, self._database, page, now)
+
+    # --- accounts -------------------------------------------------------------------------------------
+
+    def _compare_accounts(self, rows: Sequence[Row]) -> None:
+        """Whose account was minted before it was known that they have a login.
+
+        A login that is still on somebody else's account is left alone: that one is made again first.
+        """
+        numbers = [row.student for row in rows if row.student and row.standing is Standing.MATCH]
+        with self._database.read() as connection:
+            newest = accounts.newest(connection, numbers)
+            names = SqlLedger(connection, self._database, 0.0).names_of(numbers)
+            logins = [held["login"] for held in names.values() if "login" in held]
+            holders = accounts.with_logins(connection, logins)
+        for number, account in newest.items():
+            held = names.get(number, {})
+            mine = {"login": account.login, "mail": account.mail}
+            differs = any(held.get(kind, value) != value for kind, value in mine.items())
+            free = holders.get(held.get("login", ""), number) == number
+            if account.activated_at is None and differs and free:
+                self._written.differing.append(number)
+
+
+def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), PAGE):
+        yield ids[start : start + PAGE]

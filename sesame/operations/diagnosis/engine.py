@@ -1,0 +1,163 @@
+"""The diagnosis: every rule judges a student's situation; what holds is shown, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from schemas.typography import spaced
+from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
+from sesame.operations.diagnosis.rules import Finding, all_rules
+from sesame.operations.diagnosis.rules.base import Language, glossary, judges
+from sesame.operations.diagnosis.situation import Situation, gather
+from sesame.operations.ports import Observed
+
+ALL_SEEMS_WELL = "all_seems_well"
+
+
+class StudentCause(BaseModel):
+    """One cause, in the student's words. Nothing of others, nothing internal.
+
+    Attributes:
+        rule, service, weight: tokens; `weight` is stops, delays or tells.
+        symptoms: what students say of it.
+        who: who must act; `delay`: how long it takes then.
+        leads_to: what the page links to beside the cause: password, activation, login, desk, or nothing.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    service: str
+    weight: str
+    service_name: str
+    symptoms: tuple[str, ...]
+    cause: str
+    who: str
+    todo: str
+    delay: str
+    since: AwareDatetime | None = None
+    leads_to: str | None = None
+
+
+class StudentDiagnosis(BaseModel):
+    """What a student is shown.
+
+    Attributes:
+        unseen: names of services that could not be looked at just now.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    student_number: str
+    looked_at: AwareDatetime
+    causes: tuple[StudentCause, ...]
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found of one student. `live`: whether the servers were asked."""
+
+    situation: Situation
+    findings: tuple[Finding, ...]
+    live: bool
+
+    def for_student(self, language: Language) -> StudentDiagnosis:
+        """What the student is shown."""
+        services = glossary()["services"]
+        return StudentDiagnosis(
+            student_number=self.situation.number,
+            looked_at=self.situation.now,
+            causes=tuple(_cause(finding, language) for finding in self.findings),
+            unseen=tuple(services[name][language] for name in sorted(self.situation.live.unseen)),
+        )
+
+    def document(self, language: Language) -> dict[str, Any]:
+        """Everything, with the evidence, as JSON has it: for the support desk."""
+        said = self.for_student(language)
+        return {
+            "student_number": self.situation.number,
+            "looked_at": self.situation.now,
+            "live": self.live,
+            "unseen": dict(self.situation.live.unseen),
+            "findings": [
+                {**cause.model_dump(), "evidence": dict(finding.evidence)}
+                for cause, finding in zip(said.causes, self.findings, strict=True)
+            ],
+        }
+
+
+def diagnose(site: Observed, number: str, *, live: bool = True, look_s_max: float = LOOK_S_MAX) -> Diagnosis:
+    """Look at one student.
+
+    Args:
+        live: also ask the servers, which takes seconds; without, only the store is read.
+        look_s_max: how long the servers are waited for, together.
+    """
+    situation = gather(
+        site.database,
+        number,
+        targets=site.settings.targets,
+        follows=site.follows,
+        uses_cas=site.settings.cas.server_url is not None,
+    )
+    looks = live and situation.account is not None and situation.account.activated_at is not None
+    if looks and situation.account is not None:
+        situation = replace(situation, live=LiveChecks(site, look_s_max=look_s_max).look(situation.account))
+    return Diagnosis(situation, tuple(judge(situation, live=looks)), live=looks)
+
+
+def judge(situation: Situation, *, live: bool) -> list[Finding]:
+    """Every rule that holds, in the order of `words.toml`."""
+    order = {name: place for place, name in enumerate(all_rules())}
+    found = [finding for each in judges().values() for finding in each(situation)]
+    found.sort(key=lambda finding: order[finding.rule])
+    return [*found, *_nothing(situation, found, live=live)]
+
+
+def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Iterator[Finding]:
+    """The last resort: the servers were asked, and nothing that stops or delays was found."""
+    account = situation.open
+    troubled = any(all_rules()[finding.rule].weight != "tells" for finding in found)
+    if live and account is not None and not troubled:
+        unseen = ", ".join(sorted(situation.live.unseen))
+        yield Finding(ALL_SEEMS_WELL, "account", {"could not be seen": unseen or "nothing"})
+
+
+def _cause(finding: Finding, language: Language) -> StudentCause:
+    rule, words = all_rules()[finding.rule], glossary()
+    service = words["services"][finding.service][language]
+    said = {**finding.words, "service": service}
+    sentence = rule.sentences[language]
+    return StudentCause(
+        rule=rule.name,
+        service=finding.service,
+        weight=rule.weight,
+        service_name=service,
+        symptoms=tuple(_set(words["symptoms"][token][language], language) for token in rule.symptoms),
+        cause=_set(_filled(sentence.cause, said), language),
+        who=words["who"][rule.who][language],
+        todo=_set(_filled(sentence.todo, said), language),
+        delay=words["delay"][rule.delay][language],
+        since=finding.since,
+        leads_to=rule.leads_to,
+    )
+
+
+def _set(text: str, language: Language) -> str:
+    """As it is set in this language."""
+    return spaced(text) if language == "fr" else text
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    """A sentence with its names. Values are put in as they are, once: braces in them mean nothing."""
+    parts = text.split("{")
+    done = [parts[0]]
+    for part in parts[1:]:
+        name, _, rest = part.partition("}")
+        done.append(words[name] + rest)
+    return "".join(done)

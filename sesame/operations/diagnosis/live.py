@@ -1,0 +1,129 @@
+"""What the servers show of one student just now: only `read`, and the login probe of a service account.
+
+Every server is asked at once, and none is waited for longer than a page or a phone call can: what did not
+answer is said to be unseen, with the reason.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from consumers.mailbox.difference import script_of
+from consumers.mailbox.port import Key
+from consumers.mailbox.redirect import RedirectInvalid
+from consumers.moodle.deadline import Deadline
+from pipeline.errors import SesameError, fault
+from schemas.account import Account
+from sesame.operations.diagnosis.situation import CAS, DIRECTORY, MAILBOX, MOODLE, Live
+from sesame.operations.ports import Observed
+
+LOOK_S_MAX = 8.0
+
+Look = Callable[[], Mapping[str, Any]]
+"""Asks one server; what it found, by field of `Live`."""
+
+
+class LiveChecks:
+    """Looks at the servers that the settings name.
+
+    Args:
+        look_s_max: how long all of them together are waited for.
+    """
+
+    def __init__(self, site: Observed, *, look_s_max: float = LOOK_S_MAX) -> None:
+        self._site = site
+        self._look_s_max = look_s_max
+
+    def look(self, account: Account) -> Live:
+        """Ask every server about a student. What fails is `unseen`, never raised."""
+        looks = {
+            name: look
+            for name, look in self._looks(account).items()
+            if name == CAS or name in self._site.settings.targets
+        }
+        found, unseen = _at_once(looks, self._look_s_max)
+        return Live(
+            redirect_script=_script(account),
+            auth=self._site.settings.moodle.auth,
+            unseen=unseen,
+            **found,
+        )
+
+    def _looks(self, account: Account) -> dict[str, Look]:
+        looks: dict[str, Look] = {
+            DIRECTORY: lambda: self._directory(account),
+            MAILBOX: lambda: self._mailbox(account),
+            MOODLE: lambda: self._moodle(account),
+        }
+        if self._site.settings.cas.has_secret("probe_password"):
+            looks[CAS] = self._login
+        return looks
+
+    def _directory(self, account: Account) -> Mapping[str, Any]:
+        directory = self._site.directory(read_only=True)
+        try:
+            entries = directory.read([account.student_number])[account.student_number]
+            own = entries[0].password.policy_dn if len(entries) == 1 else None
+            return {"entries": entries, "policy": directory.policy(own)}
+        finally:
+            directory.disconnect()
+
+    def _mailbox(self, account: Account) -> Mapping[str, Any]:
+        mailboxes = self._site.mailboxes(read_only=True)
+        try:
+            welcome = self._site.welcome_id(account.student_number)
+            return {"mailbox": mailboxes.read([Key(account.mail, message_id=welcome)])[account.mail]}
+        finally:
+            mailboxes.disconnect()
+
+    def _moodle(self, account: Account) -> Mapping[str, Any]:
+        moodle, number = self._site.moodle(read_only=True), account.student_number
+        try:
+            return {"moodle": moodle.read([number], Deadline.after(self._look_s_max))[number]}
+        finally:
+            moodle.shut()
+
+    def _login(self) -> Mapping[str, Any]:
+        probe = self._site.cas_probe()
+        return {} if probe is None else {"login": probe.run()}
+
+
+def _script(account: Account) -> str | None:
+    try:
+        return script_of(account)
+    except RedirectInvalid:
+        return None
+
+
+def _at_once(looks: Mapping[str, Look], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask everybody at once; what was found, and who could not be seen. Whoever is late is left to itself."""
+    answers: queue.SimpleQueue[tuple[str, Mapping[str, Any] | str]] = queue.SimpleQueue()
+
+    def ask(name: str, look: Look) -> None:
+        try:
+            answers.put((name, look()))
+        except SesameError as error:
+            answers.put((name, str(error)))
+        except Exception as error:  # noqa: BLE001 (the others are shown all the same)
+            answers.put((name, fault(error)))
+
+    for name, look in looks.items():
+        threading.Thread(target=ask, args=(name, look), name=f"look-{name}", daemon=True).start()
+    found: dict[str, Any] = {}
+    unseen: dict[str, str] = {}
+    waiting, end = set(looks), time.monotonic() + seconds
+    while waiting:
+        try:
+            name, said = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        waiting.discard(name)
+        if isinstance(said, str):
+            unseen[name] = said
+        else:
+            found |= said
+    return found, unseen | dict.fromkeys(sorted(waiting), f"no answer within {seconds:g} s")

@@ -1,0 +1,129 @@
+"""Everybody, in one look: how many are where, why, and how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline import dead_letters, parking, target_states
+from pipeline.db.database import Database
+from pipeline.target_states import State
+from sesame.operations.diagnosis import observed as observation
+from sesame.operations.diagnosis import population, processes
+from sesame.operations.diagnosis.people import Person, everybody
+from sesame.operations.diagnosis.reasons import for_operator
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everybody who has activated.
+
+    Attributes:
+        accounts: how many the registry has made, activated or not.
+        within_15_min, within_60_min, beyond: completed propagations of persons' acts, each counted once.
+        for_operator: what an operator must mend, by consumer and reason or cause: students who wait, and dead
+            letters.
+        retrying: who is tried again after failures, by consumer and cause: how many `students`, and for how
+            long the one who failed first (`oldest_s`).
+        seconds: quantiles of the time since the window opened, per target and in all, of those who were
+            completed last: `sesame.operations.diagnosis.population.MEASURED_MAX` at most.
+        targets: how many students are in which state, per target; `after`: nothing is due there, since the
+            target that it follows waits or has given up.
+        consumers: state and reason of each, and its processes: see `sesame.operations.diagnosis.processes`.
+        observed: what would be written to the targets that are only observed, per target: students, unchanged
+            ones, students per field, and examples.
+        people: only if asked for.
+    """
+
+    accounts: int
+    students: int
+    completed: int
+    waiting: int
+    failed: int
+    in_progress: int
+    dead_letters: int
+    within_15_min: int
+    within_60_min: int
+    beyond: int
+    waiting_by_reason: Mapping[str, int] = field(default_factory=dict)
+    for_operator: Mapping[str, int] = field(default_factory=dict)
+    dead_letters_by_cause: Mapping[str, int] = field(default_factory=dict)
+    retrying: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    targets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    consumers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    people: Sequence[Person] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        document = asdict(self)
+        if self.people is None:
+            del document["people"]
+        return document
+
+
+def overview(
+    database: Database,
+    *,
+    targets: tuple[str, ...],
+    late_s: float,
+    breach_s: float,
+    follows: Mapping[str, str] | None = None,
+    with_people: bool = False,
+) -> Overview:
+    """Where everybody who has activated stands, from the store as it is now.
+
+    Args:
+        database: the store.
+        targets: those of the settings.
+        late_s: the first edge of a person's window.
+        breach_s: the second one.
+        follows: targets that act only after another one, by name.
+        with_people: list everybody, too: this alone takes memory for each student.
+    """
+    followed = {
+        name: leader for name, leader in (follows or {}).items() if name in targets and leader in targets
+    }
+    with database.read() as connection:
+        counted = population.population(connection, targets, followed)
+        windows = population.windows(connection, late_s, breach_s)
+        seconds = population.seconds(connection, targets)
+        letters = dead_letters.counts(connection)
+        waiting = target_states.waiting_counts(connection)
+        retries, now = parking.retries(connection), database.now(connection)
+        consumers = processes.consumers(connection, database, (*processes.OF_THE_STORE, *targets))
+        seen = observation.observed(connection)
+        people = list(everybody(connection, targets, followed)) if with_people else None
+    within_15_min, within_60_min, beyond = windows
+    return Overview(
+        accounts=counted.accounts,
+        students=counted.students,
+        completed=counted.states.get(population.COMPLETED, 0),
+        waiting=counted.states.get(State.WAITING, 0),
+        failed=counted.states.get(State.FAILED, 0),
+        in_progress=counted.states.get(population.IN_PROGRESS, 0),
+        dead_letters=sum(letters.values()),
+        within_15_min=within_15_min,
+        within_60_min=within_60_min,
+        beyond=beyond,
+        waiting_by_reason=counted.waiting_by_reason,
+        for_operator={
+            f"{consumer} {reason}": count
+            for (consumer, reason), count in for_operator(waiting, letters).items()
+        },
+        dead_letters_by_cause={f"{consumer} {cause}": n for (consumer, cause), n in sorted(letters.items())},
+        retrying={
+            f"{one.consumer} {one.cause}": {
+                "students": one.students,
+                "oldest_s": round(max(0.0, now - one.oldest_at), 1),
+            }
+            for one in retries
+        },
+        seconds=seconds,
+        targets=counted.targets,
+        consumers={name: asdict(one) for name, one in consumers.items()},
+        observed={name: asdict(one) for name, one in seen.items() if name in targets},
+        people=people,
+    )

@@ -1,0 +1,237 @@
+"""One person, in one look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from consumers.propagation.rows import propagation
+from pipeline import accounts, dead_letters, parking, status, target_states
+from pipeline.db.database import Database
+from pipeline.parking import Kind, Parked
+from pipeline.status import ConsumerStatus
+from pipeline.target import ADMINISTRATIVE_PENDING
+from pipeline.target_states import State, TargetState
+from schemas.account import Account, Stage
+from sesame.login import cas_logins
+from sesame.operations.diagnosis.holding import HoldNote, hold_notes
+from sesame.operations.diagnosis.reasons import explain
+
+CONSUMER_SILENT_AFTER_S = status.SILENT_AFTER_S
+
+
+@dataclass(frozen=True)
+class TargetStatus:
+    """One target for one person.
+
+    Attributes:
+        state: provisioned, waiting, retrying, failed, after, down, queued or not_opened.
+        since: when that began, if it is known.
+        version: the account version that was last read back there; 0: none.
+        cause: in words; empty when all is well.
+        next: what happens next, or who must do what.
+    """
+
+    target: str
+    state: str
+    since: datetime | None
+    version: int
+    reason: str | None = None
+    pending: tuple[str, ...] = ()
+    cause: str = ""
+    next: str = ""
+
+
+@dataclass(frozen=True)
+class PersonStatus:
+    """One person: the account and every target.
+
+    Attributes:
+        state: not_activated, waiting, in_progress, completed or failed.
+        elapsed_s: of the window, when it is complete.
+        login_seen_at: the first login by CAS that was seen to work.
+    """
+
+    student_number: str
+    version: int
+    stage: str
+    holds: tuple[str, ...]
+    login: str
+    mail: str
+    state: str
+    activated_at: datetime | None
+    opened_at: datetime | None
+    completed_at: datetime | None
+    elapsed_s: float | None
+    targets: tuple[TargetStatus, ...] = field(default=())
+    hold_notes: tuple[HoldNote, ...] = field(default=())
+    login_seen_at: datetime | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the store knows of one person, and of the consumers."""
+
+    account: Account
+    states: Mapping[str, TargetState]
+    parked: Mapping[str, Parked]
+    consumers: Mapping[str, ConsumerStatus]
+    follows: Mapping[str, str]
+    now: float
+
+
+def person_status(
+    database: Database, student_number: str, *, targets: tuple[str, ...], follows: Mapping[str, str]
+) -> PersonStatus | None:
+    """What is known of one person; None if the registry has no account for that number."""
+    with database.read() as connection:
+        account = accounts.newest(connection, [student_number]).get(student_number)
+        if account is None:
+            return None
+        known = _Known(
+            account=account,
+            states=target_states.all_states_of(connection, student_number),
+            parked=parking.all_parked_of(connection, student_number),
+            consumers=_newest(status.statuses(connection)),
+            follows=follows,
+            now=database.now(connection),
+        )
+        letters = dead_letters.unresolved(connection, student_number=student_number)
+        window = _window(connection, student_number)
+        notes = hold_notes(connection, account)
+        login = cas_logins.of(connection, student_number)
+    found = tuple(_target(target, known, letters) for target in targets)
+    return PersonStatus(
+        student_number=student_number,
+        version=account.version,
+        stage=account.stage,
+        holds=tuple(sorted(account.holds)),
+        login=account.login,
+        mail=account.mail,
+        state=_overall(found),
+        activated_at=account.activated_at,
+        opened_at=account.opened_at,
+        completed_at=_moment(window.get("completed_at")),
+        elapsed_s=window.get("elapsed_s"),
+        targets=found,
+        hold_notes=notes,
+        login_seen_at=_moment(login.seen_at) if login is not None else None,
+    )
+
+
+def _window(connection: Connection, student_number: str) -> dict[str, Any]:
+    columns = (propagation.c.completed_at, propagation.c.elapsed_s)
+    query = select(*columns).where(
+        propagation.c.student_number == student_number,
+        propagation.c.completed_version >= propagation.c.version,
+    )
+    row = connection.execute(query).mappings().one_or_none()
+    return dict(row) if row is not None else {}
+
+
+def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) -> TargetStatus:
+    account, state = known.account, known.states.get(target)
+    seen = state.applied_version if state is not None else 0
+    since = _moment(state.since) if state is not None else None
+    if account.stage is Stage.PRECREATED and account.activated_at is None:
+        text = "The student has not activated the account."
+        return TargetStatus(target, "not_opened", None, seen, cause=text, next="The student activates it.")
+    if account.stage is Stage.PRECREATED:  # whatever was read of it so far: no target is touched before
+        words = explain(ADMINISTRATIVE_PENDING)
+        text, step = words.what, words.next
+        return TargetStatus(target, "waiting", since, seen, ADMINISTRATIVE_PENDING, (), text, step)
+    if state is not None and seen >= account.version and state.state is State.PROVISIONED:
+        return TargetStatus(target, "provisioned", since, seen)
+    if state is not None and state.state_version >= account.version and state.state is State.WAITING:
+        words = explain(state.reason)
+        return TargetStatus(
+            target, "waiting", since, seen, state.reason, state.pending, words.what, words.next
+        )
+    if state is not None and state.state_version >= account.version and state.state is State.FAILED:
+        return _failed(target, seen, since, state, letters)
+    return _on_its_way(target, seen, known)
+
+
+def _failed(
+    target: str,
+    seen: int,
+    since: datetime | None,
+    state: TargetState,
+    letters: list[dead_letters.DeadLetter],
+) -> TargetStatus:
+    words = explain(state.reason)
+    mine = [letter for letter in letters if letter.consumer == target]
+    detail = mine[-1].message if mine else words.what
+    step = f"sesame dead-letters show {mine[-1].id[:12]}" if mine else words.next
+    return TargetStatus(target, "failed", since, seen, state.reason, (), detail, step)
+
+
+def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
+    consumer, parked = known.consumers.get(target), known.parked.get(target)
+    if consumer is None or consumer.state == "stopped" or _silent(consumer, known.now):
+        since = _moment(consumer.seen_at) if consumer is not None else None
+        text = "No consumer of this target is running."
+        return TargetStatus(target, "down", since, seen, cause=text, next="An operator starts `sesame run`.")
+    if consumer.state != "running":
+        state = "down" if consumer.state == "open" else consumer.state  # an open circuit, in people's words
+        text = f"The target is {state}: {consumer.reason}"
+        step = (
+            "An operator looks at it; nothing is lost."
+            if consumer.state == "quarantined"
+            else "It goes on by itself when the target is back; nothing is lost."
+        )
+        return TargetStatus(target, "down", _moment(consumer.since), seen, state, (), text, step)
+    leader = known.follows.get(target)
+    if leader is not None and not _reached(leader, known):
+        text = f"Begins when {leader} has this version."
+        return TargetStatus(target, "after", None, seen, leader, cause=text, next="Goes on by itself.")
+    if parked is not None and parked.kind is not Kind.WAITING:
+        words = explain(parked.cause)
+        due = _moment(parked.due_at)
+        step = f"Attempt {parked.attempts + 1} at {due:%H:%M:%S} UTC." if due is not None else words.next
+        what = parked.message or words.what
+        return TargetStatus(target, "retrying", _moment(parked.first_at), seen, parked.cause, (), what, step)
+    return TargetStatus(
+        target, "queued", known.account.opened_at, seen, cause="On its way.", next="Goes on by itself."
+    )
+
+
+def _reached(target: str, known: _Known) -> bool:
+    state = known.states.get(target)
+    return state is not None and state.applied_version >= known.account.version
+
+
+def _overall(targets: tuple[TargetStatus, ...]) -> str:
+    states = {target.state for target in targets}
+    if states == {"not_opened"}:
+        return "not_activated"
+    if "failed" in states:
+        return "failed"
+    if states <= {"provisioned"}:
+        return "completed"
+    return (
+        "waiting" if states <= {"provisioned", "waiting", "after"} and "waiting" in states else "in_progress"
+    )
+
+
+def _newest(consumers: list[ConsumerStatus]) -> dict[str, ConsumerStatus]:
+    newest: dict[str, ConsumerStatus] = {}
+    for consumer in consumers:
+        newest.setdefault(consumer.consumer, consumer)  # they come newest first
+    return newest
+
+
+def _silent(consumer: ConsumerStatus, now: float) -> bool:
+    return now - consumer.seen_at > CONSUMER_SILENT_AFTER_S
+
+
+def _moment(epoch_s: float | None) -> datetime | None:
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)

@@ -1,0 +1,125 @@
+"""What a rule is: words and duties as data, and a small function that says when it holds."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from sesame.operations.diagnosis.situation import Situation
+
+_WORDS = Path(__file__).with_name("words.toml")
+
+Language = Literal["fr", "en"]
+Weight = Literal["stops", "delays", "tells"]
+"""Whether something does not work; is only late, and goes on by itself; or is worth knowing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that holds for somebody.
+
+    Attributes:
+        rule: its name.
+        service: which service it is about; `account`: all of them.
+        evidence: what it was concluded from, for the support desk. May be personal.
+        words: what the rule's sentences name, for the student: nothing of others, nothing internal.
+        since: when that began, if it is known.
+    """
+
+    rule: str
+    service: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A rule's words in one language: the cause, and what to do. `{names}` stand for a finding's `words`."""
+
+    cause: str
+    todo: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A rule's data.
+
+    Attributes:
+        name: a token.
+        weight: see `Weight`.
+        symptoms: what students say of it: tokens.
+        who: who must act: a token.
+        delay: how long it takes then: a token.
+        leads_to: what the page links to beside the cause: a token (see `words.toml`); None: nothing.
+        sentences: by language.
+    """
+
+    name: str
+    weight: Weight
+    symptoms: tuple[str, ...]
+    who: str
+    delay: str
+    sentences: Mapping[Language, Sentence]
+    leads_to: str | None = None
+
+
+Judge = Callable[[Situation], Iterator[Finding]]
+
+_JUDGES: dict[str, Judge] = {}
+
+
+def rule(name: str) -> Callable[[Judge], Judge]:
+    """Make a function the one that says when this rule holds."""
+
+    def register(judge: Judge) -> Judge:
+        if name in _JUDGES:
+            raise ValueError(f"two functions judge {name}")
+        _JUDGES[name] = judge
+        return judge
+
+    return register
+
+
+def judges() -> Mapping[str, Judge]:
+    """Every rule's function."""
+    return _JUDGES
+
+
+@cache
+def all_rules() -> Mapping[str, Rule]:
+    """Every rule's data, in the order in which they are shown."""
+    return {
+        name: Rule(
+            name=name,
+            weight=each["weight"],
+            symptoms=tuple(each["symptoms"]),
+            who=each["who"],
+            delay=each["delay"],
+            sentences={"fr": Sentence(**each["fr"]), "en": Sentence(**each["en"])},
+            leads_to=each.get("leads_to"),
+        )
+        for name, each in _document()["rules"].items()
+    }
+
+
+@cache
+def glossary() -> Mapping[str, Mapping[str, Mapping[Language, str]]]:
+    """The words for services, symptoms, who must act and delays: by kind, token and language."""
+    document = _document()
+    return {kind: document[kind] for kind in ("services", "symptoms", "who", "delay")}
+
+
+@cache
+def _document() -> dict[str, Any]:
+    return tomllib.loads(_WORDS.read_text(encoding="utf-8"))
+
+
+def moment(epoch_s: float | None) -> datetime | None:
+    """A time of the store's."""
+    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)

@@ -1,0 +1,128 @@
+"""Rules about the directory's entry and its password, as the server shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from sesame.operations.diagnosis.rules.base import Finding, moment, rule
+from sesame.operations.diagnosis.rules.work import SEAL_BROKEN
+from sesame.operations.diagnosis.situation import DIRECTORY, Situation
+
+
+@rule("password_needed")
+def password_needed(s: Situation) -> Iterator[Finding]:
+    """The entry lacks the password, and the vault has it no more, or no key that opens it."""
+    target = s.target(DIRECTORY)
+    if target is None:
+        return
+    if target.state == "waiting" and target.reason == "credential_needed":
+        yield Finding("password_needed", DIRECTORY, {"reason": target.reason}, since=target.since)
+    for letter in s.letters:
+        if target.state == "failed" and (letter.consumer, letter.cause) == SEAL_BROKEN:
+            evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
+            yield Finding("password_needed", DIRECTORY, evidence, since=moment(letter.recorded_at))
+
+
+@rule("password_on_its_way")
+def password_on_its_way(s: Situation) -> Iterator[Finding]:
+    """A password was chosen that the entry does not show yet."""
+    account, entry = s.open, s.live.entry
+    if account is None or entry is None or account.credential_ref is None or s.done(DIRECTORY):
+        return
+    if entry.credential_ref != account.credential_ref:
+        evidence = {"wanted": account.credential_ref, "shown": entry.credential_ref}
+        yield Finding("password_on_its_way", DIRECTORY, evidence, since=account.opened_at)
+
+
+@rule("entry_missing")
+def entry_missing(s: Situation) -> Iterator[Finding]:
+    """It was read back once, and is not there any more."""
+    if s.should_work(DIRECTORY) is not None and s.live.entries == ():
+        yield Finding("entry_missing", DIRECTORY, _read_back(s))
+
+
+@rule("entry_ambiguous")
+def entry_ambiguous(s: Situation) -> Iterator[Finding]:
+    """Somebody gave this student's number to another entry too."""
+    entries = s.live.entries or ()
+    if len(entries) > 1:
+        yield Finding("entry_ambiguous", DIRECTORY, {"entries": "; ".join(entry.dn for entry in entries)})
+
+
+@rule("entry_locked")
+def entry_locked(s: Situation) -> Iterator[Finding]:
+    """Locked for good, by hand: no hold of ours says so."""
+    entry = s.live.entry
+    if s.should_work(DIRECTORY) is not None and entry is not None and entry.locked:
+        yield Finding("entry_locked", DIRECTORY, {"dn": entry.dn, "pwdAccountLockedTime": "for good"})
+
+
+@rule("entry_changed")
+def entry_changed(s: Situation) -> Iterator[Finding]:
+    """The entry shows another mail address than the account has: somebody else writes it."""
+    account, entry = s.should_work(DIRECTORY), s.live.entry
+    if account is None or entry is None:
+        return
+    shown = entry.attributes.get("mail", ())
+    if shown != (account.mail,):
+        evidence = {"dn": entry.dn, "mail shown": ", ".join(shown), "mail wanted": account.mail}
+        yield Finding("entry_changed", DIRECTORY, evidence)
+
+
+@rule("too_many_wrong_passwords")
+def too_many_wrong_passwords(s: Situation) -> Iterator[Finding]:
+    """The server has shut the entry for some minutes."""
+    entry, policy = s.live.entry, s.live.policy
+    if entry is None or entry.password.locked_at is None:
+        return
+    locked_at, lockout_s = entry.password.locked_at, policy.lockout_s if policy is not None else 0
+    ends_at = locked_at + timedelta(seconds=lockout_s)
+    if lockout_s == 0 or s.now < ends_at:
+        evidence = {
+            "locked": locked_at,
+            "until": ends_at if lockout_s else "an operator lifts it",
+            "wrong passwords": len(entry.password.failures),
+        }
+        words = {"minutes": str(-(-lockout_s // 60)) if lockout_s else "–"}
+        yield Finding("too_many_wrong_passwords", DIRECTORY, evidence, words, locked_at)
+
+
+@rule("password_expired")
+def password_expired(s: Situation) -> Iterator[Finding]:
+    """Older than the policy lets it be."""
+    entry, policy = s.live.entry, s.live.policy
+    if entry is None or policy is None or policy.age_s_max == 0 or entry.password.changed_at is None:
+        return
+    ended_at = entry.password.changed_at + timedelta(seconds=policy.age_s_max)
+    if ended_at <= s.now:
+        evidence = {"changed": entry.password.changed_at, "lasts (s)": policy.age_s_max, "ended": ended_at}
+        yield Finding("password_expired", DIRECTORY, evidence, since=ended_at)
+
+
+@rule("password_must_change")
+def password_must_change(s: Situation) -> Iterator[Finding]:
+    """An administrator reset it: the server wants another one first."""
+    entry = s.live.entry
+    if entry is not None and entry.password.must_change:
+        yield Finding("password_must_change", DIRECTORY, {"dn": entry.dn, "pwdReset": "TRUE"})
+
+
+@rule("wrong_password_typed")
+def wrong_password_typed(s: Situation) -> Iterator[Finding]:
+    """Somebody tried wrong ones since the last good one."""
+    entry = s.live.entry
+    failures = entry.password.failures if entry is not None else ()
+    locked = entry is not None and entry.password.locked_at is not None
+    if failures and not locked:
+        evidence = {"wrong passwords": len(failures), "last": failures[-1]}
+        yield Finding("wrong_password_typed", DIRECTORY, evidence, since=failures[-1])
+
+
+def _read_back(s: Situation) -> dict[str, object]:
+    """What the pipeline believes of the entry."""
+    target = s.target(DIRECTORY)
+    return {
+        "read back at version": target.version if target is not None else 0,
+        "since": target.since if target is not None else None,
+    }

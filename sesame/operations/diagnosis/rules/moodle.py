@@ -1,0 +1,74 @@
+"""Rules about Moodle's user and cohorts, as the site shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from schemas.account import Requirement
+from sesame.operations.diagnosis.rules.base import Finding, rule
+from sesame.operations.diagnosis.situation import MOODLE, Situation
+
+
+@rule("courses_wait_for_enrolment")
+def courses_wait_for_enrolment(s: Situation) -> Iterator[Finding]:
+    """The component has not validated the pedagogical enrolment: some courses are not open yet."""
+    account, target = s.open, s.target(MOODLE)
+    if account is None or target is None:
+        return
+    pending = [c for c in account.cohorts if not c.met and c.requires is Requirement.PEDAGOGICAL]
+    if pending:
+        names = ", ".join(cohort.name for cohort in pending)
+        components = ", ".join(dict.fromkeys(e.component for e in account.enrolments))
+        evidence = {"pending": names, "components": components}
+        words = {"courses": names, "component": components}
+        yield Finding("courses_wait_for_enrolment", MOODLE, evidence, words, target.since)
+
+
+@rule("moodle_user_missing")
+def moodle_user_missing(s: Situation) -> Iterator[Finding]:
+    """It was read back once, and is not there any more."""
+    if s.should_work(MOODLE) is not None and s.live.moodle is not None and not s.live.moodle.users:
+        yield Finding("moodle_user_missing", MOODLE, {"users with this number": 0})
+
+
+@rule("moodle_user_twice")
+def moodle_user_twice(s: Situation) -> Iterator[Finding]:
+    """Several users carry this student number."""
+    users = s.live.moodle.users if s.live.moodle is not None else ()
+    if len(users) > 1:
+        yield Finding("moodle_user_twice", MOODLE, {"users": ", ".join(user.username for user in users)})
+
+
+@rule("moodle_user_suspended")
+def moodle_user_suspended(s: Situation) -> Iterator[Finding]:
+    """Suspended by hand: no hold of ours says so."""
+    seen = s.live.moodle
+    if s.should_work(MOODLE) is None or seen is None or len(seen.users) != 1:
+        return
+    if seen.users[0].suspended:
+        yield Finding("moodle_user_suspended", MOODLE, {"username": seen.users[0].username})
+
+
+@rule("moodle_other_login")
+def moodle_other_login(s: Situation) -> Iterator[Finding]:
+    """The user logs in by another method, or under another name, than CAS gives."""
+    account, seen = s.should_work(MOODLE), s.live.moodle
+    if account is None or seen is None or len(seen.users) != 1:
+        return
+    user = seen.users[0]
+    if user.auth != s.live.auth or user.username != account.login.lower():
+        evidence = {"auth": user.auth, "username": user.username, "wanted": f"{s.live.auth} {account.login}"}
+        yield Finding("moodle_other_login", MOODLE, evidence)
+
+
+@rule("moodle_cohort_left")
+def moodle_cohort_left(s: Situation) -> Iterator[Finding]:
+    """A cohort that was given and read back does not have the student any more."""
+    account, seen = s.should_work(MOODLE), s.live.moodle
+    if account is None or seen is None or len(seen.users) != 1:
+        return
+    missing = [cohort for cohort in account.cohorts if cohort.met and cohort.key not in seen.cohorts]
+    if missing:
+        evidence = {"missing": ", ".join(cohort.key for cohort in missing)}
+        words = {"courses": ", ".join(cohort.name for cohort in missing)}
+        yield Finding("moodle_cohort_left", MOODLE, evidence, words)

@@ -1,0 +1,167 @@
+"""Everything that the rules look at, of one student: what the pipeline knows, and what the servers show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from consumers.directory.port import ObservedEntry, PasswordPolicy
+from consumers.mailbox.port import ReadResult
+from consumers.moodle.port import Seen
+from consumers.registry import pending_facts
+from consumers.registry.people import KnownPerson, People
+from pipeline import accounts, dead_letters, parking, status
+from pipeline.db.database import Database
+from pipeline.dead_letters import DeadLetter
+from pipeline.parking import Parked
+from pipeline.status import ConsumerStatus
+from producers.activation import activation_requests, mail_proofs
+from producers.activation.mail_proofs import MailProof
+from producers.activation.proofs import PASSWORD
+from schemas.account import Account, Lane
+from sesame.login import ProbeResult, cas_logins
+from sesame.login.cas_logins import CasLogin
+from sesame.operations.diagnosis.person import (
+    CONSUMER_SILENT_AFTER_S,
+    PersonStatus,
+    TargetStatus,
+    person_status,
+)
+from sesame.operations.diagnosis.reasons import explain
+
+DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the servers showed just now. None: not looked at, or it could not be seen; `unseen` says why.
+
+    Attributes:
+        entries: the directory's, with this student number.
+        policy: the password policy that applies.
+        mailbox: as the mail server shows it.
+        moodle: as Moodle shows it.
+        login: how the login probe ended: a service account's, not this student's.
+        redirect_script: the sieve script that the account wants; None: no redirection.
+        auth: the authentication method that Moodle users should have.
+        unseen: service to why it could not be seen; for operators.
+    """
+
+    entries: tuple[ObservedEntry, ...] | None = None
+    policy: PasswordPolicy | None = None
+    mailbox: ReadResult | None = None
+    moodle: Seen | None = None
+    login: ProbeResult | None = None
+    redirect_script: str | None = None
+    auth: str = "cas"
+    unseen: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> ObservedEntry | None:
+        """The directory's entry, if there is exactly one."""
+        return self.entries[0] if self.entries is not None and len(self.entries) == 1 else None
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One student's situation, at one moment.
+
+    Attributes:
+        number: as it was asked for.
+        person: as the registry knows them; None: nobody of this number was ever imported.
+        account, status: the account, and where each target stands; None: there is no account.
+        requested_at: an activation was asked for and is not settled yet.
+        held: facts that wait for a decision or for an enrolment.
+        login: what was seen of logins by CAS; None: nothing.
+        uses_cas: whether the settings name a CAS server.
+        lags: by consumer and lane, records that are not settled, of all its processes that are alive.
+        refused: the last message with a code, if the mail server refused it for good; None: it did not.
+    """
+
+    number: str
+    now: datetime
+    person: KnownPerson | None = None
+    account: Account | None = None
+    status: PersonStatus | None = None
+    parked: Mapping[str, Parked] = field(default_factory=dict)
+    letters: tuple[DeadLetter, ...] = ()
+    consumers: Mapping[str, ConsumerStatus] = field(default_factory=dict)
+    lags: Mapping[str, Mapping[Lane, int]] = field(default_factory=dict)
+    requested_at: datetime | None = None
+    held: int = 0
+    login: CasLogin | None = None
+    uses_cas: bool = False
+    refused: MailProof | None = None
+    live: Live = field(default_factory=Live)
+
+    @property
+    def open(self) -> Account | None:
+        """The account, if it was activated and its access is open: what should work."""
+        account = self.account
+        return account if account is not None and account.activated_at and account.access_open else None
+
+    def target(self, name: str) -> TargetStatus | None:
+        """Where a target stands; None: there is no account, or it is not provisioned here."""
+        targets = self.status.targets if self.status is not None else ()
+        return next((each for each in targets if each.target == name), None)
+
+    def done(self, name: str) -> bool:
+        """Whether a target is said to hold all that it can hold of the newest account."""
+        found = self.target(name)
+        if found is None or (found.state == "waiting" and explain(found.reason).held_back):
+            return False
+        return found.state in ("provisioned", "waiting")
+
+    def should_work(self, name: str) -> Account | None:
+        """The account, if this target is said to have it: then what the server shows must agree."""
+        return self.open if self.done(name) else None
+
+
+def gather(
+    database: Database,
+    number: str,
+    *,
+    targets: tuple[str, ...],
+    follows: Mapping[str, str],
+    uses_cas: bool,
+) -> Situation:
+    """What the store knows of a student; nothing is asked of any server."""
+    found = person_status(database, number, targets=targets, follows=follows)
+    people = People(database)
+    with database.read() as connection:
+        account = accounts.find(connection, number)
+        now = database.now(connection)
+        consumers: dict[str, ConsumerStatus] = {}
+        lags: dict[str, dict[Lane, int]] = {}
+        for each in status.statuses(connection):
+            consumers.setdefault(each.consumer, each)  # they come newest first
+            if now - each.seen_at <= CONSUMER_SILENT_AFTER_S:
+                mine = lags.setdefault(each.consumer, dict.fromkeys(Lane, 0))
+                mine[Lane.PERSONAL] += each.lag_personal
+                mine[Lane.BULK] += each.lag_bulk
+        return Situation(
+            number=number,
+            now=datetime.fromtimestamp(now, UTC),
+            person=people.known(connection, number),
+            account=account,
+            status=found,
+            parked=parking.all_parked_of(connection, number),
+            letters=tuple(dead_letters.unresolved(connection, student_number=number)),
+            consumers=consumers,
+            lags=lags,
+            requested_at=_requested(connection, number, account),
+            held=len(pending_facts.held(connection, number)),
+            login=cas_logins.of(connection, number),
+            uses_cas=uses_cas,
+            refused=mail_proofs.last_refused(connection, number, PASSWORD),
+        )
+
+
+def _requested(connection: Connection, number: str, account: Account | None) -> datetime | None:
+    if account is not None and account.activated_at is not None:
+        return None
+    request = activation_requests.find(connection, [number]).get(number)
+    return None if request is None else datetime.fromtimestamp(request.intended_at, UTC)

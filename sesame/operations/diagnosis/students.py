@@ -1,0 +1,195 @@
+"""Students by state and cause, a page at a time: who they are behind the numbers of an overview."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, exists, or_, select
+
+from consumers.propagation.rows import propagation as p
+from consumers.propagation.rows import propagation_targets as pt
+from pipeline.accounts import accounts as a
+from pipeline.db.bulk_sql import rows_among
+from pipeline.db.database import Database
+from pipeline.errors import SesameError
+from pipeline.parking import Kind
+from pipeline.parking.rows import parked
+from pipeline.target_states import State
+from sesame.operations.diagnosis.people import Person, page_of, people
+from sesame.operations.diagnosis.reasons import explanations
+
+LIMIT_MAX: Final = 1000
+_RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(parked.c.consumer)
+
+
+class Standing(StrEnum):
+    """The states by which students can be asked for. Those who are tried again are in progress, or were
+    complete before somebody asked for a replay."""
+
+    COMPLETED = "completed"
+    WAITING = "waiting"
+    RETRYING = "retrying"
+    FAILED = "failed"
+    IN_PROGRESS = "in_progress"
+
+
+_CAUSED: Final = (Standing.WAITING, Standing.RETRYING, Standing.FAILED)
+
+
+class UnknownState(SesameError):
+    """Students are completed, waiting, retrying, failed or in_progress."""
+
+    exit_code = 2
+
+
+class UnknownCause(SesameError):
+    """Nobody is in this state for this cause, and no consumer ever says it. `sesame overview` shows the
+    causes that there are."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Retry:
+    """A student is tried again at a target; `since`: the first failure."""
+
+    cause: str
+    attempts: int
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Student:
+    """One activated student: see `Person`; `retrying`: by target."""
+
+    person: Person
+    retrying: Mapping[str, Retry]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        retrying = {name: asdict(one) for name, one in self.retrying.items()}
+        return asdict(self.person) | {"retrying": retrying}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some students by number, and the number after which the next page begins; None: that was all."""
+
+    students: Sequence[Student]
+    next: str | None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"students": [one.document() for one in self.students], "next": self.next}
+
+
+def students(
+    database: Database,
+    *,
+    targets: Sequence[str],
+    follows: Mapping[str, str],
+    state: str | None = None,
+    cause: str | None = None,
+    after: str = "",
+    limit: int = 100,
+) -> Page:
+    """A page of the activated students in this state, for this cause.
+
+    Args:
+        database: the store.
+        targets: what is said of each student.
+        follows: targets that act only after another one, by name.
+        state: one of `Standing`; None: any.
+        cause: why they wait, are tried again or were given up; None: whatever it is.
+        after: the last number of the page before; empty: the first page.
+        limit: at most so many, up to `LIMIT_MAX`.
+
+    Raises:
+        UnknownState, UnknownCause: there is none like that.
+    """
+    if state is not None and state not in list(Standing):
+        raise UnknownState(f"no state is called {state!r}", remedy=f"There are: {', '.join(Standing)}.")
+    chosen = None if state is None else Standing(state)
+    limit = max(1, min(limit, LIMIT_MAX))
+    with database.read() as connection:
+        if cause is not None:
+            _check(connection, chosen, cause)
+        numbers = page_of(connection, *_conditions(chosen, cause), after=after, limit=limit + 1)
+        more, numbers = len(numbers) > limit, numbers[:limit]
+        found = people(connection, numbers, targets, follows)
+        retries = _retries(connection, numbers)
+    return Page(
+        [Student(one, retries.get(one.student_number, {})) for one in found], numbers[-1] if more else None
+    )
+
+
+def _check(connection: Connection, state: Standing | None, cause: str) -> None:
+    """Refuse a cause that cannot be: a typing error would look like good news."""
+    if state is not None and state not in _CAUSED:
+        others = ", ".join(_CAUSED)
+        raise UnknownCause(f"{state} has no cause", remedy=f"Those have: {others}.")
+    present = causes(connection, state)
+    if cause not in present and cause not in explanations():
+        here = f"There are: {', '.join(present)}." if present else "There is none at present."
+        raise UnknownCause(f"nobody is {state or 'waiting, retrying or failed'} for {cause!r}", remedy=here)
+
+
+def causes(connection: Connection, state: Standing | None) -> list[str]:
+    """The causes for which students are in this state at some target; None: in any state."""
+    found: set[str] = set()
+    for each in _CAUSED if state is None else (state,):
+        query = select(pt.c.reason).where(pt.c.reason.is_not(None), pt.c.state == each).distinct()
+        if each is Standing.RETRYING:
+            query = select(parked.c.cause).where(parked.c.kind == Kind.RETRY).distinct()
+        found.update(connection.execute(query).scalars())
+    return sorted(found)
+
+
+def _conditions(state: Standing | None, cause: str | None) -> list[ColumnElement[bool]]:
+    """As SQL has it, for a row of `accounts`; `population` says what counts as what."""
+    if state is None:
+        anywhere = (_at_a_target(State.WAITING, cause), _at_a_target(State.FAILED, cause), _retried(cause))
+        return [] if cause is None else [or_(*anywhere)]
+    given_up = _at_a_target(State.FAILED, None)
+    if state is Standing.RETRYING:
+        return [_retried(cause)]
+    if state is Standing.FAILED:
+        found = [_newest(), or_(_newest(state), given_up)]
+        return found if cause is None else [*found, _at_a_target(State.FAILED, cause)]
+    if state is Standing.WAITING:
+        return [
+            _newest(state),
+            ~given_up,
+            *([_at_a_target(State.WAITING, cause)] if cause is not None else []),
+        ]
+    here = _newest(state) & ~given_up
+    return [or_(~_newest(), here) if state is Standing.IN_PROGRESS else here]
+
+
+def _newest(state: Standing | None = None) -> ColumnElement[bool]:
+    """Propagation has opened the newest version, and it is in this state there."""
+    in_state = () if state is None else (p.c.state == state,)
+    return exists().where(p.c.student_number == a.c.student_number, p.c.version >= a.c.version, *in_state)
+
+
+def _at_a_target(state: State, cause: str | None) -> ColumnElement[bool]:
+    whose = (pt.c.student_number == a.c.student_number, pt.c.version >= a.c.version)
+    why = pt.c.reason.is_not(None) if cause is None else pt.c.reason == cause
+    return exists().where(*whose, pt.c.state == state, why)
+
+
+def _retried(cause: str | None) -> ColumnElement[bool]:
+    why = () if cause is None else (parked.c.cause == cause,)
+    return exists().where(parked.c.student_number == a.c.student_number, parked.c.kind == Kind.RETRY, *why)
+
+
+def _retries(connection: Connection, numbers: Sequence[str]) -> dict[str, dict[str, Retry]]:
+    found: dict[str, dict[str, Retry]] = {}
+    for row in rows_among(connection, _RETRIES, parked.c.student_number, numbers):
+        retry = Retry(row.cause, row.attempts, datetime.fromtimestamp(row.first_at, UTC))
+        found.setdefault(row.student_number, {})[row.consumer] = retry
+    return found

@@ -1,0 +1,80 @@
+"""What operations need of the site that they work for: each names what it takes. The application is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from consumers.directory import LdapDirectory
+    from consumers.mailbox import Mailboxes
+    from consumers.moodle import MoodlePort
+    from consumers.registry import Registry
+    from pipeline.db.database import Database
+    from pipeline.eventlog.port import Producer
+    from sesame.login import LoginProbe
+    from sesame.settings import Settings
+
+
+class Targets(Protocol):
+    """The targets' own servers, each connected anew: whoever asks disconnects it."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the whole site."""
+
+    def directory(self, *, read_only: bool = False) -> LdapDirectory:
+        """The directory."""
+
+    def mailboxes(self, *, read_only: bool = False) -> Mailboxes:
+        """The mail server."""
+
+    def moodle(self, *, read_only: bool = False) -> MoodlePort:
+        """The Moodle site."""
+
+
+class Store(Protocol):
+    """The store, and what must be known of it."""
+
+    @property
+    def database(self) -> Database:
+        """The store's database."""
+
+    @property
+    def notes_file(self) -> Path:
+        """Where this machine notes what it has seen of the store."""
+
+    @property
+    def store_file(self) -> Path | None:
+        """The embedded store's file; None: it is a server's."""
+
+
+class Observed(Targets, Protocol):
+    """What a diagnosis looks at."""
+
+    @property
+    def database(self) -> Database:
+        """The store."""
+
+    @property
+    def follows(self) -> Mapping[str, str]:
+        """Which target follows which."""
+
+    def cas_probe(self) -> LoginProbe | None:
+        """The login probe; None: there is no CAS."""
+
+    def welcome_id(self, student_number: str) -> str:
+        """The Message-ID of a student's welcome."""
+
+
+class Restored(Targets, Store, Protocol):
+    """A site whose store came out of a backup."""
+
+    @property
+    def registry(self) -> Registry:
+        """Places holds, and mints."""
+
+    @property
+    def producer(self) -> Producer:
+        """Appends to the log."""

@@ -1,0 +1,1 @@
+"""A store that came out of a backup: recognised, shut, checked against the targets, opened again."""

@@ -1,0 +1,275 @@
+"""After a restore: whoever a target shows shut stays shut, and becomes a question for an operator.
+
+A restored store does not know what was done after its backup. What must not be undone by that is a shut
+access: every target is read, and whom any of them shows shut, while the store would open the account, is held
+in the store before anybody writes by it. An operator then opens each, or keeps it shut.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from pipeline import accounts, audit, status
+from pipeline.accounts import accounts as a
+from pipeline.audit import operator_notes
+from pipeline.errors import SesameError
+from pipeline.eventlog.port import Record
+from pipeline.target_states import target_states as t
+from producers.holds import HoldRequest, lift
+from schemas import catalogue
+from schemas.account import Account, Hold, Stage
+from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
+from schemas.events import HoldPlaced
+from sesame.operations.ports import Restored
+from sesame.operations.restored import life, questions
+from sesame.operations.restored.admission import Notes
+from sesame.operations.restored.questions import Answer
+
+HOLD: Final = Hold.ADMINISTRATIVE
+"""The hold that keeps them shut: an operator's own kind. The technical one belongs to doubtful identities."""
+
+EMITTER: Final = "restored"
+_PAGE = 200
+_REASON = "after a restore: a target shows this access shut, and the store does not know why"
+
+
+class NotAsked(SesameError):
+    """Nothing is asked about this student. `sesame restored list` shows who is asked about."""
+
+
+@dataclass
+class Shown:
+    """What the targets show of one student: shut by these, and the account version that the directory has."""
+
+    shut_by: set[str] = field(default_factory=set)
+    version: int = 0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found: how many objects each target showed, and who is asked about now."""
+
+    read: dict[str, int]
+    asked: tuple[str, ...]
+
+
+def check(site: Restored, *, actor: str, say: Callable[[str], None]) -> Checked:
+    """Read every target, keep shut whom one shows shut without a reason in the store, and let work go on.
+
+    Until it ends well, nobody writes to a target, whatever becomes of it.
+
+    Args:
+        site: whose targets.
+        actor: who asks for it.
+        say: told how far it is.
+
+    Raises:
+        TargetDown, Misconfigured: a target cannot be read; nobody may write, and the check is to be repeated.
+        StoreUnavailable: likewise.
+    """
+    database = site.database
+
+    def shut(connection: Connection) -> None:
+        life.of(connection, database)
+        life.shut(connection, "it is being checked (sesame restored check)", database.now(connection))
+
+    database.transact(shut)
+    shown: dict[str, Shown] = {}
+    read: dict[str, int] = {}
+    for target, reader in _READERS.items():
+        if target in set(site.settings.targets):
+            read[target] = reader(site, shown)
+            say(f"{target}: {read[target]} objects read")
+    asked = []
+    numbers = iter(sorted(shown))
+    while page := {number: shown[number] for number in islice(numbers, _PAGE)}:
+        asked += _ask(site, page, actor)
+    _reopen(site, actor, read, asked)
+    return Checked(read, tuple(asked))
+
+
+def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[str]) -> None:
+    database, notes = site.database, Notes.of(site)
+    noted = notes.read()
+
+    def reopen(connection: Connection) -> tuple[str, int]:
+        name, now = life.of(connection, database).name, database.now(connection)
+        detail = {"read": read, "questions": len(asked)}
+        audit.note(connection, database, actor=actor, action="restored.check", detail=detail)
+        for each in status.statuses(connection):  # the backup's; who works says so again within seconds
+            status.forget(connection, each.process)
+        return name, life.reopen(connection, now, above=noted.beats if noted is not None else 0)
+
+    notes.write(*database.transact(reopen))
+
+
+# --- reading the targets ---
+
+
+def _directory(site: Restored, shown: dict[str, Shown]) -> int:
+    """Entries that are locked, or whose mail is switched off."""
+    directory, count = site.directory(read_only=True), 0
+    try:
+        for entry in directory.dump():
+            count += 1
+            shut = entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",)
+            for number in entry.student_numbers:
+                if shut:
+                    one = shown.setdefault(number.strip(), Shown())
+                    one.shut_by.add("directory")
+                    one.version = max(one.version, entry.version)
+    finally:
+        directory.disconnect()
+    return count
+
+
+def _mailbox(site: Restored, shown: dict[str, Shown]) -> int:
+    """Mailboxes that were there, and that the server finds no more: its users are the directory's."""
+    server = site.mailboxes(read_only=True)
+    try:
+        found = {address.lower() for address in server.addresses()}
+    finally:
+        server.disconnect()
+    for account in _applied(site, "mailbox"):
+        if account.mail.lower() not in found:
+            shown.setdefault(account.student_number, Shown()).shut_by.add("mailbox")
+    return len(found)
+
+
+def _moodle(site: Restored, shown: dict[str, Shown]) -> int:
+    """Users who are suspended."""
+    moodle, count = site.moodle(read_only=True), 0
+    try:
+        for seen in moodle.dump(strangers=True):
+            for user in seen.users:
+                count += 1
+                if user.suspended and user.idnumber:
+                    shown.setdefault(user.idnumber, Shown()).shut_by.add("moodle")
+    finally:
+        moodle.shut()
+    return count
+
+
+_READERS: Final[dict[str, Callable[[Restored, dict[str, Shown]], int]]] = {
+    "directory": _directory,
+    "mailbox": _mailbox,
+    "moodle": _moodle,
+}
+
+
+def _applied(site: Restored, target: str) -> Iterator[Account]:
+    """Accounts whose access is open, and that this target has, as far as the store knows."""
+    last = ""
+    while True:
+        query = (
+            select(a.c.document)
+            .join(t, (t.c.student_number == a.c.student_number) & (t.c.target == target))
+            .where(t.c.applied_version > 0, a.c.student_number > last)
+            .order_by(a.c.student_number)
+            .limit(_PAGE)
+        )
+        with site.database.read() as connection:
+            page = [Account.model_validate_json(text) for text in connection.execute(query).scalars()]
+        if not page:
+            return
+        yield from (account for account in page if account.access_open)
+        last = page[-1].student_number
+
+
+# --- questions ---
+
+
+def _ask(site: Restored, shown: dict[str, Shown], actor: str) -> list[str]:
+    """Hold those of these about whom something must be asked; who they are."""
+    database, registry, moment = site.database, site.registry, datetime.now(UTC)
+
+    def ask(connection: Connection) -> list[str]:
+        known = accounts.newest(connection, list(shown))
+        asked = [number for number, one in sorted(shown.items()) if _unexplained(known.get(number), one)]
+        for number in asked:
+            registry.overtake(connection, number, shown[number].version)
+            record, message = _hold(connection, number)
+            registry.handle(connection, record, message)
+            questions.ask(
+                connection, database, number, sorted(shown[number].shut_by), database.now(connection)
+            )
+        return asked
+
+    def _hold(connection: Connection, number: str) -> tuple[Record, Message]:
+        ref = operator_notes.keep_and_audit(
+            connection,
+            database,
+            action="hold.place",
+            about=HOLD,
+            student_number=number,
+            actor=actor,
+            words=_REASON,
+            detail={"student_number": number, "hold": HOLD},
+        )
+        event = HoldPlaced(student_number=number, hold=HOLD, reason_ref=ref)
+        identity = event_id(event.type, EMITTER, number, secrets.token_hex(8))
+        headers, value = to_record(message := Message(identity, SOURCE_PREFIX + EMITTER, moment, event))
+        topic = catalogue.ACTIVATIONS
+        return Record(topic, 0, 0, number, value, headers, int(moment.timestamp() * 1000)), message
+
+    return database.transact(ask)
+
+
+def _unexplained(account: Account | None, shown: Shown) -> bool:
+    """Whether the store has no reason for what the targets show, and would open this access, or may later."""
+    if account is None:
+        return shown.version > 0  # Sésame wrote it: after the backup
+    if account.holds or account.stage is Stage.ERASED:
+        return False
+    if account.stage is Stage.EXPIRED:
+        return shown.version > account.version
+    return True
+
+
+def listed(site: Restored, *, everything: bool) -> list[questions.Question]:
+    """The questions that wait for an answer, or all of them, oldest first."""
+    states = list(Answer) if everything else [Answer.OPEN]
+    with site.database.read() as connection:
+        return questions.listed(connection, states)
+
+
+def answer(site: Restored, student_number: str, verdict: Answer, *, reason: str, actor: str) -> None:
+    """Open the access of one who was asked about, or keep it shut: the hold stays until it is lifted.
+
+    Raises:
+        NotAsked: nothing was asked, or it was answered.
+        LogUnavailable: it may have been opened already; answering again is harmless.
+    """
+    database = site.database
+    if student_number not in {each.student_number for each in listed(site, everything=False)}:
+        raise NotAsked
+    if verdict is Answer.OPENED:
+        request = HoldRequest(student_number, HOLD, reason, actor, datetime.now(UTC))
+        lift(request, database=database, producer=site.producer)
+
+    def note(connection: Connection) -> None:
+        operator_notes.keep_and_audit(
+            connection,
+            database,
+            action=f"restored.{verdict}",
+            about=HOLD,
+            student_number=student_number,
+            actor=actor,
+            words=reason,
+            detail={"student_number": student_number},
+        )
+        questions.decide(connection, student_number, verdict, database.now(connection))
+
+    database.transact(note)
+
+
+def moment(epoch_s: float) -> str:
+    """A time, as documents have it (RFC 3339)."""
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat()

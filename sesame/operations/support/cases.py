@@ -1,0 +1,162 @@
+"""Cases: opened by a student, sent to a desk, looked at by whoever has the code and the right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid
+from typing import TYPE_CHECKING
+
+from pipeline import audit
+from pipeline.errors import SesameError
+from sesame.operations.diagnosis.engine import Diagnosis, diagnose
+from sesame.operations.diagnosis.live import LOOK_S_MAX
+from sesame.operations.diagnosis.rules.base import Language
+from sesame.operations.ports import Observed
+from sesame.operations.support import codes, support_cases
+from sesame.operations.support.bundle import Bundle, bundle_of
+from sesame.operations.support.desks import Desk, desk_for
+from sesame.operations.support.support_cases import SupportCase
+
+if TYPE_CHECKING:
+    from producers.activation.smtp import Post
+
+AGAIN_S = 900.0
+"""A student who asks for a code again within this time gets the same one: it is one talk with the desk."""
+
+_DAY_S = 86_400.0
+
+
+class UnknownCode(SesameError):
+    """No case has this code: it was mistyped, or it has expired. Let the student open their page again: it
+    shows a new one."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case: the bundle as it was found, the desk that it goes to, and whether it was sent there."""
+
+    bundle: Bundle
+    desk: Desk
+    sent: bool
+
+    @property
+    def code(self) -> str:
+        """As people read it."""
+        return codes.shown(self.bundle.code)
+
+    @property
+    def text(self) -> str:
+        """What is sent, word for word: show it first."""
+        return self.bundle.text(self.desk)
+
+
+class Support:
+    """Opens, sends and shows cases. Methods may block: call none from an event loop."""
+
+    def __init__(self, site: Observed, *, look_s_max: float = LOOK_S_MAX) -> None:
+        self._site = site
+        self._database = site.database
+        self._settings = site.settings
+        self._look_s_max = look_s_max
+
+    def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
+        """A case of what is found now. A student who asks again soon gets the same code, unless they have new
+        words to say.
+
+        Args:
+            said: what the student writes.
+        """
+        wanted = self._settings.support
+        before = self._newest(student_number)
+        if before is not None and (
+            not said or Bundle.model_validate_json(before.bundle).said == said.strip()
+        ):
+            return self._case(before)
+        found = diagnose(self._site, student_number, look_s_max=self._look_s_max)
+        code = codes.new_code()
+        bundle = bundle_of(found, code=code, language=language, said=said)
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            expires_at = now + wanted.code_days * _DAY_S
+            case = SupportCase(code, student_number, now, expires_at, bundle.model_dump_json())
+            support_cases.add(connection, case)
+            support_cases.forget(connection, expired_before=now)
+        return self._case(case)
+
+    def recent(self, student_number: str) -> Case | None:
+        """The case that `open` would give again; None: there is none."""
+        found = self._newest(student_number)
+        return None if found is None else self._case(found)
+
+    def mine(self, code: str, student_number: str) -> Case:
+        """A student's own case.
+
+        Raises:
+            UnknownCode: it is none of theirs.
+        """
+        case = self._find(code)
+        if case.student_number != student_number:
+            raise UnknownCode
+        return self._case(case)
+
+    def send(self, code: str, post: Post) -> Case:
+        """Send a case to its desk, as it was shown. Sending it twice is harmless: the desk gets one.
+
+        Raises:
+            UnknownCode: there is none.
+            MailServerDown, MailRefused: it was not sent; try again.
+        """
+        case = self._case(self._find(code))
+        if case.sent:
+            return case
+        post.send(self._message(case))
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            support_cases.sent(connection, case.bundle.code, case.desk.name, now=now)
+        return Case(case.bundle, case.desk, sent=True)
+
+    def look(self, code: str, *, actor: str) -> tuple[Case, Diagnosis]:
+        """The case as it was found, and what is found now: for the desk. Audited.
+
+        Raises:
+            UnknownCode: there is none.
+        """
+        found = self._find(code)
+        with self._database.write() as connection:
+            detail = {"code": found.code, "student_number": found.student_number}
+            audit.note(connection, self._database, actor=actor, action="support.look", detail=detail)
+        now = diagnose(self._site, found.student_number, look_s_max=self._look_s_max)
+        return self._case(found), now
+
+    def _newest(self, student_number: str) -> SupportCase | None:
+        with self._database.read() as connection:
+            since = self._database.now(connection) - AGAIN_S
+            return support_cases.newest(connection, student_number, opened_after=since)
+
+    def _find(self, code: str) -> SupportCase:
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            found = support_cases.find(connection, codes.read(code), now=now)
+        if found is None:
+            raise UnknownCode
+        return found
+
+    def _case(self, case: SupportCase) -> Case:
+        """The case as it is kept; the desk is that of the causes that were found then."""
+        bundle = Bundle.model_validate_json(case.bundle)
+        desk = desk_for(self._settings, bundle.causes, bundle.components, bundle.language)
+        return Case(bundle, desk, sent=case.sent_at is not None)
+
+    def _message(self, case: Case) -> EmailMessage:
+        sender = self._settings.portal.sender
+        message = EmailMessage(policy=SMTP)
+        message["From"] = sender
+        message["To"] = case.desk.mail
+        message["Subject"] = case.bundle.subject
+        message["Date"] = format_datetime(case.bundle.taken_at)
+        message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834
+        message.set_content(case.text, cte="quoted-printable")
+        return message

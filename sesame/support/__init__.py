@@ -1,7 +1,0 @@
-"""Support: a short code that leads the desk to a student's case, and the case as a message to that desk."""
-
-from sesame.support.bundle import Bundle
-from sesame.support.cases import Case, Support, UnknownCode
-from sesame.support.desks import Desk
-
-__all__ = ["Bundle", "Case", "Desk", "Support", "UnknownCode"]
