@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.operator import operator, reason_option
 
 if TYPE_CHECKING:
-    from producers.holds import HoldRequest
-    from sesame.app.wiring import Application
+    from sesame.operations.holds import HoldChange
 
 _KINDS = click.Choice(["suspended", "administrative", "technical"])  # `schemas.account.Hold`, tested
-
-
-class NotAStudentNumber(SesameError):
-    """A student number has 1 to 32 letters, digits, dots, hyphens or underscores."""
-
-    exit_code = 2
 
 
 @click.group()
@@ -35,11 +27,9 @@ def hold() -> None:
 @pass_context
 def place_command(context: Context, *, student: str, kind: str, reason: str) -> None:
     """Shut STUDENT's access to every target. Nothing is deleted."""
-    from producers.holds import place
+    from sesame.operations.holds import place
 
-    app = context.application
-    place(_request(student, kind, reason), database=app.database, producer=app.producer)
-    if _known(app, student):
+    if place(context.application, operator(), _change(student, kind, reason)).known:
         click.echo(f"{student}: hold {kind} is placed; `sesame status {student}` shows when access is shut")
     else:
         click.echo(
@@ -54,29 +44,15 @@ def place_command(context: Context, *, student: str, kind: str, reason: str) -> 
 @pass_context
 def lift_command(context: Context, *, student: str, kind: str, reason: str) -> None:
     """Say that the reason to shut STUDENT's access is gone. Other holds stay."""
-    from producers.holds import lift
+    from sesame.operations.holds import lift
 
-    app = context.application
-    lift(_request(student, kind, reason), database=app.database, producer=app.producer)
+    lift(context.application, operator(), _change(student, kind, reason))
     click.echo(f"{student}: hold {kind} is lifted")
 
 
-def _known(app: Application, student: str) -> bool:
-    from consumers.registry.people import People
-
-    with app.database.read() as connection:
-        return student in People(app.database).asked_by(connection, [student])
-
-
-def _request(student: str, kind: str, reason: str) -> HoldRequest:
-    from pydantic import TypeAdapter, ValidationError
-
-    from producers.holds import HoldRequest
-    from schemas.account import Hold, StudentNumber
+def _change(student: str, kind: str, reason: str) -> HoldChange:
+    from schemas.account import Hold
     from sesame.app.wiring import utc_now
+    from sesame.operations.holds import HoldChange
 
-    try:
-        TypeAdapter(StudentNumber).validate_python(student)
-    except ValidationError as error:
-        raise NotAStudentNumber from error
-    return HoldRequest(student, Hold(kind), reason, operator_name(), utc_now())
+    return HoldChange(student_number=student, kind=Hold(kind), reason=reason, at=utc_now())

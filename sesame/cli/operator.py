@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from pipeline.db.database import Database
+    from sesame.operations.acts import Actor
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -37,6 +38,13 @@ def operator_name() -> str:
     own, caller = os.getuid(), _caller()
     name = _user_name(own)
     return name if caller in {None, own} else f"{_user_name(caller)} as {name}"
+
+
+def operator() -> Actor:
+    """Who gives this command. Whoever may read the settings and the secrets administers the site."""
+    from sesame.operations.acts import Actor, Role
+
+    return Actor(operator_name(), frozenset(Role))
 
 
 def audited(database: Database, action: str, **detail: object) -> None:

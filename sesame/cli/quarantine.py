@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
-from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.operator import operator, reason_option
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
-
-
-class NotInQuarantine(SesameError):
-    """This consumer is not in quarantine. `sesame quarantine list` shows which are."""
 
 
 @click.group()
@@ -27,17 +20,14 @@ def quarantine() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
-    from pipeline import quarantine
+    from sesame.operations.quarantine import quarantined
 
-    with context.looking.database.read() as connection:
-        found = quarantine.every(connection)
+    found = quarantined(context.looking, operator())
     if as_json:
-        write_json(
-            [{"consumer": one.consumer, "since": _utc(one.since), "reason": one.reason} for one in found]
-        )
+        write_json([one.model_dump() for one in found])
         return
     for one in found:
-        click.echo(f"{one.consumer}: since {_utc(one.since)}: {one.reason}")
+        click.echo(f"{one.consumer}: since {one.since.isoformat()}: {one.reason}")
         click.echo(f"  sesame dead-letters list --consumer {one.consumer}")
         click.echo(f"  once that is mended: sesame quarantine lift {one.consumer} --reason …")
     if not found:
@@ -53,25 +43,7 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
-    from pipeline import quarantine
-    from pipeline.audit import operator_notes
+    from sesame.operations.quarantine import Lift, lift
 
-    app = context.looking
-    with app.database.write() as connection:
-        if not quarantine.lift(connection, consumer):
-            raise NotInQuarantine(f"{consumer} is not in quarantine")
-        operator_notes.keep_and_audit(
-            connection,
-            app.database,
-            action="quarantine.lift",
-            about=consumer,
-            student_number=None,
-            actor=operator_name(),
-            words=reason,
-            detail={"consumer": consumer},
-        )
+    lift(context.looking, operator(), Lift(consumer=consumer, reason=reason))
     click.echo(f"{consumer} goes on; what it gave up: sesame dead-letters list --consumer {consumer}")
-
-
-def _utc(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")

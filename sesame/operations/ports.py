@@ -34,12 +34,24 @@ class Targets(Protocol):
         """The Moodle site."""
 
 
-class Store(Protocol):
-    """The store, and what must be known of it."""
+class Stored(Protocol):
+    """The store."""
 
     @property
     def database(self) -> Database:
-        """The store's database."""
+        """Its database."""
+
+
+class Publishing(Stored, Protocol):
+    """The store and the log."""
+
+    @property
+    def producer(self) -> Producer:
+        """Appends to the log."""
+
+
+class Store(Stored, Protocol):
+    """The store, and what must be known of it."""
 
     @property
     def notes_file(self) -> Path:
@@ -50,12 +62,8 @@ class Store(Protocol):
         """The embedded store's file; None: it is a server's."""
 
 
-class Observed(Targets, Protocol):
+class Observed(Targets, Stored, Protocol):
     """What a diagnosis looks at."""
-
-    @property
-    def database(self) -> Database:
-        """The store."""
 
     @property
     def follows(self) -> Mapping[str, str]:
@@ -68,13 +76,9 @@ class Observed(Targets, Protocol):
         """The Message-ID of a student's welcome."""
 
 
-class Restored(Targets, Store, Protocol):
+class Restored(Targets, Store, Publishing, Protocol):
     """A site whose store came out of a backup."""
 
     @property
     def registry(self) -> Registry:
         """Places holds, and mints."""
-
-    @property
-    def producer(self) -> Producer:
-        """Appends to the log."""

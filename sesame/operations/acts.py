@@ -1,0 +1,91 @@
+"""Who may do which act: the roles, the table, and the one place where it is looked at.
+
+An act is a function `(site, actor, request) -> report`, wherever it is called from: a command, a page, a
+route. It needs no more of the site than it names (`ports`), checks the actor's roles, and notes in the audit
+what it does under the actor's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import wraps
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.errors import SesameError
+
+
+class Role(StrEnum):
+    """What somebody is to the site. Who administers it may do everything."""
+
+    VIEWER = "viewer"
+    SUPPORT = "support"
+    REGISTRAR = "registrar"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts: the name that the audit keeps, and the roles."""
+
+    name: str
+    roles: frozenset[Role]
+
+
+class Report(BaseModel):
+    """What an act came to. Its JSON is what a command prints with `--json`, and what a route answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+def utc(epoch_s: float) -> datetime:
+    """A time of the store as reports show it: UTC, whole seconds."""
+    return datetime.fromtimestamp(int(epoch_s), UTC)
+
+
+class NotAllowed(SesameError):
+    """The actor's roles do not allow this act. Ask somebody who has one of the roles that do."""
+
+    exit_code = 2
+
+
+_EVERYBODY: Final = frozenset(Role)
+_DESK: Final = frozenset({Role.SUPPORT, Role.OPERATOR, Role.ADMINISTRATOR})
+_OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
+_OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
+
+RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
+    "hold.place": _DESK,
+    "hold.lift": _OPERATORS,
+    "quarantine.list": _EVERYBODY,
+    "quarantine.lift": _OPERATORS,
+}
+"""Every act, as the audit names it, and who may do it."""
+
+_Site = TypeVar("_Site")
+_More = ParamSpec("_More")
+_Report = TypeVar("_Report")
+_Act = Callable[Concatenate[_Site, Actor, _More], _Report]
+
+
+def act(name: str) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More, _Report]]:
+    """Make a function the act of this name: who may not do it is refused before anything is done."""
+    allowed = RIGHTS[name]
+
+    def decorate(function: _Act[_Site, _More, _Report]) -> _Act[_Site, _More, _Report]:
+        @wraps(function)
+        def checked(site: _Site, actor: Actor, /, *args: _More.args, **kwargs: _More.kwargs) -> _Report:
+            if not actor.roles & allowed:
+                may = ", ".join(sorted(allowed))
+                raise NotAllowed(f"{actor.name} may not do {name}", remedy=f"It takes one of: {may}.")
+            return function(site, actor, *args, **kwargs)
+
+        checked.__dict__["act"] = name
+        return checked
+
+    return decorate
