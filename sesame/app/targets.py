@@ -21,7 +21,9 @@ from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
-    from consumers import directory, mailbox, moodle
+    from consumers import mailbox, moodle
+    from consumers.directory.upsert import LdapDirectory
+    from consumers.mailbox.mailboxes import DovecotMailboxes
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
@@ -48,16 +50,17 @@ def execution_s_max(target: str, settings: Settings) -> float:
 
 def ldap_directory(
     settings: Settings, *, read_only: bool = False, password: LiveSecret | None = None
-) -> directory.LdapDirectory:
+) -> LdapDirectory:
     """The directory, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
     """
-    from consumers import directory
+    from consumers.directory.ldap import Endpoint, LdapClient
+    from consumers.directory.upsert import Branches, LdapDirectory
 
     wanted = settings.directory
-    endpoint = directory.Endpoint(
+    endpoint = Endpoint(
         uri=wanted.uri,
         bind_dn=wanted.bind_dn,
         password=password or LiveSecret(wanted, "bind_password"),
@@ -66,28 +69,30 @@ def ldap_directory(
         receive_timeout_s=wanted.receive_timeout_s,
         read_only=read_only or wanted.mode == "observe",
     )
-    branches = directory.Branches(
+    branches = Branches(
         wanted.people_dn,
         wanted.groups_dn,
         wanted.probe_dn,
         static_groups=wanted.group_kind == "static",
         policy=wanted.policy_dn,
     )
-    return directory.LdapDirectory(directory.LdapClient(endpoint), branches)
+    return LdapDirectory(LdapClient(endpoint), branches)
 
 
 def dovecot_mailboxes(
     settings: Settings, *, read_only: bool = False, api_key: LiveSecret | None = None
-) -> mailbox.DovecotMailboxes:
+) -> DovecotMailboxes:
     """The mail server, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
     """
     from consumers import mailbox
+    from consumers.mailbox.dovecot import Doveadm
+    from consumers.mailbox.mailboxes import DovecotMailboxes
 
     wanted = settings.mailbox
-    doveadm = mailbox.Doveadm(
+    doveadm = Doveadm(
         wanted.doveadm_url,
         api_key or LiveSecret(wanted, "api_key"),
         ca_file=wanted.ca_file,
@@ -100,7 +105,7 @@ def dovecot_mailboxes(
         sender=wanted.sender,
         context=mailbox.context_of(wanted.ca_file),
     )
-    return mailbox.DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
+    return DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
 
 
 def welcome_of(settings: Settings) -> mailbox.Welcome:

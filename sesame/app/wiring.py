@@ -35,7 +35,8 @@ from sesame.app.observability.metrics import Metrics
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebody asks those servers
-    from consumers.directory import LdapDirectory, Trial
+    from consumers.directory import Trial
+    from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox import Mailboxes
     from consumers.moodle import MoodlePort
     from sesame.login import CasLogins, LoginProbe

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from consumers.directory import LdapDirectory
+    from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox import Mailboxes
     from consumers.moodle import MoodlePort
     from consumers.registry import Registry

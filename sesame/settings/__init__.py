@@ -1,5 +1,7 @@
 """The settings: TOML file, environment and secret files, checked as one and explained in plain words."""
 
+from consumers.directory.settings import DirectorySettings
+from consumers.mailbox.settings import MailboxSettings
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.timetable.settings import TimetableSettings
@@ -15,7 +17,6 @@ from sesame.settings.runtime import HttpSettings, ObservabilitySettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
-from sesame.settings.targets import DirectorySettings, MailboxSettings
 
 __all__ = [
     "CasSettings",

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from consumers.directory.settings import DirectorySettings
+from consumers.mailbox.settings import MailboxSettings
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.settings import RegistrySettings
@@ -26,7 +28,6 @@ from sesame.settings.runtime import HttpSettings, ObservabilitySettings
 from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
-from sesame.settings.targets import DirectorySettings, MailboxSettings
 from sesame.settings.withdrawn import without
 
 Target = Literal["directory", "mailbox", "moodle", "timetable"]

@@ -9,9 +9,11 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from consumers.directory import Branches, DirectoryHandler, Endpoint, LdapClient, LdapDirectory, Profile
+from consumers.directory import DirectoryHandler, Profile
 from consumers.directory.entry import desired_entry
+from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import Credential, DesiredEntry
+from consumers.directory.upsert import Branches, LdapDirectory
 from pipeline.target import HandlerOutcome, Task
 from sandbox.slapd import Slapd
 from schemas.account import (

@@ -15,17 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from consumers.mailbox import (
-    Doveadm,
-    DovecotMailboxes,
-    Lmtp,
-    Mailboxes,
-    MailboxHandler,
-    Wanted,
-    Welcome,
-    WelcomeJournal,
-    context_of,
-)
+from consumers.mailbox import Lmtp, Mailboxes, MailboxHandler, Wanted, Welcome, WelcomeJournal, context_of
+from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, ReadResult
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database

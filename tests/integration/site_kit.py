@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from consumers.directory import LdapDirectory
+from consumers.directory.upsert import LdapDirectory
 from pipeline import dead_letters, status
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import Headers, NewRecord, TopicPartition

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from consumers.directory import LdapClient
 from consumers.directory.answers import Answer
 from consumers.directory.entry import differences
+from consumers.directory.ldap import LdapClient
 from consumers.directory.port import Applied, DesiredEntry
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.ports import free_port

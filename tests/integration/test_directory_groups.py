@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from consumers.directory import DirectoryHandler, LdapDirectory
+from consumers.directory import DirectoryHandler
 from consumers.directory.handler import GROUP_NOT_OURS
 from consumers.directory.port import Applied
+from consumers.directory.upsert import LdapDirectory
 from pipeline.target import Done, HandlerOutcome, Task, Waiting
 from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd

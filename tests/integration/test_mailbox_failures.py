@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from consumers.mailbox import Doveadm, DovecotMailboxes, Lmtp, context_of
+from consumers.mailbox import Lmtp, context_of
+from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import ApplyResult, Change, Intended, Key, ObservedMailbox, Unsettled
 from consumers.mailbox.posting import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown

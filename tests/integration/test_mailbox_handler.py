@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from consumers.mailbox import Doveadm, Wanted
-from consumers.mailbox.dovecot import Answer, Command
+from consumers.mailbox import Wanted
+from consumers.mailbox.dovecot import Answer, Command, Doveadm
 from consumers.mailbox.port import ObservedMailbox
 from consumers.mailbox.redirect import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from consumers.directory import DirectoryHandler
-from consumers.mailbox import Doveadm, DovecotMailboxes, Lmtp, context_of
+from consumers.mailbox import Lmtp, context_of
+from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import Change
 from consumers.moodle import MoodleHandler, MoodlePort, moodle_site
 from consumers.moodle.deadline import Deadline
@@ -106,7 +108,7 @@ def rows(moodle: MoodleStandIn) -> list[str]:
 
 
 def port_of(moodle: MoodleStandIn) -> MoodlePort:
-    return moodle_site(settings_for(moodle, read_only=True), lock=ProcessLock(), is_managed=is_managed)
+    return moodle_site(settings_for(moodle, mode="observe"), lock=ProcessLock(), is_managed=is_managed)
 
 
 def watched(moodle: MoodleStandIn) -> Observing:

@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
-from consumers.mailbox import DovecotMailboxes, MailboxHandler, Wanted, Welcome, dovecot
+from consumers.mailbox import MailboxHandler, Wanted, Welcome, dovecot
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.lmtp import Lmtp
+from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import Intended
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account

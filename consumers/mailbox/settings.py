@@ -1,0 +1,72 @@
+"""Where the mail server is, and what every mailbox has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, SecretStr, StringConstraints, model_validator
+
+from pipeline.settings import (
+    ADVANCED,
+    CA_FILE,
+    EXECUTION,
+    MODE,
+    Address,
+    HttpsUrl,
+    Mode,
+    Seconds,
+    Section,
+    tls,
+)
+
+
+class MailboxSettings(Section):
+    """The mail server: Dovecot, by doveadm over HTTP and LMTP."""
+
+    place: ClassVar[str] = "mailbox"
+
+    mode: Mode = Field("write", description=MODE)
+    doveadm_url: HttpsUrl = Field(
+        "https://127.0.0.1:8443/doveadm/v1", description="doveadm's HTTP address; `http://` on loopback only."
+    )
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    api_key: SecretStr | None = Field(
+        None, description="doveadm's API key. Better given by a file.", json_schema_extra=ADVANCED
+    )
+    api_key_file: Path | None = Field(None, description="File that holds `mailbox.api_key`.")
+    lmtp_host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Host of the LMTP service.")
+    lmtp_port: int = Field(24, ge=1, le=65_535, description="TCP port of the LMTP service.")
+    probe_user: Address = Field(
+        "sesame-probe@etu.univ-exemple.fr",
+        description="The service account that the probe looks up; nobody's.",
+    )
+    sender: Address = Field("ne-pas-repondre@univ-exemple.fr", description="Sender of the welcome message.")
+    folders: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
+        ("Scolarite",), description="Folders that every mailbox has besides the inbox, subscribed."
+    )
+    portal_url: HttpsUrl = Field(
+        "https://ent.univ-exemple.fr/", description="The page that the welcome message sends students to."
+    )
+    support: Address = Field(
+        "assistance@univ-exemple.fr", description="The address that the welcome message gives for help."
+    )
+    timeout_s: float = Field(
+        10.0,
+        ge=10,
+        le=600,
+        description="Longest wait for an answer; with its directory down, Dovecot takes about 6 s to say so.",
+        json_schema_extra=ADVANCED,
+    )
+    call_s_max: Seconds = Field(
+        10.0,
+        description="Time after which nothing more is begun for a batch; the rest is retried.",
+        json_schema_extra=ADVANCED,
+    )
+    execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
+    batch_size: int = Field(10, ge=1, le=100, description="Students in one call.", json_schema_extra=ADVANCED)
+
+    @model_validator(mode="after")
+    def _key_under_tls(self) -> Self:
+        tls("doveadm_url", self.doveadm_url)
+        return self
