@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from anyascii import anyascii
 
 from consumers.directory.port import Attributes, Credential, DesiredEntry, ObservedEntry
+from consumers.directory.settings import DirectorySettings
 from schemas.account import Account, Enrolment, Hold, Stage
 
 CLASSES = ("inetOrgPerson", "eduPerson", "supannPerson", "sesameAccount")
@@ -90,23 +91,12 @@ class Profile:
     """What an establishment decides once about its entries.
 
     Attributes:
-        uai: the establishment's national code (répertoire UAI), e.g. `0751717J`.
+        settings: the directory's.
         scope: the domain of scoped values and principal names, e.g. `univ-exemple.fr`.
-        registrar: label of the student number's source in supannRefId, e.g. `APOGEE`.
-        organisation_dn: entry of the establishment, for eduPersonOrgDN; None leaves the attribute out.
-        mail_quota_bytes: size limit of a mailbox; None leaves it to the mail server.
-        step_format: an enrolled step's code, from `{step}` and `{version}`; in Apogée both identify a step.
-        cursus_pattern: finds the cursus year (SupAnn's `L1` … `D3`) as first group of a step's code; no match
-            leaves supannEtuCursusAnnee out of that enrolment.
     """
 
-    uai: str
+    settings: DirectorySettings
     scope: str
-    registrar: str = "APOGEE"
-    organisation_dn: str | None = None
-    mail_quota_bytes: int | None = None
-    step_format: str = "{step}-{version}"
-    cursus_pattern: str = r"^([LMDXB][0-9])(?![0-9])"
 
 
 def desired_entry(
@@ -203,10 +193,10 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
         "eduPersonPrimaryAffiliation": affiliations[:1],
         "eduPersonScopedAffiliation": [f"{a}@{profile.scope}" for a in affiliations],
         "eduPersonPrincipalName": [account.principal],
-        "eduPersonOrgDN": [profile.organisation_dn or ""],
+        "eduPersonOrgDN": [profile.settings.organisation_dn or ""],
         "supannAliasLogin": [account.login],
-        "supannRefId": [f"{{{profile.registrar}}}{account.student_number}"],
-        "supannEtablissement": [f"{{UAI}}{profile.uai}"],
+        "supannRefId": [f"{{{profile.settings.registrar}}}{account.student_number}"],
+        "supannEtablissement": [f"{{UAI}}{profile.settings.uai}"],
         "supannEntiteAffectation": account.entities,
         "supannEntiteAffectationPrincipale": account.entities[:1],
         "supannEtuInscription": [_inscription(e, profile) for e in in_force],
@@ -215,7 +205,7 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
         "supannEtuCursusAnnee": [_cursus(e, profile) for e in in_force],
         "supannEtuDateFin": [account.valid_until.strftime("%Y%m%d235959Z")] if account.valid_until else [],
         "sesameGroup": [g.key for g in account.groups if g.met],
-        "sesameMailQuota": [str(profile.mail_quota_bytes or "")],
+        "sesameMailQuota": [str(profile.settings.mail_quota_bytes or "")],
     }
     return _clean(values) | _state(account)
 
@@ -258,7 +248,7 @@ def _affiliations(account: Account) -> list[str]:
 def _inscription(enrolment: Enrolment, profile: Profile) -> str:
     """supannEtuInscription: `[key=value]` in SupAnn's order; a key that is not known is left out."""
     parts = (
-        ("etab", f"{{UAI}}{profile.uai}"),
+        ("etab", f"{{UAI}}{profile.settings.uai}"),
         ("anneeinsc", str(enrolment.year)),
         ("cursusann", _cursus(enrolment, profile)),
         ("affect", enrolment.component),
@@ -268,12 +258,12 @@ def _inscription(enrolment: Enrolment, profile: Profile) -> str:
 
 
 def _step(enrolment: Enrolment, profile: Profile) -> str:
-    code = profile.step_format.format(step=enrolment.step, version=enrolment.step_version)
-    return f"{{UAI:{profile.uai}}}{code}"
+    code = profile.settings.step_format.format(step=enrolment.step, version=enrolment.step_version)
+    return f"{{UAI:{profile.settings.uai}}}{code}"
 
 
 def _cursus(enrolment: Enrolment, profile: Profile) -> str:
-    found = re.search(profile.cursus_pattern, enrolment.step)
+    found = re.search(profile.settings.cursus_pattern, enrolment.step)
     return f"{{SUPANN}}{found.group(1)}" if found else ""
 
 

@@ -140,15 +140,7 @@ def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
     from consumers import directory
 
     wanted = settings.directory
-    profile = directory.Profile(
-        uai=wanted.uai,
-        registrar=wanted.registrar,
-        organisation_dn=wanted.organisation_dn,
-        step_format=wanted.step_format,
-        cursus_pattern=wanted.cursus_pattern,
-        mail_quota_bytes=wanted.mail_quota_bytes,
-        scope=settings.registry.principal_scope,
-    )
+    profile = directory.Profile(wanted, settings.registry.principal_scope)
     password = LiveSecret(wanted, "bind_password")  # missing: say so now, not at the first student
     handler = directory.DirectoryHandler(
         ldap_directory(settings, password=password),

@@ -13,6 +13,7 @@ from consumers.directory import DirectoryHandler, Profile
 from consumers.directory.entry import desired_entry
 from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import Credential, DesiredEntry
+from consumers.directory.settings import DirectorySettings
 from consumers.directory.upsert import Branches, LdapDirectory
 from pipeline.target import HandlerOutcome, Task
 from sandbox.slapd import Slapd
@@ -27,7 +28,10 @@ from schemas.account import (
     Stage,
 )
 
-PROFILE = Profile(uai="0751717J", scope="univ-exemple.fr", organisation_dn="dc=univ-exemple,dc=fr")
+PROFILE = Profile(
+    DirectorySettings(uai="0751717J", organisation_dn="dc=univ-exemple,dc=fr", mail_quota=""),
+    scope="univ-exemple.fr",
+)
 HASHER = PasswordHasher(time_cost=1, memory_cost=8192, parallelism=1)  # quick: the tests log in for real
 _NUMBERS = itertools.count(1 + 1000 * (os.getpid() % 8999))
 

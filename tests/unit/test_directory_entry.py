@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from consumers.directory.entry import OWNED, Profile, canonical, desired_entry, differences, user_password
 from consumers.directory.port import Credential, ObservedEntry
+from consumers.directory.settings import DirectorySettings
 from schemas.account import (
     Account,
     Administrative,
@@ -23,7 +24,7 @@ from schemas.account import (
     Stage,
 )
 
-PROFILE = Profile(uai="0751717J", scope="univ-exemple.fr", mail_quota_bytes=2**30)
+PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota="1G"), scope="univ-exemple.fr")
 
 
 def enrolment(step: str = "L2DROIT", **fields: Any) -> Enrolment:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from consumers.directory.entry import Profile, desired_entry
 from consumers.directory.ldap import any_of, name_dn
+from consumers.directory.settings import DirectorySettings
 from schemas.account import Account, Administrative, Enrolment, Pedagogical, Person, Stage
 
 PARENT = "ou=people,dc=univ-exemple,dc=fr"
@@ -110,7 +111,9 @@ def test_a_composite_of_any_codes_can_be_taken_apart_again(
         person=Person(birth_name="Lefèvre", given_name="Zoé"),
         enrolments=(enrolment,),
     )
-    entry = desired_entry(account, Profile(uai="0751717J", scope="univ-exemple.fr"))
+    entry = desired_entry(
+        account, Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
+    )
     [composite] = entry.attributes["supannEtuInscription"]
     fields = re.findall(r"\[([a-z]+)=([^\[\]]*)\]", composite)
     assert "".join(f"[{name}={value}]" for name, value in fields) == composite

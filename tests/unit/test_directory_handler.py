@@ -12,11 +12,12 @@ from consumers.directory.difference import changes, guarded_by_values
 from consumers.directory.entry import Profile
 from consumers.directory.handler import CREDENTIAL_GONE, DirectoryHandler
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+from consumers.directory.settings import DirectorySettings
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from schemas.account import Account, Hold, Person, Stage
 
-PROFILE = Profile(uai="0751717J", scope="univ-exemple.fr")
+PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
 
 
 def account(number: str = "22601234", **fields: Any) -> Account:

@@ -15,6 +15,7 @@ import pytest
 from consumers.directory.entry import OWNED, Profile
 from consumers.directory.handler import CREDENTIAL_GONE, GROUP_NOT_OURS, OPERATOR_RECHECK_S, DirectoryHandler
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+from consumers.directory.settings import DirectorySettings
 from pipeline.errors import TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import (
@@ -30,7 +31,8 @@ from schemas.account import (
 from tests.unit.test_directory_handler import InMemory, Secrets, account
 
 PROFILE = Profile(
-    uai="0751717J", scope="univ-exemple.fr", organisation_dn="dc=univ-exemple,dc=fr", mail_quota_bytes=1 << 30
+    DirectorySettings(uai="0751717J", organisation_dn="dc=univ-exemple,dc=fr", mail_quota="1G"),
+    scope="univ-exemple.fr",
 )
 NUMBER = "22601234"
 REF = "ref-a"

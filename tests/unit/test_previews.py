@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from consumers.directory.entry import Profile
 from consumers.directory.handler import DirectoryHandler
+from consumers.directory.settings import DirectorySettings
 from consumers.mailbox.difference import Wanted, preview_of
 from consumers.mailbox.port import ObservedMailbox, Unknown, Unsettled
 from consumers.moodle import preview as moodle
@@ -20,7 +21,7 @@ from pipeline.target import Preview, Task
 from schemas.account import Account, Hold, Membership, Requirement
 from tests.unit.test_directory_handler import InMemory, Secrets, account
 
-PROFILE = Profile(uai="0751717J", scope="univ-exemple.fr")
+PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
 MAILBOX = Wanted(("Scolarite",), quota_bytes=1024)
 SEEN = ObservedMailbox(
     address="hugo.roux1@univ-exemple.fr",

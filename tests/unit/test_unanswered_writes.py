@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from consumers.directory import DirectoryHandler, Profile
 from consumers.directory.port import Applied, DesiredEntry, ObservedEntry, Unsettled
+from consumers.directory.settings import DirectorySettings
 from consumers.mailbox import MailboxHandler, ObservedMailbox, Wanted, Welcome
 from consumers.mailbox import port as mailbox
 from consumers.moodle import MoodleHandler, MoodleSettings, Seen, User
@@ -84,7 +85,8 @@ class NoSecrets:
 
 
 def test_a_closing_of_the_directory_that_nobody_answered_is_not_over_when_the_rest_succeeds() -> None:
-    handler = DirectoryHandler(Directory(), NoSecrets(), Profile("0751717J", "x.fr"), system="memory")  # type: ignore[arg-type]  # no more of it is called
+    profile = Profile(DirectorySettings(), "x.fr")
+    handler = DirectoryHandler(Directory(), NoSecrets(), profile, system="memory")  # type: ignore[arg-type]  # no more of it is called
     outcome = handler.handle([SHUT])[NUMBER]
     assert isinstance(outcome, Retry)
     assert outcome.unknown

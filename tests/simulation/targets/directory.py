@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from consumers.directory import Profile, difference
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Unsettled
+from consumers.directory.settings import DirectorySettings
 from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation.oracle_entry import SCOPE, UAI, entry_differs
 from tests.simulation.targets.target import Fate, Target
 
-PROFILE = Profile(uai=UAI, scope=SCOPE)
+PROFILE = Profile(DirectorySettings(uai=UAI, mail_quota=""), SCOPE)
 _KEPT = ("uid", "supannEtuId", "userPassword")
 """What the server always keeps of a write: an entry's names, and a hash, which nobody can read back."""
 
