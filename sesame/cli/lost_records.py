@@ -6,15 +6,10 @@ from datetime import UTC, datetime
 
 import click
 
-from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.operator import operator, reason_option
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
-
-
-class NothingLost(SesameError):
-    """This consumer waits for no loss to be accepted. `sesame lost-records list` shows which do."""
 
 
 @click.group(name="lost-records")
@@ -66,22 +61,7 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    from pipeline import lost_records
-    from pipeline.audit import operator_notes
+    from sesame.operations.lost_records import Acceptance, accept
 
-    app = context.looking
-    with app.database.write() as connection:
-        count = lost_records.accept(connection, app.database, consumer)
-        if not count:
-            raise NothingLost(f"{consumer} waits for no loss to be accepted")
-        operator_notes.keep_and_audit(
-            connection,
-            app.database,
-            action="lost_records.accept",
-            about=consumer,
-            student_number=None,
-            actor=operator_name(),
-            words=reason,
-            detail={"consumer": consumer, "losses": count},
-        )
-    click.echo(f"{consumer} goes on from where the log begins ({count} partitions)")
+    accepted = accept(context.looking, operator(), Acceptance(consumer=consumer, reason=reason))
+    click.echo(f"{consumer} goes on from where the log begins ({accepted.partitions} partitions)")

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import wraps
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from pipeline import audit
 from pipeline.errors import SesameError
+
+if TYPE_CHECKING:
+    from pipeline.db.database import Database
 
 
 class Role(StrEnum):
@@ -48,6 +52,23 @@ def utc(epoch_s: float) -> datetime:
     return datetime.fromtimestamp(int(epoch_s), UTC)
 
 
+def note(database: Database, actor: Actor, action: str, **detail: object) -> None:
+    """Note in the audit what somebody does or looks at: before it is done, so that nothing goes unseen.
+
+    Args:
+        database: the store.
+        actor: who.
+        action: as the audit names it, e.g. `provision`.
+        detail: what is needed to understand it later, without names or words of persons; None is left out.
+
+    Raises:
+        StoreUnavailable: it was not noted, and must not be done.
+    """
+    given = {name: value for name, value in detail.items() if value is not None}
+    with database.write() as connection:
+        audit.note(connection, database, actor=actor.name, action=action, detail=given)
+
+
 class NotAllowed(SesameError):
     """The actor's roles do not allow this act. Ask somebody who has one of the roles that do."""
 
@@ -60,8 +81,10 @@ _OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
 _OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 
 RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
+    "dead_letters.dismiss": _OPERATORS,
     "hold.place": _DESK,
     "hold.lift": _OPERATORS,
+    "lost_records.accept": _OPERATORS,
     "quarantine.list": _EVERYBODY,
     "quarantine.lift": _OPERATORS,
 }

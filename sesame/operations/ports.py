@@ -42,6 +42,14 @@ class Stored(Protocol):
         """Its database."""
 
 
+class Configured(Stored, Protocol):
+    """The store, and how the site is configured."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the whole site."""
+
+
 class Publishing(Stored, Protocol):
     """The store and the log."""
 
