@@ -1,0 +1,135 @@
+"""Dead letters: what was given up, found by its id, and dismissed where nobody's account hangs on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection
+
+from pipeline import dead_letters
+from pipeline.audit import operator_notes
+from pipeline.dead_letters import DeadLetter
+from pipeline.errors import SesameError
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import Configured
+
+ID_SHOWN = 12
+"""Characters of an id that tell one from another."""
+
+
+class NoSuchDeadLetter(SesameError):
+    """No dead letter has an id that starts so. `sesame dead-letters list` shows them."""
+
+
+class SeveralDeadLetters(SesameError):
+    """Several dead letters have ids that start so: give more characters."""
+
+
+class StillOwed(SesameError):
+    """What a target could not do for a student stays listed until it is done: dismissing it would hide a
+    student without a service. Mend its cause, then replay."""
+
+
+class Dismissal(BaseModel):
+    """About which dead letters nothing is to be done, and why.
+
+    Attributes:
+        letters: their ids, or the beginnings; or else:
+        consumer, cause: all of this cause; None: of any consumer.
+        until: of these, what was recorded up to this time (epoch seconds), and nothing that came since.
+        dry_run: look, and dismiss none.
+    """
+
+    letters: tuple[str, ...] = ()
+    consumer: str | None = None
+    cause: str | None = None
+    until: float | None = None
+    reason: str
+    dry_run: bool = False
+
+
+class Dismissed(Report):
+    """How many were dismissed, of how many.
+
+    Attributes:
+        text: by consumer and cause, in words.
+        newest: when the newest of them was recorded, epoch seconds.
+    """
+
+    dismissed: int
+    found: int
+    dry_run: bool
+    text: str = Field(exclude=True)
+    newest: float = Field(exclude=True)
+
+
+@act("dead_letters.dismiss")
+def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
+    """Say that nothing is to be done about these: they are listed no more.
+
+    For records that cannot be read and facts that were refused. Nothing is dismissed if one of them is what a
+    target could not do for a student; nothing is found if none is unresolved.
+
+    Raises:
+        StillOwed, NoSuchDeadLetter, SeveralDeadLetters: nothing was dismissed.
+    """
+    with site.database.read() as connection:
+        chosen = _chosen(connection, request)
+    _refuse_targets(chosen, site.settings.targets)
+    text, count = summary(Counter((letter.consumer, letter.cause) for letter in chosen)), 0
+    if chosen and not request.dry_run:
+        with site.database.write() as connection:
+            operator_notes.keep_and_audit(
+                connection,
+                site.database,
+                action="dead_letters.dismiss",
+                about=chosen[0].cause,
+                student_number=None,
+                actor=actor.name,
+                words=request.reason,
+                detail={"count": len(chosen), "by_cause": text, "first": chosen[0].id},
+            )
+            count = dead_letters.dismiss(connection, chosen, now=site.database.now(connection))
+    newest = max((letter.recorded_at for letter in chosen), default=0.0)
+    return Dismissed(dismissed=count, found=len(chosen), dry_run=request.dry_run, text=text, newest=newest)
+
+
+def only(connection: Connection, prefix: str) -> DeadLetter:
+    """The dead letter whose id begins so.
+
+    Raises:
+        NoSuchDeadLetter, SeveralDeadLetters: it is not one.
+    """
+    found = dead_letters.by_id(connection, prefix)
+    if not found:
+        raise NoSuchDeadLetter(f"no dead letter {prefix!r}")
+    if len(found) > 1:
+        raise SeveralDeadLetters(f"{prefix!r} begins {', '.join(one.id[:ID_SHOWN] for one in found)}")
+    return found[0]
+
+
+def summary(counts: Mapping[tuple[str, str], int]) -> str:
+    """How many there are of each consumer and cause, in words."""
+    return ", ".join(f"{consumer} {cause}: {count}" for (consumer, cause), count in sorted(counts.items()))
+
+
+def _chosen(connection: Connection, request: Dismissal) -> list[DeadLetter]:
+    found: Iterable[DeadLetter]
+    if request.cause is None:
+        found = [only(connection, letter) for letter in request.letters]
+    else:
+        found = dead_letters.unresolved(connection, consumer=request.consumer, cause=request.cause)
+    chosen = {letter.id: letter for letter in found if letter.resolved_at is None}
+    return [one for one in chosen.values() if request.until is None or one.recorded_at <= request.until]
+
+
+def _refuse_targets(letters: Iterable[DeadLetter], targets: Collection[str]) -> None:
+    for letter in letters:
+        if letter.consumer in targets and letter.student_number is not None:
+            raise StillOwed(
+                f"{letter.id[:ID_SHOWN]} is what {letter.consumer} could not do for {letter.student_number}",
+                remedy="Mend its cause, then: "
+                f"sesame replay --consumer {letter.consumer} --student {letter.student_number}",
+            )
