@@ -173,3 +173,24 @@ def test_one_who_waits_leads_on_and_the_leader_is_free() -> None:
         thread.join(PATIENCE_S)
     assert table.groups == [["a"], ["b"]]
     assert leading is waiting
+
+
+def test_one_who_comes_while_the_next_leader_commits_waits_for_its_turn() -> None:
+    table = Table()
+    at_once: list[str] = []
+    late = threading.Thread(target=table.commit.commit, args=("c",))
+
+    def refuse(items: Sequence[str]) -> None:
+        at_once.append("begun")
+        if "b" in items:
+            late.start()
+            while not table.commit._waiting and len(at_once) == 1:  # noqa: SLF001  # until it waits, or commits
+                late.join(0.001)
+            assert at_once == ["begun"]
+        at_once.clear()
+
+    table.refuses = refuse
+    table.run("a", "b")
+    late.join(PATIENCE_S)
+    assert table.groups == [["a"], ["b"], ["c"]]
+    assert table.errors == {"a": None, "b": None}
