@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from producers.registrar import Explanation, ImportReport, Order, Profile
+    from producers.registrar.settings import RegistrarSettings
     from sesame.app.wiring import Application
-    from sesame.settings.sources import RegistrarSettings
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -122,7 +122,7 @@ def import_command(
     code 5 when nothing was published since too many people would lose something or change unusually. With
     two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
-    from producers.registrar import Acceptance, Approval, Kind, Order, Threshold
+    from producers.registrar import Acceptance, Approval, Kind, Order
     from sesame.cli.import_output import told, warn
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
@@ -140,9 +140,7 @@ def import_command(
             dry_run=dry_run,
             republish=republish,
             full_year=year,
-            threshold=Threshold(
-                share=settings.guard_share, people=settings.guard_people, floor=settings.guard_floor
-            ),
+            threshold=settings.threshold,
             approval=None if approve is None else Approval(approve, operator_name()),
             acceptance=Acceptance(frozenset(accept), operator_name()),
         )

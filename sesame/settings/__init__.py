@@ -8,13 +8,13 @@ from consumers.timetable.settings import TimetableSettings
 from pipeline.engine import EngineSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
+from producers.registrar.settings import RegistrarSettings
 from sesame.settings.load import find_file, load
 from sesame.settings.login import CasSettings
 from sesame.settings.model import Settings
 from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.rotation import LiveSecret
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings
-from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 

@@ -21,11 +21,11 @@ from pipeline.settings import is_advanced
 from producers.activation.hashing import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
+from producers.registrar.settings import RegistrarSettings
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PortalSettings, SmtpSettings
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings
-from sesame.settings.sources import RegistrarSettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.withdrawn import without

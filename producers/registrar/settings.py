@@ -1,4 +1,4 @@
-"""Where the facts come from."""
+"""How a registrar's export is read, and when a file is held."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pipeline.settings import ADVANCED, Section
+from producers.registrar.guard import Threshold
+
+_GUARD = Threshold()
 
 
 class RegistrarSettings(Section):
@@ -34,14 +37,14 @@ class RegistrarSettings(Section):
         "one name only. Without it the line is refused. A mapping file says it for itself.",
     )
     guard_share: float = Field(
-        default=0.05,
+        default=_GUARD.share,
         ge=0,
         le=1,
         description="A file is held when, in one academic year, more than this share of the people would "
         "lose an enrolment or change in a way that seldom happens; see `guard_people` and `guard_floor` too.",
     )
     guard_people: int = Field(
-        default=200,
+        default=_GUARD.people,
         ge=1,
         le=1_000_000,
         description="A file is held too when more people than this would lose an enrolment or a teaching "
@@ -49,10 +52,15 @@ class RegistrarSettings(Section):
         json_schema_extra=ADVANCED,
     )
     guard_floor: int = Field(
-        default=2,
+        default=_GUARD.floor,
         ge=0,
         le=1000,
         description="So few people are no reason to hold a file, whatever share they are: in a year of ten, "
         "one who leaves is 10 %. Unless they are more than half of the year's people, and more than one.",
         json_schema_extra=ADVANCED,
     )
+
+    @property
+    def threshold(self) -> Threshold:
+        """When a year's changes hold a file."""
+        return Threshold(share=self.guard_share, people=self.guard_people, floor=self.guard_floor)
