@@ -11,6 +11,8 @@ from typing import TypeVar
 import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
@@ -31,6 +33,9 @@ KAFKA_USERS = (
     "producers",
     "monitor",
 )
+
+SPREAD = ("tests/simulation/test_histories.py",)
+"""Files whose tests share nothing and take minutes: `--dist loadfile` gives them out one by one."""
 
 # A property holds or not, however slow the machine is; in CI the same examples are tried each time.
 settings.register_profile(
@@ -55,6 +60,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test's name is the same in each worker, or they do not agree on what there is to run."""
     if addresses := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(f"an address in memory is part of a test's name, give it ids: {addresses[0]}")
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # it has no types
+    """A file's tests run on one worker, those of a file in SPREAD on all of them."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return nodeid if file in SPREAD else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """With `--dist loadfile`: the same, files in SPREAD apart."""
+    return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)
