@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 import click
 
@@ -12,9 +10,6 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator, reason_option
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json, write_json_list
-
-if TYPE_CHECKING:
-    from pipeline.dead_letters import DeadLetter
 
 _PAGE = 50
 
@@ -47,27 +42,33 @@ def list_command(
     as_json: bool,
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    from pipeline import dead_letters as store
-    from sesame.operations.dead_letters import ID_SHOWN, only, summary
+    from sesame.operations.dead_letters import (
+        ID_SHOWN,
+        DeadLetterFilter,
+        DeadLetterPage,
+        counted,
+        listed,
+        summary,
+    )
 
-    which = store.Which(consumer, student, cause)
-    with context.looking.database.read() as connection:
-        last = only(connection, after) if after is not None else None
-        if as_json:
-            write_json_list(_document(one) for one in store.each(connection, which, last, limit))
-            return
-        letters = list(store.each(connection, which, last, (limit or _PAGE) + 1))
-        counts = store.counts(connection, which)
+    which = {"consumer": consumer, "student_number": student, "cause": cause}
+    site = context.looking
+    if as_json:
+        found = listed(site, operator(), DeadLetterPage(**which, after=after, limit=limit))
+        write_json_list(one.model_dump() for one in found)
+        return
+    size = limit or _PAGE
+    letters = list(listed(site, operator(), DeadLetterPage(**which, after=after, limit=size + 1)))
     if not letters:
         click.echo("No unresolved dead letters" + (" follow that one." if after else "."), err=True)
         return
-    more = len(letters) > (limit or _PAGE)
-    letters = letters[: limit or _PAGE]
+    more = len(letters) > size
+    letters = letters[:size]
     names = ("id", "recorded", "consumer", "student", "cause", "attempts", "message")
     rows = [
         (
             letter.id[:ID_SHOWN],
-            _time(letter.recorded_at),
+            f"{letter.recorded_at.astimezone():%Y-%m-%d %H:%M:%S}",
             letter.consumer,
             letter.student_number or "",
             letter.cause,
@@ -77,7 +78,8 @@ def list_command(
         for letter in letters
     ]
     show_table(dict.fromkeys(names, "left"), rows, folded="message")
-    click.echo(summary(counts), err=True)
+    counts = counted(site, operator(), DeadLetterFilter(**which))
+    click.echo(summary({(one.consumer, one.cause): one.count for one in counts}), err=True)
     if more:
         click.echo(f"There are more: add --after {letters[-1].id[:ID_SHOWN]}", err=True)
 
@@ -88,16 +90,15 @@ def list_command(
 @pass_context
 def show(context: Context, *, letter: str, as_json: bool) -> None:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
-    from sesame.operations.dead_letters import only
+    from sesame.operations.dead_letters import show as look
 
-    with context.looking.database.read() as connection:
-        document = _document(only(connection, letter))
+    document = look(context.looking, operator(), letter).model_dump()
     if as_json:
         write_json(document)
         return
     for name, value in document.items():
         if value is not None:
-            click.echo(f"{name:<15} {value}")
+            click.echo(f"{name:<15} {value.isoformat() if isinstance(value, datetime) else value}")
 
 
 @dead_letters.command(name="dismiss")
@@ -144,22 +145,3 @@ def dismiss_command(
     else:
         verb = f"{done.found} would be" if dry_run else str(done.dismissed)
         click.echo(f"{verb} dismissed: {done.text}")
-
-
-def _document(letter: DeadLetter) -> dict[str, object]:
-    from sesame.operations.diagnosis import explain
-
-    document: dict[str, object] = asdict(letter)
-    for name in ("recorded_at", "resolved_at"):
-        moment = document[name]
-        if isinstance(moment, float):
-            document[name] = datetime.fromtimestamp(moment, UTC).isoformat()
-    words = explain(letter.cause)
-    document["meaning"], document["next"] = words.what, words.next
-    if letter.student_number is not None and letter.resolved_at is None:
-        document["replay"] = f"sesame replay --consumer {letter.consumer} --student {letter.student_number}"
-    return document
-
-
-def _time(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

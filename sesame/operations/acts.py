@@ -81,7 +81,10 @@ _OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
 _OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 
 RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
+    "dead_letters.count": _EVERYBODY,
     "dead_letters.dismiss": _OPERATORS,
+    "dead_letters.list": _DESK,
+    "dead_letters.show": _DESK,
     "hold.place": _DESK,
     "hold.lift": _OPERATORS,
     "lost_records.accept": _OPERATORS,

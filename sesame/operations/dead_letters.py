@@ -1,19 +1,23 @@
-"""Dead letters: what was given up, found by its id, and dismissed where nobody's account hangs on it."""
+"""Dead letters: what was given up, why, and dismissing it where nobody's account hangs on it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy import Connection
 
 from pipeline import dead_letters
 from pipeline.audit import operator_notes
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import DeadLetter, Which
 from pipeline.errors import SesameError
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.ports import Configured
+from sesame.operations.diagnosis import explain
+from sesame.operations.ports import Configured, Stored
 
 ID_SHOWN = 12
 """Characters of an id that tell one from another."""
@@ -30,6 +34,64 @@ class SeveralDeadLetters(SesameError):
 class StillOwed(SesameError):
     """What a target could not do for a student stays listed until it is done: dismissing it would hide a
     student without a service. Mend its cause, then replay."""
+
+
+class DeadLetterShown(Report):
+    """One dead letter, with what its cause means, what is next, and the command that tries it again."""
+
+    id: str
+    consumer: str
+    student_number: str | None
+    version: int | None
+    cause: str
+    message: str
+    attempts: int
+    recorded_at: datetime
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    timestamp_ms: int | None
+    event_id: str | None
+    resolved_at: datetime | None
+    resolution: str | None
+    meaning: str
+    next: str
+    replay: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_a_replay_that_is_not_due(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = serialize(self)
+        if self.replay is None:
+            del document["replay"]
+        return document
+
+
+class DeadLetterCount(Report):
+    """How many are unresolved of one consumer and cause."""
+
+    consumer: str
+    cause: str
+    count: int
+
+
+class DeadLetterFilter(BaseModel):
+    """Which unresolved ones: all, or of this consumer, student and cause."""
+
+    consumer: str | None = None
+    student_number: str | None = None
+    cause: str | None = None
+
+    @property
+    def which(self) -> Which:
+        """As the store takes it."""
+        return Which(self.consumer, self.student_number, self.cause)
+
+
+class DeadLetterPage(DeadLetterFilter):
+    """A page of these: those that follow the one whose id begins with `after`, `limit` at most or all."""
+
+    after: str | None = None
+    limit: int | None = None
 
 
 class Dismissal(BaseModel):
@@ -63,6 +125,41 @@ class Dismissed(Report):
     dry_run: bool
     text: str = Field(exclude=True)
     newest: float = Field(exclude=True)
+
+
+@act("dead_letters.list")
+def listed(site: Stored, _actor: Actor, request: DeadLetterPage) -> Iterator[DeadLetterShown]:
+    """These unresolved ones, oldest first, as they are read: no more than a page is in memory.
+
+    Raises:
+        NoSuchDeadLetter, SeveralDeadLetters: `after` is nobody's, or several have it.
+    """
+    with site.database.read() as connection:
+        last = only(connection, request.after) if request.after is not None else None
+        for letter in dead_letters.each(connection, request.which, last, request.limit):
+            yield _shown(letter)
+
+
+@act("dead_letters.count")
+def counted(site: Stored, _actor: Actor, request: DeadLetterFilter) -> list[DeadLetterCount]:
+    """How many are unresolved, by consumer and cause."""
+    with site.database.read() as connection:
+        counts = dead_letters.counts(connection, request.which)
+    return [
+        DeadLetterCount(consumer=consumer, cause=cause, count=count)
+        for (consumer, cause), count in sorted(counts.items())
+    ]
+
+
+@act("dead_letters.show")
+def show(site: Stored, _actor: Actor, prefix: str) -> DeadLetterShown:
+    """The one, resolved or not, whose id begins so.
+
+    Raises:
+        NoSuchDeadLetter, SeveralDeadLetters: there is none, or several.
+    """
+    with site.database.read() as connection:
+        return _shown(only(connection, prefix))
 
 
 @act("dead_letters.dismiss")
@@ -113,6 +210,17 @@ def only(connection: Connection, prefix: str) -> DeadLetter:
 def summary(counts: Mapping[tuple[str, str], int]) -> str:
     """How many there are of each consumer and cause, in words."""
     return ", ".join(f"{consumer} {cause}: {count}" for (consumer, cause), count in sorted(counts.items()))
+
+
+def _shown(letter: DeadLetter) -> DeadLetterShown:
+    words, replay, resolved_at = explain(letter.cause), None, letter.resolved_at
+    if letter.student_number is not None and resolved_at is None:
+        replay = f"sesame replay --consumer {letter.consumer} --student {letter.student_number}"
+    times = {
+        "recorded_at": datetime.fromtimestamp(letter.recorded_at, UTC),
+        "resolved_at": None if resolved_at is None else datetime.fromtimestamp(resolved_at, UTC),
+    }
+    return DeadLetterShown(**asdict(letter) | times, meaning=words.what, next=words.next, replay=replay)
 
 
 def _chosen(connection: Connection, request: Dismissal) -> list[DeadLetter]:
