@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from sesame.cli.context import Context, pass_context
@@ -22,24 +20,11 @@ def lost_records_group() -> None:
 @pass_context
 def list_command(context: Context, *, as_json: bool) -> None:
     """List the losses that nobody has accepted: the consumer stands still until then."""
-    from pipeline import lost_records
+    from sesame.operations.lost_records import unaccepted
 
-    with context.looking.database.read() as connection:
-        losses = lost_records.unaccepted(connection)
+    losses = unaccepted(context.looking, operator())
     if as_json:
-        write_json(
-            [
-                {
-                    "consumer": loss.consumer,
-                    "topic": loss.topic,
-                    "partition": loss.partition,
-                    "offset": loss.offset,
-                    "first": loss.first,
-                    "noticed_at": datetime.fromtimestamp(loss.noticed_at, UTC).isoformat(),
-                }
-                for loss in losses
-            ]
-        )
+        write_json([loss.model_dump() for loss in losses])
         return
     for loss in losses:
         click.echo(

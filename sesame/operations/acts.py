@@ -88,6 +88,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "hold.place": _DESK,
     "hold.lift": _OPERATORS,
     "lost_records.accept": _OPERATORS,
+    "lost_records.list": _EVERYBODY,
     "quarantine.list": _EVERYBODY,
     "quarantine.lift": _OPERATORS,
 }

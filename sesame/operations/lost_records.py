@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from pydantic import BaseModel
 
 from pipeline import lost_records
@@ -13,6 +15,17 @@ from sesame.operations.ports import Stored
 
 class NothingLost(SesameError):
     """This consumer waits for no loss to be accepted. `sesame lost-records list` shows which do."""
+
+
+class Lost(Report):
+    """What a consumer has not read of a partition: from `offset` up to before `first`."""
+
+    consumer: str
+    topic: str
+    partition: int
+    offset: int
+    first: int
+    noticed_at: datetime
 
 
 class Acceptance(BaseModel):
@@ -27,6 +40,23 @@ class LossAccepted(Report):
 
     consumer: str
     partitions: int
+
+
+@act("lost_records.list")
+def unaccepted(site: Stored, _actor: Actor) -> list[Lost]:
+    """The losses that nobody has accepted: the consumer stands still until then."""
+    with site.database.read() as connection:
+        return [
+            Lost(
+                consumer=loss.consumer,
+                topic=loss.topic,
+                partition=loss.partition,
+                offset=loss.offset,
+                first=loss.first,
+                noticed_at=datetime.fromtimestamp(loss.noticed_at, UTC),
+            )
+            for loss in lost_records.unaccepted(connection)
+        ]
 
 
 @act("lost_records.accept")
