@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment
 from sesame.cli.output import show_table, write_json
 
@@ -44,29 +43,27 @@ def audit(
     show`; an act by sudo is under the caller's name. Entries are never changed. Reasons are kept apart, and
     may have been removed.
     """
-    from pipeline import audit as store
+    from sesame.operations.audit import AuditPage, entries
 
-    with context.looking.database.read() as connection:
-        found = store.entries(
-            connection,
-            limit=limit + 1,
-            before=before,
-            actor=actor,
-            action=action,
-            about=about,
-            since=moment("--since", since) or 0.0,
-        )
+    site = context.looking
+    page = AuditPage(
+        actor=actor,
+        action=action,
+        about=about,
+        since=moment("--since", since) or 0.0,
+        before=before,
+        limit=limit + 1,
+    )
+    found = entries(site, operator(), page)
     shown, more = found[:limit], len(found) > limit
     if as_json:
-        write_json(
-            [asdict(entry) | {"at": datetime.fromtimestamp(entry.at, UTC).isoformat()} for entry in shown]
-        )
+        write_json([entry.model_dump() for entry in shown])
     else:
         names = ("id", "at", "actor", "action", "detail", "reason")
         rows = [
             (
                 str(entry.id),
-                f"{datetime.fromtimestamp(entry.at, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+                f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
                 entry.actor,
                 entry.action,
                 _in_one_line(entry.detail),

@@ -81,6 +81,7 @@ _OFFICE: Final = frozenset({Role.REGISTRAR, Role.OPERATOR, Role.ADMINISTRATOR})
 _OPERATORS: Final = frozenset({Role.OPERATOR, Role.ADMINISTRATOR})
 
 RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
+    "audit.list": _OPERATORS,
     "dead_letters.count": _EVERYBODY,
     "dead_letters.dismiss": _OPERATORS,
     "dead_letters.list": _DESK,
