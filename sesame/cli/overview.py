@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import Justify, data_console, show_table, write_json
 
@@ -24,19 +25,12 @@ _SECONDS = ("p50", "p95", "p99", "max")
 @pass_context
 def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
-    from sesame.operations.diagnosis.overview import overview as look
+    from sesame.operations.diagnosis.overview import show, show_people
 
-    app = context.looking
-    found: Overview = look(
-        app.database,
-        targets=app.settings.targets,
-        late_s=app.settings.propagation.late_s,
-        breach_s=app.settings.propagation.breach_s,
-        follows=app.follows,
-        with_people=with_people,
-    )
+    site = context.looking
+    found = (show_people if with_people else show)(site, operator())
     if as_json:
-        write_json(found.document())
+        write_json(found.model_dump())
         return
     console = data_console()
     console.print(
@@ -63,7 +57,7 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
         console.print(line)
     columns: dict[str, Justify] = {"target": "left", "state": "left"}
     columns |= dict.fromkeys((*_COUNTS, *_SECONDS), "right")
-    show_table(columns, [_row(found, name) for name in (*app.settings.targets, "all")])
+    show_table(columns, [_row(found, name) for name in (*site.settings.targets, "all")])
 
 
 def _stops(found: Overview) -> Iterator[str]:

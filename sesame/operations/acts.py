@@ -90,6 +90,8 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "hold.lift": _OPERATORS,
     "lost_records.accept": _OPERATORS,
     "lost_records.list": _EVERYBODY,
+    "overview.people": _DESK,
+    "overview.show": _EVERYBODY,
     "quarantine.list": _EVERYBODY,
     "quarantine.lift": _OPERATORS,
 }

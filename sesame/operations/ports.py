@@ -50,6 +50,14 @@ class Configured(Stored, Protocol):
         """Of the whole site."""
 
 
+class Following(Configured, Protocol):
+    """A site where some targets follow others."""
+
+    @property
+    def follows(self) -> Mapping[str, str]:
+        """Which target follows which."""
+
+
 class Publishing(Stored, Protocol):
     """The store and the log."""
 
@@ -70,12 +78,8 @@ class Store(Stored, Protocol):
         """The embedded store's file; None: it is a server's."""
 
 
-class Observed(Targets, Stored, Protocol):
+class Observed(Targets, Following, Protocol):
     """What a diagnosis looks at."""
-
-    @property
-    def follows(self) -> Mapping[str, str]:
-        """Which target follows which."""
 
     def cas_probe(self) -> LoginProbe | None:
         """The login probe; None: there is no CAS."""

@@ -76,7 +76,7 @@ def test_what_would_be_written_is_counted_by_field_with_examples(plant: Plant) -
     plant.target.script = observing
     follow(plant, "A", "B", "C")
     plant.stop()
-    found = overview(plant.database, targets=("directory",), late_s=900.0, breach_s=3600.0).document()
+    found = overview(plant.database, targets=("directory",), late_s=900.0, breach_s=3600.0).model_dump()
     assert found["completed"] == 0
     assert found["observed"]["directory"] == {
         "students": 3,

@@ -36,7 +36,7 @@ def look(
 def test_an_empty_site_has_an_overview(database: Database) -> None:
     seen = look(database)
     assert (seen.students, seen.completed, seen.seconds) == (0, 0, {})
-    assert "people" not in seen.document()
+    assert "people" not in seen.model_dump()
 
 
 def test_everybody_who_has_activated_is_counted_once(database: Database) -> None:
@@ -217,7 +217,7 @@ def test_what_the_database_counts_is_what_one_counts_by_hand(database: Database)
         one: dict[str, Any] = {"version": version, "joined": joined, "state": state, "seen": seen}
         people.append(one)
         student(database, f"{index:04}", elapsed_s=1.0, **one)
-    found, expected = look(database).document(), _counted_by_hand(people)
+    found, expected = look(database).model_dump(), _counted_by_hand(people)
     assert {name: found[name] for name in expected} == expected
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from pipeline import dead_letters, parking, target_states
 from pipeline.db.database import Database
 from pipeline.target_states import State
+from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis import observed as observation
 from sesame.operations.diagnosis import population, processes
 from sesame.operations.diagnosis.people import Person, everybody
 from sesame.operations.diagnosis.reasons import for_operator
+from sesame.operations.ports import Following
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(Report):
     """Everybody who has activated.
 
     Attributes:
@@ -46,22 +49,34 @@ class Overview:
     within_15_min: int
     within_60_min: int
     beyond: int
-    waiting_by_reason: Mapping[str, int] = field(default_factory=dict)
-    for_operator: Mapping[str, int] = field(default_factory=dict)
-    dead_letters_by_cause: Mapping[str, int] = field(default_factory=dict)
-    retrying: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    seconds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    targets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    consumers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    waiting_by_reason: Mapping[str, int]
+    for_operator: Mapping[str, int]
+    dead_letters_by_cause: Mapping[str, int]
+    retrying: Mapping[str, Mapping[str, int | float]]
+    seconds: Mapping[str, Mapping[str, float]]
+    targets: Mapping[str, Mapping[str, int]]
+    consumers: Mapping[str, Mapping[str, Any]]
+    observed: Mapping[str, Mapping[str, Any]]
     people: Sequence[Person] | None = None
 
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        document = asdict(self)
+    @model_serializer(mode="wrap")
+    def _without_people_nobody_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = serialize(self)
         if self.people is None:
             del document["people"]
         return document
+
+
+@act("overview.show")
+def show(site: Following, _actor: Actor) -> Overview:
+    """Everybody, counted."""
+    return _of(site, with_people=False)
+
+
+@act("overview.people")
+def show_people(site: Following, _actor: Actor) -> Overview:
+    """Everybody, counted, and each of them."""
+    return _of(site, with_people=True)
 
 
 def overview(
@@ -126,4 +141,16 @@ def overview(
         consumers={name: asdict(one) for name, one in consumers.items()},
         observed={name: asdict(one) for name, one in seen.items() if name in targets},
         people=people,
+    )
+
+
+def _of(site: Following, *, with_people: bool) -> Overview:
+    settings = site.settings
+    return overview(
+        site.database,
+        targets=settings.targets,
+        late_s=settings.propagation.late_s,
+        breach_s=settings.propagation.breach_s,
+        follows=site.follows,
+        with_people=with_people,
     )
