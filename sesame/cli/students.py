@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import show_table, write_json
 
@@ -30,20 +31,12 @@ def students(
     context: Context, *, state: str | None, cause: str | None, after: str, limit: int, as_json: bool
 ) -> None:
     """List the activated students in a state, or for a cause, by number."""
-    from sesame.operations.diagnosis.students import students as look
+    from sesame.operations.diagnosis.students import PageAsked, listed
 
-    app = context.looking
-    page = look(
-        app.database,
-        targets=app.settings.targets,
-        follows=app.follows,
-        state=state,
-        cause=cause,
-        after=after,
-        limit=limit,
-    )
+    asked = PageAsked(state=state, cause=cause, after=after, limit=limit)
+    page = listed(context.looking, operator(), asked)
     if as_json:
-        write_json(page.document())
+        write_json(page.model_dump())
         return
     if not page.students:
         click.echo("Nobody.", err=True)

@@ -94,6 +94,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "overview.show": _EVERYBODY,
     "quarantine.list": _EVERYBODY,
     "quarantine.lift": _OPERATORS,
+    "students.list": _DESK,
 }
 """Every act, as the audit names it, and who may do it."""
 

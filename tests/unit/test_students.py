@@ -93,7 +93,7 @@ def test_the_list_is_as_long_as_the_overview_says(site: Database) -> None:
 
 
 def test_a_student_is_shown_with_each_target_and_what_is_tried_again(site: Database) -> None:
-    [one] = look(site, state="retrying", cause="unavailable").document()["students"]
+    [one] = look(site, state="retrying", cause="unavailable").model_dump()["students"]
     assert (one["student_number"], one["login"], one["state"]) == ("04", "login.04", "in_progress")
     assert {name: at["state"] for name, at in one["targets"].items()} == {
         "directory": "provisioned",

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from pydantic import BaseModel, model_serializer
 from sqlalchemy import ColumnElement, Connection, exists, or_, select
 
 from consumers.propagation.rows import propagation as p
@@ -19,8 +20,10 @@ from pipeline.errors import SesameError
 from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
+from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis.people import Person, page_of, people
 from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.ports import Following
 
 LIMIT_MAX: Final = 1000
 _RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(parked.c.consumer)
@@ -62,29 +65,43 @@ class Retry:
     since: datetime
 
 
-@dataclass(frozen=True)
-class Student:
+class Student(Report):
     """One activated student: see `Person`; `retrying`: by target."""
 
     person: Person
     retrying: Mapping[str, Retry]
 
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
+    @model_serializer
+    def _in_one(self) -> dict[str, Any]:
         retrying = {name: asdict(one) for name, one in self.retrying.items()}
         return asdict(self.person) | {"retrying": retrying}
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(Report):
     """Some students by number, and the number after which the next page begins; None: that was all."""
 
     students: Sequence[Student]
     next: str | None
 
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {"students": [one.document() for one in self.students], "next": self.next}
+
+class PageAsked(BaseModel):
+    """Which students: see `students`."""
+
+    state: str | None = None
+    cause: str | None = None
+    after: str = ""
+    limit: int = 100
+
+
+@act("students.list")
+def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
+    """A page of the activated students in this state, for this cause.
+
+    Raises:
+        UnknownState, UnknownCause: there is none like that.
+    """
+    asked = request.model_dump()
+    return students(site.database, targets=site.settings.targets, follows=site.follows, **asked)
 
 
 def students(
@@ -123,7 +140,8 @@ def students(
         found = people(connection, numbers, targets, follows)
         retries = _retries(connection, numbers)
     return Page(
-        [Student(one, retries.get(one.student_number, {})) for one in found], numbers[-1] if more else None
+        students=[Student(person=one, retrying=retries.get(one.student_number, {})) for one in found],
+        next=numbers[-1] if more else None,
     )
 
 
