@@ -12,7 +12,7 @@ from pipeline.settings import ADVANCED, Section
 from schemas.account import Lane
 
 _AHEAD_PER_SLOT, _STUDENTS_AHEAD_MIN = 2, 24
-"""Batches that are let in, or ended, while the slots call, and the students in them at least: ADR 25."""
+"""Batches that wait, or are recorded, while others are called; and the students in them, at least: ADR 32."""
 
 
 class EngineSettings(Section):
@@ -185,8 +185,8 @@ class Limits(EngineSettings):
     ahead: int = Field(
         0,
         ge=0,
-        description="Full batches that may be in hand beyond the slots: they are let in, or their ends are "
-        "written, while the calls of others go on.",
+        description="Full batches of a lane that may be in hand beyond its slots: they wait for one, or are "
+        "published and recorded, while others are called.",
     )
 
     @property
