@@ -16,7 +16,7 @@ from scripts.mutation import __main__ as run
 from scripts.mutation.groups import GROUPS, Group
 from scripts.mutation.judge import KILLED, SURVIVED, UNDECIDED, Bounds, Forks, Kills, within
 from scripts.mutation.mutants import Mutant, mutate
-from scripts.mutation.page import page
+from scripts.mutation.page import page, survivors
 
 ROOT = Path(__file__).parents[2]
 PATH = "producers/registrar/sample.py"
@@ -153,9 +153,12 @@ def test_the_report_counts_what_was_judged_and_lists_who_survived(mutants: list[
     assert f"| {PATH} | 4 | 2 | 1 | 1 | 50.0 % |" in told
     assert "| **import** | 4 | 2 | 1 | 1 | 50.0 % |" in told
     assert "Not all are judged" in told
-    assert f"`{second.after}` *" in told
     assert "1 of the survivors" in told
-    assert f"`{first.after}`" not in told
+    assert second.after not in told
+    listed = survivors({GROUP: mutants[:4]}, verdicts)
+    assert f"## import\n\n### {PATH}\n" in listed
+    assert f"`{second.after}` *" in listed
+    assert f"`{first.after}`" not in listed
 
 
 def test_a_group_that_was_not_judged_keeps_the_chapter_that_it_has(mutants: list[Mutant]) -> None:
@@ -166,6 +169,9 @@ def test_a_group_that_was_not_judged_keeps_the_chapter_that_it_has(mutants: list
     assert "## import" not in now
     assert both.index("Result of 2026-11-24") < both.index("Result of 2026-11-26")
     assert page({GROUP: [], other: []}, {}, LATER, both) == both
+    listed = survivors({GROUP: mutants}, verdict(mutants[0], SURVIVED, faced=set(), of=0))
+    assert survivors({GROUP: [], other: []}, {}, listed) == listed
+    assert survivors({GROUP: mutants}, verdict(mutants[0], KILLED, by="a"), listed) != listed
 
 
 def test_every_group_has_files_and_judges_and_no_file_is_in_two() -> None:
@@ -177,3 +183,4 @@ def test_every_group_has_files_and_judges_and_no_file_is_in_two() -> None:
 
 def test_the_report_names_no_place_of_this_machine(mutants: list[Mutant]) -> None:
     assert str(ROOT) not in page({GROUP: mutants}, verdict(mutants[0], KILLED, by="a"), TODAY)
+    assert str(ROOT) not in survivors({GROUP: mutants}, verdict(mutants[0], SURVIVED, faced=set(), of=0))
