@@ -25,8 +25,8 @@ import httpx
 from sandbox.demo import play
 from sandbox.demo.play import Cast
 from sandbox.demo.world import World
-from tests.integration import cas_kit
-from tests.integration.portal_reader import GOOD, Browser
+from sesame.testing.servers import cas_kit
+from sesame.testing.servers.portal_reader import GOOD, Browser
 
 TARGETS = ("directory", "mailbox", "moodle")
 WAIT_S_MAX = 300.0

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.portal_kit import Portal
-from tests.integration.portal_reader import MAIL, Browser
+from sesame.testing.servers.portal_kit import Portal
+from sesame.testing.servers.portal_reader import MAIL, Browser
 
 WRONG = 422
 

@@ -43,9 +43,9 @@ from sandbox.slapd import Slapd
 from schemas import catalogue
 from schemas.account import Account, Lane
 from sesame.operations.adoption.adoptions import adopted_mailboxes
-from tests.integration import directory_kit, mailbox_kit, moodle_kit
-from tests.integration.ldap_tools import as_provisioner
-from tests.integration.post_office import PostOffice
+from sesame.testing.servers import directory_kit, mailbox_kit, moodle_kit
+from sesame.testing.servers.ldap_tools import as_provisioner
+from sesame.testing.servers.post_office import PostOffice
 
 PARALLEL = (1, 2, 4, 8)
 SLOTS = EngineSettings().slots

@@ -17,10 +17,10 @@ from playwright.sync_api import Page
 
 from schemas.account import Pedagogical
 from schemas.events import ActivationRequested
-from tests.integration.portal_browser import chromium, page_of, session_cookie
-from tests.integration.portal_kit import Portal, put, running
-from tests.integration.portal_reader import GOOD
-from tests.unit.registry_kit import enrolled
+from sesame.testing.servers.portal_browser import chromium, page_of, session_cookie
+from sesame.testing.servers.portal_kit import Portal, put, running
+from sesame.testing.servers.portal_reader import GOOD
+from sesame.testing.servers.registry_kit import enrolled
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
 TELEPHONE = {"width": 420, "height": 800}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.portal_reader import Browser, Letter
+from sesame.testing.servers.portal_reader import Browser, Letter
 
 WAIT_S_MAX = 60.0
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import structlog
@@ -17,11 +16,8 @@ from xdist.scheduler import LoadFileScheduling
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
-from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
-from tests import brokers, stores
-
-T = TypeVar("T")
+from sesame.testing.servers import brokers, require_service, stores
 
 KAFKA_USERS = (
     "registry",
@@ -81,16 +77,6 @@ def logs_as_they_were() -> Iterator[None]:
     """What a command has set (a level, a stream) is not left to the tests that come after."""
     yield
     structlog.reset_defaults()
-
-
-def require_service(make: Callable[[], T]) -> T:
-    """Make a server of the sandbox. Where its programs are missing: skip on a laptop, fail when CI=true."""
-    try:
-        return make()
-    except MissingServer as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -152,7 +152,8 @@ def _mutated(path: str, source: str) -> list[Mutant]:
 def digests(group: Group) -> dict[str, str]:
     """Of each test file; and of what they share, under the name `kits`."""
     found = {name: _digest([PLAIN / name]) for name in group.judges(PLAIN)}
-    kits = (file for file in PLAIN.glob("tests/**/*.py") if not file.name.startswith("test_"))
+    kits = [file for file in PLAIN.glob("tests/**/*.py") if not file.name.startswith("test_")]
+    kits += PLAIN.glob("sesame/testing/**/*.py")
     return {**found, "kits": _digest(sorted(kits))}
 
 

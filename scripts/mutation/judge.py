@@ -193,7 +193,7 @@ class Session:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Do the job instead."""
-        from tests.stores import sqlite_store  # of the tree that is judged
+        from sesame.testing.servers.stores import sqlite_store  # of the tree that is judged
 
         with tempfile.TemporaryDirectory() as folder:
             sqlite_store(Path(folder))  # once here, not in every child

@@ -18,7 +18,7 @@ from sandbox.demo.finding import Announced
 from sandbox.demo.play import Cast
 from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
-from tests.conftest import require_service
+from sesame.testing.servers import require_service
 
 STUDENTS = int(os.environ.get("ACCEPTANCE_STUDENTS", "40"))
 """How many students take part: few in `make test`; ACCEPTANCE_STUDENTS=500 is the size of the demo."""

@@ -40,11 +40,11 @@ from sesame.login import CasLogins
 from sesame.operations.diagnosis.engine import Diagnosis, diagnose
 from sesame.operations.diagnosis.rules import Finding
 from sesame.settings import load
-from tests.conftest import require_service
-from tests.integration.cas_kit import Browser
-from tests.integration.ldap_tools import as_provisioner
-from tests.integration.moodle_kit import Operator
-from tests.integration.portal_reader import Browser as Reader
+from sesame.testing.servers import require_service
+from sesame.testing.servers.cas_kit import Browser
+from sesame.testing.servers.ldap_tools import as_provisioner
+from sesame.testing.servers.moodle_kit import Operator
+from sesame.testing.servers.portal_reader import Browser as Reader
 
 PASSWORD = "Un-mot-de-passe-2026"
 HASHING = HashingSettings(memory_kib=8192, passes=1)

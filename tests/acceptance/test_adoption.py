@@ -21,7 +21,7 @@ from sandbox.demo.sweep_directory import search
 from sandbox.demo.world import World
 from sandbox.process import wait_until
 from schemas.account import Account
-from tests.conftest import require_service
+from sesame.testing.servers import require_service
 
 pytestmark = pytest.mark.timeout(1800)
 

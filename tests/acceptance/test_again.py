@@ -15,6 +15,7 @@ from sandbox.demo.sweep import sweep
 from sandbox.demo.world import World
 from sandbox.process import wait_until
 from schemas import catalogue
+from sesame.testing.servers.ldap_tools import as_provisioner
 from tests.acceptance.acting import (
     disagreements,
     everything,
@@ -23,7 +24,6 @@ from tests.acceptance.acting import (
     state_of,
     world_with_accounts,
 )
-from tests.integration.ldap_tools import as_provisioner
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -24,8 +24,8 @@ from sandbox.demo.pipeline import SesameProcess
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 from sandbox.process import PATIENCE_S, ManagedProcess, MissingServer, wait_until
+from sesame.testing.servers import require_service
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite
-from tests.conftest import require_service
 
 pytestmark = pytest.mark.timeout(1800)
 

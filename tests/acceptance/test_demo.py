@@ -16,8 +16,8 @@ import pytest
 from sandbox.demo import machine, record, table
 from sandbox.kafka import fetch_jars
 from sandbox.process import PATIENCE_S, MissingServer, wait_until
+from sesame.testing.servers import require_service
 from tests.acceptance.acting import STUDENTS
-from tests.conftest import require_service
 
 pytestmark = pytest.mark.timeout(1800)
 

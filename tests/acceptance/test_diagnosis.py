@@ -24,10 +24,10 @@ from sesame.app.wiring import utc_now
 from sesame.login import TicketRefused
 from sesame.operations.diagnosis.rules import all_rules
 from sesame.operations.diagnosis.rules.base import glossary, judges
+from sesame.testing.servers.cas_kit import ticket_of
+from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in
+from sesame.testing.servers.post_office import doveadm
 from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
-from tests.integration.cas_kit import ticket_of
-from tests.integration.ldap_tools import as_provisioner, can_log_in
-from tests.integration.post_office import doveadm
 
 ACTIVE = (
     *("well", "untried", "held", "grace", "expired", "newer", "collision", "moodle_taken"),

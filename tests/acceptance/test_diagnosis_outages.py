@@ -14,8 +14,8 @@ from sandbox.cas import Service
 from sandbox.moodle.conditions import FaultKind
 from sandbox.process import wait_until
 from sesame.operations.diagnosis.rules.work import BACKLOG_MIN
+from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in
 from tests.acceptance.diagnosis_kit import PASSWORD, Clinic, clinic
-from tests.integration.ldap_tools import as_provisioner, can_log_in
 
 ACTIVE = ("outage", "restored", "new_password")
 LATER = ("late", "slow", "key_lost", "key_found")

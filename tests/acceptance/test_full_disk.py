@@ -15,8 +15,8 @@ import pytest
 from sandbox.demo.program import Answer
 from sandbox.postgres import Postgres
 from sandbox.process import wait_until
+from sesame.testing.servers import require_service
 from tests.acceptance.processes import ManySite
-from tests.conftest import require_service
 
 STUDENTS = 12
 DEPENDENCY_DOWN = 4

@@ -13,9 +13,9 @@ from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from sandbox.kafka import Kafka
 from sandbox.process import wait_until
 from schemas import catalogue
+from sesame.testing.servers import require_service
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY, ManySite, kafka_settings
 from tests.acceptance.reading import outcomes, versions_went_back
-from tests.conftest import require_service
 
 pytestmark = [
     pytest.mark.parametrize("store_url", ["postgresql"], indirect=True),

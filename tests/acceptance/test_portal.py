@@ -23,9 +23,9 @@ from sesame.app.wiring import Application, build
 from sesame.operations.diagnosis.engine import diagnose
 from sesame.operations.diagnosis.situation import Situation
 from sesame.settings import load
+from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
+from sesame.testing.servers.portal_browser import chromium, page_of, send
 from tests.acceptance.acting import world_with_accounts
-from tests.integration.ldap_tools import as_provisioner, can_log_in, search
-from tests.integration.portal_browser import chromium, page_of, send
 
 STUDENTS = 20
 PASSWORD = "Tournesol-42!Zèbre"

@@ -17,8 +17,8 @@ from sandbox.demo.play import Cast
 from sandbox.demo.program import DONE, PARTLY
 from sandbox.demo.world import World
 from sandbox.process import PATIENCE_S, wait_until
+from sesame.testing.servers import require_service
 from tests.acceptance.acting import settle
-from tests.conftest import require_service
 from tests.docs.documents import Block, blocks
 
 pytestmark = pytest.mark.timeout(1800)

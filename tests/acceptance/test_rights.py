@@ -28,10 +28,10 @@ from sandbox.process import wait_until
 from sandbox.slapd import Slapd
 from sandbox.timetable import Timetable
 from schemas import catalogue
-from tests import stores
+from sesame.testing.servers import require_service, stores
 from tests.acceptance.guarded import ADMIN, PASSWORD, GuardedSite, sections
 from tests.acceptance.processes import MOODLE, PROPAGATION, REGISTRY
-from tests.conftest import KAFKA_USERS, require_service
+from tests.conftest import KAFKA_USERS
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "ops" / "kafka" / "acls.toml"

@@ -16,11 +16,11 @@ import pytest
 from sandbox.demo import settings
 from sandbox.demo.world import World
 from sesame.cli import main
+from sesame.testing.servers import require_service
+from sesame.testing.servers.ldap_tools import as_provisioner
 from tests.cli.cases import CASES, HELPS, WITH_SERVERS
 from tests.cli.player import Case, play, say
 from tests.cli.worlds import KEY, store
-from tests.conftest import require_service
-from tests.integration.ldap_tools import as_provisioner
 
 CORPUS = Path(__file__).with_name("corpus")
 RECORDING = os.environ.get("CORPUS") == "record"

@@ -12,10 +12,10 @@ from consumers.moodle import MoodleHandler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
-from tests.integration.cas_kit import LoginServer, login_server_of
-from tests.integration.moodle_kit import Handlers, Operator
-from tests.integration.portal_browser import chromium
-from tests.integration.portal_kit import Portal
+from sesame.testing.servers.cas_kit import LoginServer, login_server_of
+from sesame.testing.servers.moodle_kit import Handlers, Operator
+from sesame.testing.servers.portal_browser import chromium
+from sesame.testing.servers.portal_kit import Portal
 
 
 @pytest.fixture(scope="module")

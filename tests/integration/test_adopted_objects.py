@@ -8,9 +8,9 @@ from pipeline.target import Dead, Done, HandlerOutcome, Preview, Task, Waiting
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Account
-from tests.integration import directory_kit, moodle_kit
-from tests.integration.ldap_tools import as_provisioner, search
-from tests.integration.moodle_kit import Operator, ProcessLock, is_managed, settings_for
+from sesame.testing.servers import directory_kit, moodle_kit
+from sesame.testing.servers.ldap_tools import as_provisioner, search
+from sesame.testing.servers.moodle_kit import Operator, ProcessLock, is_managed, settings_for
 
 OLD_ENTRY = """dn: {dn}
 objectClass: inetOrgPerson

@@ -23,13 +23,13 @@ from sesame.app.doctor.findings import State
 from sesame.login import LoginProbe, ProbeOutcome
 from sesame.login.client import CasClient
 from sesame.login.port import ServiceRefused
-from tests.integration.cas_kit import SERVICES, LoginServer, login_server_of, ticket_of
-from tests.integration.directory_kit import HASHER
-from tests.integration.ldap_tools import as_provisioner
+from sesame.testing.servers.cas_kit import SERVICES, LoginServer, login_server_of, ticket_of
+from sesame.testing.servers.directory_kit import HASHER
+from sesame.testing.servers.ldap_tools import as_provisioner
+from sesame.testing.servers.stores import sqlite_store
 from tests.integration.test_cas import *  # noqa: F403 (the same stories, on the server of this file)
 from tests.integration.test_cas import PASSWORD, SERVICE, Desk, doctor, probed, settings_of
 from tests.integration.test_portal_login import *  # noqa: F403
-from tests.stores import sqlite_store
 
 _PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "connect-cas.md"
 

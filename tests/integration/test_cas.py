@@ -33,8 +33,8 @@ from sesame.login.client import CasClient
 from sesame.login.port import ServiceRefused
 from sesame.operations.diagnosis.engine import diagnose
 from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
-from tests.integration.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of
-from tests.integration.directory_kit import Consumer, account, fresh_number
+from sesame.testing.servers.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of
+from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
 
 PASSWORD = "Un-mot-de-passe-2026"
 ACTIVATED = datetime(2026, 9, 1, tzinfo=UTC)

@@ -17,9 +17,9 @@ from pipeline.errors import Misconfigured, TargetDown
 from sandbox.ports import free_port
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
-from tests.conftest import require_service
-from tests.integration.directory_kit import client_of, desired, directory_of
-from tests.integration.ldap_tools import search
+from sesame.testing.servers import require_service
+from sesame.testing.servers.directory_kit import client_of, desired, directory_of
+from sesame.testing.servers.ldap_tools import search
 
 
 def test_a_server_that_is_not_there_is_down(slapd: Slapd) -> None:

@@ -20,7 +20,7 @@ from pipeline.target import Done, HandlerOutcome, Task, Waiting
 from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement, Stage
-from tests.integration.directory_kit import (
+from sesame.testing.servers.directory_kit import (
     PROFILE,
     VaultOfTheTest,
     account,
@@ -29,7 +29,7 @@ from tests.integration.directory_kit import (
     directory_of,
     fresh_number,
 )
-from tests.integration.ldap_tools import as_provisioner, search
+from sesame.testing.servers.ldap_tools import as_provisioner, search
 
 _FRESH = count(1)
 

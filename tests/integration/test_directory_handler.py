@@ -10,8 +10,8 @@ from consumers.directory.handler import CREDENTIAL_GONE
 from pipeline.target import Dead, Done, Task, Waiting
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold, Stage
-from tests.integration.directory_kit import Consumer, account, fresh_number
-from tests.integration.ldap_tools import as_provisioner, can_log_in, search
+from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
+from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
 
 PASSWORD = "Mon-Mot-de-Passe-2026!"
 

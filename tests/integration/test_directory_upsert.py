@@ -17,8 +17,8 @@ from consumers.directory.port import Applied, ApplyResult, DesiredEntry, Refused
 from consumers.directory.upsert import LdapDirectory
 from pipeline.errors import Misconfigured
 from sandbox.slapd import Slapd
-from tests.integration.directory_kit import client_of, desired, directory_of, fresh_number
-from tests.integration.ldap_tools import as_provisioner, search
+from sesame.testing.servers.directory_kit import client_of, desired, directory_of, fresh_number
+from sesame.testing.servers.ldap_tools import as_provisioner, search
 
 
 @pytest.fixture(scope="module")

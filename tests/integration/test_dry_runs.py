@@ -19,12 +19,11 @@ from pipeline.vault import SealBroken
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement
-from tests.conftest import require_service
-from tests.integration import directory_kit, moodle_kit
-from tests.integration.ldap_tools import as_provisioner
-from tests.integration.mailbox_kit import Desk, desk_at
-from tests.integration.moodle_kit import Handlers, Operator, cohort
-from tests.integration.post_office import PostOffice
+from sesame.testing.servers import directory_kit, moodle_kit, require_service
+from sesame.testing.servers.ldap_tools import as_provisioner
+from sesame.testing.servers.mailbox_kit import Desk, desk_at
+from sesame.testing.servers.moodle_kit import Handlers, Operator, cohort
+from sesame.testing.servers.post_office import PostOffice
 
 ELODIE = "22600001"
 LOGIN = f"elodie.lefevre{ELODIE}"

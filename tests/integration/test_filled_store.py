@@ -17,7 +17,8 @@ from sqlalchemy import create_engine, inspect
 
 from sandbox.demo.machine import sesame_program
 from sandbox.demo.program import environment
-from tests import filled_store, stores
+from sesame.testing.servers import stores
+from tests import filled_store
 from tests.filled_store import FORM, Rows
 
 

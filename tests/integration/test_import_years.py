@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from schemas.events import ActivationRequested
-from tests.stores import sqlite_store
+from sesame.testing.servers.registry_kit import Desk
+from sesame.testing.servers.stores import sqlite_store
 from tests.unit.registrar_kit import ZOE, Registrar
-from tests.unit.registry_kit import Desk
 
 THIS_YEAR = ZOE
 NEXT_YEAR = ZOE | {

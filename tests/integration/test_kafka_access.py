@@ -19,7 +19,7 @@ from sandbox.ports import free_port
 from sandbox.tls import ThrowawayCA
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from tests.integration.relay import Cut, Relay
+from sesame.testing.servers.relay import Cut, Relay
 
 
 def access(kafka: Kafka, *, listener: str = "", **others: str | Path | None) -> Access:

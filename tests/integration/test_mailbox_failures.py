@@ -17,9 +17,9 @@ from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
 from sandbox.ports import free_port
 from sandbox.process import wait_until
-from tests.conftest import require_service
-from tests.integration.mailbox_kit import WELCOME, Cut, Desk, Dying, ProcessDied, Student, desk_at
-from tests.integration.post_office import PostOffice
+from sesame.testing.servers import require_service
+from sesame.testing.servers.mailbox_kit import WELCOME, Cut, Desk, Dying, ProcessDied, Student, desk_at
+from sesame.testing.servers.post_office import PostOffice
 
 OUTAGE_S = 3.0
 """A short time-out, for tests in which nobody answers."""

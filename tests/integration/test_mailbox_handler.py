@@ -17,9 +17,9 @@ from consumers.mailbox.redirect import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import wait_until
 from schemas.account import Hold, Stage
-from tests.conftest import require_service
-from tests.integration.mailbox_kit import WELCOME, Desk, desk_at
-from tests.integration.post_office import PostOffice
+from sesame.testing.servers import require_service
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk, desk_at
+from sesame.testing.servers.post_office import PostOffice
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from pipeline import target_states
 from pipeline.engine import Limits
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
-from tests import stores
-from tests.integration.moodle_kit import Handlers, calls, cohort, numbers
+from sesame.testing.servers import stores
+from sesame.testing.servers.moodle_kit import Handlers, calls, cohort, numbers
 from tests.unit.pipeline_kit import Plant
 
 BATCH, BATCHES = 20, 8

@@ -8,7 +8,7 @@ from consumers.moodle import MoodleHandler
 from pipeline.target import Dead, Done, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import PATIENCE_S
-from tests.integration.moodle_kit import (
+from sesame.testing.servers.moodle_kit import (
     Handlers,
     NoLock,
     Operator,

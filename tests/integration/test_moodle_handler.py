@@ -8,7 +8,7 @@ from consumers.moodle import MoodleHandler
 from pipeline.target import Done, Waiting
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Hold, Person, Stage
-from tests.integration.moodle_kit import (
+from sesame.testing.servers.moodle_kit import (
     Handlers,
     Operator,
     account,

@@ -11,7 +11,7 @@ from pipeline.errors import Misconfigured
 from pipeline.target import Done, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person
-from tests.integration.moodle_kit import (
+from sesame.testing.servers.moodle_kit import (
     Handlers,
     Operator,
     account,

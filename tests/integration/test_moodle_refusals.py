@@ -11,7 +11,7 @@ from consumers.moodle import MoodleHandler
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person
-from tests.integration.moodle_kit import (
+from sesame.testing.servers.moodle_kit import (
     Handlers,
     Operator,
     account,

@@ -10,7 +10,7 @@ from consumers.moodle import MoodleHandler
 from pipeline.errors import Misconfigured
 from pipeline.target import Done
 from sandbox.moodle import MoodleStandIn
-from tests.integration.moodle_kit import Handlers, Operator, account, cohort, handle_one
+from sesame.testing.servers.moodle_kit import Handlers, Operator, account, cohort, handle_one
 
 ELODIE = "22600001"
 SEEING = ("moodle/user:viewdetails", "moodle/user:viewalldetails", "moodle/site:viewuseridentity")

@@ -10,7 +10,7 @@ from pipeline.errors import TargetDown, Throttled
 from pipeline.target import Done, HandlerOutcome, Retry, Task
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Account, Hold, Person
-from tests.integration.moodle_kit import (
+from sesame.testing.servers.moodle_kit import (
     Handlers,
     Operator,
     account,

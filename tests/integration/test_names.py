@@ -27,13 +27,13 @@ from schemas.account import Account
 from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded
 from sesame.cli import main
-from tests.integration.directory_kit import PROFILE, Consumer
-from tests.integration.ldap_tools import search
-from tests.integration.mailbox_kit import WELCOME
-from tests.integration.moodle_kit import Handlers, Operator
-from tests.stores import sqlite_store
+from sesame.testing.servers.directory_kit import PROFILE, Consumer
+from sesame.testing.servers.ldap_tools import search
+from sesame.testing.servers.mailbox_kit import WELCOME
+from sesame.testing.servers.moodle_kit import Handlers, Operator
+from sesame.testing.servers.registry_kit import Desk, activation
+from sesame.testing.servers.stores import sqlite_store
 from tests.unit.registrar_kit import COLUMNS, ZOE
-from tests.unit.registry_kit import Desk, activation
 
 BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"
 

@@ -26,11 +26,10 @@ from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Hold
 from sesame.operations.dry_run import Observing
-from tests.conftest import require_service
-from tests.integration import directory_kit, moodle_kit
-from tests.integration.mailbox_kit import WELCOME, Desk, desk_at
-from tests.integration.moodle_kit import Handlers, Operator, ProcessLock, is_managed, settings_for
-from tests.integration.post_office import PostOffice
+from sesame.testing.servers import directory_kit, moodle_kit, require_service
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk, desk_at
+from sesame.testing.servers.moodle_kit import Handlers, Operator, ProcessLock, is_managed, settings_for
+from sesame.testing.servers.post_office import PostOffice
 
 
 def differing(outcome: HandlerOutcome) -> set[str]:

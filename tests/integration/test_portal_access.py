@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from sqlalchemy import select
 
 from sesame.app.tables import metadata
+from sesame.testing.servers.portal_kit import Portal, enter, put, running
+from sesame.testing.servers.portal_reader import GOOD, Browser
 from sesame.web.app import make_app
-from tests.integration.portal_kit import Portal, enter, put, running
-from tests.integration.portal_reader import GOOD, Browser
 
 ELSEWHERE = "somebody@elsewhere.example"
 OF_THE_SESSION = {"/deconnexion"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.portal_browser import (
+from sesame.testing.servers.portal_browser import (
     PHONE,
     ZOOMED,
     heard,
@@ -19,8 +19,8 @@ from tests.integration.portal_browser import (
     unheard,
     violations,
 )
-from tests.integration.portal_kit import Portal, put, running
-from tests.integration.portal_reader import GOOD, MAIL
+from sesame.testing.servers.portal_kit import Portal, put, running
+from sesame.testing.servers.portal_reader import GOOD, MAIL
 
 HOUR_S = 3600.0
 

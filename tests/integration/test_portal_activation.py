@@ -10,10 +10,10 @@ from sqlalchemy import select
 from producers.activation.charters import charter_acceptances
 from producers.activation.hashing import Hasher, HashingSettings
 from schemas.events import ActivationRequested, CredentialChanged
+from sesame.testing.servers.portal_kit import CHEAP, Portal
+from sesame.testing.servers.portal_reader import GOOD, MAIL
+from sesame.testing.servers.registry_kit import cancelled
 from sesame.web import Counted
-from tests.integration.portal_kit import CHEAP, Portal
-from tests.integration.portal_reader import GOOD, MAIL
-from tests.unit.registry_kit import cancelled
 
 HOUR_S = 3600.0
 

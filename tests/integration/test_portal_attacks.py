@@ -12,9 +12,9 @@ from sqlalchemy import event as sql_event
 
 from sandbox.process import wait_until
 from sesame.app.observability.logs import configure_logs
-from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, somewhere
-from tests.integration.portal_reader import GOOD, MAIL, Browser
-from tests.unit.registry_kit import Clock
+from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, somewhere
+from sesame.testing.servers.portal_reader import GOOD, MAIL, Browser
+from sesame.testing.servers.registry_kit import Clock
 
 WRONG = "000000"
 

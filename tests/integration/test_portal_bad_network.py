@@ -11,9 +11,9 @@ import pytest
 
 from producers.activation.proofs import REPEAT_S, REPEATS_MAX
 from sandbox.process import PATIENCE_S
+from sesame.testing.servers.portal_kit import Portal
+from sesame.testing.servers.portal_reader import GOOD, Browser
 from sesame.web.prompt import PromptProtocol
-from tests.integration.portal_kit import Portal
-from tests.integration.portal_reader import GOOD, Browser
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import httpx
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
-from tests.integration.portal_browser import page_of, send, session_cookie
-from tests.integration.portal_kit import Portal, put, running
-from tests.integration.portal_reader import GOOD, MAIL
-from tests.unit.registry_kit import cancelled
+from sesame.testing.servers.portal_browser import page_of, send, session_cookie
+from sesame.testing.servers.portal_kit import Portal, put, running
+from sesame.testing.servers.portal_reader import GOOD, MAIL
+from sesame.testing.servers.registry_kit import cancelled
 
 
 def test_without_a_script_everything_works_by_refreshing(portal: Portal, browser: Browser) -> None:

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
+from sesame.testing.servers.portal_kit import Portal, enter
+from sesame.testing.servers.portal_reader import GOOD, MAIL
 from sesame.web.assets import FOLDER
-from tests.integration.portal_kit import Portal, enter
-from tests.integration.portal_reader import GOOD, MAIL
 
 PAGES = ["/", "/charte", "/compte", "/compte/etat", "/compte/aide", "/code", "/lien/x.y", "/nulle-part"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from sandbox.process import wait_until
 from schemas.account import Pedagogical
-from tests.integration.portal_kit import Portal, enter, put, running
+from sesame.testing.servers.portal_kit import Portal, enter, put, running
 
 COHORTS = (
     {"key": "{step}-{year}", "name": "{step_label} {year}"},

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from producers.activation import mail_proofs
-from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, somewhere
-from tests.integration.portal_reader import MAIL
+from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, somewhere
+from sesame.testing.servers.portal_reader import MAIL
 
 WRONG = "000000"
 

@@ -16,8 +16,8 @@ import pytest
 from pipeline.errors import DependencyDown
 from sandbox.process import wait_until
 from sesame.app.observability.logs import configure_logs
-from tests.integration.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
-from tests.integration.portal_reader import Browser
+from sesame.testing.servers.portal_kit import BEHIND_A_PROXY, Portal, enter, put, running
+from sesame.testing.servers.portal_reader import Browser
 
 WINDOW_BYTES = 2048
 """What a stalled reader's machine takes before it says that it is full: less than one change of the page."""

@@ -15,11 +15,11 @@ from sandbox.process import wait_until
 from sandbox.slapd import Slapd
 from sesame.login import LoginFailure, cas_logins
 from sesame.login.client import CasClient
-from tests.integration import cas_kit
-from tests.integration.cas_kit import LoginServer
-from tests.integration.ldap_tools import as_provisioner
-from tests.integration.portal_kit import CHEAP, Portal
-from tests.integration.portal_reader import GOOD, MAIL, Browser
+from sesame.testing.servers import cas_kit
+from sesame.testing.servers.cas_kit import LoginServer
+from sesame.testing.servers.ldap_tools import as_provisioner
+from sesame.testing.servers.portal_kit import CHEAP, Portal
+from sesame.testing.servers.portal_reader import GOOD, MAIL, Browser
 
 HASHED = Hasher(HashingSettings(**CHEAP)).hash(GOOD)
 

@@ -11,9 +11,9 @@ from pipeline import accounts
 from producers.activation.mail_proofs import mail_proofs
 from sesame.app.doctor.checks import checks_for
 from sesame.operations.diagnosis.engine import diagnose
-from tests.integration.portal_kit import Portal, enter
-from tests.integration.portal_reader import MAIL, Browser
-from tests.unit.registry_kit import enrolled
+from sesame.testing.servers.portal_kit import Portal, enter
+from sesame.testing.servers.portal_reader import MAIL, Browser
+from sesame.testing.servers.registry_kit import enrolled
 
 
 def test_a_mail_scanner_that_follows_the_link_uses_nothing_up(portal: Portal) -> None:

@@ -21,9 +21,9 @@ from pipeline.parking.rows import parked
 from schemas.account import Administrative, Hold
 from schemas.events import HoldPlaced
 from sesame.login import cas_logins
-from tests.integration.portal_kit import Portal, enter, put, running
-from tests.integration.portal_reader import GOOD
-from tests.unit.registry_kit import cancelled
+from sesame.testing.servers.portal_kit import Portal, enter, put, running
+from sesame.testing.servers.portal_reader import GOOD
+from sesame.testing.servers.registry_kit import cancelled
 
 EVERYTHING = ("directory", "mailbox", "moodle", "timetable")
 ALL_READY, UNDER_WAY, USUALLY = "Tout est prêt", "En cours", "D'ordinaire"

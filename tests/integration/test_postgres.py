@@ -27,8 +27,7 @@ from schemas.envelope import Message
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import State, examine
 from sesame.settings import LiveSecret, Settings, StoreSettings
-from tests import stores
-from tests.conftest import require_service
+from sesame.testing.servers import require_service, stores
 from tests.unit import facts_kit
 
 

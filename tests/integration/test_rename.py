@@ -11,12 +11,12 @@ import pytest
 from pipeline.target import Done, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Person
-from tests.conftest import require_service
-from tests.integration.directory_kit import Consumer, account
-from tests.integration.ldap_tools import search
-from tests.integration.mailbox_kit import WELCOME, Desk, desk_at
-from tests.integration.moodle_kit import Handlers, Operator, handle_one
-from tests.integration.post_office import PostOffice
+from sesame.testing.servers import require_service
+from sesame.testing.servers.directory_kit import Consumer, account
+from sesame.testing.servers.ldap_tools import search
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk, desk_at
+from sesame.testing.servers.moodle_kit import Handlers, Operator, handle_one
+from sesame.testing.servers.post_office import PostOffice
 from tests.integration.test_mailbox_handler import write_to
 
 PASSWORD = "Sésame-ouvre-2026"  # the one with which the post office logs in

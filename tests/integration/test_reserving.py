@@ -17,8 +17,8 @@ from sandbox.slapd import Slapd
 from schemas.account import Person
 from sesame.app.tables import metadata
 from sesame.operations.name_reservation import Reserved, reserve_names
-from tests.integration.directory_kit import desired, directory_of
-from tests.integration.ldap_tools import as_provisioner
+from sesame.testing.servers.directory_kit import desired, directory_of
+from sesame.testing.servers.ldap_tools import as_provisioner
 
 STAFF = """dn: uid=helene.roussel,{people}
 objectClass: inetOrgPerson

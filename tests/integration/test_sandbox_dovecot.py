@@ -15,7 +15,7 @@ import pytest
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.dovecot_conf import render
 from sandbox.process import MissingServer, SandboxError, wait_until
-from tests.integration.post_office import PostOffice, doveadm
+from sesame.testing.servers.post_office import PostOffice, doveadm
 
 UNKNOWN_USER = ("error", {"type": "exitCode", "exitCode": 67})
 BYTES_PER_KIB = 1024

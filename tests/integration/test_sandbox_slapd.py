@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.process import PATIENCE_S, StartFailed, find_program
 from sandbox.slapd import Layout, Slapd
-from tests.conftest import require_service
-from tests.integration.ldap_tools import as_provisioner, can_log_in, ldap_tool, parse_ldif, search
+from sesame.testing.servers import require_service
+from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, ldap_tool, parse_ldif, search
 
 PASSWORD = "Un-Mot-de-Passe-2026!"
 

@@ -15,7 +15,7 @@ import pytest
 from sandbox.dovecot_conf import find_dovecot
 from sandbox.postgres import Postgres
 from sandbox.process import find_program, stat_fields, wait_until
-from tests.conftest import require_service
+from sesame.testing.servers import require_service
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -19,8 +19,8 @@ from sandbox.smtp import MailSink
 from sesame.app.wiring import Application, build
 from sesame.operations.support import Support, UnknownCode, codes
 from sesame.settings import Settings
+from sesame.testing.servers.directory_kit import account
 from sesame.web.desk import smtp_of
-from tests.integration.directory_kit import account
 
 NUMBER = "22600001"
 DESKS = [

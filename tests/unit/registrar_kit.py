@@ -24,7 +24,7 @@ from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.teachings import choose_groups, import_groups
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from schemas.envelope import Message, from_record
-from tests.stores import sqlite_store
+from sesame.testing.servers.stores import sqlite_store
 
 COLUMNS = apogee().column_names
 NOW = datetime(2026, 9, 1, 8, 30, tzinfo=UTC)

@@ -18,7 +18,7 @@ from schemas.account import Lane, Stage
 from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
 from schemas.envelope import Message, from_record
 from schemas.events import ActivationRequested
-from tests.unit.registry_kit import LEA, PAUL, START, Desk, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, enrolled
 
 CHEAP = HashingSettings(memory_kib=8_192, passes=1)
 WORDS = {LEA: "Tournesol-42", PAUL: "Cartésien-1637"}

@@ -34,7 +34,7 @@ from sesame.operations.adoption.deciding import (
 )
 from sesame.operations.adoption.sheet import Found
 from sesame.operations.adoption_gate import ADOPTION_UNDECIDED, Undecided
-from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.store_kit import ONLY_SQLITE
 
 OPERATOR = Decision(Answer.LINKED, "aline", "seen at the desk")

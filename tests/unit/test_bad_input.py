@@ -18,7 +18,7 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import AccountChanged, Cause
-from tests.stores import sqlite_store
+from sesame.testing.servers.stores import sqlite_store
 from tests.unit.effects_kit import UNKNOWN, bell, woken
 from tests.unit.pipeline_kit import NOW, Plant
 from tests.unit.store_kit import Clock

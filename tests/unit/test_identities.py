@@ -27,7 +27,7 @@ from sesame.app.wiring import build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.settings import load
-from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 OTHER = "22009999"
 ME = pwd.getpwuid(os.getuid()).pw_name

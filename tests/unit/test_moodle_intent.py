@@ -13,7 +13,7 @@ from consumers.moodle import Cause, Fault, MoodleSettings, Wanted
 from consumers.moodle.intent import is_shortened, pending_of, shortened, wanted_of
 from consumers.moodle.port import Seen, User
 from schemas.account import Account, Hold, Person, Requirement, Stage
-from tests.integration.moodle_kit import account, cohort
+from sesame.testing.servers.moodle_kit import account, cohort
 
 SETTINGS = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("jeton-d-essai"))
 

@@ -16,7 +16,7 @@ from consumers.moodle.port import MoodlePort, Result, Seen
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, Preview, Retry, Task
 from schemas.account import Hold, Person
-from tests.integration.moodle_kit import SlowClock
+from sesame.testing.servers.moodle_kit import SlowClock
 from tests.unit.moodle_kit import LOGIN, MAIL, NUMBER, NoLock, Site, cohort, is_managed, student
 
 INFO, FORMER = "L1INFO-2026", "L2INFO-2025"

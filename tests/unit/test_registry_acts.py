@@ -21,7 +21,7 @@ from schemas.events import (
     PreferenceChanged,
     TargetWaiting,
 )
-from tests.unit.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
 
 
 @pytest.fixture

@@ -16,7 +16,16 @@ from pipeline.timers import armed, run_due
 from schemas.account import Administrative, Hold, Lane, Pedagogical, Stage
 from schemas.catalogue import ACCOUNTS, BULK
 from schemas.events import Cause, Event, HoldLifted, ReplayRequested
-from tests.unit.registry_kit import LEA, PAUL, SETTINGS, START, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import (
+    LEA,
+    PAUL,
+    SETTINGS,
+    START,
+    Desk,
+    activation,
+    cancelled,
+    enrolled,
+)
 
 Reopened = Callable[..., Desk]
 

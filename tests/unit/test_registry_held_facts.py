@@ -13,7 +13,7 @@ from consumers.registry import identity_doubts as store
 from consumers.registry import pending_facts
 from consumers.registry.identity_doubts import Doubt, Verdict
 from schemas.events import IdentityDecided, IdentityDecision
-from tests.unit.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled
 
 KARIM: dict[str, Any] = {"birth_name": "Benali", "given_name": "Karim", "birth_date": date(2005, 1, 2)}
 INES: dict[str, Any] = {"birth_name": "Sorel", "given_name": "Inès", "birth_date": date(2006, 7, 8)}

@@ -29,7 +29,7 @@ from schemas.events import (
     Preference,
     PreferenceChanged,
 )
-from tests.unit.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
 
 OTHER = "22009999"
 INE = "0123456789A"

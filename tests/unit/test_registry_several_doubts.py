@@ -12,7 +12,7 @@ from consumers.registry import identity_doubts as store
 from consumers.registry.identity_doubts import Verdict
 from schemas.account import Hold
 from schemas.events import HoldLifted, HoldPlaced
-from tests.unit.registry_kit import LEA, PAUL, Desk, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, enrolled
 
 NAMESAKE, TWIN = LEA, "22009999"
 INE = "0123456789A"

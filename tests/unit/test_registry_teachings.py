@@ -14,7 +14,7 @@ from pipeline.timers import run_due
 from schemas.account import Administrative, Pedagogical, Requirement
 from schemas.events import IdentityDecided, IdentityDecision
 from sesame.operations.managed_cohorts import ManagedCohorts
-from tests.unit.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled, taught
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, cancelled, enrolled, taught
 
 TEMPLATES = (
     MembershipTemplate(key="{step}-{year}", name="{step_label} {year}"),

@@ -16,7 +16,7 @@ from sesame.operations.restored import inspection, life
 from sesame.operations.restored.admission import StoreRestored, admit
 from sesame.operations.restored.inspection import NotAsked, Shown, answer, check, listed
 from sesame.operations.restored.questions import Answer
-from tests.unit.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 NINA = "22009999"
 

@@ -21,8 +21,8 @@ from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, event_id, to_record
-from tests.unit.registry_kit import LEA, Desk, activation, enrolled
-from tests.unit.registry_kit import START as START_OF_TERM
+from sesame.testing.servers.registry_kit import LEA, Desk, activation, enrolled
+from sesame.testing.servers.registry_kit import START as START_OF_TERM
 from tests.unit.store_kit import START
 
 ONLY_POSTGRESQL = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)

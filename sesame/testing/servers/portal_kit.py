@@ -38,10 +38,10 @@ from sesame.app.wiring import build
 from sesame.login import CasLogins
 from sesame.login.client import CasClient
 from sesame.settings import Settings
+from sesame.testing.servers.portal_reader import MAIL, Browser, Letter
+from sesame.testing.servers.registry_kit import Clock, enrolled
+from sesame.testing.servers.stores import sqlite_store
 from sesame.web import Cas, Counted, Desk, Helping, Server
-from tests.integration.portal_reader import MAIL, Browser, Letter
-from tests.stores import sqlite_store
-from tests.unit.registry_kit import Clock, enrolled
 
 CHEAP = {"memory_kib": 8_192, "passes": 1}
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from sandbox.kafka import Kafka
 from sandbox.process import MissingServer
-from tests import containers
+from sesame.testing.servers import containers
 
 ADDRESS = "TEST_KAFKA_SERVERS"
 

@@ -25,8 +25,8 @@ from pipeline.target import HandlerOutcome, Task
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Person, Stage
 from sesame.operations.adoption.adoptions import adopted_mailboxes
-from tests.integration.post_office import PostOffice
-from tests.stores import sqlite_store
+from sesame.testing.servers.post_office import PostOffice
+from sesame.testing.servers.stores import sqlite_store
 
 GIB = 1024**3
 _numbers = itertools.count(22600001)

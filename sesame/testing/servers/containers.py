@@ -18,7 +18,7 @@ from sandbox.kafka.properties import STARTED, single_node
 from sandbox.ports import free_port
 
 ASKED = "TEST_CONTAINERS"
-_COMPOSE = Path(__file__).parents[1] / "docker-compose.yml"
+_COMPOSE = Path(__file__).parents[3] / "docker-compose.yml"
 _START_S_MAX = 120
 _CLUSTER_ID = "c2VzYW1lLXRlc3RzLTAwMQ"  # any 16 bytes
 

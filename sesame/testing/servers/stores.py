@@ -25,7 +25,7 @@ from pipeline.db.database import Database
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
 from sesame.app.tables import metadata
-from tests import containers
+from sesame.testing.servers import containers
 
 ADDRESS = "TEST_POSTGRES_URL"
 

@@ -15,7 +15,7 @@ from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from sandbox.process import PATIENCE_S
-from tests.integration.portal_kit import Portal
+from sesame.testing.servers.portal_kit import Portal
 
 ARGUMENTS = ["--no-sandbox", "--disable-background-networking"]
 PHONE = {"width": 390, "height": 844}
