@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -29,6 +30,16 @@ def test_every_consumer_and_every_part_of_the_pipeline_is_under_the_import_contr
     contracts = {each["id"]: each for each in project()["tool"]["importlinter"]["contracts"]}
     assert contracts["pipeline"]["exhaustive"] is True
     assert contracts["consumers"]["modules"] == ["consumers.*"]
+
+
+@pytest.mark.parametrize("room", ["sesame/testing", "bench", "scripts", "examples", "sandbox"])
+def test_only_tests_import_tests(room: str) -> None:
+    files = {path: ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / room).rglob("*.py")}
+    assert files
+    for path, tree in files.items():
+        found = [each.module or "" for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)]
+        found += [name.name for each in ast.walk(tree) if isinstance(each, ast.Import) for name in each.names]
+        assert "tests" not in {name.split(".")[0] for name in found}, path
 
 
 def test_what_is_shipped_is_typed_and_packaged() -> None:
