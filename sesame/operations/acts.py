@@ -92,6 +92,8 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "lost_records.list": _EVERYBODY,
     "overview.people": _DESK,
     "overview.show": _EVERYBODY,
+    "process.forget": _OPERATORS,
+    "process.list": _EVERYBODY,
     "quarantine.list": _EVERYBODY,
     "quarantine.lift": _OPERATORS,
     "students.list": _DESK,

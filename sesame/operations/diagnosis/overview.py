@@ -138,7 +138,7 @@ def overview(
         },
         seconds=seconds,
         targets=counted.targets,
-        consumers={name: asdict(one) for name, one in consumers.items()},
+        consumers={name: one.model_dump() for name, one in consumers.items()},
         observed={name: asdict(one) for name, one in seen.items() if name in targets},
         people=people,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -11,15 +10,25 @@ from sqlalchemy import Connection
 
 from pipeline import status
 from pipeline.db.database import Database
+from pipeline.errors import SesameError
 from pipeline.status import ConsumerStatus
+from sesame.operations.acts import Actor, Report, act, note
+from sesame.operations.ports import Configured, Stored
 
 OF_THE_STORE: Final = ("registry", "propagation")
 """The consumers that are there whatever the targets."""
 RUNNING, SILENT, ABSENT = "running", "silent", "absent"
 
 
-@dataclass(frozen=True)
-class Process:
+class NoSuchProcess(SesameError):
+    """No process has said something under this name. `sesame processes list` shows those that have."""
+
+
+class StillAlive(SesameError):
+    """This process gives signs of life: it would be listed again at once. Stop it."""
+
+
+class Process(Report):
     """One consumer's loop in one process.
 
     Attributes:
@@ -39,8 +48,7 @@ class Process:
     words: str
 
 
-@dataclass(frozen=True)
-class Consumer:
+class Consumer(Report):
     """One consumer over all its processes, the newest sign of life first.
 
     Attributes:
@@ -50,6 +58,42 @@ class Consumer:
     state: str
     reason: str
     processes: Sequence[Process]
+
+
+class Forgotten(Report):
+    """A process that is listed no more, and the consumers that ran in it."""
+
+    process: str
+    consumers: tuple[str, ...]
+
+
+@act("process.list")
+def listed(site: Configured, _actor: Actor) -> dict[str, Consumer]:
+    """Each consumer's processes by their last sign of life. One that ended properly is not among them."""
+    with site.database.read() as connection:
+        return consumers(connection, site.database, (*OF_THE_STORE, *site.settings.targets))
+
+
+@act("process.forget")
+def forget(site: Stored, actor: Actor, process: str) -> Forgotten:
+    """Forget a process (host:pid), which has died and is not to come back.
+
+    Raises:
+        NoSuchProcess, StillAlive: nothing was done.
+    """
+    database = site.database
+    with database.read() as connection:
+        now = database.now(connection)
+        rows = [one for one in status.statuses(connection) if one.place.partition("#")[0] == process]
+    if not rows:
+        raise NoSuchProcess(f"no process is called {process!r}")
+    if not all(one.is_silent(now) for one in rows):
+        raise StillAlive(f"{process} was seen {min(one.silent_s(now) for one in rows):.0f} s ago")
+    note(database, actor, "process.forget", process=process)
+    with database.write() as connection:
+        for one in rows:
+            status.forget(connection, one.process, one.consumer)
+    return Forgotten(process=process, consumers=tuple(sorted({one.consumer for one in rows})))
 
 
 def consumers(connection: Connection, database: Database, expected: Sequence[str]) -> dict[str, Consumer]:
@@ -67,21 +111,21 @@ def _process(row: ConsumerStatus, now: float) -> Process:
     if silent:
         words = f"silent for {row.silent_s(now):.0f} s ({row.place}), last state {row.state}"
     return Process(
-        row.place,
-        row.state,
-        row.reason,
-        datetime.fromtimestamp(row.since, UTC),
-        datetime.fromtimestamp(row.seen_at, UTC),
-        silent,
-        words,
+        place=row.place,
+        state=row.state,
+        reason=row.reason,
+        since=datetime.fromtimestamp(row.since, UTC),
+        seen_at=datetime.fromtimestamp(row.seen_at, UTC),
+        silent=silent,
+        words=words,
     )
 
 
 def _consumer(processes: Sequence[Process]) -> Consumer:
     if not processes:
-        return Consumer(ABSENT, "no process runs it", processes)
+        return Consumer(state=ABSENT, reason="no process runs it", processes=processes)
     alive = [process for process in processes if not process.silent]
     if not alive:
-        return Consumer(SILENT, processes[0].words, processes)
+        return Consumer(state=SILENT, reason=processes[0].words, processes=processes)
     worst = next((process for process in alive if process.state != RUNNING), alive[0])
-    return Consumer(worst.state, worst.reason, processes)
+    return Consumer(state=worst.state, reason=worst.reason, processes=processes)
