@@ -8,7 +8,7 @@ import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.diagnose import language_option, show
-from sesame.cli.operator import operator_name
+from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
 
@@ -27,19 +27,18 @@ def support(context: Context, *, code: str, as_json: bool, language: Language, s
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
-    from sesame.operations.support import Support
+    from sesame.operations.support import cases
     from sesame.web.desk import smtp_of
 
-    app = context.looking
-    desk = Support(app)
-    case, now = desk.look(code, actor=operator_name())
+    site, asked = context.looking, cases.CaseAsked(code=code, language=language)
     if send:
-        case = desk.send(code, smtp_of(app.settings))
+        found = cases.send(site, operator(), asked, post=smtp_of(site.settings))
+    else:
+        found = cases.look(site, operator(), asked)
     if as_json:
-        found = {"desk": case.desk.name, "sent": case.sent, "then": case.bundle.model_dump()}
-        write_json(found | {"now": now.document(language)})
+        write_json(found.model_dump())
         return
-    click.echo(case.text)
-    click.echo("Sent to the desk." if case.sent else "Not sent to the desk.")
+    click.echo(found.text)
+    click.echo("Sent to the desk." if found.sent else "Not sent to the desk.")
     click.echo("\nNow:")
-    show(now, language)
+    show(found.now)

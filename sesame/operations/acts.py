@@ -86,6 +86,7 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "dead_letters.dismiss": _OPERATORS,
     "dead_letters.list": _DESK,
     "dead_letters.show": _DESK,
+    "diagnose": _DESK,
     "hold.place": _DESK,
     "hold.lift": _OPERATORS,
     "lost_records.accept": _OPERATORS,
@@ -96,6 +97,8 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "process.list": _EVERYBODY,
     "quarantine.list": _EVERYBODY,
     "quarantine.lift": _OPERATORS,
+    "support.look": _DESK,
+    "support.send": _DESK,
     "students.list": _DESK,
 }
 """Every act, as the audit names it, and who may do it."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.typography import spaced
+from sesame.operations.acts import Actor, Report, act, note
 from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.diagnosis.rules import Finding, all_rules
 from sesame.operations.diagnosis.rules.base import Language, glossary, judges
@@ -41,6 +42,35 @@ class StudentCause(BaseModel):
     delay: str
     since: AwareDatetime | None = None
     leads_to: str | None = None
+
+
+class EvidencedCause(StudentCause):
+    """One cause with what it was concluded from, for the support desk. May be personal."""
+
+    evidence: Mapping[str, Any]
+
+
+class DiagnosisReport(Report):
+    """Everything that was found of one student, in one language, with the evidence.
+
+    Attributes:
+        live: whether the servers were asked.
+        unseen: why a service could not be looked at, by service.
+    """
+
+    student_number: str
+    looked_at: AwareDatetime
+    live: bool
+    unseen: Mapping[str, str]
+    findings: tuple[EvidencedCause, ...]
+
+
+class DiagnosisAsked(BaseModel):
+    """Of whom, in which language, and whether the servers are asked."""
+
+    student_number: str
+    language: Language = "fr"
+    live: bool = True
 
 
 class StudentDiagnosis(BaseModel):
@@ -76,19 +106,27 @@ class Diagnosis:
             unseen=tuple(services[name][language] for name in sorted(self.situation.live.unseen)),
         )
 
-    def document(self, language: Language) -> dict[str, Any]:
-        """Everything, with the evidence, as JSON has it: for the support desk."""
+    def report(self, language: Language) -> DiagnosisReport:
+        """Everything, with the evidence: for the support desk."""
         said = self.for_student(language)
-        return {
-            "student_number": self.situation.number,
-            "looked_at": self.situation.now,
-            "live": self.live,
-            "unseen": dict(self.situation.live.unseen),
-            "findings": [
-                {**cause.model_dump(), "evidence": dict(finding.evidence)}
+        return DiagnosisReport(
+            student_number=self.situation.number,
+            looked_at=self.situation.now,
+            live=self.live,
+            unseen=self.situation.live.unseen,
+            findings=tuple(
+                EvidencedCause(**cause.model_dump(), evidence=finding.evidence)
                 for cause, finding in zip(said.causes, self.findings, strict=True)
-            ],
-        }
+            ),
+        )
+
+
+@act("diagnose")
+def show(site: Observed, actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
+    """Why something does not work for a student, with the evidence. The look is noted in the audit."""
+    found = diagnose(site, request.student_number, live=request.live)
+    note(site.database, actor, "diagnose", student_number=request.student_number, live=found.live)
+    return found.report(request.language)
 
 
 def diagnose(site: Observed, number: str, *, live: bool = True, look_s_max: float = LOOK_S_MAX) -> Diagnosis:

@@ -8,9 +8,12 @@ from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel, Field
+
 from pipeline import audit
 from pipeline.errors import SesameError
-from sesame.operations.diagnosis.engine import Diagnosis, diagnose
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, diagnose
 from sesame.operations.diagnosis.live import LOOK_S_MAX
 from sesame.operations.diagnosis.rules.base import Language
 from sesame.operations.ports import Observed
@@ -50,6 +53,57 @@ class Case:
     def text(self) -> str:
         """What is sent, word for word: show it first."""
         return self.bundle.text(self.desk)
+
+
+class CaseAsked(BaseModel):
+    """The case of which code; what is found now is said in this language."""
+
+    code: str
+    language: Language = "fr"
+
+
+class CaseReport(Report):
+    """A case: its desk, whether it was sent there, what was found then, and what is found now.
+
+    Attributes:
+        text: what is sent, word for word.
+    """
+
+    desk: str
+    sent: bool
+    then: Bundle
+    now: DiagnosisReport
+    text: str = Field(exclude=True)
+
+
+@act("support.look")
+def look(site: Observed, actor: Actor, request: CaseAsked) -> CaseReport:
+    """The case that a student's code leads to. The look is noted in the audit.
+
+    Raises:
+        UnknownCode: there is none.
+    """
+    case, now = Support(site).look(request.code, actor=actor.name)
+    return _report(case, now, request.language)
+
+
+@act("support.send")
+def send(site: Observed, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
+    """Look at the case, and send it to its desk if that was not done.
+
+    Raises:
+        UnknownCode: there is none.
+        MailServerDown, MailRefused: it was not sent; try again.
+    """
+    support = Support(site)
+    _, now = support.look(request.code, actor=actor.name)
+    return _report(support.send(request.code, post), now, request.language)
+
+
+def _report(case: Case, now: Diagnosis, language: Language) -> CaseReport:
+    return CaseReport(
+        desk=case.desk.name, sent=case.sent, then=case.bundle, now=now.report(language), text=case.text
+    )
 
 
 class Support:
