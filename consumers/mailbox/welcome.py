@@ -12,12 +12,13 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import cached_property
-from typing import Final
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from typing import TYPE_CHECKING, Final
 
 from schemas.account import Account, Requirement
 from schemas.typography import spaced
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _SUBJECTS: Final = {
     "fr": "Bienvenue : votre messagerie universitaire est ouverte",
@@ -105,6 +106,8 @@ class Welcome:
 
     @cached_property
     def _templates(self) -> Environment:
+        from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
         return Environment(
             loader=PackageLoader("consumers.mailbox", "templates"),
             autoescape=select_autoescape(enabled_extensions=("html",)),
