@@ -22,7 +22,7 @@ from examples.generate import write
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.sqlite import SqliteEventLog
-from producers.registrar import Order, Threshold, apogee, import_file
+from producers.registrar import ImportOptions, Threshold, apogee, import_file
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.catalogue import ENROLMENTS
 
@@ -41,7 +41,7 @@ def imported(folder: Path, *, dry_run: bool) -> dict[str, float | int]:
     begun = time.perf_counter()
     report = import_file(
         folder / "export.csv",
-        Order(
+        ImportOptions(
             rejects_path=folder / "rejects.csv",
             affected_path=folder / "affected.csv",
             dry_run=dry_run,

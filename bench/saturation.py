@@ -28,8 +28,8 @@ from tempfile import TemporaryDirectory
 from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, until
 from bench.rows import Row
 from consumers.directory import DirectoryHandler
-from consumers.mailbox import MailboxHandler, Wanted, WelcomeJournal
-from consumers.mailbox.port import Intended, Intent
+from consumers.mailbox import MailboxHandler, WantedMailbox, WelcomeJournal
+from consumers.mailbox.port import IntendedWelcome, Intent
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler, SiteLock, moodle_handler
 from pipeline.db.database import Database
@@ -194,7 +194,7 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
             if database is None
             else WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes)
         )
-        wanted = Wanted(folders=("Scolarité",))
+        wanted = WantedMailbox(folders=("Scolarité",))
         return MailboxHandler(opened(desk), journal, mailbox_kit.WELCOME, wanted, system="Dovecot")
 
     def people(count: int) -> list[Account]:
@@ -246,7 +246,7 @@ class Remembered:
     def __init__(self) -> None:
         self._intents: dict[str, Intent] = {}
 
-    def intend(self, intended: Mapping[str, Intended]) -> Mapping[str, Intent]:
+    def intend(self, intended: Mapping[str, IntendedWelcome]) -> Mapping[str, Intent]:
         """See `WelcomeJournal`."""
         earlier = self.known(list(intended))
         for number, (_, uidvalidity, uidnext) in intended.items():

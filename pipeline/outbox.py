@@ -94,7 +94,7 @@ def enqueue(
 
 
 @dataclass(frozen=True)
-class Page:
+class OutboxPage:
     """What was looked at, what of it the log has acknowledged, and what it says of the others."""
 
     rows: Rows
@@ -135,7 +135,7 @@ class OutboxRelay:
             raise refusal
         return len(page.sent)
 
-    def _send_embedded(self, aside: Collection[str]) -> Page:
+    def _send_embedded(self, aside: Collection[str]) -> OutboxPage:
         """SQLite's one writer must not wait for the log: a second relay may send the same rows once more."""
         with self._database.read() as connection:
             rows = _page(connection, aside)
@@ -145,19 +145,19 @@ class OutboxRelay:
                 _forget(connection, page.sent)
         return page
 
-    def _send_alone(self, aside: Collection[str]) -> Page:
+    def _send_alone(self, aside: Collection[str]) -> OutboxPage:
         """Of the relays of several processes one sends at a time, so that nothing overtakes what is older."""
         with self._database.write() as connection:
             if not self._database.alone_at_once(connection, "outbox"):
-                return Page([], [], None)
+                return OutboxPage([], [], None)
             page = self._sent(_page(connection, aside))
             if page.sent:
                 _forget(connection, page.sent)
         return page
 
-    def _sent(self, rows: Rows) -> Page:
+    def _sent(self, rows: Rows) -> OutboxPage:
         sent, refusal = self._append(rows) if rows else ([], None)
-        return Page(rows, sent, refusal)
+        return OutboxPage(rows, sent, refusal)
 
     def _append(self, rows: Rows) -> tuple[Rows, LogError | None]:
         """Append all at once; if the log refuses, find out what it refuses: topic by topic, and row by row

@@ -24,7 +24,7 @@ _OF: Final = select(quarantines).where(quarantines.c.consumer == bindparam("of_c
 
 
 @dataclass(frozen=True)
-class Row:
+class QuarantineRow:
     """One consumer in quarantine: why, and since when (epoch seconds)."""
 
     consumer: str
@@ -32,16 +32,16 @@ class Row:
     since: float
 
 
-def of(connection: Connection, consumer: str) -> Row | None:
+def of(connection: Connection, consumer: str) -> QuarantineRow | None:
     """The consumer's quarantine, if it is in one."""
     found = connection.execute(_OF, {"of_consumer": consumer}).mappings().one_or_none()
-    return Row(**found) if found is not None else None
+    return QuarantineRow(**found) if found is not None else None
 
 
-def every(connection: Connection) -> list[Row]:
+def every(connection: Connection) -> list[QuarantineRow]:
     """All of them, by consumer."""
     rows = connection.execute(select(quarantines).order_by(quarantines.c.consumer)).mappings()
-    return [Row(**row) for row in rows]
+    return [QuarantineRow(**row) for row in rows]
 
 
 def place(connection: Connection, database: Database, consumer: str, reason: str) -> None:

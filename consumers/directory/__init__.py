@@ -6,7 +6,7 @@
 from consumers.directory.entry import Profile
 from consumers.directory.handler import DirectoryHandler
 from consumers.directory.port import Directory, ObservedEntry
-from consumers.directory.trial import Trial, Verdict
+from consumers.directory.trial import Trial, TrialVerdict
 
 __all__ = [
     "Directory",
@@ -14,5 +14,5 @@ __all__ = [
     "ObservedEntry",
     "Profile",
     "Trial",
-    "Verdict",
+    "TrialVerdict",
 ]

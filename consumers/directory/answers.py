@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from consumers.directory.port import Refused
+from consumers.directory.port import EntryRefused
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
 
@@ -47,7 +47,7 @@ class Code(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class LdapAnswer:
     """A result code, and the server's remark, which never leaves this consumer."""
 
     code: int
@@ -120,7 +120,7 @@ _NON_UNIQUE = "non-unique attributes"
 _NAME = r"[A-Za-z][A-Za-z0-9-]*"
 
 
-def judge(answer: Answer) -> Refused:
+def judge(answer: LdapAnswer) -> EntryRefused:
     """Return why this entry, and no other, is refused for good.
 
     Raises:
@@ -136,7 +136,7 @@ def judge(answer: Answer) -> Refused:
         return taken(re.findall(rf"\(({_NAME})=", answer.diagnostic))
     names = _names(answer.diagnostic)
     about = f" about {names}" if names else ""
-    return Refused(
+    return EntryRefused(
         "schema_violation",
         f"the directory answered {_name(answer.code)} ({answer.code}){about}: correct the student's data at "
         "the registrar, or the server's schema, then replay",
@@ -153,22 +153,24 @@ def misconfigured(code: int, diagnostic: str = "") -> Misconfigured:
     return kind(f"{what} (LDAP result {code})", remedy=remedy)
 
 
-def bind_refused(answer: Answer) -> SesameError:
+def bind_refused(answer: LdapAnswer) -> SesameError:
     """The error for a bind that did not succeed."""
     if answer.code in _BUSY:
         return TargetDown(f"the directory cannot take a bind now: {_name(answer.code)} ({answer.code})")
     return misconfigured(answer.code, answer.diagnostic)
 
 
-def taken(names: list[str]) -> Refused:
+def taken(names: list[str]) -> EntryRefused:
     """The refusal of an entry with a value that another one has; `names`: of its attributes."""
     for name in names:
         if name in _TAKEN:
             cause, what = _TAKEN[name]
-            return Refused(
+            return EntryRefused(
                 cause, f"{what} ({name}): find out whose it is, correct one of the two, then replay"
             )
-    return Refused("value_taken", f"another entry has the same value of {', '.join(names)}, which is unique")
+    return EntryRefused(
+        "value_taken", f"another entry has the same value of {', '.join(names)}, which is unique"
+    )
 
 
 def _names(diagnostic: str) -> str:

@@ -14,10 +14,10 @@ from consumers.directory.entry import EVIDENCE, OWNED, missing_classes
 from consumers.directory.port import (
     ApplyResult,
     DesiredEntry,
+    EntryRefused,
+    EntryUnsettled,
     ObservedEntry,
     PasswordState,
-    Refused,
-    Unsettled,
 )
 
 Raw = Mapping[str, Sequence[bytes]]
@@ -38,18 +38,18 @@ itself by values instead."""
 def forbidden(desired: DesiredEntry, current: ObservedEntry) -> ApplyResult | None:
     """Why this entry must not be changed, or None."""
     if desired.student_number not in current.student_numbers and not _adopts(desired, current):
-        return Refused(
+        return EntryRefused(
             "identity_collision",
             "the login is held by an entry that does not carry this student number: if it is the same "
             "person, add supannEtuId to that entry, else give this student another login; then replay",
         )
     if desired.login.lower() not in (login.lower() for login in current.logins):
-        return Refused(
+        return EntryRefused(
             "login_mismatch",
             "this student's entry has another login than the registry gave: rename one, then replay",
         )
     if current.version > desired.version:
-        return Unsettled("superseded", "the entry shows a newer version of the account")
+        return EntryUnsettled("superseded", "the entry shows a newer version of the account")
     return None
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from consumers.directory.answers import Code, judge
 from consumers.directory.difference import Raw, texts
 from consumers.directory.ldap import LdapClient, any_of, name_dn
-from consumers.directory.port import Refused
+from consumers.directory.port import EntryRefused
 
 _CLASS = "groupOfURLs"
 
@@ -28,7 +28,7 @@ class DynamicGroups:
         self._people = people
         self._known: set[str] = set()
 
-    def ensure(self, groups: Mapping[str, str]) -> Refused | tuple[str, ...]:
+    def ensure(self, groups: Mapping[str, str]) -> EntryRefused | tuple[str, ...]:
         """Create those that do not exist yet.
 
         Args:

@@ -14,7 +14,7 @@ from consumers.directory.answers import taken
 from consumers.directory.difference import texts
 from consumers.directory.ldap import LdapClient, any_of
 from consumers.directory.patience import Patience, expect_success
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Refused
+from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, ObservedEntry
 
 _MAIL: Final = ("mail", "supannAutreMail")
 _DOMAINS: Final = {
@@ -85,7 +85,7 @@ class Foresight:
         return holders
 
 
-def _refusal(values: Iterable[tuple[str, str]], own: str, holders: Holders) -> Refused | None:
+def _refusal(values: Iterable[tuple[str, str]], own: str, holders: Holders) -> EntryRefused | None:
     for name, value in values:
         if any(holders.get((other, value.lower()), set()) - {own} for other in _DOMAINS[name]):
             return taken([name])

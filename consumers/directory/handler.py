@@ -26,9 +26,9 @@ from consumers.directory.port import (
     Credential,
     DesiredEntry,
     Directory,
+    EntryRefused,
+    EntryUnsettled,
     ObservedEntry,
-    Refused,
-    Unsettled,
 )
 from pipeline.digest import digest_of
 from pipeline.errors import TargetDown
@@ -203,7 +203,9 @@ class DirectoryHandler:
         for start in range(0, len(desired), _SLICE):
             part = desired[start : start + _SLICE]
             if self._monotonic() >= deadline:
-                late = Unsettled("directory_slow", "the call's time was used up before this student's turn")
+                late = EntryUnsettled(
+                    "directory_slow", "the call's time was used up before this student's turn"
+                )
                 results.update({d.student_number: late for d in part})
             else:
                 results.update(self._directory.apply(part))
@@ -212,9 +214,9 @@ class DirectoryHandler:
         self, desired: DesiredEntry, result: ApplyResult, shown: tuple[ObservedEntry, ...], *, consumed: bool
     ) -> HandlerOutcome:
         match result:
-            case Refused(cause, message):
+            case EntryRefused(cause, message):
                 return Dead(cause, message)
-            case Unsettled(cause, message, unknown):
+            case EntryUnsettled(cause, message, unknown):
                 return Retry(cause, message, unknown=unknown)
             case Applied():
                 return self._read_back(desired, shown, result, consumed=consumed)
@@ -250,7 +252,7 @@ def _preview(desired: DesiredEntry, shown: tuple[ObservedEntry, ...], foreseen: 
         return Preview(obstacle="student_number_ambiguous")
     found = shown[0] if shown else None
     match (None if found is None else forbidden(desired, found)) or foreseen:
-        case Refused(cause) | Unsettled(cause):
+        case EntryRefused(cause) | EntryUnsettled(cause):
             return Preview(obstacle=cause)
         case Applied(foreign=foreign):
             differs = ("entry",) if found is None else differences(desired, found)
@@ -267,13 +269,13 @@ def _waits(desired: DesiredEntry, found: ObservedEntry | None) -> str:
 
 def _unanswered(results: Iterable[ApplyResult]) -> bool:
     """Whether a write of an earlier verb may still land."""
-    return any(isinstance(result, Unsettled) and result.unknown for result in results)
+    return any(isinstance(result, EntryUnsettled) and result.unknown for result in results)
 
 
 def _both(closing: ApplyResult | None, applying: ApplyResult) -> ApplyResult:
     """The outcome of both writes: the second repeats the first, so only what changed is added up. A closing
     that nobody answered may still land, and shut what a newer version opens meanwhile: so it is not over."""
-    if isinstance(closing, Unsettled) and closing.unknown:
+    if isinstance(closing, EntryUnsettled) and closing.unknown:
         return closing
     if isinstance(closing, Applied) and isinstance(applying, Applied):
         return Applied(closing.changed or applying.changed, applying.foreign)

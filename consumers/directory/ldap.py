@@ -35,7 +35,7 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
-from consumers.directory.answers import Answer, Code, Lost, bind_refused, judge
+from consumers.directory.answers import Code, LdapAnswer, Lost, bind_refused, judge
 from consumers.directory.difference import Change, Raw
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.tls import verified
@@ -85,12 +85,12 @@ class LdapClient:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
 
-    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> Answer:
+    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> LdapAnswer:
         """Create an entry. Attributes without values are left out (the protocol has no empty list)."""
         present = {name: list(values) for name, values in attributes.items() if values}
         return self._run(lambda c: c.add(dn, list(classes), present), writes=True)[0]  # type: ignore[no-untyped-call]
 
-    def modify(self, dn: str, changes: Sequence[Change], *, revision: str | None) -> Answer:
+    def modify(self, dn: str, changes: Sequence[Change], *, revision: str | None) -> LdapAnswer:
         """Change an entry, all or nothing; with `revision`, only if its entryCSN is still that."""
         by_name: dict[str, list[tuple[str, list[str]]]] = {}
         for operation, name, values in changes:
@@ -109,14 +109,14 @@ class LdapClient:
 
     def search(
         self, base: str, criterion: str, attributes: Sequence[str]
-    ) -> tuple[Answer, list[tuple[str, Raw]]]:
+    ) -> tuple[LdapAnswer, list[tuple[str, Raw]]]:
         """The entries below `base` that meet a filter made by `any_of`."""
         answer, found, _ = self._search(base, criterion, SUBTREE, attributes)
         return answer, found
 
     def pages(
         self, base: str, criterion: str, attributes: Sequence[str], *, page_size: int
-    ) -> Iterator[tuple[Answer, list[tuple[str, Raw]]]]:
+    ) -> Iterator[tuple[LdapAnswer, list[tuple[str, Raw]]]]:
         """As `search`, a page at a time (RFC 2696), over one connection."""
         cookie: bytes | None = None
         while cookie != b"":
@@ -125,7 +125,7 @@ class LdapClient:
             )
             yield answer, found
 
-    def bind(self, dn: str, password: str) -> Answer:
+    def bind(self, dn: str, password: str) -> LdapAnswer:
         """What the server answers to somebody else's bind, on a connection of its own."""
         connection, answer = _bound(replace(self.endpoint, bind_dn=dn, password=lambda: password))
         _unbind(connection)
@@ -173,7 +173,7 @@ class LdapClient:
         *,
         page_size: int | None = None,
         cookie: bytes | None = None,
-    ) -> tuple[Answer, list[tuple[str, Raw]], bytes]:
+    ) -> tuple[LdapAnswer, list[tuple[str, Raw]], bytes]:
         answer, response, controls = self._run(
             lambda c: c.search(
                 base, criterion, scope, attributes=list(attributes), paged_size=page_size, paged_cookie=cookie
@@ -189,7 +189,7 @@ class LdapClient:
 
     def _run(
         self, operation: Callable[[Connection], Any], *, writes: bool = False
-    ) -> tuple[Answer, Any, Mapping[str, Any]]:
+    ) -> tuple[LdapAnswer, Any, Mapping[str, Any]]:
         if writes and self.endpoint.read_only:
             raise WriteForbidden
         deadline: float | None = getattr(self._local, "deadline", None)
@@ -293,7 +293,7 @@ def _new_connection(endpoint: Endpoint) -> Connection:
     )
 
 
-def _bound(endpoint: Endpoint) -> tuple[Connection, Answer]:
+def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
     """A new connection, and what the server answered to the bind."""
     connection = _new_connection(endpoint)
     try:
@@ -323,8 +323,8 @@ def _equality(attribute: str, value: str) -> bytes:
     return b"\xa3" + bytes([len(content)]) + content
 
 
-def _answer(result: Mapping[str, Any]) -> Answer:
-    return Answer(int(result["result"]), str(result.get("message") or ""))
+def _answer(result: Mapping[str, Any]) -> LdapAnswer:
+    return LdapAnswer(int(result["result"]), str(result.get("message") or ""))
 
 
 def _unbind(connection: Connection) -> None:

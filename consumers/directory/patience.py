@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from consumers.directory.answers import Answer, Busy, Code, Lost, judge, misconfigured
-from consumers.directory.port import ApplyResult, Unsettled
+from consumers.directory.answers import Busy, Code, LdapAnswer, Lost, judge, misconfigured
+from consumers.directory.port import ApplyResult, EntryUnsettled
 from pipeline.errors import TargetDown
 
 T = TypeVar("T")
@@ -32,9 +32,9 @@ class Patience:
         try:
             return self._retrying(work)
         except Busy as busy:
-            return Unsettled("directory_busy", str(busy))
+            return EntryUnsettled("directory_busy", str(busy))
         except Lost as lost:
-            return Unsettled("outcome_unknown", str(lost), unknown=True)
+            return EntryUnsettled("outcome_unknown", str(lost), unknown=True)
 
     def had(self, work: Callable[[], T]) -> T:
         """What does not depend on a student.
@@ -57,7 +57,7 @@ class Patience:
         )(work)
 
 
-def expect_success(answer: Answer) -> None:
+def expect_success(answer: LdapAnswer) -> None:
     """Raise for a search that failed: it concerns the branch and our rights, never a student.
 
     Raises:

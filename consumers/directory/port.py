@@ -132,7 +132,7 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class EntryRefused:
     """The server, or the rules of identity, refuse this entry for good.
 
     Attributes:
@@ -145,7 +145,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
+class EntryUnsettled:
     """It could not be settled now.
 
     Attributes:
@@ -159,7 +159,7 @@ class Unsettled:
     unknown: bool = False
 
 
-ApplyResult = Applied | Refused | Unsettled
+ApplyResult = Applied | EntryRefused | EntryUnsettled
 
 
 class Directory(Protocol):
@@ -208,7 +208,7 @@ class Directory(Protocol):
         self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
     ) -> Mapping[str, ApplyResult]:
         """What would stand in the way of `apply`, as far as reading shows: another entry has a value that
-        one alone may have (`Refused`), or groups are somebody else's (`Applied.foreign`).
+        one alone may have (`EntryRefused`), or groups are somebody else's (`Applied.foreign`).
 
         Args:
             batch: the desired entries.

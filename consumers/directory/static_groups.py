@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from consumers.directory.answers import Answer, Code, judge, misconfigured
+from consumers.directory.answers import Code, LdapAnswer, judge, misconfigured
 from consumers.directory.difference import Change, texts
 from consumers.directory.ldap import LdapClient, all_of, any_of, name_dn
-from consumers.directory.port import Refused
+from consumers.directory.port import EntryRefused
 
 _CLASS = "groupOfNames"
 _ATTEMPTS_MAX = 4  # somebody creates, or removes, the group at the same moment
@@ -82,7 +82,7 @@ class StaticGroups:
                     found.setdefault(normal(member), []).extend(texts(raw, "cn"))
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
-    def settle(self, dn: str, wanted: Mapping[str, str]) -> Settled | Refused:
+    def settle(self, dn: str, wanted: Mapping[str, str]) -> Settled | EntryRefused:
         """Make this entry a member of exactly these of our groups; write only what differs.
 
         Args:
@@ -105,8 +105,8 @@ class StaticGroups:
                 return judge(answer)
         return settled
 
-    def _join(self, dn: str, name: str, description: str, settled: Settled) -> Refused | None:
-        answer = Answer(Code.BUSY)
+    def _join(self, dn: str, name: str, description: str, settled: Settled) -> EntryRefused | None:
+        answer = LdapAnswer(Code.BUSY)
         for _ in range(_ATTEMPTS_MAX):
             answer = self._change(name, ("add", "member", (dn,)))
             if answer.code == Code.NO_SUCH_OBJECT:
@@ -124,12 +124,12 @@ class StaticGroups:
         settled.changed = True
         return None
 
-    def _change(self, name: str, change: Change) -> Answer:
+    def _change(self, name: str, change: Change) -> LdapAnswer:
         mine = (self._owner,)
         guard: Sequence[Change] = (("delete", "owner", mine), ("add", "owner", mine))
         return self._client.modify(self._dn(name), [*guard, change], revision=None)
 
-    def _create(self, name: str, description: str, dn: str) -> Answer:
+    def _create(self, name: str, description: str, dn: str) -> LdapAnswer:
         attributes = {
             "owner": (self._owner,),
             "member": (self._dn(name), dn),
@@ -149,7 +149,7 @@ def normal(dn: str) -> str:
     return ",".join(part.strip() for part in dn.lower().split(","))
 
 
-def _expect_success(answer: Answer) -> None:
+def _expect_success(answer: LdapAnswer) -> None:
     if answer.code != Code.SUCCESS:
         judge(answer)  # raises whatever may pass, or concerns the consumer
         raise misconfigured(answer.code)

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from consumers.directory import difference
-from consumers.directory.answers import Answer, Code
+from consumers.directory.answers import Code, LdapAnswer
 from consumers.directory.difference import Raw
 from consumers.directory.patience import expect_success
 from consumers.directory.port import ObservedEntry, PasswordPolicy
 
 
-class Verdict(StrEnum):
+class TrialVerdict(StrEnum):
     """How a trial ended."""
 
     LETS_IN = "lets_in"
@@ -26,13 +26,13 @@ class Verdict(StrEnum):
 class Trial:
     """How it ended, and for operators what was found."""
 
-    verdict: Verdict
+    verdict: TrialVerdict
     said: str = ""
 
 
 def try_login(
-    search: Callable[[], tuple[Answer, Sequence[tuple[str, Raw]]]],
-    bind: Callable[[str, str], Answer],
+    search: Callable[[], tuple[LdapAnswer, Sequence[tuple[str, Raw]]]],
+    bind: Callable[[str, str], LdapAnswer],
     password: str,
     *,
     policy: Callable[[str | None], PasswordPolicy | None],
@@ -47,14 +47,16 @@ def try_login(
     answer, rows = search()
     expect_success(answer)
     if len(rows) != 1:
-        return Trial(Verdict.UNFIT_ENTRY, f"the directory has {len(rows) or 'no'} entries with this login")
+        return Trial(
+            TrialVerdict.UNFIT_ENTRY, f"the directory has {len(rows) or 'no'} entries with this login"
+        )
     answer = bind(rows[0][0], password)
     _, rows = search()
     entry = difference.observed(*rows[0])
     return _judged(answer, entry, policy(entry.password.policy_dn))
 
 
-def _judged(answer: Answer, entry: ObservedEntry, policy: PasswordPolicy | None) -> Trial:
+def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | None) -> Trial:
     """What the answer to an entry's bind means, given the entry and the policy that applies to it.
 
     The server says `invalid credentials` of a locked entry and of an expired password too.
@@ -62,14 +64,14 @@ def _judged(answer: Answer, entry: ObservedEntry, policy: PasswordPolicy | None)
     state = entry.password
     if answer.code == Code.SUCCESS:
         if state.must_change:
-            return Trial(Verdict.UNFIT_ENTRY, "the directory wants another password of it (pwdReset)")
-        return Trial(Verdict.LETS_IN)
+            return Trial(TrialVerdict.UNFIT_ENTRY, "the directory wants another password of it (pwdReset)")
+        return Trial(TrialVerdict.LETS_IN)
     if entry.locked or state.locked_at is not None:
-        return Trial(Verdict.UNFIT_ENTRY, "its entry in the directory is locked (pwdAccountLockedTime)")
+        return Trial(TrialVerdict.UNFIT_ENTRY, "its entry in the directory is locked (pwdAccountLockedTime)")
     if policy is not None and policy.age_s_max and state.changed_at is not None:
         ended = state.changed_at + timedelta(seconds=policy.age_s_max)
         if ended <= datetime.now(UTC):
             return Trial(
-                Verdict.UNFIT_ENTRY, f"its password in the directory has expired on {ended:%Y-%m-%d}"
+                TrialVerdict.UNFIT_ENTRY, f"its password in the directory has expired on {ended:%Y-%m-%d}"
             )
-    return Trial(Verdict.WRONG_PASSWORD, "the directory refuses the password too")
+    return Trial(TrialVerdict.WRONG_PASSWORD, "the directory refuses the password too")

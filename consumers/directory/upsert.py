@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from consumers.directory import difference
-from consumers.directory.answers import Answer, Code, Lost, judge, misconfigured
+from consumers.directory.answers import Code, LdapAnswer, Lost, judge, misconfigured
 from consumers.directory.difference import Change
 from consumers.directory.dynamic_groups import DynamicGroups
 from consumers.directory.entry import EVIDENCE, OWNED
@@ -27,10 +27,10 @@ from consumers.directory.port import (
     Applied,
     ApplyResult,
     DesiredEntry,
+    EntryRefused,
+    EntryUnsettled,
     ObservedEntry,
     PasswordPolicy,
-    Refused,
-    Unsettled,
 )
 from consumers.directory.static_groups import StaticGroups, normal
 from consumers.directory.trial import Trial, try_login
@@ -245,7 +245,7 @@ class LdapDirectory:
             if self._static is not None:
                 return self._join_groups(self._static, desired, current)
             foreign = () if self._dynamic is None else self._dynamic.ensure(desired.groups)
-            if isinstance(foreign, Refused):
+            if isinstance(foreign, EntryRefused):
                 return foreign
             result = self._upsert(desired, current)
             return replace(result, foreign=foreign) if isinstance(result, Applied) else result
@@ -266,7 +266,7 @@ class LdapDirectory:
 
     def _upsert(self, desired: DesiredEntry, found: tuple[ObservedEntry, ...]) -> ApplyResult:
         if len(found) > 1:
-            return Refused(
+            return EntryRefused(
                 "student_number_ambiguous",
                 "several entries carry this student number: remove it from those that are not theirs",
             )
@@ -293,12 +293,12 @@ class LdapDirectory:
             before, current = current, self._by_dn(current.dn)
             # Nobody changed it and the assertion failed all the same: this server cannot tell (see UNIQUE).
             by_values = by_values or (current is not None and current.revision == before.revision)
-        return Unsettled("directory_conflict", "somebody else kept changing the entry")
+        return EntryUnsettled("directory_conflict", "somebody else kept changing the entry")
 
     def _adopted(self, desired: DesiredEntry) -> ObservedEntry | None:
         return None if desired.adopted is None else self._by_dn(desired.adopted)
 
-    def _modify(self, current: ObservedEntry, changes: list[Change], *, by_values: bool) -> Answer:
+    def _modify(self, current: ObservedEntry, changes: list[Change], *, by_values: bool) -> LdapAnswer:
         if by_values:
             guarded = difference.guarded_by_values(changes, current)
             return self._client.modify(current.dn, guarded, revision=None)
@@ -321,15 +321,15 @@ class LdapDirectory:
         entry = found[0] if found else self._adopted(desired)
         dn = name_dn("uid", desired.login, self._branches.people) if entry is None else entry.dn
         settled = static.settle(dn, desired.groups)
-        if isinstance(settled, Refused):
+        if isinstance(settled, EntryRefused):
             return settled
         return Applied(result.changed or settled.changed, tuple(settled.foreign))
 
-    def _changed(self, answer: Answer) -> ApplyResult:
+    def _changed(self, answer: LdapAnswer) -> ApplyResult:
         return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
 
 
-def _conflicts(answer: Answer) -> bool:
+def _conflicts(answer: LdapAnswer) -> bool:
     """Whether somebody changed, or removed, the entry after we read it."""
     taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
     return taken or answer.code in _CONFLICTS

@@ -3,7 +3,7 @@
 `dovecot` and `mailboxes` are asked for by their own names: they load an HTTP library.
 """
 
-from consumers.mailbox.difference import Wanted
+from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.port import Mailboxes, ObservedMailbox, WelcomeJournal
@@ -15,7 +15,7 @@ __all__ = [
     "MailboxHandler",
     "Mailboxes",
     "ObservedMailbox",
-    "Wanted",
+    "WantedMailbox",
     "Welcome",
     "WelcomeJournal",
     "context_of",

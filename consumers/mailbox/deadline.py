@@ -9,14 +9,14 @@ from pipeline.errors import TargetDown
 
 
 @dataclass(frozen=True, slots=True)
-class Deadline:
+class CallDeadline:
     """A moment on a monotonic clock, in seconds."""
 
     at: float
     monotonic: Callable[[], float]
 
     @classmethod
-    def after(cls, seconds: float, monotonic: Callable[[], float]) -> Deadline:
+    def after(cls, seconds: float, monotonic: Callable[[], float]) -> CallDeadline:
         """The moment that many seconds from now."""
         return cls(monotonic() + seconds, monotonic)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from consumers.mailbox.port import ObservedMailbox, ReadResult, Unknown, Unsettled
+from consumers.mailbox.port import MailboxUnsettled, ObservedMailbox, ReadResult, Unknown
 from consumers.mailbox.redirect import RedirectInvalid, script_for
 from pipeline.target import Preview
 from schemas.account import Account
@@ -25,7 +25,7 @@ FIRST_UID = 1
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedMailbox:
     """What every mailbox has.
 
     Attributes:
@@ -48,14 +48,14 @@ def script_of(account: Account) -> str | None:
     return script_for(account.mail_redirect, own=frozenset({account.mail, *account.aliases}))
 
 
-def differences(wanted: Wanted, script: str | None, seen: ObservedMailbox) -> Iterator[str]:
+def differences(wanted: WantedMailbox, script: str | None, seen: ObservedMailbox) -> Iterator[str]:
     """Names of what is not as wanted: folders, quota, redirect."""
     yield from besides_redirect(wanted, seen)
     if redirect_differs(script, seen):
         yield "redirect"
 
 
-def besides_redirect(wanted: Wanted, seen: ObservedMailbox) -> Iterator[str]:
+def besides_redirect(wanted: WantedMailbox, seen: ObservedMailbox) -> Iterator[str]:
     """The same of a student whose redirection cannot be written: it stays as it is, whatever that is."""
     if not set(wanted.folders) <= seen.folders & seen.subscribed:
         yield "folders"
@@ -68,7 +68,7 @@ def redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
     return seen.redirect_script != script or (script is not None and not seen.redirect_active)
 
 
-def preview_of(account: Account, wanted: Wanted, seen: ReadResult, *, welcome: bool) -> Preview:
+def preview_of(account: Account, wanted: WantedMailbox, seen: ReadResult, *, welcome: bool) -> Preview:
     """What a turn would write.
 
     Args:
@@ -77,7 +77,7 @@ def preview_of(account: Account, wanted: Wanted, seen: ReadResult, *, welcome: b
         seen: the mailbox, as it was read.
         welcome: whether the welcome message would be sent.
     """
-    if isinstance(seen, Unsettled):
+    if isinstance(seen, MailboxUnsettled):
         return Preview(obstacle=seen.cause)
     if isinstance(seen, Unknown):
         return Preview(obstacle="mailbox_not_enabled") if account.access_open else Preview()

@@ -18,7 +18,7 @@ from typing import Any, Final
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from consumers.mailbox.deadline import Deadline
+from consumers.mailbox.deadline import CallDeadline
 from consumers.mailbox.tls import context_of, untrusted
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
@@ -42,7 +42,7 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DoveadmAnswer:
     """One command's answer.
 
     Attributes:
@@ -116,7 +116,9 @@ class Doveadm:
             transport=transport,
         )
 
-    def call(self, commands: Sequence[Command], deadline: Deadline, *, writes: bool = False) -> list[Answer]:
+    def call(
+        self, commands: Sequence[Command], deadline: CallDeadline, *, writes: bool = False
+    ) -> list[DoveadmAnswer]:
         """Send the commands in one request, and return one answer for each.
 
         Raises:
@@ -147,7 +149,7 @@ class Doveadm:
         """Give the connections back."""
         self._client.close()
 
-    def _post(self, body: bytes, deadline: Deadline) -> tuple[int, bytes]:
+    def _post(self, body: bytes, deadline: CallDeadline) -> tuple[int, bytes]:
         """One exchange. The answer comes in pieces, and their sum is bounded too."""
         left_s = deadline.left_s()
         key = b64encode(self._api_key().encode()).decode()
@@ -191,7 +193,7 @@ def _refusal(status: int) -> TargetDown | Misconfigured:
     )
 
 
-def _answers(content: bytes, count: int) -> list[Answer]:
+def _answers(content: bytes, count: int) -> list[DoveadmAnswer]:
     """Put the answers in the order of the commands, by their tags."""
     try:
         by_tag = {str(tag): (kind, body) for kind, body, tag in json.loads(content)}
@@ -200,12 +202,12 @@ def _answers(content: bytes, count: int) -> list[Answer]:
         raise TargetDown("doveadm: an answer that is not doveadm's") from error
 
 
-def _answer(kind: str, body: Any) -> Answer:
+def _answer(kind: str, body: Any) -> DoveadmAnswer:
     if kind == "doveadmResponse":
-        return Answer(Exit.OK, body)
+        return DoveadmAnswer(Exit.OK, body)
     fault = body.get("type")
     if fault == "exitCode":
-        return Answer(int(body["exitCode"]))
+        return DoveadmAnswer(int(body["exitCode"]))
     raise Misconfigured(
         f"doveadm does not know a command, or a parameter of it ({fault})",
         remedy="Dovecot 2.3 or 2.4 with its sieve and quota modules is needed (see ops/dovecot).",

@@ -15,7 +15,7 @@ from consumers.mailbox.difference import (
     MAILBOX_FULL,
     OWN_SCRIPT,
     READ_BACK_DIFFERS,
-    Wanted,
+    WantedMailbox,
     besides_redirect,
     differences,
     preview_of,
@@ -25,19 +25,19 @@ from consumers.mailbox.difference import (
 from consumers.mailbox.port import (
     Again,
     ApplyResult,
-    Change,
     Full,
     Key,
+    MailboxChange,
     Mailboxes,
+    MailboxRefused,
+    MailboxUnsettled,
     ObservedMailbox,
     ReadResult,
-    Refused,
     Unknown,
-    Unsettled,
     WelcomeJournal,
-    Written,
+    WrittenMailbox,
 )
-from consumers.mailbox.posting import Post, Posting
+from consumers.mailbox.posting import Posting, WelcomePost
 from consumers.mailbox.redirect import RedirectInvalid
 from consumers.mailbox.welcome import AddressInvalid, Welcome
 from pipeline.digest import digest_of
@@ -61,8 +61,8 @@ class _Turn:
     fault: Dead | None = None  # what cannot be done whatever else succeeds
     welcome: bytes | None = None
     note: str = ""
-    change: Change = Change("")  # noqa: RUF009  (immutable; known with the welcome message)
-    result: ApplyResult = Written()  # noqa: RUF009  (immutable)
+    change: MailboxChange = MailboxChange("")  # noqa: RUF009  (immutable; known with the welcome message)
+    result: ApplyResult = WrittenMailbox()  # noqa: RUF009  (immutable)
 
 
 class MailboxHandler:
@@ -86,7 +86,7 @@ class MailboxHandler:
         mailboxes: Mailboxes,
         journal: WelcomeJournal,
         welcome: Welcome,
-        wanted: Wanted,
+        wanted: WantedMailbox,
         *,
         system: str,
         batch_size: int = 10,
@@ -170,7 +170,7 @@ class MailboxHandler:
 
     def _begin(self, account: Account, seen: ReadResult) -> _Turn | HandlerOutcome:
         """What is settled before anything is written."""
-        if isinstance(seen, Unsettled):
+        if isinstance(seen, MailboxUnsettled):
             return Retry(seen.cause, seen.message)
         if not account.access_open:
             if isinstance(seen, Unknown):
@@ -197,21 +197,21 @@ class MailboxHandler:
             match post:
                 case AddressInvalid():
                     outcomes[number] = Dead(ADDRESS_INVALID, f"no welcome message can be written: {post}")
-                case Unsettled(cause, message):
+                case MailboxUnsettled(cause, message):
                     outcomes[number] = Retry(cause, message)
-                case Post(message, note):
+                case WelcomePost(message, note):
                     turn.welcome, turn.note = message, note
                     turn.change = self._change(turn)
                     going_on.append(turn)
         return going_on
 
-    def _change(self, turn: _Turn) -> Change:
+    def _change(self, turn: _Turn) -> MailboxChange:
         """The difference between what is wanted and what was seen."""
         seen = turn.before
         missing = tuple(f for f in self._wanted.folders if f not in seen.folders)
         unsubscribed = set(self._wanted.folders) & seen.folders - seen.subscribed
         settled = turn.fault is not None or not redirect_differs(turn.script, seen)
-        return Change(
+        return MailboxChange(
             address=seen.address,
             create=missing,
             subscribe=tuple(sorted(unsubscribed)),
@@ -229,7 +229,7 @@ class MailboxHandler:
         for mail, result in results.items():
             turn = changes[mail]
             turn.result = result
-            if turn.welcome is not None and (isinstance(result, Written) or result.delivered):
+            if turn.welcome is not None and (isinstance(result, WrittenMailbox) or result.delivered):
                 sent.append(turn.account.student_number)
         self._journal.sent(sent)
 
@@ -243,21 +243,21 @@ class MailboxHandler:
                 again=Again(t.before, t.change),
             )
             for t in turns
-            if not t.change.empty and isinstance(t.result, Written)
+            if not t.change.empty and isinstance(t.result, WrittenMailbox)
         ]
         return after | dict(self._mailboxes.read(keys))
 
     def _outcome(self, turn: _Turn, seen: ReadResult) -> HandlerOutcome:
         match turn.result:
-            case Refused(cause, message):
+            case MailboxRefused(cause, message):
                 return Dead(cause, message)
-            case Unsettled(cause, message, _, unknown):
+            case MailboxUnsettled(cause, message, _, unknown):
                 return Retry(cause, message, unknown=unknown)
             case Full(delivered):
                 pending = () if delivered or turn.welcome is None else ("welcome",)
                 return Waiting(MAILBOX_FULL, pending=pending, recheck_after_s=_RECHECK_S)
         match seen:
-            case Unsettled(cause, message):
+            case MailboxUnsettled(cause, message):
                 return Retry(cause, message)
             case Unknown():
                 return Retry(
@@ -296,7 +296,7 @@ class MailboxHandler:
 
 def _unanswered(turn: _Turn) -> bool:
     """Whether something that was written for this student may still take effect."""
-    return isinstance(turn.result, Unsettled) and turn.result.unknown
+    return isinstance(turn.result, MailboxUnsettled) and turn.result.unknown
 
 
 def _too_late(turns: Iterable[_Turn]) -> dict[str, HandlerOutcome]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 
-from consumers.mailbox.deadline import Deadline
+from consumers.mailbox.deadline import CallDeadline
 from consumers.mailbox.tls import untrusted
 from pipeline.errors import Misconfigured, TargetDown
 
@@ -36,7 +36,7 @@ class Delivery(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DeliveryVerdict:
     """The outcome, and the reply codes behind it (RFC 3463): no address and no text, which are personal."""
 
     delivery: Delivery
@@ -63,7 +63,7 @@ class Lmtp:
         self._local_hostname = local_hostname
         self._idle: deque[smtplib.LMTP] = deque()
 
-    def deliver(self, recipient: str, message: bytes, deadline: Deadline) -> Verdict:
+    def deliver(self, recipient: str, message: bytes, deadline: CallDeadline) -> DeliveryVerdict:
         """Deliver one message (with CRLF line ends) to one mailbox.
 
         Raises:
@@ -86,7 +86,7 @@ class Lmtp:
                 client.quit()
             client.close()
 
-    def _connection(self, deadline: Deadline) -> smtplib.LMTP:
+    def _connection(self, deadline: CallDeadline) -> smtplib.LMTP:
         """A kept connection that still answers, or a new one."""
         while True:
             try:
@@ -100,7 +100,7 @@ class Lmtp:
                 pass
             client.close()
 
-    def _connect(self, deadline: Deadline) -> smtplib.LMTP:
+    def _connect(self, deadline: CallDeadline) -> smtplib.LMTP:
         try:
             client = smtplib.LMTP(
                 self._host, self._port, local_hostname=self._local_hostname, timeout=deadline.left_s()
@@ -123,7 +123,7 @@ class Lmtp:
             raise
         return client
 
-    def _secure(self, client: smtplib.LMTP, deadline: Deadline) -> None:
+    def _secure(self, client: smtplib.LMTP, deadline: CallDeadline) -> None:
         if client.has_extn("starttls"):
             _step(client, deadline, lambda: client.starttls(context=self._context))
             _step(client, deadline, client.ehlo_or_helo_if_needed)
@@ -134,8 +134,8 @@ class Lmtp:
 
 
 def _transaction(
-    client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: Deadline
-) -> Verdict:
+    client: smtplib.LMTP, sender: str, recipient: str, message: bytes, deadline: CallDeadline
+) -> DeliveryVerdict:
     """MAIL, RCPT, DATA. Until the message's last line is sent, a break means that nothing was delivered."""
     try:
         for command in (lambda: client.mail(sender), lambda: client.rcpt(recipient)):
@@ -144,34 +144,34 @@ def _transaction(
                 return verdict_of(code, text)
     except (OSError, TargetDown) as error:
         client.close()
-        return Verdict(Delivery.DEFERRED, type(error).__name__)
+        return DeliveryVerdict(Delivery.DEFERRED, type(error).__name__)
     try:
         code, text = _step(client, deadline, lambda: client.data(message))
     except smtplib.SMTPDataError as error:  # DATA itself was refused, before the message
         return verdict_of(error.smtp_code, _bytes(error.smtp_error))
     except TargetDown:  # no time was left to begin
-        return Verdict(Delivery.DEFERRED, "out of time")
+        return DeliveryVerdict(Delivery.DEFERRED, "out of time")
     except OSError as error:
-        return Verdict(Delivery.UNKNOWN, type(error).__name__)
+        return DeliveryVerdict(Delivery.UNKNOWN, type(error).__name__)
     return verdict_of(code, text)
 
 
-def verdict_of(code: int, text: bytes) -> Verdict:
+def verdict_of(code: int, text: bytes) -> DeliveryVerdict:
     """What a reply to RCPT, DATA or the message means (RFC 5321, section 4.2; RFC 3463)."""
     first = text.partition(b" ")[0].decode("ascii", errors="replace")
     enhanced = first if first.replace(".", "").isdigit() else ""
     codes = f"{code} {enhanced}".strip()
     if code in _POSITIVE:
-        return Verdict(Delivery.DELIVERED, codes)
+        return DeliveryVerdict(Delivery.DELIVERED, codes)
     if code == 552 or enhanced.endswith(".2.2"):  # noqa: PLR2004  (RFC 5321: exceeded storage allocation)
-        return Verdict(Delivery.FULL, codes)
+        return DeliveryVerdict(Delivery.FULL, codes)
     if enhanced in ("5.1.1", "5.1.0", "5.2.1"):
-        return Verdict(Delivery.NO_USER, codes)
-    return Verdict(Delivery.DEFERRED if code in _TEMPORARY else Delivery.REFUSED, codes)
+        return DeliveryVerdict(Delivery.NO_USER, codes)
+    return DeliveryVerdict(Delivery.DEFERRED if code in _TEMPORARY else Delivery.REFUSED, codes)
 
 
 def _step(
-    client: smtplib.LMTP, deadline: Deadline, command: Callable[[], tuple[int, bytes] | None]
+    client: smtplib.LMTP, deadline: CallDeadline, command: Callable[[], tuple[int, bytes] | None]
 ) -> tuple[int, bytes]:
     """Run one command within the time that is left; smtplib's own time-out is per connection."""
     left_s = deadline.left_s()

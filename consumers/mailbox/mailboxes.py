@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from consumers.mailbox.deadline import Deadline
+from consumers.mailbox.deadline import CallDeadline
 from consumers.mailbox.dovecot import Command, Doveadm, Exit
 from consumers.mailbox.lmtp import Delivery, Lmtp
 from consumers.mailbox.port import (
     ApplyResult,
-    Change,
     Key,
+    MailboxChange,
+    MailboxUnsettled,
     ObservedMailbox,
     ReadResult,
-    Unsettled,
-    Written,
+    WrittenMailbox,
 )
 from consumers.mailbox.reading import commands_for, completed, observed, second_look
 from consumers.mailbox.writing import failure, folder_commands, script_commands, undelivered, with_delivery
@@ -56,10 +56,10 @@ class DovecotMailboxes:
         self.verb_s_max = 2 * timeout_s
         self._monotonic = monotonic
 
-    def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
         """Folders of all in one request, then the messages one by one, then the scripts in one request."""
-        deadline = Deadline.after(self._timeout_s, self._monotonic)
-        results: dict[str, ApplyResult] = {change.address: Written() for change in batch}
+        deadline = CallDeadline.after(self._timeout_s, self._monotonic)
+        results: dict[str, ApplyResult] = {change.address: WrittenMailbox() for change in batch}
         self._write(batch, folder_commands, results, deadline)
         delivered = self._deliver([c for c in batch if _going_on(results, c)], results, deadline)
         self._write([c for c in batch if _going_on(results, c)], script_commands, results, deadline)
@@ -130,15 +130,15 @@ class DovecotMailboxes:
         self._doveadm.close()
         self._lmtp.close()
 
-    def _deadline(self) -> Deadline:
-        return Deadline.after(self._timeout_s, self._monotonic)
+    def _deadline(self) -> CallDeadline:
+        return CallDeadline.after(self._timeout_s, self._monotonic)
 
     def _write(
         self,
-        batch: Iterable[Change],
-        commands_of: Callable[[Change], list[Command]],
+        batch: Iterable[MailboxChange],
+        commands_of: Callable[[MailboxChange], list[Command]],
         results: dict[str, ApplyResult],
-        deadline: Deadline,
+        deadline: CallDeadline,
     ) -> None:
         """Send all changes' commands together; a change's first failure is its result."""
         each = [(change.address, commands_of(change)) for change in batch]
@@ -151,7 +151,7 @@ class DovecotMailboxes:
             results[address] = next((f for f in failures if f is not None), results[address])
 
     def _deliver(
-        self, batch: Iterable[Change], results: dict[str, ApplyResult], deadline: Deadline
+        self, batch: Iterable[MailboxChange], results: dict[str, ApplyResult], deadline: CallDeadline
     ) -> set[str]:
         """Deliver the messages one after the other over kept connections; return who got theirs."""
         delivered = set()
@@ -161,7 +161,9 @@ class DovecotMailboxes:
             if self._doveadm.read_only:
                 raise WriteForbidden
             if deadline.over:
-                results[change.address] = Unsettled("mailbox_slow", "the call's time was used up before")
+                results[change.address] = MailboxUnsettled(
+                    "mailbox_slow", "the call's time was used up before"
+                )
                 continue
             verdict = self._lmtp.deliver(change.address, change.welcome, deadline)
             if verdict.delivery is Delivery.DELIVERED:
@@ -171,5 +173,5 @@ class DovecotMailboxes:
         return delivered
 
 
-def _going_on(results: Mapping[str, ApplyResult], change: Change) -> bool:
-    return isinstance(results[change.address], Written)
+def _going_on(results: Mapping[str, ApplyResult], change: MailboxChange) -> bool:
+    return isinstance(results[change.address], WrittenMailbox)

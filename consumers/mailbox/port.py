@@ -38,7 +38,7 @@ class Again:
     """
 
     seen: ObservedMailbox
-    change: Change
+    change: MailboxChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class ObservedMailbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class MailboxChange:
     """What to write to one mailbox, in this order; a step is taken only after the one before succeeded.
 
     Attributes:
@@ -114,7 +114,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenMailbox:
     """Every step was taken."""
 
 
@@ -126,7 +126,7 @@ class Full:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class MailboxRefused:
     """The server refuses a step for good. `cause` is a token, `message` is for operators, without values."""
 
     cause: str
@@ -135,7 +135,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
+class MailboxUnsettled:
     """It could not be settled now. `unknown`: a step may still take effect."""
 
     cause: str
@@ -144,7 +144,7 @@ class Unsettled:
     unknown: bool = False
 
 
-ApplyResult = Written | Full | Refused | Unsettled
+ApplyResult = WrittenMailbox | Full | MailboxRefused | MailboxUnsettled
 """`delivered`, where there is one, says that the mail server took charge of the welcome message."""
 
 
@@ -153,7 +153,7 @@ class Unknown:
     """The server knows no such user: there is none in the directory, or the mailbox is not enabled there."""
 
 
-ReadResult = ObservedMailbox | Unknown | Unsettled
+ReadResult = ObservedMailbox | Unknown | MailboxUnsettled
 
 
 class Mailboxes(Protocol):
@@ -168,7 +168,7 @@ class Mailboxes(Protocol):
 
     verb_s_max: float
 
-    def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
         """Write each change; one result per address. Folders and scripts may be written again without harm; a
         welcome message that was accepted is there twice if it is applied twice."""
 
@@ -178,7 +178,7 @@ class Mailboxes(Protocol):
 
     def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
         """Observe mailboxes, by address: `Unknown` when the server does not know the user, or it is not
-        enabled; `Unsettled` when this one mailbox could not be read now."""
+        enabled; `MailboxUnsettled` when this one mailbox could not be read now."""
 
     def dump(self) -> Iterator[ObservedMailbox]:
         """Observe every mailbox, a page at a time."""
@@ -212,7 +212,7 @@ class Intent(Protocol):
     def state(self) -> str: ...  # noqa: D102
 
 
-class Intended(NamedTuple):
+class IntendedWelcome(NamedTuple):
     """A new intent: the message's Message-ID, and the inbox's UIDVALIDITY and UIDNEXT, read just before."""
 
     message_id: str
@@ -226,7 +226,7 @@ class WelcomeJournal(Protocol):
     Each verb takes many students, by number, and carries all of them out or none.
     """
 
-    def intend(self, intended: Mapping[str, Intended]) -> Mapping[str, Intent]:
+    def intend(self, intended: Mapping[str, IntendedWelcome]) -> Mapping[str, Intent]:
         """Record these intents; an earlier one is left as it is, and returned."""
 
     def known(self, student_numbers: Sequence[str]) -> Mapping[str, Intent]:

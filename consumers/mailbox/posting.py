@@ -15,14 +15,14 @@ from typing import Final
 
 from consumers.mailbox.difference import FIRST_UID
 from consumers.mailbox.port import (
-    Intended,
+    IntendedWelcome,
     Intent,
     Key,
     Mailboxes,
+    MailboxUnsettled,
     ObservedMailbox,
     ReadResult,
     Unknown,
-    Unsettled,
     WelcomeJournal,
 )
 from consumers.mailbox.welcome import AddressInvalid, Welcome
@@ -32,7 +32,7 @@ NOT_SENT_AGAIN: Final = "welcome message: unknown whether it arrived; not sent a
 
 
 @dataclass(frozen=True)
-class Post:
+class WelcomePost:
     """The decision for one student.
 
     Attributes:
@@ -44,8 +44,8 @@ class Post:
     note: str = ""
 
 
-Decision = Post | AddressInvalid | Unsettled
-"""`AddressInvalid`: it cannot be written; `Unsettled`: it could not be decided now."""
+Decision = WelcomePost | AddressInvalid | MailboxUnsettled
+"""`AddressInvalid`: it cannot be written; `MailboxUnsettled`: it could not be decided now."""
 
 
 class Posting:
@@ -62,7 +62,7 @@ class Posting:
 
     def can_be_written(self, account: Account) -> bool:
         """Whether the student's address can be written into a message."""
-        return isinstance(self._write(account), Post)
+        return isinstance(self._write(account), WelcomePost)
 
     def foresee(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> frozenset[str]:
         """Numbers of the students who would be sent the message now; only read, and nothing is recorded.
@@ -96,7 +96,9 @@ class Posting:
         doubtful: list[tuple[Account, Intent | None]] = []
         known = self._journal.intend(
             {
-                account.student_number: Intended(self.message_id(account), seen.uidvalidity, seen.uidnext)
+                account.student_number: IntendedWelcome(
+                    self.message_id(account), seen.uidvalidity, seen.uidnext
+                )
                 for account, seen in students
             }
         )
@@ -104,9 +106,9 @@ class Posting:
             number = account.student_number
             earlier = known.get(number)
             if earlier is not None and earlier.state in ("sent", "waived"):
-                decisions[number] = Post()
+                decisions[number] = WelcomePost()
             elif earlier is not None and earlier.state == "undecided":
-                decisions[number] = Post(note=NOT_SENT_AGAIN)
+                decisions[number] = WelcomePost(note=NOT_SENT_AGAIN)
             elif earlier is None and seen.uidnext == FIRST_UID:
                 decisions[number] = self._write(account)
             else:
@@ -131,20 +133,20 @@ class Posting:
 
     def _judge(self, account: Account, earlier: Intent | None, seen: ReadResult) -> Decision:
         if isinstance(seen, Unknown):
-            return Unsettled("mailbox_not_enabled", "the mail server lost this user meanwhile")
-        if isinstance(seen, Unsettled):
+            return MailboxUnsettled("mailbox_not_enabled", "the mail server lost this user meanwhile")
+        if isinstance(seen, MailboxUnsettled):
             return seen
         if seen.sighting is not None and seen.sighting.copies > 0:
             self._journal.sent([account.student_number])
-            return Post()
+            return WelcomePost()
         if earlier is None or never_delivered(earlier, seen):
             return self._write(account)
         self._journal.undecided([account.student_number])
-        return Post(note=NOT_SENT_AGAIN)
+        return WelcomePost(note=NOT_SENT_AGAIN)
 
     def _write(self, account: Account) -> Decision:
         try:
-            return Post(self._welcome.render(account))
+            return WelcomePost(self._welcome.render(account))
         except AddressInvalid as error:
             return error
 

@@ -10,8 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from consumers.mailbox.dovecot import Answer, Command, Exit
-from consumers.mailbox.port import Again, Key, ObservedMailbox, ReadResult, Sighting, Unknown, Unsettled
+from consumers.mailbox.dovecot import Command, DoveadmAnswer, Exit
+from consumers.mailbox.port import (
+    Again,
+    Key,
+    MailboxUnsettled,
+    ObservedMailbox,
+    ReadResult,
+    Sighting,
+    Unknown,
+)
 from consumers.mailbox.redirect import SCRIPT
 
 MAILBOX_BUSY: Final = "mailbox_busy"
@@ -38,7 +46,7 @@ def commands_for(key: Key) -> list[Command]:
     return commands
 
 
-def observed(key: Key, answers: Sequence[Answer]) -> ReadResult:
+def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
     """What the answers to `commands_for` show."""
     codes = {answer.code for answer in answers}
     if Exit.NO_USER in codes:
@@ -75,7 +83,7 @@ def second_look(key: Key, result: ReadResult) -> Command | None:
     return _everywhere(key.address, key.message_id) if missed and key.message_id is not None else None
 
 
-def completed(result: ReadResult, command: Command, answer: Answer) -> ReadResult:
+def completed(result: ReadResult, command: Command, answer: DoveadmAnswer) -> ReadResult:
     """The result with the answer to its `second_look`."""
     if not isinstance(result, ObservedMailbox):
         return result
@@ -102,7 +110,7 @@ def _again(key: Key, again: Again) -> list[Command]:
     return commands
 
 
-def _seen_again(key: Key, again: Again, answers: Sequence[Answer]) -> ReadResult:
+def _seen_again(key: Key, again: Again, answers: Sequence[DoveadmAnswer]) -> ReadResult:
     result = replace(again.seen, sighting=None)
     asked = list(zip(commands_for(key), answers, strict=True))
     for command, answer in asked:
@@ -113,7 +121,7 @@ def _seen_again(key: Key, again: Again, answers: Sequence[Answer]) -> ReadResult
     return result
 
 
-def _with(result: ObservedMailbox, command: Command, answer: Answer) -> ObservedMailbox:
+def _with(result: ObservedMailbox, command: Command, answer: DoveadmAnswer) -> ObservedMailbox:
     match command.name:
         case "mailboxList" if "subscriptions" in command.arguments:
             return replace(result, subscribed=_names(answer.rows))
@@ -157,7 +165,7 @@ def _others_active(names: Mapping[str, bool]) -> bool:
     return any(active for name, active in names.items() if name != SCRIPT)
 
 
-def _text(answer: Answer) -> str | None:
+def _text(answer: DoveadmAnswer) -> str | None:
     return answer.rows[0]["sieve script"] if answer.code == Exit.OK else None
 
 
@@ -173,5 +181,5 @@ def _storage_limit(roots: Sequence[Mapping[str, str]]) -> int | None:
     return min(limits, default=None)
 
 
-def _busy(code: int) -> Unsettled:
-    return Unsettled(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")
+def _busy(code: int) -> MailboxUnsettled:
+    return MailboxUnsettled(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")

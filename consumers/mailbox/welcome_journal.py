@@ -48,7 +48,7 @@ _SETTLE: Final = update(welcome_messages).where(
 
 
 @dataclass(frozen=True)
-class Intent:
+class RecordedIntent:
     """A welcome message that was, or was to be, sent.
 
     Attributes:
@@ -82,7 +82,7 @@ class WelcomeMessages:
         self._adopted = adopted
         self._clock = clock
 
-    def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> dict[str, Intent]:
+    def intend(self, intended: Mapping[str, tuple[str, int, int]]) -> dict[str, RecordedIntent]:
         """Record these intents; an earlier one is left as it is, and returned.
 
         Args:
@@ -107,7 +107,7 @@ class WelcomeMessages:
                 connection.execute(_INTEND, rows)
         return earlier
 
-    def known(self, student_numbers: Sequence[str]) -> dict[str, Intent]:
+    def known(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
         """What is recorded of these students' messages, where anything is."""
         with self._database.read() as connection:
             return self._known(connection, student_numbers)
@@ -120,16 +120,16 @@ class WelcomeMessages:
         """It cannot be known whether these arrived; they will not be sent again."""
         self._settle(student_numbers, "undecided")
 
-    def _known(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, Intent]:
+    def _known(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, RecordedIntent]:
         """Who had a mailbox before Sésame was never to be welcomed to it."""
         rows = rows_among(connection, _ROWS, welcome_messages.c.student_number, list(student_numbers))
         found = {
-            row.student_number: Intent(row.message_id, row.uidvalidity, row.uidnext, row.state)
+            row.student_number: RecordedIntent(row.message_id, row.uidvalidity, row.uidnext, row.state)
             for row in rows
         }
         others = [number for number in student_numbers if number not in found]
         adopted = self._adopted(connection, others) if others else ()
-        return found | {number: Intent("", 0, 0, WAIVED) for number in adopted}
+        return found | {number: RecordedIntent("", 0, 0, WAIVED) for number in adopted}
 
     def _settle(self, student_numbers: Sequence[str], state: str) -> None:
         if not student_numbers:

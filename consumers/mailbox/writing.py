@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from consumers.mailbox.dovecot import Answer, Command, Exit
-from consumers.mailbox.lmtp import Delivery, Verdict
-from consumers.mailbox.port import ApplyResult, Change, Full, Refused, Unsettled
+from consumers.mailbox.dovecot import Command, DoveadmAnswer, Exit
+from consumers.mailbox.lmtp import Delivery, DeliveryVerdict
+from consumers.mailbox.port import ApplyResult, Full, MailboxChange, MailboxRefused, MailboxUnsettled
 from consumers.mailbox.reading import MAILBOX_BUSY
 from consumers.mailbox.redirect import SCRIPT
 
 
-def folder_commands(change: Change) -> list[Command]:
+def folder_commands(change: MailboxChange) -> list[Command]:
     """One command per folder: with several in one, a folder that exists hides what became of the others."""
     user = change.address
     return [
@@ -18,7 +18,7 @@ def folder_commands(change: Change) -> list[Command]:
     ] + [Command("mailboxSubscribe", {"user": user, "mailbox": [folder]}) for folder in change.subscribe]
 
 
-def script_commands(change: Change) -> list[Command]:
+def script_commands(change: MailboxChange) -> list[Command]:
     """The redirection's script; a script of the student's own is never touched."""
     user = change.address
     commands = []
@@ -32,7 +32,7 @@ def script_commands(change: Change) -> list[Command]:
     return commands
 
 
-def failure(command: Command, answer: Answer) -> ApplyResult | None:
+def failure(command: Command, answer: DoveadmAnswer) -> ApplyResult | None:
     """What an exit code means for the student whose command it was."""
     match answer.code:
         case Exit.OK:
@@ -44,27 +44,35 @@ def failure(command: Command, answer: Answer) -> ApplyResult | None:
         case Exit.FULL:
             return Full()
         case Exit.NO_USER:
-            return Unsettled("mailbox_not_enabled", "the mail server does not know this user any more")
+            return MailboxUnsettled("mailbox_not_enabled", "the mail server does not know this user any more")
         case Exit.USAGE:
-            return Refused("folder_name_refused", "Dovecot cannot use a folder's name: see mailbox.folders")
+            return MailboxRefused(
+                "folder_name_refused", "Dovecot cannot use a folder's name: see mailbox.folders"
+            )
         case Exit.DATA:
-            return Refused("redirect_refused", "Dovecot does not accept the sieve script of the redirection")
-    return Unsettled(MAILBOX_BUSY, f"{command.name} did not succeed (doveadm: {answer.code})")
+            return MailboxRefused(
+                "redirect_refused", "Dovecot does not accept the sieve script of the redirection"
+            )
+    return MailboxUnsettled(MAILBOX_BUSY, f"{command.name} did not succeed (doveadm: {answer.code})")
 
 
-def undelivered(verdict: Verdict) -> ApplyResult:
+def undelivered(verdict: DeliveryVerdict) -> ApplyResult:
     """What it means for the student that the message was not delivered."""
     codes = verdict.codes
     match verdict.delivery:
         case Delivery.FULL:
             return Full()
         case Delivery.NO_USER:
-            return Unsettled("mailbox_not_enabled", "the mail server does not know this user any more")
+            return MailboxUnsettled("mailbox_not_enabled", "the mail server does not know this user any more")
         case Delivery.REFUSED:
-            return Refused("welcome_refused", f"the mail server refuses the welcome message (LMTP {codes})")
+            return MailboxRefused(
+                "welcome_refused", f"the mail server refuses the welcome message (LMTP {codes})"
+            )
         case Delivery.UNKNOWN:
-            return Unsettled("delivery_unknown", f"the delivery's outcome is unknown ({codes})", unknown=True)
-    return Unsettled("delivery_deferred", f"the mail server defers the welcome message (LMTP {codes})")
+            return MailboxUnsettled(
+                "delivery_unknown", f"the delivery's outcome is unknown ({codes})", unknown=True
+            )
+    return MailboxUnsettled("delivery_deferred", f"the mail server defers the welcome message (LMTP {codes})")
 
 
 def with_delivery(result: ApplyResult, *, delivered: bool) -> ApplyResult:
@@ -72,8 +80,8 @@ def with_delivery(result: ApplyResult, *, delivered: bool) -> ApplyResult:
     match result:
         case Full():
             return Full(delivered)
-        case Refused(cause, message):
-            return Refused(cause, message, delivered)
-        case Unsettled(cause, message, _, unknown):
-            return Unsettled(cause, message, delivered, unknown)
+        case MailboxRefused(cause, message):
+            return MailboxRefused(cause, message, delivered)
+        case MailboxUnsettled(cause, message, _, unknown):
+            return MailboxUnsettled(cause, message, delivered, unknown)
     return result

@@ -14,17 +14,17 @@ Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `
 wanted, with its remedy.
 """
 
-from consumers.moodle.causes import Cause, Fault, Kind
+from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
 from consumers.moodle.handler import MoodleHandler, moodle_handler, moodle_site
-from consumers.moodle.port import Adopted, Cohort, MoodlePort, Seen, SiteLock, User, Wanted
+from consumers.moodle.port import AdoptedUser, Cohort, MoodlePort, Seen, SiteLock, User, Wanted
 from consumers.moodle.settings import MoodleSettings
 
 __all__ = [
-    "Adopted",
-    "Cause",
+    "AdoptedUser",
+    "CauseKind",
     "Cohort",
-    "Fault",
-    "Kind",
+    "MoodleCause",
+    "MoodleFault",
     "MoodleHandler",
     "MoodlePort",
     "MoodleSettings",

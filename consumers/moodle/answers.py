@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, RightMissing, WriteRefused
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, RightMissing, WriteRefused
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
 
 _PAUSE_S: Final = 30.0  # when the site throttles without saying for how long
@@ -69,7 +69,7 @@ _ERRORCODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_/:-]{0,59}")
 
 
 @dataclass(frozen=True)
-class Answer:
+class MoodleAnswer:
     """An HTTP answer, without the library that fetched it."""
 
     status: int
@@ -78,7 +78,7 @@ class Answer:
     retry_after: str | None = None
 
 
-def result_of(answer: Answer) -> Any:
+def result_of(answer: MoodleAnswer) -> Any:
     """The JSON value that Moodle returned (None for `null`).
 
     Raises:
@@ -102,7 +102,7 @@ def result_of(answer: Answer) -> Any:
     return value
 
 
-def _status_error(answer: Answer) -> Exception:
+def _status_error(answer: MoodleAnswer) -> Exception:
     status = answer.status
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return Throttled("the site asked for fewer calls (429)", retry_after_s=_seconds(answer.retry_after))
@@ -127,7 +127,7 @@ def _status_error(answer: Answer) -> Exception:
     return Misconfigured(f"there is no REST server at this address ({status})", remedy=_REMEDY_URL)
 
 
-def _not_json(answer: Answer) -> Exception:
+def _not_json(answer: MoodleAnswer) -> Exception:
     if not answer.body.strip():
         return Broken("Moodle answered an empty body: PHP ran out of memory or crashed")
     if "xml" in answer.content_type.lower():
@@ -158,7 +158,7 @@ def _exception(value: dict[str, Any]) -> Exception:
         return WriteRefused(code)
     if kind == "dml_read_exception":
         return Broken("the site's database could not be read")
-    return Refused(code)
+    return MoodleRefused(code)
 
 
 def _is_maintenance(body: bytes) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import Final, Generic, TypeVar
 
-from consumers.moodle.errors import Broken, CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -58,7 +58,7 @@ class Failure(Generic[Row]):
 
 
 @dataclass
-class Report(Generic[Row, Answered]):
+class BulkReport(Generic[Row, Answered]):
     """What became of every row: each is in one of the two lists, once."""
 
     accepted: list[tuple[Row, Answered]] = field(default_factory=list)
@@ -72,7 +72,7 @@ def carry(
     call: Callable[[Sequence[Row]], Sequence[Answered]],
     *,
     sift: Callable[[Sequence[Row]], Sequence[Row]] | None = None,
-) -> Report[Row, Answered]:
+) -> BulkReport[Row, Answered]:
     """Send `rows`, `size` at a time; halve what is refused.
 
     Args:
@@ -82,7 +82,7 @@ def carry(
         sift: called once for a refused call, before anything is halved: returns the rows that are still worth
             sending. The others are its caller's business and appear in neither list.
     """
-    report: Report[Row, Answered] = Report()
+    report: BulkReport[Row, Answered] = BulkReport()
     patience = 2 * ceil(log2(max(2, len(rows)))) + 2
     for chunk in chunks(rows, size):
         _carry(chunk, call, sift, report, patience)
@@ -93,7 +93,7 @@ def _carry(
     rows: Sequence[Row],
     call: Callable[[Sequence[Row]], Sequence[Answered]],
     sift: Callable[[Sequence[Row]], Sequence[Row]] | None,
-    report: Report[Row, Answered],
+    report: BulkReport[Row, Answered],
     patience: int,
 ) -> None:
     if not rows:
@@ -103,7 +103,7 @@ def _carry(
     except (OutcomeUnknown, OutOfTime) as error:
         report.failed += [Failure(row, error, alone=False) for row in rows]
         return
-    except (Refused, Broken) as error:
+    except (MoodleRefused, Broken) as error:
         if isinstance(error, WriteRefused | Broken):
             report.fruitless += 1
         if sift is not None:

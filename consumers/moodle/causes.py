@@ -8,7 +8,7 @@ from enum import Enum, StrEnum
 from typing import Final
 
 
-class Kind(Enum):
+class CauseKind(Enum):
     """What becomes of the student's turn."""
 
     WAIT = "wait"  # for an operator; looked at again now and then
@@ -16,7 +16,7 @@ class Kind(Enum):
     DEAD = "dead"
 
 
-class Cause(StrEnum):
+class MoodleCause(StrEnum):
     """Tokens of outcomes; dead letters are grouped by them. `explanation` says what each one means."""
 
     USERNAME_TAKEN = "moodle_username_taken"
@@ -40,7 +40,7 @@ class Cause(StrEnum):
     OUT_OF_TIME = "moodle_out_of_time"
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> CauseKind:
         """What becomes of the student's turn."""
         return _CAUSES[self][0]
 
@@ -51,7 +51,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fault:
+class MoodleFault:
     """One reason.
 
     Attributes:
@@ -59,7 +59,7 @@ class Fault:
         about: what it is about, when that is no person: a cohort's idnumber, an error code of Moodle's.
     """
 
-    cause: Cause
+    cause: MoodleCause
     about: str = ""
 
     @property
@@ -68,95 +68,95 @@ class Fault:
         return f"{self.cause.explanation} [{self.about}]" if self.about else self.cause.explanation
 
 
-def _why(kind: Kind, explanation: str) -> tuple[Kind, str]:
+def _why(kind: CauseKind, explanation: str) -> tuple[CauseKind, str]:
     return kind, explanation
 
 
-_CAUSES: Final[dict[Cause, tuple[Kind, str]]] = {
-    Cause.USERNAME_TAKEN: _why(
-        Kind.WAIT,
+_CAUSES: Final[dict[MoodleCause, tuple[CauseKind, str]]] = {
+    MoodleCause.USERNAME_TAKEN: _why(
+        CauseKind.WAIT,
         "The login is the username of a Moodle user whose idnumber is another one or empty. If that is "
         "this student's earlier account, write the student number in its idnumber field; if not, rename "
         "it.",
     ),
-    Cause.EMAIL_TAKEN: _why(
-        Kind.WAIT,
+    MoodleCause.EMAIL_TAKEN: _why(
+        CauseKind.WAIT,
         "The mail address belongs to a Moodle user with another idnumber, and the site refuses it twice. "
         "If that is this student's earlier account, write the student number in its idnumber field; if "
         "not, change its address.",
     ),
-    Cause.DUPLICATE_IDNUMBER: _why(
-        Kind.DEAD,
+    MoodleCause.DUPLICATE_IDNUMBER: _why(
+        CauseKind.DEAD,
         "Several Moodle users carry this student number in idnumber. Keep one (Moodle's merge-users "
         "plugin), empty the field of the others, then replay.",
     ),
-    Cause.LOGIN_INVALID: _why(
-        Kind.DEAD,
+    MoodleCause.LOGIN_INVALID: _why(
+        CauseKind.DEAD,
         "Moodle does not take this login: lower-case letters, digits and . _ - @ only, 100 characters at "
         "most. Change the login template or this login, then replay.",
     ),
-    Cause.EMAIL_INVALID: _why(
-        Kind.DEAD,
+    MoodleCause.EMAIL_INVALID: _why(
+        CauseKind.DEAD,
         "Moodle does not take this mail address: an ASCII address of 100 characters at most is needed. "
         "Change the mail template or this address, then replay.",
     ),
-    Cause.NAME_MISSING: _why(
-        Kind.DEAD,
+    MoodleCause.NAME_MISSING: _why(
+        CauseKind.DEAD,
         "Moodle needs a given name and a family name, and an empty one would wipe what it has. Complete "
         "the name at the registrar.",
     ),
-    Cause.REFUSED_VALUES: _why(
-        Kind.DEAD,
+    MoodleCause.REFUSED_VALUES: _why(
+        CauseKind.DEAD,
         "Moodle refuses this user's values, alone and without saying which: look for < in a name, a mail "
         "domain that the site forbids (allowemailaddresses, denyemailaddresses), a language pack that is "
         "not installed.",
     ),
-    Cause.WRITE_REFUSED: _why(
-        Kind.DEAD,
+    MoodleCause.WRITE_REFUSED: _why(
+        CauseKind.DEAD,
         "Moodle's database refuses this student's row again and again, while it takes others': a value "
         "too long for its column, or a broken row. Moodle's log says which, with debugging on; then "
         "replay.",
     ),
-    Cause.ADMIN_ACCOUNT: _why(
-        Kind.DEAD,
+    MoodleCause.ADMIN_ACCOUNT: _why(
+        CauseKind.DEAD,
         "The Moodle user with this student number is a site administrator (or the guest), whom web "
         "services may not change. Take the role away, or empty its idnumber field, then replay.",
     ),
-    Cause.DUPLICATE_COHORT: _why(
-        Kind.DEAD,
+    MoodleCause.DUPLICATE_COHORT: _why(
+        CauseKind.DEAD,
         "Several cohorts carry the same idnumber, so nobody can say which one enrols. Delete all but the "
         "one that the courses are tied to, then replay this cause.",
     ),
-    Cause.COHORT_CONFLICT: _why(
-        Kind.DEAD,
+    MoodleCause.COHORT_CONFLICT: _why(
+        CauseKind.DEAD,
         "A cohort exists whose idnumber differs in capitals, accents or blanks only; the database takes "
         "them for the same and refuses a second one. Correct its idnumber, then replay this cause.",
     ),
-    Cause.COHORT_REFUSED: _why(
-        Kind.DEAD,
+    MoodleCause.COHORT_REFUSED: _why(
+        CauseKind.DEAD,
         "Moodle refuses to create this cohort: an idnumber of 100 characters at most and a name are "
         "needed. Correct the cohort template, then replay this cause.",
     ),
-    Cause.BUSY: _why(
-        Kind.RETRY,
+    MoodleCause.BUSY: _why(
+        CauseKind.RETRY,
         "Moodle's database refused the write, for others too: locks, or a full disk.",
     ),
-    Cause.BROKEN: _why(
-        Kind.RETRY,
+    MoodleCause.BROKEN: _why(
+        CauseKind.RETRY,
         "PHP fails on this student's row, and on no other: see the site's PHP log.",
     ),
-    Cause.OUTCOME_UNKNOWN: _why(
-        Kind.RETRY,
+    MoodleCause.OUTCOME_UNKNOWN: _why(
+        CauseKind.RETRY,
         "The answer to a write was lost, and what was read back does not show it (yet). It is compared "
         "again.",
     ),
-    Cause.NOT_APPLIED: _why(
-        Kind.RETRY,
+    MoodleCause.NOT_APPLIED: _why(
+        CauseKind.RETRY,
         "Moodle accepted the write, and reading it back shows something else: somebody else writes the "
         "same field, or moodle.max_input_vars is above the site's and PHP cut the call.",
     ),
-    Cause.OUT_OF_TIME: _why(
-        Kind.RETRY,
+    MoodleCause.OUT_OF_TIME: _why(
+        CauseKind.RETRY,
         "Moodle was too slow for this batch; the rest is done later.",
     ),
 }

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from consumers.moodle.bulk import carry
-from consumers.moodle.causes import Cause, Fault
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import Cohort, SiteLock
 
@@ -37,7 +37,7 @@ class CohortCatalogue:
         self._lock = threading.Lock()
         self._cohorts: dict[int, Cohort] | None = None
 
-    def load(self, deadline: Deadline) -> list[Cohort]:
+    def load(self, deadline: BatchDeadline) -> list[Cohort]:
         """Read every cohort of the site, and remember them."""
         cohorts = self._functions.all_cohorts(deadline)
         with self._lock:
@@ -54,14 +54,14 @@ class CohortCatalogue:
             cohort = (self._cohorts or {}).get(cohort_id)
         return cohort.idnumber if cohort else ""
 
-    def ensure_loaded(self, deadline: Deadline) -> None:
+    def ensure_loaded(self, deadline: BatchDeadline) -> None:
         """Read every cohort unless they are remembered."""
         with self._lock:
             loaded = self._cohorts is not None
         if not loaded:
             self.load(deadline)
 
-    def ensure(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
+    def ensure(self, wanted: Mapping[str, str], deadline: BatchDeadline) -> dict[str, MoodleFault]:
         """Have one cohort for each idnumber: find it or create it.
 
         Args:
@@ -77,7 +77,9 @@ class CohortCatalogue:
         if not missing:
             return {}
         faults = {
-            key: Fault(Cause.COHORT_REFUSED, key) for key, name in missing.items() if not _valid(key, name)
+            key: MoodleFault(MoodleCause.COHORT_REFUSED, key)
+            for key, name in missing.items()
+            if not _valid(key, name)
         }
         missing = {key: name for key, name in missing.items() if key not in faults}
         if missing:
@@ -85,19 +87,19 @@ class CohortCatalogue:
                 faults |= self._find_or_create(missing, deadline)
         return faults
 
-    def foresee(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
+    def foresee(self, wanted: Mapping[str, str], deadline: BatchDeadline) -> dict[str, MoodleFault]:
         """What would stand in the way of one cohort for each idnumber, looked at anew; nothing is made."""
         if not wanted:
             return {}
         self.load(deadline)
         return {key: fault for key, name in wanted.items() if (fault := self._in_the_way(key, name))}
 
-    def _in_the_way(self, key: str, name: str) -> Fault | None:
+    def _in_the_way(self, key: str, name: str) -> MoodleFault | None:
         if (fault := self._ambiguous(key)) or len(self.with_idnumber(key)) == 1:
             return fault
-        return None if _valid(key, name) else Fault(Cause.COHORT_REFUSED, key)
+        return None if _valid(key, name) else MoodleFault(MoodleCause.COHORT_REFUSED, key)
 
-    def _find_or_create(self, wanted: Mapping[str, str], deadline: Deadline) -> dict[str, Fault]:
+    def _find_or_create(self, wanted: Mapping[str, str], deadline: BatchDeadline) -> dict[str, MoodleFault]:
         self._look_up(wanted, deadline)
         absent = [key for key in wanted if not self.with_idnumber(key)]
         errors: dict[str, CallFailed] = {}
@@ -112,7 +114,7 @@ class CohortCatalogue:
             self._look_up(absent, deadline)  # what is there now is what counts, whoever made it
         return {key: fault for key in wanted if (fault := self._fault(key, errors.get(key)))}
 
-    def _look_up(self, idnumbers: Iterable[str], deadline: Deadline) -> None:
+    def _look_up(self, idnumbers: Iterable[str], deadline: BatchDeadline) -> None:
         keys = list(idnumbers)
         if len(keys) > _SEARCHED_ONE_BY_ONE:
             self.load(deadline)
@@ -123,24 +125,24 @@ class CohortCatalogue:
                 others = [each for each in (self._cohorts or {}).values() if each.idnumber != key]
                 self._cohorts = {cohort.id: cohort for cohort in (*others, *found)}
 
-    def _fault(self, key: str, error: CallFailed | None) -> Fault | None:
+    def _fault(self, key: str, error: CallFailed | None) -> MoodleFault | None:
         if (fault := self._ambiguous(key)) or self.with_idnumber(key):
             return fault
         if isinstance(error, OutcomeUnknown):
-            return Fault(Cause.OUTCOME_UNKNOWN, key)
+            return MoodleFault(MoodleCause.OUTCOME_UNKNOWN, key)
         if isinstance(error, OutOfTime):
-            return Fault(Cause.OUT_OF_TIME, key)
-        if isinstance(error, Refused) and not isinstance(error, WriteRefused):
-            return Fault(Cause.COHORT_REFUSED, key)
-        return Fault(Cause.BUSY if isinstance(error, WriteRefused) else Cause.BROKEN, key)
+            return MoodleFault(MoodleCause.OUT_OF_TIME, key)
+        if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
+            return MoodleFault(MoodleCause.COHORT_REFUSED, key)
+        return MoodleFault(MoodleCause.BUSY if isinstance(error, WriteRefused) else MoodleCause.BROKEN, key)
 
-    def _ambiguous(self, key: str) -> Fault | None:
+    def _ambiguous(self, key: str) -> MoodleFault | None:
         """What the cohorts that there are have against this idnumber."""
         found = self.with_idnumber(key)
         if len(found) > 1:
-            return Fault(Cause.DUPLICATE_COHORT, key)
+            return MoodleFault(MoodleCause.DUPLICATE_COHORT, key)
         if not found and any(_folded(cohort.idnumber) == _folded(key) for cohort in self._remembered()):
-            return Fault(Cause.COHORT_CONFLICT, key)
+            return MoodleFault(MoodleCause.COHORT_CONFLICT, key)
         return None
 
     def _remembered(self) -> Sequence[Cohort]:

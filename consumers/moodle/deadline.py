@@ -13,7 +13,7 @@ _LEAST_S: Final = 0.05  # with less left, a call could only end with an unknown 
 
 
 @dataclass
-class Deadline:
+class BatchDeadline:
     """A moment on a monotonic clock, for the calls of one batch in one thread.
 
     Attributes:
@@ -27,7 +27,7 @@ class Deadline:
     lost: bool = False
 
     @classmethod
-    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> Deadline:
+    def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> BatchDeadline:
         """The moment `seconds` from now."""
         return cls(clock() + seconds, clock)
 

@@ -14,7 +14,7 @@ class CallFailed(SesameError):
     """One call to Moodle was not carried out as asked."""
 
 
-class Refused(CallFailed):
+class MoodleRefused(CallFailed):
     """Moodle refused the parameters of a call. One bad row refuses the whole call, and nothing says which."""
 
     def __init__(self, errorcode: str) -> None:
@@ -22,7 +22,7 @@ class Refused(CallFailed):
         self.errorcode = errorcode
 
 
-class WriteRefused(Refused):
+class WriteRefused(MoodleRefused):
     """The database refused a write (`dmlwriteexception`): a deadlock, a lock time-out, a unique key that
     somebody else just took, or a value that is too long. Moodle does not say which."""
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from consumers.moodle.causes import Cause, Fault, Kind
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
+from consumers.moodle.deadline import BatchDeadline
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
-from consumers.moodle.port import Adopted, MoodlePort, Result, SiteLock, Wanted
+from consumers.moodle.port import AdoptedUser, MoodlePort, Result, SiteLock, Wanted
 from consumers.moodle.preview import preview_of
 from consumers.moodle.settings import MoodleSettings
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
@@ -19,7 +19,7 @@ from schemas.account import Account
 if TYPE_CHECKING:  # it loads the HTTP library, which settings and reasons do without
     from consumers.moodle.site import MoodleSite
 
-AdoptedUsers = Callable[[Sequence[str]], Mapping[str, Adopted]]
+AdoptedUsers = Callable[[Sequence[str]], Mapping[str, AdoptedUser]]
 """Says which user was adopted for each of these students, if one was."""
 
 
@@ -58,9 +58,9 @@ class MoodleHandler:
         """The site's five verbs; read-back, preview, diagnosis and reconciliation use `read` and `dump`."""
         return self._port
 
-    def deadline(self) -> Deadline:
+    def deadline(self) -> BatchDeadline:
         """The moment until which a call of the port that begins now may take."""
-        return Deadline.after(self._settings.call_s_max, self._clock)
+        return BatchDeadline.after(self._settings.call_s_max, self._clock)
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
@@ -69,12 +69,12 @@ class MoodleHandler:
         shut = self._close(closing, deadline)
         # One that was not answered may still land, and shut what a newer version opens meanwhile.
         unanswered = {task.account.student_number for task in closing if deadline.lost} - shut
-        faults: dict[str, Fault] = {}
+        faults: dict[str, MoodleFault] = {}
         wanted: list[Wanted] = []
         adopted = self._adopted([task.account.student_number for task in tasks])
         for task in tasks:
             intent = wanted_of(task.account, self._settings, compare=task.compare)
-            if isinstance(intent, Fault):
+            if isinstance(intent, MoodleFault):
                 faults[task.account.student_number] = intent
             else:
                 wanted.append(replace(intent, adopted=adopted.get(intent.idnumber)))
@@ -85,7 +85,7 @@ class MoodleHandler:
             if number in faults:
                 outcomes[number] = Dead(faults[number].cause.value, faults[number].message)
             elif number in unanswered:
-                lost = Cause.OUTCOME_UNKNOWN
+                lost = MoodleCause.OUTCOME_UNKNOWN
                 outcomes[number] = Retry(lost.value, lost.explanation, unknown=True)
             else:
                 outcomes[number] = self._outcome(
@@ -125,21 +125,21 @@ class MoodleHandler:
         """See `Handler.close`."""
         self._port.shut()
 
-    def _close(self, tasks: Sequence[Task], deadline: Deadline) -> frozenset[str]:
+    def _close(self, tasks: Sequence[Task], deadline: BatchDeadline) -> frozenset[str]:
         numbers = [task.account.student_number for task in tasks]
         return self._port.close(numbers, deadline) if numbers else frozenset()
 
     def _outcome(self, task: Task, result: Result, *, lost: bool, shut_now: bool) -> HandlerOutcome:
         if result.faults:
             fault = result.faults[0]
-            if fault.cause.kind is Kind.DEAD:
+            if fault.cause.kind is CauseKind.DEAD:
                 return Dead(fault.cause.value, fault.message)
-            if fault.cause.kind is Kind.RETRY:
-                unread = fault.cause is Cause.OUT_OF_TIME and lost
+            if fault.cause.kind is CauseKind.RETRY:
+                unread = fault.cause is MoodleCause.OUT_OF_TIME and lost
                 return Retry(
                     fault.cause.value,
                     fault.message,
-                    unknown=unread or fault.cause is Cause.OUTCOME_UNKNOWN,
+                    unknown=unread or fault.cause is MoodleCause.OUTCOME_UNKNOWN,
                 )
             return Waiting(fault.cause.value, recheck_after_s=self._settings.operator_recheck_s)
         if pending := pending_of(task.account):

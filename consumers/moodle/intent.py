@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.port import Wanted
 from consumers.moodle.settings import MoodleSettings
 from schemas.account import Account, Requirement, Stage
@@ -37,7 +37,7 @@ def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
     return (*fields, "lang") if settings.languages else fields
 
 
-def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = False) -> Wanted | Fault:
+def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = False) -> Wanted | MoodleFault:
     """What Moodle should hold, or why it cannot."""
     cohorts = {membership.key: membership.name for membership in account.cohorts if membership.met}
     if account.stage is Stage.ERASED:
@@ -46,11 +46,11 @@ def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = Fal
         return Wanted(account.student_number, {}, suspended=True, cohorts={}, create=False, compare=compare)
     first, last = names_of(account, settings)
     if not last:
-        return Fault(Cause.NAME_MISSING)
+        return MoodleFault(MoodleCause.NAME_MISSING)
     if not _USERNAME.fullmatch(account.login) or len(account.login) > _COLUMN_CHARS_MAX:
-        return Fault(Cause.LOGIN_INVALID)
+        return MoodleFault(MoodleCause.LOGIN_INVALID)
     if not _EMAIL.fullmatch(account.mail) or len(account.mail) > _COLUMN_CHARS_MAX:
-        return Fault(Cause.EMAIL_INVALID)
+        return MoodleFault(MoodleCause.EMAIL_INVALID)
     fields = {
         "username": account.login,
         "auth": settings.auth,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from consumers.moodle.answers import Answer, result_of
+from consumers.moodle.answers import MoodleAnswer, result_of
 from consumers.moodle.errors import Broken
 
 _ITEM_CHARS_MAX: Final = 1_000_000
@@ -32,7 +32,7 @@ def members(pieces: Iterable[str], key: str) -> Iterator[Any]:
             return
         if len(buffer) > _ITEM_CHARS_MAX:
             raise Broken("Moodle's answer does not begin as expected")
-    result_of(Answer(200, "application/json", buffer.encode()))
+    result_of(MoodleAnswer(200, "application/json", buffer.encode()))
     raise Broken("Moodle's answer does not hold the list that was asked for")
 
 

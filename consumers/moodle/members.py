@@ -26,8 +26,8 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Refused
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from pipeline.errors import TargetDown
 
@@ -66,7 +66,7 @@ class Memberships:
         self._read_at: float | None = None
         self._usable_s = 0.0
 
-    def refresh(self, deadline: Deadline, *, anew: bool, since: float) -> None:
+    def refresh(self, deadline: BatchDeadline, *, anew: bool, since: float) -> None:
         """Have a picture that is recent enough.
 
         Args:
@@ -104,7 +104,9 @@ class Memberships:
         # Cohorts that were merely wanted once are remembered too; nobody is taken out of those.
         return {cohort for cohort in found if self._is_managed(self._catalogue.idnumber_of(cohort))}
 
-    def live(self, cohorts: Iterable[int], deadline: Deadline, *, since: float) -> dict[int, frozenset[int]]:
+    def live(
+        self, cohorts: Iterable[int], deadline: BatchDeadline, *, since: float
+    ) -> dict[int, frozenset[int]]:
         """Members of these cohorts, read at `since` (by the clock) or later. A cohort that is gone meanwhile
         is left out.
 
@@ -121,16 +123,16 @@ class Memberships:
         ids = sorted(wanted - found.keys())
         return found | self._still_there(ids, deadline) if ids else found
 
-    def _still_there(self, ids: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+    def _still_there(self, ids: list[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
         try:
             return self._read(ids, deadline)
-        except Refused:
+        except MoodleRefused:
             # One of them was deleted behind our back, and Moodle does not say which: ask what there is.
             self.forget()
             left = {cohort.id for cohort in self._catalogue.load(deadline)}
         try:
             return self._read([cohort for cohort in ids if cohort in left], deadline)
-        except Refused as error:
+        except MoodleRefused as error:
             raise TargetDown(f"the members of the cohorts cannot be read: {error}") from error
 
     def everybody(self) -> dict[int, set[int]]:
@@ -143,7 +145,7 @@ class Memberships:
                 cohorts_of.setdefault(user, set()).add(cohort)
         return cohorts_of
 
-    def _read(self, cohorts: list[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+    def _read(self, cohorts: list[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
         begun = self._clock()
         members = self._functions.members_of(cohorts, deadline)
         if set(members) != set(cohorts):

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from consumers.moodle.causes import Fault
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.causes import MoodleFault
+from consumers.moodle.deadline import BatchDeadline
 from pipeline.digest import digest_of
 
 
@@ -43,14 +43,14 @@ class Cohort:
 
 
 @dataclass(frozen=True, slots=True)
-class Adopted:
+class AdoptedUser:
     """A user that existed before: its id, and its idnumber when it was adopted."""
 
     id: int
     idnumber: str
 
     @classmethod
-    def of(cls, text: str) -> Adopted:
+    def of(cls, text: str) -> AdoptedUser:
         """From the form in which it is kept: the id; then, if there was an idnumber, a blank and that."""
         id_, _, idnumber = text.partition(" ")
         return cls(int(id_), idnumber)
@@ -78,7 +78,7 @@ class Wanted:
     cohorts: Mapping[str, str]
     create: bool = True
     compare: bool = False
-    adopted: Adopted | None = None
+    adopted: AdoptedUser | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Result:
 
     seen: Seen
     changed: bool
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[MoodleFault, ...] = ()
 
 
 class SiteLock(Protocol):
@@ -141,20 +141,23 @@ class MoodlePort(Protocol):
     `read` is only given once the service user's right to see others has been verified.
     """
 
-    def apply(self, batch: Sequence[Wanted], deadline: Deadline) -> Mapping[str, Result]:
+    def apply(self, batch: Sequence[Wanted], deadline: BatchDeadline) -> Mapping[str, Result]:
         """Write what differs and nothing else, then read it back; by student number. May be repeated."""
 
-    def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
+    def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
         """Suspend the users of these students and do nothing else; returns those whose access was open."""
 
     def read(
-        self, idnumbers: Sequence[str], deadline: Deadline, adopted: Mapping[str, Adopted] | None = None
+        self,
+        idnumbers: Sequence[str],
+        deadline: BatchDeadline,
+        adopted: Mapping[str, AdoptedUser] | None = None,
     ) -> Mapping[str, Seen]:
         """Observe these students, absent ones included; the user `adopted` where nobody has the idnumber."""
 
     def foresee(
-        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: Deadline
-    ) -> Mapping[str, Fault]:
+        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: BatchDeadline
+    ) -> Mapping[str, MoodleFault]:
         """What would stand in the way of `apply`, by student number, as far as reading shows it.
 
         Args:
@@ -172,7 +175,7 @@ class MoodlePort(Protocol):
             strangers: everybody else too, whatever their authentication method and idnumber; without cohorts.
         """
 
-    def probe(self, deadline: Deadline) -> None:
+    def probe(self, deadline: BatchDeadline) -> None:
         """Read the service user itself and check its rights, those to write too unless the site is only
         observed; return only if all is well. Nothing is written."""
 

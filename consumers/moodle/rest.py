@@ -20,8 +20,8 @@ from urllib.parse import urlencode
 import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
-from consumers.moodle.answers import Answer, result_of
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.answers import MoodleAnswer, result_of
+from consumers.moodle.deadline import BatchDeadline
 from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
@@ -76,7 +76,7 @@ class RestClient:
             transport=transport,
         )
 
-    def read(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
+    def read(self, function: str, params: Mapping[str, Any], deadline: BatchDeadline) -> Any:
         """Call a function that changes nothing; try again when the answer was lost.
 
         Raises:
@@ -96,7 +96,7 @@ class RestClient:
         except (OutcomeUnknown, Broken) as error:
             raise TargetDown(f"Moodle does not answer reads: {error}", unknown=False) from error
 
-    def write(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
+    def write(self, function: str, params: Mapping[str, Any], deadline: BatchDeadline) -> Any:
         """Call a function that writes, and never again while its outcome is unknown: `deadline.lost` then.
 
         A write that the database refused is tried again a few times, since nothing was committed.
@@ -155,7 +155,7 @@ class RestClient:
         """Give the connections back."""
         self._http.close()
 
-    def _call(self, function: str, params: Mapping[str, Any], deadline: Deadline) -> Any:
+    def _call(self, function: str, params: Mapping[str, Any], deadline: BatchDeadline) -> Any:
         body = self._body(function, params)
         if not self._slots.acquire(timeout=deadline.left_s()):
             raise OutOfTime("no call could be made in time: too many in flight")
@@ -232,8 +232,8 @@ def _is_json(response: httpx.Response) -> bool:
     return str(response.headers.get("content-type", "")).lower().startswith("application/json")
 
 
-def _answer(response: httpx.Response) -> Answer:
-    return Answer(
+def _answer(response: httpx.Response) -> MoodleAnswer:
+    return MoodleAnswer(
         status=response.status_code,
         content_type=response.headers.get("content-type", ""),
         body=response.content,

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from consumers.moodle.bulk import Failure, carry
-from consumers.moodle.causes import Cause, Fault
+from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.deadline import BatchDeadline
 from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
-from consumers.moodle.port import Adopted, Result, Seen, SiteLock, User, Wanted
+from consumers.moodle.port import AdoptedUser, Result, Seen, SiteLock, User, Wanted
 from consumers.moodle.rest import RestClient
 from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
@@ -61,7 +61,7 @@ class MoodleSite:
         self._catalogue = CohortCatalogue(self._functions, lock)
         self._members = Memberships(self._functions, self._catalogue, is_managed, clock=clock)
 
-    def apply(self, batch: Sequence[Wanted], deadline: Deadline) -> Mapping[str, Result]:
+    def apply(self, batch: Sequence[Wanted], deadline: BatchDeadline) -> Mapping[str, Result]:
         """See `MoodlePort.apply`."""
         works = [Work(wanted) for wanted in batch]
         todo = works
@@ -78,7 +78,7 @@ class MoodleSite:
                     self._observe(todo, deadline, anew=False, begun=begun, since=self._clock())
             except OutOfTime:
                 for work in todo:
-                    work.lately = Fault(Cause.OUT_OF_TIME)
+                    work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
                 # These may have been written since they were observed: only the next turn can say.
                 return {
                     work.wanted.idnumber: _result(work, finished=work not in todo and not work.open())
@@ -86,7 +86,7 @@ class MoodleSite:
                 }
         return {work.wanted.idnumber: _result(work, finished=not work.open()) for work in works}
 
-    def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
+    def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
         """See `MoodlePort.close`. A user who cannot be suspended is for `apply` to report."""
         with self._doubting(deadline):
             self._rights.ensure(deadline)
@@ -96,7 +96,10 @@ class MoodleSite:
         return frozenset(user.idnumber for user, _ in report.accepted)
 
     def read(
-        self, idnumbers: Sequence[str], deadline: Deadline, adopted: Mapping[str, Adopted] | None = None
+        self,
+        idnumbers: Sequence[str],
+        deadline: BatchDeadline,
+        adopted: Mapping[str, AdoptedUser] | None = None,
     ) -> Mapping[str, Seen]:
         """See `MoodlePort.read`. Memberships are those of managed cohorts."""
         users = adopted or {}
@@ -110,8 +113,8 @@ class MoodleSite:
         return {work.wanted.idnumber: _seen(work) for work in works}
 
     def foresee(
-        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: Deadline
-    ) -> Mapping[str, Fault]:
+        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: BatchDeadline
+    ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.foresee`."""
         works = [Work(wanted, seen[wanted.idnumber].users) for wanted in batch]
         joining = {
@@ -134,11 +137,11 @@ class MoodleSite:
     def dump(self, *, strangers: bool = False) -> Iterator[Seen]:
         """See `MoodlePort.dump`. Users with the same idnumber come one by one."""
         if strangers:
-            with self._doubting(deadline := Deadline.after(self._settings.call_s_max, self._clock)):
+            with self._doubting(deadline := BatchDeadline.after(self._settings.call_s_max, self._clock)):
                 self._rights.ensure(deadline)
                 yield from (Seen(user.idnumber, (user,)) for user in self._functions.everybody())
             return
-        deadline = Deadline.after(self._settings.call_s_max, self._clock)
+        deadline = BatchDeadline.after(self._settings.call_s_max, self._clock)
         with self._doubting(deadline):
             self._rights.ensure(deadline)
             self._members.refresh(deadline, anew=True, since=self._clock())
@@ -150,7 +153,7 @@ class MoodleSite:
                         user.idnumber, (user,), tuple(sorted(key for key in keys if self._is_managed(key)))
                     )
 
-    def probe(self, deadline: Deadline) -> None:
+    def probe(self, deadline: BatchDeadline) -> None:
         """See `MoodlePort.probe`."""
         with self._doubting(deadline):
             if self._settings.read_only:
@@ -163,7 +166,7 @@ class MoodleSite:
         self._rest.close()
 
     @contextmanager
-    def _doubting(self, deadline: Deadline) -> Iterator[None]:
+    def _doubting(self, deadline: BatchDeadline) -> Iterator[None]:
         """When the site refuses the service user, its rights are verified before the next answer is
         believed. Whatever ends the call, it is said whether a write may still have an effect."""
         try:
@@ -180,7 +183,7 @@ class MoodleSite:
     def _observe(
         self,
         works: Sequence[Work],
-        deadline: Deadline,
+        deadline: BatchDeadline,
         *,
         anew: bool,
         begun: float,
@@ -199,7 +202,7 @@ class MoodleSite:
             work.observed()
 
     def _observe_members(
-        self, present: Sequence[tuple[Work, User]], deadline: Deadline, *, since: float
+        self, present: Sequence[tuple[Work, User]], deadline: BatchDeadline, *, since: float
     ) -> None:
         look_at = {
             user.id: self._members.remembered(user.id)
@@ -218,7 +221,7 @@ class MoodleSite:
                 id_: key for id_, key in inside.items() if key in work.wanted.cohorts or self._is_managed(key)
             }
 
-    def _write(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def _write(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         self._users.write(works, deadline)
         wanted = {key: name for work in works for key, name in work.wanted.cohorts.items()}
         faults = self._catalogue.ensure(wanted, deadline)
@@ -227,7 +230,7 @@ class MoodleSite:
         self._join(works, deadline)
         self._leave(works, deadline)
 
-    def _join(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def _join(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         rows = [(work, work.users[0], key) for work in works if not work.unknown for key in work.to_join()]
 
         def call(some: Sequence[tuple[Work, User, str]]) -> list[None]:
@@ -237,7 +240,7 @@ class MoodleSite:
         report = carry(rows, self._functions.rows(4, self._settings.member_batch), call)
         self._settle([row[0] for row, _ in report.accepted], report.failed)
 
-    def _leave(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def _leave(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         rows = [(work, work.users[0], id_) for work in works if not work.unknown for id_ in work.to_leave()]
 
         def call(some: Sequence[tuple[Work, User, int]]) -> list[None]:

@@ -7,23 +7,23 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from consumers.moodle.bulk import Failure, Report, carry
-from consumers.moodle.causes import Cause, Fault
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Broken, CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.bulk import BulkReport, Failure, carry
+from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import Adopted, User
+from consumers.moodle.port import AdoptedUser, User
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured
 
 _WARNED: Final = {
-    "useremailduplicate": Cause.EMAIL_TAKEN,
-    "useremailinvalid": Cause.EMAIL_INVALID,
-    "usernotupdatedadmin": Cause.ADMIN_ACCOUNT,
-    "usernotupdatedguest": Cause.ADMIN_ACCOUNT,
-    "cannotupdateuser": Cause.REFUSED_VALUES,
-    "usernotupdatedremote": Cause.REFUSED_VALUES,
+    "useremailduplicate": MoodleCause.EMAIL_TAKEN,
+    "useremailinvalid": MoodleCause.EMAIL_INVALID,
+    "usernotupdatedadmin": MoodleCause.ADMIN_ACCOUNT,
+    "usernotupdatedguest": MoodleCause.ADMIN_ACCOUNT,
+    "cannotupdateuser": MoodleCause.REFUSED_VALUES,
+    "usernotupdatedremote": MoodleCause.REFUSED_VALUES,
 }
 _GUEST: Final = "guest"  # whom Moodle lets nobody change, as it does its administrators
 _GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created anew
@@ -36,7 +36,7 @@ class Users:
         self._functions = functions
         self._settings = settings
 
-    def read(self, idnumbers: Sequence[str], deadline: Deadline) -> dict[str, tuple[User, ...]]:
+    def read(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> dict[str, tuple[User, ...]]:
         """Users by their exact idnumber, oldest first; absent ones have an empty tuple."""
         found: dict[str, list[User]] = {idnumber: [] for idnumber in idnumbers}
         for user in self._functions.users_by("idnumber", list(found), deadline):
@@ -44,7 +44,7 @@ class Users:
                 found[user.idnumber].append(user)
         return {key: tuple(sorted(users, key=lambda user: user.id)) for key, users in found.items()}
 
-    def observe(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def observe(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         """Look at the users of these students."""
         users = self.read([work.wanted.idnumber for work in works], deadline)
         adopted = [work for work in works if work.wanted.adopted and not users[work.wanted.idnumber]]
@@ -52,9 +52,9 @@ class Users:
         for work in works:
             work.users = users[work.wanted.idnumber]
             if len(work.users) > 1:
-                work.user_fault = Fault(Cause.DUPLICATE_IDNUMBER)
+                work.user_fault = MoodleFault(MoodleCause.DUPLICATE_IDNUMBER)
 
-    def _adopted(self, works: Sequence[Work], deadline: Deadline) -> dict[str, tuple[User, ...]]:
+    def _adopted(self, works: Sequence[Work], deadline: BatchDeadline) -> dict[str, tuple[User, ...]]:
         """The users adopted for these students, unless they are somebody else's meanwhile."""
         wanted = {work.wanted.adopted.id: work for work in works if work.wanted.adopted is not None}
         if not wanted:
@@ -63,27 +63,29 @@ class Users:
         return {
             work.wanted.idnumber: (user,)
             for user in found
-            if (work := wanted[user.id]).wanted.adopted == Adopted(user.id, user.idnumber)
+            if (work := wanted[user.id]).wanted.adopted == AdoptedUser(user.id, user.idnumber)
         }
 
-    def write(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def write(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         """Create who is absent and update what differs; faults are left in the works."""
         self._create([work for work in works if work.to_create], deadline)
         self._update([work for work in works if work.differing()], deadline)
 
-    def foresee(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def foresee(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         """Leave in the works what would stand in the way of their users, as far as reading shows it.
 
         That somebody else has the mail address is one: whether the site allows it nonetheless is seen only
         where two users share it already.
         """
-        self._foresee("username", Cause.USERNAME_TAKEN, works, deadline)
-        self._foresee("email", Cause.EMAIL_TAKEN, works, deadline)
+        self._foresee("username", MoodleCause.USERNAME_TAKEN, works, deadline)
+        self._foresee("email", MoodleCause.EMAIL_TAKEN, works, deadline)
         for work in works:
             if work.user is not None and work.user.username == _GUEST and work.differing():
-                work.user_fault = Fault(Cause.ADMIN_ACCOUNT)
+                work.user_fault = MoodleFault(MoodleCause.ADMIN_ACCOUNT)
 
-    def _foresee(self, field: str, cause: Cause, works: Sequence[Work], deadline: Deadline) -> None:
+    def _foresee(
+        self, field: str, cause: MoodleCause, works: Sequence[Work], deadline: BatchDeadline
+    ) -> None:
         new = [work for work in works if work.to_create or field in work.differing()]
         if not new:
             return
@@ -93,9 +95,9 @@ class Users:
             held_by = [u for u in holders.get(work.wanted.fields[field].casefold(), []) if u.id not in mine]
             shared = field == "email" and len(held_by) > 1
             if held_by and not shared:
-                work.user_fault = Fault(cause)
+                work.user_fault = MoodleFault(cause)
 
-    def suspend(self, users: Sequence[User], deadline: Deadline) -> Report[User, None]:
+    def suspend(self, users: Sequence[User], deadline: BatchDeadline) -> BulkReport[User, None]:
         """Suspend these users and do nothing else."""
 
         def call(rows: Sequence[User]) -> list[None]:
@@ -104,7 +106,7 @@ class Users:
 
         return carry(users, self._functions.rows(2, self._settings.user_batch), call)
 
-    def _create(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def _create(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         if not works:
             return
         suspects: list[Work] = []
@@ -123,27 +125,31 @@ class Users:
             work.changed = work.created = True
             work.users = (_created(work, userid),)
         for failure in asked.failed:
-            if type(failure.error) is Refused:
-                failure.row.user_fault = Fault(Cause.EMAIL_TAKEN)
+            if type(failure.error) is MoodleRefused:
+                failure.row.user_fault = MoodleFault(MoodleCause.EMAIL_TAKEN)
             else:
                 _note(failure, others_pass=bool(report.accepted))
         self._explain(report, deadline)
 
-    def _explain(self, report: Report[Work, int], deadline: Deadline) -> None:
+    def _explain(self, report: BulkReport[Work, int], deadline: BatchDeadline) -> None:
         """What stood in the way of those that were refused alone. Somebody may just have taken the name."""
         refused = [
-            failure for failure in report.failed if isinstance(failure.error, Refused) and failure.alone
+            failure for failure in report.failed if isinstance(failure.error, MoodleRefused) and failure.alone
         ]
         still_absent = self._sift([failure.row for failure in refused], None, deadline) if refused else []
         for failure in report.failed:
             if failure in refused and failure.row not in still_absent:
-                failure.row.lately = Fault(Cause.NOT_APPLIED)  # it exists by now, or its fault is known
-            elif type(failure.error) is Refused and self._address_taken(failure.row, deadline):
-                failure.row.user_fault = Fault(Cause.EMAIL_TAKEN)
+                failure.row.lately = MoodleFault(
+                    MoodleCause.NOT_APPLIED
+                )  # it exists by now, or its fault is known
+            elif type(failure.error) is MoodleRefused and self._address_taken(failure.row, deadline):
+                failure.row.user_fault = MoodleFault(MoodleCause.EMAIL_TAKEN)
             else:
                 _note(failure, others_pass=bool(report.accepted))
         unexplained = [
-            failure for failure in refused if failure.row.user_fault == Fault(Cause.REFUSED_VALUES)
+            failure
+            for failure in refused
+            if failure.row.user_fault == MoodleFault(MoodleCause.REFUSED_VALUES)
         ]
         if self._settings.languages and len(unexplained) > 1 and not report.accepted:
             raise Misconfigured(
@@ -152,7 +158,7 @@ class Users:
                 "that it does not have: install it, or correct the setting",
             )
 
-    def _sift(self, rows: Sequence[Work], suspects: list[Work] | None, deadline: Deadline) -> list[Work]:
+    def _sift(self, rows: Sequence[Work], suspects: list[Work] | None, deadline: BatchDeadline) -> list[Work]:
         """Which of these are worth creating (again), judged by who holds their username and their mail
         address.
 
@@ -174,32 +180,32 @@ class Users:
             mine = [user for user in held_by if user.idnumber == work.wanted.idnumber]
             if held_by:
                 if not mine:
-                    work.user_fault = Fault(Cause.USERNAME_TAKEN)
+                    work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
             elif suspects is not None and work.wanted.fields["email"].casefold() in addresses:
                 suspects.append(work)
             else:
                 left.append(work)
         return left
 
-    def _address_taken(self, work: Work, deadline: Deadline) -> bool:
+    def _address_taken(self, work: Work, deadline: BatchDeadline) -> bool:
         """Whether somebody else has the address in other capitals, which an exact search misses on
         PostgreSQL."""
         address = work.wanted.fields["email"]
         try:
             found = self._functions.users_like_email(address, deadline)
-        except Refused:
+        except MoodleRefused:
             return False
         return any(
             user.email.casefold() == address.casefold() and user.idnumber != work.wanted.idnumber
             for user in found
         )
 
-    def _holders(self, field: str, values: Sequence[str], deadline: Deadline) -> dict[str, list[User]]:
+    def _holders(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> dict[str, list[User]]:
         """Who has these values, by the value without case, as Moodle compares them."""
         holders: dict[str, list[User]] = defaultdict(list)
         try:
             found = self._functions.users_by(field, values, deadline)
-        except Refused:
+        except MoodleRefused:
             if len(values) == 1:
                 return {}  # Moodle does not take the value itself; the creation alone will say so again
             middle = len(values) // 2
@@ -211,7 +217,7 @@ class Users:
             holders[str(getattr(user, field)).casefold()].append(user)
         return holders
 
-    def _update(self, works: Sequence[Work], deadline: Deadline) -> None:
+    def _update(self, works: Sequence[Work], deadline: BatchDeadline) -> None:
         if not works:
             return
         changes = {work.wanted.idnumber: work.differing() for work in works}
@@ -237,7 +243,7 @@ class Users:
             _note(failure, others_pass=others_pass)
         self._explain_renamed(renamed, deadline, others_pass=others_pass)
 
-    def _explain_renamed(self, works: Sequence[Work], deadline: Deadline, *, others_pass: bool) -> None:
+    def _explain_renamed(self, works: Sequence[Work], deadline: BatchDeadline, *, others_pass: bool) -> None:
         """A new login that the database refuses is somebody's, as a rule."""
         if not works:
             return
@@ -245,7 +251,7 @@ class Users:
         for work in works:
             held_by = holders.get(work.wanted.fields["username"].casefold(), [])
             if any(user.idnumber != work.wanted.idnumber for user in held_by):
-                work.user_fault = Fault(Cause.USERNAME_TAKEN)
+                work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
             else:
                 _warned(work, "dmlwriteexception", others_pass=others_pass)
 
@@ -273,11 +279,11 @@ def _created(work: Work, userid: int) -> User:
 def _warned(work: Work, code: str, *, others_pass: bool) -> None:
     """A warning about one user, whom Moodle then left as it was."""
     if code in _GONE:
-        work.lately = Fault(Cause.NOT_APPLIED)
+        work.lately = MoodleFault(MoodleCause.NOT_APPLIED)
     elif code == "dmlwriteexception":
         _refused_by_database(work, others_pass=others_pass)
     else:
-        work.user_fault = Fault(_WARNED.get(code, Cause.REFUSED_VALUES))
+        work.user_fault = MoodleFault(_WARNED.get(code, MoodleCause.REFUSED_VALUES))
 
 
 def _refused_by_database(work: Work, *, others_pass: bool) -> None:
@@ -287,9 +293,9 @@ def _refused_by_database(work: Work, *, others_pass: bool) -> None:
     else: it is the database, and dead letters by the hundred would only hide that.
     """
     if work.singled_out:
-        work.user_fault = Fault(Cause.WRITE_REFUSED)
+        work.user_fault = MoodleFault(MoodleCause.WRITE_REFUSED)
     work.singled_out = others_pass
-    work.lately = Fault(Cause.BUSY)
+    work.lately = MoodleFault(MoodleCause.BUSY)
 
 
 def _note(failure: Failure[Work], *, others_pass: bool) -> None:
@@ -299,9 +305,9 @@ def _note(failure: Failure[Work], *, others_pass: bool) -> None:
         if failure.alone:
             _refused_by_database(work, others_pass=others_pass)
         else:
-            work.lately = Fault(Cause.BUSY)
-    elif isinstance(error, Refused):
-        work.user_fault = Fault(Cause.REFUSED_VALUES)
+            work.lately = MoodleFault(MoodleCause.BUSY)
+    elif isinstance(error, MoodleRefused):
+        work.user_fault = MoodleFault(MoodleCause.REFUSED_VALUES)
     else:
         work.user_unknown = work.user_unknown or isinstance(error, OutcomeUnknown)
         note_lost(work, error)
@@ -311,10 +317,10 @@ def note_lost(work: Work, error: CallFailed) -> None:
     """Leave in the work that its last write was not carried out, or that nobody knows."""
     work.changed = work.changed or isinstance(error, OutcomeUnknown | Broken)
     if isinstance(error, OutcomeUnknown):
-        work.lately = Fault(Cause.OUTCOME_UNKNOWN)
+        work.lately = MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
     elif isinstance(error, OutOfTime):
-        work.lately = Fault(Cause.OUT_OF_TIME)
+        work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
     elif isinstance(error, Broken):
-        work.lately = Fault(Cause.BROKEN)
+        work.lately = MoodleFault(MoodleCause.BROKEN)
     else:
-        work.lately = Fault(Cause.BUSY)
+        work.lately = MoodleFault(MoodleCause.BUSY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from consumers.moodle.causes import Cause, Fault, Kind
+from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
 from consumers.moodle.port import User, Wanted
 
 
@@ -29,10 +29,10 @@ class Work:
     wanted: Wanted
     users: tuple[User, ...] = ()
     cohorts: dict[int, str] = field(default_factory=dict)
-    user_fault: Fault | None = None
-    cohort_faults: dict[str, Fault] = field(default_factory=dict)
+    user_fault: MoodleFault | None = None
+    cohort_faults: dict[str, MoodleFault] = field(default_factory=dict)
     singled_out: bool = False
-    lately: Fault | None = None
+    lately: MoodleFault | None = None
     user_unknown: bool = False
     members_unknown: bool = False
     created: bool = False
@@ -90,7 +90,7 @@ class Work:
         """Whether anything is left to write."""
         return bool(self.to_create or self.differing() or self.to_join() or self.to_leave())
 
-    def faults(self, *, finished: bool) -> tuple[Fault, ...]:
+    def faults(self, *, finished: bool) -> tuple[MoodleFault, ...]:
         """Why the student is not as wanted, the gravest first.
 
         Args:
@@ -100,7 +100,7 @@ class Work:
         if self.user_fault is not None:
             found.append(self.user_fault)
         if not finished:
-            unknown = Fault(Cause.OUTCOME_UNKNOWN) if self.unknown else None
-            found.append(unknown or self.lately or Fault(Cause.NOT_APPLIED))
-        gravity = (Kind.DEAD, Kind.RETRY, Kind.WAIT)
+            unknown = MoodleFault(MoodleCause.OUTCOME_UNKNOWN) if self.unknown else None
+            found.append(unknown or self.lately or MoodleFault(MoodleCause.NOT_APPLIED))
+        gravity = (CauseKind.DEAD, CauseKind.RETRY, CauseKind.WAIT)
         return tuple(sorted(found, key=lambda fault: gravity.index(fault.cause.kind)))

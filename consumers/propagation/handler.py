@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from consumers.propagation import rows
 from consumers.propagation.settings import PropagationSettings
-from consumers.propagation.window import Progress, Seen, State, judge, window_of
+from consumers.propagation.window import PropagationProgress, PropagationState, SeenOutcome, judge, window_of
 from pipeline import accounts, outbox, timers
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
@@ -89,7 +89,9 @@ class Propagation:
         )
         return f"{count} students who are not complete are compared with the targets again"
 
-    def _open(self, connection: Connection, minted: int | None, message: Message) -> Progress | None:
+    def _open(
+        self, connection: Connection, minted: int | None, message: Message
+    ) -> PropagationProgress | None:
         """Follow the newest version; None if nobody has asked for this account yet. The account itself is
         needed by the first to tell of a version only, and most outcomes are not.
 
@@ -108,10 +110,12 @@ class Propagation:
         self._arm(connection, opened)
         return self._judge(connection, opened, rows.seen_of(connection, student_number), message)
 
-    def _progress(self, before: Progress | None, account: Account, message: Message) -> Progress:
+    def _progress(
+        self, before: PropagationProgress | None, account: Account, message: Message
+    ) -> PropagationProgress:
         opened_at = (account.opened_at or message.time).timestamp()
         if before is None:
-            return Progress(account.student_number, account.version, account.lane, opened_at)
+            return PropagationProgress(account.student_number, account.version, account.lane, opened_at)
         return before.at_version(account.version, account.lane, opened_at)
 
     def _outcome(self, connection: Connection, event: Outcome, message: Message) -> None:
@@ -125,7 +129,7 @@ class Propagation:
         progress = self._open(connection, minted, message)
         if progress is None:
             return
-        seen = Seen(
+        seen = SeenOutcome(
             target=event.target,
             version=event.version,
             lease_epoch=event.lease_epoch,
@@ -147,29 +151,37 @@ class Propagation:
     # --- judging ----------------------------------------------------------------------------------
 
     def _judge(
-        self, connection: Connection, progress: Progress, seen: Mapping[str, Seen], message: Message
-    ) -> Progress:
+        self,
+        connection: Connection,
+        progress: PropagationProgress,
+        seen: Mapping[str, SeenOutcome],
+        message: Message,
+    ) -> PropagationProgress:
         """Bring the student's state up to date with what was seen, and announce a completion once."""
         if progress.completed_version >= progress.version:
             return progress
         state, _ = judge(progress.version, seen, self._targets, self._follows)
         moment = message.time.timestamp()
-        if state is State.WAITING:
+        if state is PropagationState.WAITING:
             after = progress.paused(moment)
             timers.disarm(connection, (LATE, BREACHED), progress.student_number)
         else:
             after = replace(progress.resumed(moment), state=state)
             if progress.paused_since is not None:
                 self._arm(connection, after)
-        if state is State.COMPLETED:
+        if state is PropagationState.COMPLETED:
             after = self._complete(connection, after, seen, message)
         if after != progress:  # most outcomes are of one target of several, and change nothing here
             rows.save(connection, self._database, after)
         return after
 
     def _complete(
-        self, connection: Connection, progress: Progress, seen: Mapping[str, Seen], message: Message
-    ) -> Progress:
+        self,
+        connection: Connection,
+        progress: PropagationProgress,
+        seen: Mapping[str, SeenOutcome],
+        message: Message,
+    ) -> PropagationProgress:
         completed_at = max(seen[target].finished_at for target in self._targets)
         progress = replace(
             progress,
@@ -217,7 +229,7 @@ class Propagation:
     def _edge(
         self,
         connection: Connection,
-        progress: Progress,
+        progress: PropagationProgress,
         kind: type[PropagationLate | PropagationBreached],
         now: float,
     ) -> None:
@@ -233,17 +245,19 @@ class Propagation:
         rows.save(connection, self._database, progress)
         self._say(connection, event, progress, _utc(now), None)
 
-    def _reached(self, connection: Connection, progress: Progress, edge_s: float, now: float) -> bool:
+    def _reached(
+        self, connection: Connection, progress: PropagationProgress, edge_s: float, now: float
+    ) -> bool:
         """Whether a person's window runs and has come to this edge. A fact may have ended the one for which
         the timer was set, or have let it wait, and begun another one."""
-        if progress.state not in (State.IN_PROGRESS, State.FAILED):
+        if progress.state not in (PropagationState.IN_PROGRESS, PropagationState.FAILED):
             return False
         if progress.lane is Lane.PERSONAL and now >= progress.due_at(edge_s):
             return True
         self._arm(connection, progress)
         return False
 
-    def _arm(self, connection: Connection, progress: Progress) -> None:
+    def _arm(self, connection: Connection, progress: PropagationProgress) -> None:
         """Set the timers of a person's window; bulk work has an objective of its own."""
         if progress.lane is not Lane.PERSONAL:
             timers.disarm(connection, (LATE, BREACHED), progress.student_number)
@@ -257,7 +271,12 @@ class Propagation:
                 timers.arm(connection, self._database, kind, progress.student_number, due_at)
 
     def _say(
-        self, connection: Connection, event: Said, progress: Progress, time: datetime, caused_by: str | None
+        self,
+        connection: Connection,
+        event: Said,
+        progress: PropagationProgress,
+        time: datetime,
+        caused_by: str | None,
     ) -> None:
         identity = event_id(event.type, self.name, progress.student_number, progress.version)
         message = Message(identity, SOURCE_PREFIX + self.name, time, event, caused_by)

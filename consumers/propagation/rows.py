@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from consumers.propagation.window import Progress, Seen, State
+from consumers.propagation.window import PropagationProgress, PropagationState, SeenOutcome
 from pipeline.accounts import accounts, pages
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata, partial_index
@@ -76,7 +76,9 @@ _SEEN: Final = select(
 ).where(propagation_targets.c.student_number == bindparam("number"))
 
 
-def progress_of(connection: Connection, database: Database, student_number: str) -> Progress | None:
+def progress_of(
+    connection: Connection, database: Database, student_number: str
+) -> PropagationProgress | None:
     """One student's propagation, locked until the transaction ends: facts and timers both change it, and so
     may the facts of another process, which may be about to write the first row."""
     query, whose = database.locking(_PROGRESS), {"number": student_number}
@@ -87,23 +89,27 @@ def progress_of(connection: Connection, database: Database, student_number: str)
     if row is None:
         return None
     fields: dict[str, Any] = dict(row)
-    fields["lane"], fields["state"] = Lane(fields["lane"]), State(fields["state"])
-    return Progress(**fields)
+    fields["lane"], fields["state"] = Lane(fields["lane"]), PropagationState(fields["state"])
+    return PropagationProgress(**fields)
 
 
-def save(connection: Connection, database: Database, progress: Progress) -> None:
+def save(connection: Connection, database: Database, progress: PropagationProgress) -> None:
     """Write one student's propagation."""
     connection.execute(database.upsert(propagation), progress.__dict__)
 
 
-def seen_of(connection: Connection, student_number: str) -> dict[str, Seen]:
+def seen_of(connection: Connection, student_number: str) -> dict[str, SeenOutcome]:
     """The newest outcome of each target for one student."""
     rows = connection.execute(_SEEN, {"number": student_number}).mappings()
-    return {row["target"]: Seen(**row) for row in rows}
+    return {row["target"]: SeenOutcome(**row) for row in rows}
 
 
 def save_seen(
-    connection: Connection, database: Database, student_number: str, seen: Seen, pending: tuple[str, ...]
+    connection: Connection,
+    database: Database,
+    student_number: str,
+    seen: SeenOutcome,
+    pending: tuple[str, ...],
 ) -> None:
     """Write a target's newest outcome."""
     values = {
@@ -119,7 +125,7 @@ def at_rest(connection: Connection, student_number: str, version: int) -> bool:
     row = connection.execute(_AT_REST, {"number": student_number}).one_or_none()
     if row is None:
         return False
-    waiting = row.state == State.WAITING and row.version >= version
+    waiting = row.state == PropagationState.WAITING and row.version >= version
     return bool(waiting or row.completed_version >= version)
 
 

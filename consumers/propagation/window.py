@@ -11,7 +11,7 @@ from schemas.account import Lane
 from schemas.events import Window
 
 
-class State(StrEnum):
+class PropagationState(StrEnum):
     """Where a student's newest version stands, over all targets."""
 
     IN_PROGRESS = "in_progress"
@@ -21,7 +21,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenOutcome:
     """The newest outcome of one target. (version, lease_epoch, sequence) orders outcomes."""
 
     target: str
@@ -39,14 +39,14 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Progress:
+class PropagationProgress:
     """One student's propagation. Times in seconds since the epoch."""
 
     student_number: str
     version: int
     lane: Lane
     opened_at: float
-    state: State = State.IN_PROGRESS
+    state: PropagationState = PropagationState.IN_PROGRESS
     paused_since: float | None = None
     waited_s: float = 0.0
     completed_version: int = 0
@@ -55,7 +55,7 @@ class Progress:
     late_at: float | None = None
     breached_at: float | None = None
 
-    def at_version(self, version: int, lane: Lane, opened_at: float) -> Progress:
+    def at_version(self, version: int, lane: Lane, opened_at: float) -> PropagationProgress:
         """The progress of a newer version. A window that is still open goes on, with what it has waited."""
         continues = opened_at == self.opened_at
         return replace(
@@ -63,18 +63,18 @@ class Progress:
             version=version,
             lane=lane,
             opened_at=opened_at,
-            state=State.IN_PROGRESS,
+            state=PropagationState.IN_PROGRESS,
             paused_since=self.paused_since if continues else None,
             waited_s=self.waited_s if continues else 0.0,
             late_at=self.late_at if continues else None,
             breached_at=self.breached_at if continues else None,
         )
 
-    def paused(self, at: float) -> Progress:
+    def paused(self, at: float) -> PropagationProgress:
         """The window stands still from `at` on."""
-        return replace(self, state=State.WAITING, paused_since=self.paused_since or at)
+        return replace(self, state=PropagationState.WAITING, paused_since=self.paused_since or at)
 
-    def resumed(self, at: float) -> Progress:
+    def resumed(self, at: float) -> PropagationProgress:
         """The window runs again from `at` on."""
         if self.paused_since is None:
             return self
@@ -95,8 +95,8 @@ class Progress:
 
 
 def judge(
-    version: int, seen: Mapping[str, Seen], targets: tuple[str, ...], follows: Mapping[str, str]
-) -> tuple[State, tuple[str, ...]]:
+    version: int, seen: Mapping[str, SeenOutcome], targets: tuple[str, ...], follows: Mapping[str, str]
+) -> tuple[PropagationState, tuple[str, ...]]:
     """The state of a version, and the targets that are not there yet.
 
     A target that follows another one waits with it: while its leader waits for a precondition, so does it.
@@ -107,12 +107,12 @@ def judge(
             states[target] = states[leader]
     left = tuple(target for target in targets if states[target] != "provisioned")
     if not left:
-        return State.COMPLETED, ()
+        return PropagationState.COMPLETED, ()
     if any(states[target] == "failed" for target in left):
-        return State.FAILED, left
+        return PropagationState.FAILED, left
     if all(states[target] == "waiting" for target in left):
-        return State.WAITING, left
-    return State.IN_PROGRESS, left
+        return PropagationState.WAITING, left
+    return PropagationState.IN_PROGRESS, left
 
 
 def window_of(lane: Lane, elapsed_s: float, objectives: PropagationSettings) -> Window:
@@ -124,7 +124,7 @@ def window_of(lane: Lane, elapsed_s: float, objectives: PropagationSettings) -> 
     return Window.WITHIN_60_MIN if elapsed_s <= objectives.breach_s else Window.BEYOND
 
 
-def _reached(version: int, seen: Seen | None) -> str:
+def _reached(version: int, seen: SeenOutcome | None) -> str:
     if seen is None or seen.version < version:
         return "outstanding"
     return seen.state

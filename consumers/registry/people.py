@@ -132,14 +132,14 @@ class KnownPerson:
     merged_into: str | None = None
 
 
-class Asked(NamedTuple):
+class PersonAsked(NamedTuple):
     """When a known student asked for the account (epoch seconds), and which password it was given."""
 
     activated_at: float | None
     credential_ref: str | None
 
 
-class Contact(NamedTuple):
+class PersonContact(NamedTuple):
     """How to write to a student: the number that the person goes on under, the personal address that the
     registrar gave, the stage of the account (None: there is none), and since when it is activated."""
 
@@ -276,7 +276,7 @@ class People:
 
     # --- looks for producers ---
 
-    def contact(self, connection: Connection, student_number: str) -> Contact | None:
+    def contact(self, connection: Connection, student_number: str) -> PersonContact | None:
         """How to write to the student of this number; None: nobody has it."""
         goes_on = func.coalesce(people.c.merged_into, people.c.student_number)
         query = (
@@ -285,16 +285,16 @@ class People:
             .where(people.c.student_number == student_number)
         )
         row = connection.execute(query).one_or_none()
-        return None if row is None else Contact(*row)
+        return None if row is None else PersonContact(*row)
 
-    def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, Asked]:
+    def asked_by(self, connection: Connection, students: Collection[str]) -> dict[str, PersonAsked]:
         """Those of these students (at most some hundreds) who are known, and what they asked for so far."""
         rows = connection.execute(
             select(people.c.student_number, people.c.activated_at, people.c.credential_ref).where(
                 people.c.student_number.in_(sorted(students))
             )
         )
-        return {number: Asked(activated_at, ref) for number, activated_at, ref in rows}
+        return {number: PersonAsked(activated_at, ref) for number, activated_at, ref in rows}
 
 
 @cache

@@ -8,7 +8,7 @@ Rooms: `address` (a template and a student make an address), `answers` (what an 
 `port` (the five verbs), `handler`. `ical` is asked for by its own name: it loads an HTTP library.
 """
 
-from consumers.timetable.address import FIELDS, AddressInvalid, Template
+from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
 from consumers.timetable.handler import NOT_SCHEDULED, TimetableHandler
 from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject, Timetable
@@ -18,7 +18,7 @@ __all__ = [
     "FIELDS",
     "MISSING",
     "NOT_SCHEDULED",
-    "AddressInvalid",
+    "CalendarAddressInvalid",
     "NotScheduled",
     "Observed",
     "Odd",

@@ -15,7 +15,7 @@ FIELDS: Final = ("login", "student_number", "mail")
 _FIELD: Final = re.compile(r"\{([a-z_]*)\}")
 
 
-class AddressInvalid(ValueError):
+class CalendarAddressInvalid(ValueError):
     """The template makes no addresses. The text says why."""
 
 
@@ -34,13 +34,13 @@ class Template:
         """
         named = _FIELD.findall(text)
         if unknown := sorted(set(named) - set(FIELDS)):
-            raise AddressInvalid(f"{{{unknown[0]}}} is no field: the fields are {_braced()}")
+            raise CalendarAddressInvalid(f"{{{unknown[0]}}} is no field: the fields are {_braced()}")
         if not named:
-            raise AddressInvalid(f"names no student: put one of {_braced()} into it")
+            raise CalendarAddressInvalid(f"names no student: put one of {_braced()} into it")
         if any(brace in _FIELD.sub("", text) for brace in "{}"):
-            raise AddressInvalid("has a brace that belongs to no field; write it as %7B or %7D")
+            raise CalendarAddressInvalid("has a brace that belongs to no field; write it as %7B or %7D")
         if "{" in urlsplit(text).netloc:
-            raise AddressInvalid("has a field in the server's name: it would choose whom to ask")
+            raise CalendarAddressInvalid("has a field in the server's name: it would choose whom to ask")
         return cls(text)
 
     def address(self, subject: Subject) -> str:

@@ -32,7 +32,7 @@ class NotACalendar(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CalendarAnswer:
     """An HTTP answer, without the library that fetched it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Answer:
     retry_after: str | None = None
 
 
-def judge(answer: Answer, not_scheduled: Collection[str]) -> Observed:
+def judge(answer: CalendarAnswer, not_scheduled: Collection[str]) -> Observed:
     """What this answer says of one student.
 
     Args:
@@ -97,7 +97,7 @@ def _calendar(body: bytes | None, not_scheduled: Collection[str]) -> Observed:
     return NotScheduled() if not events and EMPTY in not_scheduled else Scheduled(events)
 
 
-def _raise_for_service(answer: Answer) -> None:
+def _raise_for_service(answer: CalendarAnswer) -> None:
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
         raise Throttled(
             "the timetable service asked for fewer calls (429)", retry_after_s=_seconds(answer.retry_after)

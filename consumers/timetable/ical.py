@@ -18,7 +18,7 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from consumers.timetable.address import Template
-from consumers.timetable.answers import MISSING, Answer, judge
+from consumers.timetable.answers import MISSING, CalendarAnswer, judge
 from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject
 from consumers.timetable.settings import TimetableSettings
 from pipeline.errors import Misconfigured, SesameError, TargetDown
@@ -132,7 +132,7 @@ class IcalTimetable:
         address = self._template.address(subject)
         return judge(self._fetch(address), self._settings.not_scheduled)
 
-    def _fetch(self, address: str) -> Answer:
+    def _fetch(self, address: str) -> CalendarAnswer:
         try:
             return self._attempts(self._fetch_once, address)
         except httpx.TimeoutException as error:
@@ -140,22 +140,24 @@ class IcalTimetable:
         except httpx.TransportError as error:
             raise _unreachable(error) from error
 
-    def _fetch_once(self, address: str) -> Answer:
+    def _fetch_once(self, address: str) -> CalendarAnswer:
         end = self._clock() + self._settings.timeout_s
         with self._http.stream("GET", address, headers=self._headers()) as response:
             encoded = response.headers.get("content-encoding", "identity").strip().lower()
             if response.status_code != HTTPStatus.OK:
-                return Answer(response.status_code, retry_after=response.headers.get("retry-after"))
+                return CalendarAnswer(response.status_code, retry_after=response.headers.get("retry-after"))
             if encoded != "identity":
-                return Answer(HTTPStatus.OK)  # asked for as it is: compressed, its size could not be bounded
+                return CalendarAnswer(
+                    HTTPStatus.OK
+                )  # asked for as it is: compressed, its size could not be bounded
             body = bytearray()
             for piece in response.iter_raw():
                 body += piece
                 if len(body) > self._settings.bytes_max:
-                    return Answer(HTTPStatus.OK, None)
+                    return CalendarAnswer(HTTPStatus.OK, None)
                 if self._clock() >= end:
                     raise _slow()
-        return Answer(HTTPStatus.OK, bytes(body))
+        return CalendarAnswer(HTTPStatus.OK, bytes(body))
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "text/calendar", "Accept-Encoding": "identity"}

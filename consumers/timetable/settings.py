@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from consumers.timetable.address import FIELDS, AddressInvalid, Template
+from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
 from pipeline.settings import ADVANCED, CA_FILE, Seconds, Section, tls
 
@@ -93,7 +93,7 @@ class TimetableSettings(Section):
     def _fields_known(cls, text: str) -> str:
         try:
             return Template.of(text).text
-        except AddressInvalid as error:
+        except CalendarAddressInvalid as error:
             raise ValueError(str(error)) from error
 
     @model_validator(mode="after")

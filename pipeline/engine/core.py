@@ -24,7 +24,7 @@ from pipeline.engine.culprit import Culprit
 from pipeline.engine.failure_rate import FailureRate
 from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets, Partition
-from pipeline.engine.queues import Queues, Student
+from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
 
 
@@ -37,7 +37,7 @@ class Engine:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.circuit = Circuit(limits)
-        self._students: dict[str, Student] = {}
+        self._students: dict[str, QueuedStudent] = {}
         self._queues = Queues()
         self._offsets = Offsets()
         self._in_hand = dict.fromkeys(Lane, 0)
@@ -57,7 +57,7 @@ class Engine:
             self._in_hand[bell.place.lane] += 1
         student = self._students.get(bell.student_number)
         if student is None:
-            student = self._students[bell.student_number] = Student()
+            student = self._students[bell.student_number] = QueuedStudent()
         if bell.place is None and (student.running or student.waiting):
             return  # it is about to be looked at anyway: one place each
         student.waiting.append(bell)

@@ -11,7 +11,7 @@ from schemas.account import Lane
 
 
 @dataclass
-class Student:
+class QueuedStudent:
     """A student's one place: bells that wait, and whether an item is running."""
 
     waiting: list[Bell] = field(default_factory=list)
@@ -38,7 +38,7 @@ class Queues:
         """Who is first in each lane that has anybody."""
         return [queue[0] for queue in self._lanes.values() if queue]
 
-    def put(self, number: str, student: Student, now: float, *, front: bool = False) -> None:
+    def put(self, number: str, student: QueuedStudent, now: float, *, front: bool = False) -> None:
         """Let a student stand in the lane of those who wait, at its end unless they were in it before."""
         if student.running or student.queued_in is Lane.PERSONAL:
             return
@@ -75,7 +75,7 @@ class Queues:
         queue.extendleft(reversed(passed))
         return taken
 
-    def drop(self, number: str, student: Student) -> None:
+    def drop(self, number: str, student: QueuedStudent) -> None:
         """Take a student out of whatever lane they stand in."""
         if student.queued_in is not None:
             self._lanes[student.queued_in].remove(number)

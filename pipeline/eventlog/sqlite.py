@@ -36,7 +36,7 @@ from pipeline.eventlog.port import (
 )
 from pipeline.eventlog.sqlite_consumer import SqliteConsumer, Wakeup
 from pipeline.eventlog.sqlite_file import Clock, LogFile, record_id
-from pipeline.eventlog.sqlite_group import Membership
+from pipeline.eventlog.sqlite_group import GroupMembership
 
 BUSY_TIMEOUT_S = 5.0
 SESSION_TIMEOUT_S = 10.0
@@ -55,7 +55,7 @@ def _pack(headers: Headers) -> str:
     return json.dumps([text for name, value in headers for text in (name, value.decode("latin-1"))])
 
 
-class Topics:
+class EmbeddedTopics:
     """What is known of the topics. They are never removed nor repartitioned, so what was read stays true."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class SqliteProducer:
         self._turn = turn
         self._wakeup = wakeup
         self._clock = clock
-        self._topics = Topics()
+        self._topics = EmbeddedTopics()
         self._connection = file.connect()
 
     def append(self, records: Sequence[NewRecord]) -> list[tuple[TopicPartition, int]]:
@@ -163,7 +163,7 @@ class SqliteEventLog:
         self._retention_s = dict(retention_s or {})
         self._turn = threading.Lock()  # threads take turns fairly here rather than by SQLite's busy waiting
         self._wakeup = Wakeup()
-        self._topics = Topics()
+        self._topics = EmbeddedTopics()
         self._file = LogFile(path, busy_timeout_s=busy_timeout_s)
         self._connection = self._file.connect()
 
@@ -195,7 +195,7 @@ class SqliteEventLog:
         partition_ids = self._partition_ids(topics)
         connection = self._file.connect()
         try:
-            membership = Membership(
+            membership = GroupMembership(
                 self._file,
                 connection,
                 self._turn,

@@ -22,7 +22,7 @@ from pipeline.eventlog.port import (
     TopicPartition,
 )
 from pipeline.eventlog.sqlite_file import LogFile, offset_of, record_id
-from pipeline.eventlog.sqlite_group import Membership
+from pipeline.eventlog.sqlite_group import GroupMembership
 
 POLL_BYTES_MAX = 16_000_000  # one poll returns no more than about this, and at least one record
 _LOOK_S = 0.02  # how often a waiting poll looks for other processes' appends
@@ -114,7 +114,7 @@ class SqliteConsumer:
         file: LogFile,
         connection: sqlite3.Connection,
         wakeup: Wakeup,
-        membership: Membership,
+        membership: GroupMembership,
         *,
         group: str,
         partition_ids: Mapping[TopicPartition, int],

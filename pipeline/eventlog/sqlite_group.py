@@ -27,7 +27,7 @@ class _Owner(NamedTuple):
     session_ms: int
 
 
-class Membership:
+class GroupMembership:
     """One member's part in a group. Nothing is held before `join`; used by one thread.
 
     Args:

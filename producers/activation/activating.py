@@ -22,7 +22,7 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.vault import SealBroken, Vault
 from producers.activation import activation_requests
-from producers.activation.activation_requests import Request
+from producers.activation.activation_requests import ActivationRequest
 from producers.activation.files import StudentListUnusable, is_student_number
 from producers.activation.hashing import Hasher, HashingSettings
 from producers.activation.known_students import Asked, KnownStudents
@@ -147,7 +147,9 @@ class _Activator:
         self.report.without_password += sum(number not in self.passwords for number in wanted)
         self.report.not_known_yet += [number for number in wanted if number not in known]
 
-    def _asked(self, number: str, known: Mapping[str, Asked], before: Mapping[str, Request]) -> bool:
+    def _asked(
+        self, number: str, known: Mapping[str, Asked], before: Mapping[str, ActivationRequest]
+    ) -> bool:
         """Whether nothing is left to be asked for: the student is active, or the log has the request.
 
         A first password for somebody who has none yet is something to ask for; a further one is not: that
@@ -163,7 +165,7 @@ class _Activator:
             return True
         return request is not None and request.confirmed_at is not None and not self.republish
 
-    def _stands(self, request: Request | None) -> bool:
+    def _stands(self, request: ActivationRequest | None) -> bool:
         """Whether a request that is in doubt still says what is asked for now, its password included."""
         if request is None:
             return False
@@ -183,7 +185,7 @@ class _Activator:
         hashes = pool.map(self.hasher.hash, (self.passwords[number] for number in having))
         return dict(zip(having, hashes, strict=True))
 
-    def _intend(self, numbers: Sequence[str], hashes: Mapping[str, str]) -> list[Request]:
+    def _intend(self, numbers: Sequence[str], hashes: Mapping[str, str]) -> list[ActivationRequest]:
         if not numbers:
             return []
         at = self.clock().timestamp()
@@ -192,11 +194,15 @@ class _Activator:
             activation_requests.intend(connection, self.database, requests)
         return requests
 
-    def _request(self, connection: Connection, number: str, hashed: str | None, at: float) -> Request:
+    def _request(
+        self, connection: Connection, number: str, hashed: str | None, at: float
+    ) -> ActivationRequest:
         ref = None if hashed is None else self.vault.seal(connection, number, PASSWORD, hashed)
-        return Request(number, event_id(ActivationRequested.type, NAME, number, ref, str(at)), ref, at)
+        return ActivationRequest(
+            number, event_id(ActivationRequested.type, NAME, number, ref, str(at)), ref, at
+        )
 
-    def _publish(self, requests: Sequence[Request]) -> None:
+    def _publish(self, requests: Sequence[ActivationRequest]) -> None:
         if not requests:
             return
         self.producer.append([self._record(request) for request in requests])
@@ -204,7 +210,7 @@ class _Activator:
             ids = [request.event_id for request in requests]
             activation_requests.confirm(connection, ids, self.database.now(connection))
 
-    def _record(self, request: Request) -> NewRecord:
+    def _record(self, request: ActivationRequest) -> NewRecord:
         event = ActivationRequested(
             student_number=request.student_number,
             credential_ref=request.credential_ref,

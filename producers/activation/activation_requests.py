@@ -27,7 +27,7 @@ activation_requests = Table(
 
 
 @dataclass(frozen=True)
-class Request:
+class ActivationRequest:
     """One request. Times are seconds since the epoch, UTC; `confirmed_at` None: the log may not have it."""
 
     student_number: str
@@ -37,15 +37,15 @@ class Request:
     confirmed_at: float | None = None
 
 
-def find(connection: Connection, student_numbers: Collection[str]) -> dict[str, Request]:
+def find(connection: Connection, student_numbers: Collection[str]) -> dict[str, ActivationRequest]:
     """The requests of these students (at most some hundreds), by number."""
     rows = connection.execute(
         select(activation_requests).where(activation_requests.c.student_number.in_(sorted(student_numbers)))
     )
-    return {row.student_number: Request(*row) for row in rows}
+    return {row.student_number: ActivationRequest(*row) for row in rows}
 
 
-def intend(connection: Connection, database: Database, requests: Sequence[Request]) -> None:
+def intend(connection: Connection, database: Database, requests: Sequence[ActivationRequest]) -> None:
     """Write down what is about to be appended, in the place of an older request of the same student."""
     for request in requests:
         statement = database.insert(activation_requests).values(**request.__dict__)

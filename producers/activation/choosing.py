@@ -21,12 +21,12 @@ from pipeline.vault import Vault
 from producers.activation import activation_requests, charters, mail_proofs
 from producers.activation.activating import NAME
 from producers.activation.activating import PASSWORD as SEALED_PASSWORD
-from producers.activation.activation_requests import Request
+from producers.activation.activation_requests import ActivationRequest
 from producers.activation.hashing import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
 from producers.activation.notices import CHANGED, REDIRECTED, Notices
-from producers.activation.policy import PasswordSettings, Personal, Verdict, judge
+from producers.activation.policy import PasswordSettings, PasswordVerdict, Personal, judge
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from schemas import catalogue
 from schemas.account import Lane
@@ -37,7 +37,7 @@ Spoken = Literal["fr", "en"]
 
 
 @dataclass(frozen=True)
-class Situation:
+class ActivationState:
     """What the page that asks for a password must know of a student; `activated`: it is a change of it."""
 
     student_number: str
@@ -76,15 +76,15 @@ class Choices:
         self._end_sessions = end_sessions
         self._notices = Notices(known, vault)
 
-    def situation(self, student_number: str) -> Situation | None:
+    def situation(self, student_number: str) -> ActivationState | None:
         """Where a student stands; None if there is no account under this number (yet)."""
         with self._database.read() as connection:
             account = accounts.find(connection, student_number)
             if account is None:
                 return None
-            return Situation(student_number, account.login, self._activated(connection, student_number))
+            return ActivationState(student_number, account.login, self._activated(connection, student_number))
 
-    def judge(self, student_number: str, password: str) -> Verdict:
+    def judge(self, student_number: str, password: str) -> PasswordVerdict:
         """What a password is worth for this student."""
         with self._database.read() as connection:
             person = self._known.known(connection, student_number)
@@ -189,7 +189,7 @@ class Choices:
         if isinstance(
             event, ActivationRequested
         ):  # the outbox will not lose it: `sesame activate` skips them
-            request = Request(number, identity, ref, now, confirmed_at=now)
+            request = ActivationRequest(number, identity, ref, now, confirmed_at=now)
             activation_requests.intend(connection, self._database, [request])
 
     def _prefer(self, connection: Connection, number: str, ref: str | None, now: float) -> None:

@@ -41,14 +41,14 @@ def is_student_number(text: str) -> bool:
     return _STUDENT_NUMBER.fullmatch(text) is not None
 
 
-class Selected(NamedTuple):
+class StudentList(NamedTuple):
     """The students of a list, in its order and each once, with the passwords that it has."""
 
     students: tuple[str, ...]
     passwords: dict[str, str]
 
 
-def read_students(path: Path) -> Selected:
+def read_students(path: Path) -> StudentList:
     """The students that `--from FILE` names: one number per line, or a CSV with a header.
 
     Empty lines and lines that start with `#` are skipped.
@@ -139,7 +139,7 @@ def _rows(
 
 def _selected(
     path: Path, columns: list[str], rows: Iterator[tuple[int, list[str]]], error: type[SesameError]
-) -> Selected:
+) -> StudentList:
     students: dict[str, int] = {}
     passwords: dict[str, str] = {}
     faults: list[str] = []
@@ -160,7 +160,7 @@ def _selected(
         raise error(f"{path}: " + "; ".join(shown), remedy="Mend these lines; nothing was activated.")
     if not students:
         raise error(f"{path} names no student", remedy="Check that it is the right file.")
-    return Selected(tuple(students), passwords)
+    return StudentList(tuple(students), passwords)
 
 
 def _row(columns: list[str], cells: list[str]) -> tuple[str | None, str, str | None]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 
-class Names(Protocol):
+class CivilNames(Protocol):
     """Who a student is, as the registrar last said; empty: there is no such name."""
 
     @property
@@ -29,7 +29,7 @@ class KnownStudent(Protocol):
     """What a password is compared with, and where notices go. `activated_at`: epoch seconds, or None."""
 
     @property
-    def identity(self) -> Names: ...
+    def identity(self) -> CivilNames: ...
     @property
     def preferred_given_name(self) -> str | None: ...
     @property

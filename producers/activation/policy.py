@@ -82,7 +82,7 @@ class PasswordSettings(BaseModel):
     )
 
 
-class Rule(StrEnum):
+class PasswordRule(StrEnum):
     """What is asked of a password."""
 
     FORM = "form"
@@ -93,10 +93,10 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PasswordVerdict:
     """What a password is worth: the rules that it breaks, and its strength from 0 to 4."""
 
-    broken: frozenset[Rule]
+    broken: frozenset[PasswordRule]
     strength: int
 
     @property
@@ -122,22 +122,22 @@ class Personal:
         return cls(frozenset(words - {""}))
 
 
-def judge(password: str, personal: Personal, settings: PasswordSettings) -> Verdict:
+def judge(password: str, personal: Personal, settings: PasswordSettings) -> PasswordVerdict:
     """What a password is worth for this person."""
     broken = set()
     if not _has_form(password, settings):
-        broken.add(Rule.FORM)
+        broken.add(PasswordRule.FORM)
     if len(password) > PASSWORD_LENGTH_MAX:
-        broken.add(Rule.LENGTH_MAX)
+        broken.add(PasswordRule.LENGTH_MAX)
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in password):
-        broken.add(Rule.PRINTABLE)
+        broken.add(PasswordRule.PRINTABLE)
     plain = _plain(password)
     if any(len(word) >= PERSONAL_LENGTH_MIN and word in plain for word in personal.words):
-        broken.add(Rule.PERSONAL)
+        broken.add(PasswordRule.PERSONAL)
     strength = _strength(password, [*sorted(personal.words), *settings.words_refused, *FRENCH_WORDS])
     if strength < settings.strength_min:
-        broken.add(Rule.COMMON)
-    return Verdict(frozenset(broken), strength)
+        broken.add(PasswordRule.COMMON)
+    return PasswordVerdict(frozenset(broken), strength)
 
 
 def _has_form(password: str, settings: PasswordSettings) -> bool:

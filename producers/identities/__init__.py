@@ -1,5 +1,5 @@
 """Identities: an operator says whether two numbers are one person, or a number still has its holder."""
 
-from producers.identities.publish import Decision, decide
+from producers.identities.publish import DecisionRequest, decide
 
-__all__ = ["Decision", "decide"]
+__all__ = ["DecisionRequest", "decide"]

@@ -16,7 +16,7 @@ EMITTER = "identities"
 
 
 @dataclass(frozen=True)
-class Decision:
+class DecisionRequest:
     """What an operator found out.
 
     Attributes:
@@ -35,7 +35,7 @@ class Decision:
     at: datetime
 
 
-def decide(decision: Decision, *, database: Database, producer: Producer) -> None:
+def decide(decision: DecisionRequest, *, database: Database, producer: Producer) -> None:
     """Say it. In the personal lane: somebody is waiting for their account.
 
     Raises:

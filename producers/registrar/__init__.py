@@ -5,17 +5,17 @@ file, of teaching units and groups, is in `producers.registrar.teachings`.
 """
 
 from producers.registrar.enrolments import import_file
-from producers.registrar.explaining import Explanation, explain
+from producers.registrar.explaining import ImportExplanation, explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
-from producers.registrar.importing import Order
+from producers.registrar.importing import ImportOptions
 from producers.registrar.mapping import MappingUnusable
 from producers.registrar.physical import ENCODINGS
-from producers.registrar.profile import Profile, apogee
+from producers.registrar.profile import FeedProfile, apogee
 from producers.registrar.profiles import PROFILES, UnknownProfile, choose
 from producers.registrar.refusals import SpoolFailed
-from producers.registrar.report import ImportReport, Kind
+from producers.registrar.report import ImportKind, ImportReport
 
 __all__ = [
     "ENCODINGS",
@@ -23,14 +23,14 @@ __all__ = [
     "REMEDIES",
     "Acceptance",
     "Approval",
-    "Explanation",
     "Fault",
     "FeedMemory",
+    "FeedProfile",
+    "ImportExplanation",
+    "ImportKind",
+    "ImportOptions",
     "ImportReport",
-    "Kind",
     "MappingUnusable",
-    "Order",
-    "Profile",
     "SpoolFailed",
     "TeachingMemory",
     "Threshold",

@@ -6,25 +6,29 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from producers.registrar.guard import Affected
-from producers.registrar.outline import Change
-from producers.registrar.sheets import Sheet, harmless
+from producers.registrar.outline import OutlineChange
+from producers.registrar.sheets import WorkbookSheet, harmless
 
 COLUMNS = ("student", "year", "step", "version", "change", "before", "after", "meaning")
-MEANINGS: dict[Change, str] = {
-    Change.CANCELLED: "The file cancels this enrolment.",
-    Change.GONE: "The file is said to be complete for the year, and does not have this any more.",
-    Change.NOT_IN_FORCE: "The enrolment was in force, and is pending or awaits payment in the file.",
-    Change.PEDAGOGICAL: "The pedagogical enrolment was validated, and is not in the file.",
-    Change.IDENTITY: "Birth name, first given name or birth date are others, and not only spelled otherwise.",
-    Change.INE: "The INE is another one, or missing.",
-    Change.PERSONAL_MAIL: "The personal mail address is another one, or missing.",
-    Change.COMPONENT: "The component of this enrolment is another one.",
-    Change.TEACHING: "The student does not follow this teaching unit any more.",
-    Change.GROUP: "The student is not in this group of the teaching unit any more, and stays in the unit.",
+MEANINGS: dict[OutlineChange, str] = {
+    OutlineChange.CANCELLED: "The file cancels this enrolment.",
+    OutlineChange.GONE: "The file is said to be complete for the year, and does not have this any more.",
+    OutlineChange.NOT_IN_FORCE: "The enrolment was in force, and is pending or awaits payment in the file.",
+    OutlineChange.PEDAGOGICAL: "The pedagogical enrolment was validated, and is not in the file.",
+    OutlineChange.IDENTITY: (
+        "Birth name, first given name or birth date are others, and not only spelled otherwise."
+    ),
+    OutlineChange.INE: "The INE is another one, or missing.",
+    OutlineChange.PERSONAL_MAIL: "The personal mail address is another one, or missing.",
+    OutlineChange.COMPONENT: "The component of this enrolment is another one.",
+    OutlineChange.TEACHING: "The student does not follow this teaching unit any more.",
+    OutlineChange.GROUP: (
+        "The student is not in this group of the teaching unit any more, and stays in the unit."
+    ),
 }
 """What each change means, for the operator."""
 
-_SHEET = Sheet("file of affected people", COLUMNS, "--affected")
+_SHEET = WorkbookSheet("file of affected people", COLUMNS, "--affected")
 
 
 def write(path: Path, affected: Iterable[Affected], *, separator: str) -> None:

@@ -13,10 +13,10 @@ from operator import itemgetter
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed import FeedMemory, ToPublish
 from producers.registrar.guard import Affected, Fingerprint
-from producers.registrar.outline import GONE, Change, Outline, changes_between, changes_of_person
+from producers.registrar.outline import GONE, Outline, OutlineChange, changes_between, changes_of_person
 from producers.registrar.physical import LINES_MAX
 from producers.registrar.records import Published, StepKey
-from producers.registrar.report import Tally
+from producers.registrar.report import Counts
 from producers.registrar.rows import Fact
 from producers.registrar.spool import Spool, Spooled
 
@@ -28,7 +28,7 @@ CREATE TABLE affected (
     change TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL
 );
 """
-_STATES = frozenset({Change.CANCELLED, Change.GONE, Change.NOT_IN_FORCE})
+_STATES = frozenset({OutlineChange.CANCELLED, OutlineChange.GONE, OutlineChange.NOT_IN_FORCE})
 
 
 def add_absent(spool: Spool, memory: FeedMemory, source: str, year: int, *, last_line: int) -> None:
@@ -75,7 +75,7 @@ class Differences:
         *,
         republish: bool,
         progress: Callable[[int], None],
-    ) -> Tally:
+    ) -> Counts:
         """Compare every fact with what was published before.
 
         Args:
@@ -84,7 +84,7 @@ class Differences:
             republish: take everything as to be published, for a log that has lost it.
             progress: told the line that has been compared.
         """
-        tally = Tally()
+        tally = Counts()
         others = [source for source in memory.sources() if source != self._source]
         for page in self._spool.facts():
             students = {each.student for each in page}
@@ -153,16 +153,16 @@ class Differences:
             " ORDER BY year, student, step, version, change"
         )
         for student, year, step, version, change, before, after in rows:
-            yield Affected((student, year, step, version), Change(change), before, after)
+            yield Affected((student, year, step, version), OutlineChange(change), before, after)
 
-    def affected_people(self) -> Iterator[tuple[int, str, frozenset[Change]]]:
+    def affected_people(self) -> Iterator[tuple[int, str, frozenset[OutlineChange]]]:
         """Year, student, and what is unusual about them; by year."""
         rows = self._database.execute("SELECT year, student, change FROM affected ORDER BY year, student")
         for (year, student), found in groupby(rows, key=itemgetter(0, 1)):
-            yield year, student, frozenset(Change(change) for _, _, change in found)
+            yield year, student, frozenset(OutlineChange(change) for _, _, change in found)
 
 
-def _count(tally: Tally, spooled: Spooled) -> None:
+def _count(tally: Counts, spooled: Spooled) -> None:
     """One that has to be published."""
     if not spooled.cancelled:
         tally.recorded += 1
@@ -193,13 +193,13 @@ def _newest(known: Mapping[StepKey, Published]) -> dict[str, Published]:
     return found
 
 
-def _shown(change: Change, fact: Fact) -> str:
+def _shown(change: OutlineChange, fact: Fact) -> str:
     """What the file says now, for the operator's eye."""
     parts: Iterable[object] = {
-        Change.IDENTITY: (fact.get("given_name"), fact.get("birth_name"), fact.get("birth_date")),
-        Change.INE: (fact.get("ine"),),
-        Change.PERSONAL_MAIL: (fact.get("personal_mail"),),
-        Change.PEDAGOGICAL: (fact.get("pedagogical"),),
-        Change.COMPONENT: (fact.get("component"),),
+        OutlineChange.IDENTITY: (fact.get("given_name"), fact.get("birth_name"), fact.get("birth_date")),
+        OutlineChange.INE: (fact.get("ine"),),
+        OutlineChange.PERSONAL_MAIL: (fact.get("personal_mail"),),
+        OutlineChange.PEDAGOGICAL: (fact.get("pedagogical"),),
+        OutlineChange.COMPONENT: (fact.get("component"),),
     }.get(change, (fact.get("reason") or fact.get("administrative"),))
     return " ".join(str(part) for part in parts if part)

@@ -14,20 +14,20 @@ from producers.registrar.differences import Differences, add_absent
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.feed import FeedMemory, ImportMemory, ToPublish
 from producers.registrar.guard import Acceptance, Fingerprint, Threshold, YearFigures, judge
-from producers.registrar.importing import Order, Progress, Surroundings, run_import
+from producers.registrar.importing import ImportDeps, ImportOptions, Progress, run_import
 from producers.registrar.physical import Line
-from producers.registrar.profile import Profile
+from producers.registrar.profile import FeedProfile
 from producers.registrar.records import Intended
-from producers.registrar.report import Comparison, ImportReport, Kind, Tally
+from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
 from producers.registrar.spool import Spool, canonical
 
 
 def import_file(
     path: Path,
-    order: Order,
+    order: ImportOptions,
     *,
-    profile: Profile,
+    profile: FeedProfile,
     feed: FeedMemory,
     producer: Producer,
     clock: Callable[[], datetime],
@@ -41,20 +41,20 @@ def import_file(
         order: what is to be done with it.
         profile: how to read it; see `producers.registrar.profile`.
         feed: what was published before.
-        producer, clock, progress, sleep: see `importing.Surroundings`.
+        producer, clock, progress, sleep: see `importing.ImportDeps`.
     """
     with Spool(profile) as spool:
-        around = Surroundings(producer, clock, progress, sleep)
+        around = ImportDeps(producer, clock, progress, sleep)
         return run_import(path, order, _Enrolments(profile, feed, spool, order.acceptance), around)
 
 
 class _Enrolments:
-    """A `Matter`: a fact is an enrolment, and a line states one."""
+    """An `ImportSubject`: a fact is an enrolment, and a line states one."""
 
-    kind = Kind.ENROLMENTS
+    kind = ImportKind.ENROLMENTS
 
     def __init__(
-        self, profile: Profile, feed: FeedMemory, spool: Spool, acceptance: Acceptance | None
+        self, profile: FeedProfile, feed: FeedMemory, spool: Spool, acceptance: Acceptance | None
     ) -> None:
         self.profile = profile
         self.spool = spool
@@ -94,7 +94,7 @@ class _Enrolments:
             self._feed.accept(import_id, self._accepted, actor=self._acceptance.actor)
         return len({student for student, _ in self._accepted})
 
-    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         source = self.profile.name
         if comparison.full_year is not None:
             add_absent(self.spool, self._feed, source, comparison.full_year, last_line=comparison.last_line)

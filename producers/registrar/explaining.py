@@ -11,7 +11,7 @@ from typing import Any
 from producers.registrar import reading, rows
 from producers.registrar.faults import REMEDIES, Rejection
 from producers.registrar.physical import Layout, Line
-from producers.registrar.profile import Column, Profile
+from producers.registrar.profile import Column, FeedProfile
 from producers.registrar.rows import Fact
 from producers.registrar.sheets import harmless
 
@@ -59,7 +59,7 @@ class LineReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ImportExplanation:
     """How a file is written, and how its first lines are read.
 
     Attributes:
@@ -71,11 +71,13 @@ class Explanation:
     lines: tuple[LineReading, ...]
 
 
-Parse = Callable[[Line, Profile], Fact | list[Rejection]]
+Parse = Callable[[Line, FeedProfile], Fact | list[Rejection]]
 """Tells what a line states, or all its faults."""
 
 
-def explain(path: Path, profile: Profile, lines_max: int, *, parse: Parse = rows.parse) -> Explanation:
+def explain(
+    path: Path, profile: FeedProfile, lines_max: int, *, parse: Parse = rows.parse
+) -> ImportExplanation:
     """Read the first lines of an export. Nothing is compared, nothing is published.
 
     Args:
@@ -90,14 +92,14 @@ def explain(path: Path, profile: Profile, lines_max: int, *, parse: Parse = rows
     layout = reading.examine(path, profile)
     used = {name.upper() for name in profile.column_names}
     found = reading.read(path, layout, profile)
-    return Explanation(
+    return ImportExplanation(
         layout,
         tuple(name for name in layout.header if name not in used),
         tuple(_explained(line, profile, parse) for line in islice(found, lines_max)),
     )
 
 
-def _explained(line: Line, profile: Profile, parse: Parse) -> LineReading:
+def _explained(line: Line, profile: FeedProfile, parse: Parse) -> LineReading:
     parsed = parse(line, profile)
     rejections = tuple(parsed) if isinstance(parsed, list) else ()
     if line.fault is not None:

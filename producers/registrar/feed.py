@@ -96,7 +96,7 @@ class TeachingMemory(ImportMemory[IntendedList], Protocol):
         """Who of these students is enrolled in which year, by any feed."""
 
 
-class Change(Protocol[_Intent_co]):
+class UnpublishedFact(Protocol[_Intent_co]):
     """A fact that the log does not have yet."""
 
     @property
@@ -112,7 +112,7 @@ class Change(Protocol[_Intent_co]):
 
 @dataclass(frozen=True, slots=True)
 class ToPublish:
-    """An enrolment that the log does not have yet, or not so; a `Change`.
+    """An enrolment that the log does not have yet, or not so; a `UnpublishedFact`.
 
     Attributes:
         base: source sequence of the fact before it; 0: none.
@@ -196,7 +196,7 @@ class Publisher(Generic[_Intent]):
         self._producer = producer
         self._sleep = sleep
 
-    def publish(self, changes: Iterable[Change[_Intent]]) -> None:
+    def publish(self, changes: Iterable[UnpublishedFact[_Intent]]) -> None:
         """Append these facts, and remember that they were.
 
         Raises:

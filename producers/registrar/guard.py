@@ -19,7 +19,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from producers.registrar.outline import LOSSES, Change
+from producers.registrar.outline import LOSSES, OutlineChange
 from producers.registrar.records import StepKey
 
 ID_CHARACTERS = 20
@@ -78,7 +78,7 @@ class Affected(NamedTuple):
     """One enrolment that is lost or changed unusually. `before` and `after` are for the operator's eye."""
 
     key: StepKey
-    change: Change
+    change: OutlineChange
     before: str
     after: str
 
@@ -100,7 +100,7 @@ class YearFigures:
     known: int
     affected: int
     losing: int
-    changes: Mapping[Change, int] = field(default_factory=dict)
+    changes: Mapping[OutlineChange, int] = field(default_factory=dict)
     over: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class YearFigures:
 
 
 def judge(
-    people: Iterable[tuple[int, str, frozenset[Change]]],
+    people: Iterable[tuple[int, str, frozenset[OutlineChange]]],
     *,
     known: Mapping[int, int],
     in_file: Mapping[int, int],
@@ -133,7 +133,7 @@ def judge(
     figures = []
     for year, of_year in groupby(people, key=itemgetter(0)):
         affected = losing = 0
-        changes: Counter[Change] = Counter()
+        changes: Counter[OutlineChange] = Counter()
         for _year, _student, found in of_year:
             affected += 1
             losing += not found.isdisjoint(LOSSES)

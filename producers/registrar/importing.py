@@ -1,7 +1,7 @@
 """One import, from the file to the log: read, validate, compare, judge, publish.
 
-The steps are the same whatever a file is about; what differs is a `Matter`: how a line is read and kept, how
-the file is compared with what was published before, and what is published then.
+The steps are the same whatever a file is about; what differs is an `ImportSubject`: how a line is read and
+kept, how the file is compared with what was published before, and what is published then.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pipeline.eventlog.port import Producer
 from producers.registrar import reading, rejects, rows
 from producers.registrar.damage import likely_encoding, repairing
 from producers.registrar.faults import DAMAGES, Rejection, UnusableFile
-from producers.registrar.feed import Change, ImportMemory, Publisher
+from producers.registrar.feed import ImportMemory, Publisher, UnpublishedFact
 from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold, YearFigures
 from producers.registrar.physical import Layout, Line
-from producers.registrar.profile import Profile
+from producers.registrar.profile import FeedProfile
 from producers.registrar.refusals import Lines
-from producers.registrar.report import Comparison, ImportReport, Kind, Tally
+from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
 
 _PROGRESS_LINES = 500
@@ -38,7 +38,7 @@ Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ImportOptions:
     """What is to be done with a file.
 
     Attributes:
@@ -63,15 +63,15 @@ class Order:
     acceptance: Acceptance | None = None
 
 
-class Matter(Protocol[_Intent]):
+class ImportSubject(Protocol[_Intent]):
     """What a file is about. Made for one import; owned by one thread."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ImportKind:
         """In one word."""
 
     @property
-    def profile(self) -> Profile:
+    def profile(self) -> FeedProfile:
         """How the file is written."""
 
     @property
@@ -85,7 +85,7 @@ class Matter(Protocol[_Intent]):
     def parse(self, line: Line) -> Fact | list[Rejection]:
         """What a line states, or all its faults."""
 
-    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         """Find what differs from what was published before, and tell `fingerprint` of each difference."""
 
     def judge(self, threshold: Threshold) -> tuple[YearFigures, ...]:
@@ -100,12 +100,12 @@ class Matter(Protocol[_Intent]):
     def remember_accepted(self, import_id: int) -> int:
         """Keep what an operator accepted in this import; return of how many students that is."""
 
-    def changes(self) -> Iterator[Sequence[Change[_Intent]]]:
+    def changes(self) -> Iterator[Sequence[UnpublishedFact[_Intent]]]:
         """What is to be published, in the order of the lines, some hundreds at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ImportDeps:
     """What an import needs besides the file.
 
     Attributes:
@@ -121,7 +121,9 @@ class Surroundings:
     sleep: Callable[[float], None] = time.sleep
 
 
-def run_import(path: Path, order: Order, matter: Matter[_Intent], surroundings: Surroundings) -> ImportReport:
+def run_import(
+    path: Path, order: ImportOptions, matter: ImportSubject[_Intent], surroundings: ImportDeps
+) -> ImportReport:
     """Import one file: publish what differs from what was published before, and refuse what is wrong.
 
     Nothing is published before the whole file has been read and compared, both files about it are written,
@@ -141,7 +143,9 @@ def run_import(path: Path, order: Order, matter: Matter[_Intent], surroundings: 
 class _Import(Generic[_Intent]):
     """One import's steps, and what each of them found out."""
 
-    def __init__(self, path: Path, order: Order, matter: Matter[_Intent], surroundings: Surroundings) -> None:
+    def __init__(
+        self, path: Path, order: ImportOptions, matter: ImportSubject[_Intent], surroundings: ImportDeps
+    ) -> None:
         self.path = path
         self.order = order
         self.matter = matter
@@ -304,7 +308,7 @@ class _Import(Generic[_Intent]):
         self.around.progress(int(part * layout.lines) + steps, 2 * layout.lines)
 
 
-def _refuse_one_place_for_two(path: Path, order: Order) -> None:
+def _refuse_one_place_for_two(path: Path, order: ImportOptions) -> None:
     places = {path.resolve(): "export"}
     for name, place in (
         ("rejects file", order.rejects_path),

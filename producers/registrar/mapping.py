@@ -37,7 +37,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from pipeline.errors import SesameError
-from producers.registrar.profile import Column, Form, Profile
+from producers.registrar.profile import Column, FeedProfile, FileForm
 from producers.registrar.rows import EnrolmentRow, TeachingRow
 
 BYTES_MAX = 1_000_000
@@ -88,7 +88,7 @@ GROUP_FIELDS = _fields(TeachingRow)
 """The fields that a mapping fills for the file of teaching units and groups."""
 
 
-def read_mapping(path: Path) -> Profile:
+def read_mapping(path: Path) -> FeedProfile:
     """The profile that a mapping file describes.
 
     Raises:
@@ -97,7 +97,7 @@ def read_mapping(path: Path) -> Profile:
     return _read(path, lambda reading, document: reading.profile(document))
 
 
-def read_groups_mapping(path: Path, *, suffix: str) -> Profile:
+def read_groups_mapping(path: Path, *, suffix: str) -> FeedProfile:
     """The profile that a mapping file describes under [groups]. `suffix`: behind the feed's name.
 
     Raises:
@@ -106,7 +106,7 @@ def read_groups_mapping(path: Path, *, suffix: str) -> Profile:
     return _read(path, lambda reading, document: reading.groups_profile(document, suffix))
 
 
-def _read(path: Path, made: Callable[[_Reading, Mapping[str, Any]], Profile | None]) -> Profile:
+def _read(path: Path, made: Callable[[_Reading, Mapping[str, Any]], FeedProfile | None]) -> FeedProfile:
     try:
         with path.open("rb") as file:
             raw = file.read(BYTES_MAX + 1)
@@ -130,7 +130,7 @@ class _Reading:
     def __init__(self) -> None:
         self.faults: list[str] = []
 
-    def groups_profile(self, document: Mapping[str, Any], suffix: str) -> Profile | None:
+    def groups_profile(self, document: Mapping[str, Any], suffix: str) -> FeedProfile | None:
         """The profile of the second file. The first one's part may be missing."""
         self._unknown("", document, _TOP)
         name = self._name(document)
@@ -145,7 +145,7 @@ class _Reading:
             self.faults.append("groups.fields: a table [groups.fields] is required: one line per field")
             return None
         columns = tuple(self._columns("groups.fields", fields, GROUP_FIELDS))
-        return None if self.faults else Profile(f"{name}{suffix}"[:64], columns, form=form)
+        return None if self.faults else FeedProfile(f"{name}{suffix}"[:64], columns, form=form)
 
     def _name(self, document: Mapping[str, Any]) -> str:
         name = document.get("name")
@@ -155,14 +155,14 @@ class _Reading:
             self.faults.append(f"name: {name} is the name of another profile; choose one of your own")
         return str(name)
 
-    def _form(self, place: str, document: Mapping[str, Any]) -> Form:
-        form = document.get("form", Form.DELIMITED.value)
-        if form in list(Form):
-            return Form(form)
-        self.faults.append(f"{place}: {_either(list(Form))}")
-        return Form.DELIMITED
+    def _form(self, place: str, document: Mapping[str, Any]) -> FileForm:
+        form = document.get("form", FileForm.DELIMITED.value)
+        if form in list(FileForm):
+            return FileForm(form)
+        self.faults.append(f"{place}: {_either(list(FileForm))}")
+        return FileForm.DELIMITED
 
-    def profile(self, document: Mapping[str, Any]) -> Profile | None:
+    def profile(self, document: Mapping[str, Any]) -> FeedProfile | None:
         """The profile of the first file."""
         self._unknown("", document, _TOP)
         name = self._name(document)
@@ -185,7 +185,9 @@ class _Reading:
             self.faults.append("fields.payment: required with payment_required = true")
         if self.faults:
             return None
-        return Profile(name, columns, payment_required=payment is True, one_name=one_name is True, form=form)
+        return FeedProfile(
+            name, columns, payment_required=payment is True, one_name=one_name is True, form=form
+        )
 
     def _columns(self, table: str, given: Mapping[str, Any], fields: Fields) -> Iterable[Column]:
         self._unknown(f"{table}.", given, tuple(fields))

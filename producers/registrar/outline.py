@@ -15,7 +15,7 @@ from producers.registrar.rows import Fact
 from schemas.account import Administrative, Pedagogical
 
 
-class Change(StrEnum):
+class OutlineChange(StrEnum):
     """What a student would lose, or what would change about them that seldom does."""
 
     CANCELLED = "cancelled"
@@ -30,7 +30,9 @@ class Change(StrEnum):
     GROUP = "group"
 
 
-LOSSES = frozenset({Change.CANCELLED, Change.GONE, Change.NOT_IN_FORCE, Change.TEACHING})
+LOSSES = frozenset(
+    {OutlineChange.CANCELLED, OutlineChange.GONE, OutlineChange.NOT_IN_FORCE, OutlineChange.TEACHING}
+)
 """Those that end an enrolment, its force, or a teaching unit."""
 
 GONE = "gone_from_export"
@@ -76,7 +78,7 @@ class Outline(NamedTuple):
         return "|".join(self)  # which stands in no code
 
 
-def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> list[Change]:
+def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> list[OutlineChange]:
     """What the later fact of an enrolment takes or changes that seldom changes.
 
     Args:
@@ -87,21 +89,21 @@ def changes_between(before: Outline | None, after: Outline, *, gone: bool) -> li
     if after.state == _CANCELLED:
         if before is not None and before.state == _CANCELLED:
             return []
-        return [Change.GONE if gone else Change.CANCELLED]
+        return [OutlineChange.GONE if gone else OutlineChange.CANCELLED]
     if before is None:
         return []
     found = changes_of_person(before, after)
     if before.state == Administrative.IN_FORCE.value != after.state:
-        found.append(Change.NOT_IN_FORCE)
+        found.append(OutlineChange.NOT_IN_FORCE)
     validated = Pedagogical.VALIDATED.value
     if before.pedagogical == validated != after.pedagogical:
-        found.append(Change.PEDAGOGICAL)
+        found.append(OutlineChange.PEDAGOGICAL)
     if before.component and before.component != after.component:
-        found.append(Change.COMPONENT)
+        found.append(OutlineChange.COMPONENT)
     return found
 
 
-def changes_of_person(before: Outline, after: Outline) -> list[Change]:
+def changes_of_person(before: Outline, after: Outline) -> list[OutlineChange]:
     """Who the student number seems to belong to now: told between enrolments of different steps too.
 
     Spelling (accents, capitals, hyphens, blanks) is no change, nor is a value that was missing before.
@@ -109,9 +111,9 @@ def changes_of_person(before: Outline, after: Outline) -> list[Change]:
     if after.state == _CANCELLED:
         return []
     told = (
-        (Change.IDENTITY, before.identity, after.identity),
-        (Change.INE, before.ine, after.ine),
-        (Change.PERSONAL_MAIL, before.personal_mail, after.personal_mail),
+        (OutlineChange.IDENTITY, before.identity, after.identity),
+        (OutlineChange.INE, before.ine, after.ine),
+        (OutlineChange.PERSONAL_MAIL, before.personal_mail, after.personal_mail),
     )
     return [change for change, was, is_now in told if was not in ("", is_now)]
 

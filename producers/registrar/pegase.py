@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from types import MappingProxyType
 
-from producers.registrar.profile import Column, Form, Profile
+from producers.registrar.profile import Column, FeedProfile, FileForm
 
 _PERIOD = re.compile(
     r"(?<![0-9])(?P<first>(?:19|20)[0-9]{2})(?![0-9])"
@@ -38,15 +38,15 @@ def path_code(path: str) -> str:
     return re.sub(r"\s*>\s*", "/", path)
 
 
-def pegase(*, one_name: bool = False) -> Profile:
+def pegase(*, one_name: bool = False) -> FeedProfile:
     """Pégase. A pedagogical state that the export does not give is pending: nothing opens by omission.
 
     Args:
-        one_name: see `Profile`.
+        one_name: see `FeedProfile`.
     """
-    return Profile(
+    return FeedProfile(
         name="pegase",
-        form=Form.JSON_LINES,
+        form=FileForm.JSON_LINES,
         payment_required=False,
         one_name=one_name,
         columns=(

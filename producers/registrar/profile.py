@@ -24,7 +24,7 @@ Problem = tuple[str, Fault, str, str]
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
-class Form(StrEnum):
+class FileForm(StrEnum):
     """How a file is written."""
 
     DELIMITED = "delimited"  # CSV with a header
@@ -74,7 +74,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Profile:
+class FeedProfile:
     """One kind of export.
 
     Attributes:
@@ -91,7 +91,7 @@ class Profile:
     columns: tuple[Column, ...]
     payment_required: bool = True
     one_name: bool = False
-    form: Form = Form.DELIMITED
+    form: FileForm = FileForm.DELIMITED
     encoding: str = ""
 
     @cached_property
@@ -148,15 +148,15 @@ class Profile:
 _YES_NO = MappingProxyType({"O": "true", "N": "false"})
 
 
-def apogee(*, payment_required: bool = True, one_name: bool = False) -> Profile:
+def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProfile:
     """Apogée: CSV with a header, one line per student and step.
 
     Args:
         payment_required: when False, ETA_PMT_IAE = A (awaiting payment) does not keep an enrolment from
             being in force.
-        one_name: see `Profile`.
+        one_name: see `FeedProfile`.
     """
-    return Profile(
+    return FeedProfile(
         name="apogee",
         payment_required=payment_required,
         one_name=one_name,

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.errors import SesameError
 from producers.registrar.mapping import read_mapping
 from producers.registrar.pegase import pegase
-from producers.registrar.profile import Profile, apogee
+from producers.registrar.profile import FeedProfile, apogee
 
 PROFILES = ("apogee", "pegase")
 """The profiles that come with Sésame."""
@@ -19,13 +19,13 @@ class UnknownProfile(SesameError):
     exit_code = 2
 
 
-def choose(which: str | Path, *, payment_required: bool = True, one_name: bool = False) -> Profile:
+def choose(which: str | Path, *, payment_required: bool = True, one_name: bool = False) -> FeedProfile:
     """The profile of this name, or the one that the mapping file at this path describes.
 
     Args:
         which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
         payment_required: for Apogée; see `apogee`. A mapping file says it for itself, Pégase by the state.
-        one_name: for Apogée and Pégase; see `Profile`. A mapping file says it for itself.
+        one_name: for Apogée and Pégase; see `FeedProfile`. A mapping file says it for itself.
 
     Raises:
         UnknownProfile: neither.

@@ -16,7 +16,7 @@ from typing import ClassVar, Self
 
 from pipeline.errors import SesameError
 from producers.registrar.faults import DAMAGES, Fault, Rejection
-from producers.registrar.profile import Profile
+from producers.registrar.profile import FeedProfile
 from producers.registrar.rows import Fact
 
 SHOWN_LINES_MAX = 5
@@ -43,7 +43,7 @@ class Refusals:
 
     schema: ClassVar[str] = ""  # what else a kind of import keeps
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: FeedProfile) -> None:
         self._profile = profile
 
     def __enter__(self) -> Self:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from producers.registrar.faults import REMEDIES, Rejection
-from producers.registrar.sheets import Sheet, harmless
+from producers.registrar.sheets import WorkbookSheet, harmless
 
 COLUMNS = ("line", "student", "column", "fault", "value", "detail", "remedy")
-_SHEET = Sheet("rejects file", COLUMNS, "--rejects")
+_SHEET = WorkbookSheet("rejects file", COLUMNS, "--rejects")
 
 
 def write(path: Path, rejections: Iterable[Rejection], *, separator: str) -> None:

@@ -12,7 +12,7 @@ from producers.registrar.faults import Fault
 from producers.registrar.guard import YearFigures
 
 
-class Kind(StrEnum):
+class ImportKind(StrEnum):
     """What a file is about."""
 
     ENROLMENTS = "enrolments"
@@ -37,7 +37,7 @@ class Comparison:
 
 
 @dataclass
-class Tally:
+class Counts:
     """How many facts of the file are new, and how many are not; see `ImportReport`."""
 
     recorded: int = 0
@@ -109,7 +109,7 @@ class ImportReport:
     affected_path: Path | None = None
     full_year: int | None = None
     unattributed: int = 0
-    kind: Kind = Kind.ENROLMENTS
+    kind: ImportKind = ImportKind.ENROLMENTS
     spared: int = 0
     not_enrolled: int = 0
     misread: bool = False

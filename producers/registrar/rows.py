@@ -18,7 +18,7 @@ from pydantic_core import PydanticCustomError
 from producers.registrar.damage import damage, damage_of_address, is_no_value
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
-from producers.registrar.profile import Problem, Profile
+from producers.registrar.profile import FeedProfile, Problem
 from schemas.account import Administrative, Pedagogical, StudentNumber
 from schemas.scalars import Code, is_local_part
 
@@ -178,7 +178,7 @@ Reader = Callable[[Fields], Fact]
 """Makes a fact of a line's fields. Raises ValidationError."""
 
 
-def parse(line: Line, profile: Profile, *, accepted: bool = False) -> Fact | list[Rejection]:
+def parse(line: Line, profile: FeedProfile, *, accepted: bool = False) -> Fact | list[Rejection]:
     """The enrolment that a line states, or all its faults. `accepted`: what looks damaged is right."""
 
     def read(fields: Fields) -> Fact:
@@ -191,9 +191,9 @@ def parse(line: Line, profile: Profile, *, accepted: bool = False) -> Fact | lis
 
 def checked(
     line: Line,
-    profile: Profile,
+    profile: FeedProfile,
     read: Reader,
-    implausible: Callable[[Fields, Fact | None, Profile], Iterable[Problem]] = lambda *_: (),
+    implausible: Callable[[Fields, Fact | None, FeedProfile], Iterable[Problem]] = lambda *_: (),
 ) -> Fact | list[Rejection]:
     """The fact that a line states, or all its faults.
 
@@ -229,7 +229,7 @@ def checked(
     return fact
 
 
-def clean(cells: Sequence[str], profile: Profile) -> tuple[Sequence[str], list[Problem]]:
+def clean(cells: Sequence[str], profile: FeedProfile) -> tuple[Sequence[str], list[Problem]]:
     """The cells in NFC without bidirectional marks, and those that hold what no text should."""
     together = "".join(cells)
     if together.isascii() and together.isprintable():  # the usual line
@@ -274,7 +274,7 @@ def _problems(error: ValidationError, fields: Fields) -> Iterable[Problem]:
             yield field, Fault.UNKNOWN_VALUE, value, each["msg"]
 
 
-def _doubtful(fields: Fields, fact: Fact | None, profile: Profile) -> Iterable[Problem]:
+def _doubtful(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
     """What is damaged as it seems, and what is implausible."""
     if fields.get("state") in _ENDED:
         return
@@ -287,7 +287,7 @@ def _doubtful(fields: Fields, fact: Fact | None, profile: Profile) -> Iterable[P
     yield from _implausible(fields, fact, profile)
 
 
-def _implausible(fields: Fields, fact: Fact | None, profile: Profile) -> Iterable[Problem]:
+def _implausible(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
     """What each field of an enrolment allows, and all of them together do not."""
     if fields.get("state") in _ENDED:
         return
@@ -305,7 +305,7 @@ def _implausible(fields: Fields, fact: Fact | None, profile: Profile) -> Iterabl
         yield "payment", Fault.MISSING_VALUE, "", "required for an enrolment in force"
 
 
-def _fact(row: StepRow, profile: Profile) -> Fact:
+def _fact(row: StepRow, profile: FeedProfile) -> Fact:
     if not isinstance(row, EnrolmentRow):
         fact = row.model_dump(exclude={"state"})
         return {**fact, "reason": row.state}
@@ -313,7 +313,7 @@ def _fact(row: StepRow, profile: Profile) -> Fact:
     return {**fact, "administrative": _administrative(row, profile).value}
 
 
-def _administrative(row: EnrolmentRow, profile: Profile) -> Administrative:
+def _administrative(row: EnrolmentRow, profile: FeedProfile) -> Administrative:
     if row.state == "pending":
         return Administrative.PENDING
     if profile.payment_required and row.payment == "awaiting":

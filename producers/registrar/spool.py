@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 
 from producers.registrar.faults import Fault
-from producers.registrar.profile import Profile
+from producers.registrar.profile import FeedProfile
 from producers.registrar.records import StepKey
 from producers.registrar.refusals import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.rows import PERSON_FIELDS, Fact
@@ -55,7 +55,7 @@ class Spool(Lines):
 
     schema = _SCHEMA
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: FeedProfile) -> None:
         super().__init__(profile)
         self._tells_primary = bool(profile.column_of("primary"))  # else it is the same on every line
 

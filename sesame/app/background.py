@@ -41,7 +41,7 @@ class Loop:
     worker: int = 1
 
 
-class Duties:
+class Background:
     """The duties of a process that runs these consumers."""
 
     def __init__(self, application: Application, reporter: Reporter, consumers: Collection[str]) -> None:

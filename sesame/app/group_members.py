@@ -23,7 +23,7 @@ class TooManyMembers(SesameError):
     do. Run fewer processes, or workers."""
 
 
-class Members:
+class GroupMembers:
     """Hands out names, and keeps them until the process ends.
 
     Args:

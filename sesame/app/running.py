@@ -17,7 +17,7 @@ from pipeline.db.database import StoreDamaged
 from pipeline.errors import SesameError, fault
 from pipeline.eventlog.sqlite_file import DamagedLog
 from sesame.app import gc_freeze
-from sesame.app.background import Duties, Loop
+from sesame.app.background import Background, Loop
 from sesame.app.health import health_server
 from sesame.app.integrity import Integrity
 from sesame.app.observability.http import HttpServer
@@ -45,7 +45,7 @@ class OneOwner(SesameError):
     exit_code = 2
 
 
-class Runner:
+class ProcessRunner:
     """Runs consumers until told to stop.
 
     Args:
@@ -73,7 +73,7 @@ class Runner:
         self._workers = workers
         self._reporter = Reporter(metrics, application.database, process=application.life.owner)
         self._reporters = {each: self._reporter.of_worker(each) for each in range(1, workers + 1)}
-        self._duties = Duties(application, self._reporter, self._consumers)
+        self._duties = Background(application, self._reporter, self._consumers)
         self._log = structlog.get_logger()
         self._alive: dict[str, bool] = {}
         self._damage: SesameError | None = None

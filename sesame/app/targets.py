@@ -163,7 +163,7 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
         dovecot_mailboxes(settings, api_key=api_key),
         WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes),
         welcome_of(settings),
-        mailbox.Wanted(wanted.folders, settings.directory.mail_quota_bytes),
+        mailbox.WantedMailbox(wanted.folders, settings.directory.mail_quota_bytes),
         system=f"Dovecot {wanted.doveadm_url}",
         batch_size=wanted.batch_size,
         work_s_max=wanted.call_s_max,
@@ -179,7 +179,8 @@ def _moodle(settings: Settings, database: Database) -> Handler:
         moodle_site(settings, database, token=token),
         settings.moodle,
         adopted=lambda numbers: {
-            number: moodle.Adopted.of(user) for number, user in _adopted(database, "moodle", numbers).items()
+            number: moodle.AdoptedUser.of(user)
+            for number, user in _adopted(database, "moodle", numbers).items()
         },
     )
     return Credentials(handler, token)

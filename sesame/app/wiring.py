@@ -30,7 +30,7 @@ from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
 from sesame.app import folders, targets
 from sesame.app.event_log import open_log
-from sesame.app.group_members import Members
+from sesame.app.group_members import GroupMembers
 from sesame.app.observability.metrics import Metrics
 from sesame.settings import LiveSecret, Settings
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebo
     from consumers.moodle import MoodlePort
     from sesame.login import CasLogins, LoginProbe
     from sesame.login.client import CasClient
-    from sesame.web import Desk
+    from sesame.web import PortalContext
 REGISTRY, PROPAGATION = "registry", "propagation"
 """The consumers that touch the store alone; the others are named as their targets."""
 
@@ -55,7 +55,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Life:
+class ProcessIdentity:
     """One life of one process.
 
     Attributes:
@@ -67,7 +67,7 @@ class Life:
     owner: str
 
     @classmethod
-    def begin(cls) -> Life:
+    def begin(cls) -> ProcessIdentity:
         """The life of this process, from now on."""
         host = socket.gethostname()[:30]
         return cls(host=host, owner=f"{host}:{os.getpid()}:{secrets.token_hex(4)}")
@@ -82,7 +82,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.life = Life.begin()
+        self.life = ProcessIdentity.begin()
 
     # --- what is shared ---------------------------------------------------------------------------
 
@@ -152,7 +152,7 @@ class Application:
         """
         return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
 
-    def portal(self, metrics: Metrics | None = None) -> Desk:
+    def portal(self, metrics: Metrics | None = None) -> PortalContext:
         """What the students' pages work with: the database and the vault's keys, and no log.
 
         Args:
@@ -162,7 +162,7 @@ class Application:
             VaultKeyError: the vault's key cannot be used.
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
         """
-        from sesame.web import Cas, Counted, Desk, Helping
+        from sesame.web import Cas, Counted, Help, PortalContext
 
         client, logins = self.cas_client(), self.cas_logins()
         log = structlog.get_logger()
@@ -178,14 +178,14 @@ class Application:
             refused=lambda what: metrics.portal_refusals.labels(what).inc(),
             trouble=lambda what: log.warning("portal_trouble", reason=what),
         )
-        return Desk(
+        return PortalContext(
             self.settings,
             self.database,
             self.vault,
             read_keys(self.settings.vault_key_file),
             follows=self.follows,
             cas=Cas(client, logins) if client is not None and logins is not None else None,
-            helping=Helping(self),
+            helping=Help(self),
             counted=counted,
         )
 
@@ -319,9 +319,9 @@ class Application:
         return self.settings.log.kind == "sqlite"
 
     @cached_property
-    def members(self) -> Members:
+    def members(self) -> GroupMembers:
         """The names of this process's members of consumer groups."""
-        return Members(self.settings.data_dir / "members", self.life.host)
+        return GroupMembers(self.settings.data_dir / "members", self.life.host)
 
     def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
         """The loop that feeds a handler of facts, in this process's worker of that number."""

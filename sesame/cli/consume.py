@@ -29,9 +29,9 @@ def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
     Start it as often as there are partitions, on any number of machines that share database and log. With the
     embedded log a consumer has one owner: a second process waits until the first one ends.
     """
-    from sesame.app.running import Runner
+    from sesame.app.running import ProcessRunner
 
     run_process(
         context,
-        lambda app, metrics, stopping: Runner(app, metrics, names, workers=workers).run(stopping),
+        lambda app, metrics, stopping: ProcessRunner(app, metrics, names, workers=workers).run(stopping),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sesame.app.doctor.findings import Check, Finding, State, examine
+from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import json_option
@@ -15,7 +15,7 @@ from sesame.cli.output import data_console, write_json
 if TYPE_CHECKING:
     from rich.text import Text
 
-_COLOURS = {State.OK: "green", State.WARN: "yellow", State.FAIL: "red bold"}
+_COLOURS = {CheckState.OK: "green", CheckState.WARN: "yellow", CheckState.FAIL: "red bold"}
 
 
 @click.command()
@@ -34,7 +34,7 @@ def doctor(context: Context, *, as_json: bool, only: tuple[str, ...]) -> None:
 
     context.quiet_logs()
     checks = _chosen(checks_for(context.settings), only)
-    found: list[tuple[str, Finding]] = []
+    found: list[tuple[str, CheckResult]] = []
     console = data_console()
     for check in checks:
         finding = examine(check)
@@ -54,7 +54,7 @@ def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
     return [check for check in checks if not only or check.name in only]
 
 
-def _line(name: str, finding: Finding) -> Text:
+def _line(name: str, finding: CheckResult) -> Text:
     from rich.text import Text
 
     line = Text.assemble((f"{finding.state:<5}", _COLOURS[finding.state]), f" {name:<12} {finding.text}")
@@ -63,8 +63,8 @@ def _line(name: str, finding: Finding) -> Text:
     return line
 
 
-def _verdict(findings: list[Finding]) -> ExitCode:
-    failed = [finding for finding in findings if finding.state is State.FAIL]
+def _verdict(findings: list[CheckResult]) -> ExitCode:
+    failed = [finding for finding in findings if finding.state is CheckState.FAIL]
     if any(finding.down for finding in failed):
         return ExitCode.DEPENDENCY_DOWN
     return ExitCode.FAILED if failed else ExitCode.DONE

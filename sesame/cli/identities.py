@@ -222,12 +222,12 @@ def _kept(app: Application, number: str, other: str, keep: str | None) -> str:
 def _decide(
     app: Application, number: str, other: str | None, decision: Any, reason: str, words: str, *, yes: bool
 ) -> None:
-    from producers.identities import Decision, decide
+    from producers.identities import DecisionRequest, decide
     from sesame.app.wiring import utc_now
 
     if not yes:
         click.confirm(f"{words}. Is that right?", abort=True, err=True)
-    made = Decision(number, other, decision, reason, operator_name(), utc_now())
+    made = DecisionRequest(number, other, decision, reason, operator_name(), utc_now())
     decide(made, database=app.database, producer=app.producer)
     click.echo(f"decided: {words}")
 

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import click
 
-from producers.registrar import ENCODINGS, Explanation, ImportReport, Kind, Profile
+from producers.registrar import ENCODINGS, FeedProfile, ImportExplanation, ImportKind, ImportReport
 from producers.registrar.explaining import LineReading
 from producers.registrar.faults import REMEDIES, Fault
 
 _WORDS = {
-    Kind.ENROLMENTS: ("enrolments", "cancellations"),
-    Kind.TEACHINGS: ("lists of teaching units", "empty lists"),
+    ImportKind.ENROLMENTS: ("enrolments", "cancellations"),
+    ImportKind.TEACHINGS: ("lists of teaching units", "empty lists"),
 }
 _SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs"}
 
 
-def explained(file: Path, profile: Profile, explanation: Explanation) -> Iterator[str]:
+def explained(file: Path, profile: FeedProfile, explanation: ImportExplanation) -> Iterator[str]:
     """The explanation, for people."""
     layout = explanation.layout
     written = _written(layout.encoding, layout.separator)

@@ -18,7 +18,7 @@ from sesame.cli.output import progress_bar, write_json
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from producers.registrar import Explanation, ImportReport, Order, Profile
+    from producers.registrar import FeedProfile, ImportExplanation, ImportOptions, ImportReport
     from producers.registrar.settings import RegistrarSettings
     from sesame.app.wiring import Application
 
@@ -122,7 +122,7 @@ def import_command(
     code 5 when nothing was published since too many people would lose something or change unusually. With
     two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
-    from producers.registrar import Acceptance, Approval, Kind, Order
+    from producers.registrar import Acceptance, Approval, ImportKind, ImportOptions
     from sesame.cli.import_output import told, warn
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
@@ -133,8 +133,8 @@ def import_command(
         _explain(file, groups, chosen, chosen_groups, explained_lines, as_json=as_json)
         return
 
-    def order(path: Path) -> Order:
-        return Order(
+    def order(path: Path) -> ImportOptions:
+        return ImportOptions(
             rejects_path=rejects or path.with_name(f"{path.stem}.rejects.csv"),
             affected_path=affected or path.with_name(f"{path.stem}.affected.csv"),
             dry_run=dry_run,
@@ -157,8 +157,8 @@ def import_command(
     for report in reports:
         if not as_json:
             click.echo("\n".join(told(report)))
-        path = groups if report.kind is Kind.TEACHINGS else file
-        warn(report, approve, _same_import(context, path, groups=report.kind is Kind.TEACHINGS))
+        path = groups if report.kind is ImportKind.TEACHINGS else file
+        warn(report, approve, _same_import(context, path, groups=report.kind is ImportKind.TEACHINGS))
     if any(report.held for report in reports):
         raise click.exceptions.Exit(int(ExitCode.HELD))
     if any(report.rejected for report in reports):
@@ -199,7 +199,9 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     return shlex.join(words)
 
 
-def _import(context: Context, progress: Progress, file: Path, order: Order, profile: Profile) -> ImportReport:
+def _import(
+    context: Context, progress: Progress, file: Path, order: ImportOptions, profile: FeedProfile
+) -> ImportReport:
     from producers.registrar import import_file
     from producers.registrar.feed_memory import SqlFeedMemory
     from sesame.app.wiring import utc_now
@@ -219,7 +221,7 @@ def _import(context: Context, progress: Progress, file: Path, order: Order, prof
 
 
 def _import_groups(
-    context: Context, progress: Progress, file: Path, order: Order, profile: Profile
+    context: Context, progress: Progress, file: Path, order: ImportOptions, profile: FeedProfile
 ) -> ImportReport:
     from producers.registrar.teachings import import_groups
     from producers.registrar.teachings.feed_memory import SqlTeachingMemory
@@ -239,14 +241,14 @@ def _import_groups(
     )
 
 
-def _audit(app: Application, action: str, file: Path, order: Order) -> None:
+def _audit(app: Application, action: str, file: Path, order: ImportOptions) -> None:
     if not order.dry_run:
         audited(
             app.database, action, file=file.name, full_year=order.full_year, republish=order.republish or None
         )
 
 
-def _profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> Profile:
+def _profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> FeedProfile:
     from producers.registrar import choose
 
     profile = choose(
@@ -257,7 +259,7 @@ def _profile(named: str | None, settings: RegistrarSettings, encoding: str | Non
     return replace(profile, encoding=encoding or "")
 
 
-def _groups_profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> Profile:
+def _groups_profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> FeedProfile:
     from producers.registrar.teachings import choose_groups
 
     profile = choose_groups(named or settings.groups_mapping or settings.mapping or settings.profile)
@@ -267,8 +269,8 @@ def _groups_profile(named: str | None, settings: RegistrarSettings, encoding: st
 def _explain(
     file: Path | None,
     groups: Path | None,
-    profile: Profile | None,
-    groups_profile: Profile | None,
+    profile: FeedProfile | None,
+    groups_profile: FeedProfile | None,
     lines_max: int,
     *,
     as_json: bool,
@@ -278,7 +280,7 @@ def _explain(
     from producers.registrar.teachings import parse as parse_teaching
     from sesame.cli.import_output import explained
 
-    found: list[tuple[Path, Profile, Explanation]] = []
+    found: list[tuple[Path, FeedProfile, ImportExplanation]] = []
     if file is not None and profile is not None:
         found.append((file, profile, explain(file, profile, lines_max)))
     if groups is not None and groups_profile is not None:
@@ -292,7 +294,7 @@ def _explain(
         click.echo("\n".join(explained(path, used, explanation)))
 
 
-def _document(profile: Profile, explanation: Explanation) -> dict[str, Any]:
+def _document(profile: FeedProfile, explanation: ImportExplanation) -> dict[str, Any]:
     layout = explanation.layout
     return {
         "profile": profile.name,

@@ -16,6 +16,6 @@ def run(context: Context) -> None:
     The embedded log and store are made if they are not there. Other commands may run beside it. A second
     signal ends it at once.
     """
-    from sesame.app.running import Runner
+    from sesame.app.running import ProcessRunner
 
-    run_process(context, lambda app, metrics, stopping: Runner(app, metrics).run(stopping))
+    run_process(context, lambda app, metrics, stopping: ProcessRunner(app, metrics).run(stopping))

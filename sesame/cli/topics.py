@@ -14,7 +14,7 @@ from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
-    from pipeline.eventlog.kafka.plan import Change, Planner
+    from pipeline.eventlog.kafka.plan import Planner, TopicChange
 
 
 @click.group()
@@ -80,7 +80,7 @@ def _planner(context: Context) -> Iterator[Planner]:
         yield planner
 
 
-def _show(changes: Sequence[Change], *, as_json: bool) -> None:
+def _show(changes: Sequence[TopicChange], *, as_json: bool) -> None:
     if as_json:
         write_json(
             [

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 
 @dataclass(slots=True)
-class Form:
+class LoginForm:
     """A form, with every hidden field of it."""
 
     action: str = ""
@@ -15,12 +15,12 @@ class Form:
     asks_password: bool = False
 
 
-def login_form(text: str) -> Form | None:
+def login_form(text: str) -> LoginForm | None:
     """The form of a login page; None: it has none with a password."""
     return next((form for form in _forms(text) if form.asks_password), None)
 
 
-def onward_form(text: str) -> Form | None:
+def onward_form(text: str) -> LoginForm | None:
     """The form of a page between a login and its ticket; None: this is no such page.
 
     Apereo CAS shows one before a password expires; its form only goes on.
@@ -31,7 +31,7 @@ def onward_form(text: str) -> Form | None:
     return next((form for form in forms if form.hidden.get("_eventId") == "proceed"), None)
 
 
-def _forms(text: str) -> list[Form]:
+def _forms(text: str) -> list[LoginForm]:
     reader = _Reader()
     reader.feed(text)
     return reader.forms
@@ -40,12 +40,12 @@ def _forms(text: str) -> list[Form]:
 class _Reader(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.forms: list[Form] = []
+        self.forms: list[LoginForm] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if tag == "form":
-            self.forms.append(Form(action=given.get("action", "")))
+            self.forms.append(LoginForm(action=given.get("action", "")))
         elif tag == "input" and self.forms:
             kind = given.get("type", "text").lower()
             form = self.forms[-1]

@@ -14,10 +14,10 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from consumers.directory import Trial, Verdict
+from consumers.directory import Trial, TrialVerdict
 from pipeline.errors import Misconfigured, SesameError, TargetDown
 from sesame.login.client import BoundedSession, CasClient, trouble
-from sesame.login.form import Form, login_form, onward_form
+from sesame.login.form import LoginForm, login_form, onward_form
 from sesame.login.outcome import ProbeOutcome, ProbeResult
 from sesame.login.port import ServiceRefused, TicketRefused, Validated
 
@@ -90,7 +90,7 @@ class LoginProbe:
             return self._looked_at_again(password)
         return self._went_on(session, url, answer)
 
-    def _send(self, session: BoundedSession, url: str, form: Form, **given: str) -> requests.Response:
+    def _send(self, session: BoundedSession, url: str, form: LoginForm, **given: str) -> requests.Response:
         address = urljoin(url, form.action)
         if urlsplit(address)[:2] != urlsplit(url)[:2]:
             raise Misconfigured(
@@ -152,9 +152,9 @@ class LoginProbe:
         except SesameError as error:
             said = f"{refused}, and the directory could not be asked why: {error}"
             return ProbeResult(ProbeOutcome.REFUSED, said, error.remedy)
-        if trial.verdict is Verdict.LETS_IN:
+        if trial.verdict is TrialVerdict.LETS_IN:
             return self._let_in_elsewhere(refused, password)
-        wrong = trial.verdict is Verdict.WRONG_PASSWORD
+        wrong = trial.verdict is TrialVerdict.WRONG_PASSWORD
         outcome = ProbeOutcome.WRONG_PASSWORD if wrong else ProbeOutcome.UNFIT_ENTRY
         return ProbeResult(outcome, f"{refused}: {trial.said}")
 
@@ -163,7 +163,7 @@ class LoginProbe:
         then out of play."""
         url = urljoin(self._client.server_url, "login")
         with self._client.session() as session:
-            form = login_form(session.get(url).text) or Form()
+            form = login_form(session.get(url).text) or LoginForm()
             session.accepted = {HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, *_REDIRECTS}
             answer = self._send(session, url, form, username=self._login, password=password)
             if not _refused(answer):

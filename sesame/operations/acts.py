@@ -69,7 +69,7 @@ def note(database: Database, actor: Actor, action: str, **detail: object) -> Non
         audit.note(connection, database, actor=actor.name, action=action, detail=given)
 
 
-class NotAllowed(SesameError):
+class ActRefused(SesameError):
     """The actor's roles do not allow this act. Ask somebody who has one of the roles that do."""
 
     exit_code = 2
@@ -118,7 +118,7 @@ def act(name: str) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More,
         def checked(site: _Site, actor: Actor, /, *args: _More.args, **kwargs: _More.kwargs) -> _Report:
             if not actor.roles & allowed:
                 may = ", ".join(sorted(allowed))
-                raise NotAllowed(f"{actor.name} may not do {name}", remedy=f"It takes one of: {may}.")
+                raise ActRefused(f"{actor.name} may not do {name}", remedy=f"It takes one of: {may}.")
             return function(site, actor, *args, **kwargs)
 
         checked.__dict__["act"] = name

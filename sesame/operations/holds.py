@@ -30,7 +30,7 @@ class HoldChange(BaseModel):
     at: datetime
 
 
-class HoldPlaced(Report):
+class HoldReport(Report):
     """`known`: the registry has the student. Otherwise the hold waits for the import of this number."""
 
     student_number: str
@@ -39,7 +39,7 @@ class HoldPlaced(Report):
 
 
 @act("hold.place")
-def place(site: Publishing, actor: Actor, request: HoldChange) -> HoldPlaced:
+def place(site: Publishing, actor: Actor, request: HoldChange) -> HoldReport:
     """Shut access to every target, whatever the account's stage. Nothing is deleted.
 
     Raises:
@@ -49,7 +49,7 @@ def place(site: Publishing, actor: Actor, request: HoldChange) -> HoldPlaced:
     holds.place(_checked(actor, request), database=site.database, producer=site.producer)
     with site.database.read() as connection:
         known = request.student_number in People(site.database).asked_by(connection, [request.student_number])
-    return HoldPlaced(student_number=request.student_number, kind=request.kind, known=known)
+    return HoldReport(student_number=request.student_number, kind=request.kind, known=known)
 
 
 @act("hold.lift")

@@ -78,7 +78,7 @@ class Store(Stored, Protocol):
         """The embedded store's file; None: it is a server's."""
 
 
-class Observed(Targets, Following, Protocol):
+class Diagnosable(Targets, Following, Protocol):
     """What a diagnosis looks at."""
 
     def cas_probe(self) -> LoginProbe | None:

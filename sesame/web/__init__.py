@@ -1,11 +1,11 @@
 """The students' pages: activation, forgotten password, and where the account stands.
 
-`Server` serves them from a `Desk`. They need the database and the vault's keys, and no event log: what they
-publish leaves by the outbox.
+`Server` serves them from a `PortalContext`. They need the database and the vault's keys, and no event log:
+what they publish leaves by the outbox.
 """
 
-from sesame.web.desk import Cas, Counted, Desk, smtp_of
-from sesame.web.helping import Helping
+from sesame.web.desk import Cas, Counted, PortalContext, smtp_of
+from sesame.web.helping import Help
 from sesame.web.serving import PortalPortTaken, Server
 
-__all__ = ["Cas", "Counted", "Desk", "Helping", "PortalPortTaken", "Server", "smtp_of"]
+__all__ = ["Cas", "Counted", "Help", "PortalContext", "PortalPortTaken", "Server", "smtp_of"]

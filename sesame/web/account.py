@@ -11,8 +11,8 @@ from producers.activation.throttles import Rate
 from producers.replay import ask_again
 from schemas.scalars import is_mail_address
 from sesame.web.desk import VIEW_S
-from sesame.web.standing import Standing, standing_of
-from sesame.web.visit import CAS_SESSION, SESSION, PageError, Posted, Visit, Visiting, posted, utc_now
+from sesame.web.standing import AccountView, standing_of
+from sesame.web.visit import CAS_SESSION, SESSION, PageError, PortalRequest, Posted, Visiting, posted, utc_now
 from sesame.web.wording import duration, moment
 
 router = APIRouter()
@@ -98,7 +98,9 @@ def confirm_redirect(visit: Visiting, form: Posted) -> Response:
     return _redirect_page(visit, "done", link=link, number=followed.proof.student_number)
 
 
-def _redirect_page(visit: Visit, state: str, *, link: str, number: str | None, status: int = 200) -> Response:
+def _redirect_page(
+    visit: PortalRequest, state: str, *, link: str, number: str | None, status: int = 200
+) -> Response:
     path = f"/redirection/{link}"
     return visit.page("redirect.html", status, state=state, link=link, number=number, path=path)
 
@@ -124,7 +126,7 @@ def take_access(visit: Visiting, form: Posted) -> Response:
 
 
 def account_page(
-    visit: Visit,
+    visit: PortalRequest,
     number: str,
     *,
     notice: tuple[str, str] | None = None,
@@ -159,7 +161,7 @@ def account_page(
     }
 
 
-def _standing(visit: Visit, number: str) -> Standing:
+def _standing(visit: PortalRequest, number: str) -> AccountView:
     """Where the student stands.
 
     Raises:

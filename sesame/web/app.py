@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from pipeline.errors import DependencyDown
 from sesame.web import account, assistance, live, password, proving
 from sesame.web.assets import PATH, Assets
-from sesame.web.desk import Desk
+from sesame.web.desk import PortalContext
 from sesame.web.expecting import Expectations
 from sesame.web.guard import Guard
 from sesame.web.live import THREADS, Watch
@@ -28,7 +28,7 @@ _COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}
 
 
-def make_app(desk: Desk, *, stopping: threading.Event) -> FastAPI:
+def make_app(desk: PortalContext, *, stopping: threading.Event) -> FastAPI:
     """The pages; `stopping` is set when open ones shall be let go."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.desk = desk
@@ -70,7 +70,7 @@ def _page_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, PageError):
         raise TypeError from error
     if error.what in _COUNTED:
-        desk: Desk = request.app.state.desk
+        desk: PortalContext = request.app.state.desk
         desk.counted.refused(error.what)
     return _say(request, error.status, error.what, retry_after_s=error.retry_after_s)
 
@@ -98,7 +98,7 @@ def _say(request: Request, status: int, what: str, *, retry_after_s: float = 0.0
     try:
         response: Response = visit_of(request).page("error.html", status, what=what, wait_s=wait_s)
     except DependencyDown:
-        desk: Desk = request.app.state.desk
+        desk: PortalContext = request.app.state.desk
         language: Spoken = "fr"
         text = desk.pages.render("down.html", language)
         response = Response(text, status_code=status, media_type="text/html")

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Response
 from producers.activation.smtp import MailRefused, MailServerDown
 from producers.activation.throttles import Rate
 from sesame.operations.support import Case, UnknownCode
-from sesame.web.helping import Helping
-from sesame.web.visit import PageError, Posted, Visit, Visiting, posted
+from sesame.web.helping import Help
+from sesame.web.visit import PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()
 
@@ -51,7 +51,7 @@ def send_case(visit: Visiting, code: str) -> Response:
     return visit.to(f"/compte/aide/{case.code}")
 
 
-def _mine(visit: Visit, code: str) -> Case:
+def _mine(visit: PortalRequest, code: str) -> Case:
     """The student's own case.
 
     Raises:
@@ -63,7 +63,7 @@ def _mine(visit: Visit, code: str) -> Case:
         raise PageError(404, "missing") from error
 
 
-def _helping(visit: Visit) -> Helping:
+def _helping(visit: PortalRequest) -> Help:
     if visit.desk.helping is None:  # a site of tests; `sesame web` has it
         raise PageError(404, "missing")
     return visit.desk.helping

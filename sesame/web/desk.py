@@ -28,7 +28,7 @@ from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
 from sesame.web import web_sessions
 from sesame.web.addresses import Ip, counted_as, is_in
-from sesame.web.helping import Helping
+from sesame.web.helping import Help
 from sesame.web.pages import Pages
 from sesame.web.signing import Signing
 
@@ -68,7 +68,7 @@ class Cas:
 
 
 @dataclass
-class Desk:
+class PortalContext:
     """What the routes work with.
 
     Args:
@@ -84,7 +84,7 @@ class Desk:
     keys: list[str]
     follows: dict[str, str] = field(default_factory=dict)
     cas: Cas | None = None
-    helping: Helping | None = None
+    helping: Help | None = None
     counted: Counted = field(default_factory=Counted)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sesame.operations.diagnosis.engine import StudentCause, StudentDiagnosis, diagnose
-from sesame.operations.ports import Observed
+from sesame.operations.ports import Diagnosable
 from sesame.operations.support import Case, Support
 from sesame.web.wording import Spoken
 
@@ -17,10 +17,10 @@ SETTLED = frozenset({"cas_not_tried"})
 """Causes that the page says in its own way."""
 
 
-class Helping:
+class Help:
     """Diagnosis and support, for students. Methods may block: call none from an event loop."""
 
-    def __init__(self, site: Observed) -> None:
+    def __init__(self, site: Diagnosable) -> None:
         self._site = site
         self._support = Support(site)
 

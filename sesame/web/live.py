@@ -28,7 +28,7 @@ from pipeline.status import consumer_status
 from pipeline.target_states import target_states
 from sesame.web.account import account_page
 from sesame.web.addresses import counted_as
-from sesame.web.visit import PageError, Visit, visit_of
+from sesame.web.visit import PageError, PortalRequest, visit_of
 
 router = APIRouter()
 
@@ -195,13 +195,13 @@ async def stream(request: Request) -> Response:
     return _Stream(_events(request, visit, one), lambda: watch.leave(one))
 
 
-def _places(visit: Visit) -> int:
+def _places(visit: PortalRequest) -> int:
     """How many live pages the visitor's address may have."""
     portal = visit.desk.settings.portal
     return portal.live_address_max * visit.desk.share(visit.address)
 
 
-async def _events(request: Request, visit: Visit, one: Watching) -> AsyncIterator[ServerSentEvent]:
+async def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncIterator[ServerSentEvent]:
     """What is sent. The answer has begun: whatever happens from here on ends it, and is no exception."""
     stopping: threading.Event = request.app.state.stopping
     rendering: CapacityLimiter = request.app.state.rendering
@@ -223,7 +223,7 @@ async def _events(request: Request, visit: Visit, one: Watching) -> AsyncIterato
             await asyncio.wait_for(one.changed.wait(), SHOWN_AGAIN_S)
 
 
-def _part(visit: Visit, shown: str) -> str | None:
+def _part(visit: PortalRequest, shown: str) -> str | None:
     """The live part; what is shown while it cannot be had; None when the session is over."""
     try:
         number = visit.again()

@@ -15,8 +15,8 @@ from pipeline.errors import Misconfigured, TargetDown
 from sesame.login import Arrival, LoginFailure, TicketRefused
 from sesame.login.port import ServiceRefused
 from sesame.web import signing
-from sesame.web.desk import Cas, Desk
-from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, Visit, Visiting, posted
+from sesame.web.desk import Cas, PortalContext
+from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, PortalRequest, Visiting, posted
 
 LOGIN_PATH = "/connexion"
 LOGOUT_PATH = "/deconnexion/cas"
@@ -67,7 +67,7 @@ def log_out(visit: Visiting) -> Response:
     return visit.carry(RedirectResponse(_cas(visit.desk).server.logout_url(), status_code=303))
 
 
-def _arrive(visit: Visit, ticket: str) -> Arrival:
+def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
     """Whose ticket it is.
 
     Raises:
@@ -91,7 +91,7 @@ def _arrive(visit: Visit, ticket: str) -> Arrival:
         raise PageError(503, "cas_down") from error
 
 
-def _cas(desk: Desk) -> Cas:
+def _cas(desk: PortalContext) -> Cas:
     if desk.cas is None:  # the routes are there only with it
         raise PageError(404, "missing")
     return desk.cas

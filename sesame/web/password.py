@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from producers.activation.choosing import Situation
-from producers.activation.policy import Verdict
+from producers.activation.choosing import ActivationState
+from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
 from sesame.web.proving import granted, link_page
-from sesame.web.visit import SESSION, PageError, Posted, Visit, Visiting, posted
+from sesame.web.visit import SESSION, PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()
 
@@ -89,21 +89,21 @@ def show_charter(visit: Visiting) -> Response:
     return visit.page("charter.html")
 
 
-def _enter(visit: Visit, number: str) -> Response:
+def _enter(visit: PortalRequest, number: str) -> Response:
     """Open a session, and go to the account's page."""
     session_id = visit.desk.open_session(number, "mail")
     visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
     return visit.to("/compte")
 
 
-def _granted(visit: Visit) -> tuple[str, str]:
+def _granted(visit: PortalRequest) -> tuple[str, str]:
     found = granted(visit)
     if found is None:
         raise PageError(401, "grant")
     return found
 
 
-def _standing(visit: Visit) -> tuple[str, str, Situation]:
+def _standing(visit: PortalRequest) -> tuple[str, str, ActivationState]:
     """The proof's id, the grant and the student, if the proof still stands.
 
     Raises:
@@ -121,7 +121,7 @@ def _standing(visit: Visit) -> tuple[str, str, Situation]:
     return proof_id, grant, situation
 
 
-def _faults(form: dict[str, str], verdict: Verdict, situation: Situation) -> dict[str, str]:
+def _faults(form: dict[str, str], verdict: PasswordVerdict, situation: ActivationState) -> dict[str, str]:
     faults = {}
     if not form.get("mot_de_passe"):
         faults["mot_de_passe"] = "empty"
@@ -135,10 +135,10 @@ def _faults(form: dict[str, str], verdict: Verdict, situation: Situation) -> dic
 
 
 def _page(
-    situation: Situation,
+    situation: ActivationState,
     *,
     faults: dict[str, str],
-    verdict: Verdict | None = None,
+    verdict: PasswordVerdict | None = None,
     ticked: bool = False,
 ) -> dict[str, Any]:
     broken = {rule.value for rule in verdict.broken} if verdict is not None else set()

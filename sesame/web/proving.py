@@ -18,8 +18,8 @@ from sesame.web.visit import (
     MONTH_S,
     REQUEST,
     PageError,
+    PortalRequest,
     Posted,
-    Visit,
     Visiting,
     posted,
 )
@@ -37,7 +37,7 @@ IDS_KEPT = 3
 
 
 @dataclass(frozen=True)
-class Request:
+class ProofRequest:
     """What a browser keeps of what it has asked for.
 
     Attributes:
@@ -71,7 +71,7 @@ def take_request(visit: Visiting, form: Posted) -> Response:
         return visit.page("start.html", 422, given=given, faults=faults)
     asking, browser = visit.desk.asking, visit.browser
     proof_id = asking.ask(number, given["courriel"], visit.language, browser=browser)
-    _keep_request(visit, Request((proof_id,), given["courriel"]))
+    _keep_request(visit, ProofRequest((proof_id,), given["courriel"]))
     return visit.to("/code")
 
 
@@ -114,7 +114,7 @@ def take_again(visit: Visiting) -> Response:
     proof_id = asking.again(ids[-1], visit.language, browser=browser) if ids else None
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, Request((*ids, proof_id)[-IDS_KEPT:], asked.to))
+    _keep_request(visit, ProofRequest((*ids, proof_id)[-IDS_KEPT:], asked.to))
     return visit.to("/code?renvoye=1")
 
 
@@ -146,7 +146,7 @@ def take_new_link(visit: Visiting, form: Posted) -> Response:
         proof_id = asking.again(followed.proof.id, visit.language, browser=browser)
     if proof_id is None:
         return visit.to("/")
-    _keep_request(visit, Request((proof_id,)))
+    _keep_request(visit, ProofRequest((proof_id,)))
     return visit.to("/code?renvoye=1")
 
 
@@ -166,7 +166,7 @@ def leave(visit: Visiting) -> Response:
     return visit.to("/")
 
 
-def link_page(visit: Visit, followed: Link, link: str) -> Response:
+def link_page(visit: PortalRequest, followed: Link, link: str) -> Response:
     """What a link is worth, in words, and what to do."""
     status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
     number = followed.proof.student_number if followed.proof is not None else None
@@ -174,7 +174,7 @@ def link_page(visit: Visit, followed: Link, link: str) -> Response:
     return visit.page("link.html", status, state=followed.state.value, link=link, number=number, path=path)
 
 
-def granted(visit: Visit) -> tuple[str, str] | None:
+def granted(visit: PortalRequest) -> tuple[str, str] | None:
     """The proof that this browser was shown to hold, and the grant itself; None: it has none, or too old."""
     grant = visit.cookie(GRANT)
     age_s_max = visit.desk.settings.portal.grant_min * 60
@@ -182,23 +182,23 @@ def granted(visit: Visit) -> tuple[str, str] | None:
     return None if value is None or grant is None else (str(value[0]), grant)
 
 
-def _grant(visit: Visit, proof_id: str) -> None:
+def _grant(visit: PortalRequest, proof_id: str) -> None:
     value = visit.desk.signing.sign(signing.GRANT, [proof_id, secrets.token_urlsafe(12)])
     visit.keep(GRANT, value, age_s=int(visit.desk.settings.portal.grant_min * 60))
 
 
-def _keep_request(visit: Visit, request: Request) -> None:
+def _keep_request(visit: PortalRequest, request: ProofRequest) -> None:
     value = visit.desk.signing.sign(signing.REQUEST, [request.to, *request.proof_ids])
     visit.keep(REQUEST, value, age_s=int(visit.desk.settings.proofs.lifetime_h * 3600))
 
 
-def _request(visit: Visit) -> Request:
+def _request(visit: PortalRequest) -> ProofRequest:
     age_s_max = visit.desk.settings.proofs.lifetime_h * 3600
     value = visit.desk.signing.read(signing.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
     to, *proof_ids = [str(part) for part in value or [""]]
-    return Request(tuple(proof_ids), to)
+    return ProofRequest(tuple(proof_ids), to)
 
 
-def _after_the_code(visit: Visit) -> Response:
+def _after_the_code(visit: PortalRequest) -> Response:
     """Where to go on without a request: its code may have been typed a moment ago, in this very browser."""
     return visit.to("/" if granted(visit) is None else "/mot-de-passe")

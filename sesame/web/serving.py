@@ -13,7 +13,7 @@ import uvicorn
 
 from pipeline.errors import DependencyDown, SesameError, fault
 from sesame.web.app import make_app
-from sesame.web.desk import Desk
+from sesame.web.desk import PortalContext
 from sesame.web.listening import listener
 from sesame.web.prompt import PromptProtocol
 
@@ -30,7 +30,7 @@ class PortalPortTaken(SesameError):
 class Server:
     """The portal, until told to stop. Use `start` and `stop`, or `run`."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: PortalContext) -> None:
         self._desk = desk
         self._stopping = threading.Event()
         self._log = structlog.get_logger()

@@ -13,7 +13,7 @@ from schemas.account import Account, Stage
 from sesame.login import cas_logins
 from sesame.operations.diagnosis.person import TargetStatus, person_status
 from sesame.operations.diagnosis.reasons import explain
-from sesame.web.desk import Desk
+from sesame.web.desk import PortalContext
 from sesame.web.expecting import Expected
 
 READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT = (
@@ -76,7 +76,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AccountView:
     """A student's account as its owner sees it. `complete`: every service that is ours is ready."""
 
     student_number: str
@@ -107,7 +107,9 @@ class Standing:
         return all(each.state != NOT_OURS for each in self.services if each.name == service)
 
 
-def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected]) -> Standing | None:
+def standing_of(
+    desk: PortalContext, student_number: str, expected: Mapping[str, Expected]
+) -> AccountView | None:
     """Where a student stands; None if there is no account under this number (yet)."""
     status = person_status(desk.database, student_number, targets=desk.settings.targets, follows=desk.follows)
     with desk.database.read() as connection:
@@ -129,7 +131,7 @@ def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected
     everything = [*_login(desk, student_number, services.get(DIRECTORY)), *shown]
     if shut:
         everything = [each if each.state == NOT_OURS else Service(each.name, SHUT) for each in everything]
-    return Standing(
+    return AccountView(
         student_number=student_number,
         login=account.login,
         mail=account.mail,
@@ -140,7 +142,7 @@ def standing_of(desk: Desk, student_number: str, expected: Mapping[str, Expected
     )
 
 
-def _unopened(desk: Desk, account: Account) -> tuple[str, str | None]:
+def _unopened(desk: PortalContext, account: Account) -> tuple[str, str | None]:
     """What is shown of an account that is not activated, and why: it may have been asked for, and wait."""
     asked = desk.choices.situation(account.student_number)
     if asked is None or not asked.activated:
@@ -157,7 +159,7 @@ def _leaders_first(targets: tuple[TargetStatus, ...], follows: Mapping[str, str]
     return sorted(targets, key=lambda target: target.target in follows)
 
 
-def _login(desk: Desk, student_number: str, directory: Service | None) -> tuple[Service, ...]:
+def _login(desk: PortalContext, student_number: str, directory: Service | None) -> tuple[Service, ...]:
     """CAS logs people in by the directory: it can be tried once the directory has the password, and is ready
     once this very student was seen to log in, and has not come back in vain since."""
     if directory is None:

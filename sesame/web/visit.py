@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sesame.web.addresses import Ip, client_address
-from sesame.web.desk import Desk
+from sesame.web.desk import PortalContext
 from sesame.web.signing import FORM
 from sesame.web.web_sessions import WebSession
 from sesame.web.wording import Spoken, spoken
@@ -51,11 +51,11 @@ class PageError(Exception):
 
 
 @dataclass
-class Visit:
+class PortalRequest:
     """One request, and what its answer will carry."""
 
     request: Request
-    desk: Desk
+    desk: PortalContext
     language: Spoken
     address: Ip
     session: WebSession | None
@@ -170,21 +170,21 @@ class Visit:
         return response
 
 
-def _full(name: str, desk: Desk) -> str:
+def _full(name: str, desk: PortalContext) -> str:
     """The cookie's name: `__Host-` binds it to this host and to HTTPS (RFC 6265bis, 4.1.3.2)."""
     return f"__Host-{name}" if desk.settings.portal.secure else name
 
 
-def visit_of(request: Request) -> Visit:
+def visit_of(request: Request) -> PortalRequest:
     """This request."""
-    desk: Desk = request.app.state.desk
+    desk: PortalContext = request.app.state.desk
     peer = request.client.host if request.client is not None else None
     address = client_address(peer, request.headers.getlist("x-forwarded-for"), desk.proxies)
     cookies = request.cookies
     language = spoken(cookies.get(_full(LANGUAGE, desk)), request.headers.get("accept-language", ""))
     session = desk.session(cookies.get(_full(SESSION, desk)), cookies.get(_full(CAS_SESSION, desk)))
     browser = cookies.get(_full(BROWSER, desk), "")
-    visit = Visit(request, desk, language, address, session, browser)
+    visit = PortalRequest(request, desk, language, address, session, browser)
     if not browser:
         visit.browser = desk.signing.new_browser()
         visit.keep(BROWSER, visit.browser)
@@ -205,7 +205,7 @@ async def posted(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise PageError(400, "form") from error
     fields = dict(pairs)
-    desk: Desk = request.app.state.desk
+    desk: PortalContext = request.app.state.desk
     browser = request.cookies.get(_full(BROWSER, desk), "")
     if not desk.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):
         raise PageError(403, FORM)
@@ -217,5 +217,5 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-Visiting = Annotated[Visit, Depends(visit_of)]
+Visiting = Annotated[PortalRequest, Depends(visit_of)]
 Posted = Annotated[dict[str, str], Depends(posted)]

@@ -15,7 +15,7 @@ import pytest
 
 from consumers.registry.people import KnownPerson
 from producers.holds import HoldRequest, place
-from producers.identities import Decision, decide
+from producers.identities import DecisionRequest, decide
 from producers.replay import replay
 from sandbox.process import wait_until
 from schemas.account import Hold, Lane
@@ -134,7 +134,7 @@ def test_an_enrolment_that_awaits_payment_or_is_not_validated(here: Clinic) -> N
 def test_an_identity_in_doubt_and_one_that_was_decided(here: Clinic) -> None:
     assert "identity_in_doubt" in here.rules("doubt_twin")
     twin, number = here.numbers["merged_twin"], here.numbers["merged"]
-    decision = Decision(twin, number, IdentityDecision.MERGE, "same card", "tests", utc_now())
+    decision = DecisionRequest(twin, number, IdentityDecision.MERGE, "same card", "tests", utc_now())
     decide(decision, database=here.app.database, producer=here.app.producer)
     here.await_rule("merged_twin", "number_merged")
     said = here.diagnosis("merged_twin").for_student("fr").causes[0]

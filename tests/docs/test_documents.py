@@ -12,13 +12,13 @@ from pathlib import Path
 import click
 import pytest
 
-from consumers.moodle.causes import Cause
+from consumers.moodle.causes import MoodleCause
 from consumers.moodle.functions import NEEDED
 from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
 from producers.registrar.mapping import FIELDS, GROUP_FIELDS
 from producers.registrar.pegase import pegase
-from producers.registrar.profile import Profile, apogee
+from producers.registrar.profile import FeedProfile, apogee
 from producers.registrar.teachings.profiles import apogee_groups, pegase_groups
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
@@ -199,7 +199,7 @@ def test_the_architecture_names_every_room_layer_and_contract() -> None:
 
 
 @pytest.mark.parametrize("profile", [apogee(), pegase()], ids=lambda profile: profile.name)
-def test_a_profiles_page_names_every_column_and_code(profile: Profile) -> None:
+def test_a_profiles_page_names_every_column_and_code(profile: FeedProfile) -> None:
     text = page(f"{profile.name}-profile.md")
     named = [column for column in profile.columns if column.name]
     assert [column.name for column in named if f"| `{column.name}` |" not in text] == []
@@ -209,7 +209,7 @@ def test_a_profiles_page_names_every_column_and_code(profile: Profile) -> None:
 
 
 @pytest.mark.parametrize("profile", [apogee_groups(), pegase_groups()], ids=lambda profile: profile.name)
-def test_the_page_of_the_second_file_names_every_column_and_code(profile: Profile) -> None:
+def test_the_page_of_the_second_file_names_every_column_and_code(profile: FeedProfile) -> None:
     text = page("groups-file.md")
     assert f"`{profile.name}`" in text
     for column in profile.columns:
@@ -295,7 +295,7 @@ def every_token() -> set[str]:
     }
     errors: list[type[EnvelopeError]] = [EnvelopeError, *EnvelopeError.__subclasses__()]
     unreadable = {each.cause for each in errors}
-    return found | {cause.value for cause in Cause} | set(explanations()) | unreadable
+    return found | {cause.value for cause in MoodleCause} | set(explanations()) | unreadable
 
 
 def test_every_reason_and_cause_is_on_its_page() -> None:

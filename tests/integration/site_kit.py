@@ -22,7 +22,7 @@ from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.app.observability.metrics import Metrics
-from sesame.app.running import Runner
+from sesame.app.running import ProcessRunner
 from sesame.app.wiring import Application
 from sesame.operations.diagnosis import PersonStatus, person_status
 from sesame.settings import load
@@ -140,7 +140,7 @@ class Site(Application):
 def running(site: Site) -> Iterator[None]:
     """`sesame run` in a thread, until the end of the block."""
     stopping = threading.Event()
-    thread = threading.Thread(target=Runner(site, Metrics()).run, args=(stopping,))
+    thread = threading.Thread(target=ProcessRunner(site, Metrics()).run, args=(stopping,))
     thread.start()
     try:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consumers.directory import DirectoryHandler
-from consumers.moodle import Adopted, MoodleHandler, moodle_site
+from consumers.moodle import AdoptedUser, MoodleHandler, moodle_site
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Task, Waiting
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
@@ -67,7 +67,7 @@ def test_an_entry_that_is_somebody_elses_meanwhile_is_not_touched(own_slapd: Sla
     assert search(own_slapd, own_slapd.people_dn, f"(uid={wanted.login})", "*", "+") == before
 
 
-def handle(moodle: MoodleStandIn, wanted: Account, user: Adopted) -> tuple[Preview, HandlerOutcome]:
+def handle(moodle: MoodleStandIn, wanted: Account, user: AdoptedUser) -> tuple[Preview, HandlerOutcome]:
     settings = settings_for(moodle)
     site = moodle_site(settings, lock=ProcessLock(), is_managed=is_managed)
     handler = MoodleHandler(site, settings, adopted=lambda _numbers: {wanted.student_number: user})
@@ -80,7 +80,7 @@ def handle(moodle: MoodleStandIn, wanted: Account, user: Adopted) -> tuple[Previ
 def test_an_adopted_user_gets_the_number_and_is_the_same_user(moodle: MoodleStandIn) -> None:
     operator, wanted = Operator(moodle), moodle_kit.account("22600001", moodle_kit.cohort("L1INFO"))
     userid = operator.create_user("ancien", idnumber="ANCIEN-4")
-    preview, outcome = handle(moodle, wanted, Adopted(userid, "ANCIEN-4"))
+    preview, outcome = handle(moodle, wanted, AdoptedUser(userid, "ANCIEN-4"))
     assert {"idnumber", "username", "+L1INFO-2026"} <= set(preview.differs)
     assert isinstance(outcome, Done)
     user = operator.user("22600001")
@@ -92,7 +92,7 @@ def test_a_user_with_another_idnumber_meanwhile_is_not_touched(moodle: MoodleSta
     operator, wanted = Operator(moodle), moodle_kit.account("22600001")
     userid = operator.create_user(wanted.login, idnumber="22699999")
     before = operator.users("id", str(userid))
-    _, outcome = handle(moodle, wanted, Adopted(userid, ""))
+    _, outcome = handle(moodle, wanted, AdoptedUser(userid, ""))
     assert isinstance(outcome, Waiting)
     assert outcome.reason == "moodle_username_taken"
     assert operator.users("id", str(userid)) == before

@@ -19,7 +19,7 @@ from pipeline.errors import Misconfigured
 from sandbox.apereo import Apereo
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
-from sesame.app.doctor.findings import State
+from sesame.app.doctor.findings import CheckState
 from sesame.login import LoginProbe, ProbeOutcome
 from sesame.login.client import CasClient
 from sesame.login.port import ServiceRefused
@@ -114,7 +114,7 @@ def test_the_page_before_a_password_expires_is_followed_and_told(
     assert desk.client().validate(ticket_of(browser.go_on(f"{desk.cas.url}login", page))).login == login
     settings = settings_of(desk, slapd, probe_login=login, probe_password_file=word(tmp_path))
     found = doctor(settings)
-    assert (found.state, "before a password expires" in found.text) == (State.WARN, True)
+    assert (found.state, "before a password expires" in found.text) == (CheckState.WARN, True)
     assert "pwdMaxAge" in found.remedy
 
 
@@ -125,7 +125,7 @@ def test_a_password_that_has_expired_is_told_from_a_wrong_one(
     settings = settings_of(desk, slapd, probe_login=login, probe_password_file=word(tmp_path))
     wait_until(lambda: probed(settings).outcome is ProbeOutcome.UNFIT_ENTRY, "the password to expire")
     found = doctor(settings)
-    assert (found.state, found.down, "expired" in found.text) == (State.FAIL, False, True)
+    assert (found.state, found.down, "expired" in found.text) == (CheckState.FAIL, False, True)
 
 
 # --- what it answers by a status ------------------------------------------------------------------------

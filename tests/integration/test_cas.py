@@ -17,7 +17,7 @@ from sandbox.cas import CasServer
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold
 from sesame.app.doctor.checks import checks_for
-from sesame.app.doctor.findings import Finding, State, examine
+from sesame.app.doctor.findings import CheckResult, CheckState, examine
 from sesame.app.wiring import build
 from sesame.login import (
     CasLogins,
@@ -382,7 +382,7 @@ def wrong_password(folder: Path) -> Path:
     return file
 
 
-def doctor(settings: Settings) -> Finding:
+def doctor(settings: Settings) -> CheckResult:
     """What the doctor says of CAS."""
     return examine(next(check for check in checks_for(settings) if check.name == "cas"))
 
@@ -419,7 +419,11 @@ def test_a_refused_login_is_refused_and_never_a_server_that_is_down(
     wrong = settings_of(desk, slapd, probe_password_file=wrong_password(tmp_path))
     assert probed(wrong).outcome is ProbeOutcome.WRONG_PASSWORD
     found = doctor(wrong)
-    assert (found.state, found.down, "cas.probe_password_file" in found.remedy) == (State.FAIL, False, True)
+    assert (found.state, found.down, "cas.probe_password_file" in found.remedy) == (
+        CheckState.FAIL,
+        False,
+        True,
+    )
     assert rules_of(desk.student(activated_at=ACTIVATED), wrong) == []
 
 
@@ -452,7 +456,7 @@ def test_a_cas_server_that_does_not_reach_its_directory_lets_nobody_in(desk: Des
         assert rules_of(student, settings) in (["cas_lets_nobody_in"], ["cas_down"])
         away = probed(settings_of(desk, slapd, directory={"uri": f"ldap://{desk.wire.address}"}))
         assert away.outcome in (ProbeOutcome.DIRECTORY_DOWN, ProbeOutcome.UNAVAILABLE)
-    assert doctor(settings).state is State.OK
+    assert doctor(settings).state is CheckState.OK
 
 
 def test_a_service_that_is_not_registered_is_refused(desk: Desk, slapd: Slapd) -> None:
@@ -460,7 +464,7 @@ def test_a_service_that_is_not_registered_is_refused(desk: Desk, slapd: Slapd) -
     assert probe(desk, slapd).run().outcome is ProbeOutcome.SERVICE_REFUSED
     settings = settings_of(desk, slapd)
     found = doctor(settings)
-    assert (found.state, found.down, "cas.service_url" in found.remedy) == (State.FAIL, False, True)
+    assert (found.state, found.down, "cas.service_url" in found.remedy) == (CheckState.FAIL, False, True)
     assert rules_of(desk.student(activated_at=ACTIVATED), settings) == ["cas_refuses_portal"]
 
 
@@ -496,14 +500,18 @@ def test_logging_out_returns_to_the_address_that_is_registered(desk: Desk) -> No
 
 
 def test_the_doctor_takes_the_whole_path_and_says_what_is_wrong(desk: Desk, slapd: Slapd) -> None:
-    assert doctor(settings_of(desk, slapd)).state is State.OK
+    assert doctor(settings_of(desk, slapd)).state is CheckState.OK
     wordless = {"probe_password_file": None}
-    assert doctor(settings_of(desk, slapd, **wordless)).state is State.WARN
+    assert doctor(settings_of(desk, slapd, **wordless)).state is CheckState.WARN
     for word in ({}, wordless):
         path = doctor(settings_of(desk, slapd, server_url=desk.cas.url.replace("/cas/", "/"), **word))
-        assert (path.state, path.down, "there is no CAS server" in path.text) == (State.FAIL, False, True)
+        assert (path.state, path.down, "there is no CAS server" in path.text) == (
+            CheckState.FAIL,
+            False,
+            True,
+        )
         other = doctor(settings_of(desk, slapd, ca_file=slapd.ca_file, **word))
-        assert (other.state, other.down, "certificate" in other.text) == (State.FAIL, False, True)
+        assert (other.state, other.down, "certificate" in other.text) == (CheckState.FAIL, False, True)
         away = doctor(settings_of(desk, slapd, server_url="https://127.0.0.1:9/cas/", **word))
-        assert (away.state, away.down) == (State.FAIL, True)
+        assert (away.state, away.down) == (CheckState.FAIL, True)
     assert "cas" not in [check.name for check in checks_for(Settings())]

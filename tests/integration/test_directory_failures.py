@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumers.directory.answers import Answer
+from consumers.directory.answers import LdapAnswer
 from consumers.directory.entry import differences
 from consumers.directory.ldap import LdapClient
 from consumers.directory.port import Applied, DesiredEntry
@@ -140,7 +140,7 @@ class _FreezesOnce(LdapClient):
 
     slapd: Slapd
 
-    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> Answer:
+    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> LdapAnswer:
         if dn.startswith("uid=") and not self.frozen:
             self.frozen = True
             self.slapd.pause()

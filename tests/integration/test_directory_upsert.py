@@ -13,7 +13,7 @@ from consumers.directory.answers import Code
 from consumers.directory.difference import changes as difference_changes
 from consumers.directory.difference import guarded_by_values
 from consumers.directory.entry import differences
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, Refused, Unsettled
+from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, EntryUnsettled
 from consumers.directory.upsert import LdapDirectory
 from pipeline.errors import Misconfigured
 from sandbox.slapd import Slapd
@@ -92,7 +92,7 @@ def test_the_login_of_somebody_else_is_a_collision_and_their_entry_stays_as_it_w
     dn = add_person(slapd, "personnel.autre", "employeeNumber: 4711")
     before = search(slapd, dn, "(uid=*)", "*", "entryCSN")
     result = put(directory, desired(login="personnel.autre"))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "identity_collision"
     assert search(slapd, dn, "(uid=*)", "*", "entryCSN") == before
 
@@ -111,7 +111,7 @@ def test_an_entry_of_this_student_under_another_login_waits_for_a_human(
     number = fresh_number()
     add_person(slapd, f"ancien{number}", f"supannEtuId: {number}")
     result = put(directory, desired(number))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "login_mismatch"
 
 
@@ -123,14 +123,14 @@ def test_a_unique_value_has_one_owner(directory: LdapDirectory, field: str, caus
     given = {field: (value,) if field == "aliases" else value}
     assert put(directory, desired(None, None, **given)) == Applied(changed=True)
     result = put(directory, desired(None, None, **given))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == cause
     assert value not in result.message, "values are personal"
 
 
 def test_a_value_that_the_schema_refuses_names_the_attribute(directory: LdapDirectory) -> None:
     result = put(directory, desired(mail="zoé@univ-exemple.fr"))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert (result.cause, "about mail:" in result.message) == ("schema_violation", True)
 
 
@@ -138,7 +138,7 @@ def test_a_missing_compulsory_attribute_is_a_schema_violation(slapd: Slapd, dire
     wanted = desired()
     without = {**wanted.attributes, "sn": ()}
     result = put(directory, _with(wanted, without))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert (result.cause, "sn" in result.message) == ("schema_violation", True)
 
 
@@ -247,7 +247,7 @@ def test_an_older_version_never_overwrites_a_newer_one(directory: LdapDirectory)
     newer = desired(number, version=5)
     put(directory, newer)
     result = put(directory, desired(number, version=4, aliases=("ancien@univ-exemple.fr",)))
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     assert result.cause == "superseded"
     (shown,) = directory.read([number])[number]
     assert differences(newer, shown) == ()

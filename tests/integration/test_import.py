@@ -16,7 +16,7 @@ from examples.generate import write
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.eventlog.sqlite import SqliteEventLog
-from producers.registrar import ImportReport, Order, Threshold, apogee, import_file
+from producers.registrar import ImportOptions, ImportReport, Threshold, apogee, import_file
 from producers.registrar.feed_memory import SqlFeedMemory
 from sandbox.process import PATIENCE_S
 from schemas.catalogue import ENROLMENTS
@@ -70,7 +70,7 @@ class Site:
         try:
             return import_file(
                 self.export,
-                Order(
+                ImportOptions(
                     rejects_path=self.rejects,
                     affected_path=self.affected,
                     dry_run=dry_run,

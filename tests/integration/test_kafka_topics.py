@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient
 
 from pipeline.eventlog.kafka import Access, Security
-from pipeline.eventlog.kafka.plan import Change, Kind, Planner, TopicPlan
+from pipeline.eventlog.kafka.plan import ChangeKind, Planner, TopicChange, TopicPlan
 from pipeline.eventlog.port import LogError
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
@@ -35,7 +35,9 @@ def plan(name: str, **changes: str) -> TopicPlan:
 def test_what_is_missing_is_created_and_then_nothing_differs(planner: Planner) -> None:
     plans = [plan(f"t-{uuid4().hex}"), plan(f"t-{uuid4().hex}")]
     changes = planner.compare(plans)
-    assert [(change.kind, change.topic) for change in changes] == [(Kind.CREATE, each.name) for each in plans]
+    assert [(change.kind, change.topic) for change in changes] == [
+        (ChangeKind.CREATE, each.name) for each in plans
+    ]
     planner.apply(plans, changes)
     assert planner.compare(plans) == []
     planner.close()
@@ -46,7 +48,7 @@ def test_what_differs_is_set_and_what_is_not_planned_is_left_alone(planner: Plan
     before, after = plan(name, **{"segment.ms": "3600000"}), plan(name, **{"retention.ms": "120000"})
     planner.apply([before], planner.compare([before]))
     changes = planner.compare([after])
-    assert changes == [Change(Kind.SET, name, "retention.ms", "60000", "120000")]
+    assert changes == [TopicChange(ChangeKind.SET, name, "retention.ms", "60000", "120000")]
     planner.apply([after], changes)
     assert planner.compare([after]) == []
     assert planner.compare([plan(name, **{"retention.ms": "120000", "segment.ms": "3600000"})]) == []
@@ -58,7 +60,12 @@ def test_another_number_of_partitions_is_refused_for_the_order_of_each_student(p
     planner.apply([before], planner.compare([before]))
     wider = TopicPlan(before.name, 6, 1, before.configuration)
     (change,) = planner.compare([wider])
-    assert (change.kind, change.key, change.present, change.wanted) == (Kind.REFUSED, "partitions", "3", "6")
+    assert (change.kind, change.key, change.present, change.wanted) == (
+        ChangeKind.REFUSED,
+        "partitions",
+        "3",
+        "6",
+    )
     assert "behind the older ones" in change.why
     planner.apply([wider], [change])
     assert planner.compare([before]) == []

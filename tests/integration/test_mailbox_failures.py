@@ -11,7 +11,14 @@ import pytest
 from consumers.mailbox import Lmtp, context_of
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import ApplyResult, Change, Intended, Key, ObservedMailbox, Unsettled
+from consumers.mailbox.port import (
+    ApplyResult,
+    IntendedWelcome,
+    Key,
+    MailboxChange,
+    MailboxUnsettled,
+    ObservedMailbox,
+)
 from consumers.mailbox.posting import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
@@ -143,11 +150,11 @@ def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(desk: Desk) 
     [observed] = desk.mailboxes().read([Key(paul.mail)]).values()
     assert isinstance(observed, ObservedMailbox)
     wanted = WELCOME.message_id(paul.number)
-    desk.journal.intend({paul.number: Intended(wanted, observed.uidvalidity, observed.uidnext)})
+    desk.journal.intend({paul.number: IntendedWelcome(wanted, observed.uidvalidity, observed.uidnext)})
     long = WELCOME.render(paul.account) + b"une ligne de plus\r\n" * 2000
     with Cut(desk.office.dovecot.ports.lmtp, after_bytes=len(long) // 2) as cut:
-        result = desk.mailboxes(lmtp_port=cut.port).apply([Change(paul.mail, welcome=long)])[paul.mail]
-    assert isinstance(result, Unsettled)
+        result = desk.mailboxes(lmtp_port=cut.port).apply([MailboxChange(paul.mail, welcome=long)])[paul.mail]
+    assert isinstance(result, MailboxUnsettled)
     assert result.unknown
     wait_until(lambda: desk.welcomes(paul) == 1, "the message whose acknowledgement was lost")
     assert isinstance(desk.provision(paul)[0], Done)
@@ -273,7 +280,7 @@ def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_a
     eva, max_ = desk.student("eva.fontaine"), desk.student("max.legrand")
 
     class DisabledMeanwhile(Dying):
-        def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+        def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
             desk.office.change("eva.fontaine", sesameMailEnabled=["FALSE"])
             return self.inner.apply(batch)
 
@@ -288,6 +295,6 @@ def test_a_user_disabled_between_reading_and_writing_is_tried_again_and_others_a
 
 def test_a_folder_name_that_dovecot_cannot_use_is_refused_by_name_of_the_setting(desk: Desk) -> None:
     nadia = desk.student("nadia.cohen")
-    result = desk.mailboxes().apply([Change(nadia.mail, create=("/racine",))])[nadia.mail]
-    assert not isinstance(result, Unsettled)
+    result = desk.mailboxes().apply([MailboxChange(nadia.mail, create=("/racine",))])[nadia.mail]
+    assert not isinstance(result, MailboxUnsettled)
     assert "mailbox.folders" in getattr(result, "message", "")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from consumers.mailbox import Wanted
-from consumers.mailbox.dovecot import Answer, Command, Doveadm
+from consumers.mailbox import WantedMailbox
+from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
 from consumers.mailbox.port import ObservedMailbox
 from consumers.mailbox.redirect import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
@@ -193,7 +193,9 @@ def test_only_what_was_written_is_read_back(desk: Desk, monkeypatch: pytest.Monk
     asked: list[Sequence[str]] = []
     call = Doveadm.call
 
-    def counted(doveadm: Doveadm, commands: Sequence[Command], *rest: Any, **named: Any) -> list[Answer]:
+    def counted(
+        doveadm: Doveadm, commands: Sequence[Command], *rest: Any, **named: Any
+    ) -> list[DoveadmAnswer]:
         asked.append([command.name for command in commands])
         return call(doveadm, commands, *rest, **named)
 
@@ -225,7 +227,7 @@ def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_
 
 
 def test_a_full_mailbox_waits_with_a_reason_and_goes_on_when_there_is_room(desk: Desk) -> None:
-    desk.wanted = Wanted(folders=("Scolarité",))
+    desk.wanted = WantedMailbox(folders=("Scolarité",))
     max_ = desk.student("max.legrand", sesameMailQuota="20000000")
     filler = "From: x\r\n\r\n" + "une ligne de plus dans une boite pleine\r\n" * 300_000
     client = desk.office.imap(max_.mail)

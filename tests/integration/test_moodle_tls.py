@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.moodle import MoodleSettings
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.deadline import BatchDeadline
 from consumers.moodle.rest import RestClient
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.process import PATIENCE_S
@@ -78,7 +78,7 @@ def call(base_url: str, ca_file: Path | None) -> object:
     )
     client = RestClient(settings)
     try:
-        return client.read("core_webservice_get_site_info", {}, Deadline.after(20))
+        return client.read("core_webservice_get_site_info", {}, BatchDeadline.after(20))
     finally:
         client.close()
 

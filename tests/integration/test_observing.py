@@ -15,9 +15,9 @@ from consumers.directory import DirectoryHandler
 from consumers.mailbox import Lmtp, context_of
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import Change
+from consumers.mailbox.port import MailboxChange
 from consumers.moodle import MoodleHandler, MoodlePort, moodle_site
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.deadline import BatchDeadline
 from consumers.moodle.port import Wanted as WantedUser
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
@@ -152,7 +152,7 @@ def test_no_writing_function_is_ever_called_at_an_observed_moodle(
     here = moodle_kit.account("22600001")
     moodle_kit.handle_one(handlers(), here)
     wrote = moodle_kit.writes(moodle)
-    port, deadline = port_of(moodle), Deadline.after(20.0)
+    port, deadline = port_of(moodle), BatchDeadline.after(20.0)
     user = {"username": "a", "auth": "cas", "firstname": "A", "lastname": "B", "email": "a@b.example"}
     with pytest.raises(WriteForbidden):
         port.apply([WantedUser("22600009", user, suspended=False, cohorts={})], deadline)
@@ -226,7 +226,7 @@ def test_no_command_that_writes_is_ever_sent_to_an_observed_mail_server(desk: De
     change: dict[str, Any] = {"address": ada.mail}
     for part in ({"create": ("Scolarité",)}, {"welcome": b"Subject: x\r\n\r\nx\r\n"}, {"install": "keep;"}):
         with pytest.raises(WriteForbidden):
-            port.apply([Change(**change, **part)])
+            port.apply([MailboxChange(**change, **part)])
     with pytest.raises(WriteForbidden):
         port.close([ada.mail])
     assert desk.office.messages(ada.mail) == []

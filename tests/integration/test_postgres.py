@@ -25,7 +25,7 @@ from sandbox.process import PATIENCE_S, wait_until
 from sandbox.tls import ThrowawayCA
 from schemas.envelope import Message
 from sesame.app.doctor.checks import checks_for
-from sesame.app.doctor.findings import State, examine
+from sesame.app.doctor.findings import CheckState, examine
 from sesame.settings import LiveSecret, Settings, StoreSettings
 from sesame.testing.servers import require_service, stores
 from tests.unit import facts_kit
@@ -357,7 +357,7 @@ def test_the_server_s_time_zone_does_not_move_the_time(database: Database) -> No
 
 
 def test_the_doctor_says_what_is_wrong_with_the_server(server: Postgres, name: str, tmp_path: Path) -> None:
-    def finding(database: str) -> tuple[State, str, bool]:
+    def finding(database: str) -> tuple[CheckState, str, bool]:
         password = tmp_path / "password"
         password.touch(mode=0o600)
         password.write_text(server.password(), encoding="ascii")
@@ -368,10 +368,10 @@ def test_the_doctor_says_what_is_wrong_with_the_server(server: Postgres, name: s
         return found.state, found.text, found.down
 
     ok = f"postgresql+psycopg://sesame:***@127.0.0.1:{server.port}/{name} is at revision {migrate.head()}"
-    assert finding(name)[:2] == (State.OK, ok)
+    assert finding(name)[:2] == (CheckState.OK, ok)
     server.make_read_only(name)
-    assert finding(name) == (State.FAIL, "the database is set read-only", True)
-    assert finding("nowhere")[0] is State.FAIL
+    assert finding(name) == (CheckState.FAIL, "the database is set read-only", True)
+    assert finding("nowhere")[0] is CheckState.FAIL
 
 
 def test_the_address_in_the_environment_wins(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, update
 from consumers.mailbox.port import Intent, ReadResult
 from consumers.mailbox.posting import Decision, Posting
 from consumers.propagation import Propagation
-from consumers.propagation.window import Progress, Seen, judge
+from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
 from pipeline.engine import Place
 from pipeline.engine.culprit import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
@@ -126,7 +126,9 @@ def _down_by_a_poison_row() -> AbstractContextManager[object]:
 def _lose_the_start_time() -> AbstractContextManager[object]:
     """A newer version opens a window of its own, at the time of its event."""
 
-    def progress(self: Propagation, before: Progress | None, account: Account, message: Message) -> Progress:
+    def progress(
+        self: Propagation, before: PropagationProgress | None, account: Account, message: Message
+    ) -> PropagationProgress:
         return replace(_progress(self, before, account, message), opened_at=message.time.timestamp())
 
     return patch.object(Propagation, "_progress", progress)
@@ -138,15 +140,15 @@ def _complete_without_one() -> AbstractContextManager[object]:
     def complete(
         self: Propagation,
         connection: Connection,
-        progress: Progress,
-        seen: Mapping[str, Seen],
+        progress: PropagationProgress,
+        seen: Mapping[str, SeenOutcome],
         message: Message,
-    ) -> Progress:
+    ) -> PropagationProgress:
         some = next(iter(seen.values()))
         everywhere = {name: seen.get(name, some) for name in self._targets}
         return _complete(self, connection, progress, everywhere, message)
 
-    def hasty(version: int, seen: Mapping[str, Seen], targets: tuple[str, ...], follows: Any) -> Any:
+    def hasty(version: int, seen: Mapping[str, SeenOutcome], targets: tuple[str, ...], follows: Any) -> Any:
         return judge(version, seen, tuple(name for name in targets if name in seen) or targets, follows)
 
     return both(

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from consumers.directory import difference
 from consumers.directory.entry import desired_entry
 from consumers.directory.port import DesiredEntry
-from consumers.mailbox.posting import Post, Posting
-from consumers.moodle.causes import Fault
+from consumers.mailbox.posting import Posting, WelcomePost
+from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Wanted
 from consumers.moodle.work import Work
@@ -59,9 +59,9 @@ def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
 def _moodle(make: Callable[[Account, Wanted], Wanted]) -> AbstractContextManager[object]:
     """What is wanted of Moodle, made otherwise."""
 
-    def wanted(account: Account, *args: Any, **named: Any) -> Wanted | Fault:
+    def wanted(account: Account, *args: Any, **named: Any) -> Wanted | MoodleFault:
         right = wanted_of(account, *args, **named)
-        return right if isinstance(right, Fault) else make(account, right)
+        return right if isinstance(right, MoodleFault) else make(account, right)
 
     return patch(_WANTED, wanted)
 
@@ -135,8 +135,8 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
         "consumers.mailbox.handler.differences", lambda *_args: iter(())
     ),
     "install no redirection": lambda: patch("consumers.mailbox.handler.script_of", lambda _account: None),
-    "send no welcome": lambda: patch.object(Posting, "_write", lambda _self, _account: Post()),
-    "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: Post()),
+    "send no welcome": lambda: patch.object(Posting, "_write", lambda _self, _account: WelcomePost()),
+    "say that a welcome was sent": lambda: patch.object(Posting, "_judge", lambda *_args: WelcomePost()),
     "act before the leader": lambda: patch.object(Admission, "_behind", lambda *_args: False),
     "end no session while the leader is behind": lambda: patch(
         "pipeline.engine.bell._shuts", lambda _event: False

@@ -15,16 +15,16 @@ from typing import Any
 import httpx
 import pytest
 
-from consumers.mailbox import MailboxHandler, Wanted, Welcome, dovecot
+from consumers.mailbox import MailboxHandler, WantedMailbox, Welcome, dovecot
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import Intended
+from consumers.mailbox.port import IntendedWelcome
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
 
 PROBE = "probe@univ-exemple.fr"
-WANTED = Wanted(("Sent", "Scolarite"), quota_bytes=1 << 30)
+WANTED = WantedMailbox(("Sent", "Scolarite"), quota_bytes=1 << 30)
 NO_USER, NOT_FOUND, FULL, EXISTS, TEMPORARY = 67, 68, 73, 65, 75
 
 
@@ -240,7 +240,7 @@ class Journal:
     def __init__(self) -> None:
         self.kept: dict[str, Intention] = {}
 
-    def intend(self, intended: Mapping[str, Intended]) -> Mapping[str, Intention]:
+    def intend(self, intended: Mapping[str, IntendedWelcome]) -> Mapping[str, Intention]:
         earlier = self.known(list(intended))
         for number, each in intended.items():
             self.kept.setdefault(number, Intention(*each))
@@ -263,7 +263,7 @@ class Journal:
 class Desk:
     """A mailbox consumer on this server."""
 
-    def __init__(self, *, wanted: Wanted = WANTED, **settings: Any) -> None:
+    def __init__(self, *, wanted: WantedMailbox = WANTED, **settings: Any) -> None:
         self.server = MailServer()
         self.journal = Journal()
         self.welcome = Welcome(

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import SecretStr
 
-from consumers.moodle import Adopted, MoodleHandler, MoodleSettings
+from consumers.moodle import AdoptedUser, MoodleHandler, MoodleSettings
 from consumers.moodle.rest import RestClient
 from consumers.moodle.site import MoodleSite
 from pipeline.target import HandlerOutcome, Task
@@ -62,7 +62,7 @@ class Site:
         self,
         folder: Path,
         *,
-        adopted: dict[str, Adopted] | None = None,
+        adopted: dict[str, AdoptedUser] | None = None,
         clock: Callable[[], float] = time.monotonic,
         **settings: Any,
     ) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 
 from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings, Said
 from consumers.propagation import rows as propagation_rows
-from consumers.propagation.window import Progress
+from consumers.propagation.window import PropagationProgress
 from pipeline import timers
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
@@ -142,7 +142,7 @@ class Desk:
         due = {LATE: self.propagation.on_late, BREACHED: self.propagation.on_breached}
         timers.run_due(self.database, due)
 
-    def progress(self) -> Progress:
+    def progress(self) -> PropagationProgress:
         with self.database.write() as connection:
             progress = propagation_rows.progress_of(connection, self.database, LEA)
         assert progress is not None

@@ -12,9 +12,9 @@ from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from producers.registrar import (
     Acceptance,
     Approval,
+    FeedProfile,
+    ImportOptions,
     ImportReport,
-    Order,
-    Profile,
     Threshold,
     apogee,
     import_file,
@@ -138,7 +138,7 @@ class Registrar:
         self,
         path: Path,
         *,
-        profile: Profile | None = None,
+        profile: FeedProfile | None = None,
         dry_run: bool = False,
         republish: bool = False,
         full_year: int | None = None,
@@ -146,7 +146,7 @@ class Registrar:
         approval: str = "",
         progress: Callable[[int, int | None], None] = lambda _done, _in_all: None,
     ) -> ImportReport:
-        order = Order(
+        order = ImportOptions(
             rejects_path=self.rejects,
             affected_path=self.affected,
             dry_run=dry_run,
@@ -181,14 +181,14 @@ class Registrar:
         self,
         *lines: str,
         path: Path | None = None,
-        profile: Profile | None = None,
+        profile: FeedProfile | None = None,
         dry_run: bool = False,
         republish: bool = False,
         full_year: int | None = None,
         threshold: Threshold | None = None,
         approval: str = "",
     ) -> ImportReport:
-        order = Order(
+        order = ImportOptions(
             rejects_path=self.rejects,
             affected_path=self.affected,
             dry_run=dry_run,

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from sesame import operations
-from sesame.operations.acts import RIGHTS, Actor, NotAllowed, Role, act
+from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, act
 
 
 def acts() -> Counter[str]:
@@ -40,7 +40,7 @@ def test_who_has_no_role_for_an_act_is_refused_before_anything_is_done(
     def open_door(site: str, actor: Actor) -> None:
         done.append(f"{site} by {actor.name}")
 
-    with pytest.raises(NotAllowed, match=r"camille may not do door\.open"):
+    with pytest.raises(ActRefused, match=r"camille may not do door\.open"):
         open_door("cellar", Actor("camille", frozenset({Role.SUPPORT, Role.REGISTRAR})))
     assert done == []
     open_door("cellar", Actor("camille", frozenset({Role.SUPPORT, Role.OPERATOR})))

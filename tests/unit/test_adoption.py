@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from consumers.directory.port import DesiredEntry, ObservedEntry, Refused
+from consumers.directory.port import DesiredEntry, EntryRefused, ObservedEntry
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle.port import Adopted as AdoptedUser
+from consumers.moodle.port import AdoptedUser
 from consumers.registry.ledger import MINTED, SqlLedger, ledger
 from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
@@ -480,12 +480,12 @@ def test_an_adopted_entry_gets_the_number_unless_it_is_somebody_elses_meanwhile(
 
     entry = ObservedEntry("uid=lmartin,ou=people", ("lmartin",), (), 0, "1", (), {}, False, None)
     wanted = DesiredEntry(LEA, "lmartin", 1, (), {}, locked=False)
-    assert isinstance(forbidden(wanted, entry), Refused)
+    assert isinstance(forbidden(wanted, entry), EntryRefused)
     adopted = DesiredEntry(LEA, "lmartin", 1, (), {}, locked=False, adopted="UID=lmartin,ou=people")
     assert forbidden(adopted, entry) is None
     assert ("add", "supannEtuId", (LEA,)) in changes(adopted, entry)
     others = ObservedEntry("uid=lmartin,ou=people", ("lmartin",), (PAUL,), 0, "1", (), {}, False, None)
-    assert isinstance(forbidden(adopted, others), Refused)
+    assert isinstance(forbidden(adopted, others), EntryRefused)
 
 
 def test_every_kind_has_words_and_a_remedy() -> None:

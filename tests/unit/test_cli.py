@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
 from pipeline.eventlog.port import LogUnavailable
 from sesame.app.doctor.checks import checks_for
-from sesame.app.doctor.findings import Check, Finding, State, examine, fail, ok, warn
+from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine, fail, ok, warn
 from sesame.cli import main
 from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.group import LazyGroup, RootGroup
@@ -164,13 +164,18 @@ def test_migrating_makes_the_database_and_may_be_repeated(tmp_path: Path) -> Non
     assert (tmp_path / "data" / "sesame.db").exists()
 
 
-def examined(name: str) -> Finding:
+def examined(name: str) -> CheckResult:
     return examine(next(check for check in checks_for(load()) if check.name == name))
 
 
 def test_the_doctor_names_the_remedy_of_what_is_missing() -> None:
     found = {name: examined(name) for name in ("disk", "vault", "store", "log")}
-    assert [found[name].state for name in found] == [State.OK, State.FAIL, State.FAIL, State.OK]
+    assert [found[name].state for name in found] == [
+        CheckState.OK,
+        CheckState.FAIL,
+        CheckState.FAIL,
+        CheckState.OK,
+    ]
     assert "sesame vault init" in found["vault"].remedy
     assert "sesame migrate" in found["store"].remedy
 
@@ -198,7 +203,7 @@ def test_the_doctor_creates_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_the_doctors_exit_code_tells_down_from_wrong(
-    monkeypatch: pytest.MonkeyPatch, findings: list[Finding], code: int
+    monkeypatch: pytest.MonkeyPatch, findings: list[CheckResult], code: int
 ) -> None:
     checks = [Check(f"check{number}", lambda found=found: found) for number, found in enumerate(findings)]  # type: ignore[misc]
     monkeypatch.setattr("sesame.app.doctor.checks.checks_for", lambda _settings: checks)
@@ -209,7 +214,7 @@ def test_the_doctors_exit_code_tells_down_from_wrong(
 
 
 def raising(error: Exception) -> Check:
-    def run() -> Finding:
+    def run() -> CheckResult:
         raise error
 
     return Check("thing", run)
@@ -220,8 +225,8 @@ def test_whatever_a_check_raises_is_a_finding() -> None:
         examine(raising(error))
         for error in (TargetDown("no answer"), Misconfigured("no right"), KeyError("x"))
     )
-    assert (away.state, away.down, away.text) == (State.FAIL, True, "no answer")
-    assert (wrong.state, wrong.down) == (State.FAIL, False)
+    assert (away.state, away.down, away.text) == (CheckState.FAIL, True, "no answer")
+    assert (wrong.state, wrong.down) == (CheckState.FAIL, False)
     assert "KeyError" in fault.text
 
 
@@ -267,9 +272,9 @@ def test_a_log_that_run_would_refuse_is_refused_by_the_doctor(
     monkeypatch.setenv("SESAME_LOG__PARTITIONS", "3")
     assert "partitions" in examined("log").text
     monkeypatch.delenv("SESAME_LOG__PARTITIONS")
-    assert examined("log").state is State.OK
+    assert examined("log").state is CheckState.OK
     (tmp_path / "data" / "events.db").write_bytes(b"no database" * 100)
-    assert examined("log").state is State.FAIL
+    assert examined("log").state is CheckState.FAIL
 
 
 @pytest.mark.parametrize("command", [["migrate"], ["vault", "init"]])
@@ -307,10 +312,15 @@ def test_a_hold_on_a_number_that_nobody_imported_says_that_it_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("free", "state"),
-    [(0, State.FAIL), (15_000_000, State.FAIL), (400_000_000, State.WARN), (600_000_000, State.OK)],
+    [
+        (0, CheckState.FAIL),
+        (15_000_000, CheckState.FAIL),
+        (400_000_000, CheckState.WARN),
+        (600_000_000, CheckState.OK),
+    ],
 )
 def test_a_full_disk_fails_the_doctor_and_one_that_fills_warns(
-    monkeypatch: pytest.MonkeyPatch, free: int, state: State
+    monkeypatch: pytest.MonkeyPatch, free: int, state: CheckState
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free))
     assert examined("disk").state is state

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.directory.answers import Answer, Busy, bind_refused, judge
+from consumers.directory.answers import Busy, LdapAnswer, bind_refused, judge
 from pipeline.errors import Misconfigured, TargetDown
 
 NON_UNIQUE = "non-unique attributes found with (|(mail=lea.martin@univ-exemple.fr))"
 
 
 def test_a_taken_value_names_the_attribute_and_never_the_value() -> None:
-    refused = judge(Answer(19, NON_UNIQUE))
+    refused = judge(LdapAnswer(19, NON_UNIQUE))
     assert refused.cause == "mail_taken"
     assert "lea.martin" not in refused.message
 
@@ -26,7 +26,7 @@ def test_a_taken_value_names_the_attribute_and_never_the_value() -> None:
     ],
 )
 def test_each_unique_attribute_has_its_cause(attribute: str, cause: str) -> None:
-    assert judge(Answer(19, f"non-unique attributes found with (|({attribute}=x))")).cause == cause
+    assert judge(LdapAnswer(19, f"non-unique attributes found with (|({attribute}=x))")).cause == cause
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_each_unique_attribute_has_its_cause(attribute: str, cause: str) -> None
 def test_a_schema_violation_is_one_students_and_names_the_attribute(
     code: int, diagnostic: str, named: str
 ) -> None:
-    refused = judge(Answer(code, diagnostic))
+    refused = judge(LdapAnswer(code, diagnostic))
     assert refused.cause == "schema_violation"
     assert named in refused.message
 
@@ -48,26 +48,26 @@ def test_a_schema_violation_is_one_students_and_names_the_attribute(
 @pytest.mark.parametrize("code", [1, 3, 11, 51, 52, 80])
 def test_a_busy_directory_is_asked_again(code: int) -> None:
     with pytest.raises(Busy):
-        judge(Answer(code))
+        judge(LdapAnswer(code))
 
 
 @pytest.mark.parametrize("code", [4, 8, 10, 12, 13, 17, 32, 48, 49, 50, 53])
 def test_what_concerns_the_consumer_stops_it_with_a_remedy(code: int) -> None:
     with pytest.raises(Misconfigured) as stopped:
-        judge(Answer(code, "supannEtuId: attribute type undefined"))
+        judge(LdapAnswer(code, "supannEtuId: attribute type undefined"))
     assert stopped.value.remedy
 
 
 def test_a_class_that_the_server_does_not_know_is_a_missing_schema() -> None:
     with pytest.raises(Misconfigured, match="objectClass") as stopped:
-        judge(Answer(21, "objectClass: value #3 invalid per syntax"))
+        judge(LdapAnswer(21, "objectClass: value #3 invalid per syntax"))
     assert "schema" in stopped.value.remedy
 
 
 def test_an_unexpected_code_is_one_students_trouble() -> None:
-    assert judge(Answer(4096)).cause == "schema_violation"
+    assert judge(LdapAnswer(4096)).cause == "schema_violation"
 
 
 def test_a_bind_refused_while_busy_is_a_server_that_is_down() -> None:
-    assert isinstance(bind_refused(Answer(51)), TargetDown)
-    assert isinstance(bind_refused(Answer(49)), Misconfigured)
+    assert isinstance(bind_refused(LdapAnswer(51)), TargetDown)
+    assert isinstance(bind_refused(LdapAnswer(49)), Misconfigured)

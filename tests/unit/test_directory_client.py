@@ -11,11 +11,11 @@ import pytest
 from ldap3.core.exceptions import LDAPSocketOpenError, LDAPSocketReceiveError, LDAPStartTLSError
 
 from consumers.directory import ldap
-from consumers.directory.answers import Answer, Code, Lost
+from consumers.directory.answers import Code, LdapAnswer, Lost
 from consumers.directory.difference import Change
 from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import PasswordPolicy
-from consumers.directory.trial import Verdict
+from consumers.directory.trial import TrialVerdict
 from consumers.directory.upsert import Branches, LdapDirectory
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 from tests.unit.ldap_kit import ENDPOINT, PEOPLE, PROBE, PROVISIONER, Asked, Tree, directory_on, tree_of
@@ -303,7 +303,7 @@ def test_a_directory_that_is_only_observed_is_sent_no_write(tree: Tree) -> None:
 def test_several_changes_of_one_attribute_are_sent_in_order(tree: Tree) -> None:
     client = LdapClient(ENDPOINT)
     changes = [("delete", "uid", ("hugo.roux",)), ("add", "uid", ("h.roux",)), ("replace", "sn", ("Roux",))]
-    assert client.modify(DN, changes, revision=None) == Answer(Code.SUCCESS)  # type: ignore[arg-type]
+    assert client.modify(DN, changes, revision=None) == LdapAnswer(Code.SUCCESS)  # type: ignore[arg-type]
     assert tree.entries[DN]["uid"] == ["h.roux"]
     assert list(tree.asked[-1].what) == ["uid", "sn"]
 
@@ -311,8 +311,8 @@ def test_several_changes_of_one_attribute_are_sent_in_order(tree: Tree) -> None:
 def test_an_answer_keeps_its_code_and_its_remark(tree: Tree) -> None:
     client = LdapClient(ENDPOINT)
     tree.before = lambda asked: (19, "sn: no") if asked.verb == "modify" else None
-    assert client.modify(DN, CHANGE, revision=None) == Answer(19, "sn: no")
-    assert client.add(DN, ["top"], {"uid": ("x",), "sn": ()}) == Answer(Code.ENTRY_EXISTS)
+    assert client.modify(DN, CHANGE, revision=None) == LdapAnswer(19, "sn: no")
+    assert client.add(DN, ["top"], {"uid": ("x",), "sn": ()}) == LdapAnswer(Code.ENTRY_EXISTS)
 
 
 # --- letting somebody in ----------------------------------------------------------------------------------
@@ -320,7 +320,9 @@ def test_an_answer_keeps_its_code_and_its_remark(tree: Tree) -> None:
 POLICY = f"cn=policy,{PEOPLE}"
 
 
-def trial(tree: Tree, *, code: int = 0, policy: str | None = None, **attributes: str) -> tuple[Verdict, str]:
+def trial(
+    tree: Tree, *, code: int = 0, policy: str | None = None, **attributes: str
+) -> tuple[TrialVerdict, str]:
     tree.put(DN, uid="hugo.roux", objectClass="sesameAccount", **attributes)
     tree.before = lambda asked: code if asked.verb == "bind" and asked.dn == DN else None
     directory = LdapDirectory(LdapClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=policy))
@@ -333,7 +335,7 @@ def stamp(moment: datetime) -> str:
 
 
 def test_the_directory_itself_lets_in_over_a_connection_of_its_own(tree: Tree) -> None:
-    assert trial(tree) == (Verdict.LETS_IN, "")
+    assert trial(tree) == (TrialVerdict.LETS_IN, "")
     assert [(each.dn, each.what) for each in tree.asked if each.verb == "bind"] == [
         (PROVISIONER, "mot de passe"),
         (DN, "secret"),
@@ -345,15 +347,15 @@ def test_the_directory_itself_lets_in_over_a_connection_of_its_own(tree: Tree) -
 @pytest.mark.parametrize(
     ("code", "attributes", "verdict", "said"),
     [
-        (49, {}, Verdict.WRONG_PASSWORD, "refuses the password"),
-        (0, {"pwdReset": "TRUE"}, Verdict.UNFIT_ENTRY, "pwdReset"),
-        (0, {"pwdReset": "FALSE"}, Verdict.LETS_IN, ""),
-        (49, {"pwdAccountLockedTime": "000001010000Z"}, Verdict.UNFIT_ENTRY, "locked"),
-        (49, {"pwdAccountLockedTime": "20261125120000Z"}, Verdict.UNFIT_ENTRY, "locked"),
+        (49, {}, TrialVerdict.WRONG_PASSWORD, "refuses the password"),
+        (0, {"pwdReset": "TRUE"}, TrialVerdict.UNFIT_ENTRY, "pwdReset"),
+        (0, {"pwdReset": "FALSE"}, TrialVerdict.LETS_IN, ""),
+        (49, {"pwdAccountLockedTime": "000001010000Z"}, TrialVerdict.UNFIT_ENTRY, "locked"),
+        (49, {"pwdAccountLockedTime": "20261125120000Z"}, TrialVerdict.UNFIT_ENTRY, "locked"),
     ],
 )
 def test_why_somebody_is_not_let_in(
-    tree: Tree, code: int, attributes: dict[str, str], verdict: Verdict, said: str
+    tree: Tree, code: int, attributes: dict[str, str], verdict: TrialVerdict, said: str
 ) -> None:
     found = trial(tree, code=code, **attributes)
     assert found[0] is verdict
@@ -365,7 +367,7 @@ def test_a_password_may_have_expired(tree: Tree, age_s: int, *, expired: bool) -
     tree.put(POLICY, objectClass="pwdPolicy", pwdMaxAge=str(age_s))
     changed = stamp(datetime.now(UTC) - timedelta(hours=2))
     verdict, said = trial(tree, code=49, policy=POLICY, pwdChangedTime=changed)
-    assert verdict is (Verdict.UNFIT_ENTRY if expired else Verdict.WRONG_PASSWORD)
+    assert verdict is (TrialVerdict.UNFIT_ENTRY if expired else TrialVerdict.WRONG_PASSWORD)
     assert ("expired" in said) is expired
 
 
@@ -374,14 +376,14 @@ def test_the_policy_that_an_entry_names_goes_before_the_usual_one(tree: Tree) ->
     changed = stamp(datetime.now(UTC) - timedelta(hours=2))
     usual = f"cn=none,{PEOPLE}"
     verdict, _ = trial(tree, code=49, policy=usual, pwdPolicySubentry=POLICY, pwdChangedTime=changed)
-    assert verdict is Verdict.UNFIT_ENTRY
+    assert verdict is TrialVerdict.UNFIT_ENTRY
 
 
 def test_nobody_or_two_with_a_login_are_not_tried(tree: Tree) -> None:
     directory = directory_on()
     found = directory.trial("nobody", "secret")
     assert (found.verdict, found.said) == (
-        Verdict.UNFIT_ENTRY,
+        TrialVerdict.UNFIT_ENTRY,
         "the directory has no entries with this login",
     )
     tree.put(f"uid=other,{PEOPLE}", uid=["other", "hugo.roux"])

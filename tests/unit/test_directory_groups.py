@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.directory.port import Applied, ApplyResult, Refused
+from consumers.directory.port import Applied, ApplyResult, EntryRefused
 from pipeline.errors import Misconfigured
 from tests.unit.ldap_kit import GROUPS, PEOPLE, PROVISIONER, Tree, directory_on, tree_of
 from tests.unit.test_directory_writing import DN, HELD, NUMBER, changed, desired
@@ -130,16 +130,16 @@ def test_who_became_a_member_meanwhile_is_one(tree: Tree) -> None:
 def test_a_refusal_of_a_group_is_the_student_s(tree: Tree) -> None:
     apply()
     tree.before = lambda asked: 65 if asked.dn == INFO else None
-    assert isinstance(apply(info=""), Refused)
+    assert isinstance(apply(info=""), EntryRefused)
     tree.before = lambda _asked: None
     apply(info="")
     tree.before = lambda asked: 65 if asked.dn == INFO else None
-    assert isinstance(apply(), Refused)
+    assert isinstance(apply(), EntryRefused)
 
 
 def test_an_entry_that_is_refused_joins_nothing(tree: Tree) -> None:
     tree.put(DN, **HELD, supannEtuId="22699999")
-    assert isinstance(apply(info=""), Refused)
+    assert isinstance(apply(info=""), EntryRefused)
     assert INFO not in tree.entries
 
 
@@ -215,7 +215,7 @@ def test_something_else_of_that_name_is_left_and_said(tree: Tree) -> None:
 
 def test_a_search_that_is_refused_is_the_student_s_and_the_entry_is_not_written(tree: Tree) -> None:
     tree.before = lambda asked: 65 if asked.dn == INFO else None
-    assert isinstance(searched(info=""), Refused)
+    assert isinstance(searched(info=""), EntryRefused)
     assert DN not in tree.entries
 
 
@@ -261,7 +261,7 @@ def test_a_value_that_another_entry_has_is_foreseen(tree: Tree, case: str) -> No
     )
     directory = directory_on()
     result = directory.foresee([one], {})[NUMBER]
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == cause
     assert not tree.wrote()
 
@@ -271,7 +271,7 @@ def test_a_number_that_an_entry_has_is_foreseen_where_another_one_is_to_get_it(t
     (adopted,) = directory_on().read([NUMBER], {NUMBER: DN})[NUMBER]
     tree.put(f"uid=autre,{PEOPLE}", uid="autre", supannEtuId=NUMBER)
     result = directory_on().foresee([desired(adopted=DN)], {NUMBER: (adopted,)})[NUMBER]
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "student_number_taken"
 
 
@@ -289,7 +289,7 @@ def test_each_of_a_large_batch_is_foreseen_for_itself(tree: Tree) -> None:
     many = [changed(one, mail=(f"{one.login}@univ-exemple.fr",)) for one in many]
     tree.put(f"uid=autre,{PEOPLE}", uid="autre", mail="u44@univ-exemple.fr")
     found = directory_on().foresee(many, {})
-    assert {n for n, result in found.items() if isinstance(result, Refused)} == {"44"}
+    assert {n for n, result in found.items() if isinstance(result, EntryRefused)} == {"44"}
     assert len(found) == 45
 
 

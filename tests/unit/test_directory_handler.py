@@ -11,7 +11,14 @@ import pytest
 from consumers.directory.difference import changes, guarded_by_values
 from consumers.directory.entry import Profile
 from consumers.directory.handler import CREDENTIAL_GONE, DirectoryHandler
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    DesiredEntry,
+    EntryRefused,
+    EntryUnsettled,
+    ObservedEntry,
+)
 from consumers.directory.settings import DirectorySettings
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from pipeline.vault import SealBroken
@@ -129,8 +136,8 @@ def handle(directory: InMemory, *accounts: Account, secrets: Secrets | None = No
 
 def test_refusals_are_dead_letters_and_doubts_are_tried_again(directory: InMemory) -> None:
     directory.answers = {
-        "1": Refused("identity_collision", "held"),
-        "2": Unsettled("outcome_unknown", "no answer", unknown=True),
+        "1": EntryRefused("identity_collision", "held"),
+        "2": EntryUnsettled("outcome_unknown", "no answer", unknown=True),
     }
     assert handle(directory, account("1"), account("2")) == [
         Dead("identity_collision", "held"),
@@ -162,7 +169,7 @@ def test_access_is_closed_first_and_only_where_it_must_be(directory: InMemory) -
 
 def test_a_hash_is_consumed_only_when_its_reference_was_read_back(directory: InMemory) -> None:
     secrets = Secrets(**{"ref-a": "$argon2id$a", "ref-b": "$argon2id$b"})
-    directory.answers = {"2": Unsettled("directory_busy", "busy")}
+    directory.answers = {"2": EntryUnsettled("directory_busy", "busy")}
     handle(
         directory, account("1", credential_ref="ref-a"), account("2", credential_ref="ref-b"), secrets=secrets
     )

@@ -14,7 +14,14 @@ import pytest
 
 from consumers.directory.entry import OWNED, Profile
 from consumers.directory.handler import CREDENTIAL_GONE, GROUP_NOT_OURS, OPERATOR_RECHECK_S, DirectoryHandler
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Refused, Unsettled
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    DesiredEntry,
+    EntryRefused,
+    EntryUnsettled,
+    ObservedEntry,
+)
 from consumers.directory.settings import DirectorySettings
 from pipeline.errors import TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
@@ -318,13 +325,13 @@ def test_a_closing_and_a_writing_are_one_change(
 
 
 def test_a_closing_that_failed_with_an_answer_is_over_when_the_writing_is_read_back(directory: Lying) -> None:
-    directory.closings = {NUMBER: Unsettled("directory_busy", "busy")}
+    directory.closings = {NUMBER: EntryUnsettled("directory_busy", "busy")}
     assert isinstance(turn(directory, full(**SHUT)), Done)
 
 
 def test_a_closing_does_not_hide_that_the_writing_was_refused(directory: Lying) -> None:
     directory.closings = {NUMBER: Applied(changed=True)}
-    directory.results = {NUMBER: Refused("mail_taken", "held")}
+    directory.results = {NUMBER: EntryRefused("mail_taken", "held")}
     assert turn(directory, full(**SHUT)) == Dead("mail_taken", "held")
 
 
@@ -337,9 +344,9 @@ def test_foreign_groups_of_a_closed_account_are_still_said(directory: Lying) -> 
 @pytest.mark.parametrize(
     ("closing", "applying", "unknown"),
     [
-        (Unsettled("x", "x", unknown=True), Applied(changed=True), True),
-        (Applied(changed=True), Unsettled("x", "x", unknown=True), True),
-        (Unsettled("x", "x"), Unsettled("x", "x"), False),
+        (EntryUnsettled("x", "x", unknown=True), Applied(changed=True), True),
+        (Applied(changed=True), EntryUnsettled("x", "x", unknown=True), True),
+        (EntryUnsettled("x", "x"), EntryUnsettled("x", "x"), False),
         (Applied(changed=True), Applied(changed=True), False),
     ],
 )
@@ -462,7 +469,7 @@ def test_what_would_stand_in_the_way_is_said_before_what_differs() -> None:
 
     assert preview(full()) == ((), "")
     assert preview(full(aliases=())) == (("supannAutreMail",), "")
-    directory.foreseen = {NUMBER: Refused("mail_taken", "held")}
+    directory.foreseen = {NUMBER: EntryRefused("mail_taken", "held")}
     assert preview(full()) == ((), "mail_taken")
     directory.foreseen = {NUMBER: Applied(changed=False, foreign=("info",))}
     assert preview(full()) == ((), GROUP_NOT_OURS)

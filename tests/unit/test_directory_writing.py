@@ -17,9 +17,9 @@ from consumers.directory.port import (
     ApplyResult,
     Credential,
     DesiredEntry,
+    EntryRefused,
+    EntryUnsettled,
     ObservedEntry,
-    Refused,
-    Unsettled,
 )
 from consumers.directory.upsert import Branches, LdapDirectory
 from pipeline.errors import Misconfigured, TargetDown
@@ -225,7 +225,7 @@ def test_an_entry_that_does_not_carry_the_number_is_never_written(tree: Tree, nu
     tree.put(DN, **HELD, **({} if number is None else {"supannEtuId": number}))
     before = tree.entries[DN]
     result = apply(desired())
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "identity_collision"
     assert tree.entries[DN] == before
     assert not tree.wrote("modify")
@@ -234,7 +234,7 @@ def test_an_entry_that_does_not_carry_the_number_is_never_written(tree: Tree, nu
 def test_an_entry_with_another_login_is_not_renamed(tree: Tree) -> None:
     tree.put(f"uid=autre,{PEOPLE}", **{**HELD, "uid": "autre"}, supannEtuId=NUMBER, sesameVersion="1")
     result = apply(desired())
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "login_mismatch"
     assert not tree.wrote()
 
@@ -248,7 +248,7 @@ def test_two_entries_with_one_number_are_written_neither(tree: Tree) -> None:
     for login in (LOGIN, "autre"):
         tree.put(f"uid={login},{PEOPLE}", **{**HELD, "uid": login}, supannEtuId=NUMBER)
     result = apply(desired())
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "student_number_ambiguous"
     assert not tree.wrote()
     assert len(read()) == 2
@@ -258,7 +258,7 @@ def test_two_entries_with_one_number_are_written_neither(tree: Tree) -> None:
 def test_an_entry_that_shows_a_newer_version_is_left_alone(tree: Tree, version: int) -> None:
     tree.put(DN, **HELD, supannEtuId=NUMBER, sesameVersion=str(version))
     result = apply(desired())
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     assert (result.cause, result.unknown) == ("superseded", False)
     assert not tree.wrote()
 
@@ -276,7 +276,7 @@ def test_an_adopted_entry_gets_the_number_and_only_that_very_entry(tree: Tree) -
 def test_an_adopted_entry_that_is_somebody_else_s_meanwhile_is_left_and_not_shown(tree: Tree) -> None:
     tree.put(DN, **HELD, supannEtuId="22699999")
     result = apply(desired(adopted=DN))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "identity_collision"
     assert read(adopted={NUMBER: DN}) == ()
 
@@ -284,7 +284,7 @@ def test_an_adopted_entry_that_is_somebody_else_s_meanwhile_is_left_and_not_show
 def test_the_login_s_entry_is_not_taken_when_another_one_was_adopted(tree: Tree) -> None:
     tree.put(DN, **HELD)
     result = apply(desired(adopted=f"uid=gone,{PEOPLE}"))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "identity_collision"
 
 
@@ -322,7 +322,7 @@ def test_a_newer_version_that_came_meanwhile_is_not_taken_back(tree: Tree, attri
     apply(desired())
     once(tree, "modify", lambda: tree.write(DN, sesameVersion="9"))
     result = apply(changed(desired(version=4), **{attribute: ("new",)}))
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     assert result.cause == "superseded"
     assert tree.entries[DN]["sesameVersion"] == ["9"]
     assert tree.entries[DN][attribute] != ["new"]
@@ -331,7 +331,7 @@ def test_a_newer_version_that_came_meanwhile_is_not_taken_back(tree: Tree, attri
 def test_an_entry_that_was_given_to_somebody_else_meanwhile_is_left(tree: Tree) -> None:
     apply(desired())
     once(tree, "modify", lambda: tree.write(DN, supannEtuId="22699999"))
-    assert isinstance(apply(changed(desired(version=4), sn=("new",))), Refused)
+    assert isinstance(apply(changed(desired(version=4), sn=("new",))), EntryRefused)
     assert tree.entries[DN]["sn"] == ["Roux"]
 
 
@@ -357,7 +357,7 @@ def test_who_is_always_faster_leaves_the_student_for_another_turn(tree: Tree) ->
 
     tree.before = before
     result = apply(changed(desired(version=4), sn=("new",)))
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     assert (result.cause, result.unknown) == ("directory_conflict", False)
     assert len(tree.wrote("modify")) == 16
 
@@ -383,7 +383,7 @@ def test_a_version_that_another_writer_has_taken_is_a_conflict_and_a_value_of_ot
         lambda: (19, "some attributes not unique, non-unique attributes found with (|(mail=x))"),
     )
     result = apply(changed(desired(version=5), mail=("taken@x.fr",)))
-    assert isinstance(result, Refused)
+    assert isinstance(result, EntryRefused)
     assert result.cause == "mail_taken"
 
 
@@ -408,7 +408,7 @@ def test_what_never_has_an_answer_is_unknown(tree: Tree) -> None:
 
     tree.before = lost
     result = apply(changed(desired(version=4), sn=("new",)))
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     assert (result.cause, result.unknown) == ("outcome_unknown", True)
     assert len(tree.wrote("modify")) == 3
 
@@ -417,7 +417,7 @@ def test_what_is_busy_is_tried_a_few_times_and_is_not_unknown(tree: Tree) -> Non
     apply(desired())
     tree.before = lambda asked: 51 if asked.verb == "modify" else None
     result = apply(changed(desired(version=4), sn=("new",)))
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     assert (result.cause, result.unknown) == ("directory_busy", False)
     assert len(tree.wrote("modify")) == 3
 
@@ -541,9 +541,9 @@ def test_a_shutting_that_fails_says_so(tree: Tree) -> None:
     apply(desired())
     tree.before = lambda asked: 51 if asked.verb == "modify" else None
     result = directory_on().close([NUMBER])[NUMBER]
-    assert isinstance(result, Unsettled)
+    assert isinstance(result, EntryUnsettled)
     tree.before = lambda asked: (65, "") if asked.verb == "modify" else None
-    assert isinstance(directory_on().close([NUMBER])[NUMBER], Refused)
+    assert isinstance(directory_on().close([NUMBER])[NUMBER], EntryRefused)
 
 
 # --- the probe --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
-from pipeline.engine.queues import Queues, Student
+from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 
@@ -262,7 +262,7 @@ def test_the_smallest_call_that_a_suspect_may_be_in_bounds_it_for_all() -> None:
     queues = Queues()
     seats = {"A": 3, "B": 2, "C": 3, "D": 3}
     for name in seats:
-        student = Student(waiting=[Bell(name, 1, Lane.PERSONAL, "e")])
+        student = QueuedStudent(waiting=[Bell(name, 1, Lane.PERSONAL, "e")])
         queues.put(name, student, 0.0)
     assert queues.take(Lane.PERSONAL, SIZE, seats.get) == ["A", "B"]
     assert queues.take(Lane.PERSONAL, SIZE, seats.get) == ["C", "D"]
@@ -281,7 +281,7 @@ def test_who_may_share_a_call_is_looked_for_no_further_than_a_call_is_large(
 ) -> None:
     queues = Queues()
     for name in waiting:
-        queues.put(name, Student(waiting=[Bell(name, 1, Lane.PERSONAL, "e")]), 0.0)
+        queues.put(name, QueuedStudent(waiting=[Bell(name, 1, Lane.PERSONAL, "e")]), 0.0)
     assert queues.take(Lane.PERSONAL, size, seats.get) == [*taken]
     assert [*queues[Lane.PERSONAL]] == [name for name in waiting if name not in taken]
 

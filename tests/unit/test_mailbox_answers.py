@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from consumers.mailbox import dovecot
-from consumers.mailbox.deadline import Deadline
-from consumers.mailbox.dovecot import Answer, Command, Doveadm
+from consumers.mailbox.deadline import CallDeadline
+from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
 URL = "https://mail.example/doveadm/v1"
@@ -34,8 +34,8 @@ def raises(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
     return answer
 
 
-def soon() -> Deadline:
-    return Deadline.after(5.0, time.monotonic)
+def soon() -> CallDeadline:
+    return CallDeadline.after(5.0, time.monotonic)
 
 
 def fine(*_request: httpx.Request) -> httpx.Response:
@@ -55,7 +55,7 @@ def test_a_request_bears_the_key_of_now_and_waits_no_longer_than_there_is_time(
 
     client = Doveadm(URL, lambda: next(keys), ca_file=None, transport=httpx.MockTransport(answer))
     for _ in range(2):
-        client.call([LIST], Deadline(at=100.0 + left_s, monotonic=lambda: 100.0))
+        client.call([LIST], CallDeadline(at=100.0 + left_s, monotonic=lambda: 100.0))
     assert [(each.method, str(each.url)) for each in asked] == [("POST", URL)] * 2
     assert [each.headers["Authorization"] for each in asked] == [
         f"X-Dovecot-API {b64encode(key.encode()).decode()}" for key in ("première", "deuxième")
@@ -117,7 +117,10 @@ def test_answers_are_matched_by_tag_whatever_their_order() -> None:
         refused = ["error", {"type": "exitCode", "exitCode": 67}, "1"]
         return httpx.Response(200, json=[refused, ["doveadmResponse", [{"mailbox": "INBOX"}], "0"]])
 
-    assert doveadm(answer).call([LIST, LIST], soon()) == [Answer(0, [{"mailbox": "INBOX"}]), Answer(67)]
+    assert doveadm(answer).call([LIST, LIST], soon()) == [
+        DoveadmAnswer(0, [{"mailbox": "INBOX"}]),
+        DoveadmAnswer(67),
+    ]
 
 
 def test_no_command_is_no_request() -> None:
@@ -194,7 +197,7 @@ def test_a_hang_up_is_tried_once_more_and_no_more(
             raise error
         return fine()
 
-    assert doveadm(answer).call([LIST], soon(), writes=True) == [Answer(0, [])]
+    assert doveadm(answer).call([LIST], soon(), writes=True) == [DoveadmAnswer(0, [])]
     assert pauses == [0.2]
     answers[:] = [kind("gone"), kind("gone"), None]
     with pytest.raises(TargetDown, match=kind.__name__) as down:
@@ -236,7 +239,7 @@ def test_an_answer_in_pieces_is_put_together_up_to_a_bound(monkeypatch: pytest.M
     whole = b'[["doveadmResponse",[{"mailbox":"INBOX"}],"0"]]'
     answer = in_pieces(whole[:20], whole[20:33], whole[33:])
     monkeypatch.setattr(dovecot, "_BYTES_MAX", len(whole))
-    assert doveadm(answer).call([LIST], soon()) == [Answer(0, [{"mailbox": "INBOX"}])]
+    assert doveadm(answer).call([LIST], soon()) == [DoveadmAnswer(0, [{"mailbox": "INBOX"}])]
     monkeypatch.setattr(dovecot, "_BYTES_MAX", len(whole) - 1)
     for writes in (True, False):
         with pytest.raises(TargetDown, match="without end") as down:
@@ -247,27 +250,27 @@ def test_an_answer_in_pieces_is_put_together_up_to_a_bound(monkeypatch: pytest.M
 def test_an_answer_that_trickles_is_not_waited_for_longer_than_there_is_time() -> None:
     times = iter([0.0, 4.0, 5.0, 6.0])
     with pytest.raises(TargetDown, match="in time") as down:
-        doveadm(in_pieces(b"[", b"[", b"[")).call([LIST], Deadline(5.0, lambda: next(times)), writes=True)
+        doveadm(in_pieces(b"[", b"[", b"[")).call([LIST], CallDeadline(5.0, lambda: next(times)), writes=True)
     assert down.value.unknown
     assert list(times) == [6.0]
 
 
 @pytest.mark.parametrize("left_s", [0.0, -1.0])
 def test_a_deadline_is_over_when_nothing_is_left(left_s: float) -> None:
-    deadline = Deadline(at=10.0, monotonic=lambda: 10.0 - left_s)
+    deadline = CallDeadline(at=10.0, monotonic=lambda: 10.0 - left_s)
     assert deadline.over
     with pytest.raises(TargetDown, match="too slow") as down:
         deadline.left_s()
     assert down.value.unknown is False
-    assert Deadline.after(0.5, lambda: 3.0).left_s() == 0.5
-    assert not Deadline.after(0.5, lambda: 3.0).over
+    assert CallDeadline.after(0.5, lambda: 3.0).left_s() == 0.5
+    assert not CallDeadline.after(0.5, lambda: 3.0).over
 
 
 def test_when_no_time_is_left_nothing_is_begun() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         raise AssertionError(request)
 
-    past = Deadline(at=10.0, monotonic=lambda: 10.5)
+    past = CallDeadline(at=10.0, monotonic=lambda: 10.5)
     with pytest.raises(TargetDown) as down:
         doveadm(answer).call([LIST], past, writes=True)
     assert not down.value.unknown

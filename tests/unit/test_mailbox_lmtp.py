@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from consumers.mailbox.deadline import Deadline
-from consumers.mailbox.lmtp import Delivery, Lmtp, Verdict, verdict_of
+from consumers.mailbox.deadline import CallDeadline
+from consumers.mailbox.lmtp import Delivery, DeliveryVerdict, Lmtp, verdict_of
 from pipeline.errors import Misconfigured, TargetDown
 
 SENDER, ZOE, MESSAGE = "retours@univ-exemple.fr", "zoe.lefevre@univ-exemple.fr", b"Subject: x\r\n\r\ny\r\n"
@@ -101,16 +101,16 @@ def lmtp(host: str = "mail.example") -> Lmtp:
     return Lmtp(host, 24, sender=SENDER, context=CONTEXT, local_hostname="sesame.example")
 
 
-def ten_seconds() -> Deadline:
-    return Deadline(at=10.0, monotonic=lambda: 0.0)
+def ten_seconds() -> CallDeadline:
+    return CallDeadline(at=10.0, monotonic=lambda: 0.0)
 
 
-def deliver(to: Lmtp | None = None, deadline: Deadline | None = None) -> Verdict:
+def deliver(to: Lmtp | None = None, deadline: CallDeadline | None = None) -> DeliveryVerdict:
     return (to or lmtp()).deliver(ZOE, MESSAGE, deadline or ten_seconds())
 
 
 def test_the_message_goes_to_the_service_over_tls_with_its_own_sender(server: Server) -> None:
-    assert deliver() == Verdict(Delivery.DELIVERED, "250 2.0.0")
+    assert deliver() == DeliveryVerdict(Delivery.DELIVERED, "250 2.0.0")
     assert server.made == [(("mail.example", 24), {"local_hostname": "sesame.example", "timeout": 10.0})]
     assert server.said[1:] == [
         ("LHLO",),
@@ -124,7 +124,7 @@ def test_the_message_goes_to_the_service_over_tls_with_its_own_sender(server: Se
 
 def test_each_command_gets_what_is_left_of_the_time(server: Server) -> None:
     now = iter(float(second) for second in range(10))
-    deliver(deadline=Deadline(at=10.0, monotonic=lambda: next(now)))
+    deliver(deadline=CallDeadline(at=10.0, monotonic=lambda: next(now)))
     assert server.made[0][1]["timeout"] == 10.0
     assert server.waits == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0]
 
@@ -198,14 +198,14 @@ def test_a_certificate_that_does_not_verify_is_a_fault_of_the_settings(server: S
 def test_a_reply_means_one_thing_and_its_text_is_not_kept(
     code: int, text: bytes, delivery: Delivery, codes: str
 ) -> None:
-    assert verdict_of(code, text) == Verdict(delivery, codes)
+    assert verdict_of(code, text) == DeliveryVerdict(delivery, codes)
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT"])
 def test_what_is_refused_before_the_message_ends_it(server: Server, command: str) -> None:
     for reply, verdict in (
-        ((451, b"4.3.0 later"), Verdict(Delivery.DEFERRED, "451 4.3.0")),
-        ((550, b"5.1.1 who"), Verdict(Delivery.NO_USER, "550 5.1.1")),
+        ((451, b"4.3.0 later"), DeliveryVerdict(Delivery.DEFERRED, "451 4.3.0")),
+        ((550, b"5.1.1 who"), DeliveryVerdict(Delivery.NO_USER, "550 5.1.1")),
     ):
         server.replies[command] = reply
         assert deliver() == verdict
@@ -215,7 +215,7 @@ def test_what_is_refused_before_the_message_ends_it(server: Server, command: str
 @pytest.mark.parametrize("text", [b"5.2.2 full", "5.2.2 full"])
 def test_a_refused_data_command_is_known_to_have_sent_nothing(server: Server, text: bytes | str) -> None:
     server.replies["DATA"] = smtplib.SMTPDataError(452, text)
-    assert deliver() == Verdict(Delivery.FULL, "452 5.2.2")
+    assert deliver() == DeliveryVerdict(Delivery.FULL, "452 5.2.2")
 
 
 @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
@@ -227,7 +227,7 @@ def test_a_break_leaves_the_outcome_unknown_only_behind_the_message(
     service = lmtp()
     unknown = command == "DATA"
     expected = Delivery.UNKNOWN if unknown else Delivery.DEFERRED
-    assert deliver(service) == Verdict(expected, type(error).__name__)
+    assert deliver(service) == DeliveryVerdict(expected, type(error).__name__)
     assert server.clients[0].closed
     server.replies.clear()
     assert deliver(service).delivery is Delivery.DELIVERED
@@ -240,8 +240,8 @@ def test_when_time_runs_out_before_the_message_nothing_was_sent(
     server: Server, steps: int, codes: str
 ) -> None:
     times = iter([0.0] * steps + [10.0] * 9)
-    verdict = deliver(deadline=Deadline(at=10.0, monotonic=lambda: next(times)))
-    assert verdict == Verdict(Delivery.DEFERRED, codes)
+    verdict = deliver(deadline=CallDeadline(at=10.0, monotonic=lambda: next(times)))
+    assert verdict == DeliveryVerdict(Delivery.DEFERRED, codes)
     assert "DATA" not in {said for said, *_ in server.said}
 
 

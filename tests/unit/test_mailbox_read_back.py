@@ -12,17 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
-from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, Wanted
+from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, WantedMailbox
 from consumers.mailbox.port import (
     Again,
-    Change,
     Key,
+    MailboxChange,
+    MailboxUnsettled,
     ObservedMailbox,
     ReadResult,
     Sighting,
     Unknown,
-    Unsettled,
-    Written,
+    WrittenMailbox,
 )
 from consumers.mailbox.redirect import SCRIPT
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
@@ -177,10 +177,10 @@ def test_another_quota_is_no_success(desk: Desk, quota: str) -> None:
 def test_a_quota_is_compared_in_kibibytes_rounded_up_and_only_if_it_is_wanted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    odd = desk_of(monkeypatch, wanted=Wanted((), quota_bytes=(5 << 10) + 1))
+    odd = desk_of(monkeypatch, wanted=WantedMailbox((), quota_bytes=(5 << 10) + 1))
     odd.server.boxes[MAIL] = Box(quota="6")
     assert isinstance(one(odd), Done)
-    free = desk_of(monkeypatch, wanted=Wanted(()))
+    free = desk_of(monkeypatch, wanted=WantedMailbox(()))
     free.server.boxes[MAIL] = Box(quota="6")
     assert isinstance(one(free), Done)
 
@@ -551,13 +551,15 @@ def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -
 
     desk.server.lmtp = takes_long
     late = account("2").mail
-    changes = [Change(each, welcome=b"x") for each in (PROBE, MAIL, late)]
-    results = mailboxes.apply([*changes, Change("none@x.fr", create=("A",))])
+    changes = [MailboxChange(each, welcome=b"x") for each in (PROBE, MAIL, late)]
+    results = mailboxes.apply([*changes, MailboxChange("none@x.fr", create=("A",))])
     assert results == {
-        PROBE: Written(),
-        MAIL: Unsettled("mailbox_slow", "the call's time was used up before"),
-        late: Unsettled("mailbox_slow", "the call's time was used up before"),
-        "none@x.fr": Unsettled("mailbox_not_enabled", "the mail server does not know this user any more"),
+        PROBE: WrittenMailbox(),
+        MAIL: MailboxUnsettled("mailbox_slow", "the call's time was used up before"),
+        late: MailboxUnsettled("mailbox_slow", "the call's time was used up before"),
+        "none@x.fr": MailboxUnsettled(
+            "mailbox_not_enabled", "the mail server does not know this user any more"
+        ),
     }
     assert [to for to, _ in desk.server.delivered] == [PROBE]
 
@@ -894,11 +896,11 @@ def test_what_is_read_is_what_is_there(desk: Desk) -> None:
 def test_what_is_read_again_is_what_was_seen_and_then_written(desk: Desk) -> None:
     seen = desk.mailboxes.read([Key(MAIL)])[MAIL]
     assert isinstance(seen, ObservedMailbox)
-    change = Change(MAIL, create=("Sent",), welcome=b"Message-ID: <1@x>\r\n\r\n", install="keep;")
-    assert desk.mailboxes.apply([change]) == {MAIL: Written()}
+    change = MailboxChange(MAIL, create=("Sent",), welcome=b"Message-ID: <1@x>\r\n\r\n", install="keep;")
+    assert desk.mailboxes.apply([change]) == {MAIL: WrittenMailbox()}
     desk.server.boxes[MAIL].quota = "5"  # not written, so not looked at again
 
-    def again(change: Change, message_id: str | None = None) -> ReadResult:
+    def again(change: MailboxChange, message_id: str | None = None) -> ReadResult:
         return desk.mailboxes.read([Key(MAIL, message_id, again=Again(seen, change))])[MAIL]
 
     written = replace(
@@ -912,16 +914,20 @@ def test_what_is_read_again_is_what_was_seen_and_then_written(desk: Desk) -> Non
     assert again(change, "<1@x>") == written
     desk.server.boxes[MAIL].messages = [("Sent", 1, "<1@x>")]
     assert again(change, "<1@x>") == written
-    assert again(Change(MAIL)) == seen
+    assert again(MailboxChange(MAIL)) == seen
     desk.server.boxes[MAIL].scripts.clear()
-    assert again(Change(MAIL, remove=True)) == seen
+    assert again(MailboxChange(MAIL, remove=True)) == seen
 
 
 def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
     observed = desk.read_only()
     observed.probe()
     observed.read([Key(MAIL, "<1@x>")])
-    for change in (Change(MAIL, create=("Sent",)), Change(MAIL, welcome=b"x"), Change(MAIL, install="keep;")):
+    for change in (
+        MailboxChange(MAIL, create=("Sent",)),
+        MailboxChange(MAIL, welcome=b"x"),
+        MailboxChange(MAIL, install="keep;"),
+    ):
         with pytest.raises(WriteForbidden):
             observed.apply([change])
     with pytest.raises(WriteForbidden):

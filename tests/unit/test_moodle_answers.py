@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle.answers import Answer, result_of
-from consumers.moodle.errors import Broken, OutcomeUnknown, Refused, RightMissing, WriteRefused
+from consumers.moodle.answers import MoodleAnswer, result_of
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, RightMissing, WriteRefused
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, Throttled
 
 CONTRACT = Path(__file__).parents[1] / "contract" / "moodle-contract.json"
 
 BY_ERRORCODE: dict[str, type[Exception]] = {
-    "invalidparameter": Refused,
-    "codingerror": Refused,
-    "invaliduser": Refused,
-    "useradminodelete": Refused,
+    "invalidparameter": MoodleRefused,
+    "codingerror": MoodleRefused,
+    "invaliduser": MoodleRefused,
+    "useradminodelete": MoodleRefused,
     "dmlwriteexception": WriteRefused,
     "invalidtoken": CredentialsRefused,
     "accessexception": CredentialsRefused,
@@ -30,11 +30,11 @@ BY_ERRORCODE: dict[str, type[Exception]] = {
 }
 
 BY_NAME: dict[str, type[Exception]] = {
-    "delete absent cohort id": Refused,
-    "get members absent cohort": Refused,
+    "delete absent cohort id": MoodleRefused,
+    "get members absent cohort": MoodleRefused,
     "unknown function": Misconfigured,
     "[debug] unknown function": Misconfigured,
-    "create manual weak password": Refused,  # its error code is a sentence in HTML
+    "create manual weak password": MoodleRefused,  # its error code is a sentence in HTML
     "no moodlewsrestformat (XML)": Misconfigured,
     "[state] database down, XML": Misconfigured,
     "[state] web services disabled": Misconfigured,
@@ -57,14 +57,14 @@ def recorded() -> list[dict[str, Any]]:
     return [entry for entry in entries if entry.get("status") is not None]
 
 
-def answer_of(entry: dict[str, Any]) -> Answer:
+def answer_of(entry: dict[str, Any]) -> MoodleAnswer:
     response = entry["response"]
     if isinstance(response, dict) and "_raw_body" in response:
         body = response["_raw_body"].encode()
     else:
         body = json.dumps(response).encode()
     retry_after = (entry.get("headers") or {}).get("Retry-After")
-    return Answer(entry["status"], entry["content_type"], body, retry_after)
+    return MoodleAnswer(entry["status"], entry["content_type"], body, retry_after)
 
 
 def expected_error(entry: dict[str, Any]) -> type[Exception] | None:
@@ -110,7 +110,7 @@ def test_a_refusal_of_the_consumer_comes_with_its_remedy(entry: dict[str, Any]) 
     "entry", [entry for entry in recorded() if "[debug]" in entry["name"]], ids=lambda entry: entry["name"]
 )
 def test_what_moodle_says_with_debugging_on_does_not_reach_our_messages(entry: dict[str, Any]) -> None:
-    with pytest.raises((Refused, Misconfigured)) as caught:
+    with pytest.raises((MoodleRefused, Misconfigured)) as caught:
         result_of(answer_of(entry))
     said = entry["response"].get("debuginfo", "") + entry["response"]["message"]
     assert said
@@ -118,12 +118,12 @@ def test_what_moodle_says_with_debugging_on_does_not_reach_our_messages(entry: d
     assert "c1@univ.example" not in str(caught.value)
 
 
-def json_of(value: Any) -> Answer:
-    return Answer(200, "Application/JSON", json.dumps(value).encode())
+def json_of(value: Any) -> MoodleAnswer:
+    return MoodleAnswer(200, "Application/JSON", json.dumps(value).encode())
 
 
-def html(status: int, body: str = "<html>…</html>", retry_after: str | None = None) -> Answer:
-    return Answer(status, "text/html", body.encode(), retry_after)
+def html(status: int, body: str = "<html>…</html>", retry_after: str | None = None) -> MoodleAnswer:
+    return MoodleAnswer(status, "text/html", body.encode(), retry_after)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_too_many_requests_waits_as_long_as_the_site_says_or_for_a_while(
         html(200, "<title>Under MAINTENANCE</title>"),
     ],
 )
-def test_moodles_maintenance_is_an_outage_in_which_nothing_is_written(answer: Answer) -> None:
+def test_moodles_maintenance_is_an_outage_in_which_nothing_is_written(answer: MoodleAnswer) -> None:
     with pytest.raises(TargetDown, match="maintenance") as caught:
         result_of(answer)
     assert caught.value.unknown is False
@@ -234,24 +234,24 @@ def test_what_moodle_says_of_the_site_is_no_fault_of_a_row(
         ),
         (
             {"exception": "dml_missing_record_exception", "errorcode": "invalidrecord"},
-            Refused,
+            MoodleRefused,
             "invalidrecord",
         ),
         (
             {"exception": "moodle_exception", "errorcode": "other", "message": "external_functions"},
-            Refused,
+            MoodleRefused,
             "other",
         ),
-        ({"exception": "moodle_exception", "errorcode": "Le mot de passe…"}, Refused, "unclassified"),
-        ({"exception": "moodle_exception", "errorcode": "a" * 61}, Refused, "unclassified"),
-        ({"exception": "moodle_exception", "errorcode": "a" * 60}, Refused, "a" * 60),
-        ({"exception": "moodle_exception"}, Refused, "unclassified"),
+        ({"exception": "moodle_exception", "errorcode": "Le mot de passe…"}, MoodleRefused, "unclassified"),
+        ({"exception": "moodle_exception", "errorcode": "a" * 61}, MoodleRefused, "unclassified"),
+        ({"exception": "moodle_exception", "errorcode": "a" * 60}, MoodleRefused, "a" * 60),
+        ({"exception": "moodle_exception"}, MoodleRefused, "unclassified"),
     ],
 )
 def test_what_moodle_says_of_a_row_keeps_its_code(
-    said: dict[str, str], error: type[Refused], code: str
+    said: dict[str, str], error: type[MoodleRefused], code: str
 ) -> None:
-    with pytest.raises(Refused, match=code) as caught:
+    with pytest.raises(MoodleRefused, match=code) as caught:
         result_of(json_of(said))
     assert (type(caught.value), caught.value.errorcode) == (error, code)
 
@@ -274,7 +274,7 @@ def test_a_database_that_cannot_be_read_is_a_broken_site() -> None:
 )
 def test_what_is_not_json_is_a_broken_answer_and_never_an_empty_one(body: bytes, says: str) -> None:
     with pytest.raises(Broken, match=says):
-        result_of(Answer(200, "application/json; charset=utf-8", body))
+        result_of(MoodleAnswer(200, "application/json; charset=utf-8", body))
 
 
 def test_a_page_instead_of_json_is_told_apart() -> None:
@@ -283,9 +283,9 @@ def test_a_page_instead_of_json_is_told_apart() -> None:
     with pytest.raises(Broken, match="a page instead of JSON"):
         result_of(html(200))
     with pytest.raises(Misconfigured, match="dropped the body") as caught:
-        result_of(Answer(200, "text/XML; charset=utf-8", b"<EXCEPTION/>"))
+        result_of(MoodleAnswer(200, "text/XML; charset=utf-8", b"<EXCEPTION/>"))
     assert "post_max_size" in caught.value.remedy
 
 
 def test_null_is_an_answer() -> None:
-    assert result_of(Answer(200, "application/json", b"null")) is None
+    assert result_of(MoodleAnswer(200, "application/json", b"null")) is None

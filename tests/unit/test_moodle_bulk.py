@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.moodle.bulk import carry, chunks, rows_per_call
-from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 
 
 @given(
@@ -61,7 +61,7 @@ class Site:
 def test_halving_finds_exactly_the_bad_rows_and_every_other_is_taken_once(
     rows: list[int], bad: set[int], size: int
 ) -> None:
-    site = Site(bad, Refused("invalidparameter"))
+    site = Site(bad, MoodleRefused("invalidparameter"))
     report = carry(rows, size, site)
     assert {failure.row for failure in report.failed} == bad & set(rows)
     assert all(failure.alone for failure in report.failed)
@@ -70,7 +70,7 @@ def test_halving_finds_exactly_the_bad_rows_and_every_other_is_taken_once(
 
 
 def test_one_bad_row_of_fifty_costs_few_calls() -> None:
-    site = Site({37}, Refused("invalidparameter"))
+    site = Site({37}, MoodleRefused("invalidparameter"))
     carry(range(50), 50, site)
     assert len(site.calls) <= 1 + 2 * 6
 
@@ -125,7 +125,7 @@ def test_an_answer_for_fewer_rows_than_were_sent_is_not_spread_over_them() -> No
 
 
 def test_rows_explained_by_reading_are_left_out_before_anything_is_halved() -> None:
-    site = Site({1, 2}, Refused("invalidparameter"))
+    site = Site({1, 2}, MoodleRefused("invalidparameter"))
     report = carry(range(8), 8, site, sift=lambda rows: [row for row in rows if row not in (1, 2)])
     assert report.failed == []
     assert site.calls == [tuple(range(8)), (0, 3, 4, 5, 6, 7)]
@@ -138,12 +138,12 @@ def test_what_is_sifted_once_is_halved_afterwards() -> None:
         asked.append(list(rows))
         return [row for row in rows if row != 1]
 
-    report = carry(range(4), 4, Site({1, 2}, Refused("invalidparameter")), sift=sift)
+    report = carry(range(4), 4, Site({1, 2}, MoodleRefused("invalidparameter")), sift=sift)
     assert asked == [[0, 1, 2, 3]]
     assert [(failure.row, failure.alone) for failure in report.failed] == [(2, True)]
     assert [row for row, _ in report.accepted] == [0, 3]
     asked.clear()
-    site = Site({2}, Refused("invalidparameter"))
+    site = Site({2}, MoodleRefused("invalidparameter"))
     report = carry(range(4), 4, site, sift=lambda rows: [*sift(rows), 1])
     assert asked == [[0, 1, 2, 3]]  # it found nothing: halved, and not asked again
     assert [failure.row for failure in report.failed] == [2]

@@ -8,13 +8,13 @@ from typing import cast
 
 import pytest
 
-from consumers.moodle import Cause, Cohort, Fault
+from consumers.moodle import Cohort, MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CREATION_LOCK, CohortCatalogue
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 
-DEADLINE = Deadline(1000.0, lambda: 0.0)
+DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
 INFO, NAME = "L1INFO-2026", "Licence 1 informatique"
 
 
@@ -36,18 +36,18 @@ class Site:
     def rows(self, fields: int, at_most: int) -> int:
         return min(at_most, 996 // fields)
 
-    def all_cohorts(self, deadline: Deadline) -> list[Cohort]:
+    def all_cohorts(self, deadline: BatchDeadline) -> list[Cohort]:
         assert deadline is DEADLINE
         self.asked.append(("all", None))
         return list(self.cohorts)
 
-    def search_cohorts(self, query: str, deadline: Deadline) -> list[Cohort]:
+    def search_cohorts(self, query: str, deadline: BatchDeadline) -> list[Cohort]:
         assert deadline is DEADLINE
         assert self.locked == CREATION_LOCK
         self.asked.append(("search", query))
         return [each for each in self.cohorts if query.lower() in each.idnumber.lower()]
 
-    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
+    def create_cohorts(self, rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
         assert deadline is DEADLINE
         assert self.locked == CREATION_LOCK
         self.asked.append(("create", list(rows)))
@@ -115,7 +115,7 @@ def test_more_than_three_are_looked_for_in_one_listing(count: int, *, searched: 
 def test_a_cohort_that_was_renamed_on_the_site_is_remembered_no_longer() -> None:
     site = Site(INFO, INFO, "club")
     cohorts = catalogue(site)
-    assert cohorts.ensure({INFO: NAME}, DEADLINE) == {INFO: Fault(Cause.DUPLICATE_COHORT, INFO)}
+    assert cohorts.ensure({INFO: NAME}, DEADLINE) == {INFO: MoodleFault(MoodleCause.DUPLICATE_COHORT, INFO)}
     site.cohorts = [Cohort(2, INFO, "kept"), Cohort(3, "club", "")]
     assert cohorts.ensure({INFO: NAME}, DEADLINE) == {}
     assert cohorts.with_idnumber(INFO) == (Cohort(2, INFO, "kept"),)
@@ -127,8 +127,8 @@ def test_a_cohort_that_was_renamed_on_the_site_is_remembered_no_longer() -> None
 )  # as the usual collations compare
 def test_one_that_the_database_takes_for_the_same_stands_in_the_way(other: str) -> None:
     site = Site(other)
-    site.error = Refused("invalidparameter")
-    conflict = {INFO: Fault(Cause.COHORT_CONFLICT, INFO)}
+    site.error = MoodleRefused("invalidparameter")
+    conflict = {INFO: MoodleFault(MoodleCause.COHORT_CONFLICT, INFO)}
     assert catalogue(site).foresee({INFO: NAME}, DEADLINE) == conflict
     assert catalogue(site).ensure({INFO: NAME}, DEADLINE) == conflict
     assert catalogue(Site(f" {INFO}", f"{INFO}X")).foresee({INFO: NAME}, DEADLINE) == {}
@@ -137,25 +137,25 @@ def test_one_that_the_database_takes_for_the_same_stands_in_the_way(other: str) 
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (OutcomeUnknown("504"), Cause.OUTCOME_UNKNOWN),
-        (OutOfTime("late"), Cause.OUT_OF_TIME),
-        (Refused("invalidparameter"), Cause.COHORT_REFUSED),
-        (WriteRefused("dmlwriteexception"), Cause.BUSY),
-        (Broken("500"), Cause.BROKEN),
+        (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN),
+        (OutOfTime("late"), MoodleCause.OUT_OF_TIME),
+        (MoodleRefused("invalidparameter"), MoodleCause.COHORT_REFUSED),
+        (WriteRefused("dmlwriteexception"), MoodleCause.BUSY),
+        (Broken("500"), MoodleCause.BROKEN),
     ],
 )
 def test_what_a_creation_met_is_said_unless_the_cohort_is_there_all_the_same(
-    error: Exception, cause: Cause
+    error: Exception, cause: MoodleCause
 ) -> None:
     site = Site()
     site.error = error
     other = f"{INFO}-bis"
     cohorts = catalogue(site)
     cohorts.load(DEADLINE)
-    expected = {INFO: Fault(cause, INFO), other: Fault(cause, other)}
+    expected = {INFO: MoodleFault(cause, INFO), other: MoodleFault(cause, other)}
     assert cohorts.ensure({INFO: NAME, other: NAME}, DEADLINE) == expected
 
-    def made(rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
+    def made(rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
         site.cohorts += [Cohort(7, INFO, "")]
         raise error
 
@@ -168,14 +168,16 @@ def test_one_that_moodle_refuses_does_not_keep_the_others_from_being_made() -> N
     bad = f"{INFO}-mauvaise"
     create = site.create_cohorts
 
-    def picky(rows: Sequence[tuple[str, str]], deadline: Deadline) -> list[Cohort]:
+    def picky(rows: Sequence[tuple[str, str]], deadline: BatchDeadline) -> list[Cohort]:
         if any(key == bad for key, _ in rows):
-            raise Refused("invalidparameter")
+            raise MoodleRefused("invalidparameter")
         return create(rows, deadline)
 
     site.create_cohorts = picky  # type: ignore[method-assign]
     cohorts = catalogue(site)
-    assert cohorts.ensure({INFO: NAME, bad: NAME}, DEADLINE) == {bad: Fault(Cause.COHORT_REFUSED, bad)}
+    assert cohorts.ensure({INFO: NAME, bad: NAME}, DEADLINE) == {
+        bad: MoodleFault(MoodleCause.COHORT_REFUSED, bad)
+    }
     assert len(cohorts.with_idnumber(INFO)) == 1
 
 
@@ -192,7 +194,7 @@ def test_one_that_moodle_refuses_does_not_keep_the_others_from_being_made() -> N
 def test_what_moodle_s_columns_never_take_is_refused_before_it_is_asked_for(
     key: str, name: str, *, valid: bool
 ) -> None:
-    refused = {} if valid else {key: Fault(Cause.COHORT_REFUSED, key)}
+    refused = {} if valid else {key: MoodleFault(MoodleCause.COHORT_REFUSED, key)}
     site = Site()
     assert catalogue(site).foresee({key: name}, DEADLINE) == refused
     assert catalogue(site).ensure({key: name, INFO: NAME}, DEADLINE) == refused
@@ -207,5 +209,5 @@ def test_what_is_foreseen_is_looked_at_anew_and_made_by_nobody() -> None:
     assert site.asked == []
     assert cohorts.foresee({INFO: "", "L1MATH": NAME}, DEADLINE) == {}  # an existing one keeps its name
     site.cohorts.append(Cohort(8, INFO, ""))
-    assert cohorts.foresee({INFO: NAME}, DEADLINE) == {INFO: Fault(Cause.DUPLICATE_COHORT, INFO)}
+    assert cohorts.foresee({INFO: NAME}, DEADLINE) == {INFO: MoodleFault(MoodleCause.DUPLICATE_COHORT, INFO)}
     assert site.asked == [("all", None), ("all", None)]

@@ -11,14 +11,14 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.moodle import MoodleSettings, User
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Broken, Refused, RightMissing
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import Broken, MoodleRefused, RightMissing
 from consumers.moodle.functions import MoodleFunctions, SiteInfo
 from consumers.moodle.port import Cohort
 from consumers.moodle.rest import RestClient
 from pipeline.errors import Misconfigured, TargetDown
 
-DEADLINE = Deadline(60.0, lambda: 0.0)
+DEADLINE = BatchDeadline(60.0, lambda: 0.0)
 ELODIE = {
     "id": 7,
     "username": "elodie.lefevre",
@@ -43,7 +43,7 @@ class Rest:
         self.answers = list(answers)
         self.asked: list[tuple[str, str, Any]] = []
 
-    def _answer(self, how: str, function: str, params: Any, deadline: Deadline | None) -> Any:
+    def _answer(self, how: str, function: str, params: Any, deadline: BatchDeadline | None) -> Any:
         assert deadline is (None if how == "stream" else DEADLINE)
         self.asked.append((how, function, params))
         answer = self.answers.pop(0)
@@ -51,10 +51,10 @@ class Rest:
             raise answer
         return answer
 
-    def read(self, function: str, params: Any, deadline: Deadline) -> Any:
+    def read(self, function: str, params: Any, deadline: BatchDeadline) -> Any:
         return self._answer("read", function, params, deadline)
 
-    def write(self, function: str, params: Any, deadline: Deadline) -> Any:
+    def write(self, function: str, params: Any, deadline: BatchDeadline) -> Any:
         return self._answer("write", function, params, deadline)
 
     @contextmanager
@@ -285,7 +285,8 @@ def test_a_call_that_php_cut_is_never_taken_for_a_success(created: list[dict[str
 
 
 @pytest.mark.parametrize(
-    ("answer", "permitted"), [([], True), (Refused("invalidparameter"), True), (RightMissing("no"), False)]
+    ("answer", "permitted"),
+    [([], True), (MoodleRefused("invalidparameter"), True), (RightMissing("no"), False)],
 )
 def test_a_right_is_missing_only_where_moodle_says_so(answer: Any, *, permitted: bool) -> None:
     rest = Rest(answer)

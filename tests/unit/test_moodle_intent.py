@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from consumers.moodle import Cause, Fault, MoodleSettings, Wanted
+from consumers.moodle import MoodleCause, MoodleFault, MoodleSettings, Wanted
 from consumers.moodle.intent import is_shortened, pending_of, shortened, wanted_of
 from consumers.moodle.port import Seen, User
 from schemas.account import Account, Hold, Person, Requirement, Stage
@@ -90,18 +90,18 @@ def test_an_erased_account_is_shut_and_leaves_its_cohorts_without_a_field_being_
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
-        ({"login": "Élodie.Lefevre"}, Cause.LOGIN_INVALID),
-        ({"login": "elodie+lefevre"}, Cause.LOGIN_INVALID),
-        ({"login": "e" * 101}, Cause.LOGIN_INVALID),
-        ({"mail": "elodie.lefevre"}, Cause.EMAIL_INVALID),
-        ({"mail": "élodie@etu.univ-exemple.fr"}, Cause.EMAIL_INVALID),
-        ({"mail": "e" * 90 + "@etu.univ-exemple.fr"}, Cause.EMAIL_INVALID),
-        ({"person": Person(birth_name="  ", given_name=" ")}, Cause.NAME_MISSING),
-        ({"person": Person()}, Cause.NAME_MISSING),
+        ({"login": "Élodie.Lefevre"}, MoodleCause.LOGIN_INVALID),
+        ({"login": "elodie+lefevre"}, MoodleCause.LOGIN_INVALID),
+        ({"login": "e" * 101}, MoodleCause.LOGIN_INVALID),
+        ({"mail": "elodie.lefevre"}, MoodleCause.EMAIL_INVALID),
+        ({"mail": "élodie@etu.univ-exemple.fr"}, MoodleCause.EMAIL_INVALID),
+        ({"mail": "e" * 90 + "@etu.univ-exemple.fr"}, MoodleCause.EMAIL_INVALID),
+        ({"person": Person(birth_name="  ", given_name=" ")}, MoodleCause.NAME_MISSING),
+        ({"person": Person()}, MoodleCause.NAME_MISSING),
     ],
 )
-def test_what_moodle_would_refuse_or_wipe_is_not_sent(changes: dict[str, Any], cause: Cause) -> None:
-    assert wanted_of(account(**changes), SETTINGS) == Fault(cause)
+def test_what_moodle_would_refuse_or_wipe_is_not_sent(changes: dict[str, Any], cause: MoodleCause) -> None:
+    assert wanted_of(account(**changes), SETTINGS) == MoodleFault(cause)
 
 
 @pytest.mark.parametrize("person", [Person(birth_name="Suharto"), Person(given_name="Suharto")])
@@ -139,10 +139,10 @@ def test_what_moodle_would_take_for_a_tag_stays_readable() -> None:
 
 
 def test_every_cause_explains_itself() -> None:
-    for cause in Cause:
+    for cause in MoodleCause:
         assert cause.explanation
         assert cause.value.startswith("moodle_")
-        assert Fault(cause, "L1INFO-2026").message.endswith("[L1INFO-2026]")
+        assert MoodleFault(cause, "L1INFO-2026").message.endswith("[L1INFO-2026]")
 
 
 def test_equal_states_have_equal_digests_whatever_their_ids() -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from consumers.moodle import Cohort
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Refused
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
 from pipeline.errors import TargetDown
 
-DEADLINE = Deadline(1000.0, lambda: 0.0)
+DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
 CLUB, INFO, MATH = 1, 2, 3
 NAMES = {CLUB: "club", INFO: "L1INFO", MATH: "L1MATH"}
 
@@ -40,16 +40,16 @@ class Site:
         self.listed: set[int] | None = None
         self.loads = 0
 
-    def members_of(self, cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+    def members_of(self, cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
         assert deadline is DEADLINE
         self.asked.append(list(cohorts))
         if not set(cohorts) <= set(self.members):
-            raise Refused("invalidrecord")
+            raise MoodleRefused("invalidrecord")
         found = {cohort: frozenset(self.members[cohort]) for cohort in cohorts if cohort not in self.left_out}
         self.now += self.takes_s
         return found
 
-    def load(self, deadline: Deadline) -> list[Cohort]:
+    def load(self, deadline: BatchDeadline) -> list[Cohort]:
         assert deadline is DEADLINE
         self.loads += 1
         return [Cohort(id_, NAMES[id_], "") for id_ in self.listed or self.members]
@@ -117,7 +117,7 @@ def test_what_was_read_live_later_than_the_picture_began_is_kept() -> None:
     site = Site(info={7}, math={8})
     members = memberships(site)
 
-    def meanwhile(cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+    def meanwhile(cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
         """While the picture is read, somebody joins, and that is read live."""
         old = {cohort: frozenset(site.members[cohort]) for cohort in cohorts}
         site.members_of = Site.members_of.__get__(site)  # type: ignore[method-assign]
@@ -136,7 +136,7 @@ def test_a_reading_that_began_earlier_does_not_overwrite_a_later_one() -> None:
     site = Site(info={7})
     members = memberships(site)
 
-    def slow(cohorts: Sequence[int], deadline: Deadline) -> dict[int, frozenset[int]]:
+    def slow(cohorts: Sequence[int], deadline: BatchDeadline) -> dict[int, frozenset[int]]:
         old = {cohort: frozenset(site.members[cohort]) for cohort in cohorts}
         site.members_of = Site.members_of.__get__(site)  # type: ignore[method-assign]
         site.now += 1.0

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import Adopted, Cause, Fault, MoodleHandler, MoodleSettings, Seen, User
+from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, MoodleHandler, MoodleSettings, Seen, User
 from consumers.moodle.port import Result
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
@@ -377,7 +377,7 @@ def test_somebody_without_access_who_is_unknown_stays_unknown(site: Site) -> Non
 def adopting(folder: Path, idnumber: str = "", kept: str = "") -> tuple[Site, int]:
     site = Site(folder)
     userid = site.make_user("e.lefevre", **({"idnumber": idnumber} if idnumber else {}))
-    users = {NUMBER: Adopted(userid, kept)}
+    users = {NUMBER: AdoptedUser(userid, kept)}
     site.handler = MoodleHandler(site.port, site.settings, adopted=lambda _numbers: users)
     return site, userid
 
@@ -416,7 +416,9 @@ def test_an_adopted_user_is_not_taken_where_somebody_has_the_number(tmp_path: Pa
 class Port:
     """Answers one result."""
 
-    def __init__(self, *faults: Fault, changed: bool = False, shut: bool = False, lost: bool = False) -> None:
+    def __init__(
+        self, *faults: MoodleFault, changed: bool = False, shut: bool = False, lost: bool = False
+    ) -> None:
         self.result = Result(Seen(NUMBER, (USER,)), changed=changed, faults=faults)
         self.shut_now, self.lost = shut, lost
         self.probed = False
@@ -437,9 +439,9 @@ def become(port: Port, account: Account | None = None) -> HandlerOutcome:
     return MoodleHandler(port, settings).handle([Task(account or student())])[NUMBER]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("cause", list(Cause))
-def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: Cause) -> None:
-    outcome = become(Port(Fault(cause, "about")))
+@pytest.mark.parametrize("cause", list(MoodleCause))
+def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: MoodleCause) -> None:
+    outcome = become(Port(MoodleFault(cause, "about")))
     if isinstance(outcome, Waiting):
         assert (outcome.reason, outcome.recheck_after_s) == (cause.value, 77)
     else:
@@ -451,15 +453,19 @@ def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: Cause)
 
 
 @pytest.mark.parametrize("lost", [True, False])
-@pytest.mark.parametrize("cause", [c for c in Cause if c.kind.value == "retry"])
-def test_what_is_tried_again_is_unknown_only_if_a_write_may_still_land(cause: Cause, *, lost: bool) -> None:
-    outcome = become(Port(Fault(cause), lost=lost))
+@pytest.mark.parametrize("cause", [c for c in MoodleCause if c.kind.value == "retry"])
+def test_what_is_tried_again_is_unknown_only_if_a_write_may_still_land(
+    cause: MoodleCause, *, lost: bool
+) -> None:
+    outcome = become(Port(MoodleFault(cause), lost=lost))
     assert isinstance(outcome, Retry)
-    assert outcome.unknown is (cause is Cause.OUTCOME_UNKNOWN or (cause is Cause.OUT_OF_TIME and lost))
+    assert outcome.unknown is (
+        cause is MoodleCause.OUTCOME_UNKNOWN or (cause is MoodleCause.OUT_OF_TIME and lost)
+    )
 
 
 def test_the_first_fault_is_the_gravest_and_decides() -> None:
-    outcome = become(Port(Fault(Cause.DUPLICATE_COHORT), Fault(Cause.NOT_APPLIED)))
+    outcome = become(Port(MoodleFault(MoodleCause.DUPLICATE_COHORT), MoodleFault(MoodleCause.NOT_APPLIED)))
     assert isinstance(outcome, Dead)
 
 

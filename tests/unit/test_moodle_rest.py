@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from consumers.moodle import MoodleSettings, jsonstream
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.jsonstream import members
 from consumers.moodle.rest import RestClient, flatten
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
@@ -75,11 +75,11 @@ def client_for(server: Callable[[httpx.Request], httpx.Response], **changes: Any
 
 
 @pytest.fixture
-def deadline() -> Deadline:
-    return Deadline.after(60, Clock())
+def deadline() -> BatchDeadline:
+    return BatchDeadline.after(60, Clock())
 
 
-def test_token_function_and_format_come_first_in_the_body_and_nowhere_else(deadline: Deadline) -> None:
+def test_token_function_and_format_come_first_in_the_body_and_nowhere_else(deadline: BatchDeadline) -> None:
     server = Server(ok([]))
     client_for(server).read(
         "core_user_get_users_by_field", {"field": "idnumber", "values": ["1", "2"]}, deadline
@@ -108,12 +108,12 @@ def test_booleans_are_zero_and_one_and_numbers_are_numbers() -> None:
     assert dict(flatten({"a": True, "b": [False, 7]})) == {"a": "1", "b[0]": "0", "b[1]": "7"}
 
 
-def test_a_read_is_tried_again_when_its_answer_is_lost(deadline: Deadline) -> None:
+def test_a_read_is_tried_again_when_its_answer_is_lost(deadline: BatchDeadline) -> None:
     server = Server(httpx.ReadError("reset"), httpx.Response(504), httpx.Response(200), ok(["Élodie"]))
     assert client_for(server, read_attempts=4).read("f", {}, deadline) == ["Élodie"]
 
 
-def test_a_site_that_never_answers_reads_is_down(deadline: Deadline) -> None:
+def test_a_site_that_never_answers_reads_is_down(deadline: BatchDeadline) -> None:
     server = Server(*[httpx.ReadTimeout("slow")] * 3)
     with pytest.raises(TargetDown, match="ReadTimeout") as down:
         client_for(server).read("f", {}, deadline)
@@ -136,7 +136,7 @@ class Highest(random.Random):
 
 @pytest.mark.parametrize("how", ["read", "write"])
 def test_the_pauses_between_attempts_are_drawn_under_a_ceiling_that_doubles(
-    deadline: Deadline, how: str
+    deadline: BatchDeadline, how: str
 ) -> None:
     answer = exception("dmlwriteexception") if how == "write" else httpx.Response(500)
     pauses: list[float] = []
@@ -153,7 +153,7 @@ def test_the_pauses_between_attempts_are_drawn_under_a_ceiling_that_doubles(
     assert {low for low, _ in chance.drawn} == {0}
 
 
-def test_without_a_source_of_chance_it_draws_its_own(deadline: Deadline) -> None:
+def test_without_a_source_of_chance_it_draws_its_own(deadline: BatchDeadline) -> None:
     pauses: list[float] = []
     server = Server(httpx.Response(500), ok([]))
     RestClient(settings(), pause=pauses.append, transport=httpx.MockTransport(server)).read("f", {}, deadline)
@@ -180,7 +180,7 @@ def test_without_a_source_of_chance_it_draws_its_own(deadline: Deadline) -> None
     ],
 )
 def test_a_write_that_was_not_answered_is_sent_once(
-    answer: httpx.Response | Exception, error: type[Exception], deadline: Deadline
+    answer: httpx.Response | Exception, error: type[Exception], deadline: BatchDeadline
 ) -> None:
     server = Server(answer)
     with pytest.raises(error) as caught:
@@ -208,13 +208,13 @@ def test_the_batch_remembers_that_a_write_of_it_may_still_land(
     answer: httpx.Response | Exception, *, lost: bool
 ) -> None:
     for before in (False, True):
-        deadline = Deadline(1060.0, Clock(), lost=before)
+        deadline = BatchDeadline(1060.0, Clock(), lost=before)
         with pytest.raises(SesameError):
             client_for(Server(answer)).write("f", {}, deadline)
         assert deadline.lost is (before or lost)
 
 
-def test_a_site_that_is_only_observed_is_sent_no_write(deadline: Deadline) -> None:
+def test_a_site_that_is_only_observed_is_sent_no_write(deadline: BatchDeadline) -> None:
     server = Server(ok(["read"]))
     client = client_for(server, mode="observe")
     with pytest.raises(WriteForbidden):
@@ -223,7 +223,7 @@ def test_a_site_that_is_only_observed_is_sent_no_write(deadline: Deadline) -> No
     assert len(server.requests) == 1
 
 
-def test_a_deadlock_is_tried_again_a_bounded_number_of_times(deadline: Deadline) -> None:
+def test_a_deadlock_is_tried_again_a_bounded_number_of_times(deadline: BatchDeadline) -> None:
     server = Server(exception("dmlwriteexception"), exception("dmlwriteexception"), ok({"warnings": []}))
     assert client_for(server).write("f", {"a": 1}, deadline) == {"warnings": []}
     sent = {request.content for request in server.requests}
@@ -236,30 +236,30 @@ def test_a_deadlock_is_tried_again_a_bounded_number_of_times(deadline: Deadline)
     assert len(server.requests) == 3
 
 
-def test_bad_parameters_are_not_tried_again(deadline: Deadline) -> None:
+def test_bad_parameters_are_not_tried_again(deadline: BatchDeadline) -> None:
     server = Server(exception("invalidparameter", "core\\exception\\invalid_parameter_exception"))
-    with pytest.raises(Refused):
+    with pytest.raises(MoodleRefused):
         client_for(server).read("f", {}, deadline)
     assert len(server.requests) == 1
 
 
 def test_no_call_begins_after_the_deadline() -> None:
     clock, server = Clock(), Server()
-    deadline = Deadline.after(5, clock)
+    deadline = BatchDeadline.after(5, clock)
     clock.advance(5)
     with pytest.raises(OutOfTime, match=r"used up$"):
         client_for(server).write("f", {}, deadline)
     assert server.requests == []
-    assert Deadline(0.05, lambda: 0.0).left_s() == 0.05
+    assert BatchDeadline(0.05, lambda: 0.0).left_s() == 0.05
     with pytest.raises(OutOfTime):
-        Deadline(0.049, lambda: 0.0).left_s()
+        BatchDeadline(0.049, lambda: 0.0).left_s()
 
 
 @pytest.mark.parametrize(("left_s", "read_s"), [(4.0, 4.0), (60.0, 30.0)])
 def test_a_call_waits_no_longer_than_the_batch_may_take(left_s: float, read_s: float) -> None:
     server = Server(ok([]))
     client = client_for(server, read_timeout_s=30.0, connect_timeout_s=3.0, write_timeout_s=7.0)
-    client.read("f", {}, Deadline.after(left_s, Clock()))
+    client.read("f", {}, BatchDeadline.after(left_s, Clock()))
     waits = {"connect": 3.0, "read": read_s, "write": 7.0, "pool": 3.0}
     assert server.requests[0].extensions["timeout"] == pytest.approx(waits)
 
@@ -271,7 +271,7 @@ def test_a_missing_file_of_authorities_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_its_connections_are_verified_and_bounded_and_the_token_goes_nowhere_else(
-    monkeypatch: pytest.MonkeyPatch, deadline: Deadline
+    monkeypatch: pytest.MonkeyPatch, deadline: BatchDeadline
 ) -> None:
     made: dict[str, Any] = {}
     with monkeypatch.context() as patched:
@@ -289,7 +289,7 @@ def test_its_connections_are_verified_and_bounded_and_the_token_goes_nowhere_els
     assert len(server.requests) == 1
 
 
-def test_the_token_is_asked_for_at_each_call(deadline: Deadline) -> None:
+def test_the_token_is_asked_for_at_each_call(deadline: BatchDeadline) -> None:
     tokens = iter(["ancien", "nouveau"])
     server = Server(ok([]), ok([]))
     client = RestClient(settings(), token=lambda: next(tokens), transport=httpx.MockTransport(server))
@@ -303,7 +303,7 @@ def test_the_token_is_asked_for_at_each_call(deadline: Deadline) -> None:
 
 @pytest.mark.parametrize("cause", [True, False])
 def test_a_certificate_that_is_not_trusted_is_a_fault_of_the_settings(
-    deadline: Deadline, *, cause: bool
+    deadline: BatchDeadline, *, cause: bool
 ) -> None:
     def chained(innermost: Exception) -> httpx.ConnectError:
         outer, middle = httpx.ConnectError("no"), OSError("no")
@@ -321,7 +321,7 @@ def test_a_certificate_that_is_not_trusted_is_a_fault_of_the_settings(
     assert down.value.unknown is False
 
 
-def test_an_answer_bears_the_pause_that_the_site_asks_for(deadline: Deadline) -> None:
+def test_an_answer_bears_the_pause_that_the_site_asks_for(deadline: BatchDeadline) -> None:
     server = Server(httpx.Response(429, headers={"retry-after": "17"}))
     with pytest.raises(Throttled) as throttled:
         client_for(server).read("f", {}, deadline)
@@ -335,16 +335,16 @@ def test_when_all_that_may_be_in_flight_are_a_call_gives_up_in_time_and_gives_it
 
     def serve(_request: httpx.Request) -> httpx.Response:
         with pytest.raises(OutOfTime, match="in flight"):
-            client.read("f", {}, Deadline.after(0.06, Clock()))
+            client.read("f", {}, BatchDeadline.after(0.06, Clock()))
         return httpx.Response(500)
 
     client = client_for(serve, max_in_flight=1, read_attempts=1)
     for _ in range(2):
         with pytest.raises(TargetDown):
-            client.read("f", {}, Deadline.after(60, Clock()))
+            client.read("f", {}, BatchDeadline.after(60, Clock()))
 
 
-def test_it_can_be_closed(deadline: Deadline) -> None:
+def test_it_can_be_closed(deadline: BatchDeadline) -> None:
     client = client_for(Server())
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -419,7 +419,7 @@ def test_a_large_answer_that_is_none_is_told_apart(
     assert stream(client) == "[]"  # it gave its place back
 
 
-def test_no_more_calls_are_in_flight_than_allowed(deadline: Deadline) -> None:
+def test_no_more_calls_are_in_flight_than_allowed(deadline: BatchDeadline) -> None:
     lock, most, now = threading.Lock(), 0, 0
     both = threading.Barrier(2)
 
@@ -442,7 +442,7 @@ def test_no_more_calls_are_in_flight_than_allowed(deadline: Deadline) -> None:
     assert most == 2
 
 
-def test_errors_do_not_carry_the_token(deadline: Deadline) -> None:
+def test_errors_do_not_carry_the_token(deadline: BatchDeadline) -> None:
     with pytest.raises(TargetDown) as caught:
         client_for(Server(httpx.ConnectError(f"refused wstoken={TOKEN}"))).read("f", {}, deadline)
     assert TOKEN not in str(caught.value)

@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from consumers.moodle import User
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.deadline import BatchDeadline
 from consumers.moodle.functions import NEEDED, MoodleFunctions, SiteInfo
 from consumers.moodle.rights import Rights
 from pipeline.errors import Misconfigured
 
-DEADLINE = Deadline(1000.0, lambda: 0.0)
+DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
 RIGHTS = {
     "core_user_create_users": "moodle/user:create",
     "core_user_update_users": "moodle/user:update",
@@ -38,17 +38,17 @@ class Site:
         self.asked: list[tuple[str, tuple[str, ...]]] = []
         self.tried: dict[str, Mapping[str, Any]] = {}
 
-    def site_info(self, deadline: Deadline) -> SiteInfo:
+    def site_info(self, deadline: BatchDeadline) -> SiteInfo:
         assert deadline is DEADLINE
         self.asked.append(("info", ()))
         return SiteInfo(4, "sesame", self.functions)
 
-    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
         assert deadline is DEADLINE
         self.asked.append((field, tuple(values)))
         return self.shown[field]
 
-    def permits(self, function: str, impossible: Mapping[str, Any], deadline: Deadline) -> bool:
+    def permits(self, function: str, impossible: Mapping[str, Any], deadline: BatchDeadline) -> bool:
         assert deadline is DEADLINE
         self.tried[function] = impossible
         return function not in self.lacks

@@ -11,7 +11,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import Adopted, Cause, Fault, MoodleHandler, MoodleSettings, User, Wanted, handler
+from consumers.moodle import (
+    AdoptedUser,
+    MoodleCause,
+    MoodleFault,
+    MoodleHandler,
+    MoodleSettings,
+    User,
+    Wanted,
+    handler,
+)
 from consumers.moodle.port import MoodlePort, Result, Seen
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, Preview, Retry, Task
@@ -140,7 +149,7 @@ def test_what_is_in_doubt_is_unknown_and_nothing_more_is_written_of_that_student
     before = len(site.writes())
     batch = wanted(L1="Licence", suspended=function == UPDATE)
     results = apply(site, batch, other)
-    assert results[NUMBER].faults[0] == Fault(Cause.OUTCOME_UNKNOWN)
+    assert results[NUMBER].faults[0] == MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
     assert results[NUMBER].changed
     assert results["22600002"].faults == ()
     assert not results["22600002"].changed
@@ -155,7 +164,7 @@ def test_what_is_in_doubt_is_unknown_and_nothing_more_is_written_of_that_student
 def test_a_membership_that_is_refused_is_tried_again_after_the_next_look_and_no_more(site: Site) -> None:
     site.before = lambda name, _form: REFUSED if name == JOIN else None
     result = apply(site, wanted(L1="Licence"))[NUMBER]
-    assert result.faults == (Fault(Cause.BUSY),)
+    assert result.faults == (MoodleFault(MoodleCause.BUSY),)
     assert site.writes().count(JOIN) == 2
     assert result.changed  # the user was made
 
@@ -186,7 +195,7 @@ def test_when_time_runs_out_only_those_observed_as_wanted_are_done(tmp_path: Pat
     site.before = slow
     results = apply(site, ready, wanted(), shut)
     assert (results["22600002"].faults, results["22600002"].changed) == ((), False)
-    assert results[NUMBER].faults == (Fault(Cause.OUT_OF_TIME),)
+    assert results[NUMBER].faults == (MoodleFault(MoodleCause.OUT_OF_TIME),)
     assert results[NUMBER].changed
     assert site.user()["username"] == LOGIN
 
@@ -274,10 +283,10 @@ def test_a_cohort_stands_in_the_way_of_those_alone_who_would_join_it(site: Site)
     new = replace(wanted(), cohorts={INFO: "Licence"})
     user = User(7, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
 
-    def foreseen(batch: Wanted, seen: Seen) -> dict[str, Fault]:
+    def foreseen(batch: Wanted, seen: Seen) -> dict[str, MoodleFault]:
         return dict(site.port.foresee([batch], {NUMBER: seen}, site.handler.deadline()))
 
-    conflict = {NUMBER: Fault(Cause.COHORT_CONFLICT, INFO)}
+    conflict = {NUMBER: MoodleFault(MoodleCause.COHORT_CONFLICT, INFO)}
     assert foreseen(new, Seen(NUMBER)) == conflict
     assert foreseen(new, Seen(NUMBER, (user,))) == conflict
     assert foreseen(new, Seen(NUMBER, (user,), (INFO,))) == {}
@@ -342,7 +351,7 @@ class Port:
 
 def handled(port: Port, *tasks: Task) -> Any:
     settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"))
-    adopted = {NUMBER: Adopted(7, "")}
+    adopted = {NUMBER: AdoptedUser(7, "")}
     handler = MoodleHandler(
         cast("MoodlePort", port),
         settings,
@@ -358,7 +367,7 @@ def test_who_loses_access_is_shut_before_anything_else_is_looked_at() -> None:
     outcomes = handled(port, Task(student(number="22600002")), Task(student(**SHUT), compare=True))
     assert port.asked == [
         ("close", [NUMBER]),
-        ("apply", [("22600002", False, None), (NUMBER, True, Adopted(7, ""))]),
+        ("apply", [("22600002", False, None), (NUMBER, True, AdoptedUser(7, ""))]),
         "shut",
     ]
     assert all(isinstance(outcome, Done) and not outcome.changed for outcome in outcomes.values())
@@ -372,7 +381,7 @@ def test_a_suspension_that_was_not_answered_is_unknown_of_those_who_were_not_shu
     port = Port(lost=True, shut=frozenset({other}))
     tasks = [Task(student(**SHUT)), Task(student(number=other, **SHUT)), Task(student(number="22600003"))]
     outcomes = handled(port, *tasks)
-    lost = Cause.OUTCOME_UNKNOWN
+    lost = MoodleCause.OUTCOME_UNKNOWN
     assert outcomes[NUMBER] == Retry(lost.value, lost.explanation, unknown=True)
     assert isinstance(outcomes[other], Done)
     assert outcomes[other].changed
@@ -382,7 +391,7 @@ def test_a_suspension_that_was_not_answered_is_unknown_of_those_who_were_not_shu
 def test_whose_account_moodle_cannot_hold_is_a_dead_letter_and_keeps_nobody_else() -> None:
     port = Port(lost=False)
     outcomes = handled(port, Task(student(login="Élodie")), Task(student(number="22600002")))
-    fault = Fault(Cause.LOGIN_INVALID)
+    fault = MoodleFault(MoodleCause.LOGIN_INVALID)
     assert outcomes[NUMBER] == Dead("moodle_login_invalid", fault.message)
     assert isinstance(outcomes["22600002"], Done)
     nobody = Port(lost=False)
@@ -391,9 +400,9 @@ def test_whose_account_moodle_cannot_hold_is_a_dead_letter_and_keeps_nobody_else
 
 
 def test_a_preview_is_of_the_user_that_was_adopted(tmp_path: Path) -> None:
-    site = Site(tmp_path, adopted={NUMBER: Adopted(3, "")})
+    site = Site(tmp_path, adopted={NUMBER: AdoptedUser(3, "")})
     userid = site.make_user("autre", email=MAIL, firstname="Élodie", lastname="Lefèvre")
-    site = Site(tmp_path, adopted={NUMBER: Adopted(userid, "")})
+    site = Site(tmp_path, adopted={NUMBER: AdoptedUser(userid, "")})
     preview = site.handler.preview([student(), student(login="Élodie", number="22600002")])
     assert preview[NUMBER] == Preview(("username", "idnumber"))
     assert preview["22600002"] == Preview(obstacle="moodle_login_invalid")

@@ -12,10 +12,10 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import Adopted, Cause, Fault, MoodleSettings, User, Wanted
+from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, MoodleSettings, User, Wanted
 from consumers.moodle.bulk import Failure
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.errors import Broken, CallFailed, OutcomeUnknown, OutOfTime, Refused, WriteRefused
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.users import Users
 from consumers.moodle.work import Work
@@ -52,37 +52,37 @@ class Overtaken:
     def rows(self, fields: int, at_most: int) -> int:
         return at_most
 
-    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
         raise self._error
 
-    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
         self._looks += field == "username"
         return [self._holder] if field == "username" and self._looks > 1 else []
 
-    def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
+    def users_like_email(self, address: str, deadline: BatchDeadline) -> list[User]:
         return []
 
 
-@pytest.mark.parametrize("error", [Refused("invalidparameter"), WriteRefused("dmlwriteexception")])
+@pytest.mark.parametrize("error", [MoodleRefused("invalidparameter"), WriteRefused("dmlwriteexception")])
 def test_a_user_that_another_worker_has_just_created_is_left_to_the_next_reading(error: Exception) -> None:
     work = Work(wanted())
     site = cast("MoodleFunctions", Overtaken(error, held_by(NUMBER)))
-    Users(site, SETTINGS).write([work], Deadline.after(10, lambda: 0.0))
+    Users(site, SETTINGS).write([work], BatchDeadline.after(10, lambda: 0.0))
     assert work.user_fault is None
-    assert work.lately == Fault(Cause.NOT_APPLIED)
+    assert work.lately == MoodleFault(MoodleCause.NOT_APPLIED)
 
 
-@pytest.mark.parametrize("error", [Refused("invalidparameter"), WriteRefused("dmlwriteexception")])
+@pytest.mark.parametrize("error", [MoodleRefused("invalidparameter"), WriteRefused("dmlwriteexception")])
 def test_a_username_that_somebody_else_has_just_taken_is_said_to_be_taken(error: Exception) -> None:
     work = Work(wanted())
     site = cast("MoodleFunctions", Overtaken(error, held_by("22699999")))
-    Users(site, SETTINGS).write([work], Deadline.after(10, lambda: 0.0))
-    assert work.user_fault == Fault(Cause.USERNAME_TAKEN)
+    Users(site, SETTINGS).write([work], BatchDeadline.after(10, lambda: 0.0))
+    assert work.user_fault == MoodleFault(MoodleCause.USERNAME_TAKEN)
 
 
 # --- a site in memory -------------------------------------------------------------------------------------
 
-DEADLINE = Deadline(1000.0, lambda: 0.0)
+DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
 
 
 class Site:
@@ -114,7 +114,7 @@ class Site:
         self.sizes.append((fields, at_most))
         return at_most
 
-    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
+    def create_users(self, rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
         assert deadline is DEADLINE
         self.created.append([row["username"] for row in rows])
         for row in rows:
@@ -125,22 +125,22 @@ class Site:
             self.users[id_] = User(id_, **row, suspended=False)
         return ids
 
-    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: Deadline) -> dict[int, str]:
+    def update_users(self, rows: Sequence[Mapping[str, Any]], deadline: BatchDeadline) -> dict[int, str]:
         assert deadline is DEADLINE
         self.updated.append(list(rows))
         if self.fails is not None and (self.fails_of is None or self.fails_of & {row["id"] for row in rows}):
             raise self.fails
         return {row["id"]: self.warns[row["id"]] for row in rows if row["id"] in self.warns}
 
-    def users_by(self, field: str, values: Sequence[str], deadline: Deadline) -> list[User]:
+    def users_by(self, field: str, values: Sequence[str], deadline: BatchDeadline) -> list[User]:
         assert deadline is DEADLINE
         self.searched.append((field, list(values)))
         if self.malformed & set(values):
-            raise Refused("invalidparameter")
+            raise MoodleRefused("invalidparameter")
         folded = {value.casefold() for value in values}
         return [user for user in self.users.values() if str(getattr(user, field)).casefold() in folded]
 
-    def users_like_email(self, address: str, deadline: Deadline) -> list[User]:
+    def users_like_email(self, address: str, deadline: BatchDeadline) -> list[User]:
         assert deadline is DEADLINE
         if isinstance(self.like, CallFailed):
             raise self.like
@@ -173,7 +173,7 @@ def write(site: Site, *works: Work, **settings: Any) -> None:
     users_on(site, **settings).write(works, DEADLINE)
 
 
-def state(one: Work) -> tuple[Fault | None, Fault | None, bool, bool]:
+def state(one: Work) -> tuple[MoodleFault | None, MoodleFault | None, bool, bool]:
     return one.user_fault, one.lately, one.changed, one.created
 
 
@@ -195,7 +195,7 @@ def test_users_are_found_by_their_exact_number_and_the_oldest_is_first() -> None
 def test_an_adopted_user_is_looked_at_by_its_id_where_nobody_has_the_number() -> None:
     site = Site(somebody(3, "a", idnumber="OLD"), somebody(4, "b"), somebody(5, "c", idnumber="OTHER"))
     a, b, c, d = work("a"), work("b"), work("c"), work("d")
-    for one, adopted in ((a, Adopted(3, "OLD")), (b, Adopted(3, "OLD")), (c, Adopted(5, "OLD"))):
+    for one, adopted in ((a, AdoptedUser(3, "OLD")), (b, AdoptedUser(3, "OLD")), (c, AdoptedUser(5, "OLD"))):
         one.wanted = replace(one.wanted, adopted=adopted)
     users_on(site).observe([a, b, c, d], DEADLINE)
     assert [[user.id for user in one.users] for one in (a, b, c, d)] == [[3], [4], [], []]
@@ -203,7 +203,7 @@ def test_an_adopted_user_is_looked_at_by_its_id_where_nobody_has_the_number() ->
     assert (a.user_fault, d.user_fault) == (None, None)
     site.users[7] = somebody(7, "bb", idnumber="N-b")
     users_on(site).observe([b], DEADLINE)
-    assert b.user_fault == Fault(Cause.DUPLICATE_IDNUMBER)
+    assert b.user_fault == MoodleFault(MoodleCause.DUPLICATE_IDNUMBER)
 
 
 def test_new_users_are_created_in_one_call_and_known_as_they_were_sent() -> None:
@@ -225,7 +225,7 @@ def test_of_a_refused_batch_those_who_are_taken_are_told_apart_and_the_rest_is_c
         somebody(2, "mine"),
         somebody(3, "other", email="MAIL@x.fr", idnumber="y"),
     )
-    refusal = Refused("invalidparameter")
+    refusal = MoodleRefused("invalidparameter")
     site.refuses = dict.fromkeys(("taken", "mine", "mail", "bad"), refusal)
     site.malformed = {"bad@x.fr"}
     works = {name: work(name) for name in ("fine", "taken", "mine", "mail", "bad", "good")}
@@ -233,10 +233,10 @@ def test_of_a_refused_batch_those_who_are_taken_are_told_apart_and_the_rest_is_c
     assert {name: state(one) for name, one in works.items()} == {
         "fine": DONE,
         "good": DONE,
-        "taken": (Fault(Cause.USERNAME_TAKEN), None, False, False),
+        "taken": (MoodleFault(MoodleCause.USERNAME_TAKEN), None, False, False),
         "mine": (None, None, False, False),
-        "mail": (Fault(Cause.EMAIL_TAKEN), None, False, False),
-        "bad": (Fault(Cause.REFUSED_VALUES), None, False, False),
+        "mail": (MoodleFault(MoodleCause.EMAIL_TAKEN), None, False, False),
+        "bad": (MoodleFault(MoodleCause.REFUSED_VALUES), None, False, False),
     }
     assert site.created[:2] == [list(works), ["fine", "bad", "good"]]
     assert ["mail"] in site.created
@@ -244,10 +244,10 @@ def test_of_a_refused_batch_those_who_are_taken_are_told_apart_and_the_rest_is_c
 
 def test_an_address_that_somebody_has_is_asked_for_alone_and_may_be_welcome() -> None:
     site = Site(somebody(1, "x", email="a@x.fr"), somebody(2, "y", email="b@x.fr"))
-    calls = iter([Refused("invalidparameter")])
+    calls = iter([MoodleRefused("invalidparameter")])
     create = site.create_users
 
-    def once(rows: Sequence[Mapping[str, str]], deadline: Deadline) -> list[int]:
+    def once(rows: Sequence[Mapping[str, str]], deadline: BatchDeadline) -> list[int]:
         for error in calls:
             site.created.append([row["username"] for row in rows])
             raise error
@@ -270,28 +270,31 @@ def test_a_suspected_address_that_the_database_refuses_alone_is_singled_out_by_i
         site.refuses["b"] = WriteRefused("dmlwriteexception")
     a = work("a")
     write(site, a, work("b"))
-    assert (a.lately, a.singled_out) == (Fault(Cause.BUSY), accepted)
+    assert (a.lately, a.singled_out) == (MoodleFault(MoodleCause.BUSY), accepted)
 
 
 @pytest.mark.parametrize(
     ("like", "cause"),
     [
-        ([somebody(7, "x", email="A@X.fr", idnumber="x")], Cause.EMAIL_TAKEN),
-        ([somebody(7, "x", email="A@X.fr", idnumber="N-a")], Cause.REFUSED_VALUES),
-        ([somebody(7, "x", email="ab@x.fr", idnumber="x")], Cause.REFUSED_VALUES),  # `_` is a wildcard there
-        (Refused("invalidparameter"), Cause.REFUSED_VALUES),
-        (None, Cause.REFUSED_VALUES),
+        ([somebody(7, "x", email="A@X.fr", idnumber="x")], MoodleCause.EMAIL_TAKEN),
+        ([somebody(7, "x", email="A@X.fr", idnumber="N-a")], MoodleCause.REFUSED_VALUES),
+        (
+            [somebody(7, "x", email="ab@x.fr", idnumber="x")],
+            MoodleCause.REFUSED_VALUES,
+        ),  # `_` is a wildcard there
+        (MoodleRefused("invalidparameter"), MoodleCause.REFUSED_VALUES),
+        (None, MoodleCause.REFUSED_VALUES),
     ],
 )
 def test_who_is_refused_alone_may_have_an_address_of_somebody_s_in_other_capitals(
-    like: list[User] | CallFailed | None, cause: Cause
+    like: list[User] | CallFailed | None, cause: MoodleCause
 ) -> None:
     site = Site()
     site.like = like
-    site.refuses = {"a": Refused("invalidparameter")}
+    site.refuses = {"a": MoodleRefused("invalidparameter")}
     a = work("a")
     write(site, a)
-    assert state(a) == (Fault(cause), None, False, False)
+    assert state(a) == (MoodleFault(cause), None, False, False)
 
 
 def test_an_address_is_not_asked_after_where_the_database_refused_the_write() -> None:
@@ -300,7 +303,7 @@ def test_an_address_is_not_asked_after_where_the_database_refused_the_write() ->
     site.refuses = {"a": WriteRefused("dmlwriteexception")}
     a = work("a")
     write(site, a)
-    assert (a.user_fault, a.lately) == (None, Fault(Cause.BUSY))
+    assert (a.user_fault, a.lately) == (None, MoodleFault(MoodleCause.BUSY))
 
 
 @pytest.mark.parametrize(
@@ -316,7 +319,7 @@ def test_a_site_that_refuses_every_new_user_may_lack_the_language(
     refused: tuple[str, ...], languages: dict[str, str], *, stops: bool
 ) -> None:
     site = Site()
-    site.refuses = dict.fromkeys(refused, Refused("invalidparameter"))
+    site.refuses = dict.fromkeys(refused, MoodleRefused("invalidparameter"))
     works = [work(name) for name in refused]
     if stops:
         with pytest.raises(Misconfigured, match="refuses every new user") as caught:
@@ -324,7 +327,7 @@ def test_a_site_that_refuses_every_new_user_may_lack_the_language(
         assert "moodle.languages" in caught.value.remedy
     else:
         write(site, *works, languages=languages)
-    assert {one.user_fault for one in works} == {Fault(Cause.REFUSED_VALUES)}
+    assert {one.user_fault for one in works} == {MoodleFault(MoodleCause.REFUSED_VALUES)}
     write(site, *(work(name) for name in (*refused, "fine")), languages={"fr": "fr"})  # one passes: its rows
 
 
@@ -334,7 +337,7 @@ def test_one_malformed_value_hides_no_holder_of_another() -> None:
     site.malformed = {"n2"}
     works = [work(name) for name in names]
     users_on(site).foresee(works, DEADLINE)
-    taken = [one.user_fault == Fault(Cause.USERNAME_TAKEN) for one in works]
+    taken = [one.user_fault == MoodleFault(MoodleCause.USERNAME_TAKEN) for one in works]
     assert taken == [name != "n2" for name in names]
     logins = [values for field, values in site.searched if field == "username"]
     assert logins == [names, names[:3], names[:1], names[1:3], ["n1"], ["n2"], names[3:]]
@@ -362,25 +365,25 @@ def test_of_each_user_only_what_differs_is_sent() -> None:
 @pytest.mark.parametrize(
     ("code", "fault", "lately"),
     [
-        ("useremailduplicate", Cause.EMAIL_TAKEN, None),
-        ("useremailinvalid", Cause.EMAIL_INVALID, None),
-        ("usernotupdatedadmin", Cause.ADMIN_ACCOUNT, None),
-        ("usernotupdatedguest", Cause.ADMIN_ACCOUNT, None),
-        ("usernotupdatedremote", Cause.REFUSED_VALUES, None),
-        ("anythingelse", Cause.REFUSED_VALUES, None),
-        ("invaliduserid", None, Cause.NOT_APPLIED),
-        ("usernotupdateddeleted", None, Cause.NOT_APPLIED),
-        ("dmlwriteexception", None, Cause.BUSY),
+        ("useremailduplicate", MoodleCause.EMAIL_TAKEN, None),
+        ("useremailinvalid", MoodleCause.EMAIL_INVALID, None),
+        ("usernotupdatedadmin", MoodleCause.ADMIN_ACCOUNT, None),
+        ("usernotupdatedguest", MoodleCause.ADMIN_ACCOUNT, None),
+        ("usernotupdatedremote", MoodleCause.REFUSED_VALUES, None),
+        ("anythingelse", MoodleCause.REFUSED_VALUES, None),
+        ("invaliduserid", None, MoodleCause.NOT_APPLIED),
+        ("usernotupdateddeleted", None, MoodleCause.NOT_APPLIED),
+        ("dmlwriteexception", None, MoodleCause.BUSY),
     ],
 )
 def test_a_warning_about_one_user_says_why_it_was_left(
-    code: str, fault: Cause | None, lately: Cause | None
+    code: str, fault: MoodleCause | None, lately: MoodleCause | None
 ) -> None:
     site = Site()
     site.warns = {3: code}
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert state(a)[:3] == (fault and Fault(fault), lately and Fault(lately), False)
+    assert state(a)[:3] == (fault and MoodleFault(fault), lately and MoodleFault(lately), False)
     assert state(b)[:3] == (None, None, True)
 
 
@@ -391,9 +394,9 @@ def test_a_row_that_the_database_refuses_twice_while_it_takes_others_is_to_blame
     a = work("a", somebody(3, "a", lastname="Avant"))
     others = [work("b", somebody(4, "b", lastname="Avant"))] if neighbour else []
     write(site, a, *others)
-    assert (a.user_fault, a.lately) == (None, Fault(Cause.BUSY))
+    assert (a.user_fault, a.lately) == (None, MoodleFault(MoodleCause.BUSY))
     write(site, a)
-    assert a.user_fault == (Fault(Cause.WRITE_REFUSED) if neighbour else None)
+    assert a.user_fault == (MoodleFault(MoodleCause.WRITE_REFUSED) if neighbour else None)
     fresh = work("a", somebody(3, "a", lastname="Avant"))
     site.warns[4] = "invaliduserid"  # not taken either
     write(site, fresh, work("b", somebody(4, "b", lastname="Avant")))
@@ -403,39 +406,39 @@ def test_a_row_that_the_database_refuses_twice_while_it_takes_others_is_to_blame
 @pytest.mark.parametrize(
     ("holder", "fault", "lately"),
     [
-        (somebody(9, "A", idnumber="x"), Cause.USERNAME_TAKEN, None),
-        (somebody(9, "A", idnumber="N-a"), None, Cause.BUSY),
-        (None, None, Cause.BUSY),
+        (somebody(9, "A", idnumber="x"), MoodleCause.USERNAME_TAKEN, None),
+        (somebody(9, "A", idnumber="N-a"), None, MoodleCause.BUSY),
+        (None, None, MoodleCause.BUSY),
     ],
 )
 def test_a_new_login_that_the_database_refuses_is_somebody_s_as_a_rule(
-    holder: User | None, fault: Cause | None, lately: Cause | None
+    holder: User | None, fault: MoodleCause | None, lately: MoodleCause | None
 ) -> None:
     site = Site(*([holder] if holder else []))
     site.warns = {3: "dmlwriteexception"}
     a, b = work("a", somebody(3, "old")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert (a.user_fault, a.lately) == (fault and Fault(fault), lately and Fault(lately))
-    assert a.singled_out is (lately is Cause.BUSY)
+    assert (a.user_fault, a.lately) == (fault and MoodleFault(fault), lately and MoodleFault(lately))
+    assert a.singled_out is (lately is MoodleCause.BUSY)
     assert site.searched == [("username", ["a"])]
 
 
 LOST = [
-    (OutcomeUnknown("504"), Cause.OUTCOME_UNKNOWN, True),
-    (Broken("500"), Cause.BROKEN, True),
-    (OutOfTime("late"), Cause.OUT_OF_TIME, False),
+    (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN, True),
+    (Broken("500"), MoodleCause.BROKEN, True),
+    (OutOfTime("late"), MoodleCause.OUT_OF_TIME, False),
 ]
 
 
 @pytest.mark.parametrize(("error", "cause", "changed"), LOST)
 def test_an_update_that_was_not_answered_may_have_been_made(
-    error: CallFailed, cause: Cause, *, changed: bool
+    error: CallFailed, cause: MoodleCause, *, changed: bool
 ) -> None:
     site = Site()
     site.fails = error
     a = work("a", somebody(3, "a", lastname="Avant"))
     write(site, a)
-    assert state(a)[:3] == (None, Fault(cause), changed)
+    assert state(a)[:3] == (None, MoodleFault(cause), changed)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
     site.fails = OutOfTime("late")
     write(site, a)
@@ -445,20 +448,20 @@ def test_an_update_that_was_not_answered_may_have_been_made(
 
 @pytest.mark.parametrize(("error", "cause", "changed"), LOST)
 def test_a_creation_that_was_not_answered_may_have_been_made(
-    error: CallFailed, cause: Cause, *, changed: bool
+    error: CallFailed, cause: MoodleCause, *, changed: bool
 ) -> None:
     site = Site()
     site.refuses = {"a": error}
     a = work("a")
     write(site, a)
-    assert state(a) == (None, Fault(cause), changed, False)
+    assert state(a) == (None, MoodleFault(cause), changed, False)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
     looked = ["username", "email"] if isinstance(error, Broken) else []
     assert [field for field, _ in site.searched] == looked  # once, before it is laid on her
 
 
-@pytest.mark.parametrize("error", [WriteRefused("dmlwriteexception"), Refused("invalidparameter")])
-def test_an_update_that_is_refused_alone_is_that_row_s(error: Refused) -> None:
+@pytest.mark.parametrize("error", [WriteRefused("dmlwriteexception"), MoodleRefused("invalidparameter")])
+def test_an_update_that_is_refused_alone_is_that_row_s(error: MoodleRefused) -> None:
     site = Site()
     site.fails = error
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
@@ -466,8 +469,8 @@ def test_an_update_that_is_refused_alone_is_that_row_s(error: Refused) -> None:
     assert [len(rows) for rows in site.updated] == [2, 1, 1]
     for one in (a, b):
         busy = isinstance(error, WriteRefused)
-        assert one.user_fault == (None if busy else Fault(Cause.REFUSED_VALUES))
-        assert one.lately == (Fault(Cause.BUSY) if busy else None)
+        assert one.user_fault == (None if busy else MoodleFault(MoodleCause.REFUSED_VALUES))
+        assert one.lately == (MoodleFault(MoodleCause.BUSY) if busy else None)
         assert not one.singled_out
 
 
@@ -476,10 +479,10 @@ def test_a_row_that_makes_the_database_refuse_a_call_is_to_blame_once_its_neighb
     site.fails, site.fails_of = WriteRefused("dmlwriteexception"), {3}
     a, b = work("a", somebody(3, "a", lastname="Avant")), work("b", somebody(4, "b", lastname="Avant"))
     write(site, a, b)
-    assert (a.user_fault, a.lately, a.singled_out) == (None, Fault(Cause.BUSY), True)
+    assert (a.user_fault, a.lately, a.singled_out) == (None, MoodleFault(MoodleCause.BUSY), True)
     assert b.changed
     write(site, a)
-    assert a.user_fault == Fault(Cause.WRITE_REFUSED)
+    assert a.user_fault == MoodleFault(MoodleCause.WRITE_REFUSED)
 
 
 @pytest.mark.parametrize("neighbour", [True, False])
@@ -490,7 +493,7 @@ def test_a_creation_that_the_database_refuses_alone_is_singled_out_by_its_neighb
     site.refuses = {"a": WriteRefused("dmlwriteexception")}
     a = work("a")
     write(site, a, *([work("b")] if neighbour else []))
-    assert (a.lately, a.singled_out) == (Fault(Cause.BUSY), neighbour)
+    assert (a.lately, a.singled_out) == (MoodleFault(MoodleCause.BUSY), neighbour)
 
 
 # --- suspension, and what is foreseen ---------------------------------------------------------------------
@@ -517,11 +520,11 @@ def test_who_has_the_login_or_the_address_is_foreseen_where_they_would_be_writte
     renamed = work("A", somebody(5, "old", email="A@x.fr"))
     users_on(site).foresee([a, b, c, d, renamed], DEADLINE)
     assert [one.user_fault and one.user_fault.cause for one in (a, b, c, d, renamed)] == [
-        Cause.USERNAME_TAKEN,
-        Cause.EMAIL_TAKEN,
+        MoodleCause.USERNAME_TAKEN,
+        MoodleCause.EMAIL_TAKEN,
         None,
         None,
-        Cause.USERNAME_TAKEN,
+        MoodleCause.USERNAME_TAKEN,
     ]
     searched = dict(site.searched)
     assert searched["username"] == ["a", "b", "c", "A"]
@@ -533,7 +536,7 @@ def test_a_login_that_two_have_is_taken_and_an_address_that_two_share_is_not() -
     site.users |= {n: somebody(n, f"u{n}", email="b@x.fr") for n in (10, 11)}
     a, b = work("a"), work("b")
     users_on(site).foresee([a, b], DEADLINE)
-    assert (a.user_fault, b.user_fault) == (Fault(Cause.USERNAME_TAKEN), None)
+    assert (a.user_fault, b.user_fault) == (MoodleFault(MoodleCause.USERNAME_TAKEN), None)
 
 
 def test_what_is_the_user_s_own_already_is_nobody_else_s() -> None:
@@ -544,7 +547,7 @@ def test_what_is_the_user_s_own_already_is_nobody_else_s() -> None:
 
 
 def test_the_guest_is_changed_by_nobody() -> None:
-    for lastname, fault in (("Avant", Fault(Cause.ADMIN_ACCOUNT)), ("Nom", None)):
+    for lastname, fault in (("Avant", MoodleFault(MoodleCause.ADMIN_ACCOUNT)), ("Nom", None)):
         guest = work("guest", somebody(1, "guest", lastname=lastname))
         users_on(Site()).foresee([guest], DEADLINE)
         assert guest.user_fault == fault

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle import Adopted, Cause, Fault, Seen, User, Wanted
+from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, Seen, User, Wanted
 from consumers.moodle.work import Work
 
 USER = User(7, "elodie", "cas", "22600001", "Élodie", "Lefèvre", "elodie@univ-exemple.fr", False)
@@ -61,10 +61,10 @@ def test_of_nobody_and_of_two_nothing_differs_and_nobody_joins_or_leaves() -> No
 def test_what_has_a_fault_is_not_written_again() -> None:
     absent, other = work(), work(replace(USER, firstname="E"))
     for one in (absent, other):
-        one.user_fault = Fault(Cause.USERNAME_TAKEN)
+        one.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
         assert not one.open()
     alone = work(USER, cohorts={1: "L1"})
-    alone.cohort_faults = {"L2": Fault(Cause.COHORT_REFUSED, "L2")}
+    alone.cohort_faults = {"L2": MoodleFault(MoodleCause.COHORT_REFUSED, "L2")}
     assert not alone.open()
 
 
@@ -90,33 +90,38 @@ def test_a_lost_answer_is_settled_by_what_shows_that_it_came_through(
 
 def test_the_gravest_fault_comes_first_and_what_is_unknown_outweighs_what_was_met_last() -> None:
     one = work()
-    one.cohort_faults = {"L1": Fault(Cause.BUSY, "L1")}
-    one.user_fault = Fault(Cause.DUPLICATE_IDNUMBER)
-    assert one.faults(finished=True) == (Fault(Cause.DUPLICATE_IDNUMBER), Fault(Cause.BUSY, "L1"))
-    one.user_fault = Fault(Cause.USERNAME_TAKEN)
+    one.cohort_faults = {"L1": MoodleFault(MoodleCause.BUSY, "L1")}
+    one.user_fault = MoodleFault(MoodleCause.DUPLICATE_IDNUMBER)
+    assert one.faults(finished=True) == (
+        MoodleFault(MoodleCause.DUPLICATE_IDNUMBER),
+        MoodleFault(MoodleCause.BUSY, "L1"),
+    )
+    one.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
     assert [fault.cause for fault in one.faults(finished=False)] == [
-        Cause.BUSY,
-        Cause.NOT_APPLIED,
-        Cause.USERNAME_TAKEN,
+        MoodleCause.BUSY,
+        MoodleCause.NOT_APPLIED,
+        MoodleCause.USERNAME_TAKEN,
     ]
     for lately, user, members, cause in (
-        (None, False, False, Cause.NOT_APPLIED),
-        (Fault(Cause.BROKEN), False, False, Cause.BROKEN),
-        (Fault(Cause.BROKEN), True, False, Cause.OUTCOME_UNKNOWN),
-        (None, False, True, Cause.OUTCOME_UNKNOWN),
+        (None, False, False, MoodleCause.NOT_APPLIED),
+        (MoodleFault(MoodleCause.BROKEN), False, False, MoodleCause.BROKEN),
+        (MoodleFault(MoodleCause.BROKEN), True, False, MoodleCause.OUTCOME_UNKNOWN),
+        (None, False, True, MoodleCause.OUTCOME_UNKNOWN),
     ):
         bare = work()
         bare.lately, bare.user_unknown, bare.members_unknown = lately, user, members
-        assert bare.faults(finished=False) == (Fault(cause),)
+        assert bare.faults(finished=False) == (MoodleFault(cause),)
         assert bare.faults(finished=True) == ()
 
 
 @pytest.mark.parametrize(
     ("text", "adopted"),
-    [("7", Adopted(7, "")), ("7 VIEUX-1", Adopted(7, "VIEUX-1")), ("7 a b", Adopted(7, "a b"))],
+    [("7", AdoptedUser(7, "")), ("7 VIEUX-1", AdoptedUser(7, "VIEUX-1")), ("7 a b", AdoptedUser(7, "a b"))],
 )
-def test_an_adopted_user_is_kept_as_its_id_and_the_number_that_it_had(text: str, adopted: Adopted) -> None:
-    assert Adopted.of(text) == adopted
+def test_an_adopted_user_is_kept_as_its_id_and_the_number_that_it_had(
+    text: str, adopted: AdoptedUser
+) -> None:
+    assert AdoptedUser.of(text) == adopted
 
 
 def test_the_digest_of_two_users_is_the_same_in_whatever_order_they_are_shown() -> None:

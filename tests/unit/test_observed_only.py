@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.propagation.window import Seen, State, judge
+from consumers.propagation.window import PropagationState, SeenOutcome, judge
 from pipeline import parking
 from pipeline.parking import Kind
 from pipeline.target import OBSERVED_ONLY, WHEN_RUNG, Task, Waiting
@@ -89,14 +89,14 @@ def test_what_would_be_written_is_counted_by_field_with_examples(plant: Plant) -
 
 
 def test_an_account_is_not_complete_while_one_of_its_targets_is_only_observed() -> None:
-    def seen(target: str, state: str, reason: str | None = None) -> Seen:
-        return Seen(target, 1, 1, 1, state, reason, 0.0)
+    def seen(target: str, state: str, reason: str | None = None) -> SeenOutcome:
+        return SeenOutcome(target, 1, 1, 1, state, reason, 0.0)
 
     targets = ("directory", "mailbox", "moodle")
     here = {name: seen(name, "provisioned") for name in targets}
-    assert judge(1, here, targets, {})[0] is State.COMPLETED
+    assert judge(1, here, targets, {})[0] is PropagationState.COMPLETED
     here["moodle"] = seen("moodle", "waiting", OBSERVED_ONLY)
-    assert judge(1, here, targets, {}) == (State.WAITING, ("moodle",))
+    assert judge(1, here, targets, {}) == (PropagationState.WAITING, ("moodle",))
 
 
 def test_a_mail_server_that_is_only_observed_does_not_wait_for_the_directory(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 from zxcvbn import matching  # type: ignore[import-untyped]
 
-from producers.activation.policy import PasswordSettings, Personal, Rule, judge
+from producers.activation.policy import PasswordRule, PasswordSettings, Personal, judge
 
 LEA = Personal.of(
     ["Léa", "de la Forêt-Martin", "lea.martin", None], ["22001234", "123456789AB"], date(2006, 2, 28)
@@ -34,23 +34,23 @@ def test_a_password_of_one_of_the_three_forms_is_accepted(password: str) -> None
 @pytest.mark.parametrize(
     ("password", "broken"),
     [
-        ("", {Rule.FORM, Rule.COMMON}),
-        ("kX9!vTq2#mL", {Rule.FORM}),
-        ("kX9vTq2mLpRz", {Rule.FORM}),
-        ("deux mots bleus", {Rule.FORM}),
-        ("la la la la la la la la", {Rule.FORM, Rule.COMMON}),
-        ("Motdepasse2026!", {Rule.COMMON}),
-        ("Azertyuiop123!", {Rule.COMMON}),
-        ("Password1234!", {Rule.COMMON}),
-        ("Foret-9!vTq2#mLp", {Rule.PERSONAL}),
-        ("FORÊT-9!vTq2#mLp", {Rule.PERSONAL}),
-        ("xX!22001234-vTq2", {Rule.PERSONAL}),
-        ("xX!28022006-vTq2", {Rule.PERSONAL}),
-        ("kX9!vTq2\n#mLpW", {Rule.PRINTABLE}),
-        ("aB3!" + "kX9!vTq2#mLp" * 100, {Rule.LENGTH_MAX}),
+        ("", {PasswordRule.FORM, PasswordRule.COMMON}),
+        ("kX9!vTq2#mL", {PasswordRule.FORM}),
+        ("kX9vTq2mLpRz", {PasswordRule.FORM}),
+        ("deux mots bleus", {PasswordRule.FORM}),
+        ("la la la la la la la la", {PasswordRule.FORM, PasswordRule.COMMON}),
+        ("Motdepasse2026!", {PasswordRule.COMMON}),
+        ("Azertyuiop123!", {PasswordRule.COMMON}),
+        ("Password1234!", {PasswordRule.COMMON}),
+        ("Foret-9!vTq2#mLp", {PasswordRule.PERSONAL}),
+        ("FORÊT-9!vTq2#mLp", {PasswordRule.PERSONAL}),
+        ("xX!22001234-vTq2", {PasswordRule.PERSONAL}),
+        ("xX!28022006-vTq2", {PasswordRule.PERSONAL}),
+        ("kX9!vTq2\n#mLpW", {PasswordRule.PRINTABLE}),
+        ("aB3!" + "kX9!vTq2#mLp" * 100, {PasswordRule.LENGTH_MAX}),
     ],
 )
-def test_what_is_wrong_is_said_rule_by_rule(password: str, broken: set[Rule]) -> None:
+def test_what_is_wrong_is_said_rule_by_rule(password: str, broken: set[PasswordRule]) -> None:
     assert judge(password, LEA, SETTINGS).broken == broken
 
 

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from consumers.directory.entry import Profile
 from consumers.directory.handler import DirectoryHandler
 from consumers.directory.settings import DirectorySettings
-from consumers.mailbox.difference import Wanted, preview_of
-from consumers.mailbox.port import ObservedMailbox, Unknown, Unsettled
+from consumers.mailbox.difference import WantedMailbox, preview_of
+from consumers.mailbox.port import MailboxUnsettled, ObservedMailbox, Unknown
 from consumers.moodle import preview as moodle
 from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Seen, User
@@ -22,7 +22,7 @@ from schemas.account import Account, Hold, Membership, Requirement
 from tests.unit.test_directory_handler import InMemory, Secrets, account
 
 PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
-MAILBOX = Wanted(("Scolarite",), quota_bytes=1024)
+MAILBOX = WantedMailbox(("Scolarite",), quota_bytes=1024)
 SEEN = ObservedMailbox(
     address="hugo.roux1@univ-exemple.fr",
     folders=frozenset({"INBOX", "Scolarite"}),
@@ -95,7 +95,7 @@ def mailbox_of(**changes: Any) -> ObservedMailbox:
         (mailbox_of(uidnext=1), True, Preview(("welcome",))),
         (mailbox_of(uidnext=1), False, Preview()),
         (Unknown(), False, Preview(obstacle="mailbox_not_enabled")),
-        (Unsettled("mailbox_busy", "a lock"), False, Preview(obstacle="mailbox_busy")),
+        (MailboxUnsettled("mailbox_busy", "a lock"), False, Preview(obstacle="mailbox_busy")),
     ],
 )
 def test_a_mailbox_is_compared_by_what_the_pipeline_owns(seen: Any, welcome: bool, expected: Preview) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from consumers.propagation import rows as propagation_rows
-from consumers.propagation.window import State
+from consumers.propagation.window import PropagationState
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
@@ -99,7 +99,7 @@ def test_two_processes_that_meet_at_the_first_row_announce_a_completion_once(des
             connection.commit()
     assert len(desk.announced()) == 1
     assert len(desk.told) + len(other.told) == 1
-    assert desk.progress().state is State.COMPLETED
+    assert desk.progress().state is PropagationState.COMPLETED
 
 
 def test_a_replay_after_completion_is_not_announced_again(desk: Desk) -> None:
@@ -109,7 +109,7 @@ def test_a_replay_after_completion_is_not_announced_again(desk: Desk) -> None:
     desk.all_done(5000)
     desk.outcome(TargetFailed, "moodle", 6000)
     assert len(desk.announced()) == 1
-    assert desk.progress().state is State.COMPLETED
+    assert desk.progress().state is PropagationState.COMPLETED
 
 
 def test_a_replay_leaves_the_time_at_which_each_target_was_there_first(
@@ -148,7 +148,7 @@ def test_an_older_outcome_that_arrives_late_does_not_undo_a_newer_one(desk: Desk
     desk.outcome(TargetFailed, "directory", 10, lease_epoch=6)  # it came by the bulk topic
     desk.outcome(TargetProvisioned, "moodle", 21)
     desk.outcome(TargetProvisioned, "mailbox", 22)
-    assert desk.progress().state is State.COMPLETED
+    assert desk.progress().state is PropagationState.COMPLETED
 
 
 def test_an_outcome_of_a_version_that_was_never_minted_does_not_win_the_join(desk: Desk) -> None:
@@ -158,16 +158,16 @@ def test_an_outcome_of_a_version_that_was_never_minted_does_not_win_the_join(des
         desk.outcome(TargetProvisioned, "directory", 1, 999, lease_epoch=999_999)
     desk.account(3)
     desk.bell(3)
-    assert desk.progress().state is State.IN_PROGRESS
+    assert desk.progress().state is PropagationState.IN_PROGRESS
     desk.all_done(10, 3)
-    assert desk.progress().state is State.COMPLETED
+    assert desk.progress().state is PropagationState.COMPLETED
 
 
 def test_targets_that_are_not_configured_are_nobodys_business(desk: Desk) -> None:
     desk.account()
     desk.bell()
     desk.outcome(TargetFailed, "timetable", 3)
-    assert desk.progress().state is State.IN_PROGRESS
+    assert desk.progress().state is PropagationState.IN_PROGRESS
 
 
 def test_an_account_that_nobody_asked_for_has_no_propagation(desk: Desk) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event, select, update
 
 from consumers.propagation.rows import propagation_targets
-from consumers.propagation.window import State
+from consumers.propagation.window import PropagationState
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
 from pipeline.outbox import outbox
@@ -83,7 +83,7 @@ def test_a_completion_is_kept_with_its_moment_and_its_length(desk: Desk) -> None
     for seconds, target in enumerate(TARGETS, start=7):
         desk.outcome(TargetProvisioned, target, seconds)
     progress = desk.progress()
-    assert (progress.state, progress.completed_version) == (State.COMPLETED, 1)
+    assert (progress.state, progress.completed_version) == (PropagationState.COMPLETED, 1)
     assert (progress.completed_at, progress.elapsed_s) == (START + 9, 9.0)
     (completed,) = desk.announced()
     assert isinstance(completed, PropagationCompleted)

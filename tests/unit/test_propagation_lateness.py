@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from consumers.propagation import BREACHED, LATE
-from consumers.propagation.window import State
+from consumers.propagation.window import PropagationState
 from pipeline import timers
 from pipeline.db.database import Database
 from schemas.account import Lane
@@ -58,7 +58,7 @@ def test_what_has_failed_is_late_all_the_same(desk: Desk) -> None:
     for target in ("directory", "mailbox"):
         desk.outcome(TargetProvisioned, target, 5)
     desk.outcome(TargetFailed, "moodle", 6)
-    assert desk.progress().state is State.FAILED
+    assert desk.progress().state is PropagationState.FAILED
     desk.tick(900)
     desk.tick(3600)
     assert [type(event) for event in desk.announced()] == [PropagationLate, PropagationBreached]
@@ -78,7 +78,7 @@ def test_a_window_that_stands_still_is_not_late_and_runs_on_when_the_cause_is_li
     for target in ("directory", "mailbox"):
         desk.outcome(TargetProvisioned, target, 10)
     desk.outcome(TargetWaiting, "moodle", 100)
-    assert desk.progress().state is State.WAITING
+    assert desk.progress().state is PropagationState.WAITING
     assert desk.armed() == {}
     desk.tick(50_000)
     assert desk.announced() == []
@@ -96,7 +96,7 @@ def test_a_superseding_version_wakes_the_window_and_its_timers_leave_the_pause_o
         desk.outcome(TargetWaiting, target, 100)
     desk.account(2)
     desk.bell(2, when=400)
-    assert desk.progress().state is State.IN_PROGRESS
+    assert desk.progress().state is PropagationState.IN_PROGRESS
     desk.tick(1199)
     assert desk.announced() == []
     desk.tick(1200)
@@ -151,11 +151,11 @@ def test_a_follower_waits_with_its_leader(desk: Desk) -> None:
     desk.bell()
     desk.outcome(TargetProvisioned, "moodle", 10)
     desk.outcome(TargetWaiting, "directory", 20, reason="credential_needed")
-    assert desk.progress().state is State.WAITING
+    assert desk.progress().state is PropagationState.WAITING
     desk.tick(5000)
     assert desk.announced() == []
     desk.outcome(TargetProvisioned, "directory", 5000)
-    assert desk.progress().state is State.IN_PROGRESS
+    assert desk.progress().state is PropagationState.IN_PROGRESS
     assert desk.armed() == {LATE: 1, BREACHED: 1}
 
 

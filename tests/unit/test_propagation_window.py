@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.propagation.settings import PropagationSettings
-from consumers.propagation.window import Progress, Seen, State, judge, window_of
+from consumers.propagation.window import PropagationProgress, PropagationState, SeenOutcome, judge, window_of
 from schemas.account import Lane
 from schemas.events import Window
 from tests.unit.store_kit import START
 
 TARGETS = ("directory", "mailbox", "moodle")
 FOLLOWS = {"mailbox": "directory"}
-OPEN = Progress("A", 1, Lane.PERSONAL, START)
+OPEN = PropagationProgress("A", 1, Lane.PERSONAL, START)
 
 steps = st.lists(
     st.tuples(st.floats(0.001, 5_000.0), st.sampled_from(["pause", "resume"])), min_size=1, max_size=20
@@ -70,9 +70,11 @@ def test_nothing_elapses_before_the_window_opened(waited_s: float, earlier_s: fl
 
 
 def test_a_newer_version_of_an_open_window_inherits_what_it_has_been_through() -> None:
-    before = replace(OPEN, waited_s=50.0, late_at=START + 950, paused_since=START + 990, state=State.WAITING)
+    before = replace(
+        OPEN, waited_s=50.0, late_at=START + 950, paused_since=START + 990, state=PropagationState.WAITING
+    )
     after = before.at_version(2, Lane.PERSONAL, START)
-    assert (after.version, after.state, after.waited_s) == (2, State.IN_PROGRESS, 50.0)
+    assert (after.version, after.state, after.waited_s) == (2, PropagationState.IN_PROGRESS, 50.0)
     assert (after.late_at, after.paused_since) == (START + 950, START + 990)
 
 
@@ -85,51 +87,59 @@ def test_a_newer_version_with_a_window_of_its_own_starts_afresh() -> None:
     assert (after.completed_version, after.lane) == (1, Lane.BULK)
 
 
-def seen(target: str, state: str, version: int = 1, at: float = START) -> Seen:
-    return Seen(target, version, 1, 1, state, None, at)
+def seen(target: str, state: str, version: int = 1, at: float = START) -> SeenOutcome:
+    return SeenOutcome(target, version, 1, 1, state, None, at)
 
 
-def judged(**states: str) -> tuple[State, tuple[str, ...]]:
+def judged(**states: str) -> tuple[PropagationState, tuple[str, ...]]:
     return judge(1, {target: seen(target, state) for target, state in states.items()}, TARGETS, FOLLOWS)
 
 
 @pytest.mark.parametrize(
     ("states", "state", "left"),
     [
-        ({}, State.IN_PROGRESS, TARGETS),
-        (dict.fromkeys(TARGETS, "provisioned"), State.COMPLETED, ()),
-        ({"directory": "provisioned", "moodle": "provisioned"}, State.IN_PROGRESS, ("mailbox",)),
-        ({"directory": "waiting", "moodle": "provisioned"}, State.WAITING, ("directory", "mailbox")),
-        ({"directory": "waiting"}, State.IN_PROGRESS, TARGETS),  # moodle is still on its way
-        ({"directory": "failed", "moodle": "provisioned"}, State.FAILED, ("directory", "mailbox")),
+        ({}, PropagationState.IN_PROGRESS, TARGETS),
+        (dict.fromkeys(TARGETS, "provisioned"), PropagationState.COMPLETED, ()),
+        ({"directory": "provisioned", "moodle": "provisioned"}, PropagationState.IN_PROGRESS, ("mailbox",)),
+        (
+            {"directory": "waiting", "moodle": "provisioned"},
+            PropagationState.WAITING,
+            ("directory", "mailbox"),
+        ),
+        ({"directory": "waiting"}, PropagationState.IN_PROGRESS, TARGETS),  # moodle is still on its way
+        ({"directory": "failed", "moodle": "provisioned"}, PropagationState.FAILED, ("directory", "mailbox")),
         (
             {"directory": "provisioned", "mailbox": "waiting", "moodle": "failed"},
-            State.FAILED,
+            PropagationState.FAILED,
             ("mailbox", "moodle"),
         ),
-        ({"directory": "provisioned", "mailbox": "waiting"}, State.IN_PROGRESS, ("mailbox", "moodle")),
+        (
+            {"directory": "provisioned", "mailbox": "waiting"},
+            PropagationState.IN_PROGRESS,
+            ("mailbox", "moodle"),
+        ),
         (
             {"directory": "waiting", "mailbox": "provisioned", "moodle": "waiting"},
-            State.WAITING,
+            PropagationState.WAITING,
             ("directory", "moodle"),
         ),
     ],
 )
 def test_a_version_is_what_its_targets_say_and_a_follower_waits_with_its_leader(
-    states: dict[str, str], state: State, left: tuple[str, ...]
+    states: dict[str, str], state: PropagationState, left: tuple[str, ...]
 ) -> None:
     assert judged(**states) == (state, left)
 
 
 def test_a_target_that_is_at_a_later_version_is_there() -> None:
     found = {target: seen(target, "provisioned", version=3) for target in TARGETS}
-    assert judge(2, found, TARGETS, FOLLOWS) == (State.COMPLETED, ())
-    assert judge(4, found, TARGETS, FOLLOWS)[0] is State.IN_PROGRESS
+    assert judge(2, found, TARGETS, FOLLOWS) == (PropagationState.COMPLETED, ())
+    assert judge(4, found, TARGETS, FOLLOWS)[0] is PropagationState.IN_PROGRESS
 
 
 def test_outcomes_are_ordered_by_version_then_lease_then_sequence_and_not_by_arrival() -> None:
     ranks = [
-        Seen("moodle", version, epoch, sequence, "waiting", None, at).rank
+        SeenOutcome("moodle", version, epoch, sequence, "waiting", None, at).rank
         for version, epoch, sequence, at in ((1, 9, 9, 4.0), (2, 1, 1, 3.0), (2, 1, 2, 2.0), (2, 3, 1, 1.0))
     ]
     assert all(earlier < later for earlier, later in pairwise(ranks))

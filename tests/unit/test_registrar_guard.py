@@ -15,7 +15,7 @@ from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
 from producers.registrar.affected import MEANINGS
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded, imports
-from producers.registrar.outline import Change
+from producers.registrar.outline import OutlineChange
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar, Row
 
@@ -72,7 +72,7 @@ def test_a_file_that_cancels_everybody_is_held_and_says_who(registrar: Registrar
     assert [message.event for message in registrar.log.take()][60:] == []
     (year,) = report.years
     assert (year.year, year.known, year.affected, year.losing, year.over) == (2026, 60, 60, 60, True)
-    assert year.changes == {Change.CANCELLED: 60}
+    assert year.changes == {OutlineChange.CANCELLED: 60}
     assert report.affected_path == registrar.affected
     rows = registrar.affected_rows()
     assert {row["student"] for row in rows} == {f"226{index:05d}" for index in range(60)}
@@ -146,23 +146,23 @@ def test_years_are_judged_apart(registrar: Registrar) -> None:
 @pytest.mark.parametrize(
     ("changes", "change", "losing"),
     [
-        ({"ETA_IAE": "A"}, Change.CANCELLED, 5),
-        ({"ETA_IAE": "R"}, Change.CANCELLED, 5),
-        ({"ETA_IAE": "C"}, Change.NOT_IN_FORCE, 5),
-        ({"ETA_PMT_IAE": "A"}, Change.NOT_IN_FORCE, 5),
-        ({"IP_VALIDE": "N"}, Change.PEDAGOGICAL, 0),
-        ({"LIB_NOM_PAT_IND": "Martin"}, Change.IDENTITY, 0),
-        ({"LIB_PR1_IND": "Camille"}, Change.IDENTITY, 0),
-        ({"DATE_NAI_IND": "24/12/2006"}, Change.IDENTITY, 0),
-        ({"COD_NNE_IND": "999999999ZZ"}, Change.INE, 0),
-        ({"COD_NNE_IND": ""}, Change.INE, 0),
-        ({"MAIL_PERSO": "quelqu.un@example.com"}, Change.PERSONAL_MAIL, 0),
-        ({"MAIL_PERSO": ""}, Change.PERSONAL_MAIL, 0),
-        ({"COD_CMP": "DRT"}, Change.COMPONENT, 0),
+        ({"ETA_IAE": "A"}, OutlineChange.CANCELLED, 5),
+        ({"ETA_IAE": "R"}, OutlineChange.CANCELLED, 5),
+        ({"ETA_IAE": "C"}, OutlineChange.NOT_IN_FORCE, 5),
+        ({"ETA_PMT_IAE": "A"}, OutlineChange.NOT_IN_FORCE, 5),
+        ({"IP_VALIDE": "N"}, OutlineChange.PEDAGOGICAL, 0),
+        ({"LIB_NOM_PAT_IND": "Martin"}, OutlineChange.IDENTITY, 0),
+        ({"LIB_PR1_IND": "Camille"}, OutlineChange.IDENTITY, 0),
+        ({"DATE_NAI_IND": "24/12/2006"}, OutlineChange.IDENTITY, 0),
+        ({"COD_NNE_IND": "999999999ZZ"}, OutlineChange.INE, 0),
+        ({"COD_NNE_IND": ""}, OutlineChange.INE, 0),
+        ({"MAIL_PERSO": "quelqu.un@example.com"}, OutlineChange.PERSONAL_MAIL, 0),
+        ({"MAIL_PERSO": ""}, OutlineChange.PERSONAL_MAIL, 0),
+        ({"COD_CMP": "DRT"}, OutlineChange.COMPONENT, 0),
     ],
 )
 def test_what_seldom_changes_is_told_when_it_changes_for_many(
-    registrar: Registrar, changes: dict[str, str], change: Change, losing: int
+    registrar: Registrar, changes: dict[str, str], change: OutlineChange, losing: int
 ) -> None:
     registrar.import_rows(*students(5))
     report = held(registrar, students(5, **changes))
@@ -209,7 +209,7 @@ def test_a_column_that_was_sorted_alone_is_noticed(registrar: Registrar) -> None
     registrar.import_rows(*rows)
     shifted = [row | {"MAIL_PERSO": rows[index - 1]["MAIL_PERSO"]} for index, row in enumerate(rows)]
     (year,) = held(registrar, shifted).years
-    assert year.changes == {Change.PERSONAL_MAIL: 20}
+    assert year.changes == {OutlineChange.PERSONAL_MAIL: 20}
 
 
 def test_numbers_that_belong_to_others_next_year_are_noticed(registrar: Registrar) -> None:
@@ -221,7 +221,7 @@ def test_numbers_that_belong_to_others_next_year_are_noticed(registrar: Registra
         for index, row in enumerate(rows)
     ]
     (year,) = held(registrar, next_year).years
-    assert (year.year, year.known, year.changes) == (2027, 20, {Change.IDENTITY: 20})
+    assert (year.year, year.known, year.changes) == (2027, 20, {OutlineChange.IDENTITY: 20})
 
 
 def test_next_years_enrolments_of_the_same_people_pass(registrar: Registrar) -> None:
@@ -251,13 +251,16 @@ def test_somebody_who_comes_back_as_another_person_is_noticed_though_they_were_c
     registrar.import_rows(*students(5))
     registrar.import_rows(*students(5, ETA_IAE="A"), threshold=Threshold(share=1))
     (year,) = held(registrar, students(5, DATE_NAI_IND="24/12/2006")).years
-    assert year.changes == {Change.IDENTITY: 5}
+    assert year.changes == {OutlineChange.IDENTITY: 5}
 
 
 def test_another_feed_takes_nothing_away_unnoticed(registrar: Registrar) -> None:
     registrar.import_rows(*students(5))
     other = replace(apogee(), name="scolarite")
-    for changes, change in (({"ETA_IAE": "A"}, Change.CANCELLED), ({"MAIL_PERSO": ""}, Change.PERSONAL_MAIL)):
+    for changes, change in (
+        ({"ETA_IAE": "A"}, OutlineChange.CANCELLED),
+        ({"MAIL_PERSO": ""}, OutlineChange.PERSONAL_MAIL),
+    ):
         path = registrar.write(students(5, **changes))
         report = registrar.import_(path, profile=other, threshold=SMALL)
         assert report.held
@@ -401,7 +404,7 @@ def test_a_full_file_that_lacks_many_is_held(registrar: Registrar) -> None:
     rows = students(100)
     registrar.import_rows(*rows)
     report = held(registrar, rows[:60], full_year=2026)
-    assert (report.gone, report.years[0].changes) == (40, {Change.GONE: 40})
+    assert (report.gone, report.years[0].changes) == (40, {OutlineChange.GONE: 40})
     approved = registrar.import_rows(
         *rows[:60], full_year=2026, threshold=SMALL, approval=report.approval or ""
     )
@@ -480,7 +483,7 @@ def test_rows_of_an_older_version_count_as_held_and_tell_nothing_else(registrar:
         connection.exec_driver_sql("UPDATE feed_rows SET live = NULL, outline = NULL")
     assert registrar.import_rows(*students(5, COD_CMP="DRT"), dry_run=True, threshold=SMALL).years == ()
     (year,) = held(registrar, students(5, ETA_IAE="A")).years
-    assert (year.known, year.changes) == (5, {Change.CANCELLED: 5})
+    assert (year.known, year.changes) == (5, {OutlineChange.CANCELLED: 5})
 
 
 @pytest.mark.parametrize("other", [{"LIB_PR1_IND": "Zoe"}, {"COD_ETP": "L1INFO", "IP_VALIDE": "N"}])

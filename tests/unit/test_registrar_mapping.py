@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import examples
-from producers.registrar import MappingUnusable, Profile, UnknownProfile, choose, explain
+from producers.registrar import FeedProfile, MappingUnusable, UnknownProfile, choose, explain
 from producers.registrar.mapping import FIELDS, read_mapping
-from producers.registrar.profile import Form
+from producers.registrar.profile import FileForm
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import Registrar
@@ -43,7 +43,7 @@ def registrar(tmp_path: Path) -> Iterator[Registrar]:
     registrar.close()
 
 
-def mapped(tmp_path: Path, text: str) -> Profile:
+def mapped(tmp_path: Path, text: str) -> FeedProfile:
     path = tmp_path / "mapping.toml"
     path.write_text(text, encoding="utf-8")
     return read_mapping(path)
@@ -109,7 +109,7 @@ def test_a_mapping_reads_json_lines_too(registrar: Registrar, tmp_path: Path) ->
     pairs = ", ".join(f'"{name}": "{value}"' for name, value in zip(names, values, strict=True))
     registrar.export.write_text(f"{{{pairs}}}\n", encoding="utf-8")
     profile = mapped(tmp_path, 'form = "json_lines"\n' + WHOLE)
-    assert profile.form is Form.JSON_LINES
+    assert profile.form is FileForm.JSON_LINES
     assert registrar.import_(registrar.export, profile=profile).recorded == 1
 
 

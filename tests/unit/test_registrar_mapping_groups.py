@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from producers.registrar.mapping import MappingUnusable, read_groups_mapping
-from producers.registrar.profile import Form, Profile
+from producers.registrar.profile import FeedProfile, FileForm
 
 MAPPING = """
 name = "ade"
@@ -21,7 +21,7 @@ state = { constant = "in_force" }
 """
 
 
-def mapped(folder: Path, text: str = MAPPING) -> Profile:
+def mapped(folder: Path, text: str = MAPPING) -> FeedProfile:
     path = folder / "mapping.toml"
     path.write_text(text, encoding="utf-8")
     return read_groups_mapping(path, suffix="_groups")
@@ -34,8 +34,8 @@ def faults(folder: Path, text: str) -> list[str]:
 
 
 def test_it_says_how_the_second_file_is_written(tmp_path: Path) -> None:
-    assert mapped(tmp_path).form is Form.JSON_LINES
-    assert mapped(tmp_path, MAPPING.replace('form = "json_lines"\n', "")).form is Form.DELIMITED
+    assert mapped(tmp_path).form is FileForm.JSON_LINES
+    assert mapped(tmp_path, MAPPING.replace('form = "json_lines"\n', "")).form is FileForm.DELIMITED
 
 
 def test_its_feed_has_a_name_of_its_own_that_fits_the_store(tmp_path: Path) -> None:

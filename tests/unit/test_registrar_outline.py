@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producers.registrar.outline import Change, Outline, changes_between, changes_of_person, folded
+from producers.registrar.outline import Outline, OutlineChange, changes_between, changes_of_person, folded
 
 FACT: dict[str, Any] = {
     "student_number": "22600017",
@@ -90,31 +90,31 @@ def test_what_the_memory_keeps_is_read_back() -> None:
     ("before", "after", "gone", "changes"),
     [
         (OUTLINE, OUTLINE, False, []),
-        (OUTLINE, CANCELLED, False, [Change.CANCELLED]),
-        (OUTLINE, CANCELLED, True, [Change.GONE]),
-        (None, CANCELLED, False, [Change.CANCELLED]),
-        (None, CANCELLED, True, [Change.GONE]),
+        (OUTLINE, CANCELLED, False, [OutlineChange.CANCELLED]),
+        (OUTLINE, CANCELLED, True, [OutlineChange.GONE]),
+        (None, CANCELLED, False, [OutlineChange.CANCELLED]),
+        (None, CANCELLED, True, [OutlineChange.GONE]),
         (CANCELLED, CANCELLED, True, []),
         (None, OUTLINE, False, []),
-        (OUTLINE, OUTLINE._replace(state="awaiting"), False, [Change.NOT_IN_FORCE]),
+        (OUTLINE, OUTLINE._replace(state="awaiting"), False, [OutlineChange.NOT_IN_FORCE]),
         (OUTLINE._replace(state="awaiting"), OUTLINE, False, []),
         (OUTLINE._replace(state="awaiting"), OUTLINE._replace(state="refused"), False, []),
-        (OUTLINE, OUTLINE._replace(pedagogical="pending"), False, [Change.PEDAGOGICAL]),
+        (OUTLINE, OUTLINE._replace(pedagogical="pending"), False, [OutlineChange.PEDAGOGICAL]),
         (OUTLINE._replace(pedagogical="pending"), OUTLINE, False, []),
         (OUTLINE._replace(pedagogical=""), OUTLINE._replace(pedagogical="pending"), False, []),
-        (OUTLINE, OUTLINE._replace(component="DRO"), False, [Change.COMPONENT]),
+        (OUTLINE, OUTLINE._replace(component="DRO"), False, [OutlineChange.COMPONENT]),
         (OUTLINE._replace(component=""), OUTLINE, False, []),
         (
             OUTLINE,
             Outline("awaiting", "i", "n", "m", "pending", "DRO"),
             False,
             [
-                Change.IDENTITY,
-                Change.INE,
-                Change.PERSONAL_MAIL,
-                Change.NOT_IN_FORCE,
-                Change.PEDAGOGICAL,
-                Change.COMPONENT,
+                OutlineChange.IDENTITY,
+                OutlineChange.INE,
+                OutlineChange.PERSONAL_MAIL,
+                OutlineChange.NOT_IN_FORCE,
+                OutlineChange.PEDAGOGICAL,
+                OutlineChange.COMPONENT,
             ],
         ),
     ],
@@ -123,16 +123,20 @@ def test_what_is_taken_or_changes_is_told_and_what_comes_is_not(
     before: Outline | None,
     after: Outline,
     gone: bool,
-    changes: list[Change],
+    changes: list[OutlineChange],
 ) -> None:
     assert changes_between(before, after, gone=gone) == changes
 
 
 @pytest.mark.parametrize(
     ("name", "change"),
-    [("identity", Change.IDENTITY), ("ine", Change.INE), ("personal_mail", Change.PERSONAL_MAIL)],
+    [
+        ("identity", OutlineChange.IDENTITY),
+        ("ine", OutlineChange.INE),
+        ("personal_mail", OutlineChange.PERSONAL_MAIL),
+    ],
 )
-def test_a_number_seems_to_be_somebody_else_s_by_each_detail(name: str, change: Change) -> None:
+def test_a_number_seems_to_be_somebody_else_s_by_each_detail(name: str, change: OutlineChange) -> None:
     other = OUTLINE._replace(**{name: "0" * 16})
     assert changes_of_person(OUTLINE, other) == [change]
     assert changes_of_person(OUTLINE._replace(**{name: ""}), other) == []

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.registrar.faults import REMEDIES, Fault, Rejection
-from producers.registrar.profile import Profile, apogee
+from producers.registrar.profile import FeedProfile, apogee
 from producers.registrar.reader import Line
 from producers.registrar.rows import parse
 from schemas.account import Administrative, Pedagogical
@@ -18,12 +18,12 @@ from schemas.events import EnrolmentRecorded
 from tests.unit.registrar_kit import COLUMNS, ZOE
 
 
-def read(changes: dict[str, str], profile: Profile | None = None) -> dict[str, Any] | list[Rejection]:
+def read(changes: dict[str, str], profile: FeedProfile | None = None) -> dict[str, Any] | list[Rejection]:
     row = ZOE | changes
     return parse(Line(2, tuple(row[column] for column in COLUMNS)), profile or apogee())
 
 
-def fact(changes: dict[str, str] | None = None, profile: Profile | None = None) -> dict[str, Any]:
+def fact(changes: dict[str, str] | None = None, profile: FeedProfile | None = None) -> dict[str, Any]:
     stated = read(changes or {}, profile)
     assert isinstance(stated, dict), stated
     return stated

@@ -13,10 +13,10 @@ from producers.registrar import Threshold, UnknownProfile, UnusableFile, explain
 from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
 from producers.registrar.import_runs import ImportSuperseded
-from producers.registrar.outline import Change
-from producers.registrar.profile import Profile
+from producers.registrar.outline import OutlineChange
+from producers.registrar.profile import FeedProfile
 from producers.registrar.records import IntendedList
-from producers.registrar.report import Kind
+from producers.registrar.report import ImportKind
 from producers.registrar.teachings import choose_groups, parse
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from schemas.catalogue import ENROLMENTS
@@ -53,7 +53,7 @@ def test_a_students_year_is_one_fact_with_the_whole_list(registrar: Registrar) -
     report = registrar.import_groups(
         f"{Z} UE1 TD1 2026 Algèbre", f"{M} UE1 TD2", f"{Z} UE2 -", f"{Z} UE1 TP3 2026 Algèbre"
     )
-    assert (report.kind, report.lines, report.students, report.recorded) == (Kind.TEACHINGS, 4, 2, 2)
+    assert (report.kind, report.lines, report.students, report.recorded) == (ImportKind.TEACHINGS, 4, 2, 2)
     assert [(record.topic, record.key) for record in registrar.log.records] == [
         (ENROLMENTS, Z),
         (ENROLMENTS, M),
@@ -107,7 +107,7 @@ def test_a_complete_file_takes_away_what_it_does_not_have_and_says_so(registrar:
     ]
     assert [row["groups left"] for row in registrar.affected_rows()] == ["TD2, TP1", "", ""]
     assert {row["meaning"] for row in registrar.affected_rows()} == {
-        MEANINGS[change] for change in (Change.GROUP, Change.TEACHING, Change.GONE)
+        MEANINGS[change] for change in (OutlineChange.GROUP, OutlineChange.TEACHING, OutlineChange.GONE)
     }
     [year] = report.years
     assert (year.known, year.affected, year.losing) == (2, 2, 2)
@@ -324,7 +324,7 @@ def test_pegase_says_it_in_json_lines_and_may_cancel(registrar: Registrar) -> No
     report = registrar.import_groups(path=write(', "statutInscription": "annulee"'), profile=profile)
     assert lists(registrar) == {(Z, 2026): {"UE2/TD1"}}
     [year] = report.years
-    assert year.changes == {Change.TEACHING: 1}
+    assert year.changes == {OutlineChange.TEACHING: 1}
     cancelled = ', "statutInscription": "annulee"'
     report = registrar.import_groups(path=write(cancelled, cancelled), profile=profile)
     assert (report.cancelled, lists(registrar)) == (1, {(Z, 2026): set()})
@@ -342,7 +342,7 @@ state = { column = "Etat", values = { oui = "in_force", non = "cancelled" }, def
 """
 
 
-def mapped(folder: Path, text: str = MAPPING) -> Profile:
+def mapped(folder: Path, text: str = MAPPING) -> FeedProfile:
     path = folder / "mapping.toml"
     path.write_text(text, encoding="utf-8")
     return choose_groups(str(path))

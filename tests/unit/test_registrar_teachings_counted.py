@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.registrar.outline import Change
+from producers.registrar.outline import OutlineChange
 from producers.registrar.report import ImportReport
 from producers.registrar.teachings import choose_groups
 from schemas.events import TeachingsRecorded
@@ -63,7 +63,7 @@ def test_of_several_units_that_get_groups_the_one_that_is_lost_is_told(registrar
     registrar.import_groups(f"{LEA} UE1 -", f"{LEA} UE2 -", f"{LEA} UE3 TD1")
     report = registrar.import_groups(f"{LEA} UE1 TD1", f"{LEA} UE3 TD2", full_year=2026)
     [year] = report.years
-    assert year.changes == {Change.TEACHING: 1, Change.GROUP: 1}
+    assert year.changes == {OutlineChange.TEACHING: 1, OutlineChange.GROUP: 1}
     told = ("unit", "group", "change", "groups left")
     assert [[row[name] for name in told] for row in registrar.affected_rows()] == [
         ["UE2", "", "teaching", ""],

@@ -13,7 +13,7 @@ from producers.registrar import differences as compared
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.guard import YearFigures
 from producers.registrar.mapping import BYTES_MAX, read_mapping
-from producers.registrar.outline import Change
+from producers.registrar.outline import OutlineChange
 from producers.registrar.physical import LINE_BYTES_MAX, too_long
 from producers.registrar.report import ImportReport
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar
@@ -90,7 +90,7 @@ def test_a_line_s_explanation_as_json_has_its_fields_its_fact_and_no_fault(tmp_p
 
 
 def test_a_year_s_figures_as_json() -> None:
-    figures = YearFigures(2026, 100, 7, 3, {Change.GONE: 2, Change.CANCELLED: 5}, over=True)
+    figures = YearFigures(2026, 100, 7, 3, {OutlineChange.GONE: 2, OutlineChange.CANCELLED: 5}, over=True)
     assert figures.to_json() == {
         "year": 2026,
         "known": 100,

@@ -29,7 +29,7 @@ from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.app import background, running
 from sesame.app.observability.metrics import Metrics
-from sesame.app.running import OneOwner, Runner, UnknownConsumer
+from sesame.app.running import OneOwner, ProcessRunner, UnknownConsumer
 from sesame.app.wiring import Application
 from sesame.settings import load
 from tests.unit.pipeline_kit import Target
@@ -89,7 +89,7 @@ class Run:
 
     def __init__(self, site: Site, consumers: Sequence[str] | None = None, *, workers: int = 1) -> None:
         self.site = site
-        self.runner = Runner(site, Metrics(), consumers, workers=workers)
+        self.runner = ProcessRunner(site, Metrics(), consumers, workers=workers)
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.runner.run, args=(self.stopping,))
 
@@ -298,7 +298,7 @@ def test_a_chore_that_hangs_does_not_hold_lateness_up(run: Run, monkeypatch: pyt
 
 
 def loops(site: Site, *consumers: str, workers: int = 1) -> list[str]:
-    runner = Runner(site, Metrics(), consumers, workers=workers)
+    runner = ProcessRunner(site, Metrics(), consumers, workers=workers)
     return [loop.name for loop in runner._loops()]  # noqa: SLF001
 
 
@@ -318,9 +318,9 @@ def test_workers_are_members_of_their_own(site: Site, monkeypatch: pytest.Monkey
 
 def test_what_cannot_be_run_is_refused(site: Site) -> None:
     with pytest.raises(UnknownConsumer, match="no such consumer: directory; there are registry"):
-        Runner(site, Metrics(), ["directory"])  # it is not among the targets
+        ProcessRunner(site, Metrics(), ["directory"])  # it is not among the targets
     with pytest.raises(OneOwner):
-        Runner(site, Metrics(), ["moodle"], workers=2)
+        ProcessRunner(site, Metrics(), ["moodle"], workers=2)
 
 
 def test_a_process_of_one_consumer_does_its_part(site: Site) -> None:
@@ -344,7 +344,7 @@ def test_a_stop_names_what_has_not_ended(site: Site, monkeypatch: pytest.MonkeyP
 
     site.instead = {"moodle": hang}
     left: list[str] = []
-    runner, stopping = Runner(site, Metrics(), ["moodle"]), threading.Event()
+    runner, stopping = ProcessRunner(site, Metrics(), ["moodle"]), threading.Event()
     thread = threading.Thread(target=lambda: left.extend(runner.run(stopping)))
     thread.start()
     assert hanging.wait(PATIENCE_S)

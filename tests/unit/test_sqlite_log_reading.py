@@ -22,7 +22,7 @@ from pipeline.eventlog.sqlite_file import (
     offset_of,
     record_id,
 )
-from pipeline.eventlog.sqlite_group import Membership
+from pipeline.eventlog.sqlite_group import GroupMembership
 from tests.unit.sqlite_log_kit import TOPIC, TP, Clock, opened
 
 
@@ -124,7 +124,7 @@ def test_an_append_of_this_process_wakes_a_poll_without_looking_at_the_file(
         log.ensure_topics({TOPIC: 1})
         with closing(log.consumer("registry", [TOPIC], member="one")) as consumer:
             assert consumer.poll(1, 0) == []
-            monkeypatch.setattr(Membership, "patience_s", 1_000)
+            monkeypatch.setattr(GroupMembership, "patience_s", 1_000)
             later = threading.Timer(0.1, producer.append, [[NewRecord(TOPIC, "22604711", b"x")]])
             later.start()
             assert len(consumer.poll(1, 1_000)) == 1

@@ -16,7 +16,7 @@ from pipeline.status import consumer_status
 from pipeline.vault import new_key
 from sesame.app import running
 from sesame.app.doctor.checks import checks_for
-from sesame.app.doctor.findings import State, examine
+from sesame.app.doctor.findings import CheckState, examine
 from sesame.app.wiring import Application
 from sesame.operations.restored import life, questions
 from sesame.operations.restored.admission import Heart, Notes, StoreRestored, admit, count
@@ -249,21 +249,21 @@ def test_the_doctor_says_what_a_restore_has_left_to_do(start: Callable[..., Appl
     application = start()
     begin(application)
     store = next(check for check in checks_for(application.settings) if check.name == "store")
-    assert examine(store).state is State.OK
+    assert examine(store).state is CheckState.OK
 
     with application.database.write() as connection:
         now = application.database.now(connection)
         life.shut(connection, "it is an older one", now)
         questions.ask(connection, application.database, "22600005", ["moodle"], now)
     shut = examine(store)
-    assert (shut.state, "older one" in shut.text) == (State.FAIL, True)
+    assert (shut.state, "older one" in shut.text) == (CheckState.FAIL, True)
     assert "sesame restored check" in shut.remedy
 
     with application.database.write() as connection:
         life.reopen(connection, now, above=0)
     asked = examine(store)
-    assert (asked.state, asked.text) == (State.WARN, "shut since a restore, until somebody answers: 1")
+    assert (asked.state, asked.text) == (CheckState.WARN, "shut since a restore, until somebody answers: 1")
 
     with application.database.write() as connection:
         questions.decide(connection, "22600005", questions.Answer.KEPT, now)
-    assert examine(store).state is State.OK
+    assert examine(store).state is CheckState.OK

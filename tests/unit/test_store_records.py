@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from consumers.mailbox.welcome_journal import Intent, WelcomeMessages, welcome_messages
+from consumers.mailbox.welcome_journal import RecordedIntent, WelcomeMessages, welcome_messages
 from pipeline import accounts, audit, dead_letters, status
 from pipeline.accounts import accounts as accounts_table
 from pipeline.audit.tables import audit as audit_table
@@ -128,12 +128,12 @@ def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Dat
     assert journal.intend({LEA: ("<one@univ-exemple.fr>", 7, 12)}) == {}
     two = ("<two@univ-exemple.fr>", 2**32 - 1, 2**32 - 1)  # RFC 9051: unsigned
     again = journal.intend({PAUL: two, LEA: ("<other@univ-exemple.fr>", 8, 13)})
-    assert again == {LEA: Intent("<one@univ-exemple.fr>", 7, 12, "intended")}
+    assert again == {LEA: RecordedIntent("<one@univ-exemple.fr>", 7, 12, "intended")}
     journal.sent([LEA])
     journal.undecided([PAUL])
     assert journal.known([LEA, PAUL, "nobody"]) == {
-        LEA: Intent("<one@univ-exemple.fr>", 7, 12, "sent"),
-        PAUL: Intent(*two, "undecided"),
+        LEA: RecordedIntent("<one@univ-exemple.fr>", 7, 12, "sent"),
+        PAUL: RecordedIntent(*two, "undecided"),
     }
     with database.read() as connection:
         rows = connection.execute(select(welcome_messages.c.student_number, welcome_messages.c.state))

@@ -16,18 +16,18 @@ from consumers.timetable import (
     FIELDS,
     MISSING,
     NOT_SCHEDULED,
-    AddressInvalid,
+    CalendarAddressInvalid,
     NotScheduled,
     Odd,
     Scheduled,
     Subject,
     Template,
 )
-from consumers.timetable.answers import Answer, NotACalendar, events_of, judge
+from consumers.timetable.answers import CalendarAnswer, NotACalendar, events_of, judge
 from pipeline.errors import TargetDown, Throttled
 from sandbox.timetable import calendar
 from sesame.settings import SettingsError, load
-from sesame.web.standing import Service, Standing
+from sesame.web.standing import AccountView, Service
 from sesame.web.wording import LOCALE_FOLDER, Spoken, translations
 
 LEA = Subject("22600001", "lea.martin", "lea.martin@etu.univ-exemple.fr")
@@ -76,7 +76,7 @@ def test_braces_in_a_value_are_no_fields() -> None:
     ],
 )
 def test_a_template_that_makes_no_addresses_says_why(text: str, says: str) -> None:
-    with pytest.raises(AddressInvalid) as refused:
+    with pytest.raises(CalendarAddressInvalid) as refused:
         Template.of(text)
     assert says in str(refused.value)
 
@@ -85,18 +85,18 @@ def test_a_template_that_makes_no_addresses_says_why(text: str, says: str) -> No
 
 
 def test_a_calendar_with_an_event_is_there() -> None:
-    assert judge(Answer(200, calendar().encode()), BOTH) == Scheduled(1)
+    assert judge(CalendarAnswer(200, calendar().encode()), BOTH) == Scheduled(1)
 
 
 @pytest.mark.parametrize(("not_scheduled", "seen"), [(BOTH, NotScheduled()), ((MISSING,), Scheduled(0))])
 def test_an_empty_calendar_means_what_the_settings_say(not_scheduled: tuple[str, ...], seen: object) -> None:
-    assert judge(Answer(200, EMPTY_CALENDAR), not_scheduled) == seen
+    assert judge(CalendarAnswer(200, EMPTY_CALENDAR), not_scheduled) == seen
 
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_missing_calendar_means_what_the_settings_say(status: int) -> None:
-    assert judge(Answer(status), BOTH) == NotScheduled()
-    odd = judge(Answer(status), (EMPTY,))
+    assert judge(CalendarAnswer(status), BOTH) == NotScheduled()
+    odd = judge(CalendarAnswer(status), (EMPTY,))
     assert isinstance(odd, Odd)
     assert (odd.cause, odd.lasting) == ("timetable_missing", False)
 
@@ -104,22 +104,22 @@ def test_a_missing_calendar_means_what_the_settings_say(status: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "cause", "lasting"),
     [
-        (Answer(401), "timetable_refused", False),
-        (Answer(403), "timetable_refused", False),
-        (Answer(302), "timetable_redirected", False),
-        (Answer(400), "timetable_unreadable", False),
-        (Answer(500), "timetable_unreadable", False),
-        (Answer(204), "timetable_unreadable", False),
-        (Answer(200, b""), "timetable_unreadable", False),
-        (Answer(200, b"<html>Connexion</html>"), "timetable_unreadable", False),
-        (Answer(200, b'{"error": 1}'), "timetable_unreadable", False),
-        (Answer(200, b"BEGIN:VEVENT\r\nEND:VEVENT\r\n"), "timetable_unreadable", False),
-        (Answer(200, EMPTY_CALENDAR * 2), "timetable_unreadable", False),
-        (Answer(200, EMPTY_CALENDAR[:-15]), "timetable_unreadable", False),
-        (Answer(200, None), "timetable_too_large", True),
+        (CalendarAnswer(401), "timetable_refused", False),
+        (CalendarAnswer(403), "timetable_refused", False),
+        (CalendarAnswer(302), "timetable_redirected", False),
+        (CalendarAnswer(400), "timetable_unreadable", False),
+        (CalendarAnswer(500), "timetable_unreadable", False),
+        (CalendarAnswer(204), "timetable_unreadable", False),
+        (CalendarAnswer(200, b""), "timetable_unreadable", False),
+        (CalendarAnswer(200, b"<html>Connexion</html>"), "timetable_unreadable", False),
+        (CalendarAnswer(200, b'{"error": 1}'), "timetable_unreadable", False),
+        (CalendarAnswer(200, b"BEGIN:VEVENT\r\nEND:VEVENT\r\n"), "timetable_unreadable", False),
+        (CalendarAnswer(200, EMPTY_CALENDAR * 2), "timetable_unreadable", False),
+        (CalendarAnswer(200, EMPTY_CALENDAR[:-15]), "timetable_unreadable", False),
+        (CalendarAnswer(200, None), "timetable_too_large", True),
     ],
 )
-def test_another_answer_is_one_student_s_matter(answer: Answer, cause: str, lasting: bool) -> None:
+def test_another_answer_is_one_student_s_matter(answer: CalendarAnswer, cause: str, lasting: bool) -> None:
     odd = judge(answer, BOTH)
     assert isinstance(odd, Odd)
     assert (odd.cause, odd.lasting) == (cause, lasting)
@@ -129,23 +129,25 @@ def test_another_answer_is_one_student_s_matter(answer: Answer, cause: str, last
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_a_service_that_is_out_of_order_is_down(status: int) -> None:
     with pytest.raises(TargetDown) as down:
-        judge(Answer(status), BOTH)
+        judge(CalendarAnswer(status), BOTH)
     assert down.value.unknown is False, "nothing is ever written there"
 
 
 @pytest.mark.parametrize(
     ("answer", "pause_s"),
     [
-        (Answer(429, retry_after="7"), 7),
-        (Answer(503, retry_after="7"), 7),
-        (Answer(429), 30),
-        (Answer(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), 30),
-        (Answer(429, retry_after="nan"), 30),
-        (Answer(429, retry_after="-5"), 1),
-        (Answer(429, retry_after="1e9"), 3600),
+        (CalendarAnswer(429, retry_after="7"), 7),
+        (CalendarAnswer(503, retry_after="7"), 7),
+        (CalendarAnswer(429), 30),
+        (CalendarAnswer(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), 30),
+        (CalendarAnswer(429, retry_after="nan"), 30),
+        (CalendarAnswer(429, retry_after="-5"), 1),
+        (CalendarAnswer(429, retry_after="1e9"), 3600),
     ],
 )
-def test_a_service_that_asks_for_patience_gets_it_within_bounds(answer: Answer, pause_s: float) -> None:
+def test_a_service_that_asks_for_patience_gets_it_within_bounds(
+    answer: CalendarAnswer, pause_s: float
+) -> None:
     with pytest.raises(Throttled) as throttled:
         judge(answer, BOTH)
     assert throttled.value.retry_after_s == pause_s
@@ -153,9 +155,9 @@ def test_a_service_that_asks_for_patience_gets_it_within_bounds(answer: Answer, 
 
 @given(st.binary(max_size=400))
 def test_whatever_comes_is_a_calendar_or_is_not(body: bytes) -> None:
-    assert isinstance(judge(Answer(200, body), BOTH), Scheduled | NotScheduled | Odd)
+    assert isinstance(judge(CalendarAnswer(200, body), BOTH), Scheduled | NotScheduled | Odd)
     wrapped = b"BEGIN:VCALENDAR\r\n" + body + b"\r\nEND:VCALENDAR\r\n"
-    assert isinstance(judge(Answer(200, wrapped), BOTH), Scheduled | NotScheduled | Odd)
+    assert isinstance(judge(CalendarAnswer(200, wrapped), BOTH), Scheduled | NotScheduled | Odd)
 
 
 def test_a_calendar_nested_without_end_is_none() -> None:
@@ -220,7 +222,7 @@ def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Spoken, says: s
     pages.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     service = Service("timetable", "waiting", reason=NOT_SCHEDULED)
     page = pages.get_template("_services.html").render(
-        standing=Standing(LEA.student_number, LEA.login, LEA.mail, "active", False, None, (service,)),
+        standing=AccountView(LEA.student_number, LEA.login, LEA.mail, "active", False, None, (service,)),
         looked_at="12:00",
     )
     assert says in unescape(page)

@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.directory import DirectoryHandler, Profile
-from consumers.directory.port import Applied, DesiredEntry, ObservedEntry, Unsettled
+from consumers.directory.port import Applied, DesiredEntry, EntryUnsettled, ObservedEntry
 from consumers.directory.settings import DirectorySettings
-from consumers.mailbox import MailboxHandler, ObservedMailbox, Wanted, Welcome
+from consumers.mailbox import MailboxHandler, ObservedMailbox, WantedMailbox, Welcome
 from consumers.mailbox import port as mailbox
 from consumers.moodle import MoodleHandler, MoodleSettings, Seen, User
 from consumers.moodle.port import Result
@@ -51,8 +51,8 @@ class Directory:
     def within(self, _seconds: float) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, Unsettled]:
-        return {number: Unsettled("outcome_unknown", "no answer", unknown=True) for number in batch}
+    def close(self, batch: Sequence[str]) -> Mapping[str, EntryUnsettled]:
+        return {number: EntryUnsettled("outcome_unknown", "no answer", unknown=True) for number in batch}
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, Applied]:
         self.shown = {each.student_number: (_as_desired(each),) for each in batch}
@@ -124,9 +124,9 @@ class Mailboxes:
         seen = ObservedMailbox(MAIL, frozenset(), frozenset(), None, 1, 1, None, False, False)
         return {key.address: seen for key in keys}
 
-    def apply(self, batch: Sequence[mailbox.Change]) -> Mapping[str, mailbox.Unsettled]:
+    def apply(self, batch: Sequence[mailbox.MailboxChange]) -> Mapping[str, mailbox.MailboxUnsettled]:
         self.away = True
-        lost = mailbox.Unsettled("delivery_unknown", "no answer", unknown=True)
+        lost = mailbox.MailboxUnsettled("delivery_unknown", "no answer", unknown=True)
         return {change.address: lost for change in batch}
 
 
@@ -145,7 +145,7 @@ class Journal:
 
 def test_a_delivery_that_nobody_answered_stays_unknown_when_the_mail_server_goes_away() -> None:
     welcome = Short("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
-    handler = MailboxHandler(Mailboxes(), Journal(), welcome, Wanted(("Sent",)), system="memory")  # type: ignore[arg-type]
+    handler = MailboxHandler(Mailboxes(), Journal(), welcome, WantedMailbox(("Sent",)), system="memory")  # type: ignore[arg-type]
     with pytest.raises(TargetDown) as down:
         handler.handle([Task(account())])
     assert down.value.unknown

@@ -24,7 +24,7 @@ def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
     plant.close()
 
 
-def row(plant: Plant) -> quarantine.Row | None:
+def row(plant: Plant) -> quarantine.QuarantineRow | None:
     with plant.database.read() as connection:
         return quarantine.of(connection, plant.target.name)
 

@@ -32,7 +32,7 @@ class TopicPlan:
     configuration: Mapping[str, str] = field(default_factory=dict)
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What a difference calls for."""
 
     CREATE = "create"
@@ -41,10 +41,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TopicChange:
     """One difference. `present` is empty where there is no topic; `why` says why it is refused."""
 
-    kind: Kind
+    kind: ChangeKind
     topic: str
     key: str
     present: str
@@ -73,7 +73,7 @@ class Planner:
         with access.explained("connecting"):
             self._admin = connected(KafkaAdminClient, **access.configuration())
 
-    def compare(self, plans: Sequence[TopicPlan]) -> list[Change]:
+    def compare(self, plans: Sequence[TopicPlan]) -> list[TopicChange]:
         """How the cluster differs, topic by topic.
 
         Raises:
@@ -88,12 +88,12 @@ class Planner:
             topic = found.get(plan.name)
             if topic is None:
                 wanted = f"{plan.partitions} partitions, {plan.replication} replicas"
-                changes.append(Change(Kind.CREATE, plan.name, "topic", "", wanted))
+                changes.append(TopicChange(ChangeKind.CREATE, plan.name, "topic", "", wanted))
             else:
                 changes += _differences(plan, topic, settings[plan.name])
         return changes
 
-    def apply(self, plans: Sequence[TopicPlan], changes: Sequence[Change]) -> None:
+    def apply(self, plans: Sequence[TopicPlan], changes: Sequence[TopicChange]) -> None:
         """Make these changes, but those that are refused.
 
         Raises:
@@ -101,13 +101,13 @@ class Planner:
             LogError: Kafka refuses, or does not answer; run it again.
         """
         by_name = {plan.name: plan for plan in plans}
-        created = [by_name[change.topic] for change in changes if change.kind is Kind.CREATE]
+        created = [by_name[change.topic] for change in changes if change.kind is ChangeKind.CREATE]
         if created:
             with self._access.explained(f"creating {', '.join(plan.name for plan in created)}"):
                 self._create(created)
         altered: dict[str, dict[str, str]] = {}
         for change in changes:
-            if change.kind is Kind.SET:
+            if change.kind is ChangeKind.SET:
                 altered.setdefault(change.topic, {})[change.key] = change.wanted
         if altered:
             resources = [
@@ -174,18 +174,18 @@ class Planner:
         }
 
 
-def _differences(plan: TopicPlan, topic: Mapping[str, Any], settings: Mapping[str, str]) -> list[Change]:
+def _differences(plan: TopicPlan, topic: Mapping[str, Any], settings: Mapping[str, str]) -> list[TopicChange]:
     partitions = topic["partitions"]
     replicas = min(len(partition["replica_nodes"]) for partition in partitions)
     changes = []
     if len(partitions) != plan.partitions:
         present, wanted = str(len(partitions)), str(plan.partitions)
-        changes.append(Change(Kind.REFUSED, plan.name, "partitions", present, wanted, _ORDER))
+        changes.append(TopicChange(ChangeKind.REFUSED, plan.name, "partitions", present, wanted, _ORDER))
     if replicas != plan.replication:
         present, wanted = str(replicas), str(plan.replication)
-        changes.append(Change(Kind.REFUSED, plan.name, "replicas", present, wanted, _MOVING))
+        changes.append(TopicChange(ChangeKind.REFUSED, plan.name, "replicas", present, wanted, _MOVING))
     for key, wanted in plan.configuration.items():
         present = settings.get(key, "")
         if present != wanted:
-            changes.append(Change(Kind.SET, plan.name, key, present, wanted))
+            changes.append(TopicChange(ChangeKind.SET, plan.name, key, present, wanted))
     return changes

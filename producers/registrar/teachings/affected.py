@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from producers.registrar.affected import MEANINGS
-from producers.registrar.outline import Change
-from producers.registrar.sheets import Sheet, harmless
+from producers.registrar.outline import OutlineChange
+from producers.registrar.sheets import WorkbookSheet, harmless
 
 COLUMNS = ("student", "year", "unit", "group", "change", "groups left", "meaning")
-_SHEET = Sheet("file of affected people", COLUMNS, "--affected")
+_SHEET = WorkbookSheet("file of affected people", COLUMNS, "--affected")
 
 
 class AffectedTeaching(NamedTuple):
@@ -21,7 +21,7 @@ class AffectedTeaching(NamedTuple):
     year: int
     element: str
     group: str
-    change: Change
+    change: OutlineChange
     left: str
 
 

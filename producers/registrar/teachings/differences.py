@@ -19,10 +19,10 @@ from pipeline.eventlog.port import NewRecord
 from producers.registrar.faults import UnusableFile
 from producers.registrar.feed import TeachingMemory, new_record
 from producers.registrar.guard import Fingerprint
-from producers.registrar.outline import Change
+from producers.registrar.outline import OutlineChange
 from producers.registrar.physical import LINES_MAX
 from producers.registrar.records import IntendedList, Listed, PublishedList
-from producers.registrar.report import Comparison, Tally
+from producers.registrar.report import Comparison, Counts
 from producers.registrar.spool import canonical
 from producers.registrar.teachings.affected import AffectedTeaching
 from producers.registrar.teachings.spool import Stated, TeachingSpool
@@ -94,15 +94,15 @@ class TeachingDifferences:
         self._database.executescript(_TABLES)  # which ends the transaction that the spool is in
         self._database.execute("BEGIN")
 
-    def find(self, memory: TeachingMemory, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
-        """Compare every list with what was published before; see `importing.Matter.compare`.
+    def find(self, memory: TeachingMemory, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
+        """Compare every list with what was published before; see `importing.ImportSubject.compare`.
 
         Raises:
             UnusableFile: more lines than a source sequence can tell apart.
         """
         if comparison.full_year is not None:
             self._add_absent(memory, comparison.full_year, comparison.last_line)
-        tally = Tally()
+        tally = Counts()
         for page in self._spool.stated():
             students = {each.student for each in page}
             known = memory.published(self._source, students)
@@ -127,7 +127,7 @@ class TeachingDifferences:
         before: PublishedList | None,
         fingerprint: Fingerprint,
         comparison: Comparison,
-        tally: Tally,
+        tally: Counts,
     ) -> None:
         was: Listed = {} if before is None else before.listed
         complete = stated.year == comparison.full_year
@@ -168,7 +168,7 @@ class TeachingDifferences:
             if not group and element in units:
                 continue  # it has got groups
             groups = sorted(other for unit, other in listed if unit == element and other)
-            change = Change.GROUP if element in units else Change.TEACHING
+            change = OutlineChange.GROUP if element in units else OutlineChange.TEACHING
             self._database.execute(
                 "INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?)",
                 (
@@ -176,7 +176,7 @@ class TeachingDifferences:
                     stated.year,
                     element,
                     group,
-                    (Change.GONE if absent else change).value,
+                    (OutlineChange.GONE if absent else change).value,
                     ", ".join(groups),
                 ),
             )
@@ -197,13 +197,13 @@ class TeachingDifferences:
             " ORDER BY year, student, element, grp"
         )
         for student, year, element, group, change, after in rows:
-            yield AffectedTeaching(student, year, element, group, Change(change), after)
+            yield AffectedTeaching(student, year, element, group, OutlineChange(change), after)
 
-    def affected_people(self) -> Iterator[tuple[int, str, frozenset[Change]]]:
+    def affected_people(self) -> Iterator[tuple[int, str, frozenset[OutlineChange]]]:
         """Year, student, and what they would lose; by year."""
         rows = self._database.execute("SELECT year, student, change FROM affected ORDER BY year, student")
         for (year, student), found in groupby(rows, key=itemgetter(0, 1)):
-            yield year, student, frozenset(Change(change) for _, _, change in found)
+            yield year, student, frozenset(OutlineChange(change) for _, _, change in found)
 
 
 def _after(stated: Stated, was: Listed, *, complete: bool) -> Listed:

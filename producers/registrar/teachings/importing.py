@@ -11,11 +11,11 @@ from pipeline.eventlog.port import Producer
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import ImportMemory, TeachingMemory
 from producers.registrar.guard import Fingerprint, Threshold, YearFigures, judge
-from producers.registrar.importing import Order, Progress, Surroundings, run_import
+from producers.registrar.importing import ImportDeps, ImportOptions, Progress, run_import
 from producers.registrar.physical import Line
-from producers.registrar.profile import Profile
+from producers.registrar.profile import FeedProfile
 from producers.registrar.records import IntendedList
-from producers.registrar.report import Comparison, ImportReport, Kind, Tally
+from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
 from producers.registrar.teachings import affected, rows
 from producers.registrar.teachings.differences import ListToPublish, TeachingDifferences
@@ -24,9 +24,9 @@ from producers.registrar.teachings.spool import TeachingSpool
 
 def import_groups(
     path: Path,
-    order: Order,
+    order: ImportOptions,
     *,
-    profile: Profile,
+    profile: FeedProfile,
     feed: TeachingMemory,
     producer: Producer,
     clock: Callable[[], datetime],
@@ -40,19 +40,19 @@ def import_groups(
         order: what is to be done with it.
         profile: how to read it; see `profiles.choose_groups`.
         feed: what was published before.
-        producer, clock, progress, sleep: see `importing.Surroundings`.
+        producer, clock, progress, sleep: see `importing.ImportDeps`.
     """
     with TeachingSpool(profile) as spool:
-        around = Surroundings(producer, clock, progress, sleep)
+        around = ImportDeps(producer, clock, progress, sleep)
         return run_import(path, order, _Teachings(profile, feed, spool), around)
 
 
 class _Teachings:
-    """A `Matter`: a fact is the list of one student's year, and a line states a part of one."""
+    """An `ImportSubject`: a fact is the list of one student's year, and a line states a part of one."""
 
-    kind = Kind.TEACHINGS
+    kind = ImportKind.TEACHINGS
 
-    def __init__(self, profile: Profile, feed: TeachingMemory, spool: TeachingSpool) -> None:
+    def __init__(self, profile: FeedProfile, feed: TeachingMemory, spool: TeachingSpool) -> None:
         self.profile = profile
         self.spool = spool
         self.memory: ImportMemory[IntendedList] = feed
@@ -63,7 +63,7 @@ class _Teachings:
     def parse(self, line: Line) -> Fact | list[Rejection]:
         return rows.parse(line, self.profile)
 
-    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Tally:
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         self._known = dict(self._feed.people(self.profile.name))
         return self._found.find(self._feed, fingerprint, comparison)
 

@@ -12,14 +12,14 @@ from types import MappingProxyType
 
 from producers.registrar.mapping import read_groups_mapping
 from producers.registrar.pegase import academic_year
-from producers.registrar.profile import Column, Form, Profile
+from producers.registrar.profile import Column, FeedProfile, FileForm
 from producers.registrar.profiles import no_such_profile
 
 SUFFIX = "_groups"
 """A feed of groups is named after the registrar's main one, with this behind it."""
 
 
-def choose_groups(which: str | Path) -> Profile:
+def choose_groups(which: str | Path) -> FeedProfile:
     """The profile of this name, or the one that the mapping file at this path describes under [groups].
 
     Args:
@@ -37,9 +37,9 @@ def choose_groups(which: str | Path) -> Profile:
     raise no_such_profile(which)
 
 
-def apogee_groups() -> Profile:
+def apogee_groups() -> FeedProfile:
     """CSV with a header, in Apogée's words: one line per student, unit and group."""
-    return Profile(
+    return FeedProfile(
         name="apogee" + SUFFIX,
         columns=(
             Column("student_number", "COD_ETU"),
@@ -51,11 +51,11 @@ def apogee_groups() -> Profile:
     )
 
 
-def pegase_groups() -> Profile:
+def pegase_groups() -> FeedProfile:
     """JSON lines, in Pégase's words: one object per student, unit and group."""
-    return Profile(
+    return FeedProfile(
         name="pegase" + SUFFIX,
-        form=Form.JSON_LINES,
+        form=FileForm.JSON_LINES,
         columns=(
             Column("student_number", "codeApprenant"),
             Column("year", "codePeriode", convert=academic_year),

@@ -1,7 +1,8 @@
 """The checks of `sesame doctor`: what each dependency must be able to do, and the remedy when it is not.
 
-A check is a name and a callable that returns a `Finding`, or raises: a `SesameError` becomes a failed finding
-with its message and remedy. Checks use what the application would use, and change nothing that it reads.
+A check is a name and a callable that returns a `CheckResult`, or raises: a `SesameError` becomes a failed
+one, with its message and remedy. Checks use what the application would use, and change nothing that it
+reads.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from sesame.app.doctor import work
-from sesame.app.doctor.findings import Check, Finding, examine, fail, ok, warn
+from sesame.app.doctor.findings import Check, CheckResult, examine, fail, ok, warn
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def checks_for(settings: Settings) -> list[Check]:
     ]
 
 
-def _unneeded(settings: Settings) -> Finding:
+def _unneeded(settings: Settings) -> CheckResult:
     places, remedies = zip(*settings.unneeded, strict=True)
     return warn("; ".join(places), " ".join(remedies))
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     folder = settings.data_dir
     if not folder.is_dir():
         return fail(
@@ -74,14 +75,14 @@ def _disk(settings: Settings) -> Finding:
     return ok(f"{folder} is writable, {free // 10**9} GB free")
 
 
-def _vault(settings: Settings) -> Finding:
+def _vault(settings: Settings) -> CheckResult:
     from pipeline.vault import read_keys
 
     keys = read_keys(settings.vault_key_file)
     return ok(f"{settings.vault_key_file} holds {len(keys)} key{'s' if len(keys) > 1 else ''}")
 
 
-def _store(settings: Settings) -> Finding:
+def _store(settings: Settings) -> CheckResult:
     from pipeline.db import migrate
     from pipeline.db.database import Database
 
@@ -104,7 +105,7 @@ def _store(settings: Settings) -> Finding:
     )
 
 
-def _restored(database: Database) -> Finding | None:
+def _restored(database: Database) -> CheckResult | None:
     """What a restore has left to do, if anything."""
     from sesame.operations.restored import life, questions
     from sesame.operations.restored.questions import Answer
@@ -125,7 +126,7 @@ def _restored(database: Database) -> Finding | None:
     return None
 
 
-def _server(database: Database) -> Finding | None:
+def _server(database: Database) -> CheckResult | None:
     """What is wrong with a PostgreSQL server, if anything."""
     from sqlalchemy import text
 
@@ -146,11 +147,11 @@ def _server(database: Database) -> Finding | None:
     return None
 
 
-def _log(settings: Settings) -> Finding:
+def _log(settings: Settings) -> CheckResult:
     return _kafka(settings) if settings.log.kind == "kafka" else _embedded_log(settings)
 
 
-def _kafka(settings: Settings) -> Finding:
+def _kafka(settings: Settings) -> CheckResult:
     """Connect as the settings say, and look at each topic."""
     from schemas import catalogue
     from sesame.app.wiring import build
@@ -170,7 +171,7 @@ def _kafka(settings: Settings) -> Finding:
     return ok(f"Kafka at {', '.join(settings.log.servers)} has all {len(found)} topics")
 
 
-def _embedded_log(settings: Settings) -> Finding:
+def _embedded_log(settings: Settings) -> CheckResult:
     from schemas import catalogue
     from sesame.app.wiring import build
 
@@ -192,7 +193,7 @@ def _embedded_log(settings: Settings) -> Finding:
     return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
 
 
-def _portal(settings: Settings) -> Finding:
+def _portal(settings: Settings) -> CheckResult:
     """What the students' pages need besides the store and the vault: their files and the mail server."""
     from sesame.web import smtp_of
 
@@ -205,7 +206,7 @@ def _portal(settings: Settings) -> Finding:
     return ok(f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} {taken}")
 
 
-def _target(settings: Settings, target: str) -> Finding:
+def _target(settings: Settings, target: str) -> CheckResult:
     """Exercise the whole path to a target, as its consumer does after an outage: on no student's object; and
     hear what the running consumers say of it."""
     from sesame.app.doctor.second_opinion import beside
@@ -222,7 +223,7 @@ def _target(settings: Settings, target: str) -> Finding:
         application.close()
 
 
-def _path_to(application: Application, target: str) -> Finding:
+def _path_to(application: Application, target: str) -> CheckResult:
     handler = application.handler(target)
     try:
         handler.probe()
@@ -233,7 +234,7 @@ def _path_to(application: Application, target: str) -> Finding:
         handler.close()
 
 
-def _cas(settings: Settings) -> Finding:
+def _cas(settings: Settings) -> CheckResult:
     """Log in as the service account; without its password, only ask whether the server would serve us."""
     from sesame.app.wiring import build
     from sesame.login import ProbeOutcome

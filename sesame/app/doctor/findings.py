@@ -10,7 +10,7 @@ from pipeline.errors import SesameError
 from sesame.app.remedies import is_away, remedy_of
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     """How a dependency is."""
 
     OK = "ok"
@@ -19,7 +19,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What a check found.
 
     Attributes:
@@ -28,7 +28,7 @@ class Finding:
         down: a failure that is the dependency's, not the settings': it is away.
     """
 
-    state: State
+    state: CheckState
     text: str
     remedy: str = ""
     down: bool = False
@@ -43,25 +43,25 @@ class Check:
     """One dependency. `run` takes seconds at most: its time-outs are those of the settings."""
 
     name: str
-    run: Callable[[], Finding]
+    run: Callable[[], CheckResult]
 
 
-def ok(text: str) -> Finding:
+def ok(text: str) -> CheckResult:
     """All is well; `text` says with what."""
-    return Finding(State.OK, text)
+    return CheckResult(CheckState.OK, text)
 
 
-def warn(text: str, remedy: str) -> Finding:
+def warn(text: str, remedy: str) -> CheckResult:
     """It works, and somebody should look at it."""
-    return Finding(State.WARN, text, remedy)
+    return CheckResult(CheckState.WARN, text, remedy)
 
 
-def fail(text: str, remedy: str, *, down: bool = False) -> Finding:
+def fail(text: str, remedy: str, *, down: bool = False) -> CheckResult:
     """It does not work."""
-    return Finding(State.FAIL, text, remedy, down)
+    return CheckResult(CheckState.FAIL, text, remedy, down)
 
 
-def examine(check: Check) -> Finding:
+def examine(check: Check) -> CheckResult:
     """Run one check. Whatever it raises becomes a finding."""
     try:
         return check.run()

@@ -16,14 +16,14 @@ from pipeline.db.database import Database
 from pipeline.engine import CircuitState
 from pipeline.settings import FILE_SUFFIX
 from pipeline.status import ConsumerStatus
-from sesame.app.doctor.findings import Finding, State, warn
+from sesame.app.doctor.findings import CheckResult, CheckState, warn
 from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
 from sesame.settings import Section, Settings
 
 _STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)
 
 
-def beside(finding: Finding, settings: Settings, database: Database, target: str) -> Finding:
+def beside(finding: CheckResult, settings: Settings, database: Database, target: str) -> CheckResult:
     """The doctor's own finding, with what the running consumers of the target say where it differs."""
     with database.read() as connection:
         now = database.now(connection)
@@ -33,7 +33,7 @@ def beside(finding: Finding, settings: Settings, database: Database, target: str
             if one.consumer == target and now - one.seen_at <= CONSUMER_SILENT_AFTER_S
         ]
     stopped = [one for one in said if one.state in _STOPPED]
-    if finding.state is State.FAIL:
+    if finding.state is CheckState.FAIL:
         return replace(finding, text="; ".join([finding.text, *map(_beside_a_failure, said)]))
     if not stopped:
         return finding

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
-from sesame.app.doctor.findings import Finding, fail, ok, warn
+from sesame.app.doctor.findings import CheckResult, fail, ok, warn
 from sesame.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 _RETRIES_LAST_S = 60.0  # for so long a failure may pass by itself
 
 
-def quarantine(settings: Settings) -> Finding:
+def quarantine(settings: Settings) -> CheckResult:
     """Whether a consumer has stopped itself, since too much of its work was given up."""
     from pipeline import quarantine
 
@@ -36,7 +36,7 @@ def quarantine(settings: Settings) -> Finding:
     )
 
 
-def processes(settings: Settings) -> Finding:
+def processes(settings: Settings) -> CheckResult:
     """Whether each consumer runs somewhere, and no process that ran one has died."""
     from sesame.operations.diagnosis.processes import OF_THE_STORE, consumers
 
@@ -71,7 +71,7 @@ def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
     return "The reason says what to mend; the consumer goes on by itself then."
 
 
-def retries(settings: Settings) -> Finding:
+def retries(settings: Settings) -> CheckResult:
     """Who is tried again: a target may refuse some students while its whole path works."""
     from pipeline import parking
     from sesame.operations.diagnosis import explain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from producers.registrar.sheets import Sheet as Spreadsheet
+from producers.registrar.sheets import WorkbookSheet as Spreadsheet
 from producers.registrar.sheets import harmless
 from sesame.operations.adoption.adoptions import Question
 from sesame.operations.adoption.sheet import Row, Sheet, Standing

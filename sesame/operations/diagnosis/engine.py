@@ -14,7 +14,7 @@ from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.diagnosis.rules import Finding, all_rules
 from sesame.operations.diagnosis.rules.base import Language, glossary, judges
 from sesame.operations.diagnosis.situation import Situation, gather
-from sesame.operations.ports import Observed
+from sesame.operations.ports import Diagnosable
 
 ALL_SEEMS_WELL = "all_seems_well"
 
@@ -122,14 +122,16 @@ class Diagnosis:
 
 
 @act("diagnose")
-def show(site: Observed, actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
+def show(site: Diagnosable, actor: Actor, request: DiagnosisAsked) -> DiagnosisReport:
     """Why something does not work for a student, with the evidence. The look is noted in the audit."""
     found = diagnose(site, request.student_number, live=request.live)
     note(site.database, actor, "diagnose", student_number=request.student_number, live=found.live)
     return found.report(request.language)
 
 
-def diagnose(site: Observed, number: str, *, live: bool = True, look_s_max: float = LOOK_S_MAX) -> Diagnosis:
+def diagnose(
+    site: Diagnosable, number: str, *, live: bool = True, look_s_max: float = LOOK_S_MAX
+) -> Diagnosis:
     """Look at one student.
 
     Args:

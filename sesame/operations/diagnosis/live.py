@@ -15,11 +15,11 @@ from typing import Any
 from consumers.mailbox.difference import script_of
 from consumers.mailbox.port import Key
 from consumers.mailbox.redirect import RedirectInvalid
-from consumers.moodle.deadline import Deadline
+from consumers.moodle.deadline import BatchDeadline
 from pipeline.errors import SesameError, fault
 from schemas.account import Account
 from sesame.operations.diagnosis.situation import CAS, DIRECTORY, MAILBOX, MOODLE, Live
-from sesame.operations.ports import Observed
+from sesame.operations.ports import Diagnosable
 
 LOOK_S_MAX = 8.0
 
@@ -34,7 +34,7 @@ class LiveChecks:
         look_s_max: how long all of them together are waited for.
     """
 
-    def __init__(self, site: Observed, *, look_s_max: float = LOOK_S_MAX) -> None:
+    def __init__(self, site: Diagnosable, *, look_s_max: float = LOOK_S_MAX) -> None:
         self._site = site
         self._look_s_max = look_s_max
 
@@ -83,7 +83,7 @@ class LiveChecks:
     def _moodle(self, account: Account) -> Mapping[str, Any]:
         moodle, number = self._site.moodle(read_only=True), account.student_number
         try:
-            return {"moodle": moodle.read([number], Deadline.after(self._look_s_max))[number]}
+            return {"moodle": moodle.read([number], BatchDeadline.after(self._look_s_max))[number]}
         finally:
             moodle.shut()
 

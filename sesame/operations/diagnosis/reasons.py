@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from consumers.moodle import Cause, Kind
+from consumers.moodle import CauseKind, MoodleCause
 
 _WORDS = Path(__file__).with_name("reasons.toml")
-_KINDS = {Kind.WAIT: "waiting", Kind.RETRY: "retry", Kind.DEAD: "dead"}
+_KINDS = {CauseKind.WAIT: "waiting", CauseKind.RETRY: "retry", CauseKind.DEAD: "dead"}
 _WHO = {"waiting": "operator", "retry": "nobody", "dead": "operator"}
 _NEXT = {
     "waiting": "An operator mends it in Moodle; it is looked at again by itself.",
@@ -55,9 +55,9 @@ def explanations() -> Mapping[str, Explanation]:
             cause.explanation,
             _NEXT[kind],
             _WHO[kind],
-            held_back=cause.kind is Kind.WAIT,
+            held_back=cause.kind is CauseKind.WAIT,
         )
-        for cause in Cause
+        for cause in MoodleCause
     }
     return {token: Explanation(**each) for token, each in words.items()} | moodle
 

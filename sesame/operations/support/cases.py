@@ -16,7 +16,7 @@ from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, diagnose
 from sesame.operations.diagnosis.live import LOOK_S_MAX
 from sesame.operations.diagnosis.rules.base import Language
-from sesame.operations.ports import Observed
+from sesame.operations.ports import Diagnosable
 from sesame.operations.support import codes, support_cases
 from sesame.operations.support.bundle import Bundle, bundle_of
 from sesame.operations.support.desks import Desk, desk_for
@@ -77,7 +77,7 @@ class CaseReport(Report):
 
 
 @act("support.look")
-def look(site: Observed, actor: Actor, request: CaseAsked) -> CaseReport:
+def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
     """The case that a student's code leads to. The look is noted in the audit.
 
     Raises:
@@ -88,7 +88,7 @@ def look(site: Observed, actor: Actor, request: CaseAsked) -> CaseReport:
 
 
 @act("support.send")
-def send(site: Observed, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
+def send(site: Diagnosable, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
     """Look at the case, and send it to its desk if that was not done.
 
     Raises:
@@ -109,7 +109,7 @@ def _report(case: Case, now: Diagnosis, language: Language) -> CaseReport:
 class Support:
     """Opens, sends and shows cases. Methods may block: call none from an event loop."""
 
-    def __init__(self, site: Observed, *, look_s_max: float = LOOK_S_MAX) -> None:
+    def __init__(self, site: Diagnosable, *, look_s_max: float = LOOK_S_MAX) -> None:
         self._site = site
         self._database = site.database
         self._settings = site.settings

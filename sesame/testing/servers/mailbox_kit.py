@@ -15,10 +15,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from consumers.mailbox import Lmtp, Mailboxes, MailboxHandler, Wanted, Welcome, WelcomeJournal, context_of
+from consumers.mailbox import (
+    Lmtp,
+    Mailboxes,
+    MailboxHandler,
+    WantedMailbox,
+    Welcome,
+    WelcomeJournal,
+    context_of,
+)
 from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import ApplyResult, Change, Key, ObservedMailbox, ReadResult
+from consumers.mailbox.port import ApplyResult, Key, MailboxChange, ObservedMailbox, ReadResult
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.target import HandlerOutcome, Task
@@ -73,7 +81,7 @@ class Dying:
     after_apply: bool = False
     verb_s_max: float = 40.0
 
-    def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
         if self.before_apply:
             raise ProcessDied
         results = self.inner.apply(batch)
@@ -147,7 +155,9 @@ class Desk:
 
     office: PostOffice
     folder: Path
-    wanted: Wanted = field(default_factory=lambda: Wanted(folders=("Scolarité",), quota_bytes=GIB))
+    wanted: WantedMailbox = field(
+        default_factory=lambda: WantedMailbox(folders=("Scolarité",), quota_bytes=GIB)
+    )
 
     def __post_init__(self) -> None:
         self.database = Database(sqlite_store(self.folder))

@@ -41,7 +41,7 @@ from sesame.settings import Settings
 from sesame.testing.servers.portal_reader import MAIL, Browser, Letter
 from sesame.testing.servers.registry_kit import Clock, enrolled
 from sesame.testing.servers.stores import sqlite_store
-from sesame.web import Cas, Counted, Desk, Helping, Server
+from sesame.web import Cas, Counted, Help, PortalContext, Server
 
 CHEAP = {"memory_kib": 8_192, "passes": 1}
 
@@ -106,14 +106,14 @@ class Portal:
         counted = Counted(trouble=self.troubles.append)
         self.application = build(self.settings)
         self.application.__dict__["database"] = self.database  # with the clock of the test
-        self.desk = Desk(
+        self.desk = PortalContext(
             self.settings,
             self.database,
             self.vault,
             self.keys,
             follows=self.application.follows,
             cas=self._cas(),
-            helping=Helping(self.application),
+            helping=Help(self.application),
             counted=counted,
         )
         return Server(self.desk)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from consumers.directory import Profile, difference
-from consumers.directory.port import Applied, ApplyResult, DesiredEntry, ObservedEntry, Unsettled
+from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryUnsettled, ObservedEntry
 from consumers.directory.settings import DirectorySettings
 from pipeline.errors import TargetDown
 from schemas.account import Account
@@ -186,9 +186,9 @@ class SimulatedDirectory(Target):
     def _answer(self, fate: Fate) -> ApplyResult:
         match fate:
             case Fate.BUSY:
-                return Unsettled("directory_busy", "51")
+                return EntryUnsettled("directory_busy", "51")
             case Fate.UNKNOWN:
-                return Unsettled("outcome_unknown", "no answer", unknown=True)
+                return EntryUnsettled("outcome_unknown", "no answer", unknown=True)
         return Applied(changed=True)
 
     def _keep(self, number: str, attributes: Mapping[str, tuple[str, ...]]) -> None:

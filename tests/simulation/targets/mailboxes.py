@@ -6,24 +6,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from consumers.mailbox import Wanted
+from consumers.mailbox import WantedMailbox
 from consumers.mailbox.port import (
     ApplyResult,
-    Change,
     Key,
+    MailboxChange,
+    MailboxUnsettled,
     ObservedMailbox,
     ReadResult,
     Sighting,
     Unknown,
-    Unsettled,
-    Written,
+    WrittenMailbox,
 )
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.targets.directory import SimulatedDirectory
 from tests.simulation.targets.target import Fate, Target
 
-FOLDERS = Wanted(("Sent", "Trash"))
+FOLDERS = WantedMailbox(("Sent", "Trash"))
 
 
 @dataclass
@@ -63,7 +63,7 @@ class SimulatedMailboxes(Target):
         self.sent_on: list[str] = []
         self._directory = directory
 
-    def apply(self, batch: Sequence[Change]) -> Mapping[str, ApplyResult]:
+    def apply(self, batch: Sequence[MailboxChange]) -> Mapping[str, ApplyResult]:
         """See `Mailboxes.apply`."""
         self.meet()
         return {change.address: self._apply(change) for change in batch}
@@ -138,12 +138,12 @@ class SimulatedMailboxes(Target):
 
     # --- inside -----------------------------------------------------------------------------------
 
-    def _apply(self, change: Change) -> ApplyResult:
+    def _apply(self, change: MailboxChange) -> ApplyResult:
         number = self._directory.owner(change.address)
         if number is None:
-            return Unsettled("mailbox_not_enabled", "no such user")
+            return MailboxUnsettled("mailbox_not_enabled", "no such user")
 
-        def effect(change: Change = change) -> bool:
+        def effect(change: MailboxChange = change) -> bool:
             self._carry(number, change)
             return True
 
@@ -152,12 +152,12 @@ class SimulatedMailboxes(Target):
 
         match self.write(number, effect, partly):
             case Fate.BUSY:
-                return Unsettled("mailbox_busy", "75")
+                return MailboxUnsettled("mailbox_busy", "75")
             case Fate.UNKNOWN:
-                return Unsettled("delivery_unknown", "no answer", unknown=True)
-        return Written()
+                return MailboxUnsettled("delivery_unknown", "no answer", unknown=True)
+        return WrittenMailbox()
 
-    def _carry(self, number: str, change: Change) -> None:
+    def _carry(self, number: str, change: MailboxChange) -> None:
         box = self.boxes.setdefault(number, Box())
         box.folders |= set(change.create)
         box.subscribed |= {*change.create, *change.subscribe}
@@ -175,7 +175,7 @@ class SimulatedMailboxes(Target):
         if number is None:
             return Unknown()
         if self.weather.strikes("busy", 0.01):
-            return Unsettled("mailbox_busy", "75")
+            return MailboxUnsettled("mailbox_busy", "75")
         box = self.boxes.setdefault(number, Box())
         uids = range(1, len(box.messages) + 1)
         sighting = None

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-from consumers.moodle.causes import Cause, Fault
-from consumers.moodle.deadline import Deadline
-from consumers.moodle.port import Adopted, Result, Seen, User, Wanted
+from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.port import AdoptedUser, Result, Seen, User, Wanted
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured, TargetDown, Throttled
@@ -42,7 +42,7 @@ class SimulatedMoodle(Target):
         self.users: dict[str, User] = {}
         self.cohorts: dict[str, set[str]] = {}
 
-    def apply(self, batch: Sequence[Wanted], deadline: Deadline) -> Mapping[str, Result]:
+    def apply(self, batch: Sequence[Wanted], deadline: BatchDeadline) -> Mapping[str, Result]:
         """See `MoodlePort.apply`."""
         with self._doubting(deadline):
             self.meet()
@@ -50,22 +50,25 @@ class SimulatedMoodle(Target):
             self.meet()  # it is read back by another call
         return {number: self._result(work) for number, work in works.items()}
 
-    def close(self, idnumbers: Sequence[str], deadline: Deadline) -> frozenset[str]:
+    def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
         """See `MoodlePort.close`. A write that was not answered is for `apply` to find out."""
         with self._doubting(deadline):
             self.meet()
             return frozenset(number for number in idnumbers if self._close(number, deadline))
 
     def read(
-        self, idnumbers: Sequence[str], deadline: Deadline, adopted: Mapping[str, Adopted] | None = None
+        self,
+        idnumbers: Sequence[str],
+        deadline: BatchDeadline,
+        adopted: Mapping[str, AdoptedUser] | None = None,
     ) -> Mapping[str, Seen]:
         """See `MoodlePort.read`."""
         self.meet()
         return {number: self.seen(number) for number in idnumbers}
 
     def foresee(
-        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: Deadline
-    ) -> Mapping[str, Fault]:
+        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: BatchDeadline
+    ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.foresee`: nothing here is anybody else's."""
         return {}
 
@@ -73,7 +76,7 @@ class SimulatedMoodle(Target):
         """See `MoodlePort.dump`."""
         yield from (self.seen(number) for number in self.users)
 
-    def probe(self, deadline: Deadline | None = None) -> None:
+    def probe(self, deadline: BatchDeadline | None = None) -> None:
         """See `MoodlePort.probe`."""
         super().probe()
 
@@ -110,7 +113,7 @@ class SimulatedMoodle(Target):
     # --- inside -----------------------------------------------------------------------------------
 
     @contextmanager
-    def _doubting(self, deadline: Deadline) -> Iterator[None]:
+    def _doubting(self, deadline: BatchDeadline) -> Iterator[None]:
         """As the shipped adapter: whatever ends the call, it is said whether a write may still land."""
         try:
             yield
@@ -118,13 +121,13 @@ class SimulatedMoodle(Target):
             error.unknown = error.unknown or deadline.lost
             raise
 
-    def _apply(self, wanted: Wanted, deadline: Deadline) -> Work:
+    def _apply(self, wanted: Wanted, deadline: BatchDeadline) -> Work:
         work, number = self._observe(Work(wanted)), wanted.idnumber
         if work.to_create and any(u.username == wanted.fields["username"] for u in self.users.values()):
-            work.user_fault = Fault(Cause.USERNAME_TAKEN)
+            work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
         elif work.open():
             fate = self.write(number, self._writing(work), self._writing(work, lost=True))
-            work.lately = Fault(Cause.BUSY) if fate is Fate.BUSY else None
+            work.lately = MoodleFault(MoodleCause.BUSY) if fate is Fate.BUSY else None
             work.user_unknown = work.members_unknown = fate is Fate.UNKNOWN
             work.changed = fate is not Fate.BUSY
             deadline.lost = deadline.lost or fate is Fate.UNKNOWN
@@ -160,7 +163,7 @@ class SimulatedMoodle(Target):
 
         return effect
 
-    def _close(self, number: str, deadline: Deadline) -> bool:
+    def _close(self, number: str, deadline: BatchDeadline) -> bool:
         user = self.users.get(number)
         if user is None or user.suspended:
             return False
