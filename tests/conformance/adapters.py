@@ -1,15 +1,10 @@
-"""The event log's adapters, as the conformance suite meets them: each by a URL that any process can open.
-
-To put another adapter to the suite: a class with these members, made of the test's fixtures; a branch in
-`open_log`; a line in `ADAPTERS`.
-"""
+"""The event log's adapters, as the suite meets them: each by a URL that any process can open."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 from uuid import uuid4
 
 import pytest
@@ -17,27 +12,16 @@ import pytest
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
+from sesame.testing.eventlog.adapter import SESSION_TIMEOUT_S, Adapter
 from tests.simulation.log import SimulatedLog
 
-SESSION_TIMEOUT_S = 2.0  # short, so that a test can outwait it; a busy machine must not reach it by itself
-
-
-class Adapter(Protocol):
-    """One adapter, ready to be used."""
-
-    url: str
-    """Opens the log, in this process and in others."""
-
-    lives: int
-    """How many lives in a row the crash test gives a process, for each of its stories."""
-
-    def stop(self) -> None:
-        """End what it started."""
+OPENER = f"{__name__}:open_log"
 
 
 class Sqlite:
     """The embedded log, on a file of its own."""
 
+    opener = OPENER
     lives = 4
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
@@ -50,6 +34,7 @@ class Sqlite:
 class Kafka:
     """Kafka: a cluster that the tests share, each with groups of its own."""
 
+    opener = OPENER
     lives = 1  # what could be lost is the servers', not the process's
 
     def __init__(self, request: pytest.FixtureRequest) -> None:
@@ -64,6 +49,7 @@ class Simulated:
     """The simulation's log, so that what is shown on it counts. It lives in one process: tests that need
     another one (marked `processes`) are not for it."""
 
+    opener = OPENER
     lives = 0
 
     def __init__(self, _request: pytest.FixtureRequest) -> None:

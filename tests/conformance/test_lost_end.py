@@ -19,9 +19,9 @@ from pipeline.eventlog.port import (
     TopicPartition,
 )
 from sandbox.kafka import Kafka
+from sesame.testing.eventlog.kit import numbered, numbers, own, read, until
 from sesame.testing.servers import require_service
 from tests.conformance.adapters import open_log
-from tests.conformance.helpers import numbered, numbers, own, read, until
 
 TOPIC = "t"
 TP = TopicPartition(TOPIC, 0)

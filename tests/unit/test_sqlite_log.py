@@ -24,7 +24,8 @@ from pipeline.eventlog.sqlite_file import (
     LogFile,
     NewerFile,
 )
-from tests.conformance.helpers import Child, run_at_once
+from sesame.testing.eventlog.kit import Child, run_at_once
+from tests.conformance.adapters import OPENER
 from tests.unit.sqlite_log_kit import TOPIC, TP, opened
 
 
@@ -49,7 +50,9 @@ def test_every_connection_flushes_at_each_commit_in_wal_mode(path: Path) -> None
 
 
 def test_processes_that_open_a_new_file_at_once_agree_on_it(path: Path) -> None:
-    run_at_once([Child("create", f"sqlite:{path}", topics={f"t-{n}": 2, "common": 3}) for n in range(4)])
+    run_at_once(
+        [Child("create", OPENER, f"sqlite:{path}", topics={f"t-{n}": 2, "common": 3}) for n in range(4)]
+    )
     with opened(path) as log:
         assert [len(log.end_offsets(f"t-{n}")) for n in range(4)] == [2] * 4
         assert len(log.end_offsets("common")) == 3

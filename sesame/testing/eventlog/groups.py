@@ -13,9 +13,9 @@ from pipeline.eventlog.port import (
     TopicPartition,
     UnknownTopic,
 )
-from tests.conformance.adapters import SESSION_TIMEOUT_S
-from tests.conformance.conftest import Join, NewTopic
-from tests.conformance.helpers import numbered, numbers, own, read, until
+from sesame.testing.eventlog.adapter import SESSION_TIMEOUT_S
+from sesame.testing.eventlog.fixtures import Join, NewTopic
+from sesame.testing.eventlog.kit import numbered, numbers, own, read, until
 
 
 def test_each_group_reads_everything_and_commits_for_itself(

@@ -1,6 +1,7 @@
-"""A process beside the tests': `python -m tests.conformance.child VERB URL ARGUMENTS`, which may be killed.
+"""A process beside the tests', which may be killed.
 
-It reports in lines of JSON on stdout, each written whole and at once.
+It is `python -m sesame.testing.eventlog.child VERB OPENER URL ARGUMENTS`, and reports in lines of JSON on
+stdout, each written whole and at once.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import os
 import random
 import sys
 from collections.abc import Callable
+from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
-from pipeline.eventlog.port import NewRecord, Record
-from tests.conformance.adapters import open_log
+from pipeline.eventlog.port import EventLog, NewRecord, Record
+
+Open = Callable[[], EventLog]
 
 
 def report(said: Any) -> None:
@@ -21,10 +25,10 @@ def report(said: Any) -> None:
     os.write(1, json.dumps(said).encode() + b"\n")
 
 
-def append(url: str, topic: str, start: int, seed: int) -> None:
+def append(open_log: Open, topic: str, start: int, seed: int) -> None:
     """Append for ever, in batches; after each is acknowledged, report the number of the next record."""
     chance = random.Random(seed)  # noqa: S311 - a story that can be told again
-    producer = open_log(url).producer()
+    producer = open_log().producer()
     number = start
     while True:
         size = chance.randint(1, 40)
@@ -37,9 +41,9 @@ def append(url: str, topic: str, start: int, seed: int) -> None:
         report(number)
 
 
-def append_some(url: str, topic: str, key: str, count: int, batch: int) -> None:
+def append_some(open_log: Open, topic: str, key: str, count: int, batch: int) -> None:
     """Wait for a line, then append `count` numbered records of one key in batches, and end."""
-    log = open_log(url)
+    log = open_log()
     producer = log.producer()
     report("ready")
     sys.stdin.readline()
@@ -49,9 +53,9 @@ def append_some(url: str, topic: str, key: str, count: int, batch: int) -> None:
     log.close()
 
 
-def consume(url: str, *, topic: str, group: str, member: str, commit: int, beyond: int) -> None:
+def consume(open_log: Open, *, topic: str, group: str, member: str, commit: int, beyond: int) -> None:
     """Read `commit` records and commit them, read `beyond` more, report all, then hang until killed."""
-    consumer = open_log(url).consumer(group, [topic], member=member)
+    consumer = open_log().consumer(group, [topic], member=member)
     records: list[Record] = []
     while len(records) < commit:
         records += consumer.poll(commit - len(records), 0.1)
@@ -62,11 +66,11 @@ def consume(url: str, *, topic: str, group: str, member: str, commit: int, beyon
     sys.stdin.readline()
 
 
-def create(url: str, topics: dict[str, int]) -> None:
+def create(open_log: Open, topics: dict[str, int]) -> None:
     """Wait for a line, then open the log and create topics."""
     report("ready")
     sys.stdin.readline()
-    log = open_log(url)
+    log = open_log()
     log.ensure_topics(topics)
     log.close()
 
@@ -79,4 +83,5 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 
 if __name__ == "__main__":
-    VERBS[sys.argv[1]](sys.argv[2], **json.loads(sys.argv[3]))
+    _, verb, opener, url, arguments = sys.argv
+    VERBS[verb](partial(resolve_name(opener), url), **json.loads(arguments))

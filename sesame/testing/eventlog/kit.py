@@ -9,14 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from pipeline.eventlog.port import Consumer, NewRecord, Record
-from sandbox.process import PATIENCE_S
 
-ROOT = Path(__file__).parents[2]
+PATIENCE_S = 240.0
+"""How long a test waits for what must come: far beyond what a busy machine needs."""
 
 
 def until(condition: Callable[[], bool], what: str) -> None:
@@ -67,18 +66,17 @@ def numbers(records: Iterable[Record], key: str) -> list[int]:
 
 
 class Child:
-    """Another process that works on the log (`tests.conformance.child`) and reports in lines of JSON.
+    """Another process that works on the log (`sesame.testing.eventlog.child`) and reports in lines of JSON.
 
     Leaving the `with` block kills it: SIGKILL, as a power cut would look to it.
     """
 
-    def __init__(self, verb: str, url: str, **arguments: Any) -> None:
+    def __init__(self, verb: str, opener: str, url: str, **arguments: Any) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.conformance.child", verb, url, json.dumps(arguments)],
+            [sys.executable, "-m", "sesame.testing.eventlog.child", verb, opener, url, json.dumps(arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
 
     def __enter__(self) -> Self:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, TopicPartition
-from tests.conformance.adapters import Adapter
-from tests.conformance.conftest import Join, NewTopic
-from tests.conformance.helpers import Child, numbered, numbers, read, run_at_once
+from sesame.testing.eventlog.adapter import Adapter
+from sesame.testing.eventlog.fixtures import Join, NewTopic
+from sesame.testing.eventlog.kit import Child, numbered, numbers, read, run_at_once
 
 STUDENTS = [f"2026{number:04}" for number in range(40)]
 
@@ -56,7 +56,10 @@ def test_processes_that_append_at_once_lose_nothing_and_keep_their_own_order(
 ) -> None:
     topic = new_topic(3)
     keys = ["imports", "activations", "replays"]
-    children = [Child("append-some", adapter.url, topic=topic, key=key, count=300, batch=10) for key in keys]
+    children = [
+        Child("append-some", adapter.opener, adapter.url, topic=topic, key=key, count=300, batch=10)
+        for key in keys
+    ]
     consumer, records = join(topic), []
     run_at_once(children, lambda: records.extend(read(consumer, 900)))
     for key in keys:

@@ -7,14 +7,14 @@ import random
 import pytest
 
 from pipeline.eventlog.port import EventLog, Producer, TopicPartition
-from tests.conformance.adapters import Adapter, open_log
-from tests.conformance.conftest import Join, NewTopic
-from tests.conformance.helpers import Child, numbered, numbers, read, run_at_once
+from sesame.testing.eventlog.adapter import Adapter, open_log
+from sesame.testing.eventlog.fixtures import Join, NewTopic
+from sesame.testing.eventlog.kit import Child, numbered, numbers, read, run_at_once
 
 
-def present(url: str, topic: str, group: str) -> list[int]:
+def present(adapter: Adapter, topic: str, group: str) -> list[int]:
     """Every number that the log holds, in partition 0's order, read by a new handle and a new group."""
-    log = open_log(url)
+    log = open_log(adapter)
     consumer = log.consumer(group, [topic], member="auditor")
     try:
         return [int(record.value) for record in read(consumer, sum(log.end_offsets(topic).values()))]
@@ -33,12 +33,14 @@ def test_every_append_that_was_acknowledged_survives_kill_9(
     held: list[int] = []
     for life in range(adapter.lives):
         start = len(held)
-        with Child("append", adapter.url, topic=topic, start=start, seed=chance.randrange(10**9)) as child:
+        with Child(
+            "append", adapter.opener, adapter.url, topic=topic, start=start, seed=chance.randrange(10**9)
+        ) as child:
             acknowledged = start
             for _ in range(chance.randint(1, 60)):
                 acknowledged = child.report()
             acknowledged = max([acknowledged, *child.kill()])
-        held = present(adapter.url, topic, f"audit-{life}")
+        held = present(adapter, topic, f"audit-{life}")
         # All that was acknowledged, in order, and at most the batch that was under way beyond it.
         assert held == list(range(len(held)))
         assert acknowledged <= len(held) <= acknowledged + 40
@@ -52,7 +54,14 @@ def test_a_consumer_killed_before_its_commit_is_given_the_records_again(
     tp = TopicPartition(topic, 0)
     producer.append(numbered(topic, "key", 10))
     with Child(
-        "consume", adapter.url, topic=topic, group="directory", member="one", commit=4, beyond=3
+        "consume",
+        adapter.opener,
+        adapter.url,
+        topic=topic,
+        group="directory",
+        member="one",
+        commit=4,
+        beyond=3,
     ) as child:
         assert child.report() == [str(number) for number in range(7)]
         child.kill()
@@ -68,7 +77,14 @@ def test_a_group_goes_on_under_another_name_when_its_owner_was_killed(
     topic = new_topic(3)
     producer.append([record for key in "abc" for record in numbered(topic, key, 4)])
     with Child(
-        "consume", adapter.url, topic=topic, group="directory", member="one", commit=12, beyond=0
+        "consume",
+        adapter.opener,
+        adapter.url,
+        topic=topic,
+        group="directory",
+        member="one",
+        commit=12,
+        beyond=0,
     ) as child:
         assert len(child.report()) == 12
         child.kill()
@@ -79,9 +95,11 @@ def test_a_group_goes_on_under_another_name_when_its_owner_was_killed(
 @pytest.mark.processes
 def test_processes_that_start_at_once_make_one_log(adapter: Adapter, log: EventLog) -> None:
     log.close()
-    children = [Child("create", adapter.url, topics={f"t-{n}": 2, "common": 3}) for n in range(4)]
+    children = [
+        Child("create", adapter.opener, adapter.url, topics={f"t-{n}": 2, "common": 3}) for n in range(4)
+    ]
     run_at_once(children)
-    opened = open_log(adapter.url)
+    opened = open_log(adapter)
     assert [len(opened.end_offsets(f"t-{n}")) for n in range(4)] == [2] * 4
     assert len(opened.end_offsets("common")) == 3
     opened.close()

@@ -14,9 +14,9 @@ from pipeline.eventlog.port import (
     Producer,
     TopicPartition,
 )
-from tests.conformance.adapters import Adapter, open_log
-from tests.conformance.conftest import Join, NewTopic
-from tests.conformance.helpers import numbered, numbers, own, read, until
+from sesame.testing.eventlog.adapter import Adapter, open_log
+from sesame.testing.eventlog.fixtures import Join, NewTopic
+from sesame.testing.eventlog.kit import numbered, numbers, own, read, until
 
 
 def values(consumer: Consumer, count: int) -> list[int]:
@@ -229,7 +229,7 @@ def test_a_second_handle_on_the_log_sees_what_the_first_one_appended(
 ) -> None:
     topic = new_topic(2)
     producer.append([NewRecord(topic, f"key-{n}", b"") for n in range(10)])
-    other = open_log(adapter.url)
+    other = open_log(adapter)
     consumer = other.consumer("directory", [topic], member="one")
     assert {record.key for record in read(consumer, 10)} == {f"key-{n}" for n in range(10)}
     assert sum(other.end_offsets(topic).values()) == 10

@@ -1,4 +1,4 @@
-"""Fixtures of the event log's conformance suite: each test runs once per adapter."""
+"""What the suite's tests ask for, made of the fixture `adapter`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,15 @@ from uuid import uuid4
 import pytest
 
 from pipeline.eventlog.port import Consumer, EventLog, Producer
-from tests.conformance.adapters import ADAPTERS, Adapter, open_log
+from sesame.testing.eventlog.adapter import Adapter, open_log
 
 NewTopic = Callable[..., str]
 Join = Callable[..., Consumer]
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test runs on each adapter; those that need another process, on each that processes can share."""
-    if "adapter" in metafunc.fixturenames:
-        alone = {"simulated"} if metafunc.definition.get_closest_marker("processes") else set()
-        metafunc.parametrize("adapter", sorted(ADAPTERS.keys() - alone), indirect=True)
-
-
-@pytest.fixture
-def adapter(request: pytest.FixtureRequest) -> Iterator[Adapter]:
-    ready = ADAPTERS[request.param](request)
-    yield ready
-    ready.stop()
-
-
 @pytest.fixture
 def log(adapter: Adapter) -> Iterator[EventLog]:
-    opened = open_log(adapter.url)
+    opened = open_log(adapter)
     yield opened
     opened.close()
 

@@ -15,8 +15,8 @@ from pipeline.eventlog.port import (
     RecordTooLarge,
     UnknownTopic,
 )
-from tests.conformance.conftest import Join, NewTopic
-from tests.conformance.helpers import read
+from sesame.testing.eventlog.fixtures import Join, NewTopic
+from sesame.testing.eventlog.kit import read
 
 
 @pytest.mark.parametrize(

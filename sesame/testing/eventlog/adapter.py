@@ -1,0 +1,33 @@
+"""An adapter of the event log, as its suite meets it."""
+
+from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import Protocol
+
+from pipeline.eventlog.port import EventLog
+
+SESSION_TIMEOUT_S = 2.0
+"""What an opener gives each log: a test can outwait it, and a busy machine does not reach it by itself."""
+
+
+class Adapter(Protocol):
+    """One adapter, ready to be used."""
+
+    opener: str
+    """`package.module:function`, which opens the log of a URL, in this process and in others."""
+
+    url: str
+    """The log; nobody else uses it."""
+
+    lives: int
+    """How many lives in a row the crash test gives a process, for each of its stories."""
+
+    def stop(self) -> None:
+        """End what it started."""
+
+
+def open_log(adapter: Adapter) -> EventLog:
+    """Open the adapter's log once more."""
+    opened: EventLog = resolve_name(adapter.opener)(adapter.url)
+    return opened
