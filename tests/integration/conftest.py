@@ -1,4 +1,4 @@
-"""The students' pages and a real browser for them, once for each file; a Moodle site for each test."""
+"""A browser and what it looks at, a post office: once for each file. A Moodle site for each test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from consumers.moodle import MoodleHandler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
+from sesame.testing.servers import require_service
 from sesame.testing.servers.cas_kit import LoginServer, login_server_of
+from sesame.testing.servers.mailbox_kit import Desk, desk_at
 from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.portal_browser import chromium
 from sesame.testing.servers.portal_kit import Portal
+from sesame.testing.servers.post_office import PostOffice
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +67,17 @@ def handlers(moodle: MoodleStandIn) -> Iterator[Handlers]:
 def handler(handlers: Handlers) -> MoodleHandler:
     """One of them, with the settings as they are by default."""
     return handlers()
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[PostOffice]:
+    """A mail server and its directory, for a file."""
+    with require_service(PostOffice) as office:
+        yield office
+
+
+@pytest.fixture
+def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
+    """The mailbox consumer on them."""
+    with desk_at(office, tmp_path) as desk:
+        yield desk

@@ -24,18 +24,11 @@ from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
 from sandbox.ports import free_port
 from sandbox.process import wait_until
-from sesame.testing.servers import require_service
 from sesame.testing.servers.mailbox_kit import WELCOME, Cut, Desk, Dying, ProcessDied, Student, desk_at
 from sesame.testing.servers.post_office import PostOffice
 
 OUTAGE_S = 3.0
 """A short time-out, for tests in which nobody answers."""
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[PostOffice]:
-    with require_service(PostOffice) as office:
-        yield office
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,21 +16,8 @@ from consumers.mailbox.redirect import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import wait_until
 from schemas.account import Hold, Stage
-from sesame.testing.servers import require_service
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk, desk_at
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk
 from sesame.testing.servers.post_office import PostOffice
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[PostOffice]:
-    with require_service(PostOffice) as office:
-        yield office
-
-
-@pytest.fixture
-def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
-    with desk_at(office, tmp_path) as desk:
-        yield desk
 
 
 def write_to(office: PostOffice, address: str, subject: str) -> None:

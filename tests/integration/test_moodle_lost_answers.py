@@ -12,6 +12,10 @@ from pipeline.target import Done, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person
 from sesame.testing.servers.moodle_kit import (
+    CREATE,
+    JOIN,
+    LEAVE,
+    UPDATE,
     Handlers,
     Operator,
     account,
@@ -23,11 +27,6 @@ from sesame.testing.servers.moodle_kit import (
 )
 
 ELODIE = "22600001"
-CREATE = "core_user_create_users"
-UPDATE = "core_user_update_users"
-JOIN = "core_cohort_add_cohort_members"
-LEAVE = "core_cohort_delete_cohort_members"
-BY_FIELD = "core_user_get_users_by_field"
 
 
 @pytest.mark.parametrize(

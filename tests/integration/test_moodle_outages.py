@@ -11,6 +11,7 @@ from pipeline.target import Done, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Hold, Person
 from sesame.testing.servers.moodle_kit import (
+    BY_FIELD,
     Handlers,
     Operator,
     account,
@@ -24,11 +25,6 @@ from sesame.testing.servers.moodle_kit import (
 )
 
 ELODIE = "22600001"
-CREATE = "core_user_create_users"
-UPDATE = "core_user_update_users"
-JOIN = "core_cohort_add_cohort_members"
-LEAVE = "core_cohort_delete_cohort_members"
-BY_FIELD = "core_user_get_users_by_field"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person
 from sesame.testing.servers.moodle_kit import (
+    CREATE,
+    JOIN,
     Handlers,
     Operator,
     account,
@@ -24,11 +26,6 @@ from sesame.testing.servers.moodle_kit import (
 )
 
 ELODIE = "22600001"
-CREATE = "core_user_create_users"
-UPDATE = "core_user_update_users"
-JOIN = "core_cohort_add_cohort_members"
-LEAVE = "core_cohort_delete_cohort_members"
-BY_FIELD = "core_user_get_users_by_field"
 REFUSED_MAIL = "elodie..lefevre@etu.univ-exemple.fr"  # PHP's filter takes no two dots in a row
 
 

@@ -6,7 +6,6 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +25,8 @@ from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Hold
 from sesame.operations.dry_run import Observing
-from sesame.testing.servers import directory_kit, moodle_kit, require_service
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk, desk_at
+from sesame.testing.servers import directory_kit, moodle_kit
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk
 from sesame.testing.servers.moodle_kit import Handlers, Operator, ProcessLock, is_managed, settings_for
 from sesame.testing.servers.post_office import PostOffice
 
@@ -163,18 +162,6 @@ def test_no_writing_function_is_ever_called_at_an_observed_moodle(
 
 
 # --- the mailbox --------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[PostOffice]:
-    with require_service(PostOffice) as office:
-        yield office
-
-
-@pytest.fixture
-def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
-    with desk_at(office, tmp_path) as desk:
-        yield desk
 
 
 def files(office: PostOffice) -> Mapping[str, str]:

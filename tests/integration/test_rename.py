@@ -11,27 +11,14 @@ import pytest
 from pipeline.target import Done, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Person
-from sesame.testing.servers import require_service
 from sesame.testing.servers.directory_kit import Consumer, account
 from sesame.testing.servers.ldap_tools import search
-from sesame.testing.servers.mailbox_kit import WELCOME, Desk, desk_at
+from sesame.testing.servers.mailbox_kit import WELCOME, Desk
 from sesame.testing.servers.moodle_kit import Handlers, Operator, handle_one
 from sesame.testing.servers.post_office import PostOffice
 from tests.integration.test_mailbox_handler import write_to
 
 PASSWORD = "Sésame-ouvre-2026"  # the one with which the post office logs in
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[PostOffice]:
-    with require_service(PostOffice) as office:
-        yield office
-
-
-@pytest.fixture
-def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
-    with desk_at(office, tmp_path) as desk:
-        yield desk
 
 
 @pytest.fixture

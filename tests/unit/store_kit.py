@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from sandbox.process import PATIENCE_S
 
 ONLY_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """For what is SQLite's own: its locks, its settings, its plans."""
+
+ONLY_POSTGRESQL = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+"""For what needs two writers."""
 
 START = 1_788_163_200.0  # 2026-08-31 08:00:00 UTC
 
@@ -42,6 +46,25 @@ def in_processes(work: Callable[..., None], arguments: list[tuple[Any, ...]]) ->
         process.join(PATIENCE_S)
         assert process.exitcode == 0
     return found
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
+    """Another thread that works until the end of the block, and what went wrong in it."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001
+            failures.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield thread
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+    assert failures == []
 
 
 class _CutOffError(Exception):

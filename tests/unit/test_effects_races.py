@@ -18,8 +18,7 @@ from schemas.account import Hold
 from schemas.events import AccountChanged, Cause
 from tests.unit.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
 from tests.unit.pipeline_kit import Plant, Target
-from tests.unit.store_kit import Clock
-from tests.unit.test_store_races import ONLY_POSTGRESQL, meanwhile
+from tests.unit.store_kit import ONLY_POSTGRESQL, Clock, meanwhile
 
 
 def after_the_first(

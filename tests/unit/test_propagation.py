@@ -26,8 +26,7 @@ from schemas.events import (
     Window,
 )
 from tests.unit.propagation_kit import LEA, TARGETS, Desk, at
-from tests.unit.store_kit import Clock
-from tests.unit.test_store_races import ONLY_POSTGRESQL, meanwhile
+from tests.unit.store_kit import ONLY_POSTGRESQL, Clock, meanwhile
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
-import pytest
 from sqlalchemy import Connection, insert, select
 
 from consumers.propagation.rows import propagation
@@ -23,28 +21,7 @@ from schemas.account import Lane
 from schemas.envelope import Message, event_id, to_record
 from sesame.testing.servers.registry_kit import LEA, Desk, activation, enrolled
 from sesame.testing.servers.registry_kit import START as START_OF_TERM
-from tests.unit.store_kit import START
-
-ONLY_POSTGRESQL = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
-
-
-@contextmanager
-def meanwhile(work: Callable[[], object]) -> Iterator[threading.Thread]:
-    """Another thread that works until the end of the block, and what went wrong in it."""
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001
-            failures.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield thread
-    thread.join(PATIENCE_S)
-    assert not thread.is_alive()
-    assert failures == []
+from tests.unit.store_kit import ONLY_POSTGRESQL, START, meanwhile
 
 
 def test_an_activation_and_the_first_enrolment_at_once_do_not_miss_each_other(store_url: str) -> None:

@@ -22,6 +22,12 @@ from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Membership, Person, Requirement, Stage
 
+CREATE = "core_user_create_users"
+UPDATE = "core_user_update_users"
+JOIN = "core_cohort_add_cohort_members"
+LEAVE = "core_cohort_delete_cohort_members"
+BY_FIELD = "core_user_get_users_by_field"
+
 YEAR = "2026"
 
 
