@@ -55,7 +55,7 @@ def status(context: Context, *, student: str, as_json: bool) -> None:
     if found is None:
         raise NoSuchStudent(f"no account for student number {student!r}")
     if as_json:
-        write_json(found.document())
+        write_json(found.model_dump())
     else:
         _show(found, uses_cas=app.settings.cas.server_url is not None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.target import ADMINISTRATIVE_PENDING
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.login import cas_logins
+from sesame.operations.acts import Report
 from sesame.operations.diagnosis.holding import HoldNote, hold_notes
 from sesame.operations.diagnosis.reasons import explain
 
@@ -46,8 +47,7 @@ class TargetStatus:
     next: str = ""
 
 
-@dataclass(frozen=True)
-class PersonStatus:
+class PersonStatus(Report):
     """One person: the account and every target.
 
     Attributes:
@@ -67,13 +67,9 @@ class PersonStatus:
     opened_at: datetime | None
     completed_at: datetime | None
     elapsed_s: float | None
-    targets: tuple[TargetStatus, ...] = field(default=())
-    hold_notes: tuple[HoldNote, ...] = field(default=())
+    targets: tuple[TargetStatus, ...] = ()
+    hold_notes: tuple[HoldNote, ...] = ()
     login_seen_at: datetime | None = None
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
