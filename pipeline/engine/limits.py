@@ -23,11 +23,13 @@ class EngineSettings(Section):
     linger_s: float = Field(
         0.02, ge=0, le=10, description="How long a batch may wait to become full.", json_schema_extra=ADVANCED
     )
-    slots: int = Field(4, ge=1, le=64, description="Calls to one target at once.", json_schema_extra=ADVANCED)
+    slots: int = Field(
+        4, ge=1, le=128, description="Calls to one target at once.", json_schema_extra=ADVANCED
+    )
     slots_personal: int = Field(
         1,
         ge=0,
-        le=63,
+        le=127,
         description="Of these, how many never serve bulk work. At least one is left to it.",
         json_schema_extra=ADVANCED,
     )
