@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline import audit
 from pipeline.audit import Entry
 from pipeline.db.database import Database
-from sesame.app import folders
+from sesame.settings import folders
 
 ENTRIES_PER_STEP = 1_000
 _TAIL_BYTES = 64 * 1024  # more than one entry has

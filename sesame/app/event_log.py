@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.eventlog.port import EventLog
 from pipeline.eventlog.sqlite import SqliteEventLog
 from schemas import catalogue
-from sesame.app import folders
-from sesame.settings import Settings, SettingsError
+from sesame.settings import Settings, SettingsError, folders
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka import Access

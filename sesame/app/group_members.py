@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 
 from pipeline.errors import SesameError
-from sesame.app import folders
+from sesame.settings import folders
 
 MEMBERS_MAX = 256
 

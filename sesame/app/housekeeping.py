@@ -10,9 +10,9 @@ from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
 from sesame.app import retention
 from sesame.app.audit_archive import archive
-from sesame.app.folders import FolderUnusable
 from sesame.app.wiring import REGISTRY, Application
 from sesame.operations.name_reservation import reserve_names
+from sesame.settings.folders import FolderUnusable
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 Trouble = Callable[[str, str], None]

@@ -28,11 +28,11 @@ from pipeline.outbox import OutboxRelay
 from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
-from sesame.app import folders, targets
+from sesame.app import targets
 from sesame.app.event_log import open_log
 from sesame.app.group_members import GroupMembers
 from sesame.app.observability.metrics import Metrics
-from sesame.settings import LiveSecret, Settings
+from sesame.settings import LiveSecret, Settings, folders
 
 if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebody asks those servers
     from consumers.directory import Trial

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import audited
+from sesame.cli.operator import operator
 
 
 @click.command()
@@ -18,11 +18,11 @@ def access(context: Context, student: str) -> None:
     be changed through it. Whoever follows it sees the page: give it to the student alone. It is noted in the
     audit.
     """
-    from pipeline import accounts
+    from sesame.operations.access import AccessRequest, NoAccount
+    from sesame.operations.access import access as link_to
 
-    app = context.application
-    with app.database.read() as connection:
-        if student not in accounts.newest(connection, [student]):
-            raise click.UsageError(f"{student} has no account")
-    audited(app.database, "access", student_number=student)
-    click.echo(app.portal().access_link(student))
+    try:
+        made = link_to(context.application, operator(), AccessRequest(student_number=student))
+    except NoAccount as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(made.link)

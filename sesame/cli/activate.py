@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import audited
+from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import progress_bar, write_json
 
 if TYPE_CHECKING:
-    from producers.activation.activating import ActivationReport
-    from sesame.app.wiring import Application
+    from sesame.operations.activation import Activated
 
 _SHOWN_MAX = 20
-_NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
-_PAGE = 1000
 
 
 @click.command()
@@ -61,11 +58,10 @@ def activate(
     activated before is skipped, and counted. Only the password's hash leaves this command, sealed. Noted in
     the audit.
     """
-    from consumers.registry.people import People
-    from producers.activation.activating import activate as publish
     from producers.activation.files import read_passwords, read_students
-    from schemas.account import Lane
     from sesame.app.wiring import utc_now
+    from sesame.operations import activation
+    from sesame.operations.activation import Activation, ActivationOfAll
 
     if sum((bool(students), listed is not None, everybody)) != 1:
         raise click.UsageError("give students' numbers, --from or --all, and one of them only")
@@ -74,74 +70,35 @@ def activate(
         students, passwords = read_students(listed)
     if password_file is not None:
         passwords = {**passwords, **read_passwords(password_file)}
-    app = context.application
+    site, actor = context.application, operator()
     if everybody and not yes and not dry_run:
         click.confirm("Activate everybody who was imported?", abort=True, err=True)
-    if not dry_run:
-        audited(
-            app.database,
-            "activate",
-            students="all" if everybody else len(students),
-            student_numbers=list(students) if len(students) <= _NAMED_MAX else None,
-            file=listed.name if listed is not None else None,
-            republish=republish,
-        )
-    with progress_bar() as progress:
-        task = progress.add_task("activating", total=None if everybody else len(students))
-        report = publish(
-            _not_activated(app) if everybody else students,
-            passwords,
-            lane=Lane.BULK if everybody else Lane.PERSONAL,
-            known=People(app.database),
-            database=app.database,
-            vault=app.vault,
-            producer=app.producer,
-            clock=utc_now,
-            hashing=app.settings.activation,
-            language="fr" if language == "fr" else "en" if language == "en" else None,
-            republish=republish,
-            dry_run=dry_run,
-            progress=lambda count: progress.advance(task, count),
-        )
-    _say(report, dry_run=dry_run, as_json=as_json)
+    request = ActivationOfAll(
+        passwords=passwords,
+        language="fr" if language == "fr" else "en" if language == "en" else None,
+        republish=republish,
+        dry_run=dry_run,
+    )
+    with progress_bar() as bar:
+        task = bar.add_task("activating", total=None if everybody else len(students))
+
+        def progress(count: int) -> None:
+            bar.advance(task, count)
+
+        if everybody:
+            done = activation.activate_all(site, actor, request, clock=utc_now, progress=progress)
+        else:
+            file = None if listed is None else listed.name
+            named = Activation(students=students, file=file, **dict(request))
+            done = activation.activate(site, actor, named, clock=utc_now, progress=progress)
+    _say(done, as_json=as_json)
 
 
-def _not_activated(app: Application) -> Iterator[str]:
-    """Everybody who has an account and has not asked for it, by number; read in pages."""
-    from sqlalchemy import select
-
-    from pipeline.accounts import accounts
-
-    after = ""
-    while True:
-        query = (
-            select(accounts.c.student_number)
-            .where(accounts.c.activated_at.is_(None), accounts.c.student_number > after)
-            .order_by(accounts.c.student_number)
-            .limit(_PAGE)
-        )
-        with app.database.read() as connection:
-            page = list(connection.execute(query).scalars())
-        if not page:
-            return
-        yield from page
-        after = page[-1]
-
-
-def _say(report: ActivationReport, *, dry_run: bool, as_json: bool) -> None:
+def _say(report: Activated, *, as_json: bool) -> None:
     if as_json:
-        write_json(
-            {
-                "requested": report.requested,
-                "already": report.already,
-                "repeated": report.repeated,
-                "without_password": report.without_password,
-                "not_known_yet": report.not_known_yet,
-                "dry_run": dry_run,
-            }
-        )
+        write_json(report.model_dump())
         return
-    verb = "would be activated" if dry_run else "activated"
+    verb = "would be activated" if report.dry_run else "activated"
     click.echo(f"{report.requested} {verb}, {report.already} were before, {report.repeated} named twice")
     if report.without_password:
         click.echo(f"{report.without_password} have no password, and cannot log in yet", err=True)

@@ -10,14 +10,12 @@ import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.operator import operator, reason_option
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.app.wiring import Application
-    from sesame.operations.adoption import Adopted
-    from sesame.operations.adoption.adoptions import Question
+    from sesame.operations.adoption.acts import AdoptionReport
 
 _ID_SHOWN = 12
 
@@ -42,29 +40,29 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
     """
     if ctx.invoked_subcommand is not None:
         return
-    from sesame.operations.adoption import adopt as carry_out
-    from sesame.operations.adoption import readers
+    from sesame.app.wiring import utc_now
+    from sesame.operations.adoption.acts import AdoptionRequest
+    from sesame.operations.adoption.acts import adopt as carry_out
 
     context = ctx.ensure_object(Context)
-    app = context.looking if dry_run else context.application
+    site = context.looking if dry_run else context.application
     console = side_console()
     found = carry_out(
-        readers(app),
-        app.database,
-        actor=operator_name(),
-        dry_run=dry_run,
-        report_path=report_path,
+        site,
+        operator(),
+        AdoptionRequest(dry_run=dry_run, report_path=report_path),
+        clock=utc_now,
         progress=lambda step: console.print(f"{step} …") if console.is_terminal else None,
     )
-    _make_again(app, found)
     if as_json:
-        write_json(found.document())
+        write_json(found.model_dump())
     else:
         click.echo("\n".join(_text(found)))
     if report_path is not None:
         click.echo(f"object by object: {report_path}", err=True)
-    if found.questions:
-        click.echo(f"{found.questions} questions wait for an operator: sesame adopt questions", err=True)
+    asked = sum(found.questions.values())
+    if asked:
+        click.echo(f"{asked} questions wait for an operator: sesame adopt questions", err=True)
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
 
 
@@ -75,13 +73,11 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
     """List what waits for an operator, with the objects it is about: personal data."""
-    from sesame.operations.adoption.adoptions import Answer, questions
+    from sesame.operations.adoption.acts import questions
 
-    states = tuple(Answer) if everything else (Answer.OPEN,)
-    with context.looking.database.read() as connection:
-        found = questions(connection, states, kind=kind)
+    found = questions(context.looking, operator(), kind=kind, everything=everything)
     if as_json:
-        write_json([_document(question) for question in found])
+        write_json([question.model_dump() for question in found])
         return
     if not found:
         click.echo("No questions.", err=True)
@@ -98,7 +94,7 @@ def questions_command(context: Context, *, kind: str | None, everything: bool, a
         click.echo(f"{each}: {_words(each)}", err=True)
 
 
-@adopt.command()
+@adopt.command(name="decide")
 @click.argument("ids", nargs=-1)
 @click.option("--kind", help="Instead of ids: every open question of this kind.")
 @click.option("--link", "answer", flag_value="linked", help="The object is this student's, as it is.")
@@ -106,117 +102,78 @@ def questions_command(context: Context, *, kind: str | None, everything: bool, a
 @reason_option()
 @yes_option
 @pass_context
-def decide(
+def decide_command(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
-    from sesame.operations.adoption.adoptions import Answer, questions
-    from sesame.operations.adoption.deciding import Decision, find
-    from sesame.operations.adoption.deciding import decide as remember
+    from sesame.operations.adoption.acts import AnswerRequest, decide, questions
+    from sesame.operations.adoption.adoptions import Answer
 
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError("give ids or --kind, and one of --link and --separate")
-    database = context.looking.database
-    if kind is None:
-        found = find(database, ids)
-    else:
-        with database.read() as connection:
-            found = questions(connection, [Answer.OPEN], kind=kind)
+    site, actor = context.looking, operator()
+    request = AnswerRequest(ids=ids, kind=kind, answer=Answer(answer), reason=reason)
     if kind is not None and not yes:
+        found = questions(site, actor, kind=kind)
         click.confirm(f"Answer {len(found)} questions at once by {answer}?", abort=True, err=True)
-    remember(database, found, Decision(Answer(answer), operator_name(), reason))
-    click.echo(f"{len(found)} decided: {answer}; `sesame adopt` acts on it")
+        newest = max((question.raised_at for question in found), default=0.0)
+        request = request.model_copy(update={"until": newest})
+    done = decide(site, actor, request)
+    click.echo(f"{done.decided} decided: {answer}; `sesame adopt` acts on it")
 
 
-@adopt.command()
+@adopt.command(name="link")
 @click.argument("student")
 @click.argument("object_", metavar="OBJECT")
 @click.option("--target", required=True, help="directory, mailbox or moodle.")
 @reason_option()
 @pass_context
-def link(context: Context, *, student: str, object_: str, target: str, reason: str) -> None:
+def link_command(context: Context, *, student: str, object_: str, target: str, reason: str) -> None:
     """Say that OBJECT is STUDENT's although nothing on it tells; the next `sesame adopt` acts on it.
 
     OBJECT is a DN, a mail address, or a Moodle user as the report names it: its id and, if any, its idnumber.
     """
-    from sesame.operations.adoption.adoptions import Answer, Question
-    from sesame.operations.adoption.deciding import Decision
-    from sesame.operations.adoption.deciding import link as remember
+    from sesame.operations.adoption.acts import LinkRequest, link
 
-    app = context.looking
-    if target not in app.settings.targets:
-        raise click.BadParameter(f"{target!r} is none of {', '.join(app.settings.targets)}")
-    ref = object_ if target == "moodle" else object_.lower()
-    question = Question(target, ref, student, "")
-    remember(app.database, question, Decision(Answer.LINKED, operator_name(), reason))
-    click.echo(f"{ref} is {student}'s; `sesame adopt` acts on it")
+    site = context.looking
+    if target not in site.settings.targets:
+        raise click.BadParameter(f"{target!r} is none of {', '.join(site.settings.targets)}")
+    request = LinkRequest(student_number=student, object=object_, target=target, reason=reason)
+    linked = link(site, operator(), request)
+    click.echo(f"{linked.object} is {student}'s; `sesame adopt` acts on it")
 
 
-@adopt.command()
+@adopt.command(name="activate")
 @dry_run_option
 @yes_option
 @json_option
 @pass_context
-def activate(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+def activate_command(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Let Sésame look after the accounts of all students with an adopted entry, as if they had activated.
 
     Their passwords stay. What follows in a target is up to its mode: in `observe` it is only told, in `write`
     it is written.
     """
-    from consumers.registry.people import People
-    from producers.activation.activating import activate as ask
-    from schemas.account import Lane
     from sesame.app.wiring import utc_now
-    from sesame.operations.adoption.deciding import to_activate
+    from sesame.operations.adoption.acts import activate, written_targets
 
-    app = context.looking
-    written = [target for target in app.settings.targets if target not in app.settings.observed]
+    site = context.looking
+    written = written_targets(site)
     if written and not (yes or dry_run):
         click.confirm(f"These targets will be written: {', '.join(written)}. Go on?", abort=True, err=True)
-    report = ask(
-        to_activate(app.database),
-        {},
-        lane=Lane.BULK,
-        known=People(app.database),
-        database=app.database,
-        vault=app.vault,
-        producer=app.producer,
-        clock=utc_now,
-        dry_run=dry_run,
-    )
-    document = {"requested": report.requested, "already": report.already, "written": written}
+    report = activate(site, operator(), clock=utc_now, dry_run=dry_run)
     if as_json:
-        write_json(document)
+        write_json(report.model_dump())
     else:
         verb = "would be asked for" if dry_run else "are asked for"
         click.echo(f"{report.requested} accounts {verb}, {report.already} were before")
 
 
-def _make_again(app: Application, found: Adopted) -> None:
-    """Have the registry make the accounts again whose students turned out to have a login or an address."""
-    if found.written is None or not found.written.differing:
-        return
-    from producers.replay import replay
-    from schemas.account import Lane
-    from sesame.app.wiring import utc_now
-
-    replay(
-        found.written.differing,
-        consumer="registry",
-        reason="adopted: the names in use are kept",
-        actor=operator_name(),
-        lane=Lane.BULK,
-        producer=app.producer,
-        database=app.database,
-        clock=utc_now,
-    )
-
-
-def _text(found: Adopted) -> Iterator[str]:
+def _text(found: AdoptionReport) -> Iterator[str]:
     for target, standings in found.standings.items():
         counts = ", ".join(f"{count} {_PLURALS[standing]}" for standing, count in standings.items())
         yield f"{target}: {found.read[target]} objects: {counts}"
-    for kind, count in found.kinds.items():
+    for kind, count in found.questions.items():
         yield f"  {kind}: {count}: {_words(kind)}"
     if found.written is None:
         yield "dry run: nothing was written"
@@ -224,7 +181,7 @@ def _text(found: Adopted) -> Iterator[str]:
         yield (
             f"ledger: {found.written.names} new names; {found.written.adopted} objects newly linked; "
             f"{found.written.asked} new questions, {found.written.mended} mended; "
-            f"{len(found.written.differing)} accounts are made again"
+            f"{found.written.accounts_differing} accounts are made again"
         )
 
 
@@ -240,14 +197,3 @@ def _words(kind: str) -> str:
     from sesame.operations.adoption import WORDS, Kind
 
     return f"{WORDS[Kind(kind)].what}. {WORDS[Kind(kind)].remedy}" if kind in set(Kind) else "linked by hand"
-
-
-def _document(question: Question) -> dict[str, object]:
-    return {
-        "id": question.id,
-        "kind": question.kind,
-        "target": question.target,
-        "object": question.object,
-        "student_number": question.student_number,
-        "state": question.state.value,
-    }

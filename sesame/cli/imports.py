@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.operator import audited, operator_name
+from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option
 from sesame.cli.output import progress_bar, write_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import TaskID
 
-    from producers.registrar import FeedProfile, ImportExplanation, ImportOptions, ImportReport
-    from producers.registrar.settings import RegistrarSettings
-    from sesame.app.wiring import Application
+    from sesame.operations.imports import Reading
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -122,38 +119,42 @@ def import_command(
     code 5 when nothing was published since too many people would lose something or change unusually. With
     two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
-    from producers.registrar import Acceptance, Approval, ImportKind, ImportOptions
-    from sesame.cli.import_output import told, warn
+    from sesame.operations.imports import ImportRequest, import_files
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
-    settings = context.settings.registrar
-    chosen = None if file is None else _profile(profile, settings, encoding)
-    chosen_groups = None if groups is None else _groups_profile(profile, settings, encoding)
+    request = ImportRequest(
+        file=file,
+        groups=groups,
+        profile=profile,
+        encoding=encoding,
+        dry_run=dry_run,
+        republish=republish,
+        full_year=year,
+        approve=approve,
+        accept=accept,
+        rejects=rejects,
+        affected=affected,
+    )
     if explained_lines is not None:
-        _explain(file, groups, chosen, chosen_groups, explained_lines, as_json=as_json)
+        _explain(context, request, explained_lines, as_json=as_json)
         return
+    from producers.registrar import ImportKind
+    from sesame.app.wiring import utc_now
+    from sesame.cli.import_output import told, warn
 
-    def order(path: Path) -> ImportOptions:
-        return ImportOptions(
-            rejects_path=rejects or path.with_name(f"{path.stem}.rejects.csv"),
-            affected_path=affected or path.with_name(f"{path.stem}.affected.csv"),
-            dry_run=dry_run,
-            republish=republish,
-            full_year=year,
-            threshold=settings.threshold,
-            approval=None if approve is None else Approval(approve, operator_name()),
-            acceptance=Acceptance(frozenset(accept), operator_name()),
-        )
+    titles = {ImportKind.ENROLMENTS: "importing", ImportKind.TEACHINGS: "importing groups"}
+    with progress_bar() as bar:
+        tasks: dict[ImportKind, TaskID] = {}
 
-    reports = []
-    with progress_bar() as progress:
-        if file is not None and chosen is not None:
-            reports.append(_import(context, progress, file, order(file), chosen))
-        if groups is not None and chosen_groups is not None:
-            reports.append(_import_groups(context, progress, groups, order(groups), chosen_groups))
+        def progress(kind: ImportKind, done: int, total: int | None) -> None:
+            if kind not in tasks:
+                tasks[kind] = bar.add_task(titles[kind], total=None)
+            bar.update(tasks[kind], completed=done, total=total)
+
+        imported = import_files(context.application, operator(), request, clock=utc_now, progress=progress)
+    reports = imported.reports
     if as_json:
-        main, *more = [report.to_json() for report in reports]
-        write_json(main | ({"groups": more[0]} if more else {}))
+        write_json(imported.model_dump())
     for report in reports:
         if not as_json:
             click.echo("\n".join(told(report)))
@@ -199,108 +200,14 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     return shlex.join(words)
 
 
-def _import(
-    context: Context, progress: Progress, file: Path, order: ImportOptions, profile: FeedProfile
-) -> ImportReport:
-    from producers.registrar import import_file
-    from producers.registrar.feed_memory import SqlFeedMemory
-    from sesame.app.wiring import utc_now
-
-    app = context.application
-    _audit(app, "import", file, order)
-    task = progress.add_task("importing", total=None)
-    return import_file(
-        file,
-        order,
-        profile=profile,
-        feed=SqlFeedMemory(app.database),
-        producer=app.producer,
-        clock=utc_now,
-        progress=lambda done, total: progress.update(task, completed=done, total=total),
-    )
-
-
-def _import_groups(
-    context: Context, progress: Progress, file: Path, order: ImportOptions, profile: FeedProfile
-) -> ImportReport:
-    from producers.registrar.teachings import import_groups
-    from producers.registrar.teachings.feed_memory import SqlTeachingMemory
-    from sesame.app.wiring import utc_now
-
-    app = context.application
-    _audit(app, "import.groups", file, order)
-    task = progress.add_task("importing groups", total=None)
-    return import_groups(
-        file,
-        order,
-        profile=profile,
-        feed=SqlTeachingMemory(app.database),
-        producer=app.producer,
-        clock=utc_now,
-        progress=lambda done, total: progress.update(task, completed=done, total=total),
-    )
-
-
-def _audit(app: Application, action: str, file: Path, order: ImportOptions) -> None:
-    if not order.dry_run:
-        audited(
-            app.database, action, file=file.name, full_year=order.full_year, republish=order.republish or None
-        )
-
-
-def _profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> FeedProfile:
-    from producers.registrar import choose
-
-    profile = choose(
-        named or settings.mapping or settings.profile,
-        payment_required=settings.payment_required,
-        one_name=settings.one_name,
-    )
-    return replace(profile, encoding=encoding or "")
-
-
-def _groups_profile(named: str | None, settings: RegistrarSettings, encoding: str | None) -> FeedProfile:
-    from producers.registrar.teachings import choose_groups
-
-    profile = choose_groups(named or settings.groups_mapping or settings.mapping or settings.profile)
-    return replace(profile, encoding=encoding or "")
-
-
-def _explain(
-    file: Path | None,
-    groups: Path | None,
-    profile: FeedProfile | None,
-    groups_profile: FeedProfile | None,
-    lines_max: int,
-    *,
-    as_json: bool,
-) -> None:
+def _explain(context: Context, request: Reading, lines_max: int, *, as_json: bool) -> None:
     """Show how the first lines of each file are read."""
-    from producers.registrar import explain
-    from producers.registrar.teachings import parse as parse_teaching
     from sesame.cli.import_output import explained
+    from sesame.operations.imports import explain
 
-    found: list[tuple[Path, FeedProfile, ImportExplanation]] = []
-    if file is not None and profile is not None:
-        found.append((file, profile, explain(file, profile, lines_max)))
-    if groups is not None and groups_profile is not None:
-        explanation = explain(groups, groups_profile, lines_max, parse=parse_teaching)
-        found.append((groups, groups_profile, explanation))
+    found = explain(context, operator(), request, lines_max)
     if as_json:
-        main, *more = [_document(profile, explanation) for _, profile, explanation in found]
-        write_json(main | ({"groups": more[0]} if more else {}))
+        write_json(found.model_dump())
         return
-    for path, used, explanation in found:
-        click.echo("\n".join(explained(path, used, explanation)))
-
-
-def _document(profile: FeedProfile, explanation: ImportExplanation) -> dict[str, Any]:
-    layout = explanation.layout
-    return {
-        "profile": profile.name,
-        "encoding": layout.encoding,
-        "separator": layout.separator,
-        "lines": layout.lines,
-        "ignored_columns": explanation.ignored,
-        "read": [line.to_json() for line in explanation.lines],
-    }
+    for each in found.files:
+        click.echo("\n".join(explained(each.file, each.profile, each.explanation)))

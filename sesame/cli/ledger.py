@@ -6,6 +6,7 @@ import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
 
@@ -15,25 +16,20 @@ def ledger() -> None:
     """The ledger of logins, mail addresses and principal names: nobody is ever given another's."""
 
 
-@ledger.command()
+@ledger.command(name="refresh")
 @json_option
 @pass_context
-def refresh(context: Context, *, as_json: bool) -> None:
+def refresh_command(context: Context, *, as_json: bool) -> None:
     """Put the directory's names into the ledger: those of staff and of everybody else are not given away.
 
     `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
     an entry has a name that the ledger knows as somebody else's.
     """
-    from sesame.operations.name_reservation import reserve_names
+    from sesame.operations.name_reservation import refresh
 
-    app = context.application
-    directory = app.directory()
-    try:
-        found = reserve_names(directory, app.database)
-    finally:
-        directory.disconnect()
+    found = refresh(context.application, operator())
     if as_json:
-        write_json({"entries": found.entries, "names": found.names, "conflicts": found.conflicts})
+        write_json(found.model_dump())
     else:
         click.echo(f"{found.entries} entries with {found.names} names, {len(found.conflicts)} in conflict")
         for dn in found.conflicts:

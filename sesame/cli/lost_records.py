@@ -46,7 +46,7 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    from sesame.operations.lost_records import Acceptance, accept
+    from sesame.operations.lost_records import LossAcceptance, accept
 
-    accepted = accept(context.looking, operator(), Acceptance(consumer=consumer, reason=reason))
+    accepted = accept(context.looking, operator(), LossAcceptance(consumer=consumer, reason=reason))
     click.echo(f"{consumer} goes on from where the log begins ({accepted.partitions} partitions)")

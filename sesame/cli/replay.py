@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import audited, operator_name, reason_option
+from sesame.cli.operator import operator, reason_option
 from sesame.cli.options import dry_run_option, json_option, moment, yes_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
-    from pipeline.replays import Replay
-    from producers.replay import Selected
     from sesame.app.wiring import Application
-    from sesame.operations.blast_radius import Radius
+    from sesame.operations.replays import ReplayAsked, ReplayPreview, ReplaySelection
 
 _SHOWN_MAX = 50
-_PER_S = 100
-_REPLAYS_SHOWN = 20
-
-
-class NobodyToReplay(SesameError):
-    """Nobody is selected: nothing was published."""
-
-
-class NoSuchReplay(SesameError):
-    """No replay has this id. `sesame replays` shows the latest ones."""
+_PER_S = 100  # `sesame.operations.replays.PER_S`, tested
 
 
 @click.command()
@@ -67,41 +53,41 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
         raise click.UsageError("--resume goes on with a replay: it takes no --consumer")
     if resume is None and consumer is None:
         raise click.UsageError("Missing option '--consumer' (or '--resume')")
-    app = context.looking
+    from sesame.app.wiring import utc_now
+    from sesame.operations.replays import NobodyToReplay, PreviewRequest, ReplayRequest, preview
+    from sesame.operations.replays import replay as ask
+
+    site = context.looking
     if not given["dry_run"]:
         from sesame.operations.restored.admission import admit
 
-        admit(app, works=False)
+        admit(site, works=False)  # before anybody is asked anything
     if resume is not None:
-        _resume(app, _known(app, resume), given)
+        _resume(site, resume, given)
         return
-    if consumer not in app.settings.targets:
-        raise click.UsageError(f"--consumer must be one of {', '.join(app.settings.targets)}")
-    selected = _select(app, consumer, given)
-    numbers = selected.students if given["first"] is None else selected.students[: given["first"]]
-    if given["cause"] is not None and not selected.students:
-        raise click.UsageError(_no_such_cause(app, consumer, given["cause"]))
+    if consumer not in site.settings.targets:
+        raise click.UsageError(f"--consumer must be one of {', '.join(site.settings.targets)}")
+    selected = _select(site, consumer, given)
+    numbers = selected.students[: given["first"]]
+    if selected.nobody:
+        raise click.UsageError(selected.nobody)
     if given["dry_run"]:
-        _show_radius(_radius(app, consumer, numbers), consumer, len(selected.students), given)
+        looked = PreviewRequest(consumer=consumer, students=numbers, selected=len(selected.students))
+        _show_preview(preview(site, operator(), looked), as_json=given["as_json"])
         return
     if not selected.students:
         raise NobodyToReplay
     if given["everybody"] and not given["yes"]:
         click.confirm(f"Compare {len(numbers)} students with {consumer}?", abort=True, err=True)
-    from producers.replay import plan
-    from schemas.account import Lane
-
-    bulk = given["everybody"] or given["since"] is not None or given["until"] is not None
-    planned = plan(
-        selected.students,
+    request = ReplayRequest(
         consumer=consumer,
+        students=selected.students,
+        lane=selected.lane,
         reason=given["reason"],
-        actor=operator_name(),
-        lane=Lane.BULK if bulk else Lane.PERSONAL,
-        database=app.database,
-        per_s=given["per_s"] or _PER_S,
+        first=given["first"],
+        per_s=given["per_s"],
     )
-    _go_on(app, planned, given)
+    _say(ask(site, operator(), request, utc_now), as_json=given["as_json"])
 
 
 @click.command()
@@ -109,30 +95,11 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
 @pass_context
 def replays(context: Context, *, as_json: bool) -> None:
     """Show the latest replays, how far each has come, and how those who were asked for ended."""
-    from pipeline import replays as store
-    from producers.replay import progress_of
+    from sesame.operations.replays import latest
 
-    app = context.looking
-    with app.database.read() as connection:
-        found = [one for one, _ in store.latest(connection, limit=_REPLAYS_SHOWN)]
-    known = [(one, progress_of(app.database, one)) for one in found]
+    known = latest(context.looking, operator())
     if as_json:
-        write_json(
-            [
-                {
-                    "replay_id": one.id,
-                    "consumer": one.consumer,
-                    "begun_at": datetime.fromtimestamp(one.begun_at, UTC).isoformat(),
-                    "actor": one.actor,
-                    "students": now.students,
-                    "asked": now.asked,
-                    "done": now.done,
-                    "failed": now.failed,
-                    "under_way": now.under_way,
-                }
-                for one, now in known
-            ]
-        )
+        write_json([one.model_dump() for one in known])
         return
     if not known:
         click.echo("No replay was begun yet.", err=True)
@@ -140,40 +107,20 @@ def replays(context: Context, *, as_json: bool) -> None:
     names = ("replay", "begun", "consumer", "actor", "students", "asked", "done", "failed")
     rows = [
         (
-            one.id,
-            datetime.fromtimestamp(one.begun_at, UTC).astimezone().strftime("%Y-%m-%d %H:%M"),
+            one.replay_id,
+            f"{one.begun_at.astimezone():%Y-%m-%d %H:%M}",
             one.consumer,
             one.actor,
-            *map(str, (now.students, now.asked, now.done, now.failed)),
+            *map(str, (one.students, one.asked, one.done, one.failed)),
         )
-        for one, now in known
+        for one in known
     ]
     show_table(dict.fromkeys(names, "left"), rows)
 
 
-# --- whom -----------------------------------------------------------------------------------------
-
-
-def _no_such_cause(app: Application, consumer: str, cause: str) -> str:
-    """Why a cause selects nobody, and what there is."""
-    from pipeline import dead_letters
-    from sesame.operations.diagnosis.reasons import explanations
-
-    with app.database.read() as connection:
-        counts = dead_letters.counts(connection)
-    there = {c: count for (of, c), count in sorted(counts.items()) if of == consumer and c != cause}
-    known = cause in explanations() or any(c == cause for _, c in counts)
-    said = (
-        f"{consumer} has no dead letter of a student with the cause {cause!r}"
-        if known
-        else f"there is no cause {cause!r}"
-    )
-    listed = ", ".join(f"{c} ({count})" for c, count in there.items())
-    return f"{said}; " + (f"those of {consumer}: {listed}" if there else f"{consumer} has no dead letters")
-
-
-def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
-    from producers.replay import Selection, select_students
+def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySelection:
+    from producers.replay import Selection
+    from sesame.operations.replays import select
 
     since, until = moment("--since", given["since"]), moment("--until", given["until"])
     try:
@@ -183,7 +130,7 @@ def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
             "give --student, --cause or --all, and one of them only, or --since or --until; "
             "a --student has no time"
         ) from error
-    selected = select_students(app.database, consumer, selection)
+    selected = select(site, operator(), consumer, selection)
     for number in selected.unknown:
         click.echo(f"{number}: no such account", err=True)
     for number in selected.not_activated:
@@ -191,49 +138,21 @@ def _select(app: Application, consumer: str, given: dict[str, Any]) -> Selected:
     return selected
 
 
-# --- what it would change -------------------------------------------------------------------------
-
-
-def _radius(app: Application, consumer: str, students: tuple[str, ...]) -> Radius:
-    from sesame.operations.blast_radius import blast_radius
-
-    handler = app.handler(consumer)
-    try:
-        return blast_radius(
-            students, handler=handler, database=app.database, follows=app.follows.get(consumer)
-        )
-    finally:
-        handler.close()
-
-
-def _show_radius(radius: Radius, consumer: str, selected: int, given: dict[str, Any]) -> None:
-    count = len(radius.effects)
-    if given["as_json"]:
-        write_json(
-            {
-                "consumer": consumer,
-                "published": False,
-                "students": selected,
-                "looked_at": count,
-                "changed": radius.changed,
-                "same": radius.same,
-                "obsolete": radius.obsolete,
-                "differs": radius.names(),
-                "obstacles": radius.obstacles(),
-                "effects": [effect.document() for effect in radius.effects],
-            }
-        )
+def _show_preview(found: ReplayPreview, *, as_json: bool) -> None:
+    if as_json:
+        write_json(found.model_dump())
         return
-    part = "" if count == selected else f" (the first {count} of {selected})"
+    count = found.looked_at
+    part = "" if count == found.students else f" (the first {count} of {found.students})"
     click.echo(
-        f"{count} students would be compared with {consumer}{part}: {radius.changed} would be written, "
-        f"{radius.same} are as they should be, {sum(radius.obstacles().values())} meet an obstacle; "
-        f"{radius.obsolete} dead letters are about a version that a newer one has replaced"
+        f"{count} students would be compared with {found.consumer}{part}: {found.changed} would be written, "
+        f"{found.same} are as they should be, {sum(found.obstacles.values())} meet an obstacle; "
+        f"{found.obsolete} dead letters are about a version that a newer one has replaced"
     )
-    for title, counts in (("would be written", radius.names()), ("obstacle", radius.obstacles())):
+    for title, counts in (("would be written", found.differs), ("obstacle", found.obstacles)):
         for name, number in counts.items():
             click.echo(f"  {title}: {name}: {number}")
-    for effect in radius.effects[:_SHOWN_MAX]:
+    for effect in found.effects[:_SHOWN_MAX]:
         said = ", ".join(effect.differs) or "nothing"
         notes = [*([f"but: {effect.obstacle}"] if effect.obstacle else []), *(["obsolete"] * effect.obsolete)]
         click.echo("; ".join((f"{effect.student_number}: {said}", *notes)))
@@ -241,71 +160,37 @@ def _show_radius(radius: Radius, consumer: str, selected: int, given: dict[str, 
         click.echo(f"… and {count - _SHOWN_MAX} more: --json has them all")
 
 
-# --- asking ---------------------------------------------------------------------------------------
-
-
-def _known(app: Application, replay_id: str) -> Replay:
-    from pipeline import replays as store
-
-    with app.database.read() as connection:
-        found = store.by_id(connection, replay_id)
-    if found is None:
-        raise NoSuchReplay(f"no replay {replay_id!r}")
-    return found
-
-
-def _resume(app: Application, planned: Replay, given: dict[str, Any]) -> None:
+def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
     """Ask for the rest; if some of those before ended badly, only after a question."""
-    from pipeline import replays as store
-    from producers.replay import progress_of
+    from sesame.app.wiring import utc_now
+    from sesame.operations.replays import PreviewRequest, Resumption, preview, resume, standing
 
-    before = progress_of(app.database, planned)
+    actor = operator()
+    request = Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])
+    before = standing(site, actor, request)
     click.echo(
         f"{before.asked} of {before.students} were asked for: {before.done} done, "
         f"{before.failed} failed again, {before.under_way} under way",
         err=True,
     )
     if given["dry_run"]:
-        with app.database.read() as connection:
-            limit = given["first"] or planned.students
-            numbers = tuple(store.open_students(connection, planned.id, limit=limit))
-        _show_radius(
-            _radius(app, planned.consumer, numbers), planned.consumer, before.students - before.asked, given
-        )
+        left = before.students - before.asked
+        looked = PreviewRequest(consumer=before.consumer, students=before.next, selected=left)
+        _show_preview(preview(site, actor, looked), as_json=given["as_json"])
         return
     if before.failed and not given["yes"]:
         click.confirm(f"{before.failed} failed again. Ask for the others all the same?", abort=True, err=True)
-    audited(app.database, "replay.resume", replay_id=planned.id, consumer=planned.consumer)
-    _go_on(app, replace(planned, per_s=given["per_s"] or planned.per_s), given)
+    _say(resume(site, actor, request, utc_now), as_json=given["as_json"])
 
 
-def _go_on(app: Application, planned: Replay, given: dict[str, Any]) -> None:
-    from producers.replay import go_on, progress_of
-    from sesame.app.wiring import utc_now
-
-    asked = go_on(
-        planned,
-        producer=app.producer,
-        database=app.database,
-        clock=utc_now,
-        first=given["first"],
-    )
-    now = progress_of(app.database, planned)
-    if given["as_json"]:
-        write_json(
-            {
-                "consumer": planned.consumer,
-                "students": now.students,
-                "published": True,
-                "asked_now": asked,
-                "asked": now.asked,
-                "replay_id": planned.id,
-            }
-        )
+def _say(asked: ReplayAsked, *, as_json: bool) -> None:
+    if as_json:
+        write_json(asked.model_dump())
         return
-    if now.asked == now.students == asked:
-        click.echo(f"{asked} students are compared with {planned.consumer} (replay {planned.id})")
+    who = f"{asked.asked_now} students are compared with {asked.consumer}"
+    if asked.asked == asked.students == asked.asked_now:
+        click.echo(f"{who} (replay {asked.replay_id})")
         return
-    click.echo(f"{asked} students are compared with {planned.consumer}: {now.asked} of {now.students} so far")
-    if now.asked < now.students:
-        click.echo(f"look at them (sesame replays), then: sesame replay --resume {planned.id}")
+    click.echo(f"{who}: {asked.asked} of {asked.students} so far")
+    if asked.asked < asked.students:
+        click.echo(f"look at them (sesame replays), then: sesame replay --resume {asked.replay_id}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator_name, reason_option
+from sesame.cli.operator import operator, reason_option
 from sesame.cli.options import json_option
 from sesame.cli.output import show_table, write_json
 
@@ -15,10 +15,10 @@ def restored() -> None:
     """After a restore of the store: keep shut what a target shows shut, and answer the questions."""
 
 
-@restored.command()
+@restored.command(name="check")
 @json_option
 @pass_context
-def check(context: Context, *, as_json: bool) -> None:
+def check_command(context: Context, *, as_json: bool) -> None:
     """Read every target; nothing is written to any.
 
     Whoever a target shows shut, and the store would open, is held in the store: shut at every target, and a
@@ -27,9 +27,9 @@ def check(context: Context, *, as_json: bool) -> None:
     """
     from sesame.operations.restored.inspection import check
 
-    found = check(context.application, actor=operator_name(), say=lambda what: click.echo(what, err=as_json))
+    found = check(context.application, operator(), say=lambda what: click.echo(what, err=as_json))
     if as_json:
-        write_json({"read": found.read, "asked": list(found.asked)})
+        write_json(found.model_dump())
     elif found.asked:
         click.echo(f"{len(found.asked)} stay shut until you have answered: sesame restored list")
     else:
@@ -42,25 +42,19 @@ def check(context: Context, *, as_json: bool) -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.operations.restored.inspection import listed, moment
+    from sesame.operations.restored.inspection import listed
 
-    found = listed(context.looking, everything=everything)
+    found = listed(context.looking, operator(), everything=everything)
     if as_json:
-        write_json(
-            [
-                {
-                    "student_number": each.student_number,
-                    "shown_shut_by": list(each.shown_by),
-                    "state": each.state.value,
-                    "raised_at": moment(each.raised_at),
-                    "decided_at": None if each.decided_at is None else moment(each.decided_at),
-                }
-                for each in found
-            ]
-        )
+        write_json([each.model_dump() for each in found])
     elif found:
         rows = [
-            (each.student_number, ", ".join(each.shown_by), each.state.value, moment(each.raised_at)[:16])
+            (
+                each.student_number,
+                ", ".join(each.shown_shut_by),
+                each.state.value,
+                each.raised_at.isoformat()[:16],
+            )
             for each in found
         ]
         show_table(dict.fromkeys(("student", "shown shut by", "state", "since (UTC)"), "left"), rows)
@@ -75,10 +69,11 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
-    from sesame.operations.restored.inspection import answer
+    from sesame.operations.restored.inspection import RestoredAnswer, answer
     from sesame.operations.restored.questions import Answer
 
-    answer(context.looking, student, Answer.OPENED, reason=reason, actor=operator_name())
+    given = RestoredAnswer(student_number=student, answer=Answer.OPENED, reason=reason)
+    answer(context.looking, operator(), given)
     click.echo(f"{student}: the hold is lifted")
 
 
@@ -88,8 +83,9 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from sesame.operations.restored.inspection import HOLD, answer
+    from sesame.operations.restored.inspection import HOLD, RestoredAnswer, answer
     from sesame.operations.restored.questions import Answer
 
-    answer(context.looking, student, Answer.KEPT, reason=reason, actor=operator_name())
+    given = RestoredAnswer(student_number=student, answer=Answer.KEPT, reason=reason)
+    answer(context.looking, operator(), given)
     click.echo(f"{student}: stays shut until: sesame hold lift {student} --kind {HOLD} --reason …")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.errors import SesameError
 from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
 from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 
@@ -23,41 +22,23 @@ _INDENT = " " * 11
 _COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
 
 
-class NoSuchStudent(SesameError):
-    """The registry has no account for this student number. Check the number; if it is right, the registrar's
-    file has not been imported, or its line was refused: see the rejects file."""
-
-
-class HeldInDoubt(SesameError):
-    """This student number may be somebody's second one, or is held by an operator: no account is made for it.
-    `sesame identities show STUDENT` shows who it may be, and how to decide it."""
-
-
 @click.command()
 @click.argument("student")
 @json_option
 @pass_context
 def status(context: Context, *, student: str, as_json: bool) -> None:
     """Show where STUDENT stands: each target's state, since when, the cause, and what happens next."""
-    from schemas.account import Hold
-    from sesame.operations.diagnosis import person_status
-    from sesame.operations.identities import known
+    from sesame.operations.status import show
 
-    app = context.looking
-    look = partial(person_status, app.database, targets=app.settings.targets, follows=app.follows)
-    person = known(app.database, student)
-    found = look(student)
-    if person is not None and person.merged_into is not None:
-        click.echo(f"{student} is {person.merged_into}, as an operator decided", err=True)
-        found = found or look(person.merged_into)
-    if found is None and person is not None and Hold.TECHNICAL in person.holds:
-        raise HeldInDoubt(f"no account for student number {student!r}")
-    if found is None:
-        raise NoSuchStudent(f"no account for student number {student!r}")
+    def merged(other: str) -> None:
+        click.echo(f"{student} is {other}, as an operator decided", err=True)
+
+    site = context.looking
+    found = show(site, operator(), student, merged=merged)
     if as_json:
         write_json(found.model_dump())
     else:
-        _show(found, uses_cas=app.settings.cas.server_url is not None)
+        _show(found, uses_cas=site.settings.cas.server_url is not None)
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:

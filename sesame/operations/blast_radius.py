@@ -10,10 +10,10 @@ from pipeline import accounts, dead_letters, target_states
 from pipeline.db.database import Database
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
+from sesame.operations.acts import Report
 
 
-@dataclass(frozen=True)
-class Effect:
+class Effect(Report):
     """One student.
 
     Attributes:
@@ -26,15 +26,6 @@ class Effect:
     differs: tuple[str, ...]
     obstacle: str
     obsolete: bool
-
-    def document(self) -> dict[str, object]:
-        """As JSON has it."""
-        return {
-            "student_number": self.student_number,
-            "differs": list(self.differs),
-            "obstacle": self.obstacle,
-            "obsolete": self.obsolete,
-        }
 
 
 @dataclass
@@ -108,9 +99,9 @@ def _page(page: Sequence[str], handler: Handler, database: Database, follows: st
         preview = _of(number, account, previews)
         behind = account is not None and leader is not None and _applied(leader, number) < account.version
         yield Effect(
-            number,
-            preview.differs,
-            preview.obstacle or (f"after {follows}" if behind else ""),
+            student_number=number,
+            differs=preview.differs,
+            obstacle=preview.obstacle or (f"after {follows}" if behind else ""),
             obsolete=account is not None and version is not None and version < account.version,
         )
 

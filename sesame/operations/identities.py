@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
@@ -20,13 +18,38 @@ from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
+from producers.identities import DecisionRequest, decide
 from schemas.account import Account
 from schemas.envelope import from_record
-from schemas.events import EnrolmentRecorded
+from schemas.events import EnrolmentRecorded, IdentityDecision
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import Publishing, Registering, Stored
 
 
-@dataclass(frozen=True)
-class Side:
+class NoSuchStudent(SesameError):
+    """The registry has no account for this student number. Check the number; if it is right, the registrar's
+    file has not been imported, or its line was refused: see the rejects file."""
+
+
+class NoSuchDoubt(SesameError):
+    """No doubt has to do with this student number. `sesame identities list` shows the open ones."""
+
+
+class WhichDoubt(SesameError):
+    """Several doubts have to do with this student number: name the other number too, or `--holder` for the
+    doubt about who holds it."""
+
+    exit_code = 2
+
+
+class WhichNumber(SesameError):
+    """Nobody can tell which of the two numbers should go on: say it with `--keep`."""
+
+    exit_code = 2
+
+
+class Side(Report):
     """One of the two who may be one person. Personal data: for the operator's eyes.
 
     Attributes:
@@ -51,43 +74,139 @@ class Side:
     merged_into: str | None
 
 
-@dataclass(frozen=True)
-class Case:
+class DoubtSummary(Report):
+    """One doubt, by its numbers only. `other`: None where it is about who holds the number."""
+
+    student_number: str
+    other: str | None
+    evidence: tuple[str, ...]
+    state: Verdict
+    raised_at: datetime
+
+
+class Case(DoubtSummary):
     """One doubt with both sides. `after` is the other number, or who the number is said to be now; None: who
     it was said to be is not kept once it is decided."""
 
-    doubt: Doubt
+    decided_at: datetime | None
     before: Side
     after: Side | None
 
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "student_number": self.doubt.student_number,
-            "other": self.doubt.other_number,
-            "evidence": list(self.doubt.evidence),
-            "state": self.doubt.state.value,
-            "raised_at": datetime.fromtimestamp(self.doubt.raised_at, UTC),
-            "decided_at": self.doubt.decided_at and datetime.fromtimestamp(self.doubt.decided_at, UTC),
-            "before": asdict(self.before),
-            "after": None if self.after is None else asdict(self.after),
-        }
+
+class DoubtDecision(BaseModel):
+    """What somebody says about a doubt, and why.
+
+    Attributes:
+        other: the other number; None: of the one doubt about `student_number`.
+        holder: the doubt is about who holds the number.
+        at: when it was said.
+        dry_run: say what it would mean, and nothing else.
+    """
+
+    student_number: str
+    other: str | None = None
+    holder: bool = False
+    reason: str
+    at: datetime
+    dry_run: bool = False
 
 
-def listed(database: Database, states: Collection[Verdict]) -> list[Doubt]:
-    """Every doubt that stands so, oldest first."""
-    with database.read() as connection:
-        return store.in_state(connection, states)
+class Merge(DoubtDecision):
+    """`keep`: the number whose account goes on; None: the one that has an account."""
+
+    keep: str | None = None
 
 
-def cases(database: Database, student_number: str) -> list[Case]:
-    """Every doubt that this number has to do with, open ones first."""
-    people = People(database)
-    with database.read() as connection:
-        found = store.of(connection, student_number)
-        found.sort(key=lambda doubt: doubt.state is not Verdict.OPEN)
-        made = (_case(connection, people, doubt) for doubt in found)
-        return [case for case in made if case is not None]
+class Decided(Report):
+    """What was decided, or would be. `other`: None where it is about the number alone."""
+
+    student_number: str
+    other: str | None
+    decision: IdentityDecision
+    text: str = Field(description="In words.")
+    dry_run: bool
+
+
+@act("identity.list")
+def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[DoubtSummary]:
+    """The doubts that wait for somebody, or all of them, oldest first."""
+    with site.database.read() as connection:
+        found = store.in_state(connection, tuple(Verdict) if everything else [Verdict.OPEN])
+    return [
+        DoubtSummary(
+            student_number=doubt.student_number,
+            other=doubt.other_number,
+            evidence=doubt.evidence,
+            state=doubt.state,
+            raised_at=_moment(doubt.raised_at),
+        )
+        for doubt in found
+    ]
+
+
+@act("identity.show")
+def show(site: Stored, actor: Actor, student_number: str) -> list[Case]:
+    """Every doubt that this number has to do with, open ones first, with personal data. The look is audited.
+
+    Raises:
+        NoSuchDoubt: there is none.
+    """
+    people = People(site.database)
+    with site.database.read() as connection:
+        made = [_case(connection, people, doubt) for doubt in _doubts(connection, student_number)]
+    found = [case for case in made if case is not None]
+    if not found:
+        raise NoSuchDoubt(f"nothing is in doubt about {student_number!r}")
+    acts.note(site.database, actor, "identity.show", student_number=student_number)
+    return found
+
+
+@act("identity.separate")
+def separate(site: Publishing, actor: Actor, request: DoubtDecision) -> Decided:
+    """Say that two numbers are two people, or that a number stays with its first holder.
+
+    Raises:
+        NoSuchDoubt, WhichDoubt: nothing was said.
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
+    number, second = _which(site.database, request)
+    text = f"{number} and {second} are two people" if second else f"{number} stays with its first holder"
+    return _decide(site, actor, request, number, second, IdentityDecision.SEPARATE, text)
+
+
+@act("identity.merge")
+def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
+    """Say that two numbers are one person, who goes on as `other`, or that a number's holder is the same.
+
+    Raises:
+        NoSuchDoubt, WhichDoubt, WhichNumber: nothing was said.
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
+    number, second = _which(site.database, request)
+    if second is None:
+        text = f"{number} is still the same person, under other names"
+    else:
+        kept = _kept(site.database, number, second, request.keep)
+        number, second = (second, kept) if kept == number else (number, kept)
+        text = f"{number} and {second} are one person, who goes on as {second}"
+    return _decide(site, actor, request, number, second, IdentityDecision.MERGE, text)
+
+
+@act("identity.mint_again")
+def mint_again(site: Registering, actor: Actor, request: DoubtDecision) -> Decided:
+    """Give an account new names: those that it has were minted from damaged ones.
+
+    Raises:
+        NotMintedAgain: it cannot be, or would change nothing.
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
+    number = request.student_number
+    found = minting(site.database, number, site.settings.registry)
+    text = (
+        f"{number}: {found.login} and {found.mail} are put out of use for ever; "
+        f"{found.new_login} and {found.new_mail} come instead (or the like, if somebody has them)"
+    )
+    return _decide(site, actor, request, number, None, IdentityDecision.MINT_AGAIN, text)
 
 
 def known(database: Database, student_number: str) -> Side | None:
@@ -100,8 +219,7 @@ class NotMintedAgain(SesameError):
     """The names of this account stay as they are."""
 
 
-@dataclass(frozen=True)
-class Minting:
+class Minting(Report):
     """The names of an account, and those that would be minted for it now; a counter may follow these."""
 
     login: str
@@ -126,7 +244,12 @@ def minting(database: Database, student_number: str, settings: RegistrySettings)
             )
         _refuse_what_was_seen(connection, database, person, account)
     names = Templates(shown_person(person, settings), student_number, settings)
-    found = Minting(account.login, account.mail, names.login(), names.address(MAIL, names.login()))
+    found = Minting(
+        login=account.login,
+        mail=account.mail,
+        new_login=names.login(),
+        new_mail=names.address(MAIL, names.login()),
+    )
     if (found.login, found.mail) == (found.new_login, found.new_mail):
         raise NotMintedAgain(
             f"the names of {student_number} give {found.login} and {found.mail} again",
@@ -154,16 +277,88 @@ def _refuse_what_was_seen(
         )
 
 
+def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]:
+    """The two numbers of the doubt; None for the second: the holder's."""
+    student, other, holder = request.student_number, request.other, request.holder
+    if other is not None and holder:
+        raise WhichDoubt("a doubt about a holder has one number only")
+    if other is not None:
+        for number in (student, other):
+            if known(database, number) is None:
+                raise NoSuchDoubt(f"the registry knows no student number {number!r}")
+        return student, other
+    with database.read() as connection:
+        found = [doubt for doubt in _doubts(connection, student) if doubt.state is Verdict.OPEN]
+    found = [doubt for doubt in found if not holder or doubt.other_number is None]
+    seconds = {doubt.beside(student) if doubt.other_number else None for doubt in found}
+    if not seconds:
+        raise NoSuchDoubt(f"no doubt about {student!r} waits for anybody")
+    if len(seconds) > 1:
+        names = ", ".join(sorted(second or "its holder" for second in seconds))
+        raise WhichDoubt(f"{student!r} may be: {names}")
+    return student, seconds.pop()
+
+
+def _kept(database: Database, number: str, other: str, keep: str | None) -> str:
+    """The number that goes on: the one that was said, or the only one with an account."""
+    if keep is not None and keep not in (number, other):
+        raise WhichNumber(f"{keep!r} is neither of the two")
+    if keep is not None:
+        return keep
+    sides = [known(database, each) for each in (number, other)]
+    with_account = [side.student_number for side in sides if side is not None and side.login is not None]
+    if len(with_account) != 1:
+        raise WhichNumber("both numbers have an account" if with_account else "neither number has an account")
+    return with_account[0]
+
+
+def _decide(
+    site: Publishing,
+    actor: Actor,
+    request: DoubtDecision,
+    number: str,
+    other: str | None,
+    decision: IdentityDecision,
+    text: str,
+) -> Decided:
+    if not request.dry_run:
+        said = DecisionRequest(number, other, decision, request.reason, actor.name, request.at)
+        decide(said, database=site.database, producer=site.producer)
+    return Decided(student_number=number, other=other, decision=decision, text=text, dry_run=request.dry_run)
+
+
+def _doubts(connection: Connection, student_number: str) -> list[Doubt]:
+    """Open ones first."""
+    return sorted(store.of(connection, student_number), key=lambda doubt: doubt.state is not Verdict.OPEN)
+
+
 def _case(connection: Connection, people: People, doubt: Doubt) -> Case | None:
     """The case; for a pair, the number that was there first comes first."""
     mine = _side(connection, people, doubt.student_number)
     if mine is None:
         return None
+    before, after = mine, None
     if doubt.other_number is not None:
         theirs = _side(connection, people, doubt.other_number)
-        return None if theirs is None else Case(doubt, before=theirs, after=mine)
-    claimed = None if doubt.claimed is None else _claimed(connection, doubt.student_number, doubt.claimed)
-    return Case(doubt, before=mine, after=claimed)
+        if theirs is None:
+            return None
+        before, after = theirs, mine
+    elif doubt.claimed is not None:
+        after = _claimed(connection, doubt.student_number, doubt.claimed)
+    return Case(
+        student_number=doubt.student_number,
+        other=doubt.other_number,
+        evidence=doubt.evidence,
+        state=doubt.state,
+        raised_at=_moment(doubt.raised_at),
+        decided_at=None if doubt.decided_at is None else _moment(doubt.decided_at),
+        before=before,
+        after=after,
+    )
+
+
+def _moment(epoch_s: float) -> datetime:
+    return datetime.fromtimestamp(epoch_s, UTC)
 
 
 def _side(connection: Connection, people: People, student_number: str) -> Side | None:

@@ -28,7 +28,7 @@ class Lost(Report):
     noticed_at: datetime
 
 
-class Acceptance(BaseModel):
+class LossAcceptance(BaseModel):
     """Which consumer may go on, and why."""
 
     consumer: str
@@ -60,7 +60,7 @@ def unaccepted(site: Stored, _actor: Actor) -> list[Lost]:
 
 
 @act("lost_records.accept")
-def accept(site: Stored, actor: Actor, request: Acceptance) -> LossAccepted:
+def accept(site: Stored, actor: Actor, request: LossAcceptance) -> LossAccepted:
     """Let a consumer go on from where the log begins.
 
     Raises:

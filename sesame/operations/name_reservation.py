@@ -9,6 +9,8 @@ from itertools import islice
 from consumers.directory import Directory, ObservedEntry
 from consumers.registry.ledger import DIRECTORY, SqlLedger
 from pipeline.db.database import Database
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import Directories
 
 ENTRIES_PER_TRANSACTION = 500
 _KINDS = {
@@ -30,6 +32,25 @@ class Reserved:
     entries: int = 0
     names: int = 0
     conflicts: list[str] = field(default_factory=list)
+
+
+class LedgerRefreshed(Report):
+    """See `Reserved`."""
+
+    entries: int
+    names: int
+    conflicts: list[str]
+
+
+@act("ledger.refresh")
+def refresh(site: Directories, _actor: Actor) -> LedgerRefreshed:
+    """Put the directory's names into the ledger now; see `reserve_names`."""
+    directory = site.directory()
+    try:
+        found = reserve_names(directory, site.database)
+    finally:
+        directory.disconnect()
+    return LedgerRefreshed(entries=found.entries, names=found.names, conflicts=found.conflicts)
 
 
 def reserve_names(directory: Directory, database: Database) -> Reserved:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from consumers.registry import Registry
     from pipeline.db.database import Database
     from pipeline.eventlog.port import Producer
+    from pipeline.runner import Effects
+    from pipeline.target import Handler
+    from pipeline.vault import Vault
     from sesame.login import LoginProbe
     from sesame.settings import Settings
 
@@ -34,6 +37,14 @@ class Targets(Protocol):
         """The Moodle site."""
 
 
+class HasSettings(Protocol):
+    """How the site is configured."""
+
+    @property
+    def settings(self) -> Settings:
+        """Of the whole site."""
+
+
 class Stored(Protocol):
     """The store."""
 
@@ -42,12 +53,8 @@ class Stored(Protocol):
         """Its database."""
 
 
-class Configured(Stored, Protocol):
+class Configured(Stored, HasSettings, Protocol):
     """The store, and how the site is configured."""
-
-    @property
-    def settings(self) -> Settings:
-        """Of the whole site."""
 
 
 class Following(Configured, Protocol):
@@ -58,12 +65,45 @@ class Following(Configured, Protocol):
         """Which target follows which."""
 
 
+class AccessLinks(Protocol):
+    """The students' pages, as far as the support desk looks at them."""
+
+    def access_link(self, student_number: str) -> str:
+        """A link by which this student's page may be looked at, once."""
+
+
+class Paged(Stored, Protocol):
+    """The store and the students' pages."""
+
+    def portal(self) -> AccessLinks:
+        """The pages."""
+
+
 class Publishing(Stored, Protocol):
     """The store and the log."""
 
     @property
     def producer(self) -> Producer:
         """Appends to the log."""
+
+
+class Directories(Stored, Protocol):
+    """The store and the directory."""
+
+    def directory(self, *, read_only: bool = False) -> LdapDirectory:
+        """The directory, connected anew: whoever asks disconnects it."""
+
+
+class Registering(Configured, Publishing, Protocol):
+    """The store, the log, and how the site is configured."""
+
+
+class Sealing(Registering, Protocol):
+    """The same, and the vault."""
+
+    @property
+    def vault(self) -> Vault:
+        """The vault."""
 
 
 class Store(Stored, Protocol):
@@ -76,6 +116,28 @@ class Store(Stored, Protocol):
     @property
     def store_file(self) -> Path | None:
         """The embedded store's file; None: it is a server's."""
+
+
+class Handlers(Following, Store, Protocol):
+    """What compares students with the targets."""
+
+    def handler(self, target: str) -> Handler:
+        """The target's, connected to its server: whoever asks closes it."""
+
+
+class Replaying(Handlers, Publishing, Protocol):
+    """The same, and the log."""
+
+
+class Provided(Handlers, Protocol):
+    """What carries a student's turn at a target out."""
+
+    def effects(self, target: str, handler: Handler) -> Effects:
+        """Of this target, with leases of its own."""
+
+
+class Adopting(Targets, Publishing, Protocol):
+    """The targets, the store and the log."""
 
 
 class Diagnosable(Targets, Following, Protocol):

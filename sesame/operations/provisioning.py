@@ -7,25 +7,43 @@ committed: whatever the log holds for this student is recognised as done when it
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from pydantic import BaseModel
 
 from pipeline import accounts, parking, quarantine, target_states
 from pipeline.db.database import Database
 from pipeline.engine import Bell, WorkItem
-from pipeline.errors import Misconfigured, TargetDown, Throttled
+from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
 from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting
 from schemas.account import Account, Lane
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis import explain
+from sesame.operations.identities import NoSuchStudent
+from sesame.operations.ports import Provided
+from sesame.operations.restored.admission import admit
 
 Say = Callable[[str, str], None]
 """Told (target, what was done or found), step by step, as it happens."""
 
 
-@dataclass(frozen=True)
-class Ended:
+class NotActivated(SesameError):
+    """The student has not activated the account: no target is touched before. `sesame activate` does it for
+    them."""
+
+
+class Provision(BaseModel):
+    """Whom, and at which targets; none: at all of them."""
+
+    student_number: str
+    targets: tuple[str, ...] = ()
+
+
+class Ended(Report):
     """How it ended at one target: done, waiting, retry, dead, elsewhere, quarantined; and why, in words."""
 
     target: str
@@ -36,6 +54,56 @@ class Ended:
     def well(self) -> bool:
         """Whether nobody has to do anything about it."""
         return self.state in ("done", "waiting")
+
+
+class Provisioned(Report):
+    """How it ended, target by target in their order, and how many seconds it took."""
+
+    student_number: str
+    version: int
+    seconds: float
+    targets: list[Ended]
+
+
+@act("provision")
+def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Provisioned:
+    """Bring a student to the newest version at these targets, now.
+
+    Args:
+        site: whose consumers' work this is.
+        actor: who asks for it.
+        request: whom, and where.
+        say: told each step.
+
+    Raises:
+        NoSuchStudent, NotActivated: no target was touched.
+        StoreRestored: likewise, until somebody has checked.
+        TargetDown, Throttled, Misconfigured: nothing is known of the outcome; nobody is charged.
+        StoreUnavailable, LogError: the same; run it again.
+    """
+    admit(site, works=False)
+    number, chosen = request.student_number, request.targets or site.settings.targets
+    acts.note(site.database, actor, "provision", student_number=number, targets=list(chosen))
+    began = time.monotonic()
+    provisioning = Provisioning(site.database, say)
+    account = provisioning.account(number)
+    if account is None:
+        raise NoSuchStudent(f"no account for student number {number!r}")
+    if account.activated_at is None:
+        raise NotActivated(f"{number} has not activated")
+    access = "open" if account.access_open else "shut"
+    say("account", f"version {account.version}, {account.stage}, access {access}")
+    ended = []
+    for target in site.settings.targets:
+        if target not in chosen:
+            continue
+        handler = site.handler(target)
+        try:
+            ended.append(provisioning.at(number, handler, site.effects(target, handler)))
+        finally:
+            handler.close()
+    seconds = round(time.monotonic() - began, 3)
+    return Provisioned(student_number=number, version=account.version, seconds=seconds, targets=ended)
 
 
 class Provisioning:
@@ -67,9 +135,9 @@ class Provisioning:
             standing = quarantine.of(connection, target)
         if standing is not None:
             return Ended(
-                target,
-                "quarantined",
-                f"the consumer is in quarantine: {standing.reason}. sesame quarantine lift {target}",
+                target=target,
+                state="quarantined",
+                text=f"the consumer is in quarantine: {standing.reason}. sesame quarantine lift {target}",
             )
         bell = Bell(student_number, 0, Lane.PERSONAL, f"provision-{secrets.token_hex(12)}", replay=True)
         admitted = effects.admit([WorkItem((bell,))])
@@ -105,27 +173,32 @@ class Provisioning:
             state = target_states.states_of(connection, target, [student_number]).get(student_number)
         if row is None:
             version = state.applied_version if state is not None else 0
-            return Ended(target, "done", f"nothing to do: it has version {version}")
+            return Ended(target=target, state="done", text=f"nothing to do: it has version {version}")
         when = f"; it is looked at again at {_time(row.due_at)}" if row.due_at is not None else ""
         words = row.message or explain(row.cause).what
-        return Ended(target, "elsewhere", f"{words}{when}, and goes on by itself")
+        return Ended(target=target, state="elsewhere", text=f"{words}{when}, and goes on by itself")
 
 
 def _ended(target: str, outcome: HandlerOutcome) -> Ended:
+    state, text = _words(outcome)
+    return Ended(target=target, state=state, text=text)
+
+
+def _words(outcome: HandlerOutcome) -> tuple[str, str]:
     match outcome:
         case Done(digest, changed):
             what = "written and read back" if changed else "nothing had to be written; read back"
-            return Ended(target, "done", f"{what}, digest {digest[:19]}…")
+            return "done", f"{what}, digest {digest[:19]}…"
         case Waiting(reason, pending):
             names = f" ({', '.join(pending)})" if pending else ""
             words = explain(reason)
-            return Ended(target, "waiting", f"{reason}{names}: {words.what} {words.next}")
+            return "waiting", f"{reason}{names}: {words.what} {words.next}"
         case Retry(cause, message):
-            return Ended(target, "retry", f"{cause}: {message}; it is tried again by itself")
+            return "retry", f"{cause}: {message}; it is tried again by itself"
         case Dead(cause, message):
-            return Ended(target, "dead", f"{cause}: {message}")
+            return "dead", f"{cause}: {message}"
         case Closed():
-            return Ended(target, "elsewhere", "access is shut; the rest follows the directory")
+            return "elsewhere", "access is shut; the rest follows the directory"
 
 
 def _time(epoch_s: float) -> str:

@@ -16,6 +16,7 @@ from schemas.account import Hold
 from sesame.cli import main
 from sesame.cli.commands import COMMANDS
 from sesame.cli.page import walk
+from sesame.operations.replays import PER_S
 
 ROOT = Path(__file__).parents[2]
 LIGHT = {"click", "pipeline", "sesame"}
@@ -78,3 +79,10 @@ def test_what_an_option_offers_is_what_its_room_knows(path: str, option: str, wo
     (offered,) = (each.type for each in command.params if each.name == option)
     assert isinstance(offered, click.Choice)
     assert list(offered.choices) == words
+
+
+def test_the_help_of_replay_tells_the_pace_of_the_act() -> None:
+    (command,) = (each.command for each in walk(main, "sesame") if each.command_path == "sesame replay")
+    (pace,) = (each for each in command.params if each.name == "per_s")
+    assert isinstance(pace, click.Option)
+    assert (pace.help or "").startswith(f"Pace; {PER_S} if not given")

@@ -105,7 +105,9 @@ def test_a_target_that_is_down_charges_nobody_and_gives_the_lease_back(plant: Pl
 def test_a_refusal_is_a_dead_letter_as_any_consumers(plant: Plant) -> None:
     plant.account("A")
     plant.target.script = lambda _task: Dead("identity_collision", "held by somebody else")
-    assert provision(plant) == Ended("directory", "dead", "identity_collision: held by somebody else")
+    assert provision(plant) == Ended(
+        target="directory", state="dead", text="identity_collision: held by somebody else"
+    )
     assert [letter.cause for letter in plant.letters()] == ["identity_collision"]
     assert isinstance(plant.read(catalogue.OUTCOMES)[0].event, TargetFailed)
 

@@ -12,13 +12,15 @@ import pytest
 from pipeline.errors import TargetDown
 from schemas.account import Hold
 from schemas.events import HoldPlaced
+from sesame.operations.acts import Actor, Role
 from sesame.operations.restored import inspection, life
 from sesame.operations.restored.admission import StoreRestored, admit
-from sesame.operations.restored.inspection import NotAsked, Shown, answer, check, listed
+from sesame.operations.restored.inspection import NotAsked, RestoredAnswer, Shown, answer, check, listed
 from sesame.operations.restored.questions import Answer
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 NINA = "22009999"
+CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
 
 
 class Log:
@@ -81,7 +83,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def checked(site: Any) -> tuple[str, ...]:
-    return check(site, actor="camille", say=lambda _what: None).asked
+    return check(site, CAMILLE, say=lambda _what: None).asked
 
 
 def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are_not_touched(
@@ -94,10 +96,10 @@ def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are
     assert not desk.account(LEA).access_open
     assert desk.announced(LEA)[-1][1].holds == (Hold.ADMINISTRATIVE,)
     assert desk.account(PAUL) == before
-    [question] = listed(site, everything=False)
-    assert (question.student_number, question.shown_by) == (LEA, ("moodle",))
+    [question] = listed(site, CAMILLE, everything=False)
+    assert (question.student_number, question.shown_shut_by) == (LEA, ("moodle",))
     assert checked(site) == ()  # once
-    assert len(listed(site, everything=False)) == 1
+    assert len(listed(site, CAMILLE, everything=False)) == 1
 
 
 def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
@@ -149,12 +151,12 @@ def test_until_every_target_was_read_nobody_may_write(
 def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show: Any) -> None:
     show(moodle={LEA: 0, PAUL: 0})
     checked(site)
-    answer(site, LEA, Answer.OPENED, reason="by mistake", actor="camille")
-    answer(site, PAUL, Answer.KEPT, reason="stolen", actor="camille")
+    answer(site, CAMILLE, RestoredAnswer(student_number=LEA, answer=Answer.OPENED, reason="by mistake"))
+    answer(site, CAMILLE, RestoredAnswer(student_number=PAUL, answer=Answer.KEPT, reason="stolen"))
     assert site.producer.keys == [LEA]
-    assert listed(site, everything=False) == []
-    assert [each.state for each in listed(site, everything=True)] == [Answer.OPENED, Answer.KEPT]
+    assert listed(site, CAMILLE, everything=False) == []
+    assert [each.state for each in listed(site, CAMILLE, everything=True)] == [Answer.OPENED, Answer.KEPT]
     for number in (LEA, NINA):
         with pytest.raises(NotAsked):
-            answer(site, number, Answer.OPENED, reason="again", actor="camille")
+            answer(site, CAMILLE, RestoredAnswer(student_number=number, answer=Answer.OPENED, reason="again"))
     assert not desk.account(PAUL).access_open

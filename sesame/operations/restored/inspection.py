@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
+from pydantic import BaseModel
 from sqlalchemy import Connection, select
 
 from pipeline import accounts, audit, status
@@ -27,7 +28,8 @@ from schemas import catalogue
 from schemas.account import Account, Hold, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import HoldPlaced
-from sesame.operations.ports import Restored
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import Publishing, Restored, Stored
 from sesame.operations.restored import life, questions
 from sesame.operations.restored.admission import Notes
 from sesame.operations.restored.questions import Answer
@@ -52,15 +54,33 @@ class Shown:
     version: int = 0
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Report):
     """What a check found: how many objects each target showed, and who is asked about now."""
 
     read: dict[str, int]
     asked: tuple[str, ...]
 
 
-def check(site: Restored, *, actor: str, say: Callable[[str], None]) -> Checked:
+class AskedAbout(Report):
+    """One whom these targets showed shut, and what an operator has said about it."""
+
+    student_number: str
+    shown_shut_by: tuple[str, ...]
+    state: Answer
+    raised_at: datetime
+    decided_at: datetime | None
+
+
+class RestoredAnswer(BaseModel):
+    """Whether one who was asked about is opened or kept shut, and why."""
+
+    student_number: str
+    answer: Answer
+    reason: str
+
+
+@act("restored.check")
+def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
     """Read every target, keep shut whom one shows shut without a reason in the store, and let work go on.
 
     Until it ends well, nobody writes to a target, whatever becomes of it.
@@ -90,9 +110,9 @@ def check(site: Restored, *, actor: str, say: Callable[[str], None]) -> Checked:
     asked = []
     numbers = iter(sorted(shown))
     while page := {number: shown[number] for number in islice(numbers, _PAGE)}:
-        asked += _ask(site, page, actor)
-    _reopen(site, actor, read, asked)
-    return Checked(read, tuple(asked))
+        asked += _ask(site, page, actor.name)
+    _reopen(site, actor.name, read, asked)
+    return Checked(read=read, asked=tuple(asked))
 
 
 def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[str]) -> None:
@@ -233,43 +253,51 @@ def _unexplained(account: Account | None, shown: Shown) -> bool:
     return True
 
 
-def listed(site: Restored, *, everything: bool) -> list[questions.Question]:
-    """The questions that wait for an answer, or all of them, oldest first."""
+@act("restored.list")
+def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[AskedAbout]:
+    """Who waits for an answer, or everybody who was asked about, oldest first."""
     states = list(Answer) if everything else [Answer.OPEN]
     with site.database.read() as connection:
-        return questions.listed(connection, states)
+        return [
+            AskedAbout(
+                student_number=each.student_number,
+                shown_shut_by=each.shown_by,
+                state=each.state,
+                raised_at=datetime.fromtimestamp(each.raised_at, UTC),
+                decided_at=None if each.decided_at is None else datetime.fromtimestamp(each.decided_at, UTC),
+            )
+            for each in questions.listed(connection, states)
+        ]
 
 
-def answer(site: Restored, student_number: str, verdict: Answer, *, reason: str, actor: str) -> None:
+@act("restored.answer")
+def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
     """Open the access of one who was asked about, or keep it shut: the hold stays until it is lifted.
 
     Raises:
         NotAsked: nothing was asked, or it was answered.
         LogUnavailable: it may have been opened already; answering again is harmless.
     """
-    database = site.database
-    if student_number not in {each.student_number for each in listed(site, everything=False)}:
+    database, number = site.database, request.student_number
+    with database.read() as connection:
+        waiting = questions.listed(connection, [Answer.OPEN])
+    if number not in {each.student_number for each in waiting}:
         raise NotAsked
-    if verdict is Answer.OPENED:
-        request = HoldRequest(student_number, HOLD, reason, actor, datetime.now(UTC))
-        lift(request, database=database, producer=site.producer)
+    if request.answer is Answer.OPENED:
+        asked = HoldRequest(number, HOLD, request.reason, actor.name, datetime.now(UTC))
+        lift(asked, database=database, producer=site.producer)
 
     def note(connection: Connection) -> None:
         operator_notes.keep_and_audit(
             connection,
             database,
-            action=f"restored.{verdict}",
+            action=f"restored.{request.answer}",
             about=HOLD,
-            student_number=student_number,
-            actor=actor,
-            words=reason,
-            detail={"student_number": student_number},
+            student_number=number,
+            actor=actor.name,
+            words=request.reason,
+            detail={"student_number": number},
         )
-        questions.decide(connection, student_number, verdict, database.now(connection))
+        questions.decide(connection, number, request.answer, database.now(connection))
 
     database.transact(note)
-
-
-def moment(epoch_s: float) -> str:
-    """A time, as documents have it (RFC 3339)."""
-    return datetime.fromtimestamp(epoch_s, UTC).isoformat()

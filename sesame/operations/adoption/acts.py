@@ -1,0 +1,218 @@
+"""What an operator does about a population that exists: each act with its right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from consumers.registry.people import People
+from producers.activation.activating import activate as publish
+from producers.replay import replay
+from schemas.account import Lane
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.adoption import adopting, adoptions, deciding
+from sesame.operations.adoption.adoptions import Answer, Question
+from sesame.operations.adoption.deciding import Decision
+from sesame.operations.adoption.reading import readers
+from sesame.operations.ports import Adopting, Configured, Sealing, Stored
+
+Clock = Callable[[], datetime]
+
+
+class AdoptionRequest(BaseModel):
+    """`report_path`: where a line for each object goes; None: nowhere. `dry_run`: change nothing anywhere."""
+
+    dry_run: bool = False
+    report_path: Path | None = None
+
+
+class AdoptionWritten(Report):
+    """What was new in the store; see `writing.Written`."""
+
+    names: int
+    adopted: int
+    asked: int
+    mended: int
+    accounts_differing: int
+
+
+class AdoptionReport(Report):
+    """Objects by target, and by how they stand; what an operator is asked, by kind; None: a dry run."""
+
+    read: dict[str, int]
+    standings: dict[str, dict[str, int]]
+    questions: dict[str, int]
+    dry_run: bool
+    written: AdoptionWritten | None
+
+
+class AdoptionQuestion(Report):
+    """What waits for an operator, or did: personal data. `raised_at`: in epoch seconds."""
+
+    id: str
+    kind: str
+    target: str
+    object: str
+    student_number: str | None
+    state: Answer
+    raised_at: float = Field(exclude=True)
+
+
+class AnswerRequest(BaseModel):
+    """The answer to these questions, by the beginnings of their ids, or to every open one of a kind.
+
+    Attributes:
+        until: of a kind: those that were raised up to this time (epoch seconds), and none that came since.
+    """
+
+    ids: tuple[str, ...] = ()
+    kind: str | None = None
+    until: float | None = None
+    answer: Answer
+    reason: str
+
+
+class QuestionsAnswered(Report):
+    """How many were answered, and how."""
+
+    decided: int
+    answer: Answer
+
+
+class LinkRequest(BaseModel):
+    """Which object of which target is whose, and why; `object`: as the report names it."""
+
+    student_number: str
+    object: str
+    target: str
+    reason: str
+
+
+class ObjectLinked(Report):
+    """The object, as the next adoption knows it."""
+
+    object: str
+    student_number: str
+
+
+class AdoptedActivated(Report):
+    """How many accounts were asked for, how many were before, and which targets are written now."""
+
+    requested: int
+    already: int
+    written: list[str]
+
+
+@act("adopt")
+def adopt(
+    site: Adopting, actor: Actor, request: AdoptionRequest, *, clock: Clock, progress: Callable[[str], None]
+) -> AdoptionReport:
+    """Take account of what exists in the targets, and have accounts made again that differ from it.
+
+    Raises:
+        TargetDown, Misconfigured: a target cannot be read; nothing was written.
+        StoreUnavailable, LogUnavailable: what was written stays; adopt again.
+        UnusableFile: the report cannot be written.
+    """
+    found = adopting.adopt(
+        readers(site),
+        site.database,
+        actor=actor.name,
+        dry_run=request.dry_run,
+        report_path=request.report_path,
+        progress=progress,
+    )
+    if found.written is not None and found.written.differing:
+        replay(
+            found.written.differing,
+            consumer="registry",
+            reason="adopted: the names in use are kept",
+            actor=actor.name,
+            lane=Lane.BULK,
+            producer=site.producer,
+            database=site.database,
+            clock=clock,
+        )
+    return AdoptionReport.model_validate(found.document())
+
+
+@act("adopt.questions")
+def questions(
+    site: Stored, _actor: Actor, *, kind: str | None = None, everything: bool = False
+) -> list[AdoptionQuestion]:
+    """What waits for an operator; `everything`: what is decided or mended too."""
+    states = tuple(Answer) if everything else (Answer.OPEN,)
+    with site.database.read() as connection:
+        found = adoptions.questions(connection, states, kind=kind)
+    return [
+        AdoptionQuestion(
+            id=each.id,
+            kind=each.kind,
+            target=each.target,
+            object=each.object,
+            student_number=each.student_number,
+            state=each.state,
+            raised_at=each.raised_at,
+        )
+        for each in found
+    ]
+
+
+@act("adopt.decide")
+def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswered:
+    """Answer questions; the next adoption acts on it, and nobody is asked again.
+
+    Raises:
+        NoSuchQuestion, NotDecidable: nothing was answered.
+    """
+    if request.kind is None:
+        found = deciding.find(site.database, request.ids)
+    else:
+        with site.database.read() as connection:
+            found = adoptions.questions(connection, [Answer.OPEN], kind=request.kind)
+        found = [each for each in found if request.until is None or each.raised_at <= request.until]
+    deciding.decide(site.database, found, Decision(request.answer, actor.name, request.reason))
+    return QuestionsAnswered(decided=len(found), answer=request.answer)
+
+
+@act("adopt.link")
+def link(site: Stored, actor: Actor, request: LinkRequest) -> ObjectLinked:
+    """Say that an object is a student's although nothing on it tells; the next adoption acts on it.
+
+    Raises:
+        UnknownStudent: the registry does not know the number.
+    """
+    ref = request.object if request.target == "moodle" else request.object.lower()
+    question = Question(request.target, ref, request.student_number, "")
+    deciding.link(site.database, question, Decision(Answer.LINKED, actor.name, request.reason))
+    return ObjectLinked(object=ref, student_number=request.student_number)
+
+
+@act("adopt.activate")
+def activate(site: Sealing, _actor: Actor, *, clock: Clock, dry_run: bool) -> AdoptedActivated:
+    """Look after the accounts of all students with an adopted entry, as if they had activated.
+
+    Raises:
+        LogUnavailable, StoreUnavailable: try again.
+    """
+    report = publish(
+        deciding.to_activate(site.database),
+        {},
+        lane=Lane.BULK,
+        known=People(site.database),
+        database=site.database,
+        vault=site.vault,
+        producer=site.producer,
+        clock=clock,
+        dry_run=dry_run,
+    )
+    return AdoptedActivated(requested=report.requested, already=report.already, written=written_targets(site))
+
+
+def written_targets(site: Configured) -> list[str]:
+    """The targets that are written, not only observed."""
+    settings = site.settings
+    return [target for target in settings.targets if target not in settings.observed]

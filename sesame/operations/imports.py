@@ -1,0 +1,223 @@
+"""Imports of the registrar's files, and how their first lines are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, InstanceOf, model_serializer
+
+from producers.registrar import (
+    Acceptance,
+    Approval,
+    FeedProfile,
+    ImportExplanation,
+    ImportKind,
+    ImportOptions,
+    ImportReport,
+    choose,
+    import_file,
+)
+from producers.registrar import explain as explain_file
+from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.settings import RegistrarSettings
+from producers.registrar.teachings import choose_groups, import_groups, parse
+from producers.registrar.teachings.feed_memory import SqlTeachingMemory
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import HasSettings, Registering
+
+Progress = Callable[[ImportKind, int, int | None], None]
+"""Told of which file how many steps are done, and how many there are in all."""
+
+
+class Reading(BaseModel):
+    """Which files, and how they are written.
+
+    Attributes:
+        file: of enrolments.
+        groups: of teaching units and groups.
+        profile: `apogee`, `pegase` or a mapping file; None: the settings'.
+        encoding: None: it is found out.
+    """
+
+    file: Path | None = None
+    groups: Path | None = None
+    profile: str | None = None
+    encoding: str | None = None
+
+
+class ImportRequest(Reading):
+    """What is to be done with them; see `ImportOptions`.
+
+    Attributes:
+        approve: the id that was told when the file was held.
+        accept: students whose values are right although they look damaged.
+        rejects, affected: where to write them; None: beside the file.
+    """
+
+    dry_run: bool = False
+    republish: bool = False
+    full_year: int | None = None
+    approve: str | None = None
+    accept: tuple[str, ...] = ()
+    rejects: Path | None = None
+    affected: Path | None = None
+
+
+class Imported(Report):
+    """What became of each file: of enrolments first."""
+
+    reports: tuple[InstanceOf[ImportReport], ...]
+
+    @model_serializer
+    def _document(self) -> dict[str, Any]:
+        return _joined([report.to_json() for report in self.reports])
+
+
+class FileExplained(Report):
+    """How a file is written, and how its first lines are read."""
+
+    file: Path
+    profile: InstanceOf[FeedProfile]
+    explanation: InstanceOf[ImportExplanation]
+
+    @model_serializer
+    def _document(self) -> dict[str, Any]:
+        layout = self.explanation.layout
+        return {
+            "profile": self.profile.name,
+            "encoding": layout.encoding,
+            "separator": layout.separator,
+            "lines": layout.lines,
+            "ignored_columns": self.explanation.ignored,
+            "read": [line.to_json() for line in self.explanation.lines],
+        }
+
+
+class Explained(Report):
+    """Each file: of enrolments first."""
+
+    files: tuple[FileExplained, ...]
+
+    @model_serializer
+    def _document(self) -> dict[str, Any]:
+        return _joined([file.model_dump() for file in self.files])
+
+
+@act("import")
+def import_files(
+    site: Registering,
+    actor: Actor,
+    request: ImportRequest,
+    *,
+    clock: Callable[[], datetime],
+    progress: Progress,
+) -> Imported:
+    """Publish what differs from what was published before. One file that is held does not hold the other.
+
+    Raises:
+        UnusableFile, UnknownProfile, MappingUnusable: nothing of this file was published.
+        LogUnavailable, StoreUnavailable: import it again.
+    """
+    settings = site.settings.registrar
+    profile, groups_profile = _profiles(request, settings)
+    reports = []
+    if request.file is not None and profile is not None:
+        order = _order(request, request.file, settings, actor)
+        _note(site, actor, "import", request, request.file)
+        progress(ImportKind.ENROLMENTS, 0, None)
+        reports.append(
+            import_file(
+                request.file,
+                order,
+                profile=profile,
+                feed=SqlFeedMemory(site.database),
+                producer=site.producer,
+                clock=clock,
+                progress=lambda done, total: progress(ImportKind.ENROLMENTS, done, total),
+            )
+        )
+    if request.groups is not None and groups_profile is not None:
+        order = _order(request, request.groups, settings, actor)
+        _note(site, actor, "import.groups", request, request.groups)
+        progress(ImportKind.TEACHINGS, 0, None)
+        reports.append(
+            import_groups(
+                request.groups,
+                order,
+                profile=groups_profile,
+                feed=SqlTeachingMemory(site.database),
+                producer=site.producer,
+                clock=clock,
+                progress=lambda done, total: progress(ImportKind.TEACHINGS, done, total),
+            )
+        )
+    return Imported(reports=tuple(reports))
+
+
+@act("import.explain")
+def explain(site: HasSettings, _actor: Actor, request: Reading, lines_max: int) -> Explained:
+    """Read the first lines of each file. Nothing is compared, nothing is published.
+
+    Raises:
+        UnusableFile, UnknownProfile, MappingUnusable: it cannot be read.
+    """
+    profile, groups_profile = _profiles(request, site.settings.registrar)
+    found = []
+    if request.file is not None and profile is not None:
+        explanation = explain_file(request.file, profile, lines_max)
+        found.append(FileExplained(file=request.file, profile=profile, explanation=explanation))
+    if request.groups is not None and groups_profile is not None:
+        explanation = explain_file(request.groups, groups_profile, lines_max, parse=parse)
+        found.append(FileExplained(file=request.groups, profile=groups_profile, explanation=explanation))
+    return Explained(files=tuple(found))
+
+
+def _profiles(request: Reading, settings: RegistrarSettings) -> tuple[FeedProfile | None, FeedProfile | None]:
+    """How each file is written; None: there is no such file."""
+    encoding, profile, groups = request.encoding or "", None, None
+    if request.file is not None:
+        profile = choose(
+            request.profile or settings.mapping or settings.profile,
+            payment_required=settings.payment_required,
+            one_name=settings.one_name,
+        )
+        profile = replace(profile, encoding=encoding)
+    if request.groups is not None:
+        which = request.profile or settings.groups_mapping or settings.mapping or settings.profile
+        groups = replace(choose_groups(which), encoding=encoding)
+    return profile, groups
+
+
+def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, actor: Actor) -> ImportOptions:
+    return ImportOptions(
+        rejects_path=request.rejects or path.with_name(f"{path.stem}.rejects.csv"),
+        affected_path=request.affected or path.with_name(f"{path.stem}.affected.csv"),
+        dry_run=request.dry_run,
+        republish=request.republish,
+        full_year=request.full_year,
+        threshold=settings.threshold,
+        approval=None if request.approve is None else Approval(request.approve, actor.name),
+        acceptance=Acceptance(frozenset(request.accept), actor.name),
+    )
+
+
+def _note(site: Registering, actor: Actor, action: str, request: ImportRequest, file: Path) -> None:
+    if not request.dry_run:
+        acts.note(
+            site.database,
+            actor,
+            action,
+            file=file.name,
+            full_year=request.full_year,
+            republish=request.republish or None,
+        )
+
+
+def _joined(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    main, *more = documents
+    return main | ({"groups": more[0]} if more else {})

@@ -1,0 +1,298 @@
+"""Replays: whom one is for, what it would change, asking for it, and going on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from pydantic import BaseModel
+
+from pipeline import dead_letters, replays
+from pipeline.errors import SesameError
+from pipeline.replays import Replay
+from producers.replay import Progress, Selection, go_on, plan, progress_of, select_students
+from schemas.account import Lane
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.blast_radius import Effect, blast_radius
+from sesame.operations.diagnosis.reasons import explanations
+from sesame.operations.ports import Handlers, Replaying, Stored
+from sesame.operations.restored.admission import admit
+
+PER_S = 100
+"""The pace of a replay, in students, where none is given."""
+
+
+LISTED_MAX = 20
+"""So many replays are listed."""
+
+
+class NoSuchReplay(SesameError):
+    """No replay has this id. `sesame replays` shows the latest ones."""
+
+
+class NobodyToReplay(SesameError):
+    """Nobody is selected: nothing was published."""
+
+
+class ReplaySelection(Report):
+    """Whom a selection comes to.
+
+    Attributes:
+        students: who will be replayed.
+        unknown, not_activated: named ones who will not.
+        nobody: why a cause comes to nobody, and which causes there are; empty: it comes to somebody.
+        lane: of the replay: named students and causes are personal, everybody and a time are in bulk.
+    """
+
+    consumer: str
+    students: tuple[str, ...]
+    unknown: tuple[str, ...]
+    not_activated: tuple[str, ...]
+    nobody: str
+    lane: Lane
+
+
+class PreviewRequest(BaseModel):
+    """The effect of a replay for these students, of so many that were selected."""
+
+    consumer: str
+    students: tuple[str, ...]
+    selected: int
+
+
+class ReplayPreview(Report):
+    """What would change, in all and for each; see `blast_radius`. Nothing was published."""
+
+    consumer: str
+    published: bool = False
+    students: int
+    looked_at: int
+    changed: int
+    same: int
+    obsolete: int
+    differs: dict[str, int]
+    obstacles: dict[str, int]
+    effects: list[Effect]
+
+
+class ReplayRequest(BaseModel):
+    """A replay for these students; `first`: for no more than so many now; `per_s`: its pace."""
+
+    consumer: str
+    students: tuple[str, ...]
+    lane: Lane
+    reason: str
+    first: int | None = None
+    per_s: int | None = None
+
+
+class Resumption(BaseModel):
+    """Which replay goes on; `per_s`: at another pace than it was begun with."""
+
+    replay_id: str
+    first: int | None = None
+    per_s: int | None = None
+
+
+class ReplayStanding(Report):
+    """How far a replay has come, and who would be asked next."""
+
+    consumer: str
+    students: int
+    asked: int
+    done: int
+    failed: int
+    under_way: int
+    next: tuple[str, ...]
+
+
+class ReplayAsked(Report):
+    """How many were asked for now, and by now."""
+
+    consumer: str
+    students: int
+    published: bool = True
+    asked_now: int
+    asked: int
+    replay_id: str
+
+
+class ReplayProgress(Report):
+    """A replay, how far it has come, and how those who were asked for ended."""
+
+    replay_id: str
+    consumer: str
+    begun_at: datetime
+    actor: str
+    students: int
+    asked: int
+    done: int
+    failed: int
+    under_way: int
+
+
+@act("replay.list")
+def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
+    """The latest ones, the newest first."""
+    with site.database.read() as connection:
+        found = [one for one, _ in replays.latest(connection, limit=LISTED_MAX)]
+    return [_progress(one, progress_of(site.database, one)) for one in found]
+
+
+@act("replay.select")
+def select(site: Stored, _actor: Actor, consumer: str, selection: Selection) -> ReplaySelection:
+    """Find the students of a selection."""
+    found = select_students(site.database, consumer, selection)
+    bulk = selection.everybody or selection.timed
+    nobody = ""
+    if selection.cause is not None and not found.students:
+        nobody = _no_such_cause(site, consumer, selection.cause)
+    return ReplaySelection(
+        consumer=consumer,
+        students=found.students,
+        unknown=found.unknown,
+        not_activated=found.not_activated,
+        nobody=nobody,
+        lane=Lane.BULK if bulk else Lane.PERSONAL,
+    )
+
+
+@act("replay.preview")
+def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPreview:
+    """Compare these students with the target; nothing is written, nobody is asked.
+
+    Raises:
+        TargetDown, Throttled, Misconfigured: the target cannot be read.
+    """
+    handler = site.handler(request.consumer)
+    try:
+        follows = site.follows.get(request.consumer)
+        radius = blast_radius(request.students, handler=handler, database=site.database, follows=follows)
+    finally:
+        handler.close()
+    return ReplayPreview(
+        consumer=request.consumer,
+        students=request.selected,
+        looked_at=len(radius.effects),
+        changed=radius.changed,
+        same=radius.same,
+        obsolete=radius.obsolete,
+        differs=radius.names(),
+        obstacles=radius.obstacles(),
+        effects=radius.effects,
+    )
+
+
+@act("replay")
+def replay(
+    site: Replaying, actor: Actor, request: ReplayRequest, clock: Callable[[], datetime]
+) -> ReplayAsked:
+    """Ask a consumer to compare students with its target, and to write what differs.
+
+    Raises:
+        NobodyToReplay: nothing was published.
+        StoreRestored: likewise, until somebody has checked.
+        ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
+    """
+    admit(site, works=False)
+    if not request.students:
+        raise NobodyToReplay
+    planned = plan(
+        request.students,
+        consumer=request.consumer,
+        reason=request.reason,
+        actor=actor.name,
+        lane=request.lane,
+        database=site.database,
+        per_s=request.per_s or PER_S,
+    )
+    return _ask(site, planned, request.first, clock)
+
+
+@act("replay.standing")
+def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding:
+    """How far this replay has come.
+
+    Raises:
+        NoSuchReplay: there is none of this id.
+    """
+    planned = _known(site, request.replay_id)
+    now = progress_of(site.database, planned)
+    with site.database.read() as connection:
+        limit = request.first or planned.students
+        following = tuple(replays.open_students(connection, planned.id, limit=limit))
+    return ReplayStanding(
+        consumer=planned.consumer,
+        students=now.students,
+        asked=now.asked,
+        done=now.done,
+        failed=now.failed,
+        under_way=now.under_way,
+        next=following,
+    )
+
+
+@act("replay.resume")
+def resume(site: Replaying, actor: Actor, request: Resumption, clock: Callable[[], datetime]) -> ReplayAsked:
+    """Ask for the rest of a replay.
+
+    Raises:
+        NoSuchReplay: there is none of this id.
+        StoreRestored: nothing was published, until somebody has checked.
+        ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
+    """
+    admit(site, works=False)
+    planned = _known(site, request.replay_id)
+    acts.note(site.database, actor, "replay.resume", replay_id=planned.id, consumer=planned.consumer)
+    return _ask(site, replace(planned, per_s=request.per_s or planned.per_s), request.first, clock)
+
+
+def _ask(site: Replaying, planned: Replay, first: int | None, clock: Callable[[], datetime]) -> ReplayAsked:
+    asked = go_on(planned, producer=site.producer, database=site.database, clock=clock, first=first)
+    now = progress_of(site.database, planned)
+    return ReplayAsked(
+        consumer=planned.consumer,
+        students=now.students,
+        asked_now=asked,
+        asked=now.asked,
+        replay_id=planned.id,
+    )
+
+
+def _known(site: Stored, replay_id: str) -> Replay:
+    with site.database.read() as connection:
+        found = replays.by_id(connection, replay_id)
+    if found is None:
+        raise NoSuchReplay(f"no replay {replay_id!r}")
+    return found
+
+
+def _no_such_cause(site: Stored, consumer: str, cause: str) -> str:
+    """Why a cause selects nobody, and what there is."""
+    with site.database.read() as connection:
+        counts = dead_letters.counts(connection)
+    there = {c: count for (of, c), count in sorted(counts.items()) if of == consumer and c != cause}
+    known = cause in explanations() or any(c == cause for _, c in counts)
+    said = (
+        f"{consumer} has no dead letter of a student with the cause {cause!r}"
+        if known
+        else f"there is no cause {cause!r}"
+    )
+    listed = ", ".join(f"{c} ({count})" for c, count in there.items())
+    return f"{said}; " + (f"those of {consumer}: {listed}" if there else f"{consumer} has no dead letters")
+
+
+def _progress(one: Replay, now: Progress) -> ReplayProgress:
+    return ReplayProgress(
+        replay_id=one.id,
+        consumer=one.consumer,
+        begun_at=datetime.fromtimestamp(one.begun_at, UTC),
+        actor=one.actor,
+        students=now.students,
+        asked=now.asked,
+        done=now.done,
+        failed=now.failed,
+        under_way=now.under_way,
+    )
