@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from itertools import cycle, islice
 
 from examples.generate import COLUMNS
-from sesame.operations.adoption import Kind
+from sesame.operations.adoption import QuestionKind
 
 DOMAIN = "univ-exemple.fr"
 FIRST_NUMBER = 22_000_000
@@ -35,19 +35,19 @@ Expected = tuple[str, str, str]
 """What an adoption must ask: target, kind, student number (empty: nobody can say)."""
 
 PLANTED = (
-    ("directory", Kind.NAMES_AND_BIRTH_DATE),
-    ("directory", Kind.NUMBER_TWICE),
-    ("moodle", Kind.NUMBER_TWICE),
-    ("directory", Kind.SEVERAL_NUMBERS),
-    ("directory", Kind.NUMBER_OF_OTHER),
-    ("moodle", Kind.LOGIN_SHARED),
-    ("moodle", Kind.LOGIN_DIFFERS),
-    ("moodle", Kind.USERNAME_CASE),
-    ("moodle", Kind.MAIL_SHARED),
-    ("moodle", Kind.MAIL_DIFFERS),
-    ("moodle", Kind.IDNUMBER_EMPTY),
-    ("moodle", Kind.IDNUMBER_OTHER),
-    ("directory", Kind.LEDGER_OTHER),
+    ("directory", QuestionKind.NAMES_AND_BIRTH_DATE),
+    ("directory", QuestionKind.NUMBER_TWICE),
+    ("moodle", QuestionKind.NUMBER_TWICE),
+    ("directory", QuestionKind.SEVERAL_NUMBERS),
+    ("directory", QuestionKind.NUMBER_OF_OTHER),
+    ("moodle", QuestionKind.LOGIN_SHARED),
+    ("moodle", QuestionKind.LOGIN_DIFFERS),
+    ("moodle", QuestionKind.USERNAME_CASE),
+    ("moodle", QuestionKind.MAIL_SHARED),
+    ("moodle", QuestionKind.MAIL_DIFFERS),
+    ("moodle", QuestionKind.IDNUMBER_EMPTY),
+    ("moodle", QuestionKind.IDNUMBER_OTHER),
+    ("directory", QuestionKind.LEDGER_OTHER),
 )
 """The kinds that are planted, in turn."""
 
@@ -123,7 +123,7 @@ def population(size: int, conflicts: int) -> Population:
     for target, kind in islice(cycle(PLANTED), conflicts):
         student = next(chosen)
         _plant(made, (target, kind), student, next(others), newcomers)
-        made.expected.append((target, kind, "" if kind is Kind.SEVERAL_NUMBERS else student))
+        made.expected.append((target, kind, "" if kind is QuestionKind.SEVERAL_NUMBERS else student))
     return made
 
 
@@ -215,46 +215,46 @@ _PEOPLE = (*[_student] * 14, _known_by_ine, _newcomer, _staff, _doctoral, _alumn
 
 
 def _plant(  # noqa: C901, PLR0912  (one case for each kind: a table in the form of a match)
-    made: Population, what: tuple[str, Kind], student: str, other: str, newcomers: list[str]
+    made: Population, what: tuple[str, QuestionKind], student: str, other: str, newcomers: list[str]
 ) -> None:
     entry, user = made.entries[made.logins[student]], made.users[made.logins[student]]
     index = int(student) - FIRST_NUMBER
     match what:
-        case _, Kind.NAMES_AND_BIRTH_DATE:
+        case _, QuestionKind.NAMES_AND_BIRTH_DATE:
             entry.numbers, entry.ine, entry.birth, entry.mailbox = [], "", _born(index).isoformat(), False
             del made.users[entry.uid]
-        case "directory", Kind.NUMBER_TWICE:
+        case "directory", QuestionKind.NUMBER_TWICE:
             twin = Entry(
                 f"bis.{entry.uid}", entry.family, entry.given, f"bis.{entry.mail}", "student", [student]
             )
             twin.mailbox = False
             made.entries[twin.uid] = twin
-        case _, Kind.NUMBER_TWICE:
+        case _, QuestionKind.NUMBER_TWICE:
             made.users[f"bis.{user.username}"] = MoodleUser(
                 f"bis.{user.username}", user.family, user.given, f"bis.{user.email}", student
             )
-        case _, Kind.SEVERAL_NUMBERS:
+        case _, QuestionKind.SEVERAL_NUMBERS:
             entry.numbers, entry.mailbox = [student, f"9{student}"], False
-        case _, Kind.NUMBER_OF_OTHER:
+        case _, QuestionKind.NUMBER_OF_OTHER:
             entry.family, entry.given, entry.ine = "Brzozowski", "Wojtek", ""
-        case _, Kind.LOGIN_SHARED:
+        case _, QuestionKind.LOGIN_SHARED:
             del made.users[made.logins[other]], made.users[user.username]
             user.username = made.logins[other]
             made.users[user.username] = user
-        case _, Kind.LOGIN_DIFFERS:
+        case _, QuestionKind.LOGIN_DIFFERS:
             user.username = f"ancien.{user.username}"
-        case _, Kind.USERNAME_CASE:
+        case _, QuestionKind.USERNAME_CASE:
             user.username = user.username.upper()
-        case _, Kind.MAIL_SHARED:
+        case _, QuestionKind.MAIL_SHARED:
             user.email = made.entries[made.logins[other]].mail
             del made.users[made.logins[other]]
-        case _, Kind.MAIL_DIFFERS:
+        case _, QuestionKind.MAIL_DIFFERS:
             user.email = f"perso{index}@courriel.example"
-        case _, Kind.IDNUMBER_EMPTY:
+        case _, QuestionKind.IDNUMBER_EMPTY:
             user.idnumber = ""
-        case _, Kind.IDNUMBER_OTHER:
+        case _, QuestionKind.IDNUMBER_OTHER:
             user.idnumber = f"ANCIEN-{index}"
-        case _, Kind.LEDGER_OTHER:
+        case _, QuestionKind.LEDGER_OTHER:
             made.minted[entry.uid] = newcomers.pop()
 
 

@@ -83,13 +83,13 @@ def _check_local_part(template: str, allowed: frozenset[str]) -> None:
             raise ValueError(f"{literal!r}: between fields, only a-z, 0-9, dot, underscore and hyphen")
 
 
-class Section(BaseModel):
+class RegistryModel(BaseModel):
     """Base of these settings: immutable, and an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class MembershipTemplate(Section):
+class MembershipTemplate(RegistryModel):
     """One cohort or group per enrolment, or per teaching unit or group.
 
     Fields of the one kind: {step} {step_version} {year} {component} {step_label}; of the other: {element}
@@ -135,7 +135,7 @@ class MembershipTemplate(Section):
         return self
 
 
-class RegistrySettings(Section):
+class RegistrySettings(RegistryModel):
     """How identities are minted and accounts made."""
 
     mail_domain: str = Field(

@@ -107,12 +107,12 @@ def decide_command(
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
     from sesame.operations.adoption.acts import AnswerRequest, decide, questions
-    from sesame.operations.adoption.adoptions import Answer
+    from sesame.operations.adoption.adoptions import AdoptionAnswer
 
     if answer is None or bool(ids) == (kind is not None):
         raise click.UsageError("give ids or --kind, and one of --link and --separate")
     site, actor = context.looking, operator()
-    request = AnswerRequest(ids=ids, kind=kind, answer=Answer(answer), reason=reason)
+    request = AnswerRequest(ids=ids, kind=kind, answer=AdoptionAnswer(answer), reason=reason)
     if kind is not None and not yes:
         found = questions(site, actor, kind=kind)
         click.confirm(f"Answer {len(found)} questions at once by {answer}?", abort=True, err=True)
@@ -194,6 +194,10 @@ _PLURALS = {
 
 
 def _words(kind: str) -> str:
-    from sesame.operations.adoption import WORDS, Kind
+    from sesame.operations.adoption import WORDS, QuestionKind
 
-    return f"{WORDS[Kind(kind)].what}. {WORDS[Kind(kind)].remedy}" if kind in set(Kind) else "linked by hand"
+    return (
+        f"{WORDS[QuestionKind(kind)].what}. {WORDS[QuestionKind(kind)].remedy}"
+        if kind in set(QuestionKind)
+        else "linked by hand"
+    )

@@ -16,7 +16,7 @@ from sesame.cli.output import data_console, show_table, side_console, write_json
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
     from sesame.operations.acts import Actor
-    from sesame.operations.identities import Case, Decided, DoubtDecision, Side
+    from sesame.operations.identities import Decided, DoubtDecision, IdentityCase, Side
 
 Said = TypeVar("Said", bound="DoubtDecision")
 
@@ -159,7 +159,7 @@ def _decide(
     click.echo(f"decided: {decide(site, actor, request).text}")
 
 
-def _print_case(case: Case) -> None:
+def _print_case(case: IdentityCase) -> None:
     from rich.table import Table
 
     console = data_console()
@@ -192,7 +192,7 @@ def _word(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def _next(case: Case) -> str:
+def _next(case: IdentityCase) -> str:
     names = f"{case.student_number} {case.other or '--holder'}"
     return f"sesame identities merge {names} --reason TEXT\nsesame identities separate {names} --reason TEXT"
 

@@ -70,9 +70,9 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
     from sesame.operations.restored.inspection import RestoredAnswer, answer
-    from sesame.operations.restored.questions import Answer
+    from sesame.operations.restored.questions import RestoreAnswer
 
-    given = RestoredAnswer(student_number=student, answer=Answer.OPENED, reason=reason)
+    given = RestoredAnswer(student_number=student, answer=RestoreAnswer.OPENED, reason=reason)
     answer(context.looking, operator(), given)
     click.echo(f"{student}: the hold is lifted")
 
@@ -84,8 +84,8 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
     from sesame.operations.restored.inspection import HOLD, RestoredAnswer, answer
-    from sesame.operations.restored.questions import Answer
+    from sesame.operations.restored.questions import RestoreAnswer
 
-    given = RestoredAnswer(student_number=student, answer=Answer.KEPT, reason=reason)
+    given = RestoredAnswer(student_number=student, answer=RestoreAnswer.KEPT, reason=reason)
     answer(context.looking, operator(), given)
     click.echo(f"{student}: stays shut until: sesame hold lift {student} --kind {HOLD} --reason …")

@@ -13,7 +13,7 @@ from sesame.cli.options import json_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.diagnosis.students import Student
+    from sesame.operations.diagnosis.students import ListedStudent
 
 _LIMIT, _LIMIT_MAX = 50, 1000
 
@@ -47,7 +47,7 @@ def students(
         click.echo(f"There are more: add --after {page.next}", err=True)
 
 
-def _targets(student: Student) -> Iterator[str]:
+def _targets(student: ListedStudent) -> Iterator[str]:
     """What there is to say of targets that do not have everything, and of those that are tried again."""
     for name, one in student.person.targets.items():
         retry = student.retrying.get(name)

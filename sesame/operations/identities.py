@@ -84,7 +84,7 @@ class DoubtSummary(Report):
     raised_at: datetime
 
 
-class Case(DoubtSummary):
+class IdentityCase(DoubtSummary):
     """One doubt with both sides. `after` is the other number, or who the number is said to be now; None: who
     it was said to be is not kept once it is decided."""
 
@@ -145,7 +145,7 @@ def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[DoubtSummar
 
 
 @act("identity.show")
-def show(site: Stored, actor: Actor, student_number: str) -> list[Case]:
+def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
     """Every doubt that this number has to do with, open ones first, with personal data. The look is audited.
 
     Raises:
@@ -332,7 +332,7 @@ def _doubts(connection: Connection, student_number: str) -> list[Doubt]:
     return sorted(store.of(connection, student_number), key=lambda doubt: doubt.state is not Verdict.OPEN)
 
 
-def _case(connection: Connection, people: People, doubt: Doubt) -> Case | None:
+def _case(connection: Connection, people: People, doubt: Doubt) -> IdentityCase | None:
     """The case; for a pair, the number that was there first comes first."""
     mine = _side(connection, people, doubt.student_number)
     if mine is None:
@@ -345,7 +345,7 @@ def _case(connection: Connection, people: People, doubt: Doubt) -> Case | None:
         before, after = theirs, mine
     elif doubt.claimed is not None:
         after = _claimed(connection, doubt.student_number, doubt.claimed)
-    return Case(
+    return IdentityCase(
         student_number=doubt.student_number,
         other=doubt.other_number,
         evidence=doubt.evidence,

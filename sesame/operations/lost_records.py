@@ -17,7 +17,7 @@ class NothingLost(SesameError):
     """This consumer waits for no loss to be accepted. `sesame lost-records list` shows which do."""
 
 
-class Lost(Report):
+class LostRange(Report):
     """What a consumer has not read of a partition: from `offset` up to before `first`."""
 
     consumer: str
@@ -43,11 +43,11 @@ class LossAccepted(Report):
 
 
 @act("lost_records.list")
-def unaccepted(site: Stored, _actor: Actor) -> list[Lost]:
+def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
     """The losses that nobody has accepted: the consumer stands still until then."""
     with site.database.read() as connection:
         return [
-            Lost(
+            LostRange(
                 consumer=loss.consumer,
                 topic=loss.topic,
                 partition=loss.partition,

@@ -15,7 +15,7 @@ from pydantic_settings import SettingsError as SourceError
 from pipeline.settings import SettingsError
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, unknown_key
 from sesame.settings.model import Settings
-from sesame.settings.withdrawn import Found, found_in, without
+from sesame.settings.withdrawn import WithdrawnSetting, found_in, without
 
 CONFIG_VARIABLE = "SESAME_CONFIG"
 RESERVED_VARIABLES = frozenset({CONFIG_VARIABLE, "SESAME_DEBUG"})
@@ -79,7 +79,7 @@ def load(config: Path | None = None) -> Settings:
     return settings
 
 
-def _refused(faults: list[str], contrary: Sequence[Found] = ()) -> SettingsError:
+def _refused(faults: list[str], contrary: Sequence[WithdrawnSetting] = ()) -> SettingsError:
     text = "\n".join(["the settings cannot be used:", *(f"  {fault}" for fault in faults)])
     others = [SettingsError.remedy] if len(faults) > len(contrary) else []
     return SettingsError(text, remedy=" ".join([*(each.remedy for each in contrary), *others]))

@@ -24,7 +24,7 @@ WITHDRAWN: Final[Mapping[tuple[str, str], float]] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class WithdrawnSetting:
     """One that is still given: where, as what, and what to do about it."""
 
     place: str
@@ -47,22 +47,24 @@ class Found:
         return f"{self.place}: can no longer be set and is always {self.always:g}, but is {self.value!r} here"
 
 
-def found_in(sources: Sources) -> Iterator[Found]:
+def found_in(sources: Sources) -> Iterator[WithdrawnSetting]:
     """Those that the file or the environment still gives."""
     for (section, name), always in WITHDRAWN.items():
         if _holds(sources.content, section, name):
             line = sources.line((section, name))
             where = f"line {line} of {sources.file}" if line else f"{section}.{name} from {sources.file}"
             place = f"{sources.file}{f', line {line}' if line else ''}, {dotted((section, name))}"
-            yield Found(place, sources.content[section][name], always, f"Remove {where}.")
+            yield WithdrawnSetting(place, sources.content[section][name], always, f"Remove {where}.")
         whole = f"{ENV_PREFIX}{section}".upper()
         variable = f"{whole}{ENV_NESTED}{name}".upper()
         if variable in sources.environment:
             value = sources.environment[variable]
-            yield Found(f"environment, {variable}", value, always, f"Unset {variable}.")
+            yield WithdrawnSetting(f"environment, {variable}", value, always, f"Unset {variable}.")
         given = _json(sources.environment.get(whole, ""))
         if _holds({section: given}, section, name):
-            yield Found(f"environment, {whole}", given[name], always, f"Take {name} out of {whole}.")
+            yield WithdrawnSetting(
+                f"environment, {whole}", given[name], always, f"Take {name} out of {whole}."
+            )
 
 
 def without(content: Mapping[str, Any]) -> dict[str, Any]:

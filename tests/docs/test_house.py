@@ -136,3 +136,15 @@ def test_nothing_is_asked_of_an_administrator_when_all_is_there(bare_path: Path)
     _program(bare_path / "dpkg-query", "echo installed")
     ended = setup_debian(bare_path, "servers", "node")
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+def test_a_public_class_name_stands_for_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for room in ("schemas", "pipeline", "consumers", "producers", "sesame"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            if "testing" in path.parts:  # the kits are read with the tests that use them
+                continue
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

@@ -20,8 +20,8 @@ from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from schemas.events import ReplayRequested
-from sesame.operations.adoption import Adopted, Kind, Reader, adopt, adoptions
-from sesame.operations.adoption.adoptions import Answer, Question, adopted_mailboxes
+from sesame.operations.adoption import Adopted, QuestionKind, Reader, adopt, adoptions
+from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
 from sesame.operations.adoption.deciding import (
     Decision,
     NoSuchQuestion,
@@ -32,13 +32,13 @@ from sesame.operations.adoption.deciding import (
     link,
     to_activate,
 )
-from sesame.operations.adoption.sheet import Found
+from sesame.operations.adoption.sheet import FoundObject
 from sesame.operations.adoption_gate import ADOPTION_UNDECIDED, Undecided
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.store_kit import ONLY_SQLITE
 
-OPERATOR = Decision(Answer.LINKED, "aline", "seen at the desk")
-NOT_THEIRS = Decision(Answer.SEPARATE, "aline", "seen at the desk")
+OPERATOR = Decision(AdoptionAnswer.LINKED, "aline", "seen at the desk")
+NOT_THEIRS = Decision(AdoptionAnswer.SEPARATE, "aline", "seen at the desk")
 
 
 @pytest.fixture
@@ -53,40 +53,40 @@ class Targets:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.objects: dict[str, list[Found]] = {"directory": [], "mailbox": [], "moodle": []}
+        self.objects: dict[str, list[FoundObject]] = {"directory": [], "mailbox": [], "moodle": []}
 
-    def entry(self, uid: str, *numbers: str, **more: Any) -> Found:
+    def entry(self, uid: str, *numbers: str, **more: Any) -> FoundObject:
         """An entry; its mail is the uid's, its names Léa Martin's unless given."""
         mail = more.pop("mail", f"{uid}@univ-exemple.fr")
         aliases = more.pop("aliases", ())
         names = (("login", uid.lower()), ("mail", mail), *(("mail", alias) for alias in aliases))
         values = {"family": "Martin", "given": "Léa", **more}
         dn = f"uid={uid},ou=people"
-        found = Found("directory", dn.lower(), uid, mail, numbers, names=names, **values)
+        found = FoundObject("directory", dn.lower(), uid, mail, numbers, names=names, **values)
         return self._put(found)
 
-    def user(self, id_: int, username: str, idnumber: str = "", **more: Any) -> Found:
+    def user(self, id_: int, username: str, idnumber: str = "", **more: Any) -> FoundObject:
         mail = more.pop("mail", f"{username}@univ-exemple.fr".lower())
         values = {"family": "Martin", "given": "Léa", **more}
         names = (("login", username.lower()), ("mail", mail))
         numbers = (idnumber,) if idnumber else ()
         return self._put(
-            Found("moodle", f"{id_} {idnumber}".strip(), username, mail, numbers, names=names, **values)
+            FoundObject("moodle", f"{id_} {idnumber}".strip(), username, mail, numbers, names=names, **values)
         )
 
-    def mailbox(self, address: str) -> Found:
-        return self._put(Found("mailbox", address, "", address, names=(("mail", address),)))
+    def mailbox(self, address: str) -> FoundObject:
+        return self._put(FoundObject("mailbox", address, "", address, names=(("mail", address),)))
 
-    def replace(self, target: str, *found: Found) -> None:
+    def replace(self, target: str, *found: FoundObject) -> None:
         self.objects[target] = list(found)
 
-    def _put(self, found: Found) -> Found:
+    def _put(self, found: FoundObject) -> FoundObject:
         self.objects[found.target].append(found)
         return found
 
     def readers(self) -> dict[str, Reader]:
         @contextmanager
-        def reading(found: Iterable[Found]) -> Iterator[Iterable[Found]]:
+        def reading(found: Iterable[FoundObject]) -> Iterator[Iterable[FoundObject]]:
             yield iter(found)
 
         return {target: lambda found=found: reading(found) for target, found in self.objects.items()}  # type: ignore[misc]
@@ -122,15 +122,15 @@ def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
         return {row.student_number: (row.object, row.evidence) for row in rows}
 
 
-def asked(desk: Desk, *states: Answer) -> set[tuple[str, str, str | None]]:
+def asked(desk: Desk, *states: AdoptionAnswer) -> set[tuple[str, str, str | None]]:
     with desk.database.read() as connection:
-        found = adoptions.questions(connection, states or [Answer.OPEN])
+        found = adoptions.questions(connection, states or [AdoptionAnswer.OPEN])
     return {(each.target, each.kind, each.student_number) for each in found}
 
 
-def questions(desk: Desk) -> list[Question]:
+def questions(desk: Desk) -> list[QuestionRow]:
     with desk.database.read() as connection:
-        return adoptions.questions(connection, [Answer.OPEN])
+        return adoptions.questions(connection, [AdoptionAnswer.OPEN])
 
 
 def held(desk: Desk) -> dict[tuple[str, str], str | None]:
@@ -344,7 +344,7 @@ def test_a_conflict_that_ends_where_it_is_cannot_be_decided_and_goes_when_it_is_
     assert "Remove the number" in refused.value.remedy
     targets.replace("directory", one)
     assert targets.adopt().questions == 0
-    assert asked(desk, Answer.GONE) == {("directory", "number_twice", LEA)}
+    assert asked(desk, AdoptionAnswer.GONE) == {("directory", "number_twice", LEA)}
     assert set(linked(desk, "directory")) == {LEA}
     targets.entry("lmartin-bis", LEA)
     targets.adopt()
@@ -392,8 +392,8 @@ def test_an_operator_links_what_nothing_tells(desk: Desk, targets: Targets) -> N
     targets.entry("x123", family="", given="")
     targets.adopt()
     with pytest.raises(UnknownStudent):
-        link(desk.database, Question("directory", "uid=x123,ou=people", PAUL, ""), OPERATOR)
-    link(desk.database, Question("directory", "uid=x123,ou=people", LEA, ""), OPERATOR)
+        link(desk.database, QuestionRow("directory", "uid=x123,ou=people", PAUL, ""), OPERATOR)
+    link(desk.database, QuestionRow("directory", "uid=x123,ou=people", LEA, ""), OPERATOR)
     targets.adopt_and_tell_the_registry()
     assert desk.account().login == "x123"
     assert list(to_activate(desk.database)) == [LEA]
@@ -491,7 +491,7 @@ def test_an_adopted_entry_gets_the_number_unless_it_is_somebody_elses_meanwhile(
 def test_every_kind_has_words_and_a_remedy() -> None:
     from sesame.operations.adoption import WORDS
 
-    assert set(WORDS) == set(Kind)
+    assert set(WORDS) == set(QuestionKind)
     assert all(words.what and words.remedy for words in WORDS.values())
 
 

@@ -16,7 +16,7 @@ from sesame.operations.acts import Actor, Role
 from sesame.operations.restored import inspection, life
 from sesame.operations.restored.admission import StoreRestored, admit
 from sesame.operations.restored.inspection import NotAsked, RestoredAnswer, Shown, answer, check, listed
-from sesame.operations.restored.questions import Answer
+from sesame.operations.restored.questions import RestoreAnswer
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 NINA = "22009999"
@@ -151,12 +151,21 @@ def test_until_every_target_was_read_nobody_may_write(
 def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show: Any) -> None:
     show(moodle={LEA: 0, PAUL: 0})
     checked(site)
-    answer(site, CAMILLE, RestoredAnswer(student_number=LEA, answer=Answer.OPENED, reason="by mistake"))
-    answer(site, CAMILLE, RestoredAnswer(student_number=PAUL, answer=Answer.KEPT, reason="stolen"))
+    answer(
+        site, CAMILLE, RestoredAnswer(student_number=LEA, answer=RestoreAnswer.OPENED, reason="by mistake")
+    )
+    answer(site, CAMILLE, RestoredAnswer(student_number=PAUL, answer=RestoreAnswer.KEPT, reason="stolen"))
     assert site.producer.keys == [LEA]
     assert listed(site, CAMILLE, everything=False) == []
-    assert [each.state for each in listed(site, CAMILLE, everything=True)] == [Answer.OPENED, Answer.KEPT]
+    assert [each.state for each in listed(site, CAMILLE, everything=True)] == [
+        RestoreAnswer.OPENED,
+        RestoreAnswer.KEPT,
+    ]
     for number in (LEA, NINA):
         with pytest.raises(NotAsked):
-            answer(site, CAMILLE, RestoredAnswer(student_number=number, answer=Answer.OPENED, reason="again"))
+            answer(
+                site,
+                CAMILLE,
+                RestoredAnswer(student_number=number, answer=RestoreAnswer.OPENED, reason="again"),
+            )
     assert not desk.account(PAUL).access_open

@@ -12,8 +12,8 @@ from pipeline.parking.rows import parked
 from sesame.operations.diagnosis.overview import overview
 from sesame.operations.diagnosis.students import (
     LIMIT_MAX,
+    ListedState,
     Page,
-    Standing,
     UnknownCause,
     UnknownState,
     students,
@@ -83,7 +83,7 @@ def test_students_are_listed_by_state_and_cause(
 
 def test_the_list_is_as_long_as_the_overview_says(site: Database) -> None:
     counted = overview(site, targets=TARGETS, late_s=900.0, breach_s=3600.0).model_dump()
-    for state in (each for each in Standing if each is not Standing.RETRYING):
+    for state in (each for each in ListedState if each is not ListedState.RETRYING):
         assert len(look(site, state=state).students) == counted[state]
     for cause, count in counted["waiting_by_reason"].items():
         assert len(look(site, state="waiting", cause=cause).students) == count

@@ -108,11 +108,11 @@ def _store(settings: Settings) -> CheckResult:
 def _restored(database: Database) -> CheckResult | None:
     """What a restore has left to do, if anything."""
     from sesame.operations.restored import life, questions
-    from sesame.operations.restored.questions import Answer
+    from sesame.operations.restored.questions import RestoreAnswer
 
     with database.read() as connection:
         found = life.look(connection)
-        asked = len(questions.listed(connection, [Answer.OPEN]))
+        asked = len(questions.listed(connection, [RestoreAnswer.OPEN]))
     if found is not None and found.shut_why:
         return fail(
             f"nothing is written to any target: {found.shut_why}",

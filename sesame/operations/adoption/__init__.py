@@ -7,6 +7,6 @@ answers; `report` is for a spreadsheet.
 
 from sesame.operations.adoption.adopting import Adopted, Reader, adopt
 from sesame.operations.adoption.reading import readers
-from sesame.operations.adoption.words import BY_HAND, WORDS, Kind
+from sesame.operations.adoption.words import BY_HAND, WORDS, QuestionKind
 
-__all__ = ["BY_HAND", "WORDS", "Adopted", "Kind", "Reader", "adopt", "readers"]
+__all__ = ["BY_HAND", "WORDS", "Adopted", "QuestionKind", "Reader", "adopt", "readers"]

@@ -14,7 +14,7 @@ from producers.replay import replay
 from schemas.account import Lane
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.adoption import adopting, adoptions, deciding
-from sesame.operations.adoption.adoptions import Answer, Question
+from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.deciding import Decision
 from sesame.operations.adoption.reading import readers
 from sesame.operations.ports import Adopting, Configured, Sealing, Stored
@@ -57,7 +57,7 @@ class AdoptionQuestion(Report):
     target: str
     object: str
     student_number: str | None
-    state: Answer
+    state: AdoptionAnswer
     raised_at: float = Field(exclude=True)
 
 
@@ -71,7 +71,7 @@ class AnswerRequest(BaseModel):
     ids: tuple[str, ...] = ()
     kind: str | None = None
     until: float | None = None
-    answer: Answer
+    answer: AdoptionAnswer
     reason: str
 
 
@@ -79,7 +79,7 @@ class QuestionsAnswered(Report):
     """How many were answered, and how."""
 
     decided: int
-    answer: Answer
+    answer: AdoptionAnswer
 
 
 class LinkRequest(BaseModel):
@@ -144,7 +144,7 @@ def questions(
     site: Stored, _actor: Actor, *, kind: str | None = None, everything: bool = False
 ) -> list[AdoptionQuestion]:
     """What waits for an operator; `everything`: what is decided or mended too."""
-    states = tuple(Answer) if everything else (Answer.OPEN,)
+    states = tuple(AdoptionAnswer) if everything else (AdoptionAnswer.OPEN,)
     with site.database.read() as connection:
         found = adoptions.questions(connection, states, kind=kind)
     return [
@@ -172,7 +172,7 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
         found = deciding.find(site.database, request.ids)
     else:
         with site.database.read() as connection:
-            found = adoptions.questions(connection, [Answer.OPEN], kind=request.kind)
+            found = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=request.kind)
         found = [each for each in found if request.until is None or each.raised_at <= request.until]
     deciding.decide(site.database, found, Decision(request.answer, actor.name, request.reason))
     return QuestionsAnswered(decided=len(found), answer=request.answer)
@@ -186,8 +186,8 @@ def link(site: Stored, actor: Actor, request: LinkRequest) -> ObjectLinked:
         UnknownStudent: the registry does not know the number.
     """
     ref = request.object if request.target == "moodle" else request.object.lower()
-    question = Question(request.target, ref, request.student_number, "")
-    deciding.link(site.database, question, Decision(Answer.LINKED, actor.name, request.reason))
+    question = QuestionRow(request.target, ref, request.student_number, "")
+    deciding.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
     return ObjectLinked(object=ref, student_number=request.student_number)
 
 

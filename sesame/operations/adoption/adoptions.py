@@ -64,7 +64,7 @@ _OBJECTS: Final = select(adoptions.c.student_number, adoptions.c.object).where(
 )
 
 
-class Answer(StrEnum):
+class AdoptionAnswer(StrEnum):
     """How a question stands."""
 
     OPEN = "open"  # waits for an operator
@@ -73,7 +73,7 @@ class Answer(StrEnum):
     GONE = "gone"  # the conflict was mended where it was; it may come again
 
 
-DECIDED = frozenset({Answer.LINKED, Answer.SEPARATE})
+DECIDED = frozenset({AdoptionAnswer.LINKED, AdoptionAnswer.SEPARATE})
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Adoption:
 
 
 @dataclass(frozen=True)
-class Question:
+class QuestionRow:
     """Something that an operator decides.
 
     Attributes:
@@ -105,7 +105,7 @@ class Question:
     object: str
     student_number: str | None
     kind: str
-    state: Answer = Answer.OPEN
+    state: AdoptionAnswer = AdoptionAnswer.OPEN
     raised_at: float = 0.0
     decided_at: float | None = None
 
@@ -194,7 +194,7 @@ def counts(connection: Connection) -> dict[str, int]:
 # --- what is asked ------------------------------------------------------------------------------------
 
 
-def ask(connection: Connection, database: Database, questions: Sequence[Question], now: float) -> int:
+def ask(connection: Connection, database: Database, questions: Sequence[QuestionRow], now: float) -> int:
     """Ask these, unless they are open or decided already; return how many are open anew."""
     new = 0
     for each in questions:
@@ -204,21 +204,21 @@ def ask(connection: Connection, database: Database, questions: Sequence[Question
             object=each.object,
             student_number=each.student_number,
             kind=each.kind,
-            state=Answer.OPEN,
+            state=AdoptionAnswer.OPEN,
             raised_at=now,
         )
         done = connection.execute(
             statement.on_conflict_do_update(
                 index_elements=[adoption_questions.c.id],
-                set_={"state": Answer.OPEN, "raised_at": now, "decided_at": None},
-                where=adoption_questions.c.state == Answer.GONE,
+                set_={"state": AdoptionAnswer.OPEN, "raised_at": now, "decided_at": None},
+                where=adoption_questions.c.state == AdoptionAnswer.GONE,
             )
         )
         new += done.rowcount
     return new
 
 
-def decide(connection: Connection, question: Question, answer: Answer, now: float) -> None:
+def decide(connection: Connection, question: QuestionRow, answer: AdoptionAnswer, now: float) -> None:
     """Remember an operator's answer. A later one replaces it."""
     connection.execute(
         update(adoption_questions)
@@ -231,14 +231,14 @@ def mended(connection: Connection, ids: Collection[str]) -> None:
     """These open questions have no cause any more."""
     connection.execute(
         update(adoption_questions)
-        .where(adoption_questions.c.id.in_(ids), adoption_questions.c.state == Answer.OPEN)
-        .values(state=Answer.GONE)
+        .where(adoption_questions.c.id.in_(ids), adoption_questions.c.state == AdoptionAnswer.OPEN)
+        .values(state=AdoptionAnswer.GONE)
     )
 
 
 def questions(
-    connection: Connection, states: Collection[Answer], *, kind: str | None = None
-) -> list[Question]:
+    connection: Connection, states: Collection[AdoptionAnswer], *, kind: str | None = None
+) -> list[QuestionRow]:
     """Every question that stands so, oldest first."""
     wanted = [
         adoption_questions.c.state.in_(states),
@@ -252,7 +252,7 @@ def questions(
     return [_question(row) for row in rows]
 
 
-def beginning_with(connection: Connection, prefix: str) -> list[Question]:
+def beginning_with(connection: Connection, prefix: str) -> list[QuestionRow]:
     """The questions whose id begins so."""
     rows = connection.execute(
         select(adoption_questions).where(adoption_questions.c.id.startswith(prefix, autoescape=True))
@@ -260,7 +260,7 @@ def beginning_with(connection: Connection, prefix: str) -> list[Question]:
     return [_question(row) for row in rows]
 
 
-def about(connection: Connection, target: str, objects: Collection[str]) -> list[Question]:
+def about(connection: Connection, target: str, objects: Collection[str]) -> list[QuestionRow]:
     """Every question about these objects of a target, decided ones too."""
     rows = connection.execute(
         select(adoption_questions).where(
@@ -279,7 +279,7 @@ def undecided(
         .where(
             adoption_questions.c.target == target,
             adoption_questions.c.student_number.in_(student_numbers),
-            adoption_questions.c.state == Answer.OPEN,
+            adoption_questions.c.state == AdoptionAnswer.OPEN,
         )
         .order_by(adoption_questions.c.kind)
     )
@@ -289,6 +289,6 @@ def undecided(
     return found
 
 
-def _question(row: RowMapping) -> Question:
+def _question(row: RowMapping) -> QuestionRow:
     values = {name: value for name, value in row.items() if name != "id"}
-    return Question(**{**values, "state": Answer(row["state"])})
+    return QuestionRow(**{**values, "state": AdoptionAnswer(row["state"])})

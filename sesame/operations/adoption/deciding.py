@@ -12,9 +12,9 @@ from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import Answer, Question
+from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.sheet import PAGE
-from sesame.operations.adoption.words import BY_HAND, WORDS, Kind
+from sesame.operations.adoption.words import BY_HAND, WORDS, QuestionKind
 
 _ID_CHARACTERS_MIN = 6
 
@@ -44,12 +44,12 @@ class Decision:
         reason: why, in their own words.
     """
 
-    answer: Answer
+    answer: AdoptionAnswer
     actor: str
     reason: str
 
 
-def find(database: Database, ids: Sequence[str]) -> list[Question]:
+def find(database: Database, ids: Sequence[str]) -> list[QuestionRow]:
     """The questions whose ids begin so.
 
     Raises:
@@ -65,16 +65,16 @@ def find(database: Database, ids: Sequence[str]) -> list[Question]:
     return found
 
 
-def decide(database: Database, questions: Sequence[Question], decision: Decision) -> None:
+def decide(database: Database, questions: Sequence[QuestionRow], decision: Decision) -> None:
     """Remember the answer to all of these questions; the next adoption acts on it.
 
     Raises:
         NotDecidable: one of them cannot be answered so; nothing was remembered.
     """
     for question in questions:
-        words = WORDS.get(Kind(question.kind)) if question.kind in set(Kind) else None
+        words = WORDS.get(QuestionKind(question.kind)) if question.kind in set(QuestionKind) else None
         allowed = words is not None and (
-            words.linkable if decision.answer is Answer.LINKED else words.separable
+            words.linkable if decision.answer is AdoptionAnswer.LINKED else words.separable
         )
         if not allowed or question.student_number is None:
             remedy = words.remedy if words is not None else ""
@@ -86,7 +86,7 @@ def decide(database: Database, questions: Sequence[Question], decision: Decision
             _note(connection, database, question, decision, about=question.kind)
 
 
-def link(database: Database, question: Question, decision: Decision) -> None:
+def link(database: Database, question: QuestionRow, decision: Decision) -> None:
     """Remember that an object is a student's, although nobody had asked.
 
     Raises:
@@ -116,7 +116,7 @@ def to_activate(database: Database) -> Iterator[str]:
 
 
 def _note(
-    connection: Connection, database: Database, question: Question, decision: Decision, *, about: str
+    connection: Connection, database: Database, question: QuestionRow, decision: Decision, *, about: str
 ) -> None:
     operator_notes.keep_and_audit(
         connection,

@@ -10,7 +10,7 @@ from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.asking import Answers, ask
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
-from sesame.operations.adoption.words import Kind
+from sesame.operations.adoption.words import QuestionKind
 
 
 class LedgerComparison:
@@ -63,7 +63,7 @@ class LedgerComparison:
                 continue  # nobody's: it was seen before anybody knew whose it is
             if holder is None and known.student_number == row.student:
                 continue
-            kind = Kind.LEDGER_ACTIVE if known.student_number in active else Kind.LEDGER_OTHER
+            kind = QuestionKind.LEDGER_ACTIVE if known.student_number in active else QuestionKind.LEDGER_OTHER
             ask(self._sheet, row, holder or known.student_number, kind, answers, ":".join(name))
             return
 

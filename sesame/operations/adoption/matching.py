@@ -24,7 +24,7 @@ from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.asking import Answers, ask
 from sesame.operations.adoption.holding import LedgerComparison
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
-from sesame.operations.adoption.words import BY_HAND, Kind
+from sesame.operations.adoption.words import BY_HAND, QuestionKind
 
 BY_NUMBER, BY_INE, BY_MAIL = "student_number", "ine", "mail"
 
@@ -99,7 +99,7 @@ class Matcher:
         if self._by_hand(row, page.answers):
             return
         if row.numbers > 1:
-            ask(self._sheet, row, "", Kind.SEVERAL_NUMBERS, page.answers)
+            ask(self._sheet, row, "", QuestionKind.SEVERAL_NUMBERS, page.answers)
         elif row.number:
             row.student, row.evidence = row.number, BY_NUMBER
             person = page.known.get(row.number)
@@ -115,9 +115,9 @@ class Matcher:
         row.standing = Standing.MATCH
         login = page.active.get(row.student)
         if not _alike(row, person):
-            ask(self._sheet, row, row.student, Kind.NUMBER_OF_OTHER, page.answers)
+            ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
         elif row.target == "directory" and login is not None and login != row.login.lower():
-            ask(self._sheet, row, row.student, Kind.ACCOUNT_DIFFERS, page.answers)
+            ask(self._sheet, row, row.student, QuestionKind.ACCOUNT_DIFFERS, page.answers)
 
     def _anonymous(self, row: Row, page: _Page) -> None:
         """An entry without a number: the INE may tell whose it is; names and birth date may suggest it."""
@@ -129,11 +129,11 @@ class Matcher:
             self._recognise(row, page.known[ine], page)
         elif birth is not None:
             row.standing = Standing.MATCH
-            ask(self._sheet, row, birth, Kind.NAMES_AND_BIRTH_DATE, page.answers)
+            ask(self._sheet, row, birth, QuestionKind.NAMES_AND_BIRTH_DATE, page.answers)
 
     def _shared(self) -> None:
         """A login or an address that several entries have, other than of one student."""
-        for name, kind in (("login", Kind.LOGIN_SHARED), ("mail", Kind.MAIL_SHARED)):
+        for name, kind in (("login", QuestionKind.LOGIN_SHARED), ("mail", QuestionKind.MAIL_SHARED)):
             for value, rows in self._sheet.shared_names("directory", name):
                 if len({row.student or row.ref for row in rows}) > 1:
                     first = next((row for row in rows if row.standing is not Standing.STRANGER), rows[0])
@@ -146,7 +146,7 @@ class Matcher:
                 row.standing = Standing.CONFLICT
             self._sheet.judge(rows)
             others = ", ".join(row.ref for row in rows[1:])
-            self._contradict(rows[0], Kind.NUMBER_TWICE, student, others)
+            self._contradict(rows[0], QuestionKind.NUMBER_TWICE, student, others)
 
     # --- Moodle ---------------------------------------------------------------------------------------
 
@@ -168,11 +168,11 @@ class Matcher:
         if not row.number:
             if owner := owner or self._owner_of_mail(row):
                 row.standing = Standing.MATCH
-                ask(self._sheet, row, owner, Kind.IDNUMBER_EMPTY, page.answers)
+                ask(self._sheet, row, owner, QuestionKind.IDNUMBER_EMPTY, page.answers)
         elif person is None:
             if owner and owner != row.number:
                 known = self._sheet.carrying("directory", row.number)
-                kind = Kind.LOGIN_SHARED if known else Kind.IDNUMBER_OTHER
+                kind = QuestionKind.LOGIN_SHARED if known else QuestionKind.IDNUMBER_OTHER
                 row.standing = Standing.MATCH
                 ask(self._sheet, row, owner, kind, page.answers)
         else:
@@ -180,9 +180,9 @@ class Matcher:
             if row.number in page.twice:
                 row.standing = Standing.CONFLICT
             elif not _alike(row, person):
-                ask(self._sheet, row, row.student, Kind.NUMBER_OF_OTHER, page.answers)
+                ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
             elif entry is not None and entry.numbers <= 1 and entry.student != row.number:
-                ask(self._sheet, row, row.student, Kind.LOGIN_SHARED, page.answers, entry.ref)
+                ask(self._sheet, row, row.student, QuestionKind.LOGIN_SHARED, page.answers, entry.ref)
             else:
                 self._compare_with_entry(row, page.answers)
 
@@ -195,15 +195,15 @@ class Matcher:
         mine = self._sheet.of_student("directory", row.student)
         names = {name for entry in mine for name in self._sheet.names_of(entry)}
         if mine and ("login", row.login.lower()) not in names:
-            ask(self._sheet, row, row.student, Kind.LOGIN_DIFFERS, answers, mine[0].login)
+            ask(self._sheet, row, row.student, QuestionKind.LOGIN_DIFFERS, answers, mine[0].login)
         elif row.login != row.login.lower():
-            ask(self._sheet, row, row.student, Kind.USERNAME_CASE, answers)
+            ask(self._sheet, row, row.student, QuestionKind.USERNAME_CASE, answers)
         mails = {value for kind, value in names if kind == "mail"}
         if row.mail and mails and row.mail not in mails:
             others = [
                 e for e in self._sheet.with_name("directory", "mail", row.mail) if e.student != row.student
             ]
-            kind = Kind.MAIL_SHARED if others else Kind.MAIL_DIFFERS
+            kind = QuestionKind.MAIL_SHARED if others else QuestionKind.MAIL_DIFFERS
             ask(self._sheet, row, row.student, kind, answers, others[0].ref if others else mine[0].mail)
 
     # --- mailboxes ------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ class Matcher:
         row.student, row.standing = entry.student, entry.standing
         row.evidence = BY_MAIL if entry.evidence else ""
         if entry.mail != row.mail:
-            ask(self._sheet, row, entry.student, Kind.MAIL_DIFFERS, answers, entry.mail)
+            ask(self._sheet, row, entry.student, QuestionKind.MAIL_DIFFERS, answers, entry.mail)
 
     # --- asking ---------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ class Matcher:
         row.student, row.evidence, row.standing = student, BY_HAND, Standing.MATCH
         return True
 
-    def _contradict(self, row: Row, kind: Kind, student: str, detail: str) -> None:
+    def _contradict(self, row: Row, kind: QuestionKind, student: str, detail: str) -> None:
         """A conflict that only ends where it is."""
         row.standing = Standing.CONFLICT
         self._sheet.judge([row])

@@ -10,7 +10,7 @@ from consumers.directory import Directory, ObservedEntry
 from consumers.mailbox import Mailboxes
 from consumers.moodle import MoodlePort, User
 from sesame.operations.adoption.adopting import Reader
-from sesame.operations.adoption.sheet import Found
+from sesame.operations.adoption.sheet import FoundObject
 from sesame.operations.ports import Targets
 
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
@@ -28,7 +28,7 @@ def readers(site: Targets) -> dict[str, Reader]:
 
 
 @contextmanager
-def _directory(site: Targets) -> Iterator[Iterator[Found]]:
+def _directory(site: Targets) -> Iterator[Iterator[FoundObject]]:
     directory = site.directory(read_only=True)
     try:
         yield entries(directory)
@@ -37,7 +37,7 @@ def _directory(site: Targets) -> Iterator[Iterator[Found]]:
 
 
 @contextmanager
-def _mail_server(site: Targets) -> Iterator[Iterator[Found]]:
+def _mail_server(site: Targets) -> Iterator[Iterator[FoundObject]]:
     server = site.mailboxes(read_only=True)
     try:
         yield mailboxes(server)
@@ -46,7 +46,7 @@ def _mail_server(site: Targets) -> Iterator[Iterator[Found]]:
 
 
 @contextmanager
-def _site(site: Targets) -> Iterator[Iterator[Found]]:
+def _site(site: Targets) -> Iterator[Iterator[FoundObject]]:
     moodle = site.moodle(read_only=True)
     try:
         yield users(moodle)
@@ -54,7 +54,7 @@ def _site(site: Targets) -> Iterator[Iterator[Found]]:
         moodle.shut()
 
 
-def entries(directory: Directory) -> Iterator[Found]:
+def entries(directory: Directory) -> Iterator[FoundObject]:
     """Every entry of the people's branch.
 
     Raises:
@@ -63,7 +63,7 @@ def entries(directory: Directory) -> Iterator[Found]:
     return map(_entry, directory.dump())
 
 
-def users(site: MoodlePort) -> Iterator[Found]:
+def users(site: MoodlePort) -> Iterator[FoundObject]:
     """Every user of the site who is not deleted.
 
     Raises:
@@ -72,7 +72,7 @@ def users(site: MoodlePort) -> Iterator[Found]:
     return (_user(user) for seen in site.dump(strangers=True) for user in seen.users)
 
 
-def mailboxes(server: Mailboxes) -> Iterator[Found]:
+def mailboxes(server: Mailboxes) -> Iterator[FoundObject]:
     """Every mailbox that the server finds.
 
     Raises:
@@ -81,7 +81,7 @@ def mailboxes(server: Mailboxes) -> Iterator[Found]:
     return map(_mailbox, server.addresses())
 
 
-def _entry(entry: ObservedEntry) -> Found:
+def _entry(entry: ObservedEntry) -> FoundObject:
     shown = entry.attributes
 
     def of(*attributes: str) -> list[str]:
@@ -99,7 +99,7 @@ def _entry(entry: ObservedEntry) -> Found:
         for value in told("supannOIDCDateDeNaissance", "schacDateOfBirth")
         if (match := _DATE.fullmatch(value))
     ]
-    return Found(
+    return FoundObject(
         target="directory",
         ref=entry.dn.lower(),
         login=entry.logins[0] if entry.logins else "",
@@ -113,9 +113,9 @@ def _entry(entry: ObservedEntry) -> Found:
     )
 
 
-def _user(user: User) -> Found:
+def _user(user: User) -> FoundObject:
     names = [("login", user.username.lower()), *([("mail", user.email.lower())] if user.email else [])]
-    return Found(
+    return FoundObject(
         target="moodle",
         ref=f"{user.id} {user.idnumber}".strip(),
         login=user.username,
@@ -127,6 +127,6 @@ def _user(user: User) -> Found:
     )
 
 
-def _mailbox(address: str) -> Found:
+def _mailbox(address: str) -> FoundObject:
     mail = address.lower()
-    return Found("mailbox", mail, "", mail, names=(("mail", mail),))
+    return FoundObject("mailbox", mail, "", mail, names=(("mail", mail),))

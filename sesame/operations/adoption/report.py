@@ -7,9 +7,9 @@ from pathlib import Path
 
 from producers.registrar.sheets import WorkbookSheet as Spreadsheet
 from producers.registrar.sheets import harmless
-from sesame.operations.adoption.adoptions import Question
+from sesame.operations.adoption.adoptions import QuestionRow
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
-from sesame.operations.adoption.words import WORDS, Kind
+from sesame.operations.adoption.words import WORDS, QuestionKind
 
 COLUMNS = ("standing", "kind", "question", "target", "object", "student", "login", "mail", "detail", "remedy")
 ID_SHOWN = 12
@@ -28,8 +28,8 @@ def write(path: Path, sheet: Sheet, targets: Sequence[str]) -> None:
 
 def _lines(sheet: Sheet, targets: Sequence[str]) -> Iterator[tuple[int | str, ...]]:
     for row, kind, student, detail in sheet.conflicts():
-        question = Question(row.target, row.ref, student or None, kind).id[:ID_SHOWN]
-        yield _cells(row, kind, question, student, detail, WORDS[Kind(kind)].remedy)
+        question = QuestionRow(row.target, row.ref, student or None, kind).id[:ID_SHOWN]
+        yield _cells(row, kind, question, student, detail, WORDS[QuestionKind(kind)].remedy)
     for target in targets:
         for rows in sheet.pages(target):
             for row in rows:

@@ -47,7 +47,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundObject:
     """An object as a target shows it.
 
     Attributes:
@@ -75,7 +75,7 @@ class Found:
 
 @dataclass(slots=True)
 class Row:
-    """An object on the sheet. `number` is empty unless it carries exactly one; see `Found` for the others."""
+    """An object on the sheet, as `FoundObject` has it. `number` is empty unless it carries exactly one."""
 
     id: int
     target: str
@@ -108,7 +108,7 @@ class Sheet:
     ) -> None:
         self._db.close()
 
-    def put(self, found: Iterable[Found]) -> int:
+    def put(self, found: Iterable[FoundObject]) -> int:
         """Write objects down; return how many."""
         objects = iter(found)
         written = 0
@@ -120,7 +120,7 @@ class Sheet:
             written += len(page)
         return written
 
-    def _put(self, each: Found) -> None:
+    def _put(self, each: FoundObject) -> None:
         number = each.numbers[0] if len(each.numbers) == 1 else ""
         values = (
             each.target,

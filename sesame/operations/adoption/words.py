@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class QuestionKind(StrEnum):
     """Why an operator is asked."""
 
     NAMES_AND_BIRTH_DATE = "names_and_birth_date"
@@ -49,63 +49,63 @@ class Words:
 _LOOK = "Look at both, then decide: link, or separate."
 
 WORDS = {
-    Kind.NAMES_AND_BIRTH_DATE: Words(
+    QuestionKind.NAMES_AND_BIRTH_DATE: Words(
         "an entry without a student number has the names and the birth date of a student", _LOOK, True, True
     ),
-    Kind.NUMBER_TWICE: Words(
+    QuestionKind.NUMBER_TWICE: Words(
         "several objects of one target carry one student number",
         "Remove the number from those that are not the student's, then adopt again.",
     ),
-    Kind.SEVERAL_NUMBERS: Words(
+    QuestionKind.SEVERAL_NUMBERS: Words(
         "an entry carries several student numbers",
         "Leave the one that is right, then adopt again; two numbers of one person: sesame identities merge.",
     ),
-    Kind.NUMBER_OF_OTHER: Words(
+    QuestionKind.NUMBER_OF_OTHER: Words(
         "an object carries a student number, and its names are nothing like those of the registrar",
         "The same person under other names: link. Somebody else: correct the number there, then adopt again.",
         linkable=True,
     ),
-    Kind.LOGIN_SHARED: Words(
+    QuestionKind.LOGIN_SHARED: Words(
         "one login is different persons' in two targets, or in two entries",
         "Rename one of them, then adopt again; the same person after all: sesame adopt link.",
     ),
-    Kind.LOGIN_DIFFERS: Words(
+    QuestionKind.LOGIN_DIFFERS: Words(
         "a student's login in Moodle is not the one of the directory",
         "Link: Moodle's is replaced when Moodle is written. Or rename it there yourself.",
         linkable=True,
     ),
-    Kind.USERNAME_CASE: Words(
+    QuestionKind.USERNAME_CASE: Words(
         "a Moodle username has capitals, which Moodle itself would refuse",
         "Link: it is written in lower case when Moodle is written.",
         linkable=True,
     ),
-    Kind.MAIL_SHARED: Words(
+    QuestionKind.MAIL_SHARED: Words(
         "one mail address is different persons'",
         "Correct it where it is wrong, then adopt again.",
     ),
-    Kind.MAIL_DIFFERS: Words(
+    QuestionKind.MAIL_DIFFERS: Words(
         "a student's mail address differs from the directory's",
         "Link: the directory's replaces it when this target is written. Or correct the one that is wrong.",
         linkable=True,
     ),
-    Kind.IDNUMBER_EMPTY: Words(
+    QuestionKind.IDNUMBER_EMPTY: Words(
         "a Moodle user with a student's login, or address, has no idnumber", _LOOK, True, True
     ),
-    Kind.IDNUMBER_OTHER: Words(
+    QuestionKind.IDNUMBER_OTHER: Words(
         "a Moodle user with a student's login has an idnumber that is no student number", _LOOK, True, True
     ),
-    Kind.LEDGER_OTHER: Words(
+    QuestionKind.LEDGER_OTHER: Words(
         "a name is in use here, and was given to a student who has not activated the account",
         "Link: it stays with this object, and the student who has not seen it is given another; an object "
         "without a student number is that student's then. Separate: it is another person's, likewise.",
         linkable=True,
         separable=True,
     ),
-    Kind.LEDGER_ACTIVE: Words(
+    QuestionKind.LEDGER_ACTIVE: Words(
         "a name is in use here, and is that of another student's active account",
         "Rename one of the two, or write the right student number into the object; then adopt again.",
     ),
-    Kind.ACCOUNT_DIFFERS: Words(
+    QuestionKind.ACCOUNT_DIFFERS: Words(
         "a student's account is active under another login than the entry's",
         "Rename the entry, or remove the student number from it; then adopt again.",
     ),

@@ -16,10 +16,10 @@ from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import DECIDED, Adoption, Answer, Question
+from sesame.operations.adoption.adoptions import DECIDED, Adoption, AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.holding import holder_of
 from sesame.operations.adoption.sheet import PAGE, Row, Sheet, Standing
-from sesame.operations.adoption.words import Kind
+from sesame.operations.adoption.words import QuestionKind
 
 _ORIGINS = {"directory": DIRECTORY, "mailbox": MAILBOX, "moodle": MOODLE}
 
@@ -80,7 +80,7 @@ class Writer:
     def _take_names(self, connection: Connection, rows: Sequence[Row]) -> None:
         ledger = SqlLedger(connection, self._database, self._database.now(connection))
         questions = adoptions.about(connection, rows[0].target, [row.ref for row in rows])
-        decided = {q.object for q in questions if q.kind == Kind.LEDGER_OTHER and q.state in DECIDED}
+        decided = {q.object for q in questions if q.kind == QuestionKind.LEDGER_OTHER and q.state in DECIDED}
         for row in rows:
             origin, holder = _ORIGINS[row.target], holder_of(row)
             for kind, value in self._sheet.names_of(row):
@@ -134,9 +134,11 @@ class Writer:
     def _ask(self, targets: Sequence[str]) -> None:
         with self._database.read() as connection:
             stale = {
-                each.id for each in adoptions.questions(connection, [Answer.OPEN]) if each.target in targets
+                each.id
+                for each in adoptions.questions(connection, [AdoptionAnswer.OPEN])
+                if each.target in targets
             }
-        page: list[Question] = []
+        page: list[QuestionRow] = []
         for question in self._questions():
             stale.discard(question.id)
             page.append(question)
@@ -149,11 +151,11 @@ class Writer:
                 adoptions.mended(connection, some)
         self._written.mended = len(stale)
 
-    def _questions(self) -> Iterator[Question]:
+    def _questions(self) -> Iterator[QuestionRow]:
         for row, kind, student, _ in self._sheet.conflicts():
-            yield Question(row.target, row.ref, student or None, kind)
+            yield QuestionRow(row.target, row.ref, student or None, kind)
 
-    def _put(self, page: Sequence[Question]) -> None:
+    def _put(self, page: Sequence[QuestionRow]) -> None:
         with self._database.write() as connection:
             now = self._database.now(connection)
             self._written.asked += adoptions.ask(connection, self._database, page, now)

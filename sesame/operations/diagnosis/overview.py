@@ -14,7 +14,7 @@ from pipeline.target_states import State
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis import observed as observation
 from sesame.operations.diagnosis import population, processes
-from sesame.operations.diagnosis.people import Person, everybody
+from sesame.operations.diagnosis.people import PersonTargets, everybody
 from sesame.operations.diagnosis.reasons import for_operator
 from sesame.operations.ports import Following
 
@@ -57,7 +57,7 @@ class Overview(Report):
     targets: Mapping[str, Mapping[str, int]]
     consumers: Mapping[str, Mapping[str, Any]]
     observed: Mapping[str, Mapping[str, Any]]
-    people: Sequence[Person] | None = None
+    people: Sequence[PersonTargets] | None = None
 
     @model_serializer(mode="wrap")
     def _without_people_nobody_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -23,7 +23,7 @@ _SEEN: Final = select(propagation_targets)
 
 
 @dataclass(frozen=True)
-class Person:
+class PersonTargets:
     """One activated student, over all targets. `targets` holds state, reason and pending names by target."""
 
     student_number: str
@@ -33,7 +33,9 @@ class Person:
     targets: Mapping[str, Mapping[str, Any]]
 
 
-def everybody(connection: Connection, targets: Sequence[str], follows: Mapping[str, str]) -> Iterator[Person]:
+def everybody(
+    connection: Connection, targets: Sequence[str], follows: Mapping[str, str]
+) -> Iterator[PersonTargets]:
     """All who have activated, by number."""
     last = ""
     while numbers := page_of(connection, after=last, limit=_ROWS_PER_PAGE):
@@ -57,7 +59,7 @@ def page_of(connection: Connection, *which: ColumnElement[bool], after: str, lim
 
 def people(
     connection: Connection, numbers: Sequence[str], targets: Sequence[str], follows: Mapping[str, str]
-) -> list[Person]:
+) -> list[PersonTargets]:
     """These students, with what each target has of them."""
     rows: dict[str, _Rows] = {}
     for row in rows_among(connection, _ACCOUNTS, accounts.c.student_number, numbers).mappings():
@@ -99,7 +101,7 @@ class _Rows:
         return AFTER if held else OUTSTANDING
 
 
-def _person(rows: _Rows, targets: Sequence[str], follows: Mapping[str, str]) -> Person:
+def _person(rows: _Rows, targets: Sequence[str], follows: Mapping[str, str]) -> PersonTargets:
     account = Account.model_validate_json(rows.account["document"])
     found: dict[str, dict[str, Any]] = {}
     for name in targets:
@@ -110,4 +112,4 @@ def _person(rows: _Rows, targets: Sequence[str], follows: Mapping[str, str]) -> 
             "reason": seen["reason"] if known and seen is not None else None,
             "pending": json.loads(seen["pending"] or "[]") if known and seen is not None else [],
         }
-    return Person(account.student_number, account.login, account.mail, rows.state(), found)
+    return PersonTargets(account.student_number, account.login, account.mail, rows.state(), found)

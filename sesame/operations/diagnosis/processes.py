@@ -48,7 +48,7 @@ class Process(Report):
     words: str
 
 
-class Consumer(Report):
+class ConsumerProcess(Report):
     """One consumer over all its processes, the newest sign of life first.
 
     Attributes:
@@ -68,7 +68,7 @@ class Forgotten(Report):
 
 
 @act("process.list")
-def listed(site: Configured, _actor: Actor) -> dict[str, Consumer]:
+def listed(site: Configured, _actor: Actor) -> dict[str, ConsumerProcess]:
     """Each consumer's processes by their last sign of life. One that ended properly is not among them."""
     with site.database.read() as connection:
         return consumers(connection, site.database, (*OF_THE_STORE, *site.settings.targets))
@@ -96,7 +96,9 @@ def forget(site: Stored, actor: Actor, process: str) -> Forgotten:
     return Forgotten(process=process, consumers=tuple(sorted({one.consumer for one in rows})))
 
 
-def consumers(connection: Connection, database: Database, expected: Sequence[str]) -> dict[str, Consumer]:
+def consumers(
+    connection: Connection, database: Database, expected: Sequence[str]
+) -> dict[str, ConsumerProcess]:
     """Every consumer: those that are expected first, in their order, then whoever else has said something."""
     now = database.now(connection)
     found: dict[str, list[Process]] = {name: [] for name in expected}
@@ -121,11 +123,11 @@ def _process(row: ConsumerStatus, now: float) -> Process:
     )
 
 
-def _consumer(processes: Sequence[Process]) -> Consumer:
+def _consumer(processes: Sequence[Process]) -> ConsumerProcess:
     if not processes:
-        return Consumer(state=ABSENT, reason="no process runs it", processes=processes)
+        return ConsumerProcess(state=ABSENT, reason="no process runs it", processes=processes)
     alive = [process for process in processes if not process.silent]
     if not alive:
-        return Consumer(state=SILENT, reason=processes[0].words, processes=processes)
+        return ConsumerProcess(state=SILENT, reason=processes[0].words, processes=processes)
     worst = next((process for process in alive if process.state != RUNNING), alive[0])
-    return Consumer(state=worst.state, reason=worst.reason, processes=processes)
+    return ConsumerProcess(state=worst.state, reason=worst.reason, processes=processes)

@@ -21,7 +21,7 @@ from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.diagnosis.people import Person, page_of, people
+from sesame.operations.diagnosis.people import PersonTargets, page_of, people
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Following
 
@@ -29,7 +29,7 @@ LIMIT_MAX: Final = 1000
 _RETRIES: Final = select(parked).where(parked.c.kind == Kind.RETRY).order_by(parked.c.consumer)
 
 
-class Standing(StrEnum):
+class ListedState(StrEnum):
     """The states by which students can be asked for. Those who are tried again are in progress, or were
     complete before somebody asked for a replay."""
 
@@ -40,7 +40,7 @@ class Standing(StrEnum):
     IN_PROGRESS = "in_progress"
 
 
-_CAUSED: Final = (Standing.WAITING, Standing.RETRYING, Standing.FAILED)
+_CAUSED: Final = (ListedState.WAITING, ListedState.RETRYING, ListedState.FAILED)
 
 
 class UnknownState(SesameError):
@@ -57,7 +57,7 @@ class UnknownCause(SesameError):
 
 
 @dataclass(frozen=True)
-class Retry:
+class ListedRetry:
     """A student is tried again at a target; `since`: the first failure."""
 
     cause: str
@@ -65,11 +65,11 @@ class Retry:
     since: datetime
 
 
-class Student(Report):
-    """One activated student: see `Person`; `retrying`: by target."""
+class ListedStudent(Report):
+    """One activated student: see `PersonTargets`; `retrying`: by target."""
 
-    person: Person
-    retrying: Mapping[str, Retry]
+    person: PersonTargets
+    retrying: Mapping[str, ListedRetry]
 
     @model_serializer
     def _in_one(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Student(Report):
 class Page(Report):
     """Some students by number, and the number after which the next page begins; None: that was all."""
 
-    students: Sequence[Student]
+    students: Sequence[ListedStudent]
     next: str | None
 
 
@@ -120,7 +120,7 @@ def students(
         database: the store.
         targets: what is said of each student.
         follows: targets that act only after another one, by name.
-        state: one of `Standing`; None: any.
+        state: one of `ListedState`; None: any.
         cause: why they wait, are tried again or were given up; None: whatever it is.
         after: the last number of the page before; empty: the first page.
         limit: at most so many, up to `LIMIT_MAX`.
@@ -128,9 +128,9 @@ def students(
     Raises:
         UnknownState, UnknownCause: there is none like that.
     """
-    if state is not None and state not in list(Standing):
-        raise UnknownState(f"no state is called {state!r}", remedy=f"There are: {', '.join(Standing)}.")
-    chosen = None if state is None else Standing(state)
+    if state is not None and state not in list(ListedState):
+        raise UnknownState(f"no state is called {state!r}", remedy=f"There are: {', '.join(ListedState)}.")
+    chosen = None if state is None else ListedState(state)
     limit = max(1, min(limit, LIMIT_MAX))
     with database.read() as connection:
         if cause is not None:
@@ -140,12 +140,12 @@ def students(
         found = people(connection, numbers, targets, follows)
         retries = _retries(connection, numbers)
     return Page(
-        students=[Student(person=one, retrying=retries.get(one.student_number, {})) for one in found],
+        students=[ListedStudent(person=one, retrying=retries.get(one.student_number, {})) for one in found],
         next=numbers[-1] if more else None,
     )
 
 
-def _check(connection: Connection, state: Standing | None, cause: str) -> None:
+def _check(connection: Connection, state: ListedState | None, cause: str) -> None:
     """Refuse a cause that cannot be: a typing error would look like good news."""
     if state is not None and state not in _CAUSED:
         others = ", ".join(_CAUSED)
@@ -156,39 +156,39 @@ def _check(connection: Connection, state: Standing | None, cause: str) -> None:
         raise UnknownCause(f"nobody is {state or 'waiting, retrying or failed'} for {cause!r}", remedy=here)
 
 
-def causes(connection: Connection, state: Standing | None) -> list[str]:
+def causes(connection: Connection, state: ListedState | None) -> list[str]:
     """The causes for which students are in this state at some target; None: in any state."""
     found: set[str] = set()
     for each in _CAUSED if state is None else (state,):
         query = select(pt.c.reason).where(pt.c.reason.is_not(None), pt.c.state == each).distinct()
-        if each is Standing.RETRYING:
+        if each is ListedState.RETRYING:
             query = select(parked.c.cause).where(parked.c.kind == Kind.RETRY).distinct()
         found.update(connection.execute(query).scalars())
     return sorted(found)
 
 
-def _conditions(state: Standing | None, cause: str | None) -> list[ColumnElement[bool]]:
+def _conditions(state: ListedState | None, cause: str | None) -> list[ColumnElement[bool]]:
     """As SQL has it, for a row of `accounts`; `population` says what counts as what."""
     if state is None:
         anywhere = (_at_a_target(State.WAITING, cause), _at_a_target(State.FAILED, cause), _retried(cause))
         return [] if cause is None else [or_(*anywhere)]
     given_up = _at_a_target(State.FAILED, None)
-    if state is Standing.RETRYING:
+    if state is ListedState.RETRYING:
         return [_retried(cause)]
-    if state is Standing.FAILED:
+    if state is ListedState.FAILED:
         found = [_newest(), or_(_newest(state), given_up)]
         return found if cause is None else [*found, _at_a_target(State.FAILED, cause)]
-    if state is Standing.WAITING:
+    if state is ListedState.WAITING:
         return [
             _newest(state),
             ~given_up,
             *([_at_a_target(State.WAITING, cause)] if cause is not None else []),
         ]
     here = _newest(state) & ~given_up
-    return [or_(~_newest(), here) if state is Standing.IN_PROGRESS else here]
+    return [or_(~_newest(), here) if state is ListedState.IN_PROGRESS else here]
 
 
-def _newest(state: Standing | None = None) -> ColumnElement[bool]:
+def _newest(state: ListedState | None = None) -> ColumnElement[bool]:
     """Propagation has opened the newest version, and it is in this state there."""
     in_state = () if state is None else (p.c.state == state,)
     return exists().where(p.c.student_number == a.c.student_number, p.c.version >= a.c.version, *in_state)
@@ -205,9 +205,9 @@ def _retried(cause: str | None) -> ColumnElement[bool]:
     return exists().where(parked.c.student_number == a.c.student_number, parked.c.kind == Kind.RETRY, *why)
 
 
-def _retries(connection: Connection, numbers: Sequence[str]) -> dict[str, dict[str, Retry]]:
-    found: dict[str, dict[str, Retry]] = {}
+def _retries(connection: Connection, numbers: Sequence[str]) -> dict[str, dict[str, ListedRetry]]:
+    found: dict[str, dict[str, ListedRetry]] = {}
     for row in rows_among(connection, _RETRIES, parked.c.student_number, numbers):
-        retry = Retry(row.cause, row.attempts, datetime.fromtimestamp(row.first_at, UTC))
+        retry = ListedRetry(row.cause, row.attempts, datetime.fromtimestamp(row.first_at, UTC))
         found.setdefault(row.student_number, {})[row.consumer] = retry
     return found

@@ -32,7 +32,7 @@ from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import Publishing, Restored, Stored
 from sesame.operations.restored import life, questions
 from sesame.operations.restored.admission import Notes
-from sesame.operations.restored.questions import Answer
+from sesame.operations.restored.questions import RestoreAnswer
 
 HOLD: Final = Hold.ADMINISTRATIVE
 """The hold that keeps them shut: an operator's own kind. The technical one belongs to doubtful identities."""
@@ -66,7 +66,7 @@ class AskedAbout(Report):
 
     student_number: str
     shown_shut_by: tuple[str, ...]
-    state: Answer
+    state: RestoreAnswer
     raised_at: datetime
     decided_at: datetime | None
 
@@ -75,7 +75,7 @@ class RestoredAnswer(BaseModel):
     """Whether one who was asked about is opened or kept shut, and why."""
 
     student_number: str
-    answer: Answer
+    answer: RestoreAnswer
     reason: str
 
 
@@ -256,7 +256,7 @@ def _unexplained(account: Account | None, shown: Shown) -> bool:
 @act("restored.list")
 def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[AskedAbout]:
     """Who waits for an answer, or everybody who was asked about, oldest first."""
-    states = list(Answer) if everything else [Answer.OPEN]
+    states = list(RestoreAnswer) if everything else [RestoreAnswer.OPEN]
     with site.database.read() as connection:
         return [
             AskedAbout(
@@ -280,10 +280,10 @@ def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
     """
     database, number = site.database, request.student_number
     with database.read() as connection:
-        waiting = questions.listed(connection, [Answer.OPEN])
+        waiting = questions.listed(connection, [RestoreAnswer.OPEN])
     if number not in {each.student_number for each in waiting}:
         raise NotAsked
-    if request.answer is Answer.OPENED:
+    if request.answer is RestoreAnswer.OPENED:
         asked = HoldRequest(number, HOLD, request.reason, actor.name, datetime.now(UTC))
         lift(asked, database=database, producer=site.producer)
 

@@ -24,7 +24,7 @@ restore_questions = Table(
 _t = restore_questions.c
 
 
-class Answer(StrEnum):
+class RestoreAnswer(StrEnum):
     """What an operator has said; `open`: nothing yet."""
 
     OPEN = "open"
@@ -33,12 +33,12 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True)
-class Question:
+class RestoreQuestion:
     """One student, shut at these targets when the store was checked. Times in epoch seconds."""
 
     student_number: str
     shown_by: tuple[str, ...]
-    state: Answer
+    state: RestoreAnswer
     raised_at: float
     decided_at: float | None
 
@@ -49,7 +49,7 @@ def ask(
     """Ask about a student, anew if it was asked after an earlier restore."""
     values = {
         "shown_by": json.dumps(list(shown_by)),
-        "state": Answer.OPEN.value,
+        "state": RestoreAnswer.OPEN.value,
         "raised_at": now,
         "decided_at": None,
     }
@@ -57,15 +57,15 @@ def ask(
     connection.execute(statement.on_conflict_do_update(index_elements=[_t.student_number], set_=values))
 
 
-def listed(connection: Connection, states: Sequence[Answer]) -> list[Question]:
+def listed(connection: Connection, states: Sequence[RestoreAnswer]) -> list[RestoreQuestion]:
     """The questions in these states, oldest first."""
     query = select(restore_questions).where(_t.state.in_([state.value for state in states]))
     rows = connection.execute(query.order_by(_t.raised_at, _t.student_number)).all()
     return [
-        Question(
+        RestoreQuestion(
             row.student_number,
             tuple(json.loads(row.shown_by)),
-            Answer(row.state),
+            RestoreAnswer(row.state),
             row.raised_at,
             row.decided_at,
         )
@@ -73,7 +73,7 @@ def listed(connection: Connection, states: Sequence[Answer]) -> list[Question]:
     ]
 
 
-def decide(connection: Connection, student_number: str, answer: Answer, now: float) -> bool:
+def decide(connection: Connection, student_number: str, answer: RestoreAnswer, now: float) -> bool:
     """Note an answer; False if nothing was asked about this student."""
     done = connection.execute(
         update(restore_questions)

@@ -2,6 +2,6 @@
 
 from sesame.operations.support.bundle import Bundle
 from sesame.operations.support.cases import Case, Support, UnknownCode
-from sesame.operations.support.desks import Desk
+from sesame.operations.support.desks import SupportDesk
 
-__all__ = ["Bundle", "Case", "Desk", "Support", "UnknownCode"]
+__all__ = ["Bundle", "Case", "Support", "SupportDesk", "UnknownCode"]

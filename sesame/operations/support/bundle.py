@@ -18,7 +18,7 @@ from sesame.operations.diagnosis.engine import Diagnosis, StudentCause
 from sesame.operations.diagnosis.rules.base import Language, moment
 from sesame.operations.diagnosis.situation import Situation
 from sesame.operations.support import codes
-from sesame.operations.support.desks import Desk
+from sesame.operations.support.desks import SupportDesk
 
 SAID_MAX = 2_000
 FACTS_MAX = 3
@@ -77,7 +77,7 @@ class Bundle(BaseModel):
         rules = ", ".join(dict.fromkeys(cause.rule for cause in self.causes[:3]))
         return f"[Sésame] {codes.shown(self.code)} {rules}".rstrip()
 
-    def text(self, desk: Desk) -> str:
+    def text(self, desk: SupportDesk) -> str:
         """The whole message, as it is shown and sent. In French: desks read it."""
         return "\n".join(_lines(self, desk)) + "\n"
 
@@ -161,7 +161,7 @@ def _traces(s: Situation) -> Iterator[str]:
         yield f"évènement {fact}"
 
 
-def _lines(b: Bundle, desk: Desk) -> Iterator[str]:
+def _lines(b: Bundle, desk: SupportDesk) -> Iterator[str]:
     yield f"Dossier {codes.shown(b.code)}, pour {desk.name}" + (f" ({desk.hours})" if desk.hours else "")
     who = f", identifiant : {b.login}" if b.login else ""
     yield spaced(f"Numéro d'étudiant : {b.student_number}{who}")

@@ -19,7 +19,7 @@ from sesame.operations.diagnosis.rules.base import Language
 from sesame.operations.ports import Diagnosable
 from sesame.operations.support import codes, support_cases
 from sesame.operations.support.bundle import Bundle, bundle_of
-from sesame.operations.support.desks import Desk, desk_for
+from sesame.operations.support.desks import SupportDesk, desk_for
 from sesame.operations.support.support_cases import SupportCase
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Case:
     """A case: the bundle as it was found, the desk that it goes to, and whether it was sent there."""
 
     bundle: Bundle
-    desk: Desk
+    desk: SupportDesk
     sent: bool
 
     @property

@@ -13,7 +13,7 @@ _GRAVITY = ("stops", "delays", "tells")
 
 
 @dataclass(frozen=True)
-class Desk:
+class SupportDesk:
     """The desk that a case goes to, with its opening hours (empty: not said)."""
 
     name: str
@@ -23,7 +23,7 @@ class Desk:
 
 def desk_for(
     settings: Settings, causes: Sequence[StudentCause], components: Collection[str], language: Language
-) -> Desk:
+) -> SupportDesk:
     """The desk for the gravest cause: one that names it, else one for any cause.
 
     Args:
@@ -38,9 +38,9 @@ def desk_for(
     ]
     best = max(fitting, key=lambda desk: bool(desk.causes) + bool(desk.components), default=None)
     if best is None:
-        return Desk("Assistance" if language == "fr" else "Support desk", settings.portal.support)
+        return SupportDesk("Assistance" if language == "fr" else "Support desk", settings.portal.support)
     hours = (best.hours_en or best.hours) if language == "en" else best.hours
-    return Desk(best.name, best.mail, hours)
+    return SupportDesk(best.name, best.mail, hours)
 
 
 def _about(cause: StudentCause) -> frozenset[str]:
