@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from pipeline.db.database import Database
     from sesame.operations.acts import Actor
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -45,24 +44,6 @@ def operator() -> Actor:
     from sesame.operations.acts import Actor, Role
 
     return Actor(operator_name(), frozenset(Role))
-
-
-def audited(database: Database, action: str, **detail: object) -> None:
-    """Note in the audit what this user does or looks at: before it is done, so that nothing goes unseen.
-
-    Args:
-        database: the store.
-        action: as the audit names it, e.g. `provision`.
-        detail: what is needed to understand it later, without names or words of persons; None is left out.
-
-    Raises:
-        StoreUnavailable: it was not noted, and must not be done.
-    """
-    from pipeline import audit
-
-    given = {name: value for name, value in detail.items() if value is not None}
-    with database.write() as connection:
-        audit.note(connection, database, actor=operator_name(), action=action, detail=given)
 
 
 def _caller() -> int | None:
