@@ -39,8 +39,9 @@ if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebo
     from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox import Mailboxes
     from consumers.moodle import MoodlePort
-    from sesame.login import CasLogins, LoginProbe
     from sesame.login.client import CasClient
+    from sesame.login.login import CasLogins
+    from sesame.login.probe import LoginProbe
     from sesame.web import PortalContext
 REGISTRY, PROPAGATION = "registry", "propagation"
 """The consumers that touch the store alone; the others are named as their targets."""
@@ -246,7 +247,7 @@ class Application:
 
     def cas_logins(self, service_url: str | None = None) -> CasLogins | None:
         """Logins by CAS, for the portal or for another service of ours; None: the settings name no server."""
-        from sesame.login import CasLogins
+        from sesame.login.login import CasLogins
 
         client = self.cas_client(service_url)
         if client is None:
@@ -264,7 +265,7 @@ class Application:
         Raises:
             SettingsError: the account's password cannot be read.
         """
-        from sesame.login import LoginProbe
+        from sesame.login.probe import LoginProbe
 
         client, wanted = self.cas_client(), self.settings.cas
         if client is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.runner import Effects
     from pipeline.target import Handler
     from pipeline.vault import Vault
-    from sesame.login import LoginProbe
+    from sesame.login.probe import LoginProbe
     from sesame.settings import Settings
 
 

@@ -23,7 +23,9 @@ from producers.activation.posting import Postman
 from producers.activation.proofs import Proofs
 from producers.activation.smtp import Smtp
 from producers.activation.throttles import Rate
-from sesame.login import CasLogins, LoginServer, cas_sessions
+from sesame.login import cas_sessions
+from sesame.login.login import CasLogins
+from sesame.login.port import LoginServer
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
 from sesame.web import web_sessions

@@ -12,8 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from pipeline.errors import Misconfigured, TargetDown
-from sesame.login import Arrival, LoginFailure, TicketRefused
-from sesame.login.port import ServiceRefused
+from sesame.login.login import Arrival, LoginFailure
+from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web import signing
 from sesame.web.desk import Cas, PortalContext
 from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, PortalRequest, Visiting, posted

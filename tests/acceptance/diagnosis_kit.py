@@ -36,7 +36,7 @@ from schemas.events import CredentialChanged, Event, Preference, PreferenceChang
 from sesame.app.wiring import Application, build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from sesame.login import CasLogins
+from sesame.login.login import CasLogins
 from sesame.operations.diagnosis.engine import Diagnosis, diagnose
 from sesame.operations.diagnosis.rules import Finding
 from sesame.settings import load

@@ -21,7 +21,7 @@ from sandbox.process import wait_until
 from schemas.account import Hold, Lane
 from schemas.events import IdentityDecision
 from sesame.app.wiring import utc_now
-from sesame.login import TicketRefused
+from sesame.login.port import TicketRefused
 from sesame.operations.diagnosis.rules import all_rules
 from sesame.operations.diagnosis.rules.base import glossary, judges
 from sesame.testing.servers.cas_kit import ticket_of

@@ -20,9 +20,10 @@ from sandbox.apereo import Apereo
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
 from sesame.app.doctor.findings import CheckState
-from sesame.login import LoginProbe, ProbeOutcome
 from sesame.login.client import CasClient
+from sesame.login.outcome import ProbeOutcome
 from sesame.login.port import ServiceRefused
+from sesame.login.probe import LoginProbe
 from sesame.testing.servers.cas_kit import SERVICES, LoginServer, login_server_of, ticket_of
 from sesame.testing.servers.directory_kit import HASHER
 from sesame.testing.servers.ldap_tools import as_provisioner

@@ -19,18 +19,13 @@ from schemas.account import Account, Hold
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckResult, CheckState, examine
 from sesame.app.wiring import build
-from sesame.login import (
-    CasLogins,
-    LoginFailure,
-    LoginProbe,
-    ProbeOutcome,
-    ProbeResult,
-    TicketRefused,
-    cas_logins,
-)
+from sesame.login import cas_logins
 from sesame.login.cas_logins import CasLogin
 from sesame.login.client import CasClient
-from sesame.login.port import ServiceRefused
+from sesame.login.login import CasLogins, LoginFailure
+from sesame.login.outcome import ProbeOutcome, ProbeResult
+from sesame.login.port import ServiceRefused, TicketRefused
+from sesame.login.probe import LoginProbe
 from sesame.operations.diagnosis.engine import diagnose
 from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
 from sesame.testing.servers.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of

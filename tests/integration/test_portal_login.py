@@ -13,8 +13,9 @@ from sandbox.cas import CasServer
 from sandbox.ports import free_port
 from sandbox.process import wait_until
 from sandbox.slapd import Slapd
-from sesame.login import LoginFailure, cas_logins
+from sesame.login import cas_logins
 from sesame.login.client import CasClient
+from sesame.login.login import LoginFailure
 from sesame.testing.servers import cas_kit
 from sesame.testing.servers.cas_kit import LoginServer
 from sesame.testing.servers.ldap_tools import as_provisioner

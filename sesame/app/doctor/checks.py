@@ -237,7 +237,7 @@ def _path_to(application: Application, target: str) -> CheckResult:
 def _cas(settings: Settings) -> CheckResult:
     """Log in as the service account; without its password, only ask whether the server would serve us."""
     from sesame.app.wiring import build
-    from sesame.login import ProbeOutcome
+    from sesame.login.outcome import ProbeOutcome
 
     probe = build(settings).cas_probe()
     if probe is None:

@@ -22,8 +22,9 @@ from producers.activation import activation_requests, mail_proofs
 from producers.activation.mail_proofs import MailProof
 from producers.activation.proofs import PASSWORD
 from schemas.account import Account, Lane
-from sesame.login import ProbeResult, cas_logins
+from sesame.login import cas_logins
 from sesame.login.cas_logins import CasLogin
+from sesame.login.outcome import ProbeResult
 from sesame.operations.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
     PersonStatus,

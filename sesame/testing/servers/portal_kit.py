@@ -35,8 +35,8 @@ from schemas.account import Lane
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.app.wiring import build
-from sesame.login import CasLogins
 from sesame.login.client import CasClient
+from sesame.login.login import CasLogins
 from sesame.settings import Settings
 from sesame.testing.servers.portal_reader import MAIL, Browser, Letter
 from sesame.testing.servers.registry_kit import Clock, enrolled

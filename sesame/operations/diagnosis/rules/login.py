@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sesame.login import LoginFailure, ProbeOutcome
+from sesame.login.login import LoginFailure
+from sesame.login.outcome import ProbeOutcome
 from sesame.operations.diagnosis.rules.base import Finding, moment, rule
 from sesame.operations.diagnosis.situation import CAS, DIRECTORY, Situation
 
