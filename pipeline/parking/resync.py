@@ -14,8 +14,6 @@ from pipeline.parking.rows import parked as p
 from pipeline.target_states import target_states as t
 from schemas.account import Lane
 
-_ROWS_PER_PAGE = 1000
-
 
 def behind(connection: Connection, database: Database, consumer: str, *, event_id: str) -> int:
     """Park everybody whose newest version this target is not known to have, due at once, in bulk.

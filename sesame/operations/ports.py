@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from sesame.settings import Settings
 
 
-class Targets(Protocol):
-    """The targets' own servers, each connected anew: whoever asks disconnects it."""
+class HasSettings(Protocol):
+    """How the site is configured."""
 
     @property
     def settings(self) -> Settings:
         """Of the whole site."""
+
+
+class Targets(HasSettings, Protocol):
+    """The targets' own servers, each connected anew: whoever asks disconnects it."""
 
     def directory(self, *, read_only: bool = False) -> LdapDirectory:
         """The directory."""
@@ -35,14 +39,6 @@ class Targets(Protocol):
 
     def moodle(self, *, read_only: bool = False) -> MoodlePort:
         """The Moodle site."""
-
-
-class HasSettings(Protocol):
-    """How the site is configured."""
-
-    @property
-    def settings(self) -> Settings:
-        """Of the whole site."""
 
 
 class Stored(Protocol):
