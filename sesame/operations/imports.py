@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,36 +126,20 @@ def import_files(
     """
     settings = site.settings.registrar
     profile, groups_profile = _profiles(request, settings)
-    reports = []
+    parts: list[tuple[ImportKind, str, Path, Callable[..., ImportReport]]] = []
     if request.file is not None and profile is not None:
-        order = _order(request, request.file, settings, actor)
-        _note(site, actor, "import", request, request.file)
-        progress(ImportKind.ENROLMENTS, 0, None)
-        reports.append(
-            import_file(
-                request.file,
-                order,
-                profile=profile,
-                feed=SqlFeedMemory(site.database),
-                producer=site.producer,
-                clock=clock,
-                progress=lambda done, total: progress(ImportKind.ENROLMENTS, done, total),
-            )
-        )
+        work = partial(import_file, profile=profile, feed=SqlFeedMemory(site.database))
+        parts.append((ImportKind.ENROLMENTS, "import", request.file, work))
     if request.groups is not None and groups_profile is not None:
-        order = _order(request, request.groups, settings, actor)
-        _note(site, actor, "import.groups", request, request.groups)
-        progress(ImportKind.TEACHINGS, 0, None)
+        work = partial(import_groups, profile=groups_profile, feed=SqlTeachingMemory(site.database))
+        parts.append((ImportKind.TEACHINGS, "import.groups", request.groups, work))
+    reports = []
+    for kind, action, path, run in parts:
+        order = _order(request, path, settings, actor)
+        _note(site, actor, action, request, path)
+        progress(kind, 0, None)
         reports.append(
-            import_groups(
-                request.groups,
-                order,
-                profile=groups_profile,
-                feed=SqlTeachingMemory(site.database),
-                producer=site.producer,
-                clock=clock,
-                progress=lambda done, total: progress(ImportKind.TEACHINGS, done, total),
-            )
+            run(path, order, producer=site.producer, clock=clock, progress=partial(progress, kind))
         )
     return Imported(reports=tuple(reports))
 
