@@ -10,10 +10,10 @@ from producers.activation.proofs import REDIRECT, LinkState
 from producers.activation.throttles import Rate
 from producers.replay import ask_again
 from schemas.scalars import is_mail_address
+from sesame.web.account_view import AccountView, standing_of
 from sesame.web.desk import VIEW_S
-from sesame.web.standing import AccountView, standing_of
+from sesame.web.languages import duration, moment
 from sesame.web.visit import CAS_SESSION, SESSION, PageError, PortalRequest, Posted, Visiting, posted, utc_now
-from sesame.web.wording import duration, moment
 
 router = APIRouter()
 

@@ -14,15 +14,15 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
-from sesame.web import account, assistance, live, password, proving
+from sesame.web import account, assistance, live, password, verification
 from sesame.web.assets import PATH, Assets
 from sesame.web.desk import PortalContext
-from sesame.web.expecting import Expectations
+from sesame.web.estimates import Expectations
 from sesame.web.guard import Guard
+from sesame.web.languages import Spoken
 from sesame.web.live import THREADS, Watch
 from sesame.web.login import login_router
 from sesame.web.visit import PageError, visit_of
-from sesame.web.wording import Spoken
 
 _COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}
@@ -36,7 +36,7 @@ def make_app(desk: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
     app.state.expectations = Expectations(desk.database, desk.settings.targets)
-    for room in (proving, password, account, assistance, live):
+    for room in (verification, password, account, assistance, live):
         app.include_router(room.router)
     forms_to: tuple[str, ...] = ()
     told_at: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ from sesame.web import web_sessions
 from sesame.web.addresses import Ip, counted_as, is_in
 from sesame.web.helping import Help
 from sesame.web.pages import Pages
-from sesame.web.signing import Signing
+from sesame.web.signatures import Signing
 
 KEPT_S = 30 * 86_400.0
 """How long proofs and sessions are kept after they expired: so long an old link explains itself."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sesame.operations.diagnosis.engine import StudentCause, StudentDiagnosis, diagnose
 from sesame.operations.ports import Diagnosable
 from sesame.operations.support import Case, Support
-from sesame.web.wording import Spoken
+from sesame.web.languages import Spoken
 
 if TYPE_CHECKING:
     from producers.activation.smtp import Post

@@ -14,7 +14,7 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 from pipeline.errors import Misconfigured, TargetDown
 from sesame.login.login import Arrival, LoginFailure
 from sesame.login.port import ServiceRefused, TicketRefused
-from sesame.web import signing
+from sesame.web import signatures
 from sesame.web.desk import Cas, PortalContext
 from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, PortalRequest, Visiting, posted
 
@@ -35,7 +35,7 @@ def login_router(service_path: str) -> APIRouter:
 
 def leave_for_cas(visit: Visiting) -> Response:
     """Go to the CAS server."""
-    visit.keep(DEPARTURE, visit.desk.signing.sign(signing.DEPARTURE, visit.owner or ""), age_s=AWAY_S_MAX)
+    visit.keep(DEPARTURE, visit.desk.signing.sign(signatures.DEPARTURE, visit.owner or ""), age_s=AWAY_S_MAX)
     return visit.to(_cas(visit.desk).server.login_url())
 
 
@@ -74,7 +74,7 @@ def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
         PageError: nobody left from this browser, or the ticket is of no use.
     """
     logins = _cas(visit.desk).logins
-    number = visit.desk.signing.read(signing.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
+    number = visit.desk.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
     if number is None:
         if visit.owner is not None:
             logins.note_failure(visit.owner, LoginFailure.NO_COOKIE)

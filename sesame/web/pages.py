@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from schemas.typography import spaced
 from sesame.settings import Settings
 from sesame.web import assets
-from sesame.web.wording import LANGUAGES, Spoken, translations
+from sesame.web.languages import LANGUAGES, Spoken, translations
 
 
 class Pages:

@@ -11,7 +11,7 @@ from producers.activation.choosing import ActivationState
 from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
-from sesame.web.proving import granted, link_page
+from sesame.web.verification import granted, link_page
 from sesame.web.visit import SESSION, PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()

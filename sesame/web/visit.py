@@ -12,9 +12,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from sesame.web.addresses import Ip, client_address
 from sesame.web.desk import PortalContext
-from sesame.web.signing import FORM
+from sesame.web.languages import Spoken, spoken
+from sesame.web.signatures import FORM
 from sesame.web.web_sessions import WebSession
-from sesame.web.wording import Spoken, spoken
 
 BROWSER, LANGUAGE, SESSION, REQUEST, GRANT = "navigateur", "langue", "session", "demande", "preuve"
 CAS_SESSION, DEPARTURE = "cas", "depart"

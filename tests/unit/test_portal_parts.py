@@ -19,13 +19,13 @@ from producers.activation import mail_proofs, throttles
 from producers.activation.mail_proofs import MailProof
 from producers.activation.throttles import Rate
 from sesame.settings import PortalSettings
-from sesame.web import web_sessions, wording
+from sesame.web import languages, web_sessions
 from sesame.web.addresses import NOBODY, client_address, counted_as
-from sesame.web.expecting import Expected, measure
-from sesame.web.signing import Signing
+from sesame.web.estimates import Expected, measure
+from sesame.web.signatures import Signing
 from tests.unit.store_kit import Clock
 
-TEMPLATES = Path(wording.__file__).with_name("templates")
+TEMPLATES = Path(languages.__file__).with_name("templates")
 OURS = PortalSettings.networks(("127.0.0.1", "10.0.0.0/8"))
 
 
@@ -42,7 +42,7 @@ def texts() -> Iterator[str]:
 
 
 def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over() -> None:
-    with (wording.LOCALE_FOLDER / "en.po").open("rb") as file:
+    with (languages.LOCALE_FOLDER / "en.po").open("rb") as file:
         catalogue = read_po(file, locale="en")
     known = {each.id if isinstance(each.id, str) else each.id[0]: each for each in catalogue if each.id}
     assert set(texts()) == set(known)
@@ -65,11 +65,11 @@ def test_every_text_of_the_pages_is_translated_and_no_translation_is_left_over()
     ],
 )
 def test_the_language_is_the_reader_s(chosen: str | None, accepted: str, spoken: str) -> None:
-    assert wording.spoken(chosen, accepted) == spoken
+    assert languages.spoken(chosen, accepted) == spoken
 
 
 def test_no_line_breaks_before_a_double_sign_in_french() -> None:
-    french = wording.translations("fr")
+    french = languages.translations("fr")
     assert french.gettext("Rien reçu ?") == "Rien reçu\u202f?"
     assert french.ngettext("un", "deux", 0) == "un"
     assert french.ngettext("un", "deux", 2) == "deux"
@@ -80,7 +80,7 @@ def test_no_line_breaks_before_a_double_sign_in_french() -> None:
     [(0.2, "moins d'une seconde"), (8, "8\u00a0s"), (125, "2\u00a0min"), (7300, "2\u00a0h")],
 )
 def test_a_duration_is_said_as_people_say_it(seconds: float, french: str) -> None:
-    assert wording.duration(seconds, "fr") == french
+    assert languages.duration(seconds, "fr") == french
 
 
 # --- who asks ---------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from consumers.timetable.answers import CalendarAnswer, NotACalendar, events_of,
 from pipeline.errors import TargetDown, Throttled
 from sandbox.timetable import calendar
 from sesame.settings import SettingsError, load
-from sesame.web.standing import AccountView, Service
-from sesame.web.wording import LOCALE_FOLDER, Spoken, translations
+from sesame.web.account_view import AccountView, Service
+from sesame.web.languages import LOCALE_FOLDER, Spoken, translations
 
 LEA = Subject("22600001", "lea.martin", "lea.martin@etu.univ-exemple.fr")
 EMPTY_CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//FR\r\nEND:VCALENDAR\r\n"

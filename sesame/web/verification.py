@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Response
 from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
-from sesame.web import signing
+from sesame.web import signatures
 from sesame.web.visit import (
     GRANT,
     LANGUAGE,
@@ -178,23 +178,23 @@ def granted(visit: PortalRequest) -> tuple[str, str] | None:
     """The proof that this browser was shown to hold, and the grant itself; None: it has none, or too old."""
     grant = visit.cookie(GRANT)
     age_s_max = visit.desk.settings.portal.grant_min * 60
-    value = visit.desk.signing.read(signing.GRANT, grant, age_s_max=age_s_max)
+    value = visit.desk.signing.read(signatures.GRANT, grant, age_s_max=age_s_max)
     return None if value is None or grant is None else (str(value[0]), grant)
 
 
 def _grant(visit: PortalRequest, proof_id: str) -> None:
-    value = visit.desk.signing.sign(signing.GRANT, [proof_id, secrets.token_urlsafe(12)])
+    value = visit.desk.signing.sign(signatures.GRANT, [proof_id, secrets.token_urlsafe(12)])
     visit.keep(GRANT, value, age_s=int(visit.desk.settings.portal.grant_min * 60))
 
 
 def _keep_request(visit: PortalRequest, request: ProofRequest) -> None:
-    value = visit.desk.signing.sign(signing.REQUEST, [request.to, *request.proof_ids])
+    value = visit.desk.signing.sign(signatures.REQUEST, [request.to, *request.proof_ids])
     visit.keep(REQUEST, value, age_s=int(visit.desk.settings.proofs.lifetime_h * 3600))
 
 
 def _request(visit: PortalRequest) -> ProofRequest:
     age_s_max = visit.desk.settings.proofs.lifetime_h * 3600
-    value = visit.desk.signing.read(signing.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
+    value = visit.desk.signing.read(signatures.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
     to, *proof_ids = [str(part) for part in value or [""]]
     return ProofRequest(tuple(proof_ids), to)
 

@@ -14,7 +14,7 @@ from sesame.login import cas_logins
 from sesame.operations.diagnosis.person import TargetStatus, person_status
 from sesame.operations.diagnosis.reasons import explain
 from sesame.web.desk import PortalContext
-from sesame.web.expecting import Expected
+from sesame.web.estimates import Expected
 
 READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT = (
     "ready",
