@@ -13,9 +13,8 @@ import uvicorn
 
 from pipeline.errors import DependencyDown, SesameError, fault
 from sesame.web.app import make_app
+from sesame.web.connections import PromptProtocol, listener
 from sesame.web.desk import PortalContext
-from sesame.web.listening import listener
-from sesame.web.prompt import PromptProtocol
 
 START_S_MAX: Final = 10.0
 TIDY_EVERY_S: Final = 3600.0

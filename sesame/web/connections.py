@@ -1,18 +1,44 @@
-"""Connections on which a request must come soon: who opens many and says little on them keeps nobody out.
+"""Connections of our HTTP servers: the socket that listens, and a deadline for each request's head.
 
-The HTTP server has a deadline between two requests, but none for the first one, nor for one that has begun
-and does not go on. A body has the guard's.
+Who opens many connections and says little on them keeps nobody out: uvicorn has a deadline between two
+requests, but none for the first one, nor for one that has begun and does not go on. A body has the guard's.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from pipeline.errors import SesameError
+
 HEAD_S_MAX: Final = 15.0
 """How long a request's head may take to arrive, from the connection or from its first byte."""
+
+
+def listener(
+    host: str, port: int, *, waiting_max: int, taken: type[SesameError], remedy: str
+) -> socket.socket:
+    """A socket that listens.
+
+    Args:
+        host, port: where; port 0 takes a free one.
+        waiting_max: how many connections may wait to be accepted.
+        taken, remedy: the error that says that it cannot be listened there, and what to do.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(waiting_max)
+    except OSError as error:
+        made.close()
+        message = f"cannot listen on {host} port {port}: {(error.strerror or str(error)).lower()}"
+        raise taken(message, remedy=remedy) from error
+    return made
 
 
 class PromptProtocol(H11Protocol):
