@@ -163,7 +163,8 @@ class Application:
             VaultKeyError: the vault's key cannot be used.
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
         """
-        from sesame.web import Cas, Counted, Help, PortalContext
+        from sesame.operations.support import Support
+        from sesame.web import Cas, Counted, PortalContext
 
         client, logins = self.cas_client(), self.cas_logins()
         log = structlog.get_logger()
@@ -186,7 +187,7 @@ class Application:
             read_keys(self.settings.vault_key_file),
             follows=self.follows,
             cas=Cas(client, logins) if client is not None and logins is not None else None,
-            helping=Help(self),
+            support=Support(self),
             counted=counted,
         )
 

@@ -5,7 +5,6 @@ what they publish leaves by the outbox.
 """
 
 from sesame.web.desk import Cas, Counted, PortalContext, smtp_of
-from sesame.web.helping import Help
 from sesame.web.server import PortalPortTaken, Server
 
-__all__ = ["Cas", "Counted", "Help", "PortalContext", "PortalPortTaken", "Server", "smtp_of"]
+__all__ = ["Cas", "Counted", "PortalContext", "PortalPortTaken", "Server", "smtp_of"]

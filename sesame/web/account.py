@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Response
 
@@ -16,6 +16,9 @@ from sesame.web.languages import duration, moment
 from sesame.web.visit import CAS_SESSION, SESSION, PageError, PortalRequest, Posted, Visiting, posted, utc_now
 
 router = APIRouter()
+
+_SETTLED: Final = frozenset({"cas_not_tried"})
+"""Causes that the page says in its own way."""
 
 
 @router.get("/compte")
@@ -136,11 +139,11 @@ def account_page(
 ) -> dict[str, Any]:
     """All that the page shows."""
     standing = _standing(visit, number)
-    helping = visit.desk.helping
-    causes = helping.known(number, visit.language) if helping is not None else ()
-    case = helping.recent(number) if helping is not None and visit.owner is not None else None
+    support = visit.desk.support
+    causes = support.causes(number, visit.language) if support is not None else ()
+    case = support.recent(number) if support is not None and visit.owner is not None else None
     seen = any(cause.weight == "stops" for cause in case.bundle.causes) if case is not None else False
-    causes = tuple(cause for cause in causes if standing.tells(cause.service))
+    causes = tuple(each for each in causes if each.rule not in _SETTLED and standing.tells(each.service))
     now = utc_now()
     done = visit.request.query_params.get("fait", "")
     shown = notice or ((done, "") if done in ("essai", "courriel", "fin", "autre") else None)
@@ -149,7 +152,7 @@ def account_page(
         "causes": causes,
         "complete": standing.complete and not seen and all(cause.weight == "tells" for cause in causes),
         "looked_into": case.code if case is not None and seen else None,
-        "helped": helping is not None and visit.owner is not None,
+        "helped": support is not None and visit.owner is not None,
         "acts": visit.owner is not None,
         "notice": shown,
         "fault": fault,

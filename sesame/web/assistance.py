@@ -6,8 +6,7 @@ from fastapi import APIRouter, Depends, Response
 
 from producers.activation.smtp import MailRefused, MailServerDown
 from producers.activation.throttles import Rate
-from sesame.operations.support import Case, UnknownCode
-from sesame.web.helping import Help
+from sesame.operations.support import Case, Support, UnknownCode
 from sesame.web.visit import PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()
@@ -19,18 +18,18 @@ LOOKS = Rate(5, 120.0)
 @router.get("/compte/aide")
 def show_help(visit: Visiting) -> Response:
     """The form: what goes wrong, in the student's words."""
-    _helping(visit)
+    _support(visit)
     return visit.page("help.html", case=None, fault=None, number=visit.student)
 
 
 @router.post("/compte/aide")
 def take_help(visit: Visiting, form: Posted) -> Response:
     """Look at everything, and open a case."""
-    number, helping = visit.student, _helping(visit)
+    number, support = visit.student, _support(visit)
     wait_s = visit.desk.take(f"look:{number}", LOOKS)
     if wait_s:
         raise PageError(429, "slow", retry_after_s=wait_s)
-    case = helping.open(number, visit.language, form.get("dit", ""))
+    case = support.open(number, visit.language, said=form.get("dit", ""))
     return visit.to(f"/compte/aide/{case.code}")
 
 
@@ -45,7 +44,7 @@ def send_case(visit: Visiting, code: str) -> Response:
     """Send it to its desk, as it was shown."""
     case = _mine(visit, code)
     try:
-        case = _helping(visit).send(code, visit.desk.post)
+        case = _support(visit).send(code, visit.desk.post)
     except (MailServerDown, MailRefused):
         return visit.page("help.html", 503, case=case, fault="unsent", number=visit.student)
     return visit.to(f"/compte/aide/{case.code}")
@@ -58,12 +57,12 @@ def _mine(visit: PortalRequest, code: str) -> Case:
         PageError: it is none of theirs, or has expired.
     """
     try:
-        return _helping(visit).mine(code, visit.student)
+        return _support(visit).mine(code, visit.student)
     except UnknownCode as error:
         raise PageError(404, "missing") from error
 
 
-def _helping(visit: PortalRequest) -> Help:
-    if visit.desk.helping is None:  # a site of tests; `sesame web` has it
+def _support(visit: PortalRequest) -> Support:
+    if visit.desk.support is None:  # a site of tests; `sesame web` has it
         raise PageError(404, "missing")
-    return visit.desk.helping
+    return visit.desk.support

@@ -26,11 +26,11 @@ from producers.activation.throttles import Rate
 from sesame.login import cas_sessions
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
+from sesame.operations.support import Support
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
 from sesame.web import web_sessions
 from sesame.web.addresses import Ip, counted_as, is_in
-from sesame.web.helping import Help
 from sesame.web.pages import Pages
 from sesame.web.signatures import Signing
 
@@ -76,7 +76,7 @@ class PortalContext:
     Args:
         keys: the vault's, as `read_keys` gives them.
         cas: None: the settings name no CAS server.
-        helping: None: nothing is diagnosed.
+        support: None: nothing is diagnosed.
         counted: told of messages, passwords and refusals.
     """
 
@@ -86,7 +86,7 @@ class PortalContext:
     keys: list[str]
     follows: dict[str, str] = field(default_factory=dict)
     cas: Cas | None = None
-    helping: Help | None = None
+    support: Support | None = None
     counted: Counted = field(default_factory=Counted)
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from pipeline import audit
 from pipeline.errors import SesameError
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, diagnose
+from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, StudentCause, diagnose
 from sesame.operations.diagnosis.live import LOOK_S_MAX
 from sesame.operations.diagnosis.rules.base import Language
 from sesame.operations.ports import Diagnosable
@@ -114,6 +114,10 @@ class Support:
         self._database = site.database
         self._settings = site.settings
         self._look_s_max = look_s_max
+
+    def causes(self, student_number: str, language: Language) -> tuple[StudentCause, ...]:
+        """What the pipeline knows of one student's causes; no server is asked."""
+        return diagnose(self._site, student_number, live=False).for_student(language).causes
 
     def open(self, student_number: str, language: Language, *, said: str = "") -> Case:
         """A case of what is found now. A student who asks again soon gets the same code, unless they have new

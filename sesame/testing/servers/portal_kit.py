@@ -37,11 +37,12 @@ from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.app.wiring import build
 from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
+from sesame.operations.support import Support
 from sesame.settings import Settings
 from sesame.testing.servers.portal_reader import MAIL, Browser, Letter
 from sesame.testing.servers.registry_kit import Clock, enrolled
 from sesame.testing.servers.stores import sqlite_store
-from sesame.web import Cas, Counted, Help, PortalContext, Server
+from sesame.web import Cas, Counted, PortalContext, Server
 
 CHEAP = {"memory_kib": 8_192, "passes": 1}
 
@@ -113,7 +114,7 @@ class Portal:
             self.keys,
             follows=self.application.follows,
             cas=self._cas(),
-            helping=Help(self.application),
+            support=Support(self.application),
             counted=counted,
         )
         return Server(self.desk)
