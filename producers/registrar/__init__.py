@@ -5,11 +5,11 @@ file, of teaching units and groups, is in `producers.registrar.teachings`.
 """
 
 from producers.registrar.enrolments import import_file
-from producers.registrar.explaining import ImportExplanation, explain
+from producers.registrar.explanation import ImportExplanation, explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
-from producers.registrar.importing import ImportOptions
+from producers.registrar.import_steps import ImportOptions
 from producers.registrar.mapping import MappingUnusable
 from producers.registrar.physical import ENCODINGS
 from producers.registrar.profile import FeedProfile, apogee

@@ -14,7 +14,7 @@ from producers.registrar.differences import Differences, add_absent
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.feed import FeedMemory, ImportMemory, ToPublish
 from producers.registrar.guard import Acceptance, Fingerprint, Threshold, YearFigures, judge
-from producers.registrar.importing import ImportDeps, ImportOptions, Progress, run_import
+from producers.registrar.import_steps import ImportDeps, ImportOptions, Progress, run_import
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.records import Intended
@@ -34,14 +34,14 @@ def import_file(
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ImportReport:
-    """Import one export of enrolments; see `importing.run_import`, also for what it raises.
+    """Import one export of enrolments; see `import_steps.run_import`, also for what it raises.
 
     Args:
         path: the export.
         order: what is to be done with it.
         profile: how to read it; see `producers.registrar.profile`.
         feed: what was published before.
-        producer, clock, progress, sleep: see `importing.ImportDeps`.
+        producer, clock, progress, sleep: see `import_steps.ImportDeps`.
     """
     with Spool(profile) as spool:
         around = ImportDeps(producer, clock, progress, sleep)

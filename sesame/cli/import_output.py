@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from producers.registrar import ENCODINGS, FeedProfile, ImportExplanation, ImportKind, ImportReport
-from producers.registrar.explaining import LineReading
+from producers.registrar.explanation import LineReading
 from producers.registrar.faults import REMEDIES, Fault
 
 _WORDS = {

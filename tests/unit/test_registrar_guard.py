@@ -471,7 +471,7 @@ def test_a_file_that_is_still_being_written_is_refused(
         with path.open("a", encoding="utf-8") as file:
             file.write(";".join(students(4)[3].values()) + "\n")
 
-    monkeypatch.setattr("producers.registrar.importing._PROGRESS_LINES", 1)
+    monkeypatch.setattr("producers.registrar.import_steps._PROGRESS_LINES", 1)
     with pytest.raises(UnusableFile, match="changed while it was being read"):
         registrar.import_(path, progress=grows)
     assert registrar.log.records == []

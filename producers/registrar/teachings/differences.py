@@ -95,7 +95,7 @@ class TeachingDifferences:
         self._database.execute("BEGIN")
 
     def find(self, memory: TeachingMemory, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
-        """Compare every list with what was published before; see `importing.ImportSubject.compare`.
+        """Compare every list with what was published before; see `import_steps.ImportSubject.compare`.
 
         Raises:
             UnusableFile: more lines than a source sequence can tell apart.

@@ -11,7 +11,7 @@ from pipeline.eventlog.port import Producer
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import ImportMemory, TeachingMemory
 from producers.registrar.guard import Fingerprint, Threshold, YearFigures, judge
-from producers.registrar.importing import ImportDeps, ImportOptions, Progress, run_import
+from producers.registrar.import_steps import ImportDeps, ImportOptions, Progress, run_import
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.records import IntendedList
@@ -33,14 +33,14 @@ def import_groups(
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> ImportReport:
-    """Import one file of teaching units and groups; see `importing.run_import`, also for what it raises.
+    """Import one file of teaching units and groups; see `import_steps.run_import`, also for what it raises.
 
     Args:
         path: the file.
         order: what is to be done with it.
         profile: how to read it; see `profiles.choose_groups`.
         feed: what was published before.
-        producer, clock, progress, sleep: see `importing.ImportDeps`.
+        producer, clock, progress, sleep: see `import_steps.ImportDeps`.
     """
     with TeachingSpool(profile) as spool:
         around = ImportDeps(producer, clock, progress, sleep)
