@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from producers.registrar import reading, rows
+from producers.registrar import reader, rows
 from producers.registrar.faults import REMEDIES, Rejection
 from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Column, FeedProfile
@@ -89,9 +89,9 @@ def explain(
     Raises:
         UnusableFile: the file as a whole is no such export.
     """
-    layout = reading.examine(path, profile)
+    layout = reader.examine(path, profile)
     used = {name.upper() for name in profile.column_names}
-    found = reading.read(path, layout, profile)
+    found = reader.read(path, layout, profile)
     return ImportExplanation(
         layout,
         tuple(name for name in layout.header if name not in used),

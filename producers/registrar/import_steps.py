@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.eventlog.port import Producer
-from producers.registrar import reading, rejects, rows
+from producers.registrar import reader, rejects, rows
 from producers.registrar.damage import likely_encoding, repairing
 from producers.registrar.faults import DAMAGES, Rejection, UnusableFile
 from producers.registrar.feed import ImportMemory, Publisher, UnpublishedFact
@@ -156,7 +156,7 @@ class _Import(Generic[_Intent]):
 
     def run(self) -> ImportReport:
         started_at = self.around.clock()
-        layout = reading.examine(self.path, self.profile)
+        layout = reader.examine(self.path, self.profile)
         report = self._read(layout)
         import_id = None
         if not self.order.dry_run:
@@ -191,7 +191,7 @@ class _Import(Generic[_Intent]):
         lines = 0
         dates: Counter[str] = Counter()
         birth_date = self.profile.place_of("birth_date")
-        for line in reading.read(self.path, layout, self.profile, digest=digest):
+        for line in reader.read(self.path, layout, self.profile, digest=digest):
             lines += 1
             if line.cells and birth_date is not None:
                 dates[rows.date_form(line.cells[birth_date])] += 1

@@ -1,52 +1,30 @@
-"""Reads an export of JSON lines: one object per line, in UTF-8 (RFC 8259), in bounded memory."""
+"""JSON lines: one object per line, in UTF-8 (RFC 8259)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.physical import (
-    LINES_MAX,
-    Digest,
-    Layout,
-    Line,
-    first_line,
-    lines_below,
-    state_before,
-    survey,
-    too_long,
-)
+from producers.registrar.physical import Line
 
 _ONE_PER_LINE = "Write one object per line, as `jq -c '.[]' FILE` does."
 _KINDS = {bool: "true or false", float: "a number with a fraction", list: "a list", dict: "an object"}
 
 
-def examine(path: Path, columns: Sequence[str], encoding: str = "") -> Layout:
-    """Make sure that the file looks like JSON lines about enrolments, reading it once in chunks.
+def encoding_of(found: str) -> str:
+    """What the file is in, given what its bytes look like: JSON is in UTF-8 or in nothing."""
+    return found if found.startswith("utf-8") else "utf-8"
+
+
+def refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequence[str]) -> None:
+    """Refuse a file whose first line is something else.
 
     Raises:
-        UnusableFile: it cannot be read, is empty, is something else, or has none of `columns`.
+        UnusableFile: it is not JSON lines, or has none of `columns`.
     """
-    try:
-        state = state_before(path)
-        found, lines, _start = survey(path)
-        encoding = encoding or (found if found.startswith("utf-8") else "utf-8")  # JSON is nothing else
-        number, text = first_line(path, encoding)
-    except OSError as error:
-        raise UnusableFile(
-            f"{path}: cannot be read: {error.strerror or error}",
-            remedy="Check the name and the rights of the file.",
-        ) from error
-    if lines > LINES_MAX:
-        raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy="Split the export by period.")
-    _refuse_what_is_no_object(path, number, text.strip(), columns)
-    return Layout(encoding, "", (), 0, lines, state)
-
-
-def _refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequence[str]) -> None:
     if text.startswith("["):
         raise UnusableFile(f"{path}, line {number}: a JSON list, not JSON lines", remedy=_ONE_PER_LINE)
     if text == "{":
@@ -64,28 +42,8 @@ def _refuse_what_is_no_object(path: Path, number: int, text: str, columns: Seque
         )
 
 
-def read(
-    path: Path, layout: Layout, columns: Sequence[str], *, digest: Digest | None = None
-) -> Iterator[Line]:
-    """The objects of the file; blank lines are skipped.
-
-    Args:
-        path: the export.
-        layout: as `examine` found it.
-        columns: whose values are wanted, in this order; null and what is missing are empty.
-        digest: updated with every byte of the file.
-
-    Raises:
-        UnusableFile: reading failed on the way, or the file was changed meanwhile.
-    """
-    for number, text, whole in lines_below(path, layout, digest):
-        if not whole:
-            yield too_long(number, text)
-        elif text.strip():
-            yield _parse(number, text, columns)
-
-
-def _parse(number: int, text: str, columns: Sequence[str]) -> Line:
+def parse(number: int, text: str, columns: Sequence[str]) -> Line:
+    """The values of `columns` in an object, in this order; null and what is missing are empty."""
     stated = _object(text)
     if isinstance(stated, str):
         return Line(number, (), Fault.BROKEN_JSON, stated, text[:200])

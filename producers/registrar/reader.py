@@ -1,7 +1,8 @@
-"""Reads a delimited export line by line, in bounded memory whatever the file is.
+"""Reads an export line by line, however its profile says it is written, in memory that stays bounded.
 
-Every physical line is parsed for itself (RFC 4180 quoting, but no line break inside a field), so that a
-quote left open harms its own line only, and a line number is the one that an editor shows.
+JSON lines are in `json_lines`. Of a delimited file every physical line is parsed for itself (RFC 4180
+quoting, but no line break inside a field), so that a quote left open harms its own line only, and a line
+number is the one that an editor shows.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from producers.registrar import json_lines
 from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.physical import (
-    LINE_BYTES_MAX,
     LINES_MAX,
     Digest,
     Layout,
@@ -24,66 +26,67 @@ from producers.registrar.physical import (
     survey,
     too_long,
 )
-
-__all__ = ["LINES_MAX", "LINE_BYTES_MAX", "Layout", "Line", "examine", "read"]
+from producers.registrar.profile import FeedProfile, FileForm
 
 _SEPARATORS = (";", ",", "\t")
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip (xlsx, ods) and OLE (xls)
 
 
-def examine(path: Path, columns: Sequence[str], encoding: str = "") -> Layout:
-    """Find encoding, separator and header, reading the file once in chunks.
-
-    Args:
-        path: the export.
-        columns: that it must have.
-        encoding: what it is in; empty: it is found out.
+def examine(path: Path, profile: FeedProfile) -> Layout:
+    """Find out how the file is written, reading it once in chunks.
 
     Raises:
-        UnusableFile: it cannot be read, is empty, is no text, or lacks one of `columns`.
+        UnusableFile: it cannot be read, is empty, is something else, or is no export of this profile.
     """
+    is_json = profile.form is FileForm.JSON_LINES
     try:
         state = state_before(path)
         found, lines, start = survey(path)
-        encoding = encoding or found
-        _refuse_what_is_no_text(path, start)
-        header_line, text = first_line(path, encoding)
+        encoding = profile.encoding or (json_lines.encoding_of(found) if is_json else found)
+        if not is_json:
+            _refuse_what_is_no_text(path, start)
+        number, text = first_line(path, encoding)
     except OSError as error:
         raise UnusableFile(
             f"{path}: cannot be read: {error.strerror or error}",
             remedy="Check the name and the rights of the file.",
         ) from error
     if lines > LINES_MAX:
-        raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy="Split the export by year.")
-    separator, header = _header(path, header_line, text, columns)
-    return Layout(encoding, separator, header, header_line, lines, state)
+        part = "period" if is_json else "year"
+        raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy=f"Split the export by {part}.")
+    if is_json:
+        json_lines.refuse_what_is_no_object(path, number, text.strip(), profile.column_names)
+        return Layout(encoding, "", (), 0, lines, state)
+    separator, header = _header(path, number, text, profile.column_names)
+    return Layout(encoding, separator, header, number, lines, state)
 
 
-def read(
-    path: Path, layout: Layout, columns: Sequence[str], *, digest: Digest | None = None
-) -> Iterator[Line]:
-    """The lines below the header; blank ones are skipped.
+def read(path: Path, layout: Layout, profile: FeedProfile, *, digest: Digest | None = None) -> Iterator[Line]:
+    """The lines that state something: those below the header; blank ones are skipped.
 
     Args:
         path: the export.
         layout: as `examine` found it.
-        columns: whose cells are wanted, in this order.
+        profile: whose columns are wanted, in its order.
         digest: updated with every byte of the file.
 
     Raises:
         UnusableFile: reading failed on the way, or the file was changed meanwhile.
     """
-    positions = [layout.header.index(column.upper()) for column in columns]
-    width = len(layout.header)
+    if profile.form is FileForm.JSON_LINES:
+        parse = partial(json_lines.parse, columns=profile.column_names)
+    else:
+        places = [layout.header.index(column.upper()) for column in profile.column_names]
+        parse = partial(_parse, separator=layout.separator, places=places, width=len(layout.header))
     for number, text, whole in lines_below(path, layout, digest):
         if not whole:
             yield too_long(number, text)
         elif text.strip():
-            yield _parse(number, text, layout.separator, positions, width)
+            yield parse(number, text)
 
 
-def _parse(number: int, text: str, separator: str, positions: list[int], width: int) -> Line:
+def _parse(number: int, text: str, separator: str, places: list[int], width: int) -> Line:
     if "\r" in text:
         detail = "a carriage return inside the line"
         return Line(number, (), Fault.CONTROL_CHARACTER, detail, text[:200])
@@ -94,7 +97,7 @@ def _parse(number: int, text: str, separator: str, positions: list[int], width: 
     if len(cells) != width:
         detail = f"{len(cells)} fields where the header has {width}"
         return Line(number, (), Fault.WRONG_FIELD_COUNT, detail, text[:200])
-    return Line(number, tuple([cells[position].strip() for position in positions]))
+    return Line(number, tuple([cells[place].strip() for place in places]))
 
 
 def _refuse_what_is_no_text(path: Path, start: bytes) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from producers.registrar import json_lines
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.reader import Line, examine, read
+from producers.registrar.physical import Line
+from producers.registrar.profile import Column, FeedProfile, FileForm
+from producers.registrar.reader import examine, read
 
 COLUMNS = ("COD_ETU", "LIB_NOM_PAT_IND", "LIB_ETP")
 HEADER = "COD_ETU;LIB_NOM_PAT_IND;LIB_ETP"
+PROFILE = FeedProfile("test", tuple(Column(name, name) for name in COLUMNS))
+LINES = replace(PROFILE, form=FileForm.JSON_LINES)
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def test_a_line_that_cannot_be_read_keeps_its_number_its_fault_and_its_beginning
 ) -> None:
     whole = line + "é" * 300
     path.write_bytes(f"{HEADER}\n\n{whole}\n2;Roux;Droit\n".encode())
-    assert list(read(path, examine(path, COLUMNS), COLUMNS)) == [
+    assert list(read(path, examine(path, PROFILE), PROFILE)) == [
         Line(3, (), fault, detail, whole[:200]),
         Line(4, ("2", "Roux", "Droit")),
     ]
@@ -47,13 +51,13 @@ def test_a_line_that_cannot_be_read_keeps_its_number_its_fault_and_its_beginning
 def test_what_is_no_text_is_to_be_exported_as_text(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UnusableFile) as refused:
-        examine(path, COLUMNS)
+        examine(path, PROFILE)
     assert refused.value.remedy == "Export it as CSV in UTF-8."
 
 
 def test_a_zero_byte_below_the_header_is_a_line_s_fault_and_not_the_file_s(path: Path) -> None:
     path.write_bytes(f"{HEADER}\n1;Ro\0ux;Droit\n".encode())
-    assert [line.number for line in read(path, examine(path, COLUMNS), COLUMNS)] == [2]
+    assert [line.number for line in read(path, examine(path, PROFILE), PROFILE)] == [2]
 
 
 @pytest.mark.parametrize(
@@ -84,13 +88,13 @@ def test_a_header_that_will_not_do_is_told_with_what_to_add(
 ) -> None:
     path.write_bytes(f"\n{header}\n".encode())
     with pytest.raises(UnusableFile) as refused:
-        examine(path, COLUMNS)
+        examine(path, PROFILE)
     assert (str(refused.value), refused.value.remedy) == (f"{path}, {says}", remedy)
 
 
 def test_the_separator_is_the_one_that_finds_most_columns(path: Path) -> None:
     path.write_bytes(b"COD_ETU,LIB_NOM_PAT_IND,LIB_ETP,a;b\n1,Roux,Droit,x;y\n")
-    layout = examine(path, COLUMNS)
+    layout = examine(path, PROFILE)
     assert (layout.separator, layout.header) == (",", ("COD_ETU", "LIB_NOM_PAT_IND", "LIB_ETP", "A;B"))
 
 
@@ -110,7 +114,7 @@ def test_a_line_that_is_no_plain_json_object_keeps_its_fault_and_its_beginning(
 ) -> None:
     whole = line + " " * 300
     path.write_text(f'{{"COD_ETU": "1"}}\n{whole}\n{{"COD_ETU": 2}}\n', encoding="utf-8")
-    assert list(json_lines.read(path, json_lines.examine(path, COLUMNS), COLUMNS)) == [
+    assert list(read(path, examine(path, LINES), LINES)) == [
         Line(1, ("1", "", "")),
         Line(2, (), Fault.BROKEN_JSON, detail, whole[:200]),
         Line(3, ("2", "", "")),
