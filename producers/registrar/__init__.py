@@ -12,8 +12,8 @@ from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigur
 from producers.registrar.import_steps import ImportOptions
 from producers.registrar.mapping import MappingUnusable
 from producers.registrar.physical import ENCODINGS
-from producers.registrar.profile import FeedProfile, apogee
-from producers.registrar.profiles import PROFILES, UnknownProfile, choose
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import PROFILES, UnknownProfile, apogee, choose
 from producers.registrar.refusals import SpoolFailed
 from producers.registrar.report import ImportKind, ImportReport
 

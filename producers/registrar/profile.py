@@ -2,9 +2,6 @@
 
 A profile is data: which columns feed which field, and what their codes mean. `rows` validates the fields and
 knows nothing of any export.
-
-Source of the Apogée columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …). The
-state of the pedagogical enrolment is no Apogée field: the export computes it in a column of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from types import MappingProxyType
 
 from producers.registrar.faults import Fault
 
@@ -143,43 +139,3 @@ class FeedProfile:
             if value := value or column.default:
                 fields[column.field] = value
         return fields, problems
-
-
-_YES_NO = MappingProxyType({"O": "true", "N": "false"})
-
-
-def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProfile:
-    """Apogée: CSV with a header, one line per student and step.
-
-    Args:
-        payment_required: when False, ETA_PMT_IAE = A (awaiting payment) does not keep an enrolment from
-            being in force.
-        one_name: see `FeedProfile`.
-    """
-    return FeedProfile(
-        name="apogee",
-        payment_required=payment_required,
-        one_name=one_name,
-        columns=(
-            Column("student_number", "COD_ETU"),
-            Column("ine", "COD_NNE_IND"),
-            Column("birth_name", "LIB_NOM_PAT_IND"),
-            Column("usage_name", "LIB_NOM_USU_IND"),
-            Column("given_name", "LIB_PR1_IND"),
-            Column("birth_date", "DATE_NAI_IND"),
-            Column("personal_mail", "MAIL_PERSO"),
-            Column("year", "COD_ANU"),
-            Column("step", "COD_ETP"),
-            Column("step_version", "COD_VRS_VET"),
-            Column("component", "COD_CMP"),
-            Column("step_label", "LIB_ETP"),
-            Column("primary", "TEM_IAE_PRM", _YES_NO),
-            Column(
-                "state",
-                "ETA_IAE",
-                MappingProxyType({"C": "pending", "E": "in_force", "A": "cancelled", "R": "terminated"}),
-            ),
-            Column("payment", "ETA_PMT_IAE", MappingProxyType({"A": "awaiting", "P": "paid"})),
-            Column("pedagogical", "IP_VALIDE", MappingProxyType({"O": "validated", "N": "pending"})),
-        ),
-    )

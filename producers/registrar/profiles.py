@@ -1,16 +1,36 @@
-"""Chooses a profile: one that comes with Sésame, or a mapping file of the site's own."""
+"""How each registrar's exports are written: profiles that come with Sésame, and the choice among them.
+
+Sources of the columns and codes: Amue's Apogée, as SupAnn sites export it (COD_ETU, ETA_IAE, …; of teaching
+units COD_ELP, LIB_ELP, COD_GPE); PC-Scol's Pégase, as its enrolments are exported (codeApprenant,
+codePeriode, …; objets de formation, groupes). The state of the pedagogical enrolment is no Apogée field: the
+export computes it in a column of its own. Pégase knows no primary enrolment and says of payment only what it
+means for the enrolment's state. Neither software has one export for teaching units: a site writes the query,
+or its timetable software does, and a mapping file reads any other form.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import MappingProxyType
 
 from pipeline.errors import SesameError
-from producers.registrar.mapping import read_mapping
-from producers.registrar.pegase import pegase
-from producers.registrar.profile import FeedProfile, apogee
+from producers.registrar.mapping import read_groups_mapping, read_mapping
+from producers.registrar.profile import Column, FeedProfile, FileForm
 
 PROFILES = ("apogee", "pegase")
 """The profiles that come with Sésame."""
+
+GROUPS_SUFFIX = "_groups"
+"""A feed of groups is named after the registrar's main one, with this behind it."""
+
+_YES_NO = MappingProxyType({"O": "true", "N": "false"})
+_PERIOD = re.compile(
+    r"(?<![0-9])(?P<first>(?:19|20)[0-9]{2})(?![0-9])"
+    r"(?:\s*[-/–_]\s*(?P<second>(?:19|20)?[0-9]{2})(?![0-9]))?"
+)
+_STATES = MappingProxyType({"valide": "in_force", "en_attente": "pending", "annulee": "cancelled"})
+_PEDAGOGICAL = MappingProxyType({"valide": "validated", "en_attente": "pending", "annulee": "pending"})
 
 
 class UnknownProfile(SesameError):
@@ -37,12 +57,152 @@ def choose(which: str | Path, *, payment_required: bool = True, one_name: bool =
         return pegase(one_name=one_name)
     if str(which).endswith(".toml"):
         return read_mapping(Path(which))
-    raise no_such_profile(which)
+    raise _no_such_profile(which)
 
 
-def no_such_profile(which: str | Path) -> UnknownProfile:
-    """What to say when a name is neither."""
+def choose_groups(which: str | Path) -> FeedProfile:
+    """The profile of this name, or the one that the mapping file at this path describes under [groups].
+
+    Args:
+        which: `apogee`, `pegase`, or the path of a file whose name ends in `.toml`.
+
+    Raises:
+        UnknownProfile: neither.
+        MappingUnusable: the mapping file has faults, or no table [groups].
+    """
+    built_in = {"apogee": apogee_groups, "pegase": pegase_groups}
+    if str(which) in built_in:
+        return built_in[str(which)]()
+    if str(which).endswith(".toml"):
+        return read_groups_mapping(Path(which), suffix=GROUPS_SUFFIX)
+    raise _no_such_profile(which)
+
+
+def _no_such_profile(which: str | Path) -> UnknownProfile:
     return UnknownProfile(
         f"{which}: no such profile",
         remedy=f"Choose {', '.join(PROFILES)}, or a mapping file whose name ends in .toml.",
+    )
+
+
+def apogee(*, payment_required: bool = True, one_name: bool = False) -> FeedProfile:
+    """Apogée: CSV with a header, one line per student and step.
+
+    Args:
+        payment_required: when False, ETA_PMT_IAE = A (awaiting payment) does not keep an enrolment from
+            being in force.
+        one_name: see `FeedProfile`.
+    """
+    return FeedProfile(
+        name="apogee",
+        payment_required=payment_required,
+        one_name=one_name,
+        columns=(
+            Column("student_number", "COD_ETU"),
+            Column("ine", "COD_NNE_IND"),
+            Column("birth_name", "LIB_NOM_PAT_IND"),
+            Column("usage_name", "LIB_NOM_USU_IND"),
+            Column("given_name", "LIB_PR1_IND"),
+            Column("birth_date", "DATE_NAI_IND"),
+            Column("personal_mail", "MAIL_PERSO"),
+            Column("year", "COD_ANU"),
+            Column("step", "COD_ETP"),
+            Column("step_version", "COD_VRS_VET"),
+            Column("component", "COD_CMP"),
+            Column("step_label", "LIB_ETP"),
+            Column("primary", "TEM_IAE_PRM", _YES_NO),
+            Column(
+                "state",
+                "ETA_IAE",
+                MappingProxyType({"C": "pending", "E": "in_force", "A": "cancelled", "R": "terminated"}),
+            ),
+            Column("payment", "ETA_PMT_IAE", MappingProxyType({"A": "awaiting", "P": "paid"})),
+            Column("pedagogical", "IP_VALIDE", MappingProxyType({"O": "validated", "N": "pending"})),
+        ),
+    )
+
+
+def academic_year(period: str) -> str:
+    """The first calendar year that a period's code names: 2026, PER-2026, 2026-2027 or 2026/27 give 2026.
+
+    A code that names no year, or two that do not follow each other, is given back as it is.
+    """
+    found = _PERIOD.search(period)
+    if found is None:
+        return period
+    second = found["second"]
+    if second is not None and int(second) % 100 != (int(found["first"]) + 1) % 100:
+        return period
+    return found["first"]
+
+
+def path_code(path: str) -> str:
+    """A path (chemin) as a step's version: `L1-INFO>PARC-A` gives `L1-INFO/PARC-A`: codes have no >."""
+    return re.sub(r"\s*>\s*", "/", path)
+
+
+def pegase(*, one_name: bool = False) -> FeedProfile:
+    """Pégase. A pedagogical state that the export does not give is pending: nothing opens by omission.
+
+    Args:
+        one_name: see `FeedProfile`.
+    """
+    return FeedProfile(
+        name="pegase",
+        form=FileForm.JSON_LINES,
+        payment_required=False,
+        one_name=one_name,
+        columns=(
+            Column("student_number", "codeApprenant"),
+            Column("ine", "ine"),
+            Column("birth_name", "nomFamille"),
+            Column("usage_name", "nomUsage"),
+            Column("given_name", "prenom"),
+            Column("preferred_given_name", "prenomUsage"),
+            Column("birth_date", "dateNaissance"),
+            Column("personal_mail", "mailPersonnel"),
+            Column("year", "codePeriode", convert=academic_year),
+            Column("step", "codeFormation"),
+            Column("step_version", "codeChemin", convert=path_code),
+            Column("component", "codeStructure"),
+            Column("step_label", "libelleFormation"),
+            Column("primary", default="true"),
+            Column("state", "statutInscription", _STATES),
+            Column("pedagogical", "statutInscriptionPedagogique", _PEDAGOGICAL, default="pending"),
+        ),
+    )
+
+
+def apogee_groups() -> FeedProfile:
+    """CSV with a header, in Apogée's words: one line per student, unit and group."""
+    return FeedProfile(
+        name="apogee" + GROUPS_SUFFIX,
+        columns=(
+            Column("student_number", "COD_ETU"),
+            Column("year", "COD_ANU"),
+            Column("element", "COD_ELP"),
+            Column("element_label", "LIB_ELP"),
+            Column("group", "COD_GPE"),
+        ),
+    )
+
+
+def pegase_groups() -> FeedProfile:
+    """JSON lines, in Pégase's words: one object per student, unit and group."""
+    return FeedProfile(
+        name="pegase" + GROUPS_SUFFIX,
+        form=FileForm.JSON_LINES,
+        columns=(
+            Column("student_number", "codeApprenant"),
+            Column("year", "codePeriode", convert=academic_year),
+            Column("element", "codeObjet"),
+            Column("element_label", "libelleObjet"),
+            Column("group", "codeGroupe"),
+            Column(
+                "state",
+                "statutInscription",
+                MappingProxyType({"valide": "in_force", "annulee": "cancelled"}),
+                default="in_force",
+            ),
+        ),
     )

@@ -24,8 +24,9 @@ from producers.registrar import (
 )
 from producers.registrar import explain as explain_file
 from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.profiles import choose_groups
 from producers.registrar.settings import RegistrarSettings
-from producers.registrar.teachings import choose_groups, import_groups, parse
+from producers.registrar.teachings import import_groups, parse
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act

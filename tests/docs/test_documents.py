@@ -17,9 +17,8 @@ from consumers.moodle.functions import NEEDED
 from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
 from producers.registrar.mapping import FIELDS, GROUP_FIELDS
-from producers.registrar.pegase import pegase
-from producers.registrar.profile import FeedProfile, apogee
-from producers.registrar.teachings.profiles import apogee_groups, pegase_groups
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import apogee, apogee_groups, pegase, pegase_groups
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
 from schemas.events import EVENT_TYPES, TYPE_PREFIX

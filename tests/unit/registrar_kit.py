@@ -21,7 +21,8 @@ from producers.registrar import (
 )
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.teachings import choose_groups, import_groups
+from producers.registrar.profiles import choose_groups
+from producers.registrar.teachings import import_groups
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from schemas.envelope import Message, from_record
 from sesame.testing.servers.stores import sqlite_store

@@ -17,7 +17,7 @@ from pipeline.facts import Rejected
 from producers.activation.addresses import mailbox
 from producers.registrar.faults import Fault
 from producers.registrar.physical import Line
-from producers.registrar.profile import apogee
+from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from schemas.events import Preference
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX, is_mail_address

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from pipeline.audit.tables import audit
 from producers.registrar import Acceptance, Fault, ImportReport, Threshold
 from producers.registrar.physical import Line
-from producers.registrar.profile import apogee
+from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from tests.unit.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.test_registrar_guard import students

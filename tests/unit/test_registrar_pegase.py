@@ -15,8 +15,8 @@ import examples.pegase
 from examples.pegase import NAMES, main
 from producers.registrar import UnusableFile, choose
 from producers.registrar.faults import Fault
-from producers.registrar.pegase import academic_year, path_code, pegase
 from producers.registrar.physical import LINE_BYTES_MAX
+from producers.registrar.profiles import academic_year, path_code, pegase
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import Registrar

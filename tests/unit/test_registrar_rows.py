@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from producers.registrar.faults import REMEDIES, Fault, Rejection
 from producers.registrar.physical import Line
-from producers.registrar.profile import FeedProfile, apogee
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentRecorded

@@ -15,9 +15,10 @@ from producers.registrar.faults import REMEDIES, Fault
 from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.outline import OutlineChange
 from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import choose_groups
 from producers.registrar.records import IntendedList
 from producers.registrar.report import ImportKind
-from producers.registrar.teachings import choose_groups, parse
+from producers.registrar.teachings import parse
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from schemas.catalogue import ENROLMENTS
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from producers.registrar.outline import OutlineChange
+from producers.registrar.profiles import choose_groups
 from producers.registrar.report import ImportReport
-from producers.registrar.teachings import choose_groups
 from schemas.events import TeachingsRecorded
 from tests.unit.registrar_kit import Registrar
 

@@ -4,7 +4,6 @@ A fact is the whole list of one student's year; a line of the file states one un
 """
 
 from producers.registrar.teachings.importing import import_groups
-from producers.registrar.teachings.profiles import choose_groups
 from producers.registrar.teachings.rows import parse
 
-__all__ = ["choose_groups", "import_groups", "parse"]
+__all__ = ["import_groups", "parse"]
