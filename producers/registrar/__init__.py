@@ -4,6 +4,7 @@
 file, of teaching units and groups, is in `producers.registrar.teachings`.
 """
 
+from producers.registrar.encodings import ENCODINGS
 from producers.registrar.enrolments import import_file
 from producers.registrar.explanation import ImportExplanation, explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
@@ -11,7 +12,6 @@ from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
 from producers.registrar.import_steps import ImportOptions
 from producers.registrar.mapping import MappingUnusable
-from producers.registrar.physical import ENCODINGS
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import PROFILES, UnknownProfile, apogee, choose
 from producers.registrar.refusals import SpoolFailed

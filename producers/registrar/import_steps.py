@@ -19,7 +19,8 @@ from typing import Generic, Protocol, TypeVar
 
 from pipeline.eventlog.port import Producer
 from producers.registrar import reader, rejects, rows
-from producers.registrar.damage import likely_encoding, repairing
+from producers.registrar.damage import likely_encoding
+from producers.registrar.encodings import repairing
 from producers.registrar.faults import DAMAGES, Rejection, UnusableFile
 from producers.registrar.feed import ImportMemory, Publisher, UnpublishedFact
 from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold, YearFigures

@@ -10,22 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from producers.registrar import damage
+from producers.registrar import encodings
 from producers.registrar.faults import Fault, UnusableFile
 
 LINE_BYTES_MAX = 65_536
 LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
 UTF8_BOM = codecs.BOM_UTF8
-ENCODINGS = {
-    damage.UTF8: "UTF-8",
-    damage.WINDOWS: "Windows-1252",
-    "iso-8859-15": "ISO 8859-15",
-    damage.MAC: "Mac Roman",
-    damage.DOS: "code page 850",
-    damage.TWICE: "UTF-8 that was read as something else, and written as UTF-8 again",
-}
-"""What a file may be said to be in, with the words for people."""
-
 _CHUNK_BYTES = 1 << 16
 
 
@@ -192,8 +182,8 @@ def physical_lines(file: _Lines) -> Iterator[tuple[int, bytes, bool]]:
 
 def decode(raw: bytes, encoding: str) -> str:
     """The text of these bytes; those that are wrong stand as lone surrogates."""
-    if encoding == damage.TWICE:
-        return damage.once(raw.decode("utf-8", errors="surrogateescape"))
+    if encoding == encodings.TWICE:
+        return encodings.once(raw.decode("utf-8", errors="surrogateescape"))
     return raw.decode(encoding.removesuffix("-sig"), errors="surrogateescape")
 
 

@@ -80,7 +80,7 @@ class FeedProfile:
         one_name: whether an empty family name or given name says that the person has one name only;
             otherwise it is a fault.
         form: how the file is written.
-        encoding: of the file, as `physical.ENCODINGS` names it; empty: it is found out.
+        encoding: of the file, as `encodings.ENCODINGS` names it; empty: it is found out.
     """
 
     name: str

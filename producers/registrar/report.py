@@ -81,7 +81,7 @@ class ImportReport:
         spared: of teachings: lists from which nothing was taken, since a line of the student was refused.
         damaged: refused lines that hold damaged text, or bytes that are wrong in the file's encoding.
         misread: so many lines hold damaged text that the file is held for it.
-        likely_encoding: what the file would be right in, of `physical.ENCODINGS`; empty: none, or not known.
+        likely_encoding: what the file would be right in, of `encodings.ENCODINGS`; empty: none, or not known.
         accepted: of how many students values were taken that look damaged, as an operator said.
         not_enrolled: of teachings: lists of students who are not enrolled in that year, by any feed.
     """
