@@ -11,10 +11,10 @@ from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
 from producers.registrar.import_steps import ImportOptions
+from producers.registrar.lines import SpoolFailed
 from producers.registrar.mapping import MappingUnusable
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import PROFILES, UnknownProfile, apogee, choose
-from producers.registrar.refusals import SpoolFailed
 from producers.registrar.report import ImportKind, ImportReport
 
 __all__ = [

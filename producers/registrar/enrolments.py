@@ -1,31 +1,54 @@
-"""The main file: who is enrolled in which step."""
+"""The main file: who is enrolled in which step, compared with what was published before.
+
+Nothing is published while this is found out: the guard looks at the whole before the first fact goes out.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 
-from pipeline.eventlog.port import Producer
-from producers.registrar import affected, rows
-from producers.registrar.differences import Differences, add_absent
-from producers.registrar.faults import Fault, Rejection
-from producers.registrar.feed import FeedMemory, ImportMemory, ToPublish
-from producers.registrar.guard import Acceptance, Fingerprint, Threshold, YearFigures, judge
+from pipeline.eventlog.port import NewRecord, Producer
+from producers.registrar import rows
+from producers.registrar.faults import Fault, Rejection, UnusableFile
+from producers.registrar.feed import (
+    FeedMemory,
+    ImportMemory,
+    Intended,
+    Published,
+    StepKey,
+    new_record,
+)
+from producers.registrar.guard import (
+    GONE,
+    Acceptance,
+    Fingerprint,
+    Outline,
+    OutlineChange,
+    changes_between,
+    changes_of_person,
+)
 from producers.registrar.import_steps import ImportDeps, ImportOptions, Progress, run_import
-from producers.registrar.physical import Line
+from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
-from producers.registrar.records import Intended
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
-from producers.registrar.spool import Spool, canonical
+from producers.registrar.sheets import AFFECTED
+from producers.registrar.spool import Spool, Spooled, canonical
+from schemas.events import EnrolmentCancelled, EnrolmentRecorded
+
+_PAGE = 500
+_STATES = frozenset({OutlineChange.CANCELLED, OutlineChange.GONE, OutlineChange.NOT_IN_FORCE})
 
 
 def import_file(
     path: Path,
-    order: ImportOptions,
+    options: ImportOptions,
     *,
     profile: FeedProfile,
     feed: FeedMemory,
@@ -38,20 +61,60 @@ def import_file(
 
     Args:
         path: the export.
-        order: what is to be done with it.
+        options: what is to be done with it.
         profile: how to read it; see `producers.registrar.profile`.
         feed: what was published before.
         producer, clock, progress, sleep: see `import_steps.ImportDeps`.
     """
     with Spool(profile) as spool:
-        around = ImportDeps(producer, clock, progress, sleep)
-        return run_import(path, order, _Enrolments(profile, feed, spool, order.acceptance), around)
+        deps = ImportDeps(producer, clock, progress, sleep)
+        return run_import(path, options, _Enrolments(profile, feed, spool, options.acceptance), deps)
+
+
+@dataclass(frozen=True, slots=True)
+class ToPublish:
+    """An enrolment that the log does not have yet, or not so; a `feed.UnpublishedFact`.
+
+    Attributes:
+        base: source sequence of the fact before it; 0: none.
+        outline: what to recall of it.
+    """
+
+    spooled: Spooled
+    base: int
+    outline: str
+
+    @property
+    def line(self) -> int:
+        """See `UnpublishedFact.line`."""
+        return self.spooled.line
+
+    def intended(self, sequence: int) -> Intended:
+        """See `UnpublishedFact.intended`."""
+        spooled = self.spooled
+        return Intended(
+            spooled.step_key,
+            spooled.fingerprint,
+            sequence,
+            self.base,
+            live=not spooled.cancelled,
+            outline=self.outline,
+        )
+
+    def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
+        """See `UnpublishedFact.record`."""
+        spooled = self.spooled
+        model = EnrolmentCancelled if spooled.cancelled else EnrolmentRecorded
+        event = model.model_validate({**spooled.fact, "source": source, "source_sequence": sequence})
+        identity = (*spooled.step_key, spooled.fingerprint, str(self.base))
+        return new_record(event, identity, time)
 
 
 class _Enrolments:
     """An `ImportSubject`: a fact is an enrolment, and a line states one."""
 
     kind = ImportKind.ENROLMENTS
+    affected_sheet = AFFECTED
 
     def __init__(
         self, profile: FeedProfile, feed: FeedMemory, spool: Spool, acceptance: Acceptance | None
@@ -60,9 +123,6 @@ class _Enrolments:
         self.spool = spool
         self.memory: ImportMemory[Intended] = feed
         self._feed = feed
-        self._known: dict[int, int] = {}
-        self._in_file: dict[int, int] = {}
-        self._found = Differences(spool, profile.name)
         self._acceptance = acceptance
         self._remembered: Collection[tuple[str, str]] | None = None
         self._accepted: set[tuple[str, str]] = set()
@@ -95,24 +155,131 @@ class _Enrolments:
         return len({student for student, _ in self._accepted})
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
-        source = self.profile.name
         if comparison.full_year is not None:
-            add_absent(self.spool, self._feed, source, comparison.full_year, last_line=comparison.last_line)
-        self._in_file = self.spool.people()
-        self._known = dict(self._feed.people(source))
-        return self._found.find(
-            self._feed, fingerprint, republish=comparison.republish, progress=comparison.progress
+            self._add_absent(comparison.full_year, comparison.last_line)
+        counts = Counts()
+        source = self.profile.name
+        others = [other for other in self._feed.sources() if other != source]
+        for page in self.spool.facts():
+            students = {each.student for each in page}
+            known = self._feed.published(source, students)
+            anywhere = _newest_of_each([known, *(self._feed.published(other, students) for other in others)])
+            newest = _newest(anywhere)
+            for each in page:
+                before = known.get(each.step_key)
+                same = before is not None and before.fingerprint == each.fingerprint
+                if same and before is not None and before.confirmed and not comparison.republish:
+                    counts.unchanged += 1
+                    continue
+                _count(counts, each)
+                self._keep_to_publish(each, before, anywhere.get(each.step_key), newest.get(each.student))
+                if not same:
+                    was = None if before is None else before.fingerprint
+                    fingerprint.add(each.step_key, was, each.fingerprint)
+            comparison.progress(page[-1].line)
+        return counts
+
+    def _add_absent(self, year: int, last_line: int) -> None:
+        """Take what the feed holds of `year` and the file has not as cancelled, on lines after the last.
+
+        Raises:
+            UnusableFile: more lines than a source sequence can tell apart.
+        """
+        line = last_line
+        for page in self._feed.live_steps(self.profile.name, year):
+            for student, _year, step, version in self.spool.absent(page):
+                line += 1
+                fact: Fact = {
+                    "student_number": student,
+                    "year": year,
+                    "step": step,
+                    "step_version": version,
+                    "reason": GONE,
+                }
+                self.spool.keep(line, fact)
+        if line > LINES_MAX:
+            raise UnusableFile(
+                f"more than {LINES_MAX} lines and absent enrolments", remedy="Split the export."
+            )
+
+    def _keep_to_publish(
+        self, each: Spooled, before: Published | None, held: Published | None, newest: Published | None
+    ) -> None:
+        """Keep a fact, and what it takes or changes.
+
+        Args:
+            each: the fact.
+            before: what this feed published of the enrolment.
+            held: what any feed published of it last: the registry asks no fact which feed it comes from.
+            newest: what any feed published last of the student.
+        """
+        base = 0
+        if before is not None:  # the same fact again has the same base, and so the same event id
+            base = before.base if before.fingerprint == each.fingerprint else before.sequence
+        recalled = Outline.read(held.outline) if held is not None else None
+        outline = Outline.of(each.fact, recalled)
+        self.spool.database.execute(
+            "INSERT INTO to_publish VALUES (?, ?, ?)", (each.line, base, outline.text())
         )
-
-    def judge(self, threshold: Threshold) -> tuple[YearFigures, ...]:
-        people = self._found.affected_people()
-        return judge(people, known=self._known, in_file=self._in_file, threshold=threshold)
-
-    def write_affected(self, path: Path, separator: str) -> None:
-        affected.write(path, self._found.affected(), separator=separator)
-
-    def remove_affected(self, path: Path) -> None:
-        affected.remove(path)
+        if held is not None and held.live:
+            changes = changes_between(recalled, outline, gone=each.fact.get("reason") == GONE)
+        else:
+            elsewhere = Outline.read(newest.outline) if newest is not None else None
+            changes = [] if elsewhere is None else changes_of_person(elsewhere, outline)
+        for change in changes:
+            was = recalled.state if recalled is not None and change in _STATES else ""
+            self.spool.note_affected(each.step_key, change, was, _shown(change, each.fact))
 
     def changes(self) -> Iterator[list[ToPublish]]:
-        return self._found.to_publish()
+        found = self.spool.database.execute(
+            "SELECT line, fingerprint, fact, base, outline"
+            " FROM to_publish JOIN facts USING (line) ORDER BY line"
+        )
+        while page := found.fetchmany(_PAGE):
+            yield [
+                ToPublish(Spooled(line, fingerprint, json.loads(fact)), base, outline)
+                for line, fingerprint, fact, base, outline in page
+            ]
+
+
+def _count(counts: Counts, spooled: Spooled) -> None:
+    """One that has to be published."""
+    if not spooled.cancelled:
+        counts.recorded += 1
+    elif spooled.fact["reason"] == GONE:
+        counts.gone += 1
+    else:
+        counts.cancelled += 1
+
+
+def _newest_of_each(feeds: Sequence[Mapping[StepKey, Published]]) -> Mapping[StepKey, Published]:
+    """Of each enrolment what was published last, by whichever feed."""
+    if len(feeds) == 1:
+        return feeds[0]
+    found: dict[StepKey, Published] = {}
+    for feed in feeds:
+        for key, published in feed.items():
+            if key not in found or found[key].sequence < published.sequence:
+                found[key] = published
+    return found
+
+
+def _newest(known: Mapping[StepKey, Published]) -> dict[str, Published]:
+    """The last fact of each student that tells who they are."""
+    found: dict[str, Published] = {}
+    for (student, *_), published in known.items():
+        if published.outline and (student not in found or found[student].sequence < published.sequence):
+            found[student] = published
+    return found
+
+
+def _shown(change: OutlineChange, fact: Fact) -> str:
+    """What the file says now, for the operator's eye."""
+    parts: Iterable[object] = {
+        OutlineChange.IDENTITY: (fact.get("given_name"), fact.get("birth_name"), fact.get("birth_date")),
+        OutlineChange.INE: (fact.get("ine"),),
+        OutlineChange.PERSONAL_MAIL: (fact.get("personal_mail"),),
+        OutlineChange.PEDAGOGICAL: (fact.get("pedagogical"),),
+        OutlineChange.COMPONENT: (fact.get("component"),),
+    }.get(change, (fact.get("reason") or fact.get("administrative"),))
+    return " ".join(str(part) for part in parts if part)

@@ -9,18 +9,76 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
-from producers.registrar.records import Intended, IntendedList, Published, PublishedList, StepKey, YearKey
-from producers.registrar.spool import Spooled
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
-from schemas.events import EnrolmentCancelled, EnrolmentRecorded, RegistrarFact
+from schemas.events import RegistrarFact
+
+StepKey = tuple[str, int, str, str]
+"""Student number, year, step, step version: what one enrolment is known by."""
+
+
+class Published(NamedTuple):
+    """The last fact of one enrolment that was handed to the log.
+
+    `base` is the sequence of the fact before it (0: none). Without `confirmed`, nobody knows whether the log
+    has it. `live`: the registrar held the enrolment. `outline`: as given with the fact; None: not kept then.
+    """
+
+    fingerprint: str
+    sequence: int
+    base: int
+    confirmed: bool
+    live: bool
+    outline: str | None
+
+
+class Intended(NamedTuple):
+    """A fact that is about to be appended."""
+
+    key: StepKey
+    fingerprint: str
+    sequence: int
+    base: int
+    live: bool
+    outline: str
+
+
+Listed = Mapping[tuple[str, str], str]
+"""A list: unit and group (empty: none) to the unit's name (empty: none)."""
+
+YearKey = tuple[str, int]
+"""Student number and year: what a list is known by."""
+
+
+class PublishedList(NamedTuple):
+    """The last list of one student's year that was handed to the log.
+
+    `base` is the sequence of the fact before it (0: none). Without `confirmed`, nobody knows whether the log
+    has it.
+    """
+
+    fingerprint: str
+    sequence: int
+    base: int
+    confirmed: bool
+    listed: Listed
+
+
+class IntendedList(NamedTuple):
+    """A list that is about to be appended."""
+
+    key: YearKey
+    fingerprint: str
+    sequence: int
+    base: int
+    listed: Listed
+
 
 EMITTER = "registrar"
 SEQUENCES_PER_IMPORT = 100_000_000
@@ -47,6 +105,9 @@ class ImportMemory(Protocol[_Intent_contra]):
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
         """Note for ever who let this import go on. Raises `ImportSuperseded`."""
 
+    def people(self, source: str) -> Mapping[int, int]:
+        """How many students `source` holds an enrolment, or a list, of; by academic year."""
+
     def intend(self, import_id: int, source: str, rows: Sequence[_Intent_contra]) -> None:
         """Write down what is about to be appended. Raises `ImportSuperseded`."""
 
@@ -62,9 +123,6 @@ class FeedMemory(ImportMemory[Intended], Protocol):
 
     def published(self, source: str, students: Collection[str]) -> Mapping[StepKey, Published]:
         """What `source` has published, or may have, about these students."""
-
-    def people(self, source: str) -> Mapping[int, int]:
-        """How many students `source` holds an enrolment of, by academic year."""
 
     def sources(self) -> Sequence[str]:
         """Every feed that was ever imported."""
@@ -86,9 +144,6 @@ class TeachingMemory(ImportMemory[IntendedList], Protocol):
     def published(self, source: str, students: Collection[str]) -> Mapping[YearKey, PublishedList]:
         """The lists that `source` has published, or may have, of these students."""
 
-    def people(self, source: str) -> Mapping[int, int]:
-        """How many students `source` holds a list of, by academic year."""
-
     def listed_students(self, source: str, year: int) -> Iterator[Sequence[str]]:
         """Whoever `source` holds a list of in that year, some hundreds at a time."""
 
@@ -108,45 +163,6 @@ class UnpublishedFact(Protocol[_Intent_co]):
 
     def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
         """What is to be appended."""
-
-
-@dataclass(frozen=True, slots=True)
-class ToPublish:
-    """An enrolment that the log does not have yet, or not so; a `UnpublishedFact`.
-
-    Attributes:
-        base: source sequence of the fact before it; 0: none.
-        outline: what to recall of it.
-    """
-
-    spooled: Spooled
-    base: int
-    outline: str
-
-    @property
-    def line(self) -> int:
-        """See `Change.line`."""
-        return self.spooled.line
-
-    def intended(self, sequence: int) -> Intended:
-        """See `Change.intended`."""
-        spooled = self.spooled
-        return Intended(
-            spooled.step_key,
-            spooled.fingerprint,
-            sequence,
-            self.base,
-            live=not spooled.cancelled,
-            outline=self.outline,
-        )
-
-    def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
-        """See `Change.record`."""
-        spooled = self.spooled
-        model = EnrolmentCancelled if spooled.cancelled else EnrolmentRecorded
-        event = model.model_validate({**spooled.fact, "source": source, "source_sequence": sequence})
-        identity = (*spooled.step_key, spooled.fingerprint, str(self.base))
-        return new_record(event, identity, time)
 
 
 def new_record(event: RegistrarFact, identity: tuple[str | int, ...], time: datetime) -> NewRecord:

@@ -19,8 +19,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, String, Table, Text
 
 from pipeline import audit
 from pipeline.db.metadata import metadata
+from producers.registrar.feed import Intended, Published, StepKey
 from producers.registrar.import_runs import SqlImports, imports
-from producers.registrar.records import Intended, Published, StepKey
 
 feed_rows = Table(
     "feed_rows",

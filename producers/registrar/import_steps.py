@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from pipeline.eventlog.port import Producer
-from producers.registrar import reader, rejects, rows
+from producers.registrar import reader, rows
 from producers.registrar.damage import likely_encoding
 from producers.registrar.encodings import repairing
 from producers.registrar.faults import DAMAGES, Rejection, UnusableFile
 from producers.registrar.feed import ImportMemory, Publisher, UnpublishedFact
-from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold, YearFigures
+from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold, judge
+from producers.registrar.lines import Lines
 from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import FeedProfile
-from producers.registrar.refusals import Lines
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
+from producers.registrar.sheets import REJECTS, WorkbookSheet, affected_cells, reject_cells
 
 _PROGRESS_LINES = 500
 _LOOKED_AT = 1000  # damaged values, to tell the encoding
@@ -72,6 +73,10 @@ class ImportSubject(Protocol[_Intent]):
         """In one word."""
 
     @property
+    def affected_sheet(self) -> WorkbookSheet:
+        """The form of the file of affected people."""
+
+    @property
     def profile(self) -> FeedProfile:
         """How the file is written."""
 
@@ -88,15 +93,6 @@ class ImportSubject(Protocol[_Intent]):
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         """Find what differs from what was published before, and tell `fingerprint` of each difference."""
-
-    def judge(self, threshold: Threshold) -> tuple[YearFigures, ...]:
-        """What the differences would do to people; by academic year."""
-
-    def write_affected(self, path: Path, separator: str) -> None:
-        """Write the file of affected people."""
-
-    def remove_affected(self, path: Path) -> None:
-        """Remove an earlier import's one."""
 
     def remember_accepted(self, import_id: int) -> int:
         """Keep what an operator accepted in this import; return of how many students that is."""
@@ -123,7 +119,7 @@ class ImportDeps:
 
 
 def run_import(
-    path: Path, order: ImportOptions, matter: ImportSubject[_Intent], surroundings: ImportDeps
+    path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
 ) -> ImportReport:
     """Import one file: publish what differs from what was published before, and refuse what is wrong.
 
@@ -137,30 +133,30 @@ def run_import(
         ImportSuperseded: a newer import of the same source goes on alone.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
-    _refuse_one_place_for_two(path, order)
-    return _Import(path, order, matter, surroundings).run()
+    _refuse_one_place_for_two(path, options)
+    return _Import(path, options, subject, deps).run()
 
 
 class _Import(Generic[_Intent]):
     """One import's steps, and what each of them found out."""
 
     def __init__(
-        self, path: Path, order: ImportOptions, matter: ImportSubject[_Intent], surroundings: ImportDeps
+        self, path: Path, options: ImportOptions, subject: ImportSubject[_Intent], deps: ImportDeps
     ) -> None:
         self.path = path
-        self.order = order
-        self.matter = matter
-        self.profile = matter.profile
-        self.spool = matter.spool
-        self.memory = matter.memory
-        self.around = surroundings
+        self.options = options
+        self.subject = subject
+        self.profile = subject.profile
+        self.spool = subject.spool
+        self.memory = subject.memory
+        self.deps = deps
 
     def run(self) -> ImportReport:
-        started_at = self.around.clock()
+        started_at = self.deps.clock()
         layout = reader.examine(self.path, self.profile)
         report = self._read(layout)
         import_id = None
-        if not self.order.dry_run:
+        if not self.options.dry_run:
             import_id = self.memory.begin(
                 self.profile.name, file_name=self.path.name, started_at=started_at.timestamp()
             )
@@ -169,21 +165,21 @@ class _Import(Generic[_Intent]):
             return report
         if not report.held:
             self._approve(import_id, report)
-            report = replace(report, accepted=self.matter.remember_accepted(import_id))
+            report = replace(report, accepted=self.subject.remember_accepted(import_id))
             publisher = Publisher(
                 import_id=import_id,
                 source=self.profile.name,
                 started_at=started_at,
                 memory=self.memory,
-                producer=self.around.producer,
-                sleep=self.around.sleep,
+                producer=self.deps.producer,
+                sleep=self.deps.sleep,
             )
-            for page in self.matter.changes():
+            for page in self.subject.changes():
                 publisher.publish(page)
                 self._advance(layout, 1.5, page[-1].line)
         self._advance(layout, 2.0, 0)
         summary = {**report.counts(), "held": int(report.held)}
-        self.memory.finish(import_id, finished_at=self.around.clock().timestamp(), summary=summary)
+        self.memory.finish(import_id, finished_at=self.deps.clock().timestamp(), summary=summary)
         return report
 
     def _read(self, layout: Layout) -> ImportReport:
@@ -196,7 +192,7 @@ class _Import(Generic[_Intent]):
             lines += 1
             if line.cells and birth_date is not None:
                 dates[rows.date_form(line.cells[birth_date])] += 1
-            parsed = self.matter.parse(line)
+            parsed = self.subject.parse(line)
             if isinstance(parsed, list):
                 for rejection in parsed:
                     self.spool.reject(rejection)
@@ -211,17 +207,22 @@ class _Import(Generic[_Intent]):
             )
         duplicates = self.spool.settle()
         rejected, faults = self.spool.rejected()
-        rejects_path = self.order.rejects_path if rejected else None
+        rejects_path = self.options.rejects_path if rejected else None
         if rejects_path is not None:
-            rejects.write(rejects_path, self.spool.rejections(), separator=layout.sheet_separator)
+            cells = map(reject_cells, self.spool.rejections())
+            REJECTS.write(rejects_path, cells, separator=layout.sheet_separator)
         else:
-            rejects.remove(self.order.rejects_path)
-        if self.order.full_year is not None:
-            self._refuse_a_year_without_lines(self.order.full_year)
+            REJECTS.remove(self.options.rejects_path)
+        year = self.options.full_year
+        if year is not None and not self.spool.has_year(year):
+            raise UnusableFile(
+                f"{self.path}: said to be complete for {year}, and holds nothing of that year",
+                remedy="Check the year, and the export's selection.",
+            )
         return ImportReport(
-            kind=self.matter.kind,
+            kind=self.subject.kind,
             source=self.profile.name,
-            dry_run=self.order.dry_run,
+            dry_run=self.options.dry_run,
             digest=digest.hexdigest(),
             lines=lines,
             students=self.spool.students(),
@@ -233,54 +234,49 @@ class _Import(Generic[_Intent]):
             encoding=layout.encoding,
             separator=layout.separator,
             dates={form: count for form, count in dates.items() if form},
-            full_year=self.order.full_year,
+            full_year=year,
             unattributed=self.spool.unattributed(),
         )
 
-    def _refuse_a_year_without_lines(self, year: int) -> None:
-        if not self.spool.has_year(year):
-            raise UnusableFile(
-                f"{self.path}: said to be complete for {year}, and holds nothing of that year",
-                remedy="Check the year, and the export's selection.",
-            )
-
     def _judge(self, report: ImportReport, layout: Layout) -> ImportReport:
         """Compare the facts with what was published before, and let the guard look at the whole."""
-        order = self.order
-        fingerprint = Fingerprint(self.profile.name, report.digest, str(order.full_year))
-        tally = self.matter.compare(
+        options = self.options
+        fingerprint = Fingerprint(self.profile.name, report.digest, str(options.full_year))
+        counts = self.subject.compare(
             fingerprint,
             Comparison(
                 full_year=None if report.absence_unknown else report.full_year,
                 last_line=layout.lines,
-                republish=order.republish,
+                republish=options.republish,
                 progress=lambda line: self._advance(layout, 1.0, line),
             ),
         )
-        years = self.matter.judge(order.threshold)
+        years = judge(
+            self.spool.affected_people(),
+            known=self.memory.people(self.profile.name),
+            in_file=self.spool.people(),
+            threshold=options.threshold,
+        )
+        sheet = self.subject.affected_sheet
         if years:
-            self.matter.write_affected(order.affected_path, layout.sheet_separator)
+            cells = affected_cells(sheet, self.spool.affected())
+            sheet.write(options.affected_path, cells, separator=layout.sheet_separator)
         else:
-            self.matter.remove_affected(order.affected_path)
+            sheet.remove(options.affected_path)
         damaged = report.damaged
-        misread = order.threshold.passed(affected=damaged, losing=0, in_all=report.lines)
+        misread = options.threshold.passed(affected=damaged, losing=0, in_all=report.lines)
         over = misread or any(figures.over for figures in years)
-        given = "" if order.approval is None else order.approval.id
+        given = "" if options.approval is None else options.approval.id
         approved = hmac.compare_digest(given.encode(), fingerprint.approval_id.encode())
         return replace(
             report,
-            recorded=tally.recorded,
-            cancelled=tally.cancelled,
-            gone=tally.gone,
-            unchanged=tally.unchanged,
-            spared=tally.spared,
-            not_enrolled=tally.not_enrolled,
+            **vars(counts),
             held=over and not approved,
             misread=misread,
             likely_encoding=self._likely_encoding(report.encoding) if misread else "",
             approval=fingerprint.approval_id if over else None,
             years=years,
-            affected_path=order.affected_path if years else None,
+            affected_path=options.affected_path if years else None,
         )
 
     def _likely_encoding(self, encoding: str) -> str:
@@ -290,7 +286,7 @@ class _Import(Generic[_Intent]):
 
     def _approve(self, import_id: int, report: ImportReport) -> None:
         """Note who let pass what the guard would have held."""
-        if report.approval is None or self.order.approval is None:
+        if report.approval is None or self.options.approval is None:
             return
         detail = {
             "approval": report.approval,
@@ -301,19 +297,19 @@ class _Import(Generic[_Intent]):
             "years": [figures.to_json() for figures in report.years],
             **({"damaged": report.damaged} if report.misread else {}),
         }
-        self.memory.approve(import_id, actor=self.order.approval.actor, detail=detail)
+        self.memory.approve(import_id, actor=self.options.approval.actor, detail=detail)
 
     def _advance(self, layout: Layout, part: float, line: int) -> None:
         """Tell how far it is: reading is one step per line, comparing and publishing are half a step each."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
-        self.around.progress(int(part * layout.lines) + steps, 2 * layout.lines)
+        self.deps.progress(int(part * layout.lines) + steps, 2 * layout.lines)
 
 
-def _refuse_one_place_for_two(path: Path, order: ImportOptions) -> None:
+def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:
     places = {path.resolve(): "export"}
     for name, place in (
-        ("rejects file", order.rejects_path),
-        ("file of affected people", order.affected_path),
+        ("rejects file", options.rejects_path),
+        ("file of affected people", options.affected_path),
     ):
         taken = places.setdefault(place.resolve(), name)
         if taken != name:

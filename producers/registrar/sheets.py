@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from producers.registrar.faults import UnusableFile
+from producers.registrar.faults import REMEDIES, Rejection, UnusableFile
+from producers.registrar.guard import Affected, OutlineChange
 
 VALUE_CHARACTERS_MAX = 80
 _FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 -- the full-width forms are meant
@@ -99,6 +100,73 @@ class WorkbookSheet:
         with path.open("rb") as file:
             start = file.read(len(mark))
         return start in (b"", mark)
+
+
+REJECTS = WorkbookSheet(
+    "rejects file", ("line", "student", "column", "fault", "value", "detail", "remedy"), "--rejects"
+)
+"""What was refused, where, and what to do."""
+
+AFFECTED = WorkbookSheet(
+    "file of affected people",
+    ("student", "year", "step", "version", "change", "before", "after", "meaning"),
+    "--affected",
+)
+"""Who would lose an enrolment, or change in a way that seldom happens."""
+
+AFFECTED_TEACHINGS = WorkbookSheet(
+    "file of affected people",
+    ("student", "year", "unit", "group", "change", "groups left", "meaning"),
+    "--affected",
+)
+"""Who would lose a teaching unit, or a group of one."""
+
+MEANINGS: dict[OutlineChange, str] = {
+    OutlineChange.CANCELLED: "The file cancels this enrolment.",
+    OutlineChange.GONE: "The file is said to be complete for the year, and does not have this any more.",
+    OutlineChange.NOT_IN_FORCE: "The enrolment was in force, and is pending or awaits payment in the file.",
+    OutlineChange.PEDAGOGICAL: "The pedagogical enrolment was validated, and is not in the file.",
+    OutlineChange.IDENTITY: (
+        "Birth name, first given name or birth date are others, and not only spelled otherwise."
+    ),
+    OutlineChange.INE: "The INE is another one, or missing.",
+    OutlineChange.PERSONAL_MAIL: "The personal mail address is another one, or missing.",
+    OutlineChange.COMPONENT: "The component of this enrolment is another one.",
+    OutlineChange.TEACHING: "The student does not follow this teaching unit any more.",
+    OutlineChange.GROUP: (
+        "The student is not in this group of the teaching unit any more, and stays in the unit."
+    ),
+}
+"""What each change means, for the operator."""
+
+
+def reject_cells(rejection: Rejection) -> tuple[int | str, ...]:
+    """A row of REJECTS."""
+    return (
+        rejection.line,
+        harmless(rejection.student_number),
+        harmless(rejection.column),
+        rejection.fault.value,
+        harmless(rejection.value),
+        harmless(rejection.detail, characters_max=300),
+        REMEDIES[rejection.fault],
+    )
+
+
+def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterator[tuple[int | str, ...]]:
+    """The rows of AFFECTED or AFFECTED_TEACHINGS."""
+    for each in affected:
+        student, year, code, part = each.key
+        states = (each.before, each.after) if "before" in sheet.columns else (each.after,)
+        yield (
+            harmless(student),
+            year,
+            harmless(code),
+            harmless(part),
+            each.change.value,
+            *map(harmless, states),
+            MEANINGS[each.change],
+        )
 
 
 def harmless(value: str, *, characters_max: int = VALUE_CHARACTERS_MAX) -> str:

@@ -1,4 +1,4 @@
-"""Holds a file's facts while they are compared with one another, on disk and not in memory (`refusals`)."""
+"""Holds a file's facts while they are compared with one another, on disk and not in memory (`lines`)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 
 from producers.registrar.faults import Fault
+from producers.registrar.feed import StepKey
+from producers.registrar.lines import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.profile import FeedProfile
-from producers.registrar.records import StepKey
-from producers.registrar.refusals import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.rows import PERSON_FIELDS, Fact
 from schemas.account import Administrative
 
@@ -20,6 +20,7 @@ CREATE TABLE facts (
     line INTEGER PRIMARY KEY, student TEXT NOT NULL, step BLOB NOT NULL, person BLOB, primary_in INTEGER,
     fingerprint TEXT NOT NULL, fact TEXT NOT NULL
 );
+CREATE TABLE to_publish (line INTEGER PRIMARY KEY, base INTEGER NOT NULL, outline TEXT NOT NULL);
 """
 
 

@@ -26,8 +26,8 @@ from producers.registrar import explain as explain_file
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.profiles import choose_groups
 from producers.registrar.settings import RegistrarSettings
-from producers.registrar.teachings import import_groups, parse
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
+from producers.registrar.teachings.lists import import_groups, parse
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import HasSettings, Registering

@@ -14,11 +14,11 @@ import pytest
 
 from consumers.moodle.causes import MoodleCause
 from consumers.moodle.functions import NEEDED
-from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
 from producers.registrar.mapping import FIELDS, GROUP_FIELDS
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import apogee, apogee_groups, pegase, pegase_groups
+from producers.registrar.sheets import MEANINGS
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
 from schemas.events import EVENT_TYPES, TYPE_PREFIX

@@ -22,8 +22,8 @@ from producers.registrar import (
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.profiles import choose_groups
-from producers.registrar.teachings import import_groups
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
+from producers.registrar.teachings.lists import import_groups
 from schemas.envelope import Message, from_record
 from sesame.testing.servers.stores import sqlite_store
 

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.eventlog.port import LogUnavailable
-from producers.registrar import ImportReport, SpoolFailed, UnusableFile, choose, refusals
+from producers.registrar import ImportReport, SpoolFailed, UnusableFile, choose
+from producers.registrar import lines as spooled
 from producers.registrar.faults import Fault
-from producers.registrar.feed import APPEND_ATTEMPTS_MAX
+from producers.registrar.feed import APPEND_ATTEMPTS_MAX, Intended
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded
-from producers.registrar.records import Intended
 from schemas.catalogue import ENROLMENTS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import MAMADOU, NOW, ZOE, Registrar
@@ -180,7 +180,7 @@ def test_crashes_in_a_row_never_give_one_id_to_facts_with_another_one_between(re
 def test_what_was_acknowledged_before_a_crash_is_not_published_again(
     registrar: Registrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.registrar.differences._PAGE", 1)
+    monkeypatch.setattr("producers.registrar.enrolments._PAGE", 1)
 
     class DiesLater(DiesBeforeConfirming):
         confirmed = 0
@@ -426,8 +426,8 @@ def test_a_disk_that_is_full_publishes_nothing_and_the_next_import_does(
         return registrar.import_groups(*lines) if groups else registrar.import_rows(*rows)
 
     with monkeypatch.context() as patch:
-        whole = refusals._SCHEMA  # noqa: SLF001 -- the only place where room can be taken away
-        patch.setattr(refusals, "_SCHEMA", f"PRAGMA max_page_count = {FULL_AFTER_PAGES};{whole}")
+        whole = spooled._SCHEMA  # noqa: SLF001 -- the only place where room can be taken away
+        patch.setattr(spooled, "_SCHEMA", f"PRAGMA max_page_count = {FULL_AFTER_PAGES};{whole}")
         with pytest.raises(SpoolFailed, match="the disk is full"):
             once()
     assert registrar.log.records == []

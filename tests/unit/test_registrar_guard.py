@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from pipeline.audit.tables import audit
 from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
-from producers.registrar.affected import MEANINGS
 from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded, imports
-from producers.registrar.outline import OutlineChange
+from producers.registrar.sheets import MEANINGS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar, Row
 

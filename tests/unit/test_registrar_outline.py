@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from producers.registrar.outline import Outline, OutlineChange, changes_between, changes_of_person, folded
+from producers.registrar.guard import Outline, OutlineChange, changes_between, changes_of_person, folded
 
 FACT: dict[str, Any] = {
     "student_number": "22600017",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.registrar.faults import Fault, Rejection, UnusableFile
-from producers.registrar.rejects import COLUMNS, remove, write
+from producers.registrar.sheets import REJECTS, reject_cells
 
 
 def rejection(value: str, line: int = 2) -> Rejection:
@@ -18,7 +18,11 @@ def rejection(value: str, line: int = 2) -> Rejection:
 
 
 def written(path: Path, *values: str) -> list[dict[str, str]]:
-    write(path, [rejection(value, line) for line, value in enumerate(values, start=2)], separator=";")
+    REJECTS.write(
+        path,
+        map(reject_cells, [rejection(value, line) for line, value in enumerate(values, start=2)]),
+        separator=";",
+    )
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter=";"))
 
@@ -30,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_it_tells_line_student_column_fault_value_detail_and_remedy(path: Path) -> None:
     (row,) = written(path, "Zoé")
-    assert tuple(row) == COLUMNS
+    assert tuple(row) == REJECTS.columns
     assert (row["line"], row["student"], row["column"]) == ("2", "22600017", "LIB_PR1_IND")
     assert (row["fault"], row["value"], row["detail"]) == ("too_long", "Zoé", "too long")
     assert row["remedy"].startswith("Shorten")
@@ -82,27 +86,29 @@ def test_it_replaces_an_earlier_one_and_leaves_nothing_else_behind(path: Path) -
 def test_another_file_is_never_replaced_nor_removed(path: Path) -> None:
     path.write_text("my thesis")
     with pytest.raises(UnusableFile, match="something else than a rejects file"):
-        write(path, [rejection("x")], separator=";")
+        REJECTS.write(path, map(reject_cells, [rejection("x")]), separator=";")
     with pytest.raises(UnusableFile, match="something else than a rejects file"):
-        remove(path)
+        REJECTS.remove(path)
     assert path.read_text() == "my thesis"
 
 
 def test_a_folder_is_not_a_place_for_it(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match="something else"):
-        write(tmp_path, [rejection("x")], separator=";")
+        REJECTS.write(tmp_path, map(reject_cells, [rejection("x")]), separator=";")
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnusableFile, match="cannot be written: No such file"):
-        write(tmp_path / "nowhere" / "rejects.csv", [rejection("x")], separator=";")
+        REJECTS.write(
+            tmp_path / "nowhere" / "rejects.csv", map(reject_cells, [rejection("x")]), separator=";"
+        )
 
 
 def test_an_empty_file_or_an_earlier_one_is_removed_when_nothing_was_rejected(path: Path) -> None:
     path.touch()
-    remove(path)
+    REJECTS.remove(path)
     assert not path.exists()
     written(path, "Zoé")
-    remove(path)
+    REJECTS.remove(path)
     assert not path.exists()
-    remove(path)
+    REJECTS.remove(path)

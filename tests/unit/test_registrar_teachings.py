@@ -10,16 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from producers.registrar import Threshold, UnknownProfile, UnusableFile, explain
-from producers.registrar.affected import MEANINGS
 from producers.registrar.faults import REMEDIES, Fault
+from producers.registrar.feed import IntendedList
+from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded
-from producers.registrar.outline import OutlineChange
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import choose_groups
-from producers.registrar.records import IntendedList
 from producers.registrar.report import ImportKind
-from producers.registrar.teachings import parse
+from producers.registrar.sheets import MEANINGS
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
+from producers.registrar.teachings.lists import parse
 from schemas.catalogue import ENROLMENTS
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.registrar.outline import OutlineChange
+from producers.registrar.guard import OutlineChange
 from producers.registrar.profiles import choose_groups
 from producers.registrar.report import ImportReport
 from schemas.events import TeachingsRecorded

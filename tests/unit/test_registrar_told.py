@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from producers.registrar import MappingUnusable, UnknownProfile, choose, explain
-from producers.registrar import differences as compared
+from producers.registrar import enrolments as compared
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
-from producers.registrar.guard import YearFigures
+from producers.registrar.guard import OutlineChange, YearFigures
 from producers.registrar.mapping import BYTES_MAX, read_mapping
-from producers.registrar.outline import OutlineChange
 from producers.registrar.physical import LINE_BYTES_MAX, too_long
 from producers.registrar.report import ImportReport
 from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar

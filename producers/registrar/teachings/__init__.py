@@ -2,8 +2,3 @@
 
 A fact is the whole list of one student's year; a line of the file states one unit, or one group of it.
 """
-
-from producers.registrar.teachings.importing import import_groups
-from producers.registrar.teachings.rows import parse
-
-__all__ = ["import_groups", "parse"]

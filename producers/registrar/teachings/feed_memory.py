@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Integer, String, Table, Text, func, select
 
 from pipeline.db.metadata import metadata
+from producers.registrar.feed import IntendedList, Listed, PublishedList, YearKey
 from producers.registrar.feed_memory import feed_rows
 from producers.registrar.import_runs import SqlImports, imports
-from producers.registrar.records import IntendedList, Listed, PublishedList, YearKey
 
 teaching_rows = Table(
     "teaching_rows",

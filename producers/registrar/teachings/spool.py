@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from producers.registrar.faults import Fault, Rejection
-from producers.registrar.refusals import Lines, shown, storable
+from producers.registrar.lines import Lines, shown, storable
 from producers.registrar.rows import Fact
 from producers.registrar.spool import canonical
 from schemas.events import TEACHINGS_MAX
@@ -19,6 +19,10 @@ CREATE TABLE taught (
     grp TEXT NOT NULL, label TEXT NOT NULL, dropped INTEGER NOT NULL, said BLOB NOT NULL
 );
 CREATE TABLE lists (line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL);
+CREATE TABLE to_publish (
+    line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL, base INTEGER NOT NULL,
+    listed TEXT NOT NULL
+);
 """
 _SAME = "student = ? AND year = ? AND element = ? AND grp = ?"
 

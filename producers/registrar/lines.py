@@ -1,4 +1,4 @@
-"""An import's temporary database, and the faults of the file's lines in it: on disk and not in memory.
+"""An import's temporary database: the file's lines, their faults, and who is affected; not in memory.
 
 It is SQLite's anonymous temporary database: a file that has no name any more once it is open, so that nothing
 personal stays behind, even after kill -9. It lives where TMPDIR says.
@@ -11,11 +11,14 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import ClassVar, Self
 
 from pipeline.errors import SesameError
 from producers.registrar.faults import DAMAGES, Fault, Rejection
+from producers.registrar.guard import Affected, OutlineChange
 from producers.registrar.profile import FeedProfile
 from producers.registrar.rows import Fact
 
@@ -29,6 +32,10 @@ CREATE TABLE rejections (
     line INTEGER NOT NULL, student TEXT NOT NULL, field TEXT NOT NULL, fault TEXT NOT NULL,
     value TEXT NOT NULL, detail TEXT NOT NULL
 );
+CREATE TABLE affected (
+    student TEXT NOT NULL, year INTEGER NOT NULL, code TEXT NOT NULL, part TEXT NOT NULL,
+    change TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL
+);
 """
 
 
@@ -38,8 +45,9 @@ class SpoolFailed(SesameError):
     it had been read."""
 
 
-class Refusals:
-    """The temporary database, and the refused lines in it. Use as a context manager; owned by one thread."""
+class Lines(ABC):
+    """All lines of a file: what the sound ones state, and the faults of the others. Use as a context manager;
+    owned by one thread."""
 
     schema: ClassVar[str] = ""  # what else a kind of import keeps
 
@@ -108,9 +116,28 @@ class Refusals:
         found = self._database.execute(query, (value, SHOWN_LINES_MAX + 1)).fetchall()
         return shown(line for (line,) in found)
 
+    def note_affected(
+        self, key: tuple[str, int, str, str], change: OutlineChange, before: str, after: str
+    ) -> None:
+        """Keep what the file takes from a student, or changes; see `guard.Affected`."""
+        self._database.execute(
+            "INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, change.value, before, after)
+        )
 
-class Lines(Refusals, ABC):
-    """All lines of a file: what the sound ones state, and the faults of the others."""
+    def affected(self) -> Iterator[Affected]:
+        """Everything of that, by year and student."""
+        rows = self._database.execute(
+            "SELECT student, year, code, part, change, before, after FROM affected"
+            " ORDER BY year, student, code, part, change"
+        )
+        for *key, change, before, after in rows:
+            yield Affected(tuple(key), OutlineChange(change), before, after)
+
+    def affected_people(self) -> Iterator[tuple[int, str, frozenset[OutlineChange]]]:
+        """Year, student, and what is unusual about them; by year."""
+        rows = self._database.execute("SELECT year, student, change FROM affected ORDER BY year, student")
+        for (year, student), found in groupby(rows, key=itemgetter(0, 1)):
+            yield year, student, frozenset(OutlineChange(change) for _, _, change in found)
 
     @abstractmethod
     def keep(self, line: int, fact: Fact) -> None:
@@ -123,6 +150,10 @@ class Lines(Refusals, ABC):
     @abstractmethod
     def students(self) -> int:
         """How many students the sound lines are about."""
+
+    @abstractmethod
+    def people(self) -> dict[int, int]:
+        """How many students the lines that hold are about, by academic year."""
 
     @abstractmethod
     def has_year(self, year: int) -> bool:

@@ -1,49 +1,77 @@
-"""What a file of units and groups changes, found by comparing each list with the one published before.
+"""The second file: which units and groups each student follows, compared with what was published before.
 
-A line that is missing from the file means nothing, unless the file is complete for its year: then what is not
-in the file is taken away. Nothing is taken from a student one of whose lines was refused: it may have been in
-that line.
+A fact is the whole list of one student's year; a line states one unit, or one group of it. A line that is
+missing from the file means nothing, unless the file is complete for its year: then what is not in the file is
+taken away. Nothing is taken from a student one of whose lines was refused: it may have been in that line.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from itertools import groupby
-from operator import itemgetter
+from pathlib import Path
 
-from pipeline.eventlog.port import NewRecord
-from producers.registrar.faults import UnusableFile
-from producers.registrar.feed import TeachingMemory, new_record
-from producers.registrar.guard import Fingerprint
-from producers.registrar.outline import OutlineChange
-from producers.registrar.physical import LINES_MAX
-from producers.registrar.records import IntendedList, Listed, PublishedList
-from producers.registrar.report import Comparison, Counts
+from pipeline.eventlog.port import NewRecord, Producer
+from producers.registrar.faults import Rejection, UnusableFile
+from producers.registrar.feed import (
+    ImportMemory,
+    IntendedList,
+    Listed,
+    PublishedList,
+    TeachingMemory,
+    new_record,
+)
+from producers.registrar.guard import Fingerprint, OutlineChange
+from producers.registrar.import_steps import ImportDeps, ImportOptions, Progress, run_import
+from producers.registrar.physical import LINES_MAX, Line
+from producers.registrar.profile import FeedProfile
+from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
+from producers.registrar.rows import Fact, TeachingRow, checked
+from producers.registrar.sheets import AFFECTED_TEACHINGS
 from producers.registrar.spool import canonical
-from producers.registrar.teachings.affected import AffectedTeaching
 from producers.registrar.teachings.spool import Stated, TeachingSpool
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
 
 _PAGE = 500
-_TABLES = """
-CREATE TABLE to_publish (
-    line INTEGER PRIMARY KEY, student TEXT NOT NULL, year INTEGER NOT NULL, base INTEGER NOT NULL,
-    listed TEXT NOT NULL
-);
-CREATE TABLE affected (
-    student TEXT NOT NULL, year INTEGER NOT NULL, element TEXT NOT NULL, grp TEXT NOT NULL,
-    change TEXT NOT NULL, after TEXT NOT NULL
-);
-"""
+
+
+def import_groups(
+    path: Path,
+    options: ImportOptions,
+    *,
+    profile: FeedProfile,
+    feed: TeachingMemory,
+    producer: Producer,
+    clock: Callable[[], datetime],
+    progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ImportReport:
+    """Import one file of teaching units and groups; see `import_steps.run_import`, also for what it raises.
+
+    Args:
+        path: the file.
+        options: what is to be done with it.
+        profile: how to read it; see `profiles.choose_groups`.
+        feed: what was published before.
+        producer, clock, progress, sleep: see `import_steps.ImportDeps`.
+    """
+    with TeachingSpool(profile) as spool:
+        deps = ImportDeps(producer, clock, progress, sleep)
+        return run_import(path, options, _Teachings(profile, feed, spool), deps)
+
+
+def parse(line: Line, profile: FeedProfile) -> Fact | list[Rejection]:
+    """What a line states (a student, a year, a unit, and perhaps a group), or all its faults."""
+    return checked(line, profile, lambda fields: TeachingRow.model_validate(fields).model_dump())
 
 
 @dataclass(frozen=True, slots=True)
 class ListToPublish:
-    """A list that the log does not have yet; a `feed.Change`.
+    """A list that the log does not have yet; a `feed.UnpublishedFact`.
 
     Attributes:
         base: source sequence of the fact before it; 0: none.
@@ -56,11 +84,11 @@ class ListToPublish:
     listed: Listed
 
     def intended(self, sequence: int) -> IntendedList:
-        """See `Change.intended`."""
+        """See `UnpublishedFact.intended`."""
         return IntendedList((self.student, self.year), self.fingerprint, sequence, self.base, self.listed)
 
     def record(self, source: str, sequence: int, time: datetime) -> NewRecord:
-        """See `Change.record`."""
+        """See `UnpublishedFact.record`."""
         event = TeachingsRecorded.model_validate(
             {**self._fact(), "source": source, "source_sequence": sequence}
         )
@@ -79,45 +107,49 @@ class ListToPublish:
         return {"student_number": self.student, "year": self.year, "teachings": teachings}
 
 
-class TeachingDifferences:
-    """One import's differences, in its spool's temporary database.
+class _Teachings:
+    """An `ImportSubject`: a fact is the list of one student's year, and a line states a part of one."""
 
-    Args:
-        spool: what the file states, settled.
-        source: the feed's name.
-    """
+    kind = ImportKind.TEACHINGS
+    affected_sheet = AFFECTED_TEACHINGS
 
-    def __init__(self, spool: TeachingSpool, source: str) -> None:
-        self._spool = spool
-        self._source = source
-        self._database = spool.database
-        self._database.executescript(_TABLES)  # which ends the transaction that the spool is in
-        self._database.execute("BEGIN")
+    def __init__(self, profile: FeedProfile, feed: TeachingMemory, spool: TeachingSpool) -> None:
+        self.profile = profile
+        self.spool = spool
+        self.memory: ImportMemory[IntendedList] = feed
+        self._feed = feed
 
-    def find(self, memory: TeachingMemory, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
-        """Compare every list with what was published before; see `import_steps.ImportSubject.compare`.
+    def parse(self, line: Line) -> Fact | list[Rejection]:
+        return parse(line, self.profile)
+
+    def remember_accepted(self, import_id: int) -> int:
+        del import_id  # a list of units has no names
+        return 0
+
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
+        if comparison.full_year is not None:
+            self._add_absent(comparison.full_year, comparison.last_line)
+        counts = Counts()
+        for page in self.spool.stated():
+            students = {each.student for each in page}
+            known = self._feed.published(self.profile.name, students)
+            enrolled = self._feed.enrolled(students)
+            for each in page:
+                key = (each.student, each.year)
+                counts.not_enrolled += bool(each.held) and key not in enrolled
+                self._compare(each, known.get(key), fingerprint, comparison, counts)
+            comparison.progress(page[-1].line)
+        return counts
+
+    def _add_absent(self, year: int, last_line: int) -> None:
+        """Take those of whom the feed holds a list of `year` and the file has none as having an empty one.
 
         Raises:
             UnusableFile: more lines than a source sequence can tell apart.
         """
-        if comparison.full_year is not None:
-            self._add_absent(memory, comparison.full_year, comparison.last_line)
-        tally = Counts()
-        for page in self._spool.stated():
-            students = {each.student for each in page}
-            known = memory.published(self._source, students)
-            enrolled = memory.enrolled(students)
-            for each in page:
-                key = (each.student, each.year)
-                tally.not_enrolled += bool(each.held) and key not in enrolled
-                self._compare(each, known.get(key), fingerprint, comparison, tally)
-            comparison.progress(page[-1].line)
-        return tally
-
-    def _add_absent(self, memory: TeachingMemory, year: int, last_line: int) -> None:
         line = last_line
-        for page in memory.listed_students(self._source, year):
-            line = self._spool.add_absent(page, year, line)
+        for page in self._feed.listed_students(self.profile.name, year):
+            line = self.spool.add_absent(page, year, line)
         if line > LINES_MAX:
             raise UnusableFile(f"more than {LINES_MAX} lines and absent students", remedy="Split the export.")
 
@@ -127,31 +159,31 @@ class TeachingDifferences:
         before: PublishedList | None,
         fingerprint: Fingerprint,
         comparison: Comparison,
-        tally: Counts,
+        counts: Counts,
     ) -> None:
         was: Listed = {} if before is None else before.listed
         complete = stated.year == comparison.full_year
         listed = _after(stated, was, complete=complete and stated.whole)
         if complete and not stated.whole and not was.keys() <= stated.held.keys():
-            tally.spared += 1
+            counts.spared += 1
         after = ListToPublish(stated.line, stated.student, stated.year, 0, listed)
         same = before is not None and before.fingerprint == after.fingerprint
         if (before is None and not listed) or (
             same and before is not None and before.confirmed and not comparison.republish
         ):
-            tally.unchanged += 1
+            counts.unchanged += 1
             return
         base = 0
         if before is not None:  # the same fact again has the same base, and so the same event id
             base = before.base if same else before.sequence
         if listed:
-            tally.recorded += 1
+            counts.recorded += 1
         elif stated.dropped:
-            tally.cancelled += 1
+            counts.cancelled += 1
         else:
-            tally.gone += 1
+            counts.gone += 1
         document = [[*key, label] for key, label in listed.items()]
-        self._database.execute(
+        self.spool.database.execute(
             "INSERT INTO to_publish VALUES (?, ?, ?, ?, ?)",
             (stated.line, stated.student, stated.year, base, json.dumps(document, ensure_ascii=False)),
         )
@@ -167,43 +199,22 @@ class TeachingDifferences:
         for element, group in sorted(was.keys() - listed.keys()):
             if not group and element in units:
                 continue  # it has got groups
-            groups = sorted(other for unit, other in listed if unit == element and other)
+            left = sorted(other for unit, other in listed if unit == element and other)
             change = OutlineChange.GROUP if element in units else OutlineChange.TEACHING
-            self._database.execute(
-                "INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    stated.student,
-                    stated.year,
-                    element,
-                    group,
-                    (OutlineChange.GONE if absent else change).value,
-                    ", ".join(groups),
-                ),
+            self.spool.note_affected(
+                (stated.student, stated.year, element, group),
+                OutlineChange.GONE if absent else change,
+                "",
+                ", ".join(left),
             )
 
-    def to_publish(self) -> Iterator[list[ListToPublish]]:
-        """What the log does not have yet, in the order of the lines, some hundreds at a time."""
-        rows = self._database.execute("SELECT * FROM to_publish ORDER BY line")
-        while page := rows.fetchmany(_PAGE):
+    def changes(self) -> Iterator[list[ListToPublish]]:
+        found = self.spool.database.execute("SELECT * FROM to_publish ORDER BY line")
+        while page := found.fetchmany(_PAGE):
             yield [
                 ListToPublish(line, student, year, base, _listed(listed))
                 for line, student, year, base, listed in page
             ]
-
-    def affected(self) -> Iterator[AffectedTeaching]:
-        """Every unit and group that would be taken away, by year and student."""
-        rows = self._database.execute(
-            "SELECT student, year, element, grp, change, after FROM affected"
-            " ORDER BY year, student, element, grp"
-        )
-        for student, year, element, group, change, after in rows:
-            yield AffectedTeaching(student, year, element, group, OutlineChange(change), after)
-
-    def affected_people(self) -> Iterator[tuple[int, str, frozenset[OutlineChange]]]:
-        """Year, student, and what they would lose; by year."""
-        rows = self._database.execute("SELECT year, student, change FROM affected ORDER BY year, student")
-        for (year, student), found in groupby(rows, key=itemgetter(0, 1)):
-            yield year, student, frozenset(OutlineChange(change) for _, _, change in found)
 
 
 def _after(stated: Stated, was: Listed, *, complete: bool) -> Listed:
