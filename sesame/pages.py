@@ -11,7 +11,7 @@ from sesame.app.errors_page import errors_page
 from sesame.app.observability.page import metrics_page
 from sesame.app.retention_page import retention_page
 from sesame.cli.page import cli_page
-from sesame.operations.diagnosis.page import reasons_page
+from sesame.operations.diagnosis.pages import reasons_page
 from sesame.operations.diagnosis.rules.page import diagnosis_page
 from sesame.settings.page import settings_page
 

@@ -20,7 +20,7 @@ from pipeline.facts import Rejected
 from pipeline.timers import OnDue
 from schemas.envelope import event_id
 from sesame.app.housekeeping import Housekeeping
-from sesame.app.reporting import Reporter
+from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 
 OUTBOX_LOOK_EVERY_S = 0.5

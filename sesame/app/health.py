@@ -11,7 +11,7 @@ from pipeline.errors import SesameError
 from schemas import catalogue
 from sesame.app.observability.http import Check, HttpServer
 from sesame.app.observability.metrics import Metrics
-from sesame.app.reporting import Reporter
+from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 
 

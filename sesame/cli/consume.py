@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.process import run_process
+from sesame.cli.services import run_process
 
 
 @click.command()
@@ -29,7 +29,7 @@ def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
     Start it as often as there are partitions, on any number of machines that share database and log. With the
     embedded log a consumer has one owner: a second process waits until the first one ends.
     """
-    from sesame.app.running import ProcessRunner
+    from sesame.app.process_runner import ProcessRunner
 
     run_process(
         context,

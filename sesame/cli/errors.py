@@ -9,7 +9,7 @@ from enum import IntEnum
 import click
 
 from pipeline.errors import SesameError
-from sesame.app.remedies import is_away, remedy_of
+from sesame.app.errors import is_away, remedy_of
 
 DEBUG_VARIABLE = "SESAME_DEBUG"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.process import run_process
+from sesame.cli.services import run_process
 
 
 @click.command()
@@ -16,6 +16,6 @@ def run(context: Context) -> None:
     The embedded log and store are made if they are not there. Other commands may run beside it. A second
     signal ends it at once.
     """
-    from sesame.app.running import ProcessRunner
+    from sesame.app.process_runner import ProcessRunner
 
     run_process(context, lambda app, metrics, stopping: ProcessRunner(app, metrics).run(stopping))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.process import run_process
+from sesame.cli.services import run_process
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.process import run_process
+from sesame.cli.services import run_process
 
 if TYPE_CHECKING:
     from sesame.app.observability.metrics import Metrics

@@ -67,7 +67,7 @@ def test_a_service_starts_a_command_that_there_is(unit: Path) -> None:
 
 
 def test_a_service_waits_longer_for_the_end_than_sesame_does() -> None:
-    from sesame.app.running import JOIN_MARGIN_S
+    from sesame.app.process_runner import JOIN_MARGIN_S
     from sesame.settings import EngineSettings
 
     for unit in SERVICES:

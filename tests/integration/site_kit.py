@@ -22,7 +22,7 @@ from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.app.observability.metrics import Metrics
-from sesame.app.running import ProcessRunner
+from sesame.app.process_runner import ProcessRunner
 from sesame.app.wiring import Application
 from sesame.operations.diagnosis import PersonStatus, person_status
 from sesame.settings import load

@@ -22,7 +22,7 @@ from schemas.account import Account, Hold, Stage
 from schemas.events import ReplayRequested
 from sesame.operations.adoption import Adopted, QuestionKind, Reader, adopt, adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
-from sesame.operations.adoption.deciding import (
+from sesame.operations.adoption.decisions import (
     Decision,
     NoSuchQuestion,
     NotDecidable,

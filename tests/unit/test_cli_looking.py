@@ -23,7 +23,7 @@ from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
 from schemas.account import Lane
 from sesame.app.observability.metrics import Metrics
-from sesame.app.reporting import Reporter
+from sesame.app.reporter import Reporter
 from sesame.cli import main
 from tests.unit.population_kit import student
 from tests.unit.store_kit import START

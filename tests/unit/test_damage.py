@@ -19,7 +19,7 @@ from pipeline.eventlog.sqlite_file import DamagedLog, LostFile
 from pipeline.timers import timers
 from sandbox.postgres import Postgres
 from sesame.app import integrity
-from sesame.app.remedies import remedy_of
+from sesame.app.errors import remedy_of
 from tests.unit.test_running import Run, Site
 
 PAGE_BYTES = 4096

@@ -15,7 +15,7 @@ from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from schemas.events import PropagationBreached, PropagationCompleted, PropagationLate, Window
 from sesame.app.observability import Metrics
-from sesame.app.reporting import Reporter
+from sesame.app.reporter import Reporter
 from tests.unit.store_kit import START, Clock
 
 OPENED = datetime.fromtimestamp(START, UTC)

@@ -11,7 +11,7 @@ from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.eventlog.port import TopicPartition
 from sesame.app.observability.metrics import Metrics
-from sesame.app.reporting import Reporter
+from sesame.app.reporter import Reporter
 from tests.unit.store_kit import START, Clock
 
 if TYPE_CHECKING:

@@ -27,9 +27,9 @@ from schemas import catalogue
 from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested, EnrolmentRecorded, Event
-from sesame.app import background, running
+from sesame.app import background, process_runner
 from sesame.app.observability.metrics import Metrics
-from sesame.app.running import OneOwner, ProcessRunner, UnknownConsumer
+from sesame.app.process_runner import OneOwner, ProcessRunner, UnknownConsumer
 from sesame.app.wiring import Application
 from sesame.settings import load
 from tests.unit.pipeline_kit import Target
@@ -150,7 +150,7 @@ class Run:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setattr(running, "RESTART_AFTER_S", 0.1)
+    monkeypatch.setattr(process_runner, "RESTART_AFTER_S", 0.1)
     monkeypatch.setattr(background, "TIMERS_EVERY_S", 0.02)
     site = Site(tmp_path)
     yield site
@@ -170,7 +170,7 @@ def test_each_consumer_is_there_before_its_port_says_that_the_process_is_ready(
 ) -> None:
     seen: list[dict[str, tuple[str, str]]] = []
     port = SimpleNamespace(start=lambda: seen.append(run.states()), stop=lambda: None)
-    monkeypatch.setattr(running, "health_server", lambda *_given: port)
+    monkeypatch.setattr(process_runner, "health_server", lambda *_given: port)
     run.start()
     run.until(lambda: bool(seen))
     assert seen == [dict.fromkeys(("registry", "propagation", "moodle"), ("running", ""))]
@@ -216,7 +216,7 @@ def test_a_loop_that_fails_says_so_without_naming_anybody_and_is_started_again(r
 def test_while_a_loop_is_down_the_process_says_that_it_is_not_ready(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "RESTART_AFTER_S", PATIENCE_S)
+    monkeypatch.setattr(process_runner, "RESTART_AFTER_S", PATIENCE_S)
     run.site.fails = {"registry": [KeyError("oops")]}
     run.start()
     run.until(lambda: run.runner._dead_loops() == "not running: registry")  # noqa: SLF001
@@ -236,7 +236,7 @@ def test_a_loop_that_ends_by_itself_says_so_and_its_successor_is_another_owner(r
 def test_a_stop_does_not_wait_for_ever_for_a_loop_that_hangs(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "JOIN_MARGIN_S", -0.9)
+    monkeypatch.setattr(process_runner, "JOIN_MARGIN_S", -0.9)
     hanging, let_go = threading.Event(), threading.Event()
 
     def hang(_stopping: threading.Event) -> None:
@@ -335,7 +335,7 @@ def test_a_process_of_one_consumer_does_its_part(site: Site) -> None:
 
 
 def test_a_stop_names_what_has_not_ended(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "JOIN_MARGIN_S", -0.9)
+    monkeypatch.setattr(process_runner, "JOIN_MARGIN_S", -0.9)
     hanging, let_go = threading.Event(), threading.Event()
 
     def hang(_stopping: threading.Event) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import delete, insert, text, update
 from pipeline import status
 from pipeline.status import consumer_status
 from pipeline.vault import new_key
-from sesame.app import running
+from sesame.app import process_runner
 from sesame.app.doctor.checks import checks_for
 from sesame.app.doctor.findings import CheckState, examine
 from sesame.app.wiring import Application
@@ -109,7 +109,7 @@ def test_a_process_says_that_it_is_there_before_it_counts(
         with application.database.read() as connection:
             said.append({each.consumer for each in status.statuses(connection)})
 
-    monkeypatch.setattr(running, "count", look)
+    monkeypatch.setattr(process_runner, "count", look)
     run = Run(site := Site(tmp_path))
     run.start()
     run.until(lambda: bool(said))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.errors import SesameError
-from sesame.app.remedies import is_away, remedy_of
+from sesame.app.errors import is_away, remedy_of
 
 
 class CheckState(StrEnum):

@@ -1,12 +1,12 @@
 """Adopting a population that exists: the targets are read, matched with the registry, and not touched.
 
-`reading` (what the ports dump) fills a temporary `sheet`; `matching` says whose each object is; `writing`
-takes all names into the ledger, links what is certain, and asks an operator the rest; `deciding` takes the
-answers; `report` is for a spreadsheet.
+`readers` (what the ports dump) fill a temporary `sheet`; `matching` says whose each object is; `writer` takes
+all names into the ledger, links what is certain, and asks an operator the rest (`questions`); `decisions`
+takes the answers; `run` is all of it once, with a report for a spreadsheet.
 """
 
-from sesame.operations.adoption.adopting import Adopted, Reader, adopt
-from sesame.operations.adoption.reading import readers
-from sesame.operations.adoption.words import BY_HAND, WORDS, QuestionKind
+from sesame.operations.adoption.questions import BY_HAND, WORDS, QuestionKind
+from sesame.operations.adoption.readers import readers
+from sesame.operations.adoption.run import Adopted, Reader, adopt
 
 __all__ = ["BY_HAND", "WORDS", "Adopted", "QuestionKind", "Reader", "adopt", "readers"]

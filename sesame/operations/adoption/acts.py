@@ -13,10 +13,10 @@ from producers.activation.activating import activate as publish
 from producers.replay import replay
 from schemas.account import Lane
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.adoption import adopting, adoptions, deciding
+from sesame.operations.adoption import adoptions, decisions, run
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
-from sesame.operations.adoption.deciding import Decision
-from sesame.operations.adoption.reading import readers
+from sesame.operations.adoption.decisions import Decision
+from sesame.operations.adoption.readers import readers
 from sesame.operations.ports import Adopting, Configured, Sealing, Stored
 
 Clock = Callable[[], datetime]
@@ -117,7 +117,7 @@ def adopt(
         StoreUnavailable, LogUnavailable: what was written stays; adopt again.
         UnusableFile: the report cannot be written.
     """
-    found = adopting.adopt(
+    found = run.adopt(
         readers(site),
         site.database,
         actor=actor.name,
@@ -169,12 +169,12 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
         NoSuchQuestion, NotDecidable: nothing was answered.
     """
     if request.kind is None:
-        found = deciding.find(site.database, request.ids)
+        found = decisions.find(site.database, request.ids)
     else:
         with site.database.read() as connection:
             found = adoptions.questions(connection, [AdoptionAnswer.OPEN], kind=request.kind)
         found = [each for each in found if request.until is None or each.raised_at <= request.until]
-    deciding.decide(site.database, found, Decision(request.answer, actor.name, request.reason))
+    decisions.decide(site.database, found, Decision(request.answer, actor.name, request.reason))
     return QuestionsAnswered(decided=len(found), answer=request.answer)
 
 
@@ -187,7 +187,7 @@ def link(site: Stored, actor: Actor, request: LinkRequest) -> ObjectLinked:
     """
     ref = request.object if request.target == "moodle" else request.object.lower()
     question = QuestionRow(request.target, ref, request.student_number, "")
-    deciding.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
+    decisions.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
     return ObjectLinked(object=ref, student_number=request.student_number)
 
 
@@ -199,7 +199,7 @@ def activate(site: Sealing, _actor: Actor, *, clock: Clock, dry_run: bool) -> Ad
         LogUnavailable, StoreUnavailable: try again.
     """
     report = publish(
-        deciding.to_activate(site.database),
+        decisions.to_activate(site.database),
         {},
         lane=Lane.BULK,
         known=People(site.database),

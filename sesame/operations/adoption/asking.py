@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.adoption.questions import BY_HAND, QuestionKind
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
-from sesame.operations.adoption.words import BY_HAND, QuestionKind
 
 
 class Answers:

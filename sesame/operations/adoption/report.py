@@ -8,8 +8,8 @@ from pathlib import Path
 from producers.registrar.sheets import WorkbookSheet as Spreadsheet
 from producers.registrar.sheets import harmless
 from sesame.operations.adoption.adoptions import QuestionRow
+from sesame.operations.adoption.questions import WORDS, QuestionKind
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
-from sesame.operations.adoption.words import WORDS, QuestionKind
 
 COLUMNS = ("standing", "kind", "question", "target", "object", "student", "login", "mail", "detail", "remedy")
 ID_SHOWN = 12

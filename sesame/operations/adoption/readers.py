@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from consumers.directory import Directory, ObservedEntry
 from consumers.mailbox import Mailboxes
 from consumers.moodle import MoodlePort, User
-from sesame.operations.adoption.adopting import Reader
+from sesame.operations.adoption.run import Reader
 from sesame.operations.adoption.sheet import FoundObject
 from sesame.operations.ports import Targets
 

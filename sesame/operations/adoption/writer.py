@@ -17,9 +17,9 @@ from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import DECIDED, Adoption, AdoptionAnswer, QuestionRow
-from sesame.operations.adoption.holding import holder_of
+from sesame.operations.adoption.ledger_comparison import holder_of
+from sesame.operations.adoption.questions import QuestionKind
 from sesame.operations.adoption.sheet import PAGE, Row, Sheet, Standing
-from sesame.operations.adoption.words import QuestionKind
 
 _ORIGINS = {"directory": DIRECTORY, "mailbox": MAILBOX, "moodle": MOODLE}
 

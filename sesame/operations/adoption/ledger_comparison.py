@@ -9,8 +9,8 @@ from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.asking import Answers, ask
+from sesame.operations.adoption.questions import QuestionKind
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
-from sesame.operations.adoption.words import QuestionKind
 
 
 class LedgerComparison:

@@ -13,8 +13,8 @@ from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
+from sesame.operations.adoption.questions import BY_HAND, WORDS, QuestionKind
 from sesame.operations.adoption.sheet import PAGE
-from sesame.operations.adoption.words import BY_HAND, WORDS, QuestionKind
 
 _ID_CHARACTERS_MIN = 6
 

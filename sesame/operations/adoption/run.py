@@ -13,7 +13,7 @@ from pipeline.db.database import Database
 from sesame.operations.adoption import report
 from sesame.operations.adoption.matching import Matcher
 from sesame.operations.adoption.sheet import FoundObject, Sheet, Standing
-from sesame.operations.adoption.writing import Writer, Written
+from sesame.operations.adoption.writer import Writer, Written
 
 Reader = Callable[[], AbstractContextManager[Iterable[FoundObject]]]
 """Gives all objects of one target, and the connections back afterwards."""

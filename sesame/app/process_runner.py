@@ -18,12 +18,12 @@ from pipeline.errors import SesameError, fault
 from pipeline.eventlog.sqlite_file import DamagedLog
 from sesame.app import gc_freeze
 from sesame.app.background import Background, Loop
+from sesame.app.errors import remedy_of
 from sesame.app.health import health_server
 from sesame.app.integrity import Integrity
 from sesame.app.observability.http import HttpServer
 from sesame.app.observability.metrics import Metrics
-from sesame.app.remedies import remedy_of
-from sesame.app.reporting import Reporter
+from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
 from sesame.operations.restored.admission import StoreRestored, admit, count
 
