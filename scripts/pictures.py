@@ -40,7 +40,7 @@ def main() -> None:
         TemporaryDirectory() as folder,
         Portal(Path(folder), registry_settings=REGISTRY) as portal,
         patch("sesame.web.account.utc_now", portal.desk_time),
-        patch("sesame.operations.support.codes.new_code", lambda: CODE),
+        patch("sesame.operations.support.support_cases.new_code", lambda: CODE),
         chromium() as browser,
         page_of(browser, portal.url, viewport=TELEPHONE) as page,
     ):

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from sesame.app.errors_page import errors_page
+from sesame.app.errors import errors_page
 from sesame.app.observability.page import metrics_page
-from sesame.app.retention_page import retention_page
+from sesame.app.retention import retention_page
 from sesame.cli.page import cli_page
-from sesame.operations.diagnosis.pages import reasons_page
-from sesame.operations.diagnosis.rules.page import diagnosis_page
+from sesame.operations.diagnosis.pages import diagnosis_page, reasons_page
 from sesame.settings.page import settings_page
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"

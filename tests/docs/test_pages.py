@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import SesameError
 from sesame import pages
-from sesame.app.errors_page import errors_page
+from sesame.app.errors import errors_page
 from sesame.app.observability import Metrics
 from sesame.cli import main
 from sesame.cli.page import walk

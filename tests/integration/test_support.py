@@ -17,7 +17,8 @@ from pipeline.dead_letters import DeadLetter
 from producers.activation.smtp import MailServerDown
 from sandbox.smtp import MailSink
 from sesame.app.wiring import Application, build
-from sesame.operations.support import Support, UnknownCode, codes
+from sesame.operations.support import Support, UnknownCode
+from sesame.operations.support.support_cases import ALPHABET, LENGTH, new_code, read_code, shown_code
 from sesame.settings import Settings
 from sesame.testing.servers.directory_kit import account
 from sesame.web.desk import smtp_of
@@ -89,13 +90,13 @@ def given_up(app: Application, consumer: str, *, number: str = NUMBER) -> None:
 
 
 def test_a_code_is_unguessable_readable_and_says_nothing_of_whom() -> None:
-    made = {codes.new_code() for _ in range(200)}
+    made = {new_code() for _ in range(200)}
     assert len(made) == 200
-    assert all(len(code) == codes.LENGTH and set(code) <= set(codes.ALPHABET) for code in made)
-    assert len(codes.ALPHABET) ** codes.LENGTH >= 2**50
+    assert all(len(code) == LENGTH and set(code) <= set(ALPHABET) for code in made)
+    assert len(ALPHABET) ** LENGTH >= 2**50
     for code in made:
-        assert codes.read(codes.shown(code).lower().replace("-", " ")) == code
-    assert codes.read("oil0-u") == "0110V"
+        assert read_code(shown_code(code).lower().replace("-", " ")) == code
+    assert read_code("oil0-u") == "0110V"
 
 
 def test_a_code_leads_to_what_was_found_then_and_now_and_looking_is_audited(app: Application) -> None:
@@ -112,7 +113,7 @@ def test_a_code_leads_to_what_was_found_then_and_now_and_looking_is_audited(app:
     with app.database.read() as connection:
         (row,) = connection.execute(select(audit_table)).all()
     assert (row.actor, row.action) == ("desk", "support.look")
-    assert json.loads(row.detail) == {"code": codes.read(case.code), "student_number": NUMBER}
+    assert json.loads(row.detail) == {"code": read_code(case.code), "student_number": NUMBER}
 
 
 def test_the_bundle_has_what_support_asks_for_and_nothing_of_the_person(app: Application) -> None:

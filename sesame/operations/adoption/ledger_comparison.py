@@ -8,8 +8,7 @@ from consumers.registry.ledger import Holder, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.asking import Answers, ask
-from sesame.operations.adoption.questions import QuestionKind
+from sesame.operations.adoption.questions import Answers, QuestionKind, ask
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
 
 

@@ -21,9 +21,8 @@ from consumers.registry.recognition import fingerprints, recognisable
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.asking import Answers, ask
 from sesame.operations.adoption.ledger_comparison import LedgerComparison
-from sesame.operations.adoption.questions import BY_HAND, QuestionKind
+from sesame.operations.adoption.questions import BY_HAND, Answers, QuestionKind, ask
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
 
 BY_NUMBER, BY_INE, BY_MAIL = "student_number", "ine", "mail"

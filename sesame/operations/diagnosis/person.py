@@ -1,4 +1,4 @@
-"""One person, in one look."""
+"""One person, in one look: the account, each target, and why access is shut, in the operators' words."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation
 from pipeline import accounts, dead_letters, parking, status, target_states
+from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
@@ -19,8 +20,36 @@ from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.login import cas_logins
 from sesame.operations.acts import Report
-from sesame.operations.diagnosis.holding import HoldNote, hold_notes
 from sesame.operations.diagnosis.reasons import explain
+
+_PLACED, _ACTIONS = "hold.place", ("hold.place", "hold.lift")
+
+
+@dataclass(frozen=True)
+class HoldNote:
+    """One hold that an operator placed, and said why.
+
+    Attributes:
+        hold: its kind, e.g. `suspended`.
+        words: the operator's own; they may be personal, so neither students nor the log see them.
+    """
+
+    hold: str
+    since: datetime
+    actor: str
+    words: str
+
+
+def hold_notes(connection: Connection, account: Account) -> tuple[HoldNote, ...]:
+    """What was said of each hold that is in force. Those of the registry itself have no words."""
+    said = operator_notes.of_student(connection, account.student_number)
+    newest = {remark.about: remark for remark in said if remark.action in _ACTIONS}
+    return tuple(
+        HoldNote(hold, datetime.fromtimestamp(remark.at, UTC), remark.actor, remark.words)
+        for hold in sorted(account.holds)
+        if (remark := newest.get(hold)) is not None and remark.action == _PLACED
+    )
+
 
 CONSUMER_SILENT_AFTER_S = status.SILENT_AFTER_S
 

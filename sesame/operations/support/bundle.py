@@ -1,12 +1,14 @@
-"""What support needs to know, in one text: it is shown to the student first, and sent as it was shown.
+"""What support needs to know, in one text, and the desk that it goes to.
 
+It is shown to the student first, and sent as it was shown, to the desk of its causes and of their component.
 Number, time, steps, exact errors, states, trace ids. Not in it: passwords and codes (nobody here has them),
 names, birth date, personal mail, and anything of others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +17,54 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from schemas.typography import spaced
 from sesame.login.cas_logins import CasLogin
 from sesame.operations.diagnosis.engine import Diagnosis, StudentCause
-from sesame.operations.diagnosis.rules.base import Language, moment
+from sesame.operations.diagnosis.rules.base import Language, all_rules, moment
 from sesame.operations.diagnosis.situation import Situation
-from sesame.operations.support import codes
-from sesame.operations.support.desks import SupportDesk
+from sesame.operations.support.support_cases import shown_code
+from sesame.settings import Settings
+
+_GRAVITY = ("stops", "delays", "tells")
+
+
+@dataclass(frozen=True)
+class SupportDesk:
+    """The desk that a case goes to, with its opening hours (empty: not said)."""
+
+    name: str
+    mail: str
+    hours: str = ""
+
+
+def desk_for(
+    settings: Settings, causes: Sequence[StudentCause], components: Collection[str], language: Language
+) -> SupportDesk:
+    """The desk for the gravest cause: one that names it, else one for any cause.
+
+    Args:
+        components: codes of the student's components.
+    """
+    lead = min(causes, key=lambda cause: _GRAVITY.index(cause.weight), default=None)
+    about = _about(lead) if lead is not None else frozenset[str]()
+    fitting = [
+        desk
+        for desk in settings.support.desks
+        if _names(desk.causes, about) and _names(desk.components, components)
+    ]
+    best = max(fitting, key=lambda desk: bool(desk.causes) + bool(desk.components), default=None)
+    if best is None:
+        return SupportDesk("Assistance" if language == "fr" else "Support desk", settings.portal.support)
+    hours = (best.hours_en or best.hours) if language == "en" else best.hours
+    return SupportDesk(best.name, best.mail, hours)
+
+
+def _about(cause: StudentCause) -> frozenset[str]:
+    """What a desk may name of a cause: the rule, the service, who must act."""
+    rule = all_rules().get(cause.rule)  # a case of another version of the program
+    return frozenset({cause.rule, cause.service, rule.who if rule is not None else ""})
+
+
+def _names(wanted: Sequence[str], found: Collection[str]) -> bool:
+    return not wanted or not set(wanted).isdisjoint(found)
+
 
 SAID_MAX = 2_000
 FACTS_MAX = 3
@@ -75,7 +121,7 @@ class Bundle(BaseModel):
     def subject(self) -> str:
         """Of the message: the code and the causes, nothing personal."""
         rules = ", ".join(dict.fromkeys(cause.rule for cause in self.causes[:3]))
-        return f"[Sésame] {codes.shown(self.code)} {rules}".rstrip()
+        return f"[Sésame] {shown_code(self.code)} {rules}".rstrip()
 
     def text(self, desk: SupportDesk) -> str:
         """The whole message, as it is shown and sent. In French: desks read it."""
@@ -162,7 +208,7 @@ def _traces(s: Situation) -> Iterator[str]:
 
 
 def _lines(b: Bundle, desk: SupportDesk) -> Iterator[str]:
-    yield f"Dossier {codes.shown(b.code)}, pour {desk.name}" + (f" ({desk.hours})" if desk.hours else "")
+    yield f"Dossier {shown_code(b.code)}, pour {desk.name}" + (f" ({desk.hours})" if desk.hours else "")
     who = f", identifiant : {b.login}" if b.login else ""
     yield spaced(f"Numéro d'étudiant : {b.student_number}{who}")
     if b.components:

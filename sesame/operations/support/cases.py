@@ -17,9 +17,8 @@ from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, Stude
 from sesame.operations.diagnosis.live import LOOK_S_MAX
 from sesame.operations.diagnosis.rules.base import Language
 from sesame.operations.ports import Diagnosable
-from sesame.operations.support import codes, support_cases
-from sesame.operations.support.bundle import Bundle, bundle_of
-from sesame.operations.support.desks import SupportDesk, desk_for
+from sesame.operations.support import support_cases
+from sesame.operations.support.bundle import Bundle, SupportDesk, bundle_of, desk_for
 from sesame.operations.support.support_cases import SupportCase
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Case:
     @property
     def code(self) -> str:
         """As people read it."""
-        return codes.shown(self.bundle.code)
+        return support_cases.shown_code(self.bundle.code)
 
     @property
     def text(self) -> str:
@@ -133,7 +132,7 @@ class Support:
         ):
             return self._case(before)
         found = diagnose(self._site, student_number, look_s_max=self._look_s_max)
-        code = codes.new_code()
+        code = support_cases.new_code()
         bundle = bundle_of(found, code=code, language=language, said=said)
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -196,7 +195,7 @@ class Support:
     def _find(self, code: str) -> SupportCase:
         with self._database.read() as connection:
             now = self._database.now(connection)
-            found = support_cases.find(connection, codes.read(code), now=now)
+            found = support_cases.find(connection, support_cases.read_code(code), now=now)
         if found is None:
             raise UnknownCode
         return found
