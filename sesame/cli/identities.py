@@ -140,7 +140,8 @@ def mint_again_command(context: Context, *, student: str, reason: str, yes: bool
     what it had is never given to anybody else.
     """
     from sesame.app.wiring import utc_now
-    from sesame.operations.identities import DoubtDecision, mint_again
+    from sesame.operations.identities import DoubtDecision
+    from sesame.operations.minting import mint_again
 
     request = DoubtDecision(student_number=student, reason=reason, at=utc_now())
     _decide(context, mint_again, request, yes=yes)

@@ -9,12 +9,8 @@ from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
 from consumers.registry import pending_facts
-from consumers.registry.account import shown_person
-from consumers.registry.identity import LOGIN, MAIL, Templates
 from consumers.registry.identity_doubts import Doubt, Verdict
-from consumers.registry.ledger import SEEN, SqlLedger
 from consumers.registry.people import Identity, KnownPerson, People
-from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
@@ -24,7 +20,7 @@ from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded, IdentityDecision
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.ports import Publishing, Registering, Stored
+from sesame.operations.ports import Publishing, Stored
 
 
 class NoSuchStudent(SesameError):
@@ -171,7 +167,7 @@ def separate(site: Publishing, actor: Actor, request: DoubtDecision) -> Decided:
     """
     number, second = _which(site.database, request)
     text = f"{number} and {second} are two people" if second else f"{number} stays with its first holder"
-    return _decide(site, actor, request, number, second, IdentityDecision.SEPARATE, text)
+    return decided(site, actor, request, number, second, IdentityDecision.SEPARATE, text)
 
 
 @act("identity.merge")
@@ -189,92 +185,13 @@ def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
         kept = _kept(site.database, number, second, request.keep)
         number, second = (second, kept) if kept == number else (number, kept)
         text = f"{number} and {second} are one person, who goes on as {second}"
-    return _decide(site, actor, request, number, second, IdentityDecision.MERGE, text)
-
-
-@act("identity.mint_again")
-def mint_again(site: Registering, actor: Actor, request: DoubtDecision) -> Decided:
-    """Give an account new names: those that it has were minted from damaged ones.
-
-    Raises:
-        NotMintedAgain: it cannot be, or would change nothing.
-        LogUnavailable: it may have been said already; saying it again is harmless.
-    """
-    number = request.student_number
-    found = minting(site.database, number, site.settings.registry)
-    text = (
-        f"{number}: {found.login} and {found.mail} are put out of use for ever; "
-        f"{found.new_login} and {found.new_mail} come instead (or the like, if somebody has them)"
-    )
-    return _decide(site, actor, request, number, None, IdentityDecision.MINT_AGAIN, text)
+    return decided(site, actor, request, number, second, IdentityDecision.MERGE, text)
 
 
 def known(database: Database, student_number: str) -> Side | None:
     """Who a number is; None: nobody that the registry knows."""
     with database.read() as connection:
         return _side(connection, People(database), student_number)
-
-
-class NotMintedAgain(SesameError):
-    """The names of this account stay as they are."""
-
-
-class Minting(Report):
-    """The names of an account, and those that would be minted for it now; a counter may follow these."""
-
-    login: str
-    mail: str
-    new_login: str
-    new_mail: str
-
-
-def minting(database: Database, student_number: str, settings: RegistrySettings) -> Minting:
-    """What minting this account again would change.
-
-    Raises:
-        NotMintedAgain: it cannot be, or would change nothing: why, and what to do.
-    """
-    people = People(database)
-    with database.read() as connection:
-        person, account = people.known(connection, student_number), accounts.find(connection, student_number)
-        if person is None or account is None:
-            raise NotMintedAgain(
-                f"{student_number!r} has no account",
-                remedy="Check the number: `sesame identities` takes it as the registrar writes it.",
-            )
-        _refuse_what_was_seen(connection, database, person, account)
-    names = Templates(shown_person(person, settings), student_number, settings)
-    found = Minting(
-        login=account.login,
-        mail=account.mail,
-        new_login=names.login(),
-        new_mail=names.address(MAIL, names.login()),
-    )
-    if (found.login, found.mail) == (found.new_login, found.new_mail):
-        raise NotMintedAgain(
-            f"the names of {student_number} give {found.login} and {found.mail} again",
-            remedy="Have the registrar correct the names, import the file, and see whether `sesame "
-            f"identities show {student_number}` asks about it; then mint again.",
-        )
-    return found
-
-
-def _refuse_what_was_seen(
-    connection: Connection, database: Database, person: KnownPerson, account: Account
-) -> None:
-    number = person.student_number
-    if person.activated_at is not None:
-        raise NotMintedAgain(
-            f"the account of {number} has been activated: {account.login} is known, and stays",
-            remedy="Have the registrar correct the names and import the file: what is shown follows, and the "
-            "mail address as `registry.rename` says.",
-        )
-    holder = SqlLedger(connection, database, 0.0).holders([(LOGIN, account.login)])[LOGIN, account.login]
-    if holder.origin in SEEN:
-        raise NotMintedAgain(
-            f"{account.login} was not minted: it was found in the {holder.origin}, and is in use there",
-            remedy="If it is to change, change it there.",
-        )
 
 
 def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]:
@@ -312,7 +229,7 @@ def _kept(database: Database, number: str, other: str, keep: str | None) -> str:
     return with_account[0]
 
 
-def _decide(
+def decided(
     site: Publishing,
     actor: Actor,
     request: DoubtDecision,
@@ -321,6 +238,11 @@ def _decide(
     decision: IdentityDecision,
     text: str,
 ) -> Decided:
+    """Say it, unless it is only asked what it would mean.
+
+    Raises:
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
     if not request.dry_run:
         said = DecisionRequest(number, other, decision, request.reason, actor.name, request.at)
         decide(said, database=site.database, producer=site.producer)

@@ -1,0 +1,98 @@
+"""New names for an account whose login and address were minted from damaged ones."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from consumers.registry.account import shown_person
+from consumers.registry.identity import LOGIN, MAIL, Templates
+from consumers.registry.ledger import SEEN, SqlLedger
+from consumers.registry.people import KnownPerson, People
+from consumers.registry.settings import RegistrySettings
+from pipeline import accounts
+from pipeline.db.database import Database
+from pipeline.errors import SesameError
+from schemas.account import Account
+from schemas.events import IdentityDecision
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.identities import Decided, DoubtDecision, decided
+from sesame.operations.ports import Registering
+
+
+class NotMintedAgain(SesameError):
+    """The names of this account stay as they are."""
+
+
+class Minting(Report):
+    """The names of an account, and those that would be minted for it now; a counter may follow these."""
+
+    login: str
+    mail: str
+    new_login: str
+    new_mail: str
+
+
+@act("identity.mint_again")
+def mint_again(site: Registering, actor: Actor, request: DoubtDecision) -> Decided:
+    """Give an account new names: those that it has were minted from damaged ones.
+
+    Raises:
+        NotMintedAgain: it cannot be, or would change nothing.
+        LogUnavailable: it may have been said already; saying it again is harmless.
+    """
+    number = request.student_number
+    found = minting(site.database, number, site.settings.registry)
+    text = (
+        f"{number}: {found.login} and {found.mail} are put out of use for ever; "
+        f"{found.new_login} and {found.new_mail} come instead (or the like, if somebody has them)"
+    )
+    return decided(site, actor, request, number, None, IdentityDecision.MINT_AGAIN, text)
+
+
+def minting(database: Database, student_number: str, settings: RegistrySettings) -> Minting:
+    """What minting this account again would change.
+
+    Raises:
+        NotMintedAgain: it cannot be, or would change nothing: why, and what to do.
+    """
+    people = People(database)
+    with database.read() as connection:
+        person, account = people.known(connection, student_number), accounts.find(connection, student_number)
+        if person is None or account is None:
+            raise NotMintedAgain(
+                f"{student_number!r} has no account",
+                remedy="Check the number: `sesame identities` takes it as the registrar writes it.",
+            )
+        _refuse_what_was_seen(connection, database, person, account)
+    names = Templates(shown_person(person, settings), student_number, settings)
+    found = Minting(
+        login=account.login,
+        mail=account.mail,
+        new_login=names.login(),
+        new_mail=names.address(MAIL, names.login()),
+    )
+    if (found.login, found.mail) == (found.new_login, found.new_mail):
+        raise NotMintedAgain(
+            f"the names of {student_number} give {found.login} and {found.mail} again",
+            remedy="Have the registrar correct the names, import the file, and see whether `sesame "
+            f"identities show {student_number}` asks about it; then mint again.",
+        )
+    return found
+
+
+def _refuse_what_was_seen(
+    connection: Connection, database: Database, person: KnownPerson, account: Account
+) -> None:
+    number = person.student_number
+    if person.activated_at is not None:
+        raise NotMintedAgain(
+            f"the account of {number} has been activated: {account.login} is known, and stays",
+            remedy="Have the registrar correct the names and import the file: what is shown follows, and the "
+            "mail address as `registry.rename` says.",
+        )
+    holder = SqlLedger(connection, database, 0.0).holders([(LOGIN, account.login)])[LOGIN, account.login]
+    if holder.origin in SEEN:
+        raise NotMintedAgain(
+            f"{account.login} was not minted: it was found in the {holder.origin}, and is in use there",
+            remedy="If it is to change, change it there.",
+        )
