@@ -42,7 +42,7 @@ def check_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.operations.restored.inspection import listed
+    from sesame.operations.restored.questions import listed
 
     found = listed(context.looking, operator(), everything=everything)
     if as_json:
@@ -69,8 +69,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
-    from sesame.operations.restored.inspection import RestoredAnswer, answer
-    from sesame.operations.restored.questions import RestoreAnswer
+    from sesame.operations.restored.questions import RestoreAnswer, RestoredAnswer, answer
 
     given = RestoredAnswer(student_number=student, answer=RestoreAnswer.OPENED, reason=reason)
     answer(context.looking, operator(), given)
@@ -83,8 +82,7 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from sesame.operations.restored.inspection import HOLD, RestoredAnswer, answer
-    from sesame.operations.restored.questions import RestoreAnswer
+    from sesame.operations.restored.questions import HOLD, RestoreAnswer, RestoredAnswer, answer
 
     given = RestoredAnswer(student_number=student, answer=RestoreAnswer.KEPT, reason=reason)
     answer(context.looking, operator(), given)

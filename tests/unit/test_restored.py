@@ -15,8 +15,8 @@ from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Role
 from sesame.operations.restored import inspection, life
 from sesame.operations.restored.admission import StoreRestored, admit
-from sesame.operations.restored.inspection import NotAsked, RestoredAnswer, Shown, answer, check, listed
-from sesame.operations.restored.questions import RestoreAnswer
+from sesame.operations.restored.inspection import Shown, check
+from sesame.operations.restored.questions import NotAsked, RestoreAnswer, RestoredAnswer, answer, listed
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 NINA = "22009999"

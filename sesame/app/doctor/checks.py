@@ -112,7 +112,7 @@ def _restored(database: Database) -> CheckResult | None:
 
     with database.read() as connection:
         found = life.look(connection)
-        asked = len(questions.listed(connection, [RestoreAnswer.OPEN]))
+        asked = len(questions.in_states(connection, [RestoreAnswer.OPEN]))
     if found is not None and found.shut_why:
         return fail(
             f"nothing is written to any target: {found.shut_why}",

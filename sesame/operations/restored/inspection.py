@@ -14,36 +14,26 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Final
 
-from pydantic import BaseModel
 from sqlalchemy import Connection, select
 
 from pipeline import accounts, audit, status
 from pipeline.accounts import accounts as a
 from pipeline.audit import operator_notes
-from pipeline.errors import SesameError
 from pipeline.eventlog.port import Record
 from pipeline.target_states import target_states as t
-from producers.holds import HoldRequest, lift
 from schemas import catalogue
-from schemas.account import Account, Hold, Stage
+from schemas.account import Account, Stage
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Report, act
-from sesame.operations.ports import Publishing, Restored, Stored
+from sesame.operations.ports import Restored
 from sesame.operations.restored import life, questions
 from sesame.operations.restored.admission import Notes
-from sesame.operations.restored.questions import RestoreAnswer
-
-HOLD: Final = Hold.ADMINISTRATIVE
-"""The hold that keeps them shut: an operator's own kind. The technical one belongs to doubtful identities."""
+from sesame.operations.restored.questions import HOLD
 
 EMITTER: Final = "restored"
 _PAGE = 200
 _REASON = "after a restore: a target shows this access shut, and the store does not know why"
-
-
-class NotAsked(SesameError):
-    """Nothing is asked about this student. `sesame restored list` shows who is asked about."""
 
 
 @dataclass
@@ -59,24 +49,6 @@ class Checked(Report):
 
     read: dict[str, int]
     asked: tuple[str, ...]
-
-
-class AskedAbout(Report):
-    """One whom these targets showed shut, and what an operator has said about it."""
-
-    student_number: str
-    shown_shut_by: tuple[str, ...]
-    state: RestoreAnswer
-    raised_at: datetime
-    decided_at: datetime | None
-
-
-class RestoredAnswer(BaseModel):
-    """Whether one who was asked about is opened or kept shut, and why."""
-
-    student_number: str
-    answer: RestoreAnswer
-    reason: str
 
 
 @act("restored.check")
@@ -251,53 +223,3 @@ def _unexplained(account: Account | None, shown: Shown) -> bool:
     if account.stage is Stage.EXPIRED:
         return shown.version > account.version
     return True
-
-
-@act("restored.list")
-def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[AskedAbout]:
-    """Who waits for an answer, or everybody who was asked about, oldest first."""
-    states = list(RestoreAnswer) if everything else [RestoreAnswer.OPEN]
-    with site.database.read() as connection:
-        return [
-            AskedAbout(
-                student_number=each.student_number,
-                shown_shut_by=each.shown_by,
-                state=each.state,
-                raised_at=datetime.fromtimestamp(each.raised_at, UTC),
-                decided_at=None if each.decided_at is None else datetime.fromtimestamp(each.decided_at, UTC),
-            )
-            for each in questions.listed(connection, states)
-        ]
-
-
-@act("restored.answer")
-def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
-    """Open the access of one who was asked about, or keep it shut: the hold stays until it is lifted.
-
-    Raises:
-        NotAsked: nothing was asked, or it was answered.
-        LogUnavailable: it may have been opened already; answering again is harmless.
-    """
-    database, number = site.database, request.student_number
-    with database.read() as connection:
-        waiting = questions.listed(connection, [RestoreAnswer.OPEN])
-    if number not in {each.student_number for each in waiting}:
-        raise NotAsked
-    if request.answer is RestoreAnswer.OPENED:
-        asked = HoldRequest(number, HOLD, request.reason, actor.name, datetime.now(UTC))
-        lift(asked, database=database, producer=site.producer)
-
-    def note(connection: Connection) -> None:
-        operator_notes.keep_and_audit(
-            connection,
-            database,
-            action=f"restored.{request.answer}",
-            about=HOLD,
-            student_number=number,
-            actor=actor.name,
-            words=request.reason,
-            detail={"student_number": number},
-        )
-        questions.decide(connection, number, request.answer, database.now(connection))
-
-    database.transact(note)

@@ -1,16 +1,25 @@
-"""Students whom a target shows shut, and a restored store does not know why: an operator is asked."""
+"""Whom a target shows shut, and a restored store does not know why: an operator is asked, and answers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
+from pydantic import BaseModel
 from sqlalchemy import Column, Connection, Float, String, Table, Text, select, update
 
+from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.errors import SesameError
+from producers.holds import HoldRequest, lift
+from schemas.account import Hold
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import Publishing, Stored
 
 restore_questions = Table(
     "restore_questions",
@@ -22,6 +31,14 @@ restore_questions = Table(
     Column("decided_at", Float),
 )
 _t = restore_questions.c
+
+
+HOLD: Final = Hold.ADMINISTRATIVE
+"""The hold that keeps them shut: an operator's own kind. The technical one belongs to doubtful identities."""
+
+
+class NotAsked(SesameError):
+    """Nothing is asked about this student. `sesame restored list` shows who is asked about."""
 
 
 class RestoreAnswer(StrEnum):
@@ -57,7 +74,7 @@ def ask(
     connection.execute(statement.on_conflict_do_update(index_elements=[_t.student_number], set_=values))
 
 
-def listed(connection: Connection, states: Sequence[RestoreAnswer]) -> list[RestoreQuestion]:
+def in_states(connection: Connection, states: Sequence[RestoreAnswer]) -> list[RestoreQuestion]:
     """The questions in these states, oldest first."""
     query = select(restore_questions).where(_t.state.in_([state.value for state in states]))
     rows = connection.execute(query.order_by(_t.raised_at, _t.student_number)).all()
@@ -81,3 +98,71 @@ def decide(connection: Connection, student_number: str, answer: RestoreAnswer, n
         .values(state=answer.value, decided_at=now)
     )
     return bool(done.rowcount)
+
+
+class AskedAbout(Report):
+    """One whom these targets showed shut, and what an operator has said about it."""
+
+    student_number: str
+    shown_shut_by: tuple[str, ...]
+    state: RestoreAnswer
+    raised_at: datetime
+    decided_at: datetime | None
+
+
+class RestoredAnswer(BaseModel):
+    """Whether one who was asked about is opened or kept shut, and why."""
+
+    student_number: str
+    answer: RestoreAnswer
+    reason: str
+
+
+@act("restored.list")
+def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[AskedAbout]:
+    """Who waits for an answer, or everybody who was asked about, oldest first."""
+    states = list(RestoreAnswer) if everything else [RestoreAnswer.OPEN]
+    with site.database.read() as connection:
+        return [
+            AskedAbout(
+                student_number=each.student_number,
+                shown_shut_by=each.shown_by,
+                state=each.state,
+                raised_at=datetime.fromtimestamp(each.raised_at, UTC),
+                decided_at=None if each.decided_at is None else datetime.fromtimestamp(each.decided_at, UTC),
+            )
+            for each in in_states(connection, states)
+        ]
+
+
+@act("restored.answer")
+def answer(site: Publishing, actor: Actor, request: RestoredAnswer) -> None:
+    """Open the access of one who was asked about, or keep it shut: the hold stays until it is lifted.
+
+    Raises:
+        NotAsked: nothing was asked, or it was answered.
+        LogUnavailable: it may have been opened already; answering again is harmless.
+    """
+    database, number = site.database, request.student_number
+    with database.read() as connection:
+        waiting = in_states(connection, [RestoreAnswer.OPEN])
+    if number not in {each.student_number for each in waiting}:
+        raise NotAsked
+    if request.answer is RestoreAnswer.OPENED:
+        asked = HoldRequest(number, HOLD, request.reason, actor.name, datetime.now(UTC))
+        lift(asked, database=database, producer=site.producer)
+
+    def note(connection: Connection) -> None:
+        operator_notes.keep_and_audit(
+            connection,
+            database,
+            action=f"restored.{request.answer}",
+            about=HOLD,
+            student_number=number,
+            actor=actor.name,
+            words=request.reason,
+            detail={"student_number": number},
+        )
+        decide(connection, number, request.answer, database.now(connection))
+
+    database.transact(note)
