@@ -12,11 +12,9 @@ from pipeline.db.database import Database
 from pipeline.locks import SiteLocks
 from pipeline.target import Handler
 from pipeline.vault import Vault
-from sesame.app.credentials import Credentials
+from sesame.app.handlers import AdoptionGate, Credentials, DryRun
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import adopted_mailboxes
-from sesame.operations.adoption_gate import Undecided
-from sesame.operations.dry_run import Observing
 from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
@@ -38,8 +36,8 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
         "moodle": lambda: _moodle(settings, database),
         "timetable": lambda: _timetable(settings),
     }
-    made = Undecided(makers[target](), database)
-    return Observing(made) if target in settings.observed else made
+    made = AdoptionGate(makers[target](), database)
+    return DryRun(made) if target in settings.observed else made
 
 
 def execution_s_max(target: str, settings: Settings) -> float:

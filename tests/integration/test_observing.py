@@ -24,7 +24,7 @@ from sandbox.demo.sweep_directory import search
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Hold
-from sesame.operations.dry_run import Observing
+from sesame.app.handlers import DryRun
 from sesame.testing.servers import directory_kit, moodle_kit
 from sesame.testing.servers.mailbox_kit import WELCOME, Desk
 from sesame.testing.servers.moodle_kit import Handlers, Operator, ProcessLock, is_managed, settings_for
@@ -47,17 +47,17 @@ def entries(slapd: Slapd) -> str:
 
 
 @pytest.fixture
-def watching(own_slapd: Slapd) -> Iterator[Observing]:
+def watching(own_slapd: Slapd) -> Iterator[DryRun]:
     client = directory_kit.client_of(own_slapd, read_only=True)
     directory = directory_kit.directory_of(own_slapd, client)
     vault = directory_kit.VaultOfTheTest()
-    observer = Observing(DirectoryHandler(directory, vault, directory_kit.PROFILE, system="LDAP of the test"))
+    observer = DryRun(DirectoryHandler(directory, vault, directory_kit.PROFILE, system="LDAP of the test"))
     yield observer
     observer.close()
 
 
 def test_an_observed_directory_says_what_would_be_written_and_stays_byte_equal(
-    own_slapd: Slapd, watching: Observing
+    own_slapd: Slapd, watching: DryRun
 ) -> None:
     consumer = directory_kit.Consumer(own_slapd)
     zoe, newcomer = directory_kit.account(), directory_kit.account()
@@ -109,8 +109,8 @@ def port_of(moodle: MoodleStandIn) -> MoodlePort:
     return moodle_site(settings_for(moodle, mode="observe"), lock=ProcessLock(), is_managed=is_managed)
 
 
-def watched(moodle: MoodleStandIn) -> Observing:
-    return Observing(MoodleHandler(port_of(moodle), settings_for(moodle)))
+def watched(moodle: MoodleStandIn) -> DryRun:
+    return DryRun(MoodleHandler(port_of(moodle), settings_for(moodle)))
 
 
 def test_an_observed_moodle_says_what_would_be_written_and_stays_byte_equal(
@@ -191,7 +191,7 @@ def test_an_observed_mail_server_says_what_would_be_written_and_stays_byte_equal
     desk.provision(zoe)
     desk.office.messages(noe.mail)  # a mailbox that was used before, and has none of our folders
     changed = zoe.now(mail_redirect="zoe@ailleurs.example")
-    observer = Observing(desk.handler(mailboxes(desk.office)))
+    observer = DryRun(desk.handler(mailboxes(desk.office)))
     before = files(desk.office)
 
     observer.probe()

@@ -20,6 +20,7 @@ from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from schemas.events import ReplayRequested
+from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
 from sesame.operations.adoption import Adopted, QuestionKind, Reader, adopt, adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
 from sesame.operations.adoption.decisions import (
@@ -33,7 +34,6 @@ from sesame.operations.adoption.decisions import (
     to_activate,
 )
 from sesame.operations.adoption.sheet import FoundObject
-from sesame.operations.adoption_gate import ADOPTION_UNDECIDED, Undecided
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.store_kit import ONLY_SQLITE
 
@@ -453,7 +453,7 @@ def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(desk: Des
     targets.adopt_and_tell_the_registry()
     opened = {"stage": Stage.ACTIVE}
     lea, paul = (desk.account(number).model_copy(update=opened) for number in (LEA, PAUL))
-    handler = Undecided(Writing(), desk.database)
+    handler = AdoptionGate(Writing(), desk.database)
     outcomes = handler.handle([Task(lea), Task(paul)])
     assert outcomes[LEA] == Waiting(ADOPTION_UNDECIDED, ("mail_differs",))
     assert isinstance(outcomes[PAUL], Done)

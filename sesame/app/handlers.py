@@ -1,0 +1,164 @@
+"""Handlers around a target's own: which secret was refused, who is asked about, and what is only observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from pipeline.db.database import Database
+from pipeline.errors import CredentialsRefused
+from pipeline.target import (
+    OBSERVED_ONLY,
+    WHEN_RUNG,
+    Description,
+    Handler,
+    HandlerOutcome,
+    Preview,
+    Task,
+    Waiting,
+)
+from schemas.account import Account
+from sesame.operations.adoption import adoptions
+from sesame.settings import LiveSecret
+
+ADOPTION_UNDECIDED: Final = "adoption_undecided"
+"""Reason of waiting: what exists in this target contradicts something, and nobody has decided."""
+
+REFUSED: Final = "refused: "
+"""Begins the name of what would stand in the way of a write, among what would be written."""
+
+
+class _Around:
+    """Does as another handler does, and closes it; see `pipeline.target.Handler`."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self.name = handler.name
+        self.batch_size = handler.batch_size
+        self.call_s_max = handler.call_s_max
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """See `Handler.handle`."""
+        return self._handler.handle(tasks)
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """See `Handler.preview`."""
+        return self._handler.preview(accounts)
+
+    def probe(self) -> None:
+        """See `Handler.probe`."""
+        self._handler.probe()
+
+    def describe(self) -> Description:
+        """See `Handler.describe`."""
+        return self._handler.describe()
+
+    def close(self) -> None:
+        """See `Handler.close`."""
+        self._handler.close()
+
+
+class Credentials(_Around):
+    """Says with which secret the target refused it, and when that was read.
+
+    So `sesame doctor`, which reads the file itself, and a running process, which may have read another one,
+    do not contradict each other.
+
+    Args:
+        handler: the target's.
+        secret: what it identifies itself with.
+    """
+
+    def __init__(self, handler: Handler, secret: LiveSecret) -> None:
+        super().__init__(handler)
+        self._secret = secret
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """See `Handler.handle`."""
+        with self._saying_which():
+            return super().handle(tasks)
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """See `Handler.preview`."""
+        with self._saying_which():
+            return super().preview(accounts)
+
+    def probe(self) -> None:
+        """See `Handler.probe`."""
+        with self._saying_which():
+            super().probe()
+
+    @contextmanager
+    def _saying_which(self) -> Iterator[None]:
+        try:
+            yield
+        except CredentialsRefused as error:
+            raise CredentialsRefused(
+                f"{error}; it was given {self._secret.told}", remedy=error.remedy, unknown=error.unknown
+            ) from error
+
+
+class AdoptionGate(_Around):
+    """Lets a handler have only those students about whom an operator is not asked something.
+
+    Two objects that carry one number, a login that is another person's elsewhere, an entry without a number:
+    what Sésame would write could be wrong, and waits until it is decided. Shutting access is not a question:
+    an account without access goes through.
+
+    Args:
+        handler: the target's.
+        database: where the questions are.
+    """
+
+    def __init__(self, handler: Handler, database: Database) -> None:
+        super().__init__(handler)
+        self._database = database
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """See `Handler.handle`.
+
+        Raises:
+            StoreUnavailable: the questions cannot be read; nothing was written.
+        """
+        asked = self._asked([t.account for t in tasks if t.account.access_open and not t.close_only])
+        settled = [task for task in tasks if task.account.student_number not in asked]
+        outcomes: dict[str, HandlerOutcome] = {
+            number: Waiting(ADOPTION_UNDECIDED, kinds) for number, kinds in asked.items()
+        }
+        return outcomes | dict(super().handle(settled)) if settled else outcomes
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """See `Handler.preview`; an open question is an obstacle."""
+        asked = self._asked(accounts)
+        return {
+            number: replace(preview, obstacle=ADOPTION_UNDECIDED) if number in asked else preview
+            for number, preview in super().preview(accounts).items()
+        }
+
+    def _asked(self, accounts: Sequence[Account]) -> Mapping[str, tuple[str, ...]]:
+        with self._database.read() as connection:
+            return adoptions.undecided(connection, self.name, [one.student_number for one in accounts])
+
+
+class DryRun(_Around):
+    """Says what another handler would write, and never writes: of a target that is only observed.
+
+    A student is never done there, not even if nothing differs: Sésame promises nothing of what it does not
+    write. That no write leaves all the same is not this class's word: the port below, which is read only,
+    refuses it.
+    """
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """Read, and end each turn as waiting: an event, for instance a replay, looks again."""
+        previews = self.preview([task.account for task in tasks])
+        return {
+            number: Waiting(OBSERVED_ONLY, _would_write(preview), WHEN_RUNG)
+            for number, preview in previews.items()
+        }
+
+
+def _would_write(preview: Preview) -> tuple[str, ...]:
+    """What would be written, in the target's own words, and what would stand in the way."""
+    return (*preview.differs, *((f"{REFUSED}{preview.obstacle}",) if preview.obstacle else ()))
