@@ -11,9 +11,8 @@ from pathlib import Path
 import click
 
 from sesame.app import gc_freeze
-from sesame.cli.commands import COMMANDS
+from sesame.cli.commands import COMMANDS, RootGroup
 from sesame.cli.context import Context
-from sesame.cli.group import RootGroup
 
 __all__ = ["main"]
 

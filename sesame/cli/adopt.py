@@ -10,8 +10,8 @@ import click
 
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
-from sesame.cli.operator import operator, reason_option
-from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.operator import operator
+from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
 from sesame.cli.output import show_table, side_console, write_json
 
 if TYPE_CHECKING:

@@ -1,44 +1,93 @@
-"""Every command and where it is defined. To add one: write its file, then a line here.
+"""Every command and where it is defined, and the groups that import a command when it is asked for.
 
-The help of a command loads no library but click: what else its module needs is imported by its functions.
+To add one: write its file, then a line here. The help of a command loads no library but click: what else its
+module needs is imported by its functions.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import importlib
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+import click
+
+from sesame.cli.errors import ExitCode, report
 
 COMMANDS: Final[dict[str, str]] = {
-    "access": "sesame.cli.access:access",
+    "access": "sesame.cli.support:access",
     "activate": "sesame.cli.activate:activate",
     "adopt": "sesame.cli.adopt:adopt",
     "audit": "sesame.cli.audit:audit",
-    "consume": "sesame.cli.consume:consume",
+    "consume": "sesame.cli.services:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
-    "diagnose": "sesame.cli.diagnose:diagnose",
+    "diagnose": "sesame.cli.support:diagnose",
     "doctor": "sesame.cli.doctor:doctor",
     "hold": "sesame.cli.hold:hold",
     "identities": "sesame.cli.identities:identities",
     "import": "sesame.cli.imports:import_command",
-    "ledger": "sesame.cli.ledger:ledger",
-    "lost-records": "sesame.cli.lost_records:lost_records_group",
-    "migrate": "sesame.cli.migrate:migrate",
+    "ledger": "sesame.cli.identities:ledger",
+    "lost-records": "sesame.cli.consumers:lost_records_group",
+    "migrate": "sesame.cli.installation:migrate",
     "overview": "sesame.cli.overview:overview",
-    "processes": "sesame.cli.processes:processes",
+    "processes": "sesame.cli.consumers:processes",
     "provision": "sesame.cli.provision:provision",
-    "quarantine": "sesame.cli.quarantine:quarantine",
+    "quarantine": "sesame.cli.consumers:quarantine",
     "replay": "sesame.cli.replay:replay",
     "replays": "sesame.cli.replay:replays",
     "restored": "sesame.cli.restored:restored",
     "rights": "sesame.cli.rights:rights",
-    "run": "sesame.cli.run:run",
-    "serve": "sesame.cli.serve:serve",
+    "run": "sesame.cli.services:run",
+    "serve": "sesame.cli.services:serve",
     "settings": "sesame.cli.settings:settings",
     "status": "sesame.cli.status:status",
-    "students": "sesame.cli.students:students",
+    "students": "sesame.cli.status:students",
     "support": "sesame.cli.support:support",
     "topics": "sesame.cli.topics:topics",
-    "vault": "sesame.cli.vault:vault",
-    "version": "sesame.cli.version:version",
-    "web": "sesame.cli.web:web",
+    "vault": "sesame.cli.installation:vault",
+    "version": "sesame.cli.installation:version",
+    "web": "sesame.cli.services:web",
 }
 """Name to `module:attribute` of a click command. A module is imported only when its command is asked for."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands as `module:attribute`: starting one does not import the others."""
+
+    def __init__(self, *args: Any, lazy_commands: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = dict(lazy_commands or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands, sorted."""
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        if cmd_name not in self._lazy:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = self._lazy[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self._lazy[cmd_name]} is not a click command")
+        return command
+
+
+class RootGroup(LazyGroup):
+    """The group of all commands: whatever goes wrong in one ends here, in a sentence and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn an exception into its message, its remedy and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise  # click shows these as they should be
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            _leave(ctx, ExitCode.INTERRUPTED)
+        except Exception as error:  # noqa: BLE001 (an operator reads a sentence, never a traceback)
+            _leave(ctx, report(error))
+
+
+def _leave(ctx: click.Context, code: ExitCode) -> NoReturn:
+    ctx.exit(int(code))

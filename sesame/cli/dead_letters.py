@@ -7,8 +7,8 @@ from datetime import datetime
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator, reason_option
-from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.operator import operator
+from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
 from sesame.cli.output import show_table, write_json, write_json_list
 
 _PAGE = 50

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator, reason_option
+from sesame.cli.operator import operator
+from sesame.cli.options import reason_option
 
 if TYPE_CHECKING:
     from sesame.operations.holds import HoldChange

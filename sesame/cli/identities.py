@@ -1,4 +1,4 @@
-"""`sesame identities`: who may be whom; an operator looks, and decides once."""
+"""`sesame identities` and `ledger`: who may be whom, and the names that are given for ever."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator, reason_option
-from sesame.cli.options import json_option, yes_option
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option, reason_option, yes_option
 from sesame.cli.output import data_console, show_table, side_console, write_json
 
 if TYPE_CHECKING:
@@ -204,3 +205,30 @@ def _why(evidence: Iterable[str]) -> str:
 
 def _time(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger of logins, mail addresses and principal names: nobody is ever given another's."""
+
+
+@ledger.command(name="refresh")
+@json_option
+@pass_context
+def refresh_command(context: Context, *, as_json: bool) -> None:
+    """Put the directory's names into the ledger: those of staff and of everybody else are not given away.
+
+    `sesame run` does this at its start and every hour. Nothing is changed in the directory. Exit code 3 when
+    an entry has a name that the ledger knows as somebody else's.
+    """
+    from sesame.operations.name_reservation import refresh
+
+    found = refresh(context.application, operator())
+    if as_json:
+        write_json(found.model_dump())
+    else:
+        click.echo(f"{found.entries} entries with {found.names} names, {len(found.conflicts)} in conflict")
+        for dn in found.conflicts:
+            click.echo(f"  held by somebody else in the ledger: {dn}", err=True)
+    if found.conflicts:
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))

@@ -1,31 +1,18 @@
-"""Who gives a command, and why: what support is shown, and what the audit holds."""
+"""Who gives a command: what the audit holds."""
 
 from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-import click
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sesame.operations.acts import Actor
 
-Command = TypeVar("Command", bound=Callable[..., object])
-
 LOGIN_UID = Path("/proc/self/loginuid")
 """Who logged in, as Linux keeps it through sudo, su and runuser (pam_loginuid(8))."""
 _NO_LOGIN = 2**32 - 1  # nobody logged in: a service, a timer, a container
-
-
-def reason_option(default: str | None = None) -> Callable[[Command], Command]:
-    """`--reason`: the command gets `reason`, one line of text. Required without `default`."""
-    words = "Why, for support: kept in the store, never on the log."
-    if default is None:  # a default of None would count as a value that was given
-        return click.option("--reason", required=True, callback=_one_line, help=words)
-    return click.option("--reason", default=default, show_default=True, callback=_one_line, help=words)
 
 
 def operator_name() -> str:
@@ -63,16 +50,3 @@ def _user_name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
         return f"uid {uid}"
-
-
-def _one_line(_context: click.Context, _option: click.Parameter, value: object) -> object:
-    if not isinstance(value, str):
-        return value  # it was not given: click says so itself, afterwards
-    from pydantic import TypeAdapter, ValidationError
-
-    from schemas.scalars import Text
-
-    try:
-        return TypeAdapter(Text).validate_python(value.strip())
-    except ValidationError:
-        raise click.BadParameter("give one line of 1 to 512 characters") from None

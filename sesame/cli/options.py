@@ -26,6 +26,14 @@ def yes_option(command: Command) -> Command:
     return click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")(command)
 
 
+def reason_option(default: str | None = None) -> Callable[[Command], Command]:
+    """`--reason`: the command gets `reason`, one line of text. Required without `default`."""
+    words = "Why, for support: kept in the store, never on the log."
+    if default is None:  # a default of None would count as a value that was given
+        return click.option("--reason", required=True, callback=_one_line, help=words)
+    return click.option("--reason", default=default, show_default=True, callback=_one_line, help=words)
+
+
 def moment(option: str, text: str | None) -> float | None:
     """A time that was given by an option, in epoch seconds; None: it was not given.
 
@@ -39,3 +47,16 @@ def moment(option: str, text: str | None) -> float | None:
     except ValueError:
         raise click.BadParameter(f"{option} is a time such as 2026-09-01T08:00, not {text!r}") from None
     return given.timestamp()
+
+
+def _one_line(_context: click.Context, _option: click.Parameter, value: object) -> object:
+    if not isinstance(value, str):
+        return value  # it was not given: click says so itself, afterwards
+    from pydantic import TypeAdapter, ValidationError
+
+    from schemas.scalars import Text
+
+    try:
+        return TypeAdapter(Text).validate_python(value.strip())
+    except ValidationError:
+        raise click.BadParameter("give one line of 1 to 512 characters") from None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator, reason_option
-from sesame.cli.options import dry_run_option, json_option, moment, yes_option
+from sesame.cli.operator import operator
+from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
 from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:

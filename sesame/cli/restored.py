@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from sesame.cli.context import Context, pass_context
-from sesame.cli.operator import operator, reason_option
-from sesame.cli.options import json_option
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option, reason_option
 from sesame.cli.output import show_table, write_json
 
 

@@ -1,4 +1,4 @@
-"""What the commands share that run until they are told to stop: logs, signals, and an end within a bound."""
+"""`sesame run`, `consume`, `serve` and `web`: what runs until it is told to stop, and how it ends."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING
 
+import click
+
+from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -69,3 +72,84 @@ def _end(code: ExitCode) -> None:
         if stream is not None:
             stream.flush()
     os._exit(int(code))
+
+
+@click.command()
+@pass_context
+def run(context: Context) -> None:
+    """Run every consumer, the outbox and the timers, until SIGINT or SIGTERM.
+
+    The embedded log and store are made if they are not there. Other commands may run beside it. A second
+    signal ends it at once.
+    """
+    from sesame.app.process_runner import ProcessRunner
+
+    run_process(context, lambda app, metrics, stopping: ProcessRunner(app, metrics).run(stopping))
+
+
+@click.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Members of its group that each consumer has in this process.",
+)
+@pass_context
+def consume(context: Context, names: tuple[str, ...], workers: int) -> None:
+    """Run the consumers NAME, with what they need of outbox, timers and housekeeping.
+
+    NAME is `registry`, `propagation`, or one of the settings' `targets`. Runs until SIGINT or SIGTERM: calls
+    under way are finished and offsets committed within `engine.shutdown_s_max`, and the exit code is 0. A
+    second signal ends it at once.
+
+    Start it as often as there are partitions, on any number of machines that share database and log. With the
+    embedded log a consumer has one owner: a second process waits until the first one ends.
+    """
+    from sesame.app.process_runner import ProcessRunner
+
+    run_process(
+        context,
+        lambda app, metrics, stopping: ProcessRunner(app, metrics, names, workers=workers).run(stopping),
+    )
+
+
+@click.command()
+@pass_context
+def serve(context: Context) -> None:
+    """Serve /metrics, /livez and /readyz on the port of `http`, until SIGINT or SIGTERM.
+
+    Shows the gauges that are read from the database (parked, waiting, dead letters, outbox), and whether
+    database and log are there. `sesame run` does so itself; beside `sesame consume`, one of these is enough.
+    """
+    from sesame.app.health import serve as serve_health
+
+    run_process(context, serve_health)
+
+
+@click.command()
+@pass_context
+def web(context: Context) -> None:
+    """Serve the students' pages until SIGINT or SIGTERM.
+
+    Runs beside `sesame run`. It needs the database, the vault's key and the mail server of [smtp].
+    With `portal.metrics_port` it serves /metrics, /livez and /readyz there.
+    """
+    run_process(context, _serve_pages)
+
+
+def _serve_pages(application: Application, metrics: Metrics, stopping: threading.Event) -> None:
+    from sesame.app.health import portal_health_server
+    from sesame.web import Server
+
+    operators = portal_health_server(application, metrics)
+    pages = Server(application.portal(metrics))
+    if operators is not None:
+        operators.start()
+    try:
+        pages.run(stopping)
+    finally:
+        if operators is not None:
+            operators.stop()

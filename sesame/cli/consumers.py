@@ -1,0 +1,129 @@
+"""`sesame processes`, `quarantine` and `lost-records`: where consumers run, and why one stands still."""
+
+from __future__ import annotations
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option, reason_option
+from sesame.cli.output import show_table, write_json
+
+
+@click.group()
+def processes() -> None:
+    """Look at the processes that run consumers, and see off one that has died."""
+
+
+@processes.command(name="list")
+@json_option
+@pass_context
+def list_processes(context: Context, *, as_json: bool) -> None:
+    """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
+    from sesame.operations.diagnosis.processes import listed
+
+    found = listed(context.looking, operator())
+    if as_json:
+        write_json({name: one.model_dump() for name, one in found.items()})
+        return
+    rows = []
+    for name, one in found.items():
+        rows += [
+            [name, each.words, f"{each.seen_at:%Y-%m-%d %H:%M:%S}", each.reason] for each in one.processes
+        ]
+        if not one.processes:
+            rows.append([name, one.state, "", one.reason])
+    names = ("consumer", "process", "seen (UTC)", "reason")
+    show_table(dict.fromkeys(names, "left"), rows, folded="reason")
+
+
+@processes.command(name="forget")
+@click.argument("process")
+@pass_context
+def forget_command(context: Context, *, process: str) -> None:
+    """Forget PROCESS (host:pid), which has died and is not to come back. Noted in the audit."""
+    from sesame.operations.diagnosis.processes import forget
+
+    done = forget(context.looking, operator(), process)
+    click.echo(f"{process} is forgotten: {', '.join(done.consumers)}")
+
+
+@click.group()
+def quarantine() -> None:
+    """Look at consumers in quarantine, and let them go on."""
+
+
+@quarantine.command(name="list")
+@json_option
+@pass_context
+def list_quarantine(context: Context, *, as_json: bool) -> None:
+    """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
+    from sesame.operations.quarantine import quarantined
+
+    found = quarantined(context.looking, operator())
+    if as_json:
+        write_json([one.model_dump() for one in found])
+        return
+    for one in found:
+        click.echo(f"{one.consumer}: since {one.since.isoformat()}: {one.reason}")
+        click.echo(f"  sesame dead-letters list --consumer {one.consumer}")
+        click.echo(f"  once that is mended: sesame quarantine lift {one.consumer} --reason …")
+    if not found:
+        click.echo("No consumer is in quarantine.", err=True)
+
+
+@quarantine.command(name="lift")
+@click.argument("consumer")
+@reason_option()
+@pass_context
+def lift_command(context: Context, *, consumer: str, reason: str) -> None:
+    """Let CONSUMER go on, in every process, within seconds. Noted in the audit.
+
+    What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
+    """
+    from sesame.operations.quarantine import Lift, lift
+
+    lift(context.looking, operator(), Lift(consumer=consumer, reason=reason))
+    click.echo(f"{consumer} goes on; what it gave up: sesame dead-letters list --consumer {consumer}")
+
+
+@click.group(name="lost-records")
+def lost_records_group() -> None:
+    """Look at what the log lost, and accept it once the facts were brought again."""
+
+
+@lost_records_group.command(name="list")
+@json_option
+@pass_context
+def list_lost_records(context: Context, *, as_json: bool) -> None:
+    """List the losses that nobody has accepted: the consumer stands still until then."""
+    from sesame.operations.lost_records import unaccepted
+
+    losses = unaccepted(context.looking, operator())
+    if as_json:
+        write_json([loss.model_dump() for loss in losses])
+        return
+    for loss in losses:
+        click.echo(
+            f"{loss.consumer}: {loss.topic} partition {loss.partition}: offset {loss.offset} was to be read, "
+            f"the log begins at {loss.first}"
+        )
+    if losses:
+        click.echo("Import the registrar's file again, then: sesame lost-records accept CONSUMER --reason …")
+    else:
+        click.echo("Nothing was lost.", err=True)
+
+
+@lost_records_group.command(name="accept")
+@click.argument("consumer")
+@reason_option()
+@pass_context
+def accept_command(context: Context, *, consumer: str, reason: str) -> None:
+    """Let CONSUMER go on from where the log begins. Noted in the audit.
+
+    Import the registrar's file again before or after: what was lost are facts, and the file has them.
+    """
+    from sesame.operations.lost_records import LossAcceptance, accept
+
+    accepted = accept(context.looking, operator(), LossAcceptance(consumer=consumer, reason=reason))
+    click.echo(f"{consumer} goes on from where the log begins ({accepted.partitions} partitions)")

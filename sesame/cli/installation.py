@@ -1,0 +1,57 @@
+"""`sesame migrate`, `vault` and `version`: what an installation needs once, and what it is."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import write_json
+
+
+@click.command()
+@pass_context
+def migrate(context: Context) -> None:
+    """Bring the database to the form that this version wants. Doing it again changes nothing."""
+    from pipeline.db.migrate import upgrade
+
+    click.echo(f"The database is at revision {upgrade(context.application.database_as_it_is)}.", err=True)
+
+
+@click.group()
+def vault() -> None:
+    """Prepare the vault."""
+
+
+@vault.command()
+@pass_context
+def init(context: Context) -> None:
+    """Make the vault's key file, mode 0600. An existing one is never replaced."""
+    from sesame.operations.vault import make_key
+
+    made = make_key(context, operator())
+    click.echo(f"Wrote {made.path}. Keep a copy of it apart from the backups of the database.", err=True)
+
+
+@click.command()
+@json_option
+def version(*, as_json: bool) -> None:
+    """Show the version of the program and of Python."""
+    sesame, python = installed_version(), platform.python_version()
+    if as_json:
+        write_json({"sesame": sesame, "python": python})
+    else:
+        click.echo(f"sesame {sesame} (Python {python})")
+
+
+def installed_version() -> str:
+    """The version that is installed; `unknown` when the program runs from files that are not."""
+    try:
+        return version_of("sesame")
+    except PackageNotFoundError:
+        return "unknown"
