@@ -25,11 +25,11 @@ from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
 from consumers.registry.doubts import Doubts
-from consumers.registry.holders import Holders
 from consumers.registry.identity_doubts import Doubt, Verdict
 from consumers.registry.ledger import SqlLedger
-from consumers.registry.minting import Minter, Origin
+from consumers.registry.minter import Minter, Origin
 from consumers.registry.people import KnownPerson, People
+from consumers.registry.registrar import Holders
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected

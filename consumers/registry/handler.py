@@ -15,11 +15,10 @@ from sqlalchemy import Connection
 from consumers.registry import choices, pending_facts
 from consumers.registry.decisions import Decisions
 from consumers.registry.doubts import Doubts, bury_fact
-from consumers.registry.holders import Holders
-from consumers.registry.minting import NAME, TIMERS, AtRest, Minter, Origin
+from consumers.registry.minter import NAME, TIMERS, AtRest, Minter, Origin
 from consumers.registry.pending_facts import PendingFact
 from consumers.registry.people import KnownPerson, People
-from consumers.registry.registrar import RegistrarFacts
+from consumers.registry.registrar import Holders, RegistrarFacts
 from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database

@@ -1,13 +1,14 @@
 """Doubtful identities: who may be whom, and what an operator decided about it. Rows are never deleted.
 
 A doubt is known by what is compared: two student numbers, in whatever order, or a number and who is said to
-hold it. So it is raised once, and a decision is remembered for ever.
+hold it. So it is raised once, and a decision is remembered for ever. By the fingerprints that are kept here
+two numbers are found that may be one person (`doubts`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -23,6 +24,7 @@ from sqlalchemy import (
     bindparam,
     or_,
     select,
+    tuple_,
     update,
 )
 
@@ -43,6 +45,13 @@ identity_doubts = Table(
     Column("decided_at", Float),  # when the operator decided: the newest decision holds
 )
 
+fingerprints = Table(
+    "fingerprints",
+    metadata,
+    Column("kind", String(16), primary_key=True),  # names_and_birth_date | ine
+    Column("value", String(80), primary_key=True),
+    Column("student_number", String(32), nullable=False, index=True),
+)
 
 HOLDER = "holder"
 """Evidence of a doubt about one number: names and birth date have changed beyond recognition."""
@@ -149,6 +158,49 @@ def settle(connection: Connection, doubt_id: str, verdict: Verdict, decided_at: 
     if decided_at is not None:
         values["decided_at"] = decided_at
     _set(connection, doubt_id, **values)
+
+
+def claim_fingerprints(
+    connection: Connection, database: Database, student_number: str, prints: Mapping[str, str]
+) -> dict[str, str]:
+    """Take these fingerprints (kind to value) for a student.
+
+    Returns:
+        Kind to the student number that took it first, of those that somebody else holds: candidates for
+        being the same person.
+    """
+    others: dict[str, str] = {}
+    for kind, value in prints.items():
+        row = {"kind": kind, "value": value, "student_number": student_number}
+        if connection.execute(database.insert_new(fingerprints), row).rowcount:
+            continue
+        holder = connection.execute(
+            select(fingerprints.c.student_number).where(
+                fingerprints.c.kind == kind, fingerprints.c.value == value
+            )
+        ).scalar_one()
+        if holder != student_number:
+            others[kind] = holder
+    return others
+
+
+def take_over_fingerprint(connection: Connection, student_number: str, kind: str, value: str) -> None:
+    """Take a fingerprint from a number of which it is true no more."""
+    connection.execute(
+        update(fingerprints)
+        .where(fingerprints.c.kind == kind, fingerprints.c.value == value)
+        .values(student_number=student_number)
+    )
+
+
+def with_fingerprints(
+    connection: Connection, prints: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
+    """Who has taken each of these fingerprints (kind and value), of those that are taken."""
+    rows = connection.execute(
+        select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
+    )
+    return {(row.kind, row.value): row.student_number for row in rows}
 
 
 def _set(connection: Connection, doubt_id: str, **values: object) -> None:

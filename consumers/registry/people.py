@@ -27,7 +27,6 @@ from sqlalchemy import (
     bindparam,
     func,
     select,
-    tuple_,
     update,
 )
 
@@ -66,15 +65,6 @@ enrolments = Table(
     Column("source_sequence", BigInteger, nullable=False),  # the highest wins, cancellations included
     Column("cancelled", Boolean, nullable=False),
     Column("document", Text),  # schemas.account.Enrolment as JSON; None: cancelled before it was recorded
-)
-
-
-fingerprints = Table(
-    "fingerprints",
-    metadata,
-    Column("kind", String(16), primary_key=True),  # names_and_birth_date | ine
-    Column("value", String(80), primary_key=True),
-    Column("student_number", String(32), nullable=False, index=True),
 )
 
 
@@ -177,15 +167,6 @@ class People:
         rows = connection.execute(select(people).where(people.c.student_number.in_(student_numbers)))
         return {row.student_number: _person(row) for row in rows}
 
-    def with_fingerprints(
-        self, connection: Connection, prints: Collection[tuple[str, str]]
-    ) -> dict[tuple[str, str], str]:
-        """Who has taken each of these fingerprints (kind and value), of those that are taken."""
-        rows = connection.execute(
-            select(fingerprints).where(tuple_(fingerprints.c.kind, fingerprints.c.value).in_(prints))
-        )
-        return {(row.kind, row.value): row.student_number for row in rows}
-
     def merged_into(self, connection: Connection, student_number: str) -> list[KnownPerson]:
         """Those whom an operator found to be this very person."""
         return [_person(row) for row in connection.execute(_MERGED, {"number": student_number})]
@@ -238,41 +219,6 @@ class People:
         """The enrolments of these numbers that were not cancelled, of all years."""
         rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers})
         return [Enrolment.model_validate_json(row.document) for row in rows]
-
-    # --- identity ---
-
-    def claim_fingerprints(
-        self, connection: Connection, student_number: str, prints: Mapping[str, str]
-    ) -> dict[str, str]:
-        """Take these fingerprints (kind to value) for a student.
-
-        Returns:
-            Kind to the student number that took it first, of those that somebody else holds: candidates for
-            being the same person.
-        """
-        others: dict[str, str] = {}
-        for kind, value in prints.items():
-            row = {"kind": kind, "value": value, "student_number": student_number}
-            if connection.execute(self._database.insert_new(fingerprints), row).rowcount:
-                continue
-            holder = connection.execute(
-                select(fingerprints.c.student_number).where(
-                    fingerprints.c.kind == kind, fingerprints.c.value == value
-                )
-            ).scalar_one()
-            if holder != student_number:
-                others[kind] = holder
-        return others
-
-    def take_over_fingerprint(
-        self, connection: Connection, student_number: str, kind: str, value: str
-    ) -> None:
-        """Take a fingerprint from a number of which it is true no more."""
-        connection.execute(
-            update(fingerprints)
-            .where(fingerprints.c.kind == kind, fingerprints.c.value == value)
-            .values(student_number=student_number)
-        )
 
     # --- looks for producers ---
 

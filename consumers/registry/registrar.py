@@ -1,22 +1,37 @@
-"""The registrar's facts: who a person is, in which steps they are enrolled, and which teaching units they
-follow. The highest source sequence of each step, and of each year's teachings, wins, cancellations included,
-whatever the order in which the facts are read."""
+"""The registrar's facts: who a person is, in which steps they are enrolled, and what they are taught.
+
+The highest source sequence of each step, and of each year's teachings, wins, cancellations included, whatever
+the order in which the facts are read.
+
+**A number must never hand one person's account to another.** When a fact names somebody whom nobody would
+recognise as the number's holder, the whole fact is held: the account stays as it is, with its enrolments, and
+a doubt shows both holders side by side. An operator says that it is one person (a change of civil status, an
+adoption, a first entry full of errors): the facts are applied. Or that they are two people: the facts are
+refused, now and whenever they come again, because an account belongs to one person for ever; the registrar
+gives the newcomer a number of their own. A fact of the same step about the known holder replaces what is
+held, and withdraws the doubt when nothing is left.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
 
-from consumers.registry import teachings
-from consumers.registry.doubts import Doubts
-from consumers.registry.holders import Holders
-from consumers.registry.minting import Minter, Origin
+from consumers.registry import identity_doubts as store
+from consumers.registry import pending_facts, teachings
+from consumers.registry.doubts import DOUBTFUL, Doubts, bury_fact, fingerprints, recognised
+from consumers.registry.identity_doubts import HOLDER, Doubt, Verdict
+from consumers.registry.minter import Minter, Origin
+from consumers.registry.pending_facts import DECISION, PendingFact
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
+from pipeline.facts import Rejected
 from schemas.account import Administrative, Enrolment, Lane
-from schemas.envelope import Message
+from schemas.envelope import Message, from_record
 from schemas.events import Cause, EnrolmentCancelled, EnrolmentRecorded, TeachingsRecorded
 
 _WHO = ("birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "language")
@@ -109,3 +124,153 @@ class RegistrarFacts:
 def _identity(event: EnrolmentRecorded) -> Identity:
     said = {name: getattr(event, name) for name in _WHO}
     return Identity.model_validate({name: value for name, value in said.items() if value is not None})
+
+
+Step = tuple[int, str, str]
+
+
+class NumberReissued(Rejected):
+    """This student number belongs to somebody else for ever, as an operator decided; no fact of its new
+    holder is applied. Have the registrar give the newcomer a number of their own, and correct this one."""
+
+    def __init__(self) -> None:
+        super().__init__("number_reissued", " ".join((type(self).__doc__ or "").split()))
+
+
+class Holders:
+    """Holds facts that name another holder, within the caller's transaction."""
+
+    def __init__(self, database: Database, doubts: Doubts) -> None:
+        self._database = database
+        self._doubts = doubts
+
+    def accept(
+        self,
+        connection: Connection,
+        before: KnownPerson,
+        said: tuple[Identity, str | None],
+        message: Message,
+        record: Record,
+    ) -> bool:
+        """Whether a fact may be applied; otherwise it is held until somebody has decided.
+
+        Args:
+            connection: the caller's transaction.
+            before: who holds the number.
+            said: who holds it as the fact says, with the INE.
+            message, record: the fact.
+
+        Raises:
+            NumberReissued: an operator has decided that this is somebody else.
+        """
+        identity, ine = said
+        if identity == before.identity or recognised(before.identity, identity, before.ine, ine):
+            return True
+        number = before.student_number
+        doubt = self._doubt(connection, number, identity)
+        raised = store.raise_once(connection, self._database, doubt)
+        known = store.get(connection, doubt.id)
+        verdict = Verdict.OPEN if known is None else known.state
+        if verdict is Verdict.MERGED:
+            return True
+        if verdict is Verdict.SEPARATE:
+            raise NumberReissued
+        if raised:
+            bury_fact(connection, self._database, number, message.id, Rejected(DOUBTFUL, _question(number)))
+        fact = PendingFact(
+            event_id=message.id,
+            student_number=number,
+            received_at=self._database.now(connection),
+            topic=record.topic,
+            headers=record.headers,
+            value=record.value,
+            waits_for=DECISION,
+        )
+        pending_facts.keep(connection, self._database, fact)
+        return False
+
+    def superseded(self, connection: Connection, event: EnrolmentRecorded | EnrolmentCancelled) -> None:
+        """A fact was applied: what is held of the same step and is older is not needed any more."""
+        number = event.student_number
+        left = 0
+        waiting = pending_facts.held(connection, number)
+        for fact in waiting:
+            held = _event(fact)
+            if _step(held) == _step(event) and held.source_sequence < event.source_sequence:
+                pending_facts.drop(connection, fact.event_id)
+            else:
+                left += 1
+        if waiting and not left:
+            for doubt in open_about_holder(connection, number):
+                self._doubts.settle(connection, doubt, Verdict.WITHDRAWN)
+
+    def decided(
+        self,
+        connection: Connection,
+        holder: KnownPerson,
+        verdict: Verdict,
+        decided_at: float,
+        apply: Callable[[Message, Record], None],
+    ) -> None:
+        """Let an operator's decision take effect on what is held.
+
+        Args:
+            connection: the caller's transaction.
+            holder: who holds the number.
+            verdict: MERGED: still the same person; SEPARATE: somebody else.
+            decided_at: seconds since the epoch.
+            apply: applies a fact as if it came now.
+        """
+        student_number = holder.student_number
+        for doubt in open_about_holder(connection, student_number):
+            self._doubts.settle(connection, doubt, verdict, decided_at)
+        if verdict is Verdict.MERGED:  # nor is the way back a question
+            way_back = self._doubt(connection, student_number, holder.identity)
+            store.raise_once(connection, self._database, replace(way_back, claimed=None))
+            store.settle(connection, way_back.id, verdict, decided_at)
+        for fact in pending_facts.take(connection, student_number, waits_for=DECISION):
+            message = from_record(fact.student_number, fact.headers, fact.value)
+            record = Record(fact.topic, 0, 0, fact.student_number, fact.value, fact.headers, 0)
+            try:
+                with connection.begin_nested():
+                    apply(message, record)
+            except Rejected as error:
+                reason = Rejected(error.cause, str(error))
+                bury_fact(connection, self._database, student_number, fact.event_id, reason)
+
+    def _doubt(self, connection: Connection, number: str, claimed: Identity) -> Doubt:
+        return Doubt(
+            id=store.holder_id(number, fingerprints(claimed, None)["birth"]),
+            student_number=number,
+            other_number=None,
+            evidence=(HOLDER,),
+            state=Verdict.OPEN,
+            raised_at=self._database.now(connection),
+            claimed=claimed,
+        )
+
+
+def open_about_holder(connection: Connection, student_number: str) -> list[Doubt]:
+    """The open doubts whether this number still has its holder."""
+    found = store.of(connection, student_number, [Verdict.OPEN])
+    return [doubt for doubt in found if doubt.other_number is None]
+
+
+def _event(fact: PendingFact) -> EnrolmentRecorded:
+    event = from_record(fact.student_number, fact.headers, fact.value).event
+    if not isinstance(event, EnrolmentRecorded):
+        raise AssertionError("only enrolments are held")  # noqa: TRY004 (a fault of ours, not of a type)
+    return event
+
+
+def _step(event: EnrolmentRecorded | EnrolmentCancelled) -> Step:
+    return event.year, event.step, event.step_version
+
+
+def _question(number: str) -> str:
+    return (
+        f"the names and birth date of student number {number} have changed beyond recognition; its account"
+        f" goes on, the new facts are held. Look at both with `sesame identities show {number}`, then"
+        f" say `sesame identities merge {number}` (still the same person) or `separate {number}` (somebody"
+        " else)"
+    )

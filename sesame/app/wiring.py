@@ -17,7 +17,7 @@ import structlog
 
 from consumers.propagation import Propagation, Said
 from consumers.propagation.rows import at_rest
-from consumers.registry import Registry
+from consumers.registry.handler import Registry
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.engine import Engine, topics_for

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox import Mailboxes
     from consumers.moodle import MoodlePort
-    from consumers.registry import Registry
+    from consumers.registry.handler import Registry
     from pipeline.db.database import Database
     from pipeline.eventlog.port import Producer
     from pipeline.runner import Effects

@@ -19,7 +19,7 @@ import httpx
 from click.testing import CliRunner
 
 from consumers.propagation.rows import at_rest
-from consumers.registry import Registry
+from consumers.registry.handler import Registry
 from consumers.registry.people import People
 from pipeline import accounts
 from pipeline.db.database import Database

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from consumers.propagation import Propagation
-from consumers.registry import Registry
+from consumers.registry.handler import Registry
 from pipeline.engine import topics_for
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights

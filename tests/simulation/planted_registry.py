@@ -11,7 +11,7 @@ from unittest.mock import patch
 from sqlalchemy import Connection
 
 from consumers.registry import people
-from consumers.registry.minting import Minter, Origin, window
+from consumers.registry.minter import Minter, Origin, window
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import Record
 from pipeline.facts import FactLoop
@@ -101,7 +101,7 @@ def _lose_the_start_in_the_registry() -> AbstractContextManager[object]:
         opened = origin.time if account.activated_at is not None else None
         return {"lane": origin.lane, "opened_at": opened}
 
-    return patch("consumers.registry.minting.window", window)
+    return patch("consumers.registry.minter.window", window)
 
 
 def _lose_the_priority() -> AbstractContextManager[object]:
@@ -110,7 +110,7 @@ def _lose_the_priority() -> AbstractContextManager[object]:
     def window(account: Account, under_way: Any, origin: Origin) -> dict[str, object]:
         return {**_window(account, under_way, origin), "lane": origin.lane}
 
-    return patch("consumers.registry.minting.window", window)
+    return patch("consumers.registry.minter.window", window)
 
 
 PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {

@@ -17,8 +17,8 @@ from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler
 from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings
 from consumers.propagation.rows import at_rest
-from consumers.registry import Registry, RegistrySettings
-from consumers.registry.settings import MembershipTemplate
+from consumers.registry.handler import Registry
+from consumers.registry.settings import MembershipTemplate, RegistrySettings
 from consumers.timetable import TimetableHandler
 from pipeline import timers
 from pipeline.engine import Backoff, Engine, Limits, topics_for

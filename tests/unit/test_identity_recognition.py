@@ -6,8 +6,8 @@ from datetime import date
 
 import pytest
 
+from consumers.registry.doubts import recognisable, shared
 from consumers.registry.people import Identity
-from consumers.registry.recognition import recognisable, shared
 
 LEA = Identity(
     birth_name="Martin",

@@ -11,10 +11,10 @@ import pytest
 
 from consumers.registry import identity_doubts as store
 from consumers.registry import pending_facts
+from consumers.registry.doubts import fingerprints, recognised
 from consumers.registry.identity_doubts import Doubt, Verdict
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import Identity
-from consumers.registry.recognition import fingerprints, recognised
 from pipeline.facts import Rejected
 from pipeline.timers import run_due
 from schemas.account import Administrative, Hold, Pedagogical, Stage

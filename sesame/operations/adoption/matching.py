@@ -16,8 +16,9 @@ from datetime import date
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
+from consumers.registry.doubts import fingerprints, recognisable
+from consumers.registry.identity_doubts import with_fingerprints
 from consumers.registry.people import Identity, KnownPerson, People
-from consumers.registry.recognition import fingerprints, recognisable
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
@@ -83,7 +84,7 @@ class Matcher:
 
     def _page(self, connection: Connection, rows: Sequence[Row], twice: frozenset[str]) -> _Page:
         prints = [item for row in rows if not row.number for item in _prints(row).items()]
-        taken = self._people.with_fingerprints(connection, prints) if prints else {}
+        taken = with_fingerprints(connection, prints) if prints else {}
         numbers = [*{row.number for row in rows if row.number} | set(taken.values())]
         target = rows[0].target
         return _Page(

@@ -17,7 +17,7 @@ import httpx
 from sqlalchemy import insert, select
 
 from consumers.propagation.rows import at_rest
-from consumers.registry import Registry
+from consumers.registry.handler import Registry
 from consumers.registry.people import People
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
