@@ -1,19 +1,42 @@
-"""Who has been asked for by command, so that the same list says nothing twice and nothing is lost.
+"""Activation by command: hash, seal, write the intent down, publish, confirm, so that events flow early.
 
 A request is **intended**, with its sealed password in the same transaction, before its event is appended to
 the log, and **confirmed** once the log has acknowledged it. After a crash what lies between is published
-again under the same event id, which readers recognise.
+again under the same event id, which readers recognise. The window of a student opens at the event's time,
+which is that of the intent.
+
+A student who was asked for before is skipped and counted: the same list again publishes nothing. A number
+that the registry does not know yet is published all the same, since the import may still be under way: the
+registry keeps the fact until the enrolment comes, and dead-letters it by age; the report names these numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Literal
 
 from sqlalchemy import Column, Connection, Float, String, Table, select, update
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from pipeline.eventlog.port import NewRecord, Producer
+from pipeline.vault import SealBroken, Vault
+from producers.activation.files import StudentListUnusable, is_student_number
+from producers.activation.hashes import Hasher, HashingSettings
+from producers.activation.known_students import Asked, KnownStudents
+from schemas import catalogue
+from schemas.account import Lane
+from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
+from schemas.events import ActivationRequested
+
+NAME = "activation"
+PASSWORD = "password"  # noqa: S105 - the purpose that the vault keeps it for, not a password
+STUDENTS_PER_BATCH = 50
+
 
 activation_requests = Table(
     "activation_requests",
@@ -35,6 +58,211 @@ class ActivationRequest:
     credential_ref: str | None
     intended_at: float
     confirmed_at: float | None = None
+
+
+@dataclass
+class ActivationReport:
+    """What a run came to.
+
+    Attributes:
+        requested: events published by this run.
+        already: students skipped, since they were asked for before.
+        without_password: of those requested, how many have no password: they cannot log in yet.
+        not_known_yet: of those requested, the numbers that no import has brought so far.
+        repeated: numbers that the list named more than once.
+    """
+
+    requested: int = 0
+    already: int = 0
+    without_password: int = 0
+    repeated: int = 0
+    not_known_yet: list[str] = field(default_factory=list)
+
+
+def activate(
+    students: Iterable[str],
+    passwords: Mapping[str, str],
+    *,
+    lane: Lane,
+    known: KnownStudents,
+    database: Database,
+    vault: Vault,
+    producer: Producer,
+    clock: Callable[[], datetime],
+    hashing: HashingSettings | None = None,
+    language: Literal["fr", "en"] | None = None,
+    republish: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int], None] = lambda _students: None,
+) -> ActivationReport:
+    """Ask for these students' accounts.
+
+    Args:
+        students: their numbers; read as they are needed, so that a whole university may pass.
+        passwords: student number to password. Those of others are not used.
+        lane: PERSONAL for named students and lists, BULK for everybody at once.
+        known: who is known, and what they asked for.
+        database: the store.
+        vault: where the hashes wait.
+        producer: appends to the log.
+        clock: the time, with a zone.
+        hashing: what a hash costs.
+        language: of the messages that the students will get; None: the registrar's or the site's.
+        republish: publish what was asked for before and is not active yet once more, under the same event
+            id, for a log that has lost it.
+        dry_run: count only.
+        progress: told how many students each batch had.
+
+    Raises:
+        StudentListUnusable: something is no student number; nothing of its batch was published.
+        LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
+    """
+    settings = hashing or HashingSettings()
+    activator = _Activator(
+        passwords=passwords,
+        lane=lane,
+        known=known,
+        database=database,
+        vault=vault,
+        producer=producer,
+        clock=clock,
+        hasher=Hasher(settings),
+        language=language,
+        republish=republish,
+        dry_run=dry_run,
+    )
+    with ThreadPoolExecutor(settings.threads, thread_name_prefix="hash") as pool:
+        for batch in _batches(students, activator.report):
+            activator.run(batch, pool)
+            progress(len(batch))
+    return activator.report
+
+
+@dataclass(frozen=True)
+class _Activator:
+    """One run's means and its report so far."""
+
+    passwords: Mapping[str, str]
+    lane: Lane
+    known: KnownStudents
+    database: Database
+    vault: Vault
+    producer: Producer
+    clock: Callable[[], datetime]
+    hasher: Hasher
+    language: Literal["fr", "en"] | None
+    republish: bool
+    dry_run: bool
+    report: ActivationReport = field(default_factory=ActivationReport)
+
+    def run(self, batch: Sequence[str], pool: ThreadPoolExecutor) -> None:
+        with self.database.read() as connection:
+            known = self.known.asked_by(connection, batch)
+            before = find(connection, batch)
+        wanted = [number for number in batch if not self._asked(number, known, before)]
+        self.report.already += len(batch) - len(wanted)
+        if not self.dry_run:
+            again = {number: before[number] for number in wanted if self._stands(before.get(number))}
+            fresh = [number for number in wanted if number not in again]
+            hashes = self._hash(fresh, pool)
+            requests = [*again.values(), *self._intend(fresh, hashes)]
+            self._publish(requests)
+        self.report.requested += len(wanted)
+        self.report.without_password += sum(number not in self.passwords for number in wanted)
+        self.report.not_known_yet += [number for number in wanted if number not in known]
+
+    def _asked(
+        self, number: str, known: Mapping[str, Asked], before: Mapping[str, ActivationRequest]
+    ) -> bool:
+        """Whether nothing is left to be asked for: the student is active, or the log has the request.
+
+        A first password for somebody who has none yet is something to ask for; a further one is not: that
+        is a change of password.
+        """
+        person, request = known.get(number), before.get(number)
+        secured = (person is not None and person.credential_ref is not None) or (
+            request is not None and request.credential_ref is not None
+        )
+        if number in self.passwords and not secured:
+            return False
+        if person is not None and person.activated_at is not None:
+            return True
+        return request is not None and request.confirmed_at is not None and not self.republish
+
+    def _stands(self, request: ActivationRequest | None) -> bool:
+        """Whether a request that is in doubt still says what is asked for now, its password included."""
+        if request is None:
+            return False
+        password = self.passwords.get(request.student_number)
+        if password is None:
+            return True
+        if request.credential_ref is None:
+            return False
+        try:
+            sealed = self.vault.open(request.credential_ref)
+        except SealBroken:
+            return False
+        return sealed is not None and self.hasher.matches(sealed, password)
+
+    def _hash(self, numbers: Sequence[str], pool: ThreadPoolExecutor) -> dict[str, str]:
+        having = [number for number in numbers if number in self.passwords]
+        hashes = pool.map(self.hasher.hash, (self.passwords[number] for number in having))
+        return dict(zip(having, hashes, strict=True))
+
+    def _intend(self, numbers: Sequence[str], hashes: Mapping[str, str]) -> list[ActivationRequest]:
+        if not numbers:
+            return []
+        at = self.clock().timestamp()
+        with self.database.write() as connection:
+            requests = [self._request(connection, number, hashes.get(number), at) for number in numbers]
+            intend(connection, self.database, requests)
+        return requests
+
+    def _request(
+        self, connection: Connection, number: str, hashed: str | None, at: float
+    ) -> ActivationRequest:
+        ref = None if hashed is None else self.vault.seal(connection, number, PASSWORD, hashed)
+        return ActivationRequest(
+            number, event_id(ActivationRequested.type, NAME, number, ref, str(at)), ref, at
+        )
+
+    def _publish(self, requests: Sequence[ActivationRequest]) -> None:
+        if not requests:
+            return
+        self.producer.append([self._record(request) for request in requests])
+        with self.database.write() as connection:
+            ids = [request.event_id for request in requests]
+            confirm(connection, ids, self.database.now(connection))
+
+    def _record(self, request: ActivationRequest) -> NewRecord:
+        event = ActivationRequested(
+            student_number=request.student_number,
+            credential_ref=request.credential_ref,
+            language=self.language,
+        )
+        moment = datetime.fromtimestamp(request.intended_at, UTC)
+        headers, value = to_record(Message(request.event_id, SOURCE_PREFIX + NAME, moment, event))
+        topic = catalogue.by_lane(catalogue.ACTIVATIONS, self.lane)
+        return NewRecord(topic, request.student_number, value, headers)
+
+
+def _batches(students: Iterable[str], report: ActivationReport) -> Iterator[list[str]]:
+    """The students in batches, each once."""
+    seen: set[str] = set()
+
+    def once() -> Iterator[str]:
+        for number in students:
+            if not is_student_number(number):
+                raise StudentListUnusable(f"{number!r} is no student number")
+            if number in seen:
+                report.repeated += 1
+            else:
+                seen.add(number)
+                yield number
+
+    numbers = once()
+    while batch := list(islice(numbers, STUDENTS_PER_BATCH)):
+        yield batch
 
 
 def find(connection: Connection, student_numbers: Collection[str]) -> dict[str, ActivationRequest]:

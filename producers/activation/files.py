@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from pipeline.errors import SesameError
-from producers.activation.hashing import PASSWORD_LENGTH_MAX
+from producers.activation.hashes import PASSWORD_LENGTH_MAX
 
 FAULTS_SHOWN_MAX = 10
 NUMBER, PASSWORD = "student_number", "password"

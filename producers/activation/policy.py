@@ -19,7 +19,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.settings import ADVANCED
-from producers.activation.hashing import PASSWORD_LENGTH_MAX
+from producers.activation.hashes import PASSWORD_LENGTH_MAX
 
 ESTIMATED_LENGTH_MAX = 72  # of zxcvbn, whose time grows fast; what follows only makes a password stronger
 PERSONAL_LENGTH_MIN = 4  # shorter names stand in many innocent words

@@ -1,4 +1,4 @@
-"""How a student shows who they are: the code or the link of a message that was asked for (`asking`).
+"""How a student shows who they are: the code or the link of a message that was asked for (`proof_requests`).
 
 **Nobody can lock out somebody else.** A code belongs to the one request that it was made for, and so do its
 attempts. Messages are limited by number *and* address together, so that only who knows both can use them up;
@@ -13,6 +13,8 @@ request it is. (Each code has attempts of its own: that there are several makes 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,8 +24,36 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.db.database import Database
 from pipeline.settings import ADVANCED
 from producers.activation import mail_proofs
-from producers.activation.digests import Digests
 from producers.activation.mail_proofs import NONE, MailProof
+
+
+@dataclass(frozen=True)
+class Digests:
+    """HMAC-SHA256 under the present key; older keys are still recognised.
+
+    Attributes:
+        keys: the present one first (`pipeline.vault.derive_keys`).
+    """
+
+    keys: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, keys: Sequence[bytes]) -> Digests:
+        """With these keys."""
+        return cls(tuple(keys))
+
+    def make(self, *parts: str) -> str:
+        """The digest of these parts, in hexadecimal."""
+        return self._by(self.keys[0], parts)
+
+    def match(self, digest: str, *parts: str) -> bool:
+        """Whether this is the digest of these parts under one of the keys; in constant time."""
+        return any([hmac.compare_digest(digest, self._by(key, parts)) for key in self.keys])  # noqa: C419
+
+    @staticmethod
+    def _by(key: bytes, parts: Sequence[str]) -> str:
+        return hmac.new(key, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
+
 
 PASSWORD, REDIRECT = "password", "redirect"
 CODE_DIGITS = 6
@@ -113,7 +143,7 @@ class Proofs:
         Each attempt is counted before the code is looked at.
 
         Args:
-            asked: the ids that `Asking` gave, the newest last.
+            asked: the ids that `ProofRequests` gave, the newest last.
             browser: which one it is: a text that no other one has.
         """
         given = "".join(code.split())

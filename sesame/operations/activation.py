@@ -12,7 +12,7 @@ from sqlalchemy import select
 from consumers.registry.people import People
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
-from producers.activation.activating import activate as publish
+from producers.activation.activation_requests import activate as publish
 from schemas.account import Lane
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
@@ -49,7 +49,7 @@ class Activation(ActivationOfAll):
 
 
 class Activated(Report):
-    """How many were asked for; see `producers.activation.activating.ActivationReport`."""
+    """How many were asked for; see `producers.activation.activation_requests.ActivationReport`."""
 
     requested: int
     already: int

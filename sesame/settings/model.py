@@ -18,7 +18,7 @@ from consumers.timetable.settings import TimetableSettings
 from pipeline.engine import EngineSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import is_advanced
-from producers.activation.hashing import HashingSettings
+from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
 from producers.registrar.settings import RegistrarSettings

@@ -14,13 +14,12 @@ from consumers.registry.people import People
 from pipeline.db.database import Database
 from pipeline.vault import Vault, derive_keys
 from producers.activation import mail_proofs, throttles
-from producers.activation.asking import Asking
-from producers.activation.choosing import Choices
-from producers.activation.digests import Digests
-from producers.activation.hashing import Hasher
+from producers.activation.choices import Choices
+from producers.activation.hashes import Hasher
 from producers.activation.letters import Letters
-from producers.activation.posting import Postman
-from producers.activation.proofs import Proofs
+from producers.activation.postman import Postman
+from producers.activation.proof_requests import ProofRequests
+from producers.activation.proofs import Digests, Proofs
 from producers.activation.smtp import Smtp
 from producers.activation.throttles import Rate
 from sesame.login import cas_sessions
@@ -115,7 +114,7 @@ class PortalContext:
         )
         digests = Digests.of(derive_keys(self.keys, "proofs"))
         known = People(self.database)
-        self.asking = Asking(self.database, self.vault, digests, self.settings.proofs, known=known)
+        self.asking = ProofRequests(self.database, self.vault, digests, self.settings.proofs, known=known)
         self.proofs = Proofs(self.database, digests, self.settings.proofs)
         self.choices = Choices(
             self.database,

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.responses import JSONResponse
 
-from producers.activation.choosing import ActivationState
+from producers.activation.choices import ActivationState
 from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate

@@ -25,8 +25,8 @@ from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, TopicPartition
 from pipeline.vault import new_key
-from producers.activation.activating import activate
-from producers.activation.hashing import Hasher, HashingSettings
+from producers.activation.activation_requests import activate
+from producers.activation.hashes import Hasher, HashingSettings
 from sandbox.demo.world import World
 from sandbox.process import wait_until
 from schemas import catalogue

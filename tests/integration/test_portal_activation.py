@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select
 
-from producers.activation.charters import charter_acceptances
-from producers.activation.hashing import Hasher, HashingSettings
+from producers.activation.choices import charter_acceptances
+from producers.activation.hashes import Hasher, HashingSettings
 from schemas.events import ActivationRequested, CredentialChanged
 from sesame.testing.servers.portal_kit import CHEAP, Portal
 from sesame.testing.servers.portal_reader import GOOD, MAIL

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from producers.activation.hashing import Hasher, HashingSettings
+from producers.activation.hashes import Hasher, HashingSettings
 from sandbox.cas import CasServer
 from sandbox.ports import free_port
 from sandbox.process import wait_until

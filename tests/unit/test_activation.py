@@ -11,9 +11,9 @@ from argon2 import PasswordHasher
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
-from producers.activation.activating import STUDENTS_PER_BATCH, ActivationReport, activate
+from producers.activation.activation_requests import STUDENTS_PER_BATCH, ActivationReport, activate
 from producers.activation.files import StudentListUnusable
-from producers.activation.hashing import LANES, HashingSettings
+from producers.activation.hashes import LANES, HashingSettings
 from schemas.account import Lane, Stage
 from schemas.catalogue import ACTIVATIONS, BULK, both_lanes
 from schemas.envelope import Message, from_record

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.activation.addresses import AddressUnusable
-from producers.activation.letters import Letters
+from producers.activation.letters import AddressUnusable, Letters
 from producers.activation.smtp import AccentsRefused, MailRefused, MailServerDown, Smtp
 from sandbox.ports import free_port
 from sandbox.smtp import MailSink

@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from consumers.moodle.members import AGE_S_MAX
 from consumers.timetable.ical import ATTEMPTS
 from pipeline.eventlog.settings import LINGER_S
-from producers.activation.hashing import LANES
+from producers.activation.hashes import LANES
 from sesame.operations.support.cases import AGAIN_S
 from sesame.settings import MoodleSettings, SecretUnreadable, Section, Settings, SettingsError, load
 

@@ -17,7 +17,7 @@ from pipeline import lost_records, quarantine, replays
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
-from producers.activation import charters, mail_proofs, throttles
+from producers.activation import choices, mail_proofs, throttles
 from producers.registrar import feed_memory, import_runs
 from producers.registrar.teachings import feed_memory as teaching_feed_memory
 from sesame.app.tables import metadata
@@ -47,7 +47,7 @@ def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Databa
             for constraint in inspect(connection).get_check_constraints(table.name)
         }
     elsewhere = {import_runs.imports, feed_memory.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
-    elsewhere |= {web_sessions.web_sessions, charters.charter_acceptances}
+    elsewhere |= {web_sessions.web_sessions, choices.charter_acceptances}
     elsewhere |= {quarantine.quarantines, lost_records.lost_records}
     elsewhere |= {teaching_feed_memory.teaching_rows, teachings.teachings, teachings.known_teachings}
     elsewhere |= {replays.replays, replays.replay_students}

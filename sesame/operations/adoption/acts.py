@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from consumers.registry.people import People
-from producers.activation.activating import activate as publish
+from producers.activation.activation_requests import activate as publish
 from producers.replay import replay
 from schemas.account import Lane
 from sesame.operations.acts import Actor, Report, act

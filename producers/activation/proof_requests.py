@@ -16,11 +16,10 @@ from sqlalchemy import Connection
 from pipeline.db.database import Database
 from pipeline.vault import Vault
 from producers.activation import mail_proofs, throttles
-from producers.activation.addresses import canonical
-from producers.activation.digests import Digests
 from producers.activation.known_students import Contact, KnownStudents
+from producers.activation.letters import canonical
 from producers.activation.mail_proofs import NONE, MailProof
-from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, ProofSettings
+from producers.activation.proofs import CODE_DIGITS, PASSWORD, REDIRECT, Digests, ProofSettings
 from producers.activation.throttles import Rate
 from schemas.account import Stage
 
@@ -29,7 +28,7 @@ _UNREACHABLE = frozenset({Stage.EXPIRED.value, Stage.ERASED.value})
 _chance = secrets.SystemRandom()
 
 
-class Asking:
+class ProofRequests:
     """Prepares messages, which a `Postman` sends. Thread-safe."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a student settles once it is shown who they are: a password, and where their mail goes.
+"""What a student settles once it is shown who they are: a password, a charter, and where their mail goes.
 
 Each act is one transaction: the proof is used up, the secret sealed, the event put into the outbox, and what
 came before is void. So a crash leaves all of it or nothing, and of two clicks one counts.
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, Float, String, Table
 
 from pipeline import accounts, outbox
 from pipeline.db.database import Database
+from pipeline.db.metadata import metadata
 from pipeline.vault import Vault
-from producers.activation import activation_requests, charters, mail_proofs
-from producers.activation.activating import NAME
-from producers.activation.activating import PASSWORD as SEALED_PASSWORD
-from producers.activation.activation_requests import ActivationRequest
-from producers.activation.hashing import Hasher
+from producers.activation import activation_requests, mail_proofs
+from producers.activation.activation_requests import NAME, ActivationRequest
+from producers.activation.activation_requests import PASSWORD as SEALED_PASSWORD
+from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
-from producers.activation.notices import CHANGED, REDIRECTED, Notices
 from producers.activation.policy import PasswordSettings, PasswordVerdict, Personal, judge
+from producers.activation.postman import CHANGED, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from schemas import catalogue
 from schemas.account import Lane
@@ -34,6 +34,15 @@ from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import ActivationRequested, CredentialChanged, Event, Preference, PreferenceChanged
 
 Spoken = Literal["fr", "en"]
+
+
+charter_acceptances = Table(
+    "charter_acceptances",
+    metadata,
+    Column("student_number", String(32), primary_key=True),
+    Column("charter", String(32), primary_key=True),  # its edition, as the settings name it
+    Column("accepted_at", Float, nullable=False),
+)
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class Choices:
             mail_proofs.void_others(connection, number, PASSWORD, now)
             self._end_sessions(connection, number, now)
             if charter is not None:
-                charters.accept(connection, self._database, number, charter, now)
+                accept_charter(connection, self._database, number, charter, now)
         return Chosen(number, fresh=True)
 
     def chosen_just_now(self, proof_id: str, grant: str) -> str | None:
@@ -218,3 +227,13 @@ class Choices:
 def _mark(grant: str) -> str:
     """What is kept of a grant that was used."""
     return hashlib.sha256(grant.encode()).hexdigest()
+
+
+def accept_charter(
+    connection: Connection, database: Database, student_number: str, charter: str, now: float
+) -> None:
+    """Note that a student has accepted this edition; the first time counts."""
+    statement = database.insert(charter_acceptances).values(
+        student_number=student_number, charter=charter, accepted_at=now
+    )
+    connection.execute(statement.on_conflict_do_nothing())
