@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
 from pipeline import audit
 from pipeline.audit import Entry
 from pipeline.db.database import Database
+from sesame.operations.acts import utc
 from sesame.settings import folders
 
 ENTRIES_PER_STEP = 1_000
@@ -37,7 +37,7 @@ def archive(database: Database, folder: Path, *, before: float) -> int:
     if not entries:
         return 0
     folders.make(folder)
-    for year, those in groupby(entries, key=lambda entry: datetime.fromtimestamp(entry.at, UTC).year):
+    for year, those in groupby(entries, key=lambda entry: utc(entry.at).year):
         _append(folder / f"audit-{year}.jsonl", list(those))
     with database.write() as connection:
         audit.remove(connection, [entry.id for entry in entries])
@@ -60,7 +60,7 @@ def _append(path: Path, entries: list[Entry]) -> None:
 def _line(entry: Entry) -> bytes:
     document = {
         "id": entry.id,
-        "at": datetime.fromtimestamp(entry.at, UTC).isoformat(),
+        "at": utc(entry.at).isoformat(),
         "actor": entry.actor,
         "action": entry.action,
         "detail": entry.detail,

@@ -48,8 +48,13 @@ class Report(BaseModel):
 
 
 def utc(epoch_s: float) -> datetime:
-    """A time of the store as reports show it: UTC, whole seconds."""
-    return datetime.fromtimestamp(int(epoch_s), UTC)
+    """A time of the store, in UTC."""
+    return datetime.fromtimestamp(epoch_s, UTC)
+
+
+def utc_or_none(epoch_s: float | None) -> datetime | None:
+    """The same, of what may not have happened."""
+    return None if epoch_s is None else utc(epoch_s)
 
 
 def note(database: Database, actor: Actor, action: str, **detail: object) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
 
 from pipeline import audit
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.ports import Stored
 
 
@@ -49,4 +49,4 @@ def entries(site: Stored, _actor: Actor, request: AuditPage) -> list[AuditEntry]
     """These, the newest first."""
     with site.database.read() as connection:
         found = audit.entries(connection, **request.model_dump())
-    return [AuditEntry(**asdict(entry) | {"at": datetime.fromtimestamp(entry.at, UTC)}) for entry in found]
+    return [AuditEntry(**asdict(entry) | {"at": utc(entry.at)}) for entry in found]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
@@ -15,7 +15,7 @@ from pipeline import dead_letters
 from pipeline.audit import operator_notes
 from pipeline.dead_letters import DeadLetter, Which
 from pipeline.errors import SesameError
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.diagnosis import explain
 from sesame.operations.ports import Configured, Stored
 
@@ -217,8 +217,8 @@ def _shown(letter: DeadLetter) -> DeadLetterShown:
     if letter.student_number is not None and resolved_at is None:
         replay = f"sesame replay --consumer {letter.consumer} --student {letter.student_number}"
     times = {
-        "recorded_at": datetime.fromtimestamp(letter.recorded_at, UTC),
-        "resolved_at": None if resolved_at is None else datetime.fromtimestamp(resolved_at, UTC),
+        "recorded_at": utc(letter.recorded_at),
+        "resolved_at": utc_or_none(resolved_at),
     }
     return DeadLetterShown(**asdict(letter) | times, meaning=words.what, next=words.next, replay=replay)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
@@ -19,7 +19,7 @@ from schemas.account import Account
 from schemas.envelope import from_record
 from schemas.events import EnrolmentRecorded, IdentityDecision
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.ports import Publishing, Stored
 
 
@@ -134,7 +134,7 @@ def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[DoubtSummar
             other=doubt.other_number,
             evidence=doubt.evidence,
             state=doubt.state,
-            raised_at=_moment(doubt.raised_at),
+            raised_at=utc(doubt.raised_at),
         )
         for doubt in found
     ]
@@ -272,15 +272,11 @@ def _case(connection: Connection, people: People, doubt: Doubt) -> IdentityCase 
         other=doubt.other_number,
         evidence=doubt.evidence,
         state=doubt.state,
-        raised_at=_moment(doubt.raised_at),
-        decided_at=None if doubt.decided_at is None else _moment(doubt.decided_at),
+        raised_at=utc(doubt.raised_at),
+        decided_at=utc_or_none(doubt.decided_at),
         before=before,
         after=after,
     )
-
-
-def _moment(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)
 
 
 def _side(connection: Connection, people: People, student_number: str) -> Side | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel
 
 from pipeline import lost_records
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.ports import Stored
 
 
@@ -53,7 +53,7 @@ def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
                 partition=loss.partition,
                 offset=loss.offset,
                 first=loss.first,
-                noticed_at=datetime.fromtimestamp(loss.noticed_at, UTC),
+                noticed_at=utc(loss.noticed_at),
             )
             for loss in lost_records.unaccepted(connection)
         ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from pydantic import BaseModel
 
@@ -21,7 +20,7 @@ from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting
 from schemas.account import Account, Lane
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis import explain
 from sesame.operations.identities import NoSuchStudent
 from sesame.operations.ports import Provided
@@ -202,4 +201,4 @@ def _words(outcome: HandlerOutcome) -> tuple[str, str]:
 
 
 def _time(epoch_s: float) -> str:
-    return datetime.fromtimestamp(epoch_s, UTC).astimezone().strftime("%H:%M:%S")
+    return utc(epoch_s).astimezone().strftime("%H:%M:%S")

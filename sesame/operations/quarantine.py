@@ -37,7 +37,7 @@ def quarantined(site: Stored, _actor: Actor) -> list[QuarantinedConsumer]:
     """All of them, by consumer."""
     with site.database.read() as connection:
         return [
-            QuarantinedConsumer(consumer=row.consumer, since=utc(row.since), reason=row.reason)
+            QuarantinedConsumer(consumer=row.consumer, since=utc(int(row.since)), reason=row.reason)
             for row in quarantine.every(connection)
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import BaseModel
 
@@ -14,7 +14,7 @@ from pipeline.replays import Replay
 from producers.replay import Progress, Selection, go_on, plan, progress_of, select_students
 from schemas.account import Lane
 from sesame.operations import acts
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.blast_radius import Effect, blast_radius
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Handlers, Replaying, Stored
@@ -288,7 +288,7 @@ def _progress(one: Replay, now: Progress) -> ReplayProgress:
     return ReplayProgress(
         replay_id=one.id,
         consumer=one.consumer,
-        begun_at=datetime.fromtimestamp(one.begun_at, UTC),
+        begun_at=utc(one.begun_at),
         actor=one.actor,
         students=now.students,
         asked=now.asked,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from pipeline import accounts, dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
 from schemas.account import Account, Stage
 from sesame.login import cas_logins
+from sesame.operations.acts import utc
 from sesame.operations.diagnosis.person import TargetStatus, person_status
 from sesame.operations.diagnosis.reasons import explain
 from sesame.web.desk import PortalContext
@@ -172,7 +173,7 @@ def _login(desk: PortalContext, student_number: str, directory: Service | None) 
             return (Service(CAS, TO_TRY),)
         if seen.failed_at is not None and seen.failed_at > seen.last_at:
             return (Service(CAS, TO_TRY, reason=seen.failure),)
-        return (Service(CAS, READY, datetime.fromtimestamp(seen.seen_at, UTC)),)
+        return (Service(CAS, READY, utc(seen.seen_at)),)
     if works:
         return (Service(CAS, READY, directory.since),)
     if directory.state in (FAILED, DOWN) or (

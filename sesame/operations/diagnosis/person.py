@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -19,7 +19,7 @@ from pipeline.target import ADMINISTRATIVE_PENDING
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
 from sesame.login import cas_logins
-from sesame.operations.acts import Report
+from sesame.operations.acts import Report, utc, utc_or_none
 from sesame.operations.diagnosis.reasons import explain
 
 _PLACED, _ACTIONS = "hold.place", ("hold.place", "hold.lift")
@@ -45,7 +45,7 @@ def hold_notes(connection: Connection, account: Account) -> tuple[HoldNote, ...]
     said = operator_notes.of_student(connection, account.student_number)
     newest = {remark.about: remark for remark in said if remark.action in _ACTIONS}
     return tuple(
-        HoldNote(hold, datetime.fromtimestamp(remark.at, UTC), remark.actor, remark.words)
+        HoldNote(hold, utc(remark.at), remark.actor, remark.words)
         for hold in sorted(account.holds)
         if (remark := newest.get(hold)) is not None and remark.action == _PLACED
     )
@@ -144,11 +144,11 @@ def person_status(
         state=_overall(found),
         activated_at=account.activated_at,
         opened_at=account.opened_at,
-        completed_at=_moment(window.get("completed_at")),
+        completed_at=utc_or_none(window.get("completed_at")),
         elapsed_s=window.get("elapsed_s"),
         targets=found,
         hold_notes=notes,
-        login_seen_at=_moment(login.seen_at) if login is not None else None,
+        login_seen_at=utc_or_none(login.seen_at) if login is not None else None,
     )
 
 
@@ -165,7 +165,7 @@ def _window(connection: Connection, student_number: str) -> dict[str, Any]:
 def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) -> TargetStatus:
     account, state = known.account, known.states.get(target)
     seen = state.applied_version if state is not None else 0
-    since = _moment(state.since) if state is not None else None
+    since = utc_or_none(state.since) if state is not None else None
     if account.stage is Stage.PRECREATED and account.activated_at is None:
         text = "The student has not activated the account."
         return TargetStatus(target, "not_opened", None, seen, cause=text, next="The student activates it.")
@@ -202,7 +202,7 @@ def _failed(
 def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
     consumer, parked = known.consumers.get(target), known.parked.get(target)
     if consumer is None or consumer.state == "stopped" or _silent(consumer, known.now):
-        since = _moment(consumer.seen_at) if consumer is not None else None
+        since = utc(consumer.seen_at) if consumer is not None else None
         text = "No consumer of this target is running."
         return TargetStatus(target, "down", since, seen, cause=text, next="An operator starts `sesame run`.")
     if consumer.state != "running":
@@ -213,17 +213,17 @@ def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
             if consumer.state == "quarantined"
             else "It goes on by itself when the target is back; nothing is lost."
         )
-        return TargetStatus(target, "down", _moment(consumer.since), seen, state, (), text, step)
+        return TargetStatus(target, "down", utc(consumer.since), seen, state, (), text, step)
     leader = known.follows.get(target)
     if leader is not None and not _reached(leader, known):
         text = f"Begins when {leader} has this version."
         return TargetStatus(target, "after", None, seen, leader, cause=text, next="Goes on by itself.")
     if parked is not None and parked.kind is not Kind.WAITING:
         words = explain(parked.cause)
-        due = _moment(parked.due_at)
+        due = utc_or_none(parked.due_at)
         step = f"Attempt {parked.attempts + 1} at {due:%H:%M:%S} UTC." if due is not None else words.next
         what = parked.message or words.what
-        return TargetStatus(target, "retrying", _moment(parked.first_at), seen, parked.cause, (), what, step)
+        return TargetStatus(target, "retrying", utc(parked.first_at), seen, parked.cause, (), what, step)
     return TargetStatus(
         target, "queued", known.account.opened_at, seen, cause="On its way.", next="Goes on by itself."
     )
@@ -256,7 +256,3 @@ def _newest(consumers: list[ConsumerStatus]) -> dict[str, ConsumerStatus]:
 
 def _silent(consumer: ConsumerStatus, now: float) -> bool:
     return now - consumer.seen_at > CONSUMER_SILENT_AFTER_S
-
-
-def _moment(epoch_s: float | None) -> datetime | None:
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)

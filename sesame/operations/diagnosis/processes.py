@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection
@@ -12,7 +12,7 @@ from pipeline import status
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.status import ConsumerStatus
-from sesame.operations.acts import Actor, Report, act, note
+from sesame.operations.acts import Actor, Report, act, note, utc
 from sesame.operations.ports import Configured, Stored
 
 OF_THE_STORE: Final = ("registry", "propagation")
@@ -116,8 +116,8 @@ def _process(row: ConsumerStatus, now: float) -> Process:
         place=row.place,
         state=row.state,
         reason=row.reason,
-        since=datetime.fromtimestamp(row.since, UTC),
-        seen_at=datetime.fromtimestamp(row.seen_at, UTC),
+        since=utc(row.since),
+        seen_at=utc(row.seen_at),
         silent=silent,
         words=words,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -25,6 +25,7 @@ from schemas.account import Account, Lane
 from sesame.login import cas_logins
 from sesame.login.cas_logins import CasLogin
 from sesame.login.outcome import ProbeResult
+from sesame.operations.acts import utc
 from sesame.operations.diagnosis.person import (
     CONSUMER_SILENT_AFTER_S,
     PersonStatus,
@@ -145,7 +146,7 @@ def gather(
                 mine[Lane.BULK] += each.lag_bulk
         return Situation(
             number=number,
-            now=datetime.fromtimestamp(now, UTC),
+            now=utc(now),
             person=people.known(connection, number),
             account=account,
             status=found,
@@ -165,4 +166,4 @@ def _requested(connection: Connection, number: str, account: Account | None) -> 
     if account is not None and account.activated_at is not None:
         return None
     request = activation_requests.find(connection, [number]).get(number)
-    return None if request is None else datetime.fromtimestamp(request.intended_at, UTC)
+    return None if request is None else utc(request.intended_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from pipeline.errors import SesameError
 from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis.people import PersonTargets, page_of, people
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Following
@@ -208,6 +208,6 @@ def _retried(cause: str | None) -> ColumnElement[bool]:
 def _retries(connection: Connection, numbers: Sequence[str]) -> dict[str, dict[str, ListedRetry]]:
     found: dict[str, dict[str, ListedRetry]] = {}
     for row in rows_among(connection, _RETRIES, parked.c.student_number, numbers):
-        retry = ListedRetry(row.cause, row.attempts, datetime.fromtimestamp(row.first_at, UTC))
+        retry = ListedRetry(row.cause, row.attempts, utc(row.first_at))
         found.setdefault(row.student_number, {})[row.consumer] = retry
     return found

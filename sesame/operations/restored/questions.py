@@ -18,7 +18,7 @@ from pipeline.db.metadata import metadata
 from pipeline.errors import SesameError
 from producers.holds import HoldRequest, lift
 from schemas.account import Hold
-from sesame.operations.acts import Actor, Report, act
+from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.ports import Publishing, Stored
 
 restore_questions = Table(
@@ -128,8 +128,8 @@ def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[AskedAbout]
                 student_number=each.student_number,
                 shown_shut_by=each.shown_by,
                 state=each.state,
-                raised_at=datetime.fromtimestamp(each.raised_at, UTC),
-                decided_at=None if each.decided_at is None else datetime.fromtimestamp(each.decided_at, UTC),
+                raised_at=utc(each.raised_at),
+                decided_at=utc_or_none(each.decided_at),
             )
             for each in in_states(connection, states)
         ]

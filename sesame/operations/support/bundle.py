@@ -16,8 +16,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from schemas.typography import spaced
 from sesame.login.cas_logins import CasLogin
+from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.engine import Diagnosis, StudentCause
-from sesame.operations.diagnosis.rules.base import Language, all_rules, moment
+from sesame.operations.diagnosis.rules.base import Language, all_rules
 from sesame.operations.diagnosis.situation import Situation
 from sesame.operations.support.support_cases import shown_code
 from sesame.settings import Settings
@@ -171,8 +172,8 @@ def _steps(s: Situation) -> Iterator[Step]:
         (s.requested_at, "activation demandée"),
         (account.activated_at if account is not None else None, "compte activé"),
         *_logins(s.login),
-        *((moment(each.recorded_at), f"{each.consumer} : abandonné ({each.cause})") for each in s.letters),
-        *((moment(each.first_at), f"{name} : {each.cause}") for name, each in s.parked.items()),
+        *((utc(each.recorded_at), f"{each.consumer} : abandonné ({each.cause})") for each in s.letters),
+        *((utc(each.first_at), f"{name} : {each.cause}") for name, each in s.parked.items()),
     ]
     targets = s.status.targets if s.status is not None else ()
     moments += [(target.since, f"{target.target} : {target.state}") for target in targets]
@@ -183,8 +184,8 @@ def _steps(s: Situation) -> Iterator[Step]:
 
 def _logins(login: CasLogin | None) -> Iterator[tuple[datetime | None, str]]:
     if login is not None:
-        yield (moment(login.seen_at), "première connexion CAS vue")
-        yield (moment(login.failed_at), f"retour de CAS sans succès ({login.failure})")
+        yield (utc_or_none(login.seen_at), "première connexion CAS vue")
+        yield (utc_or_none(login.failed_at), f"retour de CAS sans succès ({login.failure})")
 
 
 def _errors(s: Situation) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from schemas.account import Account, Administrative, Hold, Stage
-from sesame.operations.diagnosis.rules.base import Finding, moment, rule
+from sesame.operations.acts import utc
+from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.situation import Situation
 
 ACCOUNT = "account"
@@ -68,7 +69,7 @@ def no_personal_address(s: Situation) -> Iterator[Finding]:
 def personal_address_refused(s: Situation) -> Iterator[Finding]:
     """The last message with a code could not be sent to the personal address, and never will be."""
     if s.refused is not None:
-        asked = moment(s.refused.created_at)
+        asked = utc(s.refused.created_at)
         yield Finding(
             "personal_address_refused", ACCOUNT, {"asked for": asked, "said": s.refused.refusal}, since=asked
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -118,8 +118,3 @@ def glossary() -> Mapping[str, Mapping[str, Mapping[Language, str]]]:
 @cache
 def _document() -> dict[str, Any]:
     return tomllib.loads(_WORDS.read_text(encoding="utf-8"))
-
-
-def moment(epoch_s: float | None) -> datetime | None:
-    """A time of the store's."""
-    return None if epoch_s is None else datetime.fromtimestamp(epoch_s, UTC)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from sesame.operations.diagnosis.rules.base import Finding, moment, rule
+from sesame.operations.acts import utc
+from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.rules.work import SEAL_BROKEN
 from sesame.operations.diagnosis.situation import DIRECTORY, Situation
 
@@ -21,7 +22,7 @@ def password_needed(s: Situation) -> Iterator[Finding]:
     for letter in s.letters:
         if target.state == "failed" and (letter.consumer, letter.cause) == SEAL_BROKEN:
             evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
-            yield Finding("password_needed", DIRECTORY, evidence, since=moment(letter.recorded_at))
+            yield Finding("password_needed", DIRECTORY, evidence, since=utc(letter.recorded_at))
 
 
 @rule("password_on_its_way")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from sesame.login.login import LoginFailure
 from sesame.login.outcome import ProbeOutcome
-from sesame.operations.diagnosis.rules.base import Finding, moment, rule
+from sesame.operations.acts import utc, utc_or_none
+from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.situation import CAS, DIRECTORY, Situation
 
 _REFUSING = (ProbeOutcome.SERVICE_REFUSED, ProbeOutcome.TICKET_REJECTED, ProbeOutcome.MISMATCH)
@@ -87,5 +88,9 @@ def _came_back(s: Situation, name: str, failure: LoginFailure) -> Iterator[Findi
     if login is None or login.failure != failure or login.failed_at is None:
         return
     if login.last_at is None or login.last_at < login.failed_at:
-        evidence = {"failure": failure.value, "at": moment(login.failed_at), "worked": moment(login.last_at)}
-        yield Finding(name, CAS, evidence, since=moment(login.failed_at))
+        evidence = {
+            "failure": failure.value,
+            "at": utc(login.failed_at),
+            "worked": utc_or_none(login.last_at),
+        }
+        yield Finding(name, CAS, evidence, since=utc(login.failed_at))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumers.mailbox.port import ObservedMailbox, Unknown
-from sesame.operations.diagnosis.rules.base import Finding, moment, rule
+from sesame.operations.acts import utc
+from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.situation import MAILBOX, Situation
 
 _REFUSED = ("redirect_invalid", "redirect_refused", "invalid_mail_redirect")
@@ -62,7 +63,7 @@ def redirection_refused(s: Situation) -> Iterator[Finding]:
     mine = [letter for letter in s.letters if letter.cause in _REFUSED]
     if mine:
         evidence = {"cause": mine[-1].cause, "message": mine[-1].message, "dead letter": mine[-1].id}
-        yield Finding("redirection_refused", MAILBOX, evidence, since=moment(mine[-1].recorded_at))
+        yield Finding("redirection_refused", MAILBOX, evidence, since=utc(mine[-1].recorded_at))
 
 
 @rule("redirection_gone")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.account import Lane
+from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S, TargetStatus
 from sesame.operations.diagnosis.reasons import explain
-from sesame.operations.diagnosis.rules.base import Finding, moment, rule
+from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.situation import DIRECTORY, Situation
 
 _DOWN = frozenset({"open", "down", "half_open"})
@@ -67,7 +68,7 @@ def consumer_stopped(s: Situation) -> Iterator[Finding]:
         consumer = s.consumers.get(target.target)
         silent = consumer is None or s.now.timestamp() - consumer.seen_at > CONSUMER_SILENT_AFTER_S
         if consumer is None or consumer.state == "stopped" or silent:
-            seen_at = moment(consumer.seen_at) if consumer is not None else None
+            seen_at = utc(consumer.seen_at) if consumer is not None else None
             said = f"{consumer.state} {consumer.reason}".strip() if consumer is not None else "never"
             evidence = {"last heard of": seen_at, "said": said}
             yield Finding("consumer_stopped", target.target, evidence, since=seen_at)
@@ -85,11 +86,11 @@ def tried_again(s: Situation) -> Iterator[Finding]:
             "meaning": explain(parked.cause).what,
             "message": parked.message,
             "attempts": parked.attempts,
-            "next attempt": moment(parked.due_at),
+            "next attempt": utc_or_none(parked.due_at),
             "event": parked.event_id,
         }
         words = {"attempts": str(parked.attempts)}
-        yield Finding("tried_again", target.target, evidence, words, moment(parked.first_at))
+        yield Finding("tried_again", target.target, evidence, words, utc(parked.first_at))
 
 
 @rule("given_up")
@@ -110,7 +111,7 @@ def given_up(s: Situation) -> Iterator[Finding]:
             "dead letter": letter.id,
             "event": letter.event_id,
         }
-        yield Finding("given_up", letter.consumer, evidence, since=moment(letter.recorded_at))
+        yield Finding("given_up", letter.consumer, evidence, since=utc(letter.recorded_at))
 
 
 @rule("waits_for_operator")
@@ -180,7 +181,7 @@ def _by_state(s: Situation, name: str, states: frozenset[str] | set[str]) -> Ite
             continue
         if s.now.timestamp() - consumer.seen_at <= CONSUMER_SILENT_AFTER_S:
             evidence = {"state": consumer.state, "said": consumer.reason}
-            yield Finding(name, target.target, evidence, since=moment(consumer.since))
+            yield Finding(name, target.target, evidence, since=utc(consumer.since))
 
 
 def _stopped(s: Situation, target: TargetStatus) -> bool:
