@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     Column,
+    ColumnElement,
     Connection,
     Float,
     Index,
@@ -119,6 +120,20 @@ def with_logins(connection: Connection, logins: Sequence[str]) -> dict[str, str]
         select(accounts.c.login, accounts.c.student_number).where(accounts.c.login.in_(logins))
     )
     return {row.login: row.student_number for row in rows}
+
+
+def numbers_after(connection: Connection, *which: ColumnElement[bool], after: str, limit: int) -> list[str]:
+    """The first students, by number, whose number is higher than `after` and whose account meets this.
+
+    Args:
+        which: conditions for their row of `accounts`.
+        after: the last number of the page before; empty: the first page.
+        limit: at most so many.
+    """
+    number = accounts.c.student_number
+    return list(
+        connection.scalars(select(number).where(number > after, *which).order_by(number).limit(limit))
+    )
 
 
 def pages(connection: Connection, query: Select[Any]) -> Iterator[list[tuple[str, int]]]:

@@ -15,7 +15,7 @@ from sesame.cli.options import dry_run_option, json_option, reason_option, yes_o
 from sesame.cli.output import show_table, side_console, write_json
 
 if TYPE_CHECKING:
-    from sesame.operations.adoption.acts import AdoptionReport
+    from sesame.operations.adoption import AdoptionReport
 
 _ID_SHOWN = 12
 
@@ -73,9 +73,10 @@ def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path
 @pass_context
 def questions_command(context: Context, *, kind: str | None, everything: bool, as_json: bool) -> None:
     """List what waits for an operator, with the objects it is about: personal data."""
-    from sesame.operations.adoption.acts import questions
+    from sesame.operations.adoption.acts import QuestionFilter, questions
 
-    found = questions(context.looking, operator(), kind=kind, everything=everything)
+    asked = QuestionFilter(kind=kind, everything=everything)
+    found = questions(context.looking, operator(), asked)
     if as_json:
         write_json([question.model_dump() for question in found])
         return
@@ -106,7 +107,7 @@ def decide_command(
     context: Context, *, ids: tuple[str, ...], kind: str | None, answer: str | None, reason: str, yes: bool
 ) -> None:
     """Answer the questions IDS; the next `sesame adopt` acts on it, and nobody is asked again."""
-    from sesame.operations.adoption.acts import AnswerRequest, decide, questions
+    from sesame.operations.adoption.acts import AnswerRequest, QuestionFilter, decide, questions
     from sesame.operations.adoption.adoptions import AdoptionAnswer
 
     if answer is None or bool(ids) == (kind is not None):
@@ -114,7 +115,7 @@ def decide_command(
     site, actor = context.looking, operator()
     request = AnswerRequest(ids=ids, kind=kind, answer=AdoptionAnswer(answer), reason=reason)
     if kind is not None and not yes:
-        found = questions(site, actor, kind=kind)
+        found = questions(site, actor, QuestionFilter(kind=kind))
         click.confirm(f"Answer {len(found)} questions at once by {answer}?", abort=True, err=True)
         newest = max((question.raised_at for question in found), default=0.0)
         request = request.model_copy(update={"until": newest})
@@ -133,13 +134,14 @@ def link_command(context: Context, *, student: str, object_: str, target: str, r
 
     OBJECT is a DN, a mail address, or a Moodle user as the report names it: its id and, if any, its idnumber.
     """
+    from sesame.operations.acts import UnknownTarget
     from sesame.operations.adoption.acts import LinkRequest, link
 
-    site = context.looking
-    if target not in site.settings.targets:
-        raise click.BadParameter(f"{target!r} is none of {', '.join(site.settings.targets)}")
     request = LinkRequest(student_number=student, object=object_, target=target, reason=reason)
-    linked = link(site, operator(), request)
+    try:
+        linked = link(context.looking, operator(), request)
+    except UnknownTarget as error:
+        raise click.BadParameter(str(error)) from error
     click.echo(f"{linked.object} is {student}'s; `sesame adopt` acts on it")
 
 
@@ -155,13 +157,13 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool, as_json: boo
     it is written.
     """
     from sesame.app.wiring import utc_now
-    from sesame.operations.adoption.acts import activate, written_targets
+    from sesame.operations.adoption.acts import AdoptedActivation, activate, written_targets
 
     site = context.looking
     written = written_targets(site)
     if written and not (yes or dry_run):
         click.confirm(f"These targets will be written: {', '.join(written)}. Go on?", abort=True, err=True)
-    report = activate(site, operator(), clock=utc_now, dry_run=dry_run)
+    report = activate(site, operator(), AdoptedActivation(dry_run=dry_run), clock=utc_now)
     if as_json:
         write_json(report.model_dump())
     else:

@@ -17,7 +17,7 @@ from sesame.cli.output import progress_bar, write_json
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sesame.operations.imports import Reading
+    from sesame.operations.imports import ExplainRequest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -119,14 +119,15 @@ def import_command(
     code 5 when nothing was published since too many people would lose something or change unusually. With
     two files the graver code counts; one that is held does not hold the other. Noted in the audit.
     """
-    from sesame.operations.imports import ImportRequest, import_files
+    from sesame.operations.imports import ExplainRequest, ImportRequest, Reading, import_files
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
+    reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding)
+    if explained_lines is not None:
+        _explain(context, ExplainRequest(**dict(reading), lines_max=explained_lines), as_json=as_json)
+        return
     request = ImportRequest(
-        file=file,
-        groups=groups,
-        profile=profile,
-        encoding=encoding,
+        **dict(reading),
         dry_run=dry_run,
         republish=republish,
         full_year=year,
@@ -135,9 +136,6 @@ def import_command(
         rejects=rejects,
         affected=affected,
     )
-    if explained_lines is not None:
-        _explain(context, request, explained_lines, as_json=as_json)
-        return
     from producers.registrar import ImportKind
     from sesame.app.wiring import utc_now
     from sesame.cli.import_output import told, warn
@@ -200,12 +198,12 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     return shlex.join(words)
 
 
-def _explain(context: Context, request: Reading, lines_max: int, *, as_json: bool) -> None:
+def _explain(context: Context, request: ExplainRequest, *, as_json: bool) -> None:
     """Show how the first lines of each file are read."""
     from sesame.cli.import_output import explained
     from sesame.operations.imports import explain
 
-    found = explain(context, operator(), request, lines_max)
+    found = explain(context, operator(), request)
     if as_json:
         write_json(found.model_dump())
         return

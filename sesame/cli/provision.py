@@ -32,13 +32,11 @@ def provision(
     what differs, reads back, announces and records. It runs beside `sesame run` or without it, and never
     against a lease, a quarantine or the order of the targets. Noted in the audit.
     """
+    from sesame.operations.acts import UnknownTarget
     from sesame.operations.provisioning import Provision
     from sesame.operations.provisioning import provision as bring
 
     site = context.looking
-    for name in chosen:
-        if name not in site.settings.targets:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(site.settings.targets)}")
     began = time.monotonic()
 
     def say(target: str, what: str) -> None:
@@ -46,7 +44,10 @@ def provision(
             click.echo(f"{time.monotonic() - began:6.2f} s  {target}: {what}", err=as_json)
 
     request = Provision(student_number=student, targets=chosen)
-    found = bring(site, operator(), request, say)
+    try:
+        found = bring(site, operator(), request, say)
+    except UnknownTarget as error:
+        raise click.BadParameter(str(error)) from error
     if as_json:
         write_json(found.model_dump())
     else:

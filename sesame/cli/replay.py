@@ -20,7 +20,7 @@ _PER_S = 100  # `sesame.operations.replays.PER_S`, tested
 
 
 @click.command()
-@click.option("--consumer", help="The target's name, e.g. directory. Not with --resume.")
+@click.option("--consumer", default="", help="The target's name, e.g. directory. Not with --resume.")
 @click.option("--student", "students", multiple=True, help="This student number; may be given several times.")
 @click.option("--cause", help="Everybody with an unresolved dead letter of this cause.")
 @click.option("--since", help="Only of this time on, e.g. 2026-09-01T08:00 (of the machine's time zone).")
@@ -39,7 +39,7 @@ _PER_S = 100  # `sesame.operations.replays.PER_S`, tested
 @yes_option
 @json_option
 @pass_context
-def replay(context: Context, /, *, resume: str | None, consumer: str | None, **given: Any) -> None:
+def replay(context: Context, /, *, resume: str | None, consumer: str, **given: Any) -> None:
     """Compare students with the CONSUMER's target and write what differs.
 
     A replay is harmless: where nothing differs nothing is written. --dry-run reads the target and says what
@@ -49,9 +49,9 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
     With --since or --until: --cause means its dead letters of that time; --all whoever was written to the
     target then (it was restored from a backup, say); neither, both.
     """
-    if resume is not None and consumer is not None:
+    if resume is not None and consumer:
         raise click.UsageError("--resume goes on with a replay: it takes no --consumer")
-    if resume is None and consumer is None:
+    if resume is None and not consumer:
         raise click.UsageError("Missing option '--consumer' (or '--resume')")
     from sesame.app.wiring import utc_now
     from sesame.operations.replays import NobodyToReplay, PreviewRequest, ReplayRequest, preview
@@ -65,8 +65,6 @@ def replay(context: Context, /, *, resume: str | None, consumer: str | None, **g
     if resume is not None:
         _resume(site, resume, given)
         return
-    if consumer not in site.settings.targets:
-        raise click.UsageError(f"--consumer must be one of {', '.join(site.settings.targets)}")
     selected = _select(site, consumer, given)
     numbers = selected.students[: given["first"]]
     if selected.nobody:
@@ -119,18 +117,20 @@ def replays(context: Context, *, as_json: bool) -> None:
 
 
 def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySelection:
-    from producers.replay import Selection
-    from sesame.operations.replays import select
+    from sesame.operations.acts import UnknownTarget
+    from sesame.operations.replays import ReplayFilter, UnclearSelection, select
 
-    since, until = moment("--since", given["since"]), moment("--until", given["until"])
+    times = {name: moment(f"--{name}", given[name]) for name in ("since", "until")}
+    whom = {name: given[name] for name in ("students", "cause", "everybody")}
     try:
-        selection = Selection(given["students"], given["cause"], given["everybody"], since, until)
-    except ValueError as error:
+        selected = select(site, operator(), ReplayFilter(consumer=consumer, **whom, **times))
+    except UnknownTarget as error:
+        raise click.UsageError(f"--consumer must be one of {', '.join(site.settings.targets)}") from error
+    except UnclearSelection as error:
         raise click.UsageError(
             "give --student, --cause or --all, and one of them only, or --since or --until; "
             "a --student has no time"
         ) from error
-    selected = select(site, operator(), consumer, selection)
     for number in selected.unknown:
         click.echo(f"{number}: no such account", err=True)
     for number in selected.not_activated:

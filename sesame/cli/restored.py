@@ -42,9 +42,9 @@ def check_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List who stays shut after a restore until somebody answers, oldest first."""
-    from sesame.operations.restored.questions import listed
+    from sesame.operations.restored.questions import RestoreFilter, listed
 
-    found = listed(context.looking, operator(), everything=everything)
+    found = listed(context.looking, operator(), RestoreFilter(everything=everything))
     if as_json:
         write_json([each.model_dump() for each in found])
     elif found:

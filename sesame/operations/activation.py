@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from sqlalchemy import select
 
 from consumers.registry.people import People
-from pipeline.accounts import accounts
+from pipeline.accounts import accounts, numbers_after
 from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
 from schemas.account import Lane
@@ -80,7 +80,7 @@ def activate(
             file=request.file,
             republish=request.republish,
         )
-    return _activate(site, students, request, Lane.PERSONAL, clock, progress)
+    return ask_for(site, students, request, Lane.PERSONAL, clock, progress)
 
 
 @act("activate.all")
@@ -106,17 +106,22 @@ def activate_all(
             student_numbers=[],
             republish=request.republish,
         )
-    return _activate(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
+    return ask_for(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
 
 
-def _activate(
+def ask_for(
     site: Sealing,
     students: Iterable[str],
     request: ActivationOfAll,
     lane: Lane,
     clock: Callable[[], datetime],
-    progress: Progress,
+    progress: Progress = lambda _students: None,
 ) -> Activated:
+    """Ask for these students' accounts, or count them.
+
+    Raises:
+        StudentListUnusable, LogUnavailable, StoreUnavailable: as `activate`.
+    """
     report = publish(
         students,
         request.passwords,
@@ -132,28 +137,15 @@ def _activate(
         dry_run=request.dry_run,
         progress=progress,
     )
-    return Activated(
-        requested=report.requested,
-        already=report.already,
-        repeated=report.repeated,
-        without_password=report.without_password,
-        not_known_yet=report.not_known_yet,
-        dry_run=request.dry_run,
-    )
+    return Activated(**asdict(report), dry_run=request.dry_run)
 
 
 def _not_activated(database: Database) -> Iterator[str]:
     """Everybody who has an account and has not asked for it, by number; read in pages."""
     after = ""
     while True:
-        query = (
-            select(accounts.c.student_number)
-            .where(accounts.c.activated_at.is_(None), accounts.c.student_number > after)
-            .order_by(accounts.c.student_number)
-            .limit(_PAGE)
-        )
         with database.read() as connection:
-            page = list(connection.execute(query).scalars())
+            page = numbers_after(connection, accounts.c.activated_at.is_(None), after=after, limit=_PAGE)
         if not page:
             return
         yield from page

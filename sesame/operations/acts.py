@@ -74,6 +74,12 @@ def note(database: Database, actor: Actor, action: str, **detail: object) -> Non
         audit.note(connection, database, actor=actor.name, action=action, detail=given)
 
 
+class UnknownTarget(SesameError):
+    """This is none of the targets that the settings name."""
+
+    exit_code = 2
+
+
 class ActRefused(SesameError):
     """The actor's roles do not allow this act. Ask somebody who has one of the roles that do."""
 

@@ -52,6 +52,12 @@ class Reading(BaseModel):
     encoding: str | None = None
 
 
+class ExplainRequest(Reading):
+    """`lines_max`: how many of the first lines are shown."""
+
+    lines_max: int
+
+
 class ImportRequest(Reading):
     """What is to be done with them; see `ImportOptions`.
 
@@ -146,7 +152,7 @@ def import_files(
 
 
 @act("import.explain")
-def explain(site: HasSettings, _actor: Actor, request: Reading, lines_max: int) -> Explained:
+def explain(site: HasSettings, _actor: Actor, request: ExplainRequest) -> Explained:
     """Read the first lines of each file. Nothing is compared, nothing is published.
 
     Raises:
@@ -155,10 +161,10 @@ def explain(site: HasSettings, _actor: Actor, request: Reading, lines_max: int) 
     profile, groups_profile = _profiles(request, site.settings.registrar)
     found = []
     if request.file is not None and profile is not None:
-        explanation = explain_file(request.file, profile, lines_max)
+        explanation = explain_file(request.file, profile, request.lines_max)
         found.append(FileExplained(file=request.file, profile=profile, explanation=explanation))
     if request.groups is not None and groups_profile is not None:
-        explanation = explain_file(request.groups, groups_profile, lines_max, parse=parse)
+        explanation = explain_file(request.groups, groups_profile, request.lines_max, parse=parse)
         found.append(FileExplained(file=request.groups, profile=groups_profile, explanation=explanation))
     return Explained(files=tuple(found))
 

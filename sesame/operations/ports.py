@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from sesame.operations.acts import UnknownTarget
+
 if TYPE_CHECKING:
     from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox import Mailboxes
@@ -26,6 +28,17 @@ class HasSettings(Protocol):
     @property
     def settings(self) -> Settings:
         """Of the whole site."""
+
+
+def check_target(site: HasSettings, target: str) -> None:
+    """Make sure that the settings name this target.
+
+    Raises:
+        UnknownTarget: they do not.
+    """
+    targets = site.settings.targets
+    if target not in targets:
+        raise UnknownTarget(f"{target!r} is none of {', '.join(targets)}")
 
 
 class Targets(HasSettings, Protocol):

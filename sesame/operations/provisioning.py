@@ -23,7 +23,7 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis import explain
 from sesame.operations.identities import NoSuchStudent
-from sesame.operations.ports import Provided
+from sesame.operations.ports import Provided, check_target
 from sesame.operations.restored.admission import admit
 
 Say = Callable[[str, str], None]
@@ -75,11 +75,13 @@ def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Pro
         say: told each step.
 
     Raises:
-        NoSuchStudent, NotActivated: no target was touched.
+        UnknownTarget, NoSuchStudent, NotActivated: no target was touched.
         StoreRestored: likewise, until somebody has checked.
         TargetDown, Throttled, Misconfigured: nothing is known of the outcome; nobody is charged.
         StoreUnavailable, LogError: the same; run it again.
     """
+    for target in request.targets:
+        check_target(site, target)
     admit(site, works=False)
     number, chosen = request.student_number, request.targets or site.settings.targets
     acts.note(site.database, actor, "provision", student_number=number, targets=list(chosen))

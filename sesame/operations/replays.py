@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -17,7 +17,7 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.blast_radius import Effect, blast_radius
 from sesame.operations.diagnosis.reasons import explanations
-from sesame.operations.ports import Handlers, Replaying, Stored
+from sesame.operations.ports import Configured, Handlers, Replaying, Stored, check_target
 from sesame.operations.restored.admission import admit
 
 PER_S = 100
@@ -34,6 +34,24 @@ class NoSuchReplay(SesameError):
 
 class NobodyToReplay(SesameError):
     """Nobody is selected: nothing was published."""
+
+
+class UnclearSelection(SesameError):
+    """A replay is for named students, for a cause or for everybody, one of them only, or for a time; named
+    students have no time."""
+
+    exit_code = 2
+
+
+class ReplayFilter(BaseModel):
+    """Whom a replay would be for; see `producers.replay.Selection`. Times in epoch seconds."""
+
+    consumer: str
+    students: tuple[str, ...] = ()
+    cause: str | None = None
+    everybody: bool = False
+    since: float | None = None
+    until: float | None = None
 
 
 class ReplaySelection(Report):
@@ -142,8 +160,18 @@ def latest(site: Stored, _actor: Actor) -> list[ReplayProgress]:
 
 
 @act("replay.select")
-def select(site: Stored, _actor: Actor, consumer: str, selection: Selection) -> ReplaySelection:
-    """Find the students of a selection."""
+def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySelection:
+    """Find the students of a selection.
+
+    Raises:
+        UnknownTarget, UnclearSelection: it is for nobody who could be found.
+    """
+    consumer = request.consumer
+    check_target(site, consumer)
+    try:
+        selection = Selection(**request.model_dump(exclude={"consumer"}))
+    except ValueError as error:
+        raise UnclearSelection(str(error)) from error
     found = select_students(site.database, consumer, selection)
     bulk = selection.everybody or selection.timed
     nobody = ""
@@ -164,8 +192,10 @@ def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPre
     """Compare these students with the target; nothing is written, nobody is asked.
 
     Raises:
+        UnknownTarget: the settings name no such target.
         TargetDown, Throttled, Misconfigured: the target cannot be read.
     """
+    check_target(site, request.consumer)
     handler = site.handler(request.consumer)
     try:
         follows = site.follows.get(request.consumer)
@@ -192,10 +222,11 @@ def replay(
     """Ask a consumer to compare students with its target, and to write what differs.
 
     Raises:
-        NobodyToReplay: nothing was published.
+        UnknownTarget, NobodyToReplay: nothing was published.
         StoreRestored: likewise, until somebody has checked.
         ReplayUnderWay, LogUnavailable: some may have been asked for; go on later.
     """
+    check_target(site, request.consumer)
     admit(site, works=False)
     if not request.students:
         raise NobodyToReplay
@@ -223,15 +254,7 @@ def standing(site: Stored, _actor: Actor, request: Resumption) -> ReplayStanding
     with site.database.read() as connection:
         limit = request.first or planned.students
         following = tuple(replays.open_students(connection, planned.id, limit=limit))
-    return ReplayStanding(
-        consumer=planned.consumer,
-        students=now.students,
-        asked=now.asked,
-        done=now.done,
-        failed=now.failed,
-        under_way=now.under_way,
-        next=following,
-    )
+    return ReplayStanding(consumer=planned.consumer, **asdict(now), under_way=now.under_way, next=following)
 
 
 @act("replay.resume")
@@ -290,9 +313,6 @@ def _progress(one: Replay, now: Progress) -> ReplayProgress:
         consumer=one.consumer,
         begun_at=utc(one.begun_at),
         actor=one.actor,
-        students=now.students,
-        asked=now.asked,
-        done=now.done,
-        failed=now.failed,
+        **asdict(now),
         under_way=now.under_way,
     )

@@ -21,7 +21,7 @@ from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from schemas.events import ReplayRequested
 from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
-from sesame.operations.adoption import Adopted, QuestionKind, Reader, adopt, adoptions
+from sesame.operations.adoption import AdoptionReport, QuestionKind, Reader, adopt, adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
 from sesame.operations.adoption.decisions import (
     Decision,
@@ -91,10 +91,10 @@ class Targets:
 
         return {target: lambda found=found: reading(found) for target, found in self.objects.items()}  # type: ignore[misc]
 
-    def adopt(self, *, dry_run: bool = False, report: Path | None = None) -> Adopted:
+    def adopt(self, *, dry_run: bool = False, report: Path | None = None) -> AdoptionReport:
         return adopt(self.readers(), self._desk.database, actor="aline", dry_run=dry_run, report_path=report)
 
-    def adopt_and_tell_the_registry(self) -> Adopted:
+    def adopt_and_tell_the_registry(self) -> AdoptionReport:
         """As the command does: whose account differs from what was found has it made again."""
         found = self.adopt()
         assert found.written is not None
@@ -235,7 +235,7 @@ def test_a_dry_run_changes_nothing_and_says_the_same(desk: Desk, targets: Target
     assert rows[2]["login"] == "'=cmd|calc"  # a spreadsheet runs nothing
     assert report.stat().st_mode & 0o077 == 0
     real = targets.adopt()
-    assert (real.kinds, real.standings) == (found.kinds, found.standings)
+    assert (real.questions, real.standings) == (found.questions, found.standings)
 
 
 def test_again_nothing_is_new_and_an_adoption_that_was_cut_off_is_carried_on(
@@ -276,10 +276,10 @@ def test_names_and_birth_date_are_a_candidate_that_only_an_operator_links(
     assert asked(desk) == {("directory", "names_and_birth_date", LEA)}
     assert (linked(desk, "directory"), desk.account().login) == ({}, "lea.martin")
     decide(desk.database, questions(desk), OPERATOR)
-    assert targets.adopt_and_tell_the_registry().questions == 0
+    assert targets.adopt_and_tell_the_registry().questions == {}
     assert linked(desk, "directory") == {LEA: ("uid=lmartin,ou=people", "operator")}
     assert desk.account().login == "lmartin"
-    assert targets.adopt().questions == 0  # remembered
+    assert targets.adopt().questions == {}  # remembered
 
 
 @ONLY_SQLITE
@@ -288,7 +288,7 @@ def test_what_is_somebody_elses_is_not_asked_again(desk: Desk, targets: Targets)
     targets.entry("lmartin", birth=desk.person().identity.birth_date.isoformat())
     targets.adopt()
     decide(desk.database, questions(desk), NOT_THEIRS)
-    assert targets.adopt().questions == 0
+    assert targets.adopt().questions == {}
     assert (linked(desk, "directory"), desk.account().login) == ({}, "lea.martin")
 
 
@@ -343,7 +343,7 @@ def test_a_conflict_that_ends_where_it_is_cannot_be_decided_and_goes_when_it_is_
         decide(desk.database, questions(desk), OPERATOR)
     assert "Remove the number" in refused.value.remedy
     targets.replace("directory", one)
-    assert targets.adopt().questions == 0
+    assert targets.adopt().questions == {}
     assert asked(desk, AdoptionAnswer.GONE) == {("directory", "number_twice", LEA)}
     assert set(linked(desk, "directory")) == {LEA}
     targets.entry("lmartin-bis", LEA)
@@ -368,7 +368,7 @@ def test_a_login_that_was_minted_for_somebody_else_goes_back_to_who_uses_it(
     targets.adopt_and_tell_the_registry()
     assert desk.account(PAUL).login == "lea.martin"
     assert desk.account(LEA).login not in ("lea.martin", "lea.martin2")
-    assert targets.adopt().questions == 0
+    assert targets.adopt().questions == {}
 
 
 @ONLY_SQLITE

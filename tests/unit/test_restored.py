@@ -16,7 +16,14 @@ from sesame.operations.acts import Actor, Role
 from sesame.operations.restored import inspection, life
 from sesame.operations.restored.admission import StoreRestored, admit
 from sesame.operations.restored.inspection import Shown, check
-from sesame.operations.restored.questions import NotAsked, RestoreAnswer, RestoredAnswer, answer, listed
+from sesame.operations.restored.questions import (
+    NotAsked,
+    RestoreAnswer,
+    RestoredAnswer,
+    RestoreFilter,
+    answer,
+    listed,
+)
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 
 NINA = "22009999"
@@ -96,10 +103,10 @@ def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are
     assert not desk.account(LEA).access_open
     assert desk.announced(LEA)[-1][1].holds == (Hold.ADMINISTRATIVE,)
     assert desk.account(PAUL) == before
-    [question] = listed(site, CAMILLE, everything=False)
+    [question] = listed(site, CAMILLE, RestoreFilter())
     assert (question.student_number, question.shown_shut_by) == (LEA, ("moodle",))
     assert checked(site) == ()  # once
-    assert len(listed(site, CAMILLE, everything=False)) == 1
+    assert len(listed(site, CAMILLE, RestoreFilter())) == 1
 
 
 def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
@@ -156,8 +163,8 @@ def test_an_answer_opens_or_keeps_and_is_given_once(site: Any, desk: Desk, show:
     )
     answer(site, CAMILLE, RestoredAnswer(student_number=PAUL, answer=RestoreAnswer.KEPT, reason="stolen"))
     assert site.producer.keys == [LEA]
-    assert listed(site, CAMILLE, everything=False) == []
-    assert [each.state for each in listed(site, CAMILLE, everything=True)] == [
+    assert listed(site, CAMILLE, RestoreFilter()) == []
+    assert [each.state for each in listed(site, CAMILLE, RestoreFilter(everything=True))] == [
         RestoreAnswer.OPENED,
         RestoreAnswer.KEPT,
     ]

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from consumers.registry.people import People
-from producers.activation.activation_requests import activate as publish
 from producers.replay import replay
 from schemas.account import Lane
+from sesame.operations.activation import ActivationOfAll, ask_for
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.adoption import adoptions, decisions, run
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.decisions import Decision
 from sesame.operations.adoption.readers import readers
-from sesame.operations.ports import Adopting, Configured, Sealing, Stored
+from sesame.operations.adoption.run import AdoptionReport
+from sesame.operations.ports import Adopting, Configured, Sealing, Stored, check_target
 
 Clock = Callable[[], datetime]
 
@@ -29,28 +29,10 @@ class AdoptionRequest(BaseModel):
     report_path: Path | None = None
 
 
-class AdoptionWritten(Report):
-    """What was new in the store; see `writing.Written`."""
-
-    names: int
-    adopted: int
-    asked: int
-    mended: int
-    accounts_differing: int
-
-
-class AdoptionReport(Report):
-    """Objects by target, and by how they stand; what an operator is asked, by kind; None: a dry run."""
-
-    read: dict[str, int]
-    standings: dict[str, dict[str, int]]
-    questions: dict[str, int]
-    dry_run: bool
-    written: AdoptionWritten | None
-
-
 class AdoptionQuestion(Report):
     """What waits for an operator, or did: personal data. `raised_at`: in epoch seconds."""
+
+    model_config = ConfigDict(from_attributes=True)
 
     id: str
     kind: str
@@ -59,6 +41,13 @@ class AdoptionQuestion(Report):
     student_number: str | None
     state: AdoptionAnswer
     raised_at: float = Field(exclude=True)
+
+
+class QuestionFilter(BaseModel):
+    """What waits for an operator, of one kind or of all; `everything`: what is decided or mended too."""
+
+    kind: str | None = None
+    everything: bool = False
 
 
 class AnswerRequest(BaseModel):
@@ -96,6 +85,12 @@ class ObjectLinked(Report):
 
     object: str
     student_number: str
+
+
+class AdoptedActivation(BaseModel):
+    """`dry_run`: count, and do nothing."""
+
+    dry_run: bool = False
 
 
 class AdoptedActivated(Report):
@@ -136,29 +131,16 @@ def adopt(
             database=site.database,
             clock=clock,
         )
-    return AdoptionReport.model_validate(found.document())
+    return found
 
 
 @act("adopt.questions")
-def questions(
-    site: Stored, _actor: Actor, *, kind: str | None = None, everything: bool = False
-) -> list[AdoptionQuestion]:
-    """What waits for an operator; `everything`: what is decided or mended too."""
-    states = tuple(AdoptionAnswer) if everything else (AdoptionAnswer.OPEN,)
+def questions(site: Stored, _actor: Actor, request: QuestionFilter) -> list[AdoptionQuestion]:
+    """These, oldest first."""
+    states = tuple(AdoptionAnswer) if request.everything else (AdoptionAnswer.OPEN,)
     with site.database.read() as connection:
-        found = adoptions.questions(connection, states, kind=kind)
-    return [
-        AdoptionQuestion(
-            id=each.id,
-            kind=each.kind,
-            target=each.target,
-            object=each.object,
-            student_number=each.student_number,
-            state=each.state,
-            raised_at=each.raised_at,
-        )
-        for each in found
-    ]
+        found = adoptions.questions(connection, states, kind=request.kind)
+    return [AdoptionQuestion.model_validate(each) for each in found]
 
 
 @act("adopt.decide")
@@ -179,12 +161,14 @@ def decide(site: Stored, actor: Actor, request: AnswerRequest) -> QuestionsAnswe
 
 
 @act("adopt.link")
-def link(site: Stored, actor: Actor, request: LinkRequest) -> ObjectLinked:
+def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
     """Say that an object is a student's although nothing on it tells; the next adoption acts on it.
 
     Raises:
+        UnknownTarget: the settings name no such target.
         UnknownStudent: the registry does not know the number.
     """
+    check_target(site, request.target)
     ref = request.object if request.target == "moodle" else request.object.lower()
     question = QuestionRow(request.target, ref, request.student_number, "")
     decisions.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
@@ -192,23 +176,14 @@ def link(site: Stored, actor: Actor, request: LinkRequest) -> ObjectLinked:
 
 
 @act("adopt.activate")
-def activate(site: Sealing, _actor: Actor, *, clock: Clock, dry_run: bool) -> AdoptedActivated:
+def activate(site: Sealing, _actor: Actor, request: AdoptedActivation, *, clock: Clock) -> AdoptedActivated:
     """Look after the accounts of all students with an adopted entry, as if they had activated.
 
     Raises:
         LogUnavailable, StoreUnavailable: try again.
     """
-    report = publish(
-        decisions.to_activate(site.database),
-        {},
-        lane=Lane.BULK,
-        known=People(site.database),
-        database=site.database,
-        vault=site.vault,
-        producer=site.producer,
-        clock=clock,
-        dry_run=dry_run,
-    )
+    all_of_them = ActivationOfAll(dry_run=request.dry_run)
+    report = ask_for(site, decisions.to_activate(site.database), all_of_them, Lane.BULK, clock)
     return AdoptedActivated(requested=report.requested, already=report.already, written=written_targets(site))
 
 

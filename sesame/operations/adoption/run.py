@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline import audit
 from pipeline.db.database import Database
 from producers.registrar.sheets import WorkbookSheet as Spreadsheet
 from producers.registrar.sheets import harmless
+from sesame.operations.acts import Report
 from sesame.operations.adoption.adoptions import QuestionRow
 from sesame.operations.adoption.matching import Matcher
 from sesame.operations.adoption.questions import WORDS, QuestionKind
@@ -22,45 +21,21 @@ Reader = Callable[[], AbstractContextManager[Iterable[FoundObject]]]
 """Gives all objects of one target, and the connections back afterwards."""
 
 
-@dataclass(frozen=True)
-class Adopted:
+class AdoptionReport(Report):
     """What an adoption came to.
 
     Attributes:
         read: objects by target.
         standings: objects by target and standing (match, candidate, conflict, stranger).
-        kinds: what an operator is asked, by kind.
-        written: None: it was a dry run.
+        questions: what an operator is asked, by kind.
+        written: what was new in the store; None: it was a dry run.
     """
 
     read: dict[str, int]
     standings: dict[str, dict[str, int]]
-    kinds: dict[str, int] = field(default_factory=dict)
-    written: Written | None = None
-
-    @property
-    def questions(self) -> int:
-        """How many things wait for an operator."""
-        return sum(self.kinds.values())
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        written = self.written
-        return {
-            "read": self.read,
-            "standings": self.standings,
-            "questions": self.kinds,
-            "dry_run": written is None,
-            "written": None
-            if written is None
-            else {
-                "names": written.names,
-                "adopted": written.adopted,
-                "asked": written.asked,
-                "mended": written.mended,
-                "accounts_differing": len(written.differing),
-            },
-        }
+    questions: dict[str, int]
+    dry_run: bool
+    written: Written | None
 
 
 def adopt(
@@ -71,7 +46,7 @@ def adopt(
     dry_run: bool,
     report_path: Path | None = None,
     progress: Callable[[str], None] = lambda _step: None,
-) -> Adopted:
+) -> AdoptionReport:
     """Read the targets, match them with the registry, and write the result to the store.
 
     Args:
@@ -105,11 +80,13 @@ def adopt(
         standings: dict[str, dict[str, int]] = {t: dict.fromkeys(map(str, Standing), 0) for t in targets}
         for (target, standing), count in sheet.standings().items():
             standings[target][standing] = count
-        adopted = Adopted(read, standings, sheet.kinds(), written)
+        found = AdoptionReport(
+            read=read, standings=standings, questions=sheet.kinds(), dry_run=dry_run, written=written
+        )
     if not dry_run:
         with database.write() as connection:
-            audit.note(connection, database, actor=actor, action="adopt", detail=adopted.document())
-    return adopted
+            audit.note(connection, database, actor=actor, action="adopt", detail=found.model_dump())
+    return found
 
 
 COLUMNS = ("standing", "kind", "question", "target", "object", "student", "login", "mail", "detail", "remedy")

@@ -8,13 +8,14 @@ again is told by comparing, not by remembering.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
+from pydantic import ConfigDict, Field, computed_field
 from sqlalchemy import Connection
 
 from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
+from sesame.operations.acts import Report
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import DECIDED, Adoption, AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.ledger_comparison import holder_of
@@ -24,8 +25,7 @@ from sesame.operations.adoption.sheet import PAGE, Row, Sheet, Standing
 _ORIGINS = {"directory": DIRECTORY, "mailbox": MAILBOX, "moodle": MOODLE}
 
 
-@dataclass
-class Written:
+class Written(Report):
     """What was written to the store.
 
     Attributes:
@@ -37,11 +37,19 @@ class Written:
             registry makes it again. None of them has activated it.
     """
 
+    model_config = ConfigDict(frozen=False)  # it is counted up
+
     names: int = 0
     adopted: int = 0
     asked: int = 0
     mended: int = 0
-    differing: list[str] = field(default_factory=list)
+    differing: list[str] = Field(default_factory=list, exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def accounts_differing(self) -> int:
+        """How many these are."""
+        return len(self.differing)
 
 
 class Writer:

@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation, propagation_targets
-from pipeline.accounts import accounts
+from pipeline.accounts import accounts, numbers_after
 from pipeline.db.bulk_sql import rows_among
 from pipeline.target_states import State
 from schemas.account import Account
 from sesame.operations.diagnosis.population import AFTER, IN_PROGRESS, OUTSTANDING
+
+ACTIVATED: Final = accounts.c.activated_at.is_not(None)
+"""The condition for the rows of those who are looked at here."""
 
 _ROWS_PER_PAGE = 500
 _ACCOUNTS: Final = select(accounts)
@@ -38,23 +41,9 @@ def everybody(
 ) -> Iterator[PersonTargets]:
     """All who have activated, by number."""
     last = ""
-    while numbers := page_of(connection, after=last, limit=_ROWS_PER_PAGE):
+    while numbers := numbers_after(connection, ACTIVATED, after=last, limit=_ROWS_PER_PAGE):
         yield from people(connection, numbers, targets, follows)
         last = numbers[-1]
-
-
-def page_of(connection: Connection, *which: ColumnElement[bool], after: str, limit: int) -> list[str]:
-    """The first activated students, by number, whose number is higher than `after`.
-
-    Args:
-        connection: one consistent view.
-        which: conditions for their row of `accounts`.
-        after: the last number of the page before; empty: the first page.
-        limit: at most so many.
-    """
-    number = accounts.c.student_number
-    activated = select(number).where(accounts.c.activated_at.is_not(None), number > after, *which)
-    return list(connection.execute(activated.order_by(number).limit(limit)).scalars())
 
 
 def people(

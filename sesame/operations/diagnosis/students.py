@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, exists, or_, select
 from consumers.propagation.rows import propagation as p
 from consumers.propagation.rows import propagation_targets as pt
 from pipeline.accounts import accounts as a
+from pipeline.accounts import numbers_after
 from pipeline.db.bulk_sql import rows_among
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
@@ -21,7 +22,7 @@ from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
 from sesame.operations.acts import Actor, Report, act, utc
-from sesame.operations.diagnosis.people import PersonTargets, page_of, people
+from sesame.operations.diagnosis.people import ACTIVATED, PersonTargets, people
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.ports import Following
 
@@ -135,7 +136,8 @@ def students(
     with database.read() as connection:
         if cause is not None:
             _check(connection, chosen, cause)
-        numbers = page_of(connection, *_conditions(chosen, cause), after=after, limit=limit + 1)
+        which = (ACTIVATED, *_conditions(chosen, cause))
+        numbers = numbers_after(connection, *which, after=after, limit=limit + 1)
         more, numbers = len(numbers) > limit, numbers[:limit]
         found = people(connection, numbers, targets, follows)
         retries = _retries(connection, numbers)

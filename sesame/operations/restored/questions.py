@@ -110,6 +110,12 @@ class AskedAbout(Report):
     decided_at: datetime | None
 
 
+class RestoreFilter(BaseModel):
+    """Who waits for an answer; `everything`: everybody who was asked about."""
+
+    everything: bool = False
+
+
 class RestoredAnswer(BaseModel):
     """Whether one who was asked about is opened or kept shut, and why."""
 
@@ -119,9 +125,9 @@ class RestoredAnswer(BaseModel):
 
 
 @act("restored.list")
-def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[AskedAbout]:
-    """Who waits for an answer, or everybody who was asked about, oldest first."""
-    states = list(RestoreAnswer) if everything else [RestoreAnswer.OPEN]
+def listed(site: Stored, _actor: Actor, request: RestoreFilter) -> list[AskedAbout]:
+    """These, oldest first."""
+    states = list(RestoreAnswer) if request.everything else [RestoreAnswer.OPEN]
     with site.database.read() as connection:
         return [
             AskedAbout(
