@@ -11,7 +11,7 @@ from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
 from sesame.cli.output import show_table, write_json, write_json_list
 
-_PAGE = 50
+_PAGE = 50  # `sesame.operations.dead_letters.PAGE`, tested
 
 
 @click.group(name="dead-letters")
@@ -42,28 +42,17 @@ def list_command(
     as_json: bool,
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
-    from sesame.operations.dead_letters import (
-        ID_SHOWN,
-        DeadLetterFilter,
-        DeadLetterPage,
-        counted,
-        listed,
-        summary,
-    )
+    from sesame.operations.dead_letters import ID_SHOWN, DeadLetterPage, listed, page
 
-    which = {"consumer": consumer, "student_number": student, "cause": cause}
     site = context.looking
+    asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)
     if as_json:
-        found = listed(site, operator(), DeadLetterPage(**which, after=after, limit=limit))
-        write_json_list(one.model_dump() for one in found)
+        write_json_list(one.model_dump() for one in listed(site, operator(), asked))
         return
-    size = limit or _PAGE
-    letters = list(listed(site, operator(), DeadLetterPage(**which, after=after, limit=size + 1)))
-    if not letters:
+    found = page(site, operator(), asked)
+    if not found.letters:
         click.echo("No unresolved dead letters" + (" follow that one." if after else "."), err=True)
         return
-    more = len(letters) > size
-    letters = letters[:size]
     names = ("id", "recorded", "consumer", "student", "cause", "attempts", "message")
     rows = [
         (
@@ -75,13 +64,12 @@ def list_command(
             str(letter.attempts),
             letter.message,
         )
-        for letter in letters
+        for letter in found.letters
     ]
     show_table(dict.fromkeys(names, "left"), rows, folded="message")
-    counts = counted(site, operator(), DeadLetterFilter(**which))
-    click.echo(summary({(one.consumer, one.cause): one.count for one in counts}), err=True)
-    if more:
-        click.echo(f"There are more: add --after {letters[-1].id[:ID_SHOWN]}", err=True)
+    click.echo(found.text, err=True)
+    if found.more:
+        click.echo(f"There are more: add --after {found.letters[-1].id[:ID_SHOWN]}", err=True)
 
 
 @dead_letters.command()

@@ -43,9 +43,9 @@ def identities() -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List the doubts that wait for somebody, oldest first. Numbers only, no names."""
-    from sesame.operations.identities import listed
+    from sesame.operations.identities import DoubtFilter, listed
 
-    found = listed(context.looking, operator(), everything=everything)
+    found = listed(context.looking, operator(), DoubtFilter(everything=everything))
     if as_json:
         write_json([each.model_dump() for each in found])
         return

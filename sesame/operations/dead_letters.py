@@ -19,6 +19,9 @@ from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.diagnosis import explain
 from sesame.operations.ports import Configured, Stored
 
+PAGE = 50
+"""So many are shown at once, if it is not said how many."""
+
 ID_SHOWN = 12
 """Characters of an id that tell one from another."""
 
@@ -74,12 +77,15 @@ class DeadLetterCount(Report):
     count: int
 
 
-class DeadLetterFilter(BaseModel):
-    """Which unresolved ones: all, or of this consumer, student and cause."""
+class DeadLetterPage(BaseModel):
+    """Which unresolved ones: all, or of this consumer, student and cause; those that follow the one whose id
+    begins with `after`; `limit` at most."""
 
     consumer: str | None = None
     student_number: str | None = None
     cause: str | None = None
+    after: str | None = None
+    limit: int | None = None
 
     @property
     def which(self) -> Which:
@@ -87,11 +93,17 @@ class DeadLetterFilter(BaseModel):
         return Which(self.consumer, self.student_number, self.cause)
 
 
-class DeadLetterPage(DeadLetterFilter):
-    """A page of these: those that follow the one whose id begins with `after`, `limit` at most or all."""
+class DeadLetterList(Report):
+    """A page of them, whether there are more, and how many there are in all, by consumer and cause."""
 
-    after: str | None = None
-    limit: int | None = None
+    letters: list[DeadLetterShown]
+    more: bool
+    counts: list[DeadLetterCount]
+
+    @property
+    def text(self) -> str:
+        """The counts in words."""
+        return summary({(one.consumer, one.cause): one.count for one in self.counts})
 
 
 class Dismissal(BaseModel):
@@ -135,20 +147,33 @@ def listed(site: Stored, _actor: Actor, request: DeadLetterPage) -> Iterator[Dea
         NoSuchDeadLetter, SeveralDeadLetters: `after` is nobody's, or several have it.
     """
     with site.database.read() as connection:
-        last = only(connection, request.after) if request.after is not None else None
-        for letter in dead_letters.each(connection, request.which, last, request.limit):
-            yield _shown(letter)
+        yield from _each(connection, request, request.limit)
 
 
-@act("dead_letters.count")
-def counted(site: Stored, _actor: Actor, request: DeadLetterFilter) -> list[DeadLetterCount]:
-    """How many are unresolved, by consumer and cause."""
+@act("dead_letters.page")
+def page(site: Stored, _actor: Actor, request: DeadLetterPage) -> DeadLetterList:
+    """These unresolved ones, oldest first, and how many there are: at one moment.
+
+    Raises:
+        NoSuchDeadLetter, SeveralDeadLetters: as `listed`.
+    """
+    limit = request.limit or PAGE
     with site.database.read() as connection:
+        letters = list(_each(connection, request, limit + 1))
         counts = dead_letters.counts(connection, request.which)
-    return [
-        DeadLetterCount(consumer=consumer, cause=cause, count=count)
-        for (consumer, cause), count in sorted(counts.items())
-    ]
+    return DeadLetterList(
+        letters=letters[:limit],
+        more=len(letters) > limit,
+        counts=[
+            DeadLetterCount(consumer=consumer, cause=cause, count=count)
+            for (consumer, cause), count in sorted(counts.items())
+        ],
+    )
+
+
+def _each(connection: Connection, request: DeadLetterPage, limit: int | None) -> Iterator[DeadLetterShown]:
+    last = only(connection, request.after) if request.after is not None else None
+    return map(_shown, dead_letters.each(connection, request.which, last, limit))
 
 
 @act("dead_letters.show")
@@ -216,10 +241,7 @@ def _shown(letter: DeadLetter) -> DeadLetterShown:
     words, replay, resolved_at = explain(letter.cause), None, letter.resolved_at
     if letter.student_number is not None and resolved_at is None:
         replay = f"sesame replay --consumer {letter.consumer} --student {letter.student_number}"
-    times = {
-        "recorded_at": utc(letter.recorded_at),
-        "resolved_at": utc_or_none(resolved_at),
-    }
+    times = {"recorded_at": utc(letter.recorded_at), "resolved_at": utc_or_none(resolved_at)}
     return DeadLetterShown(**asdict(letter) | times, meaning=words.what, next=words.next, replay=replay)
 
 

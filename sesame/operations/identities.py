@@ -89,6 +89,12 @@ class IdentityCase(DoubtSummary):
     after: Side | None
 
 
+class DoubtFilter(BaseModel):
+    """The doubts that wait for somebody; `everything`: all of them."""
+
+    everything: bool = False
+
+
 class DoubtDecision(BaseModel):
     """What somebody says about a doubt, and why.
 
@@ -124,10 +130,10 @@ class Decided(Report):
 
 
 @act("identity.list")
-def listed(site: Stored, _actor: Actor, *, everything: bool) -> list[DoubtSummary]:
-    """The doubts that wait for somebody, or all of them, oldest first."""
+def listed(site: Stored, _actor: Actor, request: DoubtFilter) -> list[DoubtSummary]:
+    """These, oldest first."""
     with site.database.read() as connection:
-        found = store.in_state(connection, tuple(Verdict) if everything else [Verdict.OPEN])
+        found = store.in_state(connection, tuple(Verdict) if request.everything else [Verdict.OPEN])
     return [
         DoubtSummary(
             student_number=doubt.student_number,
@@ -147,9 +153,8 @@ def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
     Raises:
         NoSuchDoubt: there is none.
     """
-    people = People(site.database)
     with site.database.read() as connection:
-        made = [_case(connection, people, doubt) for doubt in _doubts(connection, student_number)]
+        made = [_case(connection, site.database, doubt) for doubt in _doubts(connection, student_number)]
     found = [case for case in made if case is not None]
     if not found:
         raise NoSuchDoubt(f"nothing is in doubt about {student_number!r}")
@@ -188,10 +193,15 @@ def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
     return decided(site, actor, request, number, second, IdentityDecision.MERGE, text)
 
 
-def known(database: Database, student_number: str) -> Side | None:
+def known(connection: Connection, database: Database, student_number: str) -> Side | None:
     """Who a number is; None: nobody that the registry knows."""
-    with database.read() as connection:
-        return _side(connection, People(database), student_number)
+    people = People(database)
+    person = people.known(connection, student_number)
+    if person is None:
+        return None
+    enrolments = people.enrolments(connection, student_number)
+    steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
+    return _made(person, tuple(steps), accounts.find(connection, student_number))
 
 
 def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]:
@@ -200,8 +210,10 @@ def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]
     if other is not None and holder:
         raise WhichDoubt("a doubt about a holder has one number only")
     if other is not None:
-        for number in (student, other):
-            if known(database, number) is None:
+        with database.read() as connection:
+            sides = {number: known(connection, database, number) for number in (student, other)}
+        for number, side in sides.items():
+            if side is None:
                 raise NoSuchDoubt(f"the registry knows no student number {number!r}")
         return student, other
     with database.read() as connection:
@@ -222,7 +234,8 @@ def _kept(database: Database, number: str, other: str, keep: str | None) -> str:
         raise WhichNumber(f"{keep!r} is neither of the two")
     if keep is not None:
         return keep
-    sides = [known(database, each) for each in (number, other)]
+    with database.read() as connection:
+        sides = [known(connection, database, each) for each in (number, other)]
     with_account = [side.student_number for side in sides if side is not None and side.login is not None]
     if len(with_account) != 1:
         raise WhichNumber("both numbers have an account" if with_account else "neither number has an account")
@@ -254,14 +267,14 @@ def _doubts(connection: Connection, student_number: str) -> list[Doubt]:
     return sorted(store.of(connection, student_number), key=lambda doubt: doubt.state is not Verdict.OPEN)
 
 
-def _case(connection: Connection, people: People, doubt: Doubt) -> IdentityCase | None:
+def _case(connection: Connection, database: Database, doubt: Doubt) -> IdentityCase | None:
     """The case; for a pair, the number that was there first comes first."""
-    mine = _side(connection, people, doubt.student_number)
+    mine = known(connection, database, doubt.student_number)
     if mine is None:
         return None
     before, after = mine, None
     if doubt.other_number is not None:
-        theirs = _side(connection, people, doubt.other_number)
+        theirs = known(connection, database, doubt.other_number)
         if theirs is None:
             return None
         before, after = theirs, mine
@@ -277,15 +290,6 @@ def _case(connection: Connection, people: People, doubt: Doubt) -> IdentityCase 
         before=before,
         after=after,
     )
-
-
-def _side(connection: Connection, people: People, student_number: str) -> Side | None:
-    person = people.known(connection, student_number)
-    if person is None:
-        return None
-    enrolments = people.enrolments(connection, student_number)
-    steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
-    return _made(person, tuple(steps), accounts.find(connection, student_number))
 
 
 def _made(person: KnownPerson, steps: tuple[str, ...], account: Account | None) -> Side:

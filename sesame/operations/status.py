@@ -34,11 +34,15 @@ def show(
     Raises:
         NoSuchStudent, HeldInDoubt: there is no account.
     """
-    look = partial(person_status, site.database, targets=site.settings.targets, follows=site.follows)
-    person, found = known(site.database, student_number), look(student_number)
-    if person is not None and person.merged_into is not None:
-        merged(person.merged_into)
-        found = found or look(person.merged_into)
+    database, targets = site.database, site.settings.targets
+    with database.read() as connection:
+        look = partial(person_status, connection, database, targets=targets, follows=site.follows)
+        person, found = known(connection, database, student_number), look(student_number)
+        other = person.merged_into if person is not None else None
+        if other is not None and found is None:
+            found = look(other)
+    if other is not None:
+        merged(other)
     if found is not None:
         return found
     held = person is not None and Hold.TECHNICAL in person.holds

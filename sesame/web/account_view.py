@@ -112,8 +112,9 @@ def standing_of(
     desk: PortalContext, student_number: str, expected: Mapping[str, Expected]
 ) -> AccountView | None:
     """Where a student stands; None if there is no account under this number (yet)."""
-    status = person_status(desk.database, student_number, targets=desk.settings.targets, follows=desk.follows)
-    with desk.database.read() as connection:
+    database, targets = desk.database, desk.settings.targets
+    with database.read() as connection:
+        status = person_status(connection, database, student_number, targets=targets, follows=desk.follows)
         account = accounts.find(connection, student_number)
     if status is None or account is None:
         return None

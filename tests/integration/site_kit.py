@@ -96,7 +96,9 @@ class Site(Application):
     # --- what comes of them ---------------------------------------------------------------------------
 
     def person(self, number: str) -> PersonStatus | None:
-        return person_status(self.database, number, targets=self.settings.targets, follows=self.follows)
+        targets = self.settings.targets
+        with self.database.read() as connection:
+            return person_status(connection, self.database, number, targets=targets, follows=self.follows)
 
     def states(self, number: str) -> dict[str, str]:
         person = self.person(number)

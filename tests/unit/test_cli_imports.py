@@ -16,6 +16,7 @@ from schemas.account import Hold
 from sesame.cli import main
 from sesame.cli.commands import COMMANDS
 from sesame.cli.page import walk
+from sesame.operations.dead_letters import PAGE
 from sesame.operations.replays import PER_S
 
 ROOT = Path(__file__).parents[2]
@@ -86,3 +87,11 @@ def test_the_help_of_replay_tells_the_pace_of_the_act() -> None:
     (pace,) = (each for each in command.params if each.name == "per_s")
     assert isinstance(pace, click.Option)
     assert (pace.help or "").startswith(f"Pace; {PER_S} if not given")
+
+
+def test_the_page_of_dead_letters_that_is_told_is_the_one_that_is_shown() -> None:
+    path = "sesame dead-letters list"
+    (command,) = (each.command for each in walk(main, "sesame") if each.command_path == path)
+    (limit,) = (each for each in command.params if each.name == "limit")
+    assert isinstance(limit, click.Option)
+    assert f"by default {PAGE}," in (limit.help or "")

@@ -118,7 +118,10 @@ class Desk:
         self.clock.now += 1
 
     def look(self) -> PersonStatus:
-        found = person_status(self.database, LEA, targets=TARGETS, follows={"mailbox": "directory"})
+        with self.database.read() as connection:
+            found = person_status(
+                connection, self.database, LEA, targets=TARGETS, follows={"mailbox": "directory"}
+            )
         assert found is not None
         return found
 
@@ -132,7 +135,8 @@ def desk(database: Database, clock: Clock) -> Desk:
 
 
 def test_nobody_is_known_by_a_number_that_the_registry_does_not_have(desk: Desk) -> None:
-    assert person_status(desk.database, "99999999", targets=TARGETS, follows={}) is None
+    with desk.database.read() as connection:
+        assert person_status(connection, desk.database, "99999999", targets=TARGETS, follows={}) is None
 
 
 def test_before_activation_every_target_waits_for_the_student(desk: Desk) -> None:
@@ -266,7 +270,8 @@ def test_a_consumer_that_does_not_run_is_said_to_an_operator(desk: Desk, how: st
     elif how == "stopped":
         desk.consumer("moodle", "stopped")
     targets = ("timetable",) if how == "never" else ("moodle",)
-    person = person_status(desk.database, LEA, targets=targets, follows={})
+    with desk.database.read() as connection:
+        person = person_status(connection, desk.database, LEA, targets=targets, follows={})
     assert person is not None
     [target] = person.targets
     assert (target.state, target.next) == ("down", "An operator starts `sesame run`.")

@@ -114,25 +114,29 @@ class _Known:
 
 
 def person_status(
-    database: Database, student_number: str, *, targets: tuple[str, ...], follows: Mapping[str, str]
+    connection: Connection,
+    database: Database,
+    student_number: str,
+    *,
+    targets: tuple[str, ...],
+    follows: Mapping[str, str],
 ) -> PersonStatus | None:
     """What is known of one person; None if the registry has no account for that number."""
-    with database.read() as connection:
-        account = accounts.newest(connection, [student_number]).get(student_number)
-        if account is None:
-            return None
-        known = _Known(
-            account=account,
-            states=target_states.all_states_of(connection, student_number),
-            parked=parking.all_parked_of(connection, student_number),
-            consumers=_newest(status.statuses(connection)),
-            follows=follows,
-            now=database.now(connection),
-        )
-        letters = dead_letters.unresolved(connection, student_number=student_number)
-        window = _window(connection, student_number)
-        notes = hold_notes(connection, account)
-        login = cas_logins.of(connection, student_number)
+    account = accounts.newest(connection, [student_number]).get(student_number)
+    if account is None:
+        return None
+    known = _Known(
+        account=account,
+        states=target_states.all_states_of(connection, student_number),
+        parked=parking.all_parked_of(connection, student_number),
+        consumers=_newest(status.statuses(connection)),
+        follows=follows,
+        now=database.now(connection),
+    )
+    letters = dead_letters.unresolved(connection, student_number=student_number)
+    window = _window(connection, student_number)
+    notes = hold_notes(connection, account)
+    login = cas_logins.of(connection, student_number)
     found = tuple(_target(target, known, letters) for target in targets)
     return PersonStatus(
         student_number=student_number,

@@ -131,9 +131,9 @@ def gather(
     uses_cas: bool,
 ) -> Situation:
     """What the store knows of a student; nothing is asked of any server."""
-    found = person_status(database, number, targets=targets, follows=follows)
     people = People(database)
     with database.read() as connection:
+        found = person_status(connection, database, number, targets=targets, follows=follows)
         account = accounts.find(connection, number)
         now = database.now(connection)
         consumers: dict[str, ConsumerStatus] = {}
