@@ -5,11 +5,17 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections import Counter
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sesame import operations
-from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, act
+from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act
+from sesame.operations.adoption.acts import LinkRequest, link
+from sesame.operations.provisioning import Provision, provision
+from sesame.operations.replays import PreviewRequest, ReplayFilter, preview, select
 
 
 def acts() -> Counter[str]:
@@ -45,3 +51,19 @@ def test_who_has_no_role_for_an_act_is_refused_before_anything_is_done(
     assert done == []
     open_door("cellar", Actor("camille", frozenset({Role.SUPPORT, Role.OPERATOR})))
     assert done == ["cellar by camille"]
+
+
+def test_an_act_for_a_target_that_the_settings_do_not_name_does_nothing() -> None:
+    site: Any = SimpleNamespace(settings=SimpleNamespace(targets=("directory", "moodle")))
+    camille = Actor("camille", frozenset(Role))
+    acts: list[Callable[[], object]] = [
+        lambda: select(site, camille, ReplayFilter(consumer="nobody", everybody=True)),
+        lambda: preview(site, camille, PreviewRequest(consumer="nobody", students=("1",), selected=1)),
+        lambda: link(
+            site, camille, LinkRequest(student_number="1", object="17", target="nobody", reason="seen")
+        ),
+        lambda: provision(site, camille, Provision(student_number="1", targets=("nobody",)), print),
+    ]
+    for one in acts:
+        with pytest.raises(UnknownTarget, match="'nobody' is none of directory, moodle"):
+            one()
