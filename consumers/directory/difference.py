@@ -26,6 +26,25 @@ Raw = Mapping[str, Sequence[bytes]]
 Change = tuple[Literal["add", "delete", "replace"], str, tuple[str, ...]]
 """One modification: what, of which attribute, with which values."""
 
+READ = (
+    "uid",
+    "objectClass",
+    "supannEtuId",
+    "sesameVersion",
+    "sesameCredentialRef",
+    "pwdAccountLockedTime",
+    "pwdChangedTime",
+    "pwdFailureTime",
+    "pwdReset",
+    "pwdPolicySubentry",
+    "entryCSN",
+    *OWNED,
+)
+"""The attributes that `observed` takes."""
+
+DUMPED = (*READ, *EVIDENCE)
+"""Those, and what tells whose an entry is."""
+
 LOCKED_FOR_GOOD = "000001010000Z"
 """The value of pwdAccountLockedTime that only an administrator's act lifts (slapo-ppolicy(5))."""
 

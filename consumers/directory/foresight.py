@@ -10,10 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from consumers.directory.answers import taken
+from consumers.directory.answers import Patience, expect_success, taken
 from consumers.directory.difference import texts
 from consumers.directory.ldap import LdapClient, any_of
-from consumers.directory.patience import Patience, expect_success
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, ObservedEntry
 
 _MAIL: Final = ("mail", "supannAutreMail")

@@ -162,6 +162,25 @@ class EntryUnsettled:
 ApplyResult = Applied | EntryRefused | EntryUnsettled
 
 
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Where in the tree things are.
+
+    Attributes:
+        people: the branch whose entries are written.
+        groups: the branch of groups; None: there are none.
+        probe: the entry that probes write.
+        static_groups: whether groups list their members (see `groups`); otherwise they are searches.
+        policy: the password policy that applies where an entry names no other; None: it is not looked at.
+    """
+
+    people: str
+    groups: str | None
+    probe: str
+    static_groups: bool = False
+    policy: str | None = None
+
+
 class Directory(Protocol):
     """A directory of people. Thread-safe: each thread works over a connection of its own.
 

@@ -1,17 +1,29 @@
-"""Whether the directory itself lets somebody in: a bind, and what the entry says when it is refused."""
+"""What is tried out at the directory itself: the probe's mark, and whether somebody is let in.
+
+A probe writes an entry of the pipeline's own, and reads it back. A trial is a bind, and what the entry says
+when it is refused.
+"""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from consumers.directory import difference
-from consumers.directory.answers import Code, LdapAnswer
-from consumers.directory.difference import Raw
-from consumers.directory.patience import expect_success
+from consumers.directory.answers import Code, LdapAnswer, Patience, expect_success
+from consumers.directory.difference import Raw, texts
 from consumers.directory.port import ObservedEntry, PasswordPolicy
+from pipeline.errors import Misconfigured, TargetDown
+
+if TYPE_CHECKING:  # it loads an LDAP library
+    from consumers.directory.ldap import LdapClient
+
+
+_POLICY = ("pwdMaxAge", "pwdLockoutDuration", "pwdMaxFailure")
 
 
 class TrialVerdict(StrEnum):
@@ -56,6 +68,18 @@ def try_login(
     return _judged(answer, entry, policy(entry.password.policy_dn))
 
 
+def policy_of(client: LdapClient, patience: Patience, dn: str) -> PasswordPolicy | None:
+    """The password policy of this name; None: there is none that we may see.
+
+    Raises:
+        TargetDown, Misconfigured: as `port.Directory`.
+    """
+    raw = patience.had(lambda: client.entry(dn, list(_POLICY)))
+    if raw is None:
+        return None
+    return PasswordPolicy(*(int(next(iter(texts(raw, name)), "0")) for name in _POLICY))  # 0: none
+
+
 def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | None) -> Trial:
     """What the answer to an entry's bind means, given the entry and the policy that applies to it.
 
@@ -75,3 +99,33 @@ def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | N
                 TrialVerdict.UNFIT_ENTRY, f"its password in the directory has expired on {ended:%Y-%m-%d}"
             )
     return Trial(TrialVerdict.WRONG_PASSWORD, "the directory refuses the password too")
+
+
+_READS_MAX = 3
+
+
+def leave_mark(client: LdapClient, patience: Patience, dn: str, now_ns: int) -> None:
+    """Write a mark on the entry for probes and see it there. Several processes may do so at once: a later
+    mark will do too.
+
+    Args:
+        dn: the entry's name.
+        now_ns: nanoseconds since the epoch: marks are compared by it.
+
+    Raises:
+        Misconfigured: there is no such entry, or no right to write it.
+        TargetDown: it could not be written, or is not shown.
+    """
+    mark = f"probe {now_ns:020d} {secrets.token_hex(8)}"
+    answer = patience.had(lambda: client.modify(dn, [("replace", "description", (mark,))], revision=None))
+    if answer.code == Code.NO_SUCH_OBJECT:
+        raise Misconfigured(
+            "the directory has no entry for probes",
+            remedy="add the last entry of ops/ldap/tree.ldif, or correct its DN in the settings",
+        )
+    expect_success(answer)
+    for _ in range(_READS_MAX):
+        raw = patience.had(lambda: client.entry(dn, ["description"])) or {}
+        if any(value >= mark for value in texts(raw, "description")):
+            return
+    raise TargetDown("the directory accepted the probe's write and does not show it")

@@ -11,29 +11,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from consumers.directory import difference
-from consumers.directory.answers import Code, LdapAnswer, Lost, judge, misconfigured
-from consumers.directory.difference import Change
-from consumers.directory.dynamic_groups import DynamicGroups
-from consumers.directory.entry import EVIDENCE, OWNED
+from consumers.directory.answers import Code, LdapAnswer, Lost, Patience, expect_success, judge, misconfigured
+from consumers.directory.difference import DUMPED, READ, Change
 from consumers.directory.foresight import Foresight
+from consumers.directory.groups import DynamicGroups, StaticGroups, normal
 from consumers.directory.ldap import LdapClient, any_of, name_dn
-from consumers.directory.mark import leave_mark
-from consumers.directory.patience import Patience, expect_success
 from consumers.directory.port import (
     Applied,
     ApplyResult,
+    Branches,
     DesiredEntry,
     EntryRefused,
     EntryUnsettled,
     ObservedEntry,
     PasswordPolicy,
 )
-from consumers.directory.static_groups import StaticGroups, normal
-from consumers.directory.trial import Trial, try_login
+from consumers.directory.trial import Trial, leave_mark, policy_of, try_login
 from pipeline.errors import TargetDown
 
 _VERB_S_MAX = 30.0
@@ -43,44 +40,6 @@ _CONFLICTS_MAX = 16
 _CONFLICTS = {Code.ASSERTION_FAILED, Code.NO_SUCH_OBJECT, Code.NO_SUCH_ATTRIBUTE, Code.VALUE_EXISTS}
 _NUMBERS_PER_SEARCH = 100
 _PAGE_SIZE = 500
-
-_READ = (
-    "uid",
-    "objectClass",
-    "supannEtuId",
-    "sesameVersion",
-    "sesameCredentialRef",
-    "pwdAccountLockedTime",
-    "pwdChangedTime",
-    "pwdFailureTime",
-    "pwdReset",
-    "pwdPolicySubentry",
-    "entryCSN",
-    *OWNED,
-)
-_DUMPED = (*_READ, *EVIDENCE)
-
-
-_POLICY = ("pwdMaxAge", "pwdLockoutDuration", "pwdMaxFailure")
-
-
-@dataclass(frozen=True, slots=True)
-class Branches:
-    """Where in the tree things are.
-
-    Attributes:
-        people: the branch whose entries are written.
-        groups: the branch of groups; None: there are none.
-        probe: the entry that probes write.
-        static_groups: whether groups list their members (see `static_groups`); otherwise they are searches.
-        policy: the password policy that applies where an entry names no other; None: it is not looked at.
-    """
-
-    people: str
-    groups: str | None
-    probe: str
-    static_groups: bool = False
-    policy: str | None = None
 
 
 class LdapDirectory:
@@ -154,7 +113,7 @@ class LdapDirectory:
         try:
             groups = None if self._static is None else self._static.everybody()
             for answer, rows in self._client.pages(
-                self._branches.people, "(uid=*)", _DUMPED, page_size=_PAGE_SIZE
+                self._branches.people, "(uid=*)", DUMPED, page_size=_PAGE_SIZE
             ):
                 expect_success(answer)
                 for each in (difference.observed(dn, raw) for dn, raw in rows):
@@ -175,8 +134,7 @@ class LdapDirectory:
         if wanted is None:
             return None
         with self._client.within(_VERB_S_MAX):
-            raw = self._patience.had(lambda: self._client.entry(wanted, list(_POLICY)))
-        return None if raw is None else PasswordPolicy(*(_number(raw, name) for name in _POLICY))
+            return policy_of(self._client, self._patience, wanted)
 
     def trial(self, login: str, password: str) -> Trial:
         """Whether the directory lets in somebody with this login and password; a wrong one counts.
@@ -185,7 +143,7 @@ class LdapDirectory:
             TargetDown, Misconfigured: it does not answer us.
         """
         with self._client.within(_VERB_S_MAX):
-            search = partial(self._client.search, self._branches.people, any_of("uid", [login]), _READ)
+            search = partial(self._client.search, self._branches.people, any_of("uid", [login]), READ)
             return try_login(
                 lambda: self._patience.had(search), self._client.bind, password, policy=self.policy
             )
@@ -201,7 +159,7 @@ class LdapDirectory:
         for start in range(0, len(student_numbers), _NUMBERS_PER_SEARCH):
             criterion = any_of("supannEtuId", student_numbers[start : start + _NUMBERS_PER_SEARCH])
             answer, rows = self._patience.had(
-                partial(self._client.search, self._branches.people, criterion, _READ)
+                partial(self._client.search, self._branches.people, criterion, READ)
             )
             expect_success(answer)
             for observed in (difference.observed(dn, raw) for dn, raw in rows):
@@ -308,7 +266,7 @@ class LdapDirectory:
         return self._changed(self._client.modify(dn, changes, revision=None))
 
     def _by_dn(self, dn: str) -> ObservedEntry | None:
-        raw = self._client.entry(dn, _READ)
+        raw = self._client.entry(dn, READ)
         return None if raw is None else difference.observed(dn, raw)
 
     def _join_groups(
@@ -323,7 +281,7 @@ class LdapDirectory:
         settled = static.settle(dn, desired.groups)
         if isinstance(settled, EntryRefused):
             return settled
-        return Applied(result.changed or settled.changed, tuple(settled.foreign))
+        return Applied(result.changed or settled.changed, settled.foreign)
 
     def _changed(self, answer: LdapAnswer) -> ApplyResult:
         return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
@@ -333,8 +291,3 @@ def _conflicts(answer: LdapAnswer) -> bool:
     """Whether somebody changed, or removed, the entry after we read it."""
     taken = answer.code == Code.CONSTRAINT and answer.diagnostic.startswith("sesameVersion:")
     return taken or answer.code in _CONFLICTS
-
-
-def _number(raw: difference.Raw, name: str) -> int:
-    """A number of a policy; 0, which means none, where it is left out."""
-    return int(next(iter(difference.texts(raw, name)), "0"))

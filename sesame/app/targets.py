@@ -55,7 +55,8 @@ def ldap_directory(
         SettingsError: a secret is missing.
     """
     from consumers.directory.ldap import Endpoint, LdapClient
-    from consumers.directory.upsert import Branches, LdapDirectory
+    from consumers.directory.port import Branches
+    from consumers.directory.upsert import LdapDirectory
 
     wanted = settings.directory
     endpoint = Endpoint(

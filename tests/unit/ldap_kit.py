@@ -14,7 +14,8 @@ from ldap3.core.exceptions import LDAPSocketReceiveError
 
 from consumers.directory import ldap
 from consumers.directory.ldap import Endpoint, LdapClient
-from consumers.directory.upsert import Branches, LdapDirectory
+from consumers.directory.port import Branches
+from consumers.directory.upsert import LdapDirectory
 
 BASE = "dc=univ-exemple,dc=fr"
 PEOPLE, GROUPS, PROBE = f"ou=people,{BASE}", f"ou=groups,{BASE}", f"cn=probe,{BASE}"

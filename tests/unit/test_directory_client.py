@@ -14,9 +14,9 @@ from consumers.directory import ldap
 from consumers.directory.answers import Code, LdapAnswer, Lost
 from consumers.directory.difference import Change
 from consumers.directory.ldap import Endpoint, LdapClient
-from consumers.directory.port import PasswordPolicy
+from consumers.directory.port import Branches, PasswordPolicy
 from consumers.directory.trial import TrialVerdict
-from consumers.directory.upsert import Branches, LdapDirectory
+from consumers.directory.upsert import LdapDirectory
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 from tests.unit.ldap_kit import ENDPOINT, PEOPLE, PROBE, PROVISIONER, Asked, Tree, directory_on, tree_of
 

@@ -15,13 +15,14 @@ from consumers.directory.ldap import LdapClient
 from consumers.directory.port import (
     Applied,
     ApplyResult,
+    Branches,
     Credential,
     DesiredEntry,
     EntryRefused,
     EntryUnsettled,
     ObservedEntry,
 )
-from consumers.directory.upsert import Branches, LdapDirectory
+from consumers.directory.upsert import LdapDirectory
 from pipeline.errors import Misconfigured, TargetDown
 from tests.unit.ldap_kit import ENDPOINT, PEOPLE, PROBE, PROVISIONER, Asked, Tree, directory_on, tree_of
 

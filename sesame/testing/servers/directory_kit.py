@@ -12,9 +12,9 @@ from argon2 import PasswordHasher
 from consumers.directory import DirectoryHandler, Profile
 from consumers.directory.entry import desired_entry
 from consumers.directory.ldap import Endpoint, LdapClient
-from consumers.directory.port import Credential, DesiredEntry
+from consumers.directory.port import Branches, Credential, DesiredEntry
 from consumers.directory.settings import DirectorySettings
-from consumers.directory.upsert import Branches, LdapDirectory
+from consumers.directory.upsert import LdapDirectory
 from pipeline.target import HandlerOutcome, Task
 from sandbox.slapd import Slapd
 from schemas.account import (

@@ -1,40 +1,90 @@
-"""Static groups: the members of a groupOfNames (RFC 4519, 3.5), for software that follows no memberURL.
+"""Groups in the directory, of two kinds: searches that the server answers, or lists of members.
 
-- **Ours** is a group whose `owner` is the provisioner. Each write asserts that in the same operation, by
+**Dynamic** groups are searches on sesameGroup (groupOfURLs; ops/ldap/slapd.conf), created when first needed.
+
+**Static** ones are the members of a groupOfNames (RFC 4519, 3.5), for software that follows no memberURL.
+
+- *Ours* is a group whose `owner` is the provisioner. Each write asserts that in the same operation, by
   deleting and adding this very value (RFC 4511, 4.6: refused if it is not there). Whoever takes the value
   away takes the group away from Sésame.
-- **A member is one value**, added or deleted by itself: writers on several machines do not disturb one
-  another, as they would by replacing the list.
-- **Never empty.** The class wants a member, so the group's own name is the first one and stays: the last
-  person leaves like any other, and nobody gets a right by it.
+- *A member is one value*, added or deleted by itself: writers on several machines do not disturb one another,
+  as they would by replacing the list.
+- *Never empty.* The class wants a member, so the group's own name is the first one and stays: the last person
+  leaves like any other, and nobody gets a right by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from consumers.directory.answers import Code, LdapAnswer, judge, misconfigured
-from consumers.directory.difference import Change, texts
+from consumers.directory.difference import Change, Raw, texts
 from consumers.directory.ldap import LdapClient, all_of, any_of, name_dn
-from consumers.directory.port import EntryRefused
+from consumers.directory.port import Applied, EntryRefused
 
-_CLASS = "groupOfNames"
+_DYNAMIC = "groupOfURLs"
+_STATIC = "groupOfNames"
 _ATTEMPTS_MAX = 4  # somebody creates, or removes, the group at the same moment
 _PAGE_SIZE = 20  # groups have many members
 
 
-@dataclass
-class Settled:
-    """What was done about one person's groups.
+class DynamicGroups:
+    """The dynamic groups of one branch. Thread-safe, as its client is.
 
-    Attributes:
-        changed: something was written.
-        foreign: names of groups that are somebody else's, and were left alone.
+    Args:
+        client: the connections.
+        branch: where the groups are.
+        people: the branch that they search.
     """
 
-    changed: bool = False
-    foreign: list[str] = field(default_factory=list)
+    def __init__(self, client: LdapClient, branch: str, people: str) -> None:
+        self._client = client
+        self._branch = branch
+        self._people = people
+        self._known: set[str] = set()
+
+    def ensure(self, groups: Mapping[str, str]) -> EntryRefused | tuple[str, ...]:
+        """Create those that do not exist yet.
+
+        Args:
+            groups: descriptions by cn.
+
+        Returns:
+            The names that something else has already.
+        """
+        foreign = []
+        for key in sorted(groups.keys() - self._known):
+            criterion = quote(any_of("sesameGroup", [key])[2:-1], safe="()=")
+            attributes = {
+                "description": (groups[key],) if groups[key] else (),
+                "memberURL": (f"ldap:///{quote(self._people, safe='=,')}??sub?{criterion}",),
+            }
+            dn = name_dn("cn", key, self._branch)
+            answer = self._client.add(dn, [_DYNAMIC], attributes)
+            if answer.code not in (Code.SUCCESS, Code.ENTRY_EXISTS):
+                return judge(answer)
+            if answer.code == Code.ENTRY_EXISTS and not self._is_dynamic(dn):
+                foreign.append(key)
+            else:
+                self._known.add(key)
+        return tuple(foreign)
+
+    def foreign(self, names: Sequence[str]) -> frozenset[str]:
+        """Names, in one case, of those of these groups that something else has; nothing is written."""
+        return frozenset(
+            name.lower()
+            for name in names
+            if (raw := self._client.entry(name_dn("cn", name, self._branch), ["objectClass"])) is not None
+            and not _searches(raw)
+        )
+
+    def _is_dynamic(self, dn: str) -> bool:
+        return _searches(self._client.entry(dn, ["objectClass"]) or {})
+
+
+def _searches(raw: Raw) -> bool:
+    return _DYNAMIC.lower() in (name.lower() for name in texts(raw, "objectClass"))
 
 
 class StaticGroups:
@@ -82,7 +132,7 @@ class StaticGroups:
                     found.setdefault(normal(member), []).extend(texts(raw, "cn"))
         return {dn: tuple(sorted(names)) for dn, names in found.items()}
 
-    def settle(self, dn: str, wanted: Mapping[str, str]) -> Settled | EntryRefused:
+    def settle(self, dn: str, wanted: Mapping[str, str]) -> Applied | EntryRefused:
         """Make this entry a member of exactly these of our groups; write only what differs.
 
         Args:
@@ -90,22 +140,25 @@ class StaticGroups:
             wanted: descriptions by cn; a group that does not exist is created.
         """
         inside = {name.lower(): name for name in self.of(dn)}
-        settled = Settled()
+        changed = False
+        foreign: list[str] = []
         for name, description in wanted.items():
             if name.lower() in inside:
                 continue
-            refused = self._join(dn, name, description, settled)
-            if refused is not None:
-                return refused
+            joined = self._join(dn, name, description)
+            if isinstance(joined, EntryRefused):
+                return joined
+            changed = changed or joined.changed
+            foreign += joined.foreign
         for name in inside.keys() - {name.lower() for name in wanted}:
             answer = self._change(inside[name], ("delete", "member", (dn,)))
             if answer.code == Code.SUCCESS:
-                settled.changed = True
+                changed = True
             elif answer.code not in (Code.NO_SUCH_ATTRIBUTE, Code.NO_SUCH_OBJECT):  # which is what we want
                 return judge(answer)
-        return settled
+        return Applied(changed, tuple(foreign))
 
-    def _join(self, dn: str, name: str, description: str, settled: Settled) -> EntryRefused | None:
+    def _join(self, dn: str, name: str, description: str) -> Applied | EntryRefused:
         answer = LdapAnswer(Code.BUSY)
         for _ in range(_ATTEMPTS_MAX):
             answer = self._change(name, ("add", "member", (dn,)))
@@ -115,14 +168,10 @@ class StaticGroups:
                     continue
             break
         if answer.code == Code.VALUE_EXISTS:
-            return None
+            return Applied(changed=False)
         if answer.code == Code.NO_SUCH_ATTRIBUTE:
-            settled.foreign.append(name)
-            return None
-        if answer.code != Code.SUCCESS:
-            return judge(answer)
-        settled.changed = True
-        return None
+            return Applied(changed=False, foreign=(name,))
+        return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
 
     def _change(self, name: str, change: Change) -> LdapAnswer:
         mine = (self._owner,)
@@ -135,13 +184,13 @@ class StaticGroups:
             "member": (self._dn(name), dn),
             "description": (description,) if description else (),
         }
-        return self._client.add(self._dn(name), [_CLASS], attributes)
+        return self._client.add(self._dn(name), [_STATIC], attributes)
 
     def _dn(self, name: str) -> str:
         return name_dn("cn", name, self._branch)
 
     def _ours(self, *more: tuple[str, str]) -> str:
-        return all_of([("objectClass", _CLASS), ("owner", self._owner), *more])
+        return all_of([("objectClass", _STATIC), ("owner", self._owner), *more])
 
 
 def normal(dn: str) -> str:
