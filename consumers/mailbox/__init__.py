@@ -7,7 +7,7 @@ from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.port import Mailboxes, ObservedMailbox, WelcomeJournal
-from consumers.mailbox.tls import context_of
+from consumers.mailbox.transport import context_of
 from consumers.mailbox.welcome import Welcome
 
 __all__ = [

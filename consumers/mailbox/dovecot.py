@@ -18,8 +18,7 @@ from typing import Any, Final
 import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
-from consumers.mailbox.deadline import CallDeadline
-from consumers.mailbox.tls import context_of, untrusted
+from consumers.mailbox.transport import CallDeadline, context_of, untrusted
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
 _CONNECT_S_MAX: Final = 5.0

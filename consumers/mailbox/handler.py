@@ -15,6 +15,7 @@ from consumers.mailbox.difference import (
     MAILBOX_FULL,
     OWN_SCRIPT,
     READ_BACK_DIFFERS,
+    RedirectInvalid,
     WantedMailbox,
     besides_redirect,
     differences,
@@ -37,9 +38,7 @@ from consumers.mailbox.port import (
     WelcomeJournal,
     WrittenMailbox,
 )
-from consumers.mailbox.posting import Posting, WelcomePost
-from consumers.mailbox.redirect import RedirectInvalid
-from consumers.mailbox.welcome import AddressInvalid, Welcome
+from consumers.mailbox.welcome import AddressInvalid, Posting, Welcome, WelcomePost
 from pipeline.digest import digest_of
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting

@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 
-from consumers.mailbox.deadline import CallDeadline
-from consumers.mailbox.tls import untrusted
+from consumers.mailbox.transport import CallDeadline, untrusted
 from pipeline.errors import Misconfigured, TargetDown
 
 _POSITIVE = range(200, 300)
-_GO_ON = 354
 _TEMPORARY = range(400, 500)
 _IDLE_MAX = 8
 

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from consumers.mailbox.deadline import CallDeadline
+from consumers.mailbox.commands import (
+    commands_for,
+    completed,
+    failure,
+    folder_commands,
+    observed,
+    script_commands,
+    second_look,
+    undelivered,
+    with_delivery,
+)
 from consumers.mailbox.dovecot import Command, Doveadm, Exit
 from consumers.mailbox.lmtp import Delivery, Lmtp
 from consumers.mailbox.port import (
@@ -19,8 +29,7 @@ from consumers.mailbox.port import (
     ReadResult,
     WrittenMailbox,
 )
-from consumers.mailbox.reading import commands_for, completed, observed, second_look
-from consumers.mailbox.writing import failure, folder_commands, script_commands, undelivered, with_delivery
+from consumers.mailbox.transport import CallDeadline
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
 _PAGE: Final = 50

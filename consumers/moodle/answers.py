@@ -1,7 +1,8 @@
 """What an answer of Moodle's REST server means.
 
 Almost every error is HTTP 200 with an object that has an `exception` key; the rest comes from PHP, from the
-web server before it, or from Moodle's maintenance page. This file knows them all and does no IO.
+web server before it, or from Moodle's maintenance page. This file knows them all and does no IO. The members
+of a large answer are taken one after the other, while it arrives.
 
 Source: recorded exchanges with Moodle 4.5 (tests/contract), and `webservice/rest` of Moodle's documentation.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -172,3 +174,50 @@ def _seconds(retry_after: str | None) -> float:
     except ValueError:
         return _PAUSE_S
     return min(max(seconds, 1.0), _PAUSE_S_MAX) if math.isfinite(seconds) else _PAUSE_S
+
+
+_ITEM_CHARS_MAX: Final = 1_000_000
+_DECODER: Final = json.JSONDecoder()
+
+
+def members(pieces: Iterable[str], key: str) -> Iterator[Any]:
+    """The members of the array `key`, which must come first in the answer's object.
+
+    Anything else that Moodle says instead (an exception, say) is read whole and raised as `result_of` does.
+
+    Raises:
+        Broken: the text ends within the array, or is not JSON.
+    """
+    source = iter(pieces)
+    opening = re.compile(r'\s*\{\s*"' + re.escape(key) + r'"\s*:\s*\[')
+    buffer = ""
+    for piece in source:
+        buffer += piece
+        if found := opening.match(buffer):
+            yield from _array(buffer[found.end() :], source)
+            return
+        if len(buffer) > _ITEM_CHARS_MAX:
+            raise Broken("Moodle's answer does not begin as expected")
+    result_of(MoodleAnswer(200, "application/json", buffer.encode()))
+    raise Broken("Moodle's answer does not hold the list that was asked for")
+
+
+def _array(buffer: str, source: Iterator[str]) -> Iterator[Any]:
+    while True:
+        buffer = buffer.lstrip(" \t\r\n,")
+        if buffer.startswith("]"):
+            return
+        if buffer:
+            try:
+                value, end = _DECODER.raw_decode(buffer)
+            except ValueError:
+                if len(buffer) > _ITEM_CHARS_MAX:
+                    raise Broken("Moodle's answer is not JSON") from None
+            else:
+                yield value
+                buffer = buffer[end:]
+                continue
+        try:
+            buffer += next(source)
+        except StopIteration:
+            raise Broken("Moodle's answer ended too early") from None

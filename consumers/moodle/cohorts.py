@@ -14,8 +14,14 @@ from typing import Final
 
 from consumers.moodle.bulk import carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import (
+    BatchDeadline,
+    CallFailed,
+    MoodleRefused,
+    OutcomeUnknown,
+    OutOfTime,
+    WriteRefused,
+)
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import Cohort, SiteLock
 

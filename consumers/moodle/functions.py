@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+from consumers.moodle.answers import members
 from consumers.moodle.bulk import chunks, rows_per_call
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, MoodleRefused, RightMissing
-from consumers.moodle.jsonstream import members
+from consumers.moodle.errors import BatchDeadline, Broken, MoodleRefused, RightMissing
 from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
 from consumers.moodle.settings import MoodleSettings

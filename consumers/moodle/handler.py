@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
 from consumers.moodle.port import AdoptedUser, MoodlePort, Result, SiteLock, Wanted
-from consumers.moodle.preview import preview_of
 from consumers.moodle.settings import MoodleSettings
+from consumers.moodle.work import preview_of
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
 

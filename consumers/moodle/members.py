@@ -26,8 +26,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import MoodleRefused
+from consumers.moodle.errors import BatchDeadline, MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from pipeline.errors import TargetDown
 

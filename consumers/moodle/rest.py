@@ -21,8 +21,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from consumers.moodle.answers import MoodleAnswer, result_of
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import BatchDeadline, Broken, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.tls import verified

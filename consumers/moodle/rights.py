@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Final
 
-from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.functions import (
     CREATE_COHORTS,
     CREATE_USERS,

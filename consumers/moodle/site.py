@@ -15,8 +15,7 @@ from typing import Final
 from consumers.moodle.bulk import Failure, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import CallFailed, OutcomeUnknown, OutOfTime
+from consumers.moodle.errors import BatchDeadline, CallFailed, OutcomeUnknown, OutOfTime
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
 from consumers.moodle.port import AdoptedUser, Result, Seen, SiteLock, User, Wanted

@@ -9,8 +9,15 @@ from typing import Final
 
 from consumers.moodle.bulk import BulkReport, Failure, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import (
+    BatchDeadline,
+    Broken,
+    CallFailed,
+    MoodleRefused,
+    OutcomeUnknown,
+    OutOfTime,
+    WriteRefused,
+)
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User
 from consumers.moodle.settings import MoodleSettings

@@ -1,11 +1,12 @@
-"""One student within a batch: what is wanted, what was seen, what is still to be done."""
+"""One student within a batch: what is wanted, what was seen, what is still to be done, or would be."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.port import User, Wanted
+from consumers.moodle.port import Seen, User, Wanted
+from pipeline.target import Preview
 
 
 @dataclass(eq=False)
@@ -104,3 +105,24 @@ class Work:
             found.append(unknown or self.lately or MoodleFault(MoodleCause.NOT_APPLIED))
         gravity = (CauseKind.DEAD, CauseKind.RETRY, CauseKind.WAIT)
         return tuple(sorted(found, key=lambda fault: gravity.index(fault.cause.kind)))
+
+
+def preview_of(wanted: Wanted | MoodleFault, seen: Seen, fault: MoodleFault | None = None) -> Preview:
+    """The difference, by Moodle's own names; `user`: there is none with this student number.
+
+    Args:
+        wanted: the desired state, or why there is none.
+        seen: the student, as read.
+        fault: what stands in the way on the site.
+    """
+    obstacle = "" if fault is None else fault.cause.value
+    if isinstance(wanted, MoodleFault):
+        return Preview(obstacle=wanted.cause.value)
+    joining = tuple(f"+{key}" for key in wanted.cohorts if key not in seen.cohorts)
+    if not seen.users:
+        return Preview(("user", *joining), obstacle) if wanted.create else Preview()
+    if len(seen.users) > 1:
+        return Preview(obstacle=MoodleCause.DUPLICATE_IDNUMBER.value)
+    fields = Work(wanted, seen.users).differing()
+    leaving = tuple(f"-{key}" for key in seen.cohorts if key not in wanted.cohorts)
+    return Preview((*fields, *joining, *leaving), obstacle)

@@ -19,7 +19,7 @@ from consumers.mailbox.port import (
     MailboxUnsettled,
     ObservedMailbox,
 )
-from consumers.mailbox.posting import NOT_SENT_AGAIN
+from consumers.mailbox.welcome import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry
 from sandbox.ports import free_port

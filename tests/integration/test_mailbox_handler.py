@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from consumers.mailbox import WantedMailbox
+from consumers.mailbox.difference import SCRIPT
 from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
 from consumers.mailbox.port import ObservedMailbox
-from consumers.mailbox.redirect import SCRIPT
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.process import wait_until
 from schemas.account import Hold, Stage

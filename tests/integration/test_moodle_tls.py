@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.moodle import MoodleSettings
-from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.rest import RestClient
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.process import PATIENCE_S

@@ -16,7 +16,7 @@ from consumers.mailbox.dovecot import Doveadm
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import MailboxChange
 from consumers.moodle import MoodleHandler, MoodlePort, moodle_site
-from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.port import Wanted as WantedUser
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from sqlalchemy import Connection, delete, update
 
 from consumers.mailbox.port import Intent, ReadResult
-from consumers.mailbox.posting import Decision, Posting
+from consumers.mailbox.welcome import Decision, Posting
 from consumers.propagation import Propagation
 from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
 from pipeline.engine import Place

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from consumers.directory import difference
 from consumers.directory.entry import desired_entry
 from consumers.directory.port import DesiredEntry
-from consumers.mailbox.posting import Posting, WelcomePost
+from consumers.mailbox.welcome import Posting, WelcomePost
 from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Wanted

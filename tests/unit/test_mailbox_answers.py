@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from consumers.mailbox import dovecot
-from consumers.mailbox.deadline import CallDeadline
 from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
+from consumers.mailbox.transport import CallDeadline
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
 URL = "https://mail.example/doveadm/v1"

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from consumers.mailbox.deadline import CallDeadline
 from consumers.mailbox.lmtp import Delivery, DeliveryVerdict, Lmtp, verdict_of
+from consumers.mailbox.transport import CallDeadline
 from pipeline.errors import Misconfigured, TargetDown
 
 SENDER, ZOE, MESSAGE = "retours@univ-exemple.fr", "zoe.lefevre@univ-exemple.fr", b"Subject: x\r\n\r\ny\r\n"

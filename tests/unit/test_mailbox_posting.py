@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.mailbox.port import ObservedMailbox, Sighting
-from consumers.mailbox.posting import never_delivered
+from consumers.mailbox.welcome import never_delivered
 
 
 @dataclass(frozen=True)

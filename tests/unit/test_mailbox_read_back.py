@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, WantedMailbox
+from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, SCRIPT, WantedMailbox
 from consumers.mailbox.port import (
     Again,
     Key,
@@ -24,7 +24,6 @@ from consumers.mailbox.port import (
     Unknown,
     WrittenMailbox,
 )
-from consumers.mailbox.redirect import SCRIPT
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold

@@ -10,8 +10,14 @@ import pytest
 
 from consumers.moodle import Cohort, MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CREATION_LOCK, CohortCatalogue
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import (
+    BatchDeadline,
+    Broken,
+    MoodleRefused,
+    OutcomeUnknown,
+    OutOfTime,
+    WriteRefused,
+)
 from consumers.moodle.functions import MoodleFunctions
 
 DEADLINE = BatchDeadline(1000.0, lambda: 0.0)

@@ -11,8 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from consumers.moodle import MoodleSettings, User
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, MoodleRefused, RightMissing
+from consumers.moodle.errors import BatchDeadline, Broken, MoodleRefused, RightMissing
 from consumers.moodle.functions import MoodleFunctions, SiteInfo
 from consumers.moodle.port import Cohort
 from consumers.moodle.rest import RestClient

@@ -9,8 +9,7 @@ import pytest
 
 from consumers.moodle import Cohort
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import MoodleRefused
+from consumers.moodle.errors import BatchDeadline, MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
 from pipeline.errors import TargetDown

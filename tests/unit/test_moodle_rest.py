@@ -17,10 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleSettings, jsonstream
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
-from consumers.moodle.jsonstream import members
+from consumers.moodle import MoodleSettings
+from consumers.moodle.answers import members
+from consumers.moodle.errors import (
+    BatchDeadline,
+    Broken,
+    MoodleRefused,
+    OutcomeUnknown,
+    OutOfTime,
+    WriteRefused,
+)
 from consumers.moodle.rest import RestClient, flatten
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
 from sandbox.process import PATIENCE_S
@@ -485,7 +491,7 @@ def test_a_large_answer_that_breaks_off_is_not_taken_for_the_whole(text: str, sa
 def test_what_never_becomes_a_member_is_given_up_before_memory_runs_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jsonstream, "_ITEM_CHARS_MAX", 30)
+    monkeypatch.setattr("consumers.moodle.answers._ITEM_CHARS_MAX", 30)
     taken: list[str] = []
 
     def endless(start: str) -> Iterator[str]:

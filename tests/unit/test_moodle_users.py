@@ -14,8 +14,15 @@ from pydantic import SecretStr
 
 from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, MoodleSettings, User, Wanted
 from consumers.moodle.bulk import Failure
-from consumers.moodle.deadline import BatchDeadline
-from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import (
+    BatchDeadline,
+    Broken,
+    CallFailed,
+    MoodleRefused,
+    OutcomeUnknown,
+    OutOfTime,
+    WriteRefused,
+)
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.users import Users
 from consumers.moodle.work import Work

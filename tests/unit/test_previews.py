@@ -13,7 +13,7 @@ from consumers.directory.handler import DirectoryHandler
 from consumers.directory.settings import DirectorySettings
 from consumers.mailbox.difference import WantedMailbox, preview_of
 from consumers.mailbox.port import MailboxUnsettled, ObservedMailbox, Unknown
-from consumers.moodle import preview as moodle
+from consumers.moodle import work as moodle
 from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Seen, User
 from consumers.moodle.settings import MoodleSettings

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from consumers.mailbox.difference import script_of
+from consumers.mailbox.difference import RedirectInvalid, script_of
 from consumers.mailbox.port import Key
-from consumers.mailbox.redirect import RedirectInvalid
-from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import BatchDeadline
 from pipeline.errors import SesameError, fault
 from schemas.account import Account
 from sesame.operations.diagnosis.situation import CAS, DIRECTORY, MAILBOX, MOODLE, Live

@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.deadline import BatchDeadline
+from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.port import AdoptedUser, Result, Seen, User, Wanted
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
