@@ -31,7 +31,7 @@ from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, WantedMailbox, WelcomeJournal
 from consumers.mailbox.port import IntendedWelcome, Intent
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle import MoodleHandler, SiteLock, moodle_handler
+from consumers.moodle import MoodleHandler, SiteLock, moodle_site
 from pipeline.db.database import Database
 from pipeline.engine import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog
@@ -216,7 +216,8 @@ def moodle_target(students: int = 2_000) -> Iterator[Target]:
 
     def handler(database: Database | None) -> MoodleHandler:
         lock: SiteLock = moodle_kit.ProcessLock() if database is None else SiteLocks(database)
-        return moodle_handler(moodle_kit.settings_for(site), lock=lock, is_managed=moodle_kit.is_managed)
+        settings = moodle_kit.settings_for(site)
+        return MoodleHandler(moodle_site(settings, lock=lock, is_managed=moodle_kit.is_managed), settings)
 
     def people(count: int) -> list[Account]:
         # Each measurement fills a cohort of its own: the members of one that grew would be read by the last.

@@ -83,7 +83,6 @@ class PasswordPolicy:
 
     age_s_max: int
     lockout_s: int
-    failures_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,13 +242,3 @@ class Directory(Protocol):
 
     def disconnect(self) -> None:
         """Give all connections back. Nothing may be called afterwards."""
-
-
-class PasswordPolicies(Protocol):
-    """Where the directory's password policies can be read, for diagnosis."""
-
-    def policy(self, dn: str | None) -> PasswordPolicy | None:
-        """The policy of this name, or the usual one; None: there is none that we may see.
-
-        Raises TargetDown and Misconfigured as `Directory` does.
-        """

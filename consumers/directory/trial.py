@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it loads an LDAP library
     from consumers.directory.ldap import LdapClient
 
 
-_POLICY = ("pwdMaxAge", "pwdLockoutDuration", "pwdMaxFailure")
+_POLICY = ("pwdMaxAge", "pwdLockoutDuration")
 
 
 class TrialVerdict(StrEnum):

@@ -129,7 +129,11 @@ class LdapDirectory:
                 leave_mark(self._client, self._patience, self._branches.probe, self._clock_ns())
 
     def policy(self, dn: str | None) -> PasswordPolicy | None:
-        """See `port.PasswordPolicies.policy`."""
+        """The password policy of this name, or the usual one; None: there is none that we may see.
+
+        Raises:
+            TargetDown, Misconfigured: as `port.Directory` says.
+        """
         wanted = dn or self._branches.policy
         if wanted is None:
             return None

@@ -15,7 +15,7 @@ wanted, with its remedy.
 """
 
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.handler import MoodleHandler, moodle_handler, moodle_site
+from consumers.moodle.handler import MoodleHandler, moodle_site
 from consumers.moodle.port import AdoptedUser, Cohort, MoodlePort, Seen, SiteLock, User, Wanted
 from consumers.moodle.settings import MoodleSettings
 
@@ -32,6 +32,5 @@ __all__ = [
     "SiteLock",
     "User",
     "Wanted",
-    "moodle_handler",
     "moodle_site",
 ]

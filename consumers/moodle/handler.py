@@ -152,28 +152,6 @@ class MoodleHandler:
         )
 
 
-def moodle_handler(
-    settings: MoodleSettings,
-    *,
-    lock: SiteLock,
-    is_managed: Callable[[str], bool],
-    clock: Callable[[], float] = time.monotonic,
-) -> MoodleHandler:
-    """The handler with its REST adapter; connects to nothing until it is used.
-
-    Args:
-        settings: of the site.
-        lock: serialises the creation of cohorts over every process of the pipeline.
-        is_managed: whether the settings' cohort templates can produce this idnumber.
-        clock: monotonic seconds.
-
-    Raises:
-        Misconfigured: the file of certificate authorities cannot be read.
-    """
-    site = moodle_site(settings, lock=lock, is_managed=is_managed, clock=clock)
-    return MoodleHandler(site, settings, clock=clock)
-
-
 def moodle_site(
     settings: MoodleSettings,
     *,
@@ -182,7 +160,18 @@ def moodle_site(
     clock: Callable[[], float] = time.monotonic,
     token: Callable[[], str] | None = None,
 ) -> MoodleSite:
-    """The port over web services. Arguments and errors as in `moodle_handler`; `token` as in `RestClient`."""
+    """The port over web services; connects to nothing until it is used.
+
+    Args:
+        settings: of the site.
+        lock: serialises the creation of cohorts over every process of the pipeline.
+        is_managed: whether the settings' cohort templates can produce this idnumber.
+        clock: monotonic seconds.
+        token: as in `RestClient`.
+
+    Raises:
+        Misconfigured: the file of certificate authorities cannot be read.
+    """
     from consumers.moodle.rest import RestClient
     from consumers.moodle.site import MoodleSite
 

@@ -1,6 +1,6 @@
 """Asks one consumer to compare students with its target again, and to write the difference."""
 
-from producers.replay.publish import (
+from producers.replay.requests import (
     Progress,
     ReplayReport,
     ReplayUnderWay,

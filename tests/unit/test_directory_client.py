@@ -409,7 +409,7 @@ def test_what_the_server_keeps_of_a_password_is_read(tree: Tree) -> None:
     assert (state.must_change, state.policy_dn) == (False, POLICY)
     assert directory_on().policy(POLICY) is None
     tree.put(POLICY, objectClass="pwdPolicy", pwdMaxAge="5")
-    assert directory_on().policy(POLICY) == PasswordPolicy(5, 0, 0)
+    assert directory_on().policy(POLICY) == PasswordPolicy(5, 0)
 
 
 def test_evidence_of_a_person_is_read_with_everybody_and_not_with_one(tree: Tree) -> None:

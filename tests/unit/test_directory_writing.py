@@ -603,15 +603,15 @@ def test_a_directory_that_is_only_observed_is_probed_without_a_write(tree: Tree)
 
 def test_the_usual_policy_applies_where_an_entry_names_none(tree: Tree) -> None:
     usual, special = f"cn=usual,{PEOPLE}", f"cn=special,{PEOPLE}"
-    tree.put(usual, objectClass="pwdPolicy", pwdMaxAge="1", pwdLockoutDuration="2", pwdMaxFailure="3")
+    tree.put(usual, objectClass="pwdPolicy", pwdMaxAge="1", pwdLockoutDuration="2")
     tree.put(special, objectClass="pwdPolicy", pwdMaxAge="9")
     directory = LdapDirectory(LdapClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=usual))
     policy = directory.policy(None)
     assert policy is not None
-    assert (policy.age_s_max, policy.lockout_s, policy.failures_max) == (1, 2, 3)
+    assert (policy.age_s_max, policy.lockout_s) == (1, 2)
     policy = directory.policy(special)
     assert policy is not None
-    assert (policy.age_s_max, policy.lockout_s, policy.failures_max) == (9, 0, 0)
+    assert (policy.age_s_max, policy.lockout_s) == (9, 0)
     assert directory.policy(f"cn=none,{PEOPLE}") is None
     assert directory_on().policy(None) is None
 

@@ -430,7 +430,8 @@ def test_the_handler_s_parts_are_given_what_it_was_given(monkeypatch: pytest.Mon
     monkeypatch.setattr("consumers.moodle.rest.RestClient", Parts)
     monkeypatch.setattr("consumers.moodle.site.MoodleSite", Parts)
     lock, clock = NoLock(), lambda: 5.0
-    built = handler.moodle_handler(settings, lock=lock, is_managed=is_managed, clock=clock)
+    site = handler.moodle_site(settings, lock=lock, is_managed=is_managed, clock=clock)
+    built = handler.MoodleHandler(site, settings, clock=clock)
     assert made[0] == ((settings,), {"token": None})
     assert made[1][1] == {"lock": lock, "is_managed": is_managed, "clock": clock}
     assert made[1][0][1] is settings

@@ -172,7 +172,7 @@ def test_a_replay_is_noted_before_it_is_asked_for_without_naming_anybody(
 def test_a_large_replay_is_asked_for_in_pages(
     database: Database, log: SqliteEventLog, producer: Producer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producers.replay.publish.RECORDS_PER_APPEND", 3)
+    monkeypatch.setattr("producers.replay.requests.RECORDS_PER_APPEND", 3)
     numbers = [f"2200{number:04}" for number in range(10)]
     ask(database, producer, *numbers)
     assert [message.event.student_number for message in asked(log, catalogue.ACTIVATIONS)] == numbers

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleHandler, MoodleSettings, SiteLock, moodle_handler
+from consumers.moodle import MoodleHandler, MoodleSettings, SiteLock, moodle_site
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Membership, Person, Requirement, Stage
@@ -90,7 +90,8 @@ class Handlers:
     def __call__(self, clock: Callable[[], float] = time.monotonic, **changes: Any) -> MoodleHandler:
         """A handler with a connection and memories of its own, like another process's."""
         settings = settings_for(self._moodle, **changes)
-        self._made.append(moodle_handler(settings, lock=self._lock, is_managed=is_managed, clock=clock))
+        site = moodle_site(settings, lock=self._lock, is_managed=is_managed, clock=clock)
+        self._made.append(MoodleHandler(site, settings, clock=clock))
         return self._made[-1]
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Publishes `identity.decided`, and nothing else."""
+"""Identities: an operator says whether two numbers are one person, or a number still has its holder.
+
+Publishes `identity.decided`, and nothing else.
+"""
 
 from __future__ import annotations
 

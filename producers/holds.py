@@ -1,4 +1,7 @@
-"""Publishes `hold.placed` and `hold.lifted`, and nothing else."""
+"""Holds: an operator shuts a student's access at once, or says that the reason is gone.
+
+Publishes `hold.placed` and `hold.lifted`, and nothing else.
+"""
 
 from __future__ import annotations
 
