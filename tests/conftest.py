@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ KAFKA_USERS = (
     "monitor",
 )
 
+IN_MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 2**30  # noqa: S108 (pytest makes folders of the user's own in it)
+"""Where `tmp_path` is if there is so much room, and programs may be started there."""
+
 SPREAD = ("tests/simulation/test_histories.py",)
 """Files whose tests share nothing and take minutes: `--dist loadfile` gives them out one by one."""
 
@@ -50,6 +54,17 @@ settings.register_profile(  # for a mutation run: thousands of times, and which 
     report_multiple_bugs=False,
 )
 settings.load_profile("project")
+
+
+def pytest_configure() -> None:
+    """Databases and logs of the tests are in memory: they wait for a disk most of their time.
+
+    What survives kill -9 is as it is on a disk; a power cut is tested nowhere.
+    """
+    with contextlib.suppress(OSError):
+        place = os.statvfs(IN_MEMORY)
+        if place.f_bavail * place.f_frsize >= ROOM_BYTES and not place.f_flag & os.ST_NOEXEC:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
