@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +93,22 @@ def logs_as_they_were() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting comes from the environment of whoever runs the tests."""
+    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def command_folder(no_variables: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which commands are typed: its settings say where the data is, and no more."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def slapd() -> Iterator[Slapd]:
     """A directory shared by the tests of one worker: use a student of your own, and do not stop it."""
@@ -167,10 +182,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'empty.db'}"
         return
-    server: stores.Server = request.getfixturevalue("postgres")
-    name = f"empty_{secrets.token_hex(4)}"
-    yield server.create(name)
-    server.drop(name)
+    with stores.empty_database(request.getfixturevalue("postgres")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -308,9 +308,8 @@ def test_what_compose_wants_is_what_prepare_makes(prepared: Path, composed: dict
     assert wanted <= written
 
 
-def test_the_settings_of_the_containers_can_be_used(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("SESAME_")]:
-        monkeypatch.delenv(name)
+@pytest.mark.usefixtures("no_variables")
+def test_the_settings_of_the_containers_can_be_used(prepared: Path) -> None:
     settings = load(prepared / "ops" / "compose" / "sesame.toml")
     assert settings.targets == ("directory", "mailbox", "moodle")
 

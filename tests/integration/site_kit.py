@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from consumers.directory.upsert import LdapDirectory
@@ -18,14 +18,14 @@ from pipeline.target import Handler
 from pipeline.vault import new_key
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
-from schemas.account import Administrative, Pedagogical
 from schemas.envelope import Message, event_id, from_record, to_record
-from schemas.events import ActivationRequested, EnrolmentRecorded, Event
+from schemas.events import Event
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import ProcessRunner
 from sesame.app.wiring import Application
 from sesame.operations.diagnosis import PersonStatus, person_status
 from sesame.settings import load
+from sesame.testing.servers.registry_kit import activation, enrolled
 from tests.unit.pipeline_kit import Target
 
 
@@ -74,24 +74,10 @@ class Site(Application):
         return placed
 
     def enrol_and_activate(self, number: str, birth_name: str, given_name: str) -> None:
-        enrolment = EnrolmentRecorded(
-            student_number=number,
-            source="apogee",
-            source_sequence=1,
-            year=datetime.now(UTC).year,
-            step="L1INFO",
-            step_version="261",
-            step_label="Licence 1 Informatique",
-            component="SCI",
-            primary=True,
-            administrative=Administrative.IN_FORCE,
-            pedagogical=Pedagogical.VALIDATED,
-            birth_name=birth_name,
-            given_name=given_name,
-            birth_date=date(2007, 5, 3),
-        )
+        year = datetime.now(UTC).year
+        enrolment = enrolled(number, year=year, birth_name=birth_name, given_name=given_name)
         self.say(enrolment, catalogue.ENROLMENTS)
-        self.say(ActivationRequested(student_number=number), catalogue.ACTIVATIONS)
+        self.say(activation(number), catalogue.ACTIVATIONS)
 
     # --- what comes of them ---------------------------------------------------------------------------
 

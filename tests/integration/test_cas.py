@@ -28,6 +28,7 @@ from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.login.probe import LoginProbe
 from sesame.operations.diagnosis.engine import diagnose
 from sesame.settings import CasSettings, DirectorySettings, Settings, StoreSettings
+from sesame.testing.servers import stores
 from sesame.testing.servers.cas_kit import STAFF, Browser, LoginServer, Site, Wire, site, ticket_of
 from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
 
@@ -86,17 +87,7 @@ class Desk:
         number = fresh_number()
         made = account(number, credential_ref=self.consumer.vault.put(f"c-{number}", PASSWORD), **fields)
         self.consumer.bring(made)
-        with self.database.write() as connection:
-            connection.execute(
-                accounts.insert().values(
-                    student_number=number,
-                    version=1,
-                    stage=made.stage.value,
-                    login=made.login,
-                    changed_at=0.0,
-                    document=made.model_dump_json(),
-                )
-            )
+        stores.keep(self.database, made)
         return made
 
     def ticket(self, student: Account, password: str = PASSWORD) -> str:

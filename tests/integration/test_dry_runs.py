@@ -19,11 +19,10 @@ from pipeline.vault import SealBroken
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd
 from schemas.account import Account, Membership, Requirement
-from sesame.testing.servers import directory_kit, moodle_kit, require_service
+from sesame.testing.servers import directory_kit, moodle_kit
 from sesame.testing.servers.ldap_tools import as_provisioner
-from sesame.testing.servers.mailbox_kit import Desk, desk_at
+from sesame.testing.servers.mailbox_kit import Desk
 from sesame.testing.servers.moodle_kit import Handlers, Operator, cohort
-from sesame.testing.servers.post_office import PostOffice
 
 ELODIE = "22600001"
 LOGIN = f"elodie.lefevre{ELODIE}"
@@ -251,18 +250,6 @@ def test_a_group_of_somebody_else_is_an_obstacle_until_it_is_mended(place: Place
 
 
 # --- mailboxes ----------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def office() -> Iterator[PostOffice]:
-    with require_service(PostOffice) as running:
-        yield running
-
-
-@pytest.fixture
-def desk(office: PostOffice, tmp_path: Path) -> Iterator[Desk]:
-    with desk_at(office, tmp_path) as made:
-        yield made
 
 
 def test_a_user_whom_the_directory_has_not_enabled_is_an_obstacle_until_it_is_mended(desk: Desk) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,10 +62,8 @@ def new_url(empty_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
     if empty_url.startswith("sqlite"):
         yield f"sqlite:///{tmp_path / 'new.db'}"
         return
-    server: stores.Server = request.getfixturevalue("postgres")
-    name = f"new_{secrets.token_hex(4)}"
-    yield server.create(name)
-    server.drop(name)
+    with stores.empty_database(request.getfixturevalue("postgres")) as url:
+        yield url
 
 
 def test_the_store_of_then_has_its_form_and_rows_in_every_table(empty_url: str) -> None:

@@ -11,29 +11,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from examples.generate import write
-from sesame.cli import main
+from tests.command import sesame
 
 STUDENTS = 120
 
 
 @pytest.fixture(autouse=True)
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def site(command_folder: Path) -> Path:
     """A folder with settings, and an export of some students."""
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
     with Path("export.csv").open("w", encoding="utf-8", newline="") as file:
         write(file, students=STUDENTS, year=2026)
-    return tmp_path
-
-
-def sesame(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="sesame")
+    return command_folder
 
 
 def told_command(result: Result) -> list[str]:

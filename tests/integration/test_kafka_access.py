@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security
 from pipeline.eventlog.port import LogRefused, LogUnavailable, NewRecord, NotAllowed, UnknownTopic
 from sandbox.kafka import Kafka
 from sandbox.ports import free_port
 from sandbox.tls import ThrowawayCA
-from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.testing.servers.relay import Cut, Relay
+from tests.command import sesame
 
 
 def access(kafka: Kafka, *, listener: str = "", **others: str | Path | None) -> Access:
@@ -160,9 +159,7 @@ def test_who_has_no_right_is_told_which(secure_kafka: Kafka) -> None:
     log.close()
 
 
-def doctor(folder: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Result:
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
+def doctor(folder: Path, kafka: Kafka, **settings: str) -> Result:
     (folder / "password").write_text(settings.pop("password", kafka.admin_password))
     (folder / "password").chmod(0o600)
     given = {"servers": f'["{kafka.servers[0]}"]', "ca_file": f'"{kafka.ca_file}"', **settings}
@@ -170,12 +167,11 @@ def doctor(folder: Path, kafka: Kafka, monkeypatch: pytest.MonkeyPatch, **settin
     (folder / "sesame.toml").write_text(
         f'data_dir = "."\nlog.kind = "kafka"\nlog.username = "admin"\nlog.password_file = "password"\n{lines}'
     )
-    arguments = ("--config", str(folder / "sesame.toml"), "doctor", "--only", "log")
-    return CliRunner().invoke(main, arguments, prog_name="sesame")
+    return sesame("--config", str(folder / "sesame.toml"), "doctor", "--only", "log")
 
 
 def test_the_doctor_names_each_refusal_and_ends_as_for_a_dependency_that_is_down(
-    secure_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    secure_kafka: Kafka, tmp_path: Path, no_variables: None
 ) -> None:
     cases = {
         "certificate has expired": {"servers": f'["{secure_kafka.listener("EXPIRED")}"]'},
@@ -184,7 +180,7 @@ def test_the_doctor_names_each_refusal_and_ends_as_for_a_dependency_that_is_down
         "no Kafka server answers": {"servers": f'["127.0.0.1:{free_port()}"]'},
     }
     for said, settings in cases.items():
-        result = doctor(tmp_path, secure_kafka, monkeypatch, **settings)
+        result = doctor(tmp_path, secure_kafka, **settings)
         assert result.exit_code == ExitCode.DEPENDENCY_DOWN, result.output
         assert said in result.stdout
         assert "not-the-password" not in result.output

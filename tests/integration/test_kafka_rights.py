@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from consumers.propagation import Propagation
 from consumers.registry.handler import Registry
@@ -23,8 +22,8 @@ from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from sesame.app.wiring import FOLLOWS
-from sesame.cli import main
 from sesame.cli.errors import ExitCode
+from tests.command import sesame
 
 FILE = Path(__file__).parents[2] / "ops" / "kafka" / "acls.toml"
 RIGHTS = read_rights(FILE)
@@ -167,10 +166,8 @@ def needed(granting: Granting, right: Right, attempt: Callable[[], object]) -> N
 
 
 def test_the_command_grants_what_the_file_lists_and_takes_back_what_it_does_not(
-    granting: Granting, secure_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    granting: Granting, secure_kafka: Kafka, tmp_path: Path, no_variables: None
 ) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
     (tmp_path / "password").write_text(secure_kafka.admin_password)
     (tmp_path / "password").chmod(0o600)
     (tmp_path / "sesame.toml").write_text(
@@ -180,8 +177,7 @@ def test_the_command_grants_what_the_file_lists_and_takes_back_what_it_does_not(
     )
 
     def rights(command: str, *options: str) -> Result:
-        words = ("--config", str(tmp_path / "sesame.toml"), "rights", command, str(FILE), *options)
-        return CliRunner().invoke(main, words, prog_name="sesame")
+        return sesame("--config", str(tmp_path / "sesame.toml"), "rights", command, str(FILE), *options)
 
     too_much = Right("sesame-monitor", "WRITE", "TOPIC", catalogue.ACCOUNTS)
     granting.grant([too_much])

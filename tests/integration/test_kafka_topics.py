@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from kafka import KafkaAdminClient
 
 from pipeline.eventlog.kafka import Access, Security
@@ -19,8 +18,8 @@ from pipeline.eventlog.port import LogError
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
-from sesame.cli import main
 from sesame.cli.errors import ExitCode
+from tests import command
 
 
 @pytest.fixture
@@ -81,8 +80,7 @@ def test_more_replicas_than_servers_are_explained(planner: Planner) -> None:
 
 
 def sesame(folder: Path, *arguments: str) -> Result:
-    options = ("--config", str(folder / "sesame.toml"), *arguments)
-    return CliRunner().invoke(main, options, prog_name="sesame")
+    return command.sesame("--config", str(folder / "sesame.toml"), *arguments)
 
 
 @pytest.fixture
@@ -106,10 +104,8 @@ def bare_kafka(secure_kafka: Kafka) -> Kafka:
 
 
 def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_other_partitions(
-    bare_kafka: Kafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bare_kafka: Kafka, tmp_path: Path, no_variables: None
 ) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
     (tmp_path / "password").write_text(bare_kafka.admin_password)
     (tmp_path / "password").chmod(0o600)
     settings = (
@@ -143,10 +139,8 @@ def test_the_command_makes_all_topics_once_says_what_it_would_do_and_refuses_oth
     assert sesame(tmp_path, "doctor", "--only", "log").exit_code == ExitCode.FAILED
 
 
-def test_the_embedded_log_has_no_topics_to_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
-    (tmp_path / "sesame.toml").write_text('data_dir = "."\n', encoding="utf-8")
-    result = sesame(tmp_path, "topics", "diff")
+@pytest.mark.usefixtures("command_folder")
+def test_the_embedded_log_has_no_topics_to_apply() -> None:
+    result = command.sesame("topics", "diff")
     assert result.exit_code == ExitCode.USAGE
     assert 'log.kind = "kafka"' in result.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Connection, insert, make_url, select, text, update
+from sqlalchemy import Connection, insert, make_url, text, update
 from sqlalchemy.exc import OperationalError
 
 from pipeline.db import migrate
@@ -29,6 +29,7 @@ from sesame.app.doctor.findings import CheckState, examine
 from sesame.settings import LiveSecret, Settings, StoreSettings
 from sesame.testing.servers import require_service, stores
 from tests.unit import facts_kit
+from tests.unit.store_kit import kept, put
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +76,6 @@ def test_a_password_that_was_changed_is_read_again_for_the_next_connection(
         database.engine.dispose()  # as when the server restarts
         with database.read() as connection:
             assert connection.execute(text("SELECT current_user")).scalar_one() == user
-
-
-def put(database: Database, number: str) -> None:
-    with database.write() as connection:
-        connection.execute(insert(timers).values(kind="test", student_number=number, due_at=1.0))
-
-
-def kept(database: Database) -> list[str]:
-    with database.read() as connection:
-        return list(connection.scalars(select(timers.c.student_number).order_by(timers.c.id)))
 
 
 # --- a connection that drops --------------------------------------------------------------------------

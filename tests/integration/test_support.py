@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select
 
 from pipeline import audit, dead_letters, target_states
-from pipeline.accounts import accounts
 from pipeline.audit.tables import audit as audit_table
 from pipeline.dead_letters import DeadLetter
 from producers.activation.smtp import MailServerDown
@@ -20,6 +19,7 @@ from sesame.app.wiring import Application, build
 from sesame.operations.support import Support, UnknownCode
 from sesame.operations.support.support_cases import ALPHABET, LENGTH, new_code, read_code, shown_code
 from sesame.settings import Settings
+from sesame.testing.servers import stores
 from sesame.testing.servers.directory_kit import account
 from sesame.web.desk import smtp_of
 
@@ -55,18 +55,7 @@ def app(tmp_path: Path, store_url: str, sink: MailSink) -> Iterator[Application]
 def known(app: Application, number: str = NUMBER, **fields: object) -> None:
     """Somebody with an account."""
     active = {"login": f"zoe{number}", "activated_at": datetime(2026, 9, 1, tzinfo=UTC)}
-    made = account(number, **{**active, **fields})
-    with app.database.write() as connection:
-        connection.execute(
-            accounts.insert().values(
-                student_number=number,
-                version=1,
-                stage=made.stage.value,
-                login=made.login,
-                changed_at=0.0,
-                document=made.model_dump_json(),
-            )
-        )
+    stores.keep(app.database, account(number, **{**active, **fields}))
 
 
 def given_up(app: Application, consumer: str, *, number: str = NUMBER) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pipeline.db.database import Database
+from pipeline.eventlog.port import Producer
+from pipeline.eventlog.sqlite import SqliteEventLog
+from schemas import catalogue
 from tests.unit.pipeline_kit import Plant, Target
 from tests.unit.store_kit import Clock
 
@@ -20,22 +24,33 @@ def clock() -> Clock:
 @pytest.fixture
 def database(store_url: str, clock: Clock) -> Iterator[Database]:
     """A database in the form that this version wants, with a clock that is told."""
-    database = Database(store_url, clock=clock)
-    yield database
-    database.close()
+    with closing(Database(store_url, clock=clock)) as database:
+        yield database
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteEventLog]:
+    """An embedded log with every topic."""
+    with closing(SqliteEventLog(tmp_path / "log.db")) as log:
+        log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 1))
+        yield log
+
+
+@pytest.fixture
+def producer(log: SqliteEventLog) -> Iterator[Producer]:
+    with closing(log.producer()) as producer:
+        yield producer
 
 
 @pytest.fixture
 def plant(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
     """A worker's parts, with a clock that is told."""
-    plant = Plant(tmp_path, store_url, clock=clock)
-    yield plant
-    plant.close()
+    with closing(Plant(tmp_path, store_url, clock=clock)) as plant:
+        yield plant
 
 
 @pytest.fixture
 def mailbox(tmp_path: Path, store_url: str, clock: Clock) -> Iterator[Plant]:
     """The same for a target that follows the directory."""
-    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory", clock=clock)
-    yield plant
-    plant.close()
+    with closing(Plant(tmp_path, store_url, Target("mailbox"), follows="directory", clock=clock)) as plant:
+        yield plant

@@ -6,15 +6,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
 from consumers.directory import ldap
+from consumers.directory.entry import CLASSES, OWNED
 from consumers.directory.ldap import Endpoint, LdapClient
-from consumers.directory.port import Branches
+from consumers.directory.port import Branches, DesiredEntry
 from consumers.directory.upsert import LdapDirectory
 
 BASE = "dc=univ-exemple,dc=fr"
@@ -275,3 +276,27 @@ def directory_on(*, static_groups: bool = False, groups: str | None = None, **en
     client = LdapClient(Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint))
     branches = Branches(PEOPLE, groups, PROBE, static_groups=static_groups)
     return LdapDirectory(client, branches, sleep=lambda _seconds: None, clock_ns=lambda: 1_000)
+
+
+NUMBER, LOGIN = "22601234", "hugo.roux"
+
+
+DN = f"uid={LOGIN},{PEOPLE}"
+
+
+HELD = {"uid": LOGIN, "objectClass": [*CLASSES], "cn": "Roux Hugo", "sn": "Roux"}
+
+
+def desired(**fields: Any) -> DesiredEntry:
+    attributes = dict.fromkeys(OWNED, ()) | {
+        "cn": ("Roux Hugo",),
+        "sn": ("Roux",),
+        "mail": ("hugo.roux@univ-exemple.fr",),
+        "sesameMailEnabled": ("TRUE",),
+    }
+    one = DesiredEntry(NUMBER, LOGIN, 3, CLASSES, attributes, locked=False)
+    return replace(one, **fields)
+
+
+def changed(one: DesiredEntry, **attributes: tuple[str, ...]) -> DesiredEntry:
+    return replace(one, attributes={**one.attributes, **attributes})

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import insert
+import pytest
 
 from pipeline import dead_letters, parking, target_states
-from pipeline.accounts import accounts
 from pipeline.db.database import Database
 from pipeline.digest import digest_of
 from pipeline.engine import Backoff, Engine, Limits, topics_for
@@ -21,14 +22,34 @@ from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
-from schemas.account import Account, Lane, Person, Stage
+from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
-from schemas.events import AccountChanged, Cause, Event, ReplayRequested
+from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetProvisioned
+from sesame.testing.servers import stores
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
 
 Script = Callable[[Task], HandlerOutcome | Exception | None]
+
+
+def outcome(
+    target: str, number: str = "A", version: int = 1, kind: type[Event] = TargetProvisioned, **own: object
+) -> Event:
+    """What a target's consumer announces; by default that the account stands there."""
+    values: dict[str, object] = {
+        "student_number": number,
+        "version": version,
+        "target": target,
+        "lane": Lane.PERSONAL,
+        "lease_epoch": 1,
+        "sequence": 1,
+        "attempt": 1,
+        "started_at": NOW,
+        "finished_at": NOW,
+        **(own or {"digest": "sha256:" + "0" * 64, "changed": True}),
+    }
+    return kind.model_validate(values)
 
 
 class Target:
@@ -123,6 +144,32 @@ class Silent:
         self.troubles.append(what)
 
 
+class Noting:
+    """An observer that notes every word that it is told."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, int, float]] = []
+        self.outcomes: list[tuple[str, HandlerOutcome, Lane]] = []
+        self.states: list[tuple[str, str, str]] = []
+        self.lags: list[tuple[str, Mapping[TopicPartition, int]]] = []
+        self.troubles: list[tuple[str, str]] = []
+
+    def batch(self, *told: Any) -> None:
+        self.batches.append(told)
+
+    def outcome(self, *told: Any) -> None:
+        self.outcomes.append(told)
+
+    def state(self, *told: Any) -> None:
+        self.states.append(told)
+
+    def lag(self, *told: Any) -> None:
+        self.lags.append(told)
+
+    def trouble(self, *told: Any) -> None:
+        self.troubles.append(told)
+
+
 class Plant:
     """One log, one store and one target, with a worker that can be started, stopped and replaced."""
 
@@ -166,19 +213,7 @@ class Plant:
             "lane": Lane.PERSONAL,
         }
         account = Account.model_validate({**values, **changes})
-        with self.database.write() as connection:
-            connection.execute(accounts.delete().where(accounts.c.student_number == number))
-            connection.execute(
-                insert(accounts).values(
-                    student_number=number,
-                    version=version,
-                    stage=account.stage,
-                    login=account.login,
-                    activated_at=NOW.timestamp(),
-                    changed_at=NOW.timestamp(),
-                    document=account.model_dump_json(),
-                )
-            )
+        stores.keep(self.database, account, changed_at=NOW.timestamp())
         return account
 
     def say(self, event: Event, topic: str, *, emitter: str = "registry", tell_apart: object = "") -> str:
@@ -192,6 +227,25 @@ class Plant:
             student_number=number, version=version, stage=Stage.ACTIVE, lane=lane, cause=Cause.ACTIVATION
         )
         return self.say(event, catalogue.by_lane(catalogue.ACCOUNTS, lane), tell_apart=version)
+
+    def suspend(self, number: str, version: int = 2) -> None:
+        """A version that shuts access, and its bell."""
+        holds = (Hold.SUSPENDED,)
+        account = self.account(number, version, holds=holds)
+        event = AccountChanged(
+            student_number=number,
+            version=version,
+            stage=account.stage,
+            holds=holds,
+            lane=account.lane,
+            cause=Cause.HOLD,
+        )
+        self.say(event, catalogue.ACCOUNTS)
+
+    def leader_says(self, number: str, version: int) -> None:
+        """The directory announces that it has this version."""
+        said = outcome("directory", number, version)
+        self.say(said, catalogue.OUTCOMES, emitter="directory", tell_apart=version)
 
     def replay(self, number: str, tell_apart: int = 1) -> str:
         event = ReplayRequested(
@@ -297,3 +351,20 @@ class Plant:
         lag = sum(consumer.lag().values())
         consumer.close()
         return lag
+
+
+# --- by the real time; the fixtures `plant` and `mailbox` have a clock that is told -------------------------
+
+
+@pytest.fixture
+def live_plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    """A worker's parts."""
+    with closing(Plant(tmp_path, store_url)) as plant:
+        yield plant
+
+
+@pytest.fixture
+def live_mailbox(tmp_path: Path, store_url: str) -> Iterator[Plant]:
+    """The same for a target that follows the directory."""
+    with closing(Plant(tmp_path, store_url, Target("mailbox"), follows="directory")) as plant:
+        yield plant

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import insert
 
 from consumers.propagation.rows import propagation, propagation_targets
-from pipeline.accounts import accounts
 from pipeline.db.database import Database
 from schemas.account import Account, Person, Stage
+from sesame.testing.servers import stores
 from tests.unit.store_kit import START
 
 TARGETS = ("directory", "moodle")
@@ -40,19 +42,10 @@ def student(
         mail=f"login.{number}@etu.univ-exemple.fr",
         principal=f"login.{number}@univ-exemple.fr",
         person=Person(birth_name="Martin", given_name="Léa"),
+        activated_at=datetime.fromtimestamp(START, UTC) if activated else None,
     )
+    stores.keep(database, account, changed_at=START)
     with database.write() as connection:
-        connection.execute(
-            insert(accounts).values(
-                student_number=number,
-                version=version,
-                stage="active",
-                login=account.login,
-                activated_at=START if activated else None,
-                changed_at=START,
-                document=account.model_dump_json(),
-            )
-        )
         connection.execute(
             insert(propagation).values(
                 student_number=number,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings, Said
 from consumers.propagation import rows as propagation_rows
 from consumers.propagation.window import PropagationProgress
 from pipeline import timers
-from pipeline.accounts import accounts
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.outbox import outbox
@@ -30,6 +29,7 @@ from schemas.events import (
     TargetProvisioned,
     TargetWaiting,
 )
+from sesame.testing.servers import stores
 from tests.unit.store_kit import START, Clock
 
 LEA = "22001234"
@@ -74,18 +74,7 @@ class Desk:
             opened_at=at(opened) if asked else None,
             lane=lane,
         )
-        with self.database.write() as connection:
-            connection.execute(delete(accounts))
-            connection.execute(
-                insert(accounts).values(
-                    student_number=LEA,
-                    version=version,
-                    stage=account.stage,
-                    login=account.login,
-                    changed_at=START,
-                    document=account.model_dump_json(),
-                )
-            )
+        stores.keep(self.database, account, changed_at=START)
 
     def bell(self, version: int = 1, *, when: float = 0.0) -> Message:
         """The registry's event, applied."""
@@ -168,3 +157,6 @@ class Desk:
     def all_done(self, when: float, version: int = 1) -> None:
         for target in TARGETS:
             self.outcome(TargetProvisioned, target, when, version)
+
+
+OPEN = PropagationProgress("A", 1, Lane.PERSONAL, START)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from pipeline.db.database import Database
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
@@ -94,6 +95,16 @@ class RecordedLog:
         return messages
 
 
+class Asked(TypedDict, total=False):
+    """How an operator asks for an import."""
+
+    dry_run: bool
+    republish: bool
+    full_year: int | None
+    threshold: Threshold | None
+    approval: str
+
+
 class Registrar:
     """Writes exports into a folder and imports them, with a database and a log of its own."""
 
@@ -120,46 +131,21 @@ class Registrar:
     def import_rows(
         self,
         *rows: Row,
-        dry_run: bool = False,
-        republish: bool = False,
-        full_year: int | None = None,
-        threshold: Threshold | None = None,
-        approval: str = "",
+        **asked: Unpack[Asked],
     ) -> ImportReport:
-        return self.import_(
-            self.write(rows),
-            dry_run=dry_run,
-            republish=republish,
-            full_year=full_year,
-            threshold=threshold,
-            approval=approval,
-        )
+        return self.import_(self.write(rows), **asked)
 
     def import_(
         self,
         path: Path,
         *,
         profile: FeedProfile | None = None,
-        dry_run: bool = False,
-        republish: bool = False,
-        full_year: int | None = None,
-        threshold: Threshold | None = None,
-        approval: str = "",
         progress: Callable[[int, int | None], None] = lambda _done, _in_all: None,
+        **asked: Unpack[Asked],
     ) -> ImportReport:
-        order = ImportOptions(
-            rejects_path=self.rejects,
-            affected_path=self.affected,
-            dry_run=dry_run,
-            republish=republish,
-            full_year=full_year,
-            threshold=threshold or Threshold(),
-            approval=Approval(approval, "odile") if approval else None,
-            acceptance=self.acceptance,
-        )
         return import_file(
             path,
-            order,
+            self._options(asked, self.acceptance),
             profile=profile or apogee(),
             feed=self.memory,
             producer=self.log,
@@ -183,30 +169,30 @@ class Registrar:
         *lines: str,
         path: Path | None = None,
         profile: FeedProfile | None = None,
-        dry_run: bool = False,
-        republish: bool = False,
-        full_year: int | None = None,
-        threshold: Threshold | None = None,
-        approval: str = "",
+        **asked: Unpack[Asked],
     ) -> ImportReport:
-        order = ImportOptions(
-            rejects_path=self.rejects,
-            affected_path=self.affected,
-            dry_run=dry_run,
-            republish=republish,
-            full_year=full_year,
-            threshold=threshold or Threshold(),
-            approval=Approval(approval, "odile") if approval else None,
-        )
         return import_groups(
             path or self.write_groups(*lines),
-            order,
+            self._options(asked),
             profile=profile or choose_groups("apogee"),
             feed=self.teachings,
             producer=self.log,
             clock=lambda: NOW,
             progress=lambda _done, _in_all: None,
             sleep=self.slept_s.append,
+        )
+
+    def _options(self, asked: Asked, acceptance: Acceptance | None = None) -> ImportOptions:
+        approval = asked.get("approval")
+        return ImportOptions(
+            rejects_path=self.rejects,
+            affected_path=self.affected,
+            dry_run=asked.get("dry_run", False),
+            republish=asked.get("republish", False),
+            full_year=asked.get("full_year"),
+            threshold=asked.get("threshold") or Threshold(),
+            approval=Approval(approval, "odile") if approval else None,
+            acceptance=acceptance,
         )
 
     def rejected(self) -> list[dict[str, str]]:
@@ -224,3 +210,23 @@ class Registrar:
 
     def close(self) -> None:
         self.database.close()
+
+
+GIVEN = ("Zoé", "Inès", "Noël", "Chloé", "Loïc", "Gaëlle", "François", "Aïcha", "Maëlys", "Rémi")
+
+
+def students(number: int, **changes: str) -> list[Row]:
+    """That many students of one step, each with a name, a birth date and an address of their own."""
+    return [
+        ZOE
+        | {
+            "COD_ETU": f"226{index:05d}",
+            "COD_NNE_IND": f"0609{index:05d}KT",
+            "LIB_NOM_PAT_IND": f"Lefèvre {index}",
+            "LIB_PR1_IND": GIVEN[index % len(GIVEN)],
+            "DATE_NAI_IND": f"{index % 28 + 1:02d}/{index // 28 % 12 + 1:02d}/2007",
+            "MAIL_PERSO": f"etudiant{index}@example.org",
+        }
+        | changes
+        for index in range(number)
+    ]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
 
 from pipeline.db.database import Database
+from pipeline.timers import timers
 from sandbox.process import PATIENCE_S
 
 ONLY_SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -84,3 +85,15 @@ def undone(database: Database) -> Iterator[Connection]:
             cut_off()
     except _CutOffError:
         pass
+
+
+def put(database: Database, number: str) -> None:
+    """A row that a test can do without knowing more of the tables."""
+    with database.write() as connection:
+        connection.execute(insert(timers).values(kind="test", student_number=number, due_at=1.0))
+
+
+def kept(database: Database) -> list[str]:
+    """Whose rows are there, the oldest first."""
+    with database.read() as connection:
+        return list(connection.scalars(select(timers.c.student_number).order_by(timers.c.id)))

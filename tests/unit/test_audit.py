@@ -9,27 +9,22 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from examples import generate
-from sesame.cli import main, operator
+from sesame.cli import operator
+from tests.command import sesame
 
 NUMBER = "22600001"
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.fixture(autouse=True)
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for name in [name for name in os.environ if name.startswith(("SESAME_", "SUDO_"))]:
+def site(monkeypatch: pytest.MonkeyPatch, command_folder: Path) -> Path:
+    for name in [name for name in os.environ if name.startswith("SUDO_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(operator, "LOGIN_UID", tmp_path / "loginuid")  # nobody logged in
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
-    return tmp_path
-
-
-def sesame(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="sesame")
+    monkeypatch.setattr(operator, "LOGIN_UID", command_folder / "loginuid")  # nobody logged in
+    return command_folder
 
 
 def noted(site: Path) -> list[tuple[str, str, dict[str, object]]]:

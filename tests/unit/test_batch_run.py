@@ -12,33 +12,15 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.engine import Batch, Bell, Engine, Limits, Place, WorkItem
+from pipeline.engine import Bell, Engine, Limits, Place, WorkItem
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.runner.announcement import Admitted
 from pipeline.runner.batch_run import WAIT_S_MAX, BatchRun, Probed, Runner
-from pipeline.target import Done, HandlerOutcome
+from pipeline.target import HandlerOutcome
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
-
-DONE = Done("sha256:0", changed=True)
-
-
-@dataclass
-class Student:
-    """Stands for an admitted item, its task and its account at once."""
-
-    student_number: str
-    lane: Lane = Lane.PERSONAL
-    decided: HandlerOutcome | None = None
-
-    @property
-    def task(self) -> Student:
-        return self
-
-    @property
-    def account(self) -> Student:
-        return self
+from tests.unit.batch_run_kit import DONE, RunnerInThread, Student, batch
 
 
 @dataclass
@@ -94,7 +76,7 @@ class Target:
         return dict.fromkeys(numbers, DONE)
 
 
-class Desk:
+class Desk(RunnerInThread):
     """A runner whose batches run in the test's thread, one after the other."""
 
     def __init__(self, limits: Limits) -> None:
@@ -105,23 +87,6 @@ class Desk:
         handler: Any = self.target
         effects: Any = self.effects
         self.runner = Runner(handler, effects, observer, self.reports, lambda: next(self.moments), limits)
-
-    def brought(self, *batches: Batch) -> list[BatchRun]:
-        for batch in batches:
-            self.runner.begin(batch)
-        self.runner.run_waiting()
-        return [self.report() for _ in range(self.reports.qsize())]
-
-    def report(self) -> BatchRun:
-        """The next batch that has ended."""
-        run = self.reports.get(timeout=PATIENCE_S)
-        assert isinstance(run, BatchRun)
-        return run
-
-
-def batch(index: int, *numbers: str, lane: Lane = Lane.PERSONAL) -> Batch:
-    items = tuple(WorkItem((Bell(number, 1, lane, f"event-{number}"),)) for number in numbers)
-    return Batch(index, lane, items)
 
 
 @pytest.fixture

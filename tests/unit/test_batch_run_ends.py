@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Batch, Limits, WorkItem
+from pipeline.engine import Limits, WorkItem
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.runner.batch_run import BatchRun, Probed, Runner
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane
-from tests.unit.test_batch_run import DONE, Student, batch
+from tests.unit.batch_run_kit import DONE, RunnerInThread, Student, batch
+from tests.unit.pipeline_kit import Noting
 
 WAITS = Waiting("administrative_enrolment_pending")
 
@@ -68,25 +69,7 @@ class Effects:
             raise error
 
 
-class Noting:
-    """The observer: notes what it is told."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[str, int, float]] = []
-        self.outcomes: list[tuple[str, HandlerOutcome, Lane]] = []
-        self.troubles: list[tuple[str, str]] = []
-
-    def batch(self, *told: Any) -> None:
-        self.batches.append(told)
-
-    def outcome(self, *told: Any) -> None:
-        self.outcomes.append(told)
-
-    def trouble(self, *told: Any) -> None:
-        self.troubles.append(told)
-
-
-class Desk:
+class Desk(RunnerInThread):
     """A runner in the test's thread, one batch after the other."""
 
     name, call_s = "moodle", 0.0
@@ -110,18 +93,6 @@ class Desk:
         self.called.append(numbers)
         self.now += self.call_s
         return self.answers(numbers)
-
-    def brought(self, *batches: Batch) -> list[BatchRun]:
-        for each in batches:
-            self.runner.begin(each)
-        self.runner.run_waiting()
-        return [self.report() for _ in range(self.reports.qsize())]
-
-    def report(self) -> BatchRun:
-        """The next batch that has ended."""
-        run = self.reports.get(timeout=PATIENCE_S)
-        assert isinstance(run, BatchRun)
-        return run
 
 
 @pytest.fixture

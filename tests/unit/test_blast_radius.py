@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -12,22 +11,19 @@ from sqlalchemy import update
 from pipeline import dead_letters, replays
 from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
+from pipeline.replays import Replay
 from pipeline.target import Dead
 from producers.replay import ReplayUnderWay, Selection, go_on, plan, progress_of, select_students
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
 from sesame.operations.blast_radius import Radius, blast_radius
-from tests.unit.pipeline_kit import NOW, Plant
+from tests.unit.pipeline_kit import NOW, Plant, live_plant
 
 START = NOW.timestamp()
 
 
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    yield plant
-    plant.close()
+plant = live_plant
 
 
 def radius(plant: Plant, *numbers: str, follows: str | None = None) -> Radius:
@@ -83,16 +79,21 @@ def asked(plant: Plant) -> list[str]:
     return sorted(event.student_number for event in events)
 
 
-def test_a_replay_asks_for_the_first_few_then_for_the_rest_under_one_id(plant: Plant) -> None:
-    numbers = [f"S{number}" for number in range(7)]
-    planned = plan(
+def planned_for(plant: Plant, *numbers: str, lane: Lane = Lane.PERSONAL, per_s: int | None = None) -> Replay:
+    return plan(
         numbers,
         consumer="directory",
         reason="x",
         actor="camille",
-        lane=Lane.PERSONAL,
+        lane=lane,
         database=plant.database,
+        per_s=per_s,
     )
+
+
+def test_a_replay_asks_for_the_first_few_then_for_the_rest_under_one_id(plant: Plant) -> None:
+    numbers = [f"S{number}" for number in range(7)]
+    planned = planned_for(plant, *numbers)
     assert asked(plant) == []
     assert continued(plant, planned, first=2) == 2
     assert asked(plant) == ["S0", "S1"]
@@ -114,15 +115,7 @@ def continued(plant: Plant, planned: object, **how: object) -> int:
 
 
 def test_a_pace_is_kept(plant: Plant) -> None:
-    planned = plan(
-        ["A", "B", "C", "D", "E"],
-        consumer="directory",
-        reason="x",
-        actor="c",
-        lane=Lane.BULK,
-        database=plant.database,
-        per_s=2,
-    )
+    planned = planned_for(plant, "A", "B", "C", "D", "E", lane=Lane.BULK, per_s=2)
     waits: list[float] = []
     assert continued(plant, planned, first=1, wait=waits.append) == 1
     with plant.database.read() as connection:
@@ -132,15 +125,7 @@ def test_a_pace_is_kept(plant: Plant) -> None:
 
 
 def test_of_two_runs_of_one_replay_one_asks_and_nobody_is_asked_twice(plant: Plant) -> None:
-    planned = plan(
-        ["A", "B", "C"],
-        consumer="directory",
-        reason="x",
-        actor="c",
-        lane=Lane.PERSONAL,
-        database=plant.database,
-        per_s=1,
-    )
+    planned = planned_for(plant, "A", "B", "C", per_s=1)
     refused: list[str] = []
 
     def meanwhile(_seconds: float) -> None:  # somebody resumes while the first run pauses
@@ -155,9 +140,7 @@ def test_of_two_runs_of_one_replay_one_asks_and_nobody_is_asked_twice(plant: Pla
 
 
 def test_a_replay_whose_run_was_killed_may_go_on_a_minute_later(plant: Plant) -> None:
-    planned = plan(
-        ["A", "B"], consumer="directory", reason="x", actor="c", lane=Lane.BULK, database=plant.database
-    )
+    planned = planned_for(plant, "A", "B", lane=Lane.BULK)
     with plant.database.write() as connection:
         assert replays.claim(connection, plant.database, planned.id, by="killed", ttl_s=60.0)
         now = plant.database.now(connection)
@@ -184,15 +167,7 @@ class Cut:
 
 
 def test_a_replay_that_was_cut_off_goes_on_and_who_was_asked_twice_is_recognised(plant: Plant) -> None:
-    planned = plan(
-        ["A", "B", "C"],
-        consumer="directory",
-        reason="x",
-        actor="c",
-        lane=Lane.PERSONAL,
-        database=plant.database,
-        per_s=1,
-    )
+    planned = planned_for(plant, "A", "B", "C", per_s=1)
     cut = Cut(plant.producer)
     with pytest.raises(LogUnavailable):
         go_on(
@@ -212,14 +187,7 @@ def test_the_next_stage_knows_how_the_one_before_ended(plant: Plant) -> None:
     for number in ("A", "B", "C"):
         plant.account(number)
     plant.target.script = lambda task: Dead("refused", "no") if task.account.student_number == "B" else None
-    planned = plan(
-        ["A", "B", "C"],
-        consumer="directory",
-        reason="x",
-        actor="c",
-        lane=Lane.PERSONAL,
-        database=plant.database,
-    )
+    planned = planned_for(plant, "A", "B", "C")
     continued(plant, planned, first=2)
     plant.start()
     plant.until(lambda: plant.applied("A") == 1 and bool(plant.letters()))

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
 from pipeline.eventlog.port import LogUnavailable
@@ -25,21 +25,12 @@ from sesame.cli.commands import LazyGroup, RootGroup
 from sesame.cli.errors import ExitCode, exit_code_of
 from sesame.cli.page import walk
 from sesame.settings import SettingsError, load
+from tests.command import sesame
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
-
-
-def sesame(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="sesame")
+pytestmark = pytest.mark.usefixtures("command_folder")
 
 
 def group_raising(error: BaseException) -> RootGroup:

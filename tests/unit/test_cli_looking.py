@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +11,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from click.testing import CliRunner, Result
 
 from pipeline import dead_letters, parking, status, target_states
 from pipeline.db import migrate
@@ -24,7 +22,7 @@ from pipeline.target_states import Conclusion, State
 from schemas.account import Lane
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
-from sesame.cli import main
+from tests.command import sesame
 from tests.unit.population_kit import student
 from tests.unit.store_kit import START
 
@@ -33,20 +31,11 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Database]:
+def store(command_folder: Path) -> Iterator[Database]:
     """The store of the settings that the commands find."""
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "data").mkdir()
-    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
-    with closing(Database(f"sqlite:///{tmp_path / 'data' / 'sesame.db'}")) as database:
+    with closing(Database(f"sqlite:///{command_folder / 'data' / 'sesame.db'}")) as database:
         migrate.upgrade(database)
         yield database
-
-
-def sesame(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="sesame")
 
 
 def give_up(store: Database, letters: int) -> list[str]:

@@ -20,7 +20,7 @@ from pipeline.timers import timers
 from sandbox.postgres import Postgres
 from sesame.app import integrity
 from sesame.app.errors import remedy_of
-from tests.unit.test_running import Run, Site
+from tests.unit.running_kit import Run, Site
 
 PAGE_BYTES = 4096
 GUIDE = "docs/how-to/back-up-restore-upgrade.md"

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from pipeline import dead_letters
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
 from sesame.cli import main
+from tests.command import sesame
 
 LEA = "22600001"
 REASON = ("--reason", "a test of the timetable office")
 
 
 @pytest.fixture(autouse=True)
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    for name in [name for name in os.environ if name.startswith("SESAME_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
-    (tmp_path / "data").mkdir()
-    database = Database(f"sqlite:///{tmp_path / 'data' / 'sesame.db'}")
+def site(command_folder: Path) -> Path:
+    database = Database(f"sqlite:///{command_folder / 'data' / 'sesame.db'}")
     migrate.upgrade(database)
     letters = [
         DeadLetter("aa1-0000-0000", "registry", None, None, "not_an_event", "no headers", 1, 1.0),
@@ -39,11 +34,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         for letter in letters:
             dead_letters.record(connection, database, letter)
     database.close()
-    return tmp_path
-
-
-def sesame(*arguments: str) -> Result:
-    return CliRunner().invoke(main, arguments, prog_name="sesame")
+    return command_folder
 
 
 def ask(site: Path, query: str) -> list[tuple[object, ...]]:

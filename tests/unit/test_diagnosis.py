@@ -11,7 +11,6 @@ from sqlalchemy import insert
 from consumers.moodle import Seen, User
 from consumers.propagation.rows import propagation
 from pipeline import dead_letters, parking, status, target_states
-from pipeline.accounts import accounts
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
@@ -25,6 +24,7 @@ from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
 from sesame.operations.diagnosis.reasons import explanations, for_operator
 from sesame.operations.diagnosis.rules.base import glossary
 from sesame.operations.diagnosis.situation import Live, gather
+from sesame.testing.servers import stores
 from tests.unit.store_kit import START, Clock
 
 LEA = "22001234"
@@ -68,17 +68,7 @@ class Desk:
             activated_at=datetime.fromtimestamp(START - 600, UTC) if asked else None,
             opened_at=datetime.fromtimestamp(START - 600, UTC) if asked else None,
         )
-        with self.database.write() as connection:
-            connection.execute(
-                insert(accounts).values(
-                    student_number=LEA,
-                    version=version,
-                    stage=stage,
-                    login=account.login,
-                    changed_at=START,
-                    document=account.model_dump_json(),
-                )
-            )
+        stores.keep(self.database, account, changed_at=START)
 
     def ended(self, target: str, state: State, version: int = 2, **more: object) -> None:
         with self.database.write() as connection:

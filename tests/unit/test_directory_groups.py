@@ -9,8 +9,19 @@ import pytest
 
 from consumers.directory.port import Applied, ApplyResult, EntryRefused
 from pipeline.errors import Misconfigured
-from tests.unit.ldap_kit import GROUPS, PEOPLE, PROVISIONER, Tree, directory_on, tree_of
-from tests.unit.test_directory_writing import DN, HELD, NUMBER, changed, desired
+from tests.unit.ldap_kit import (
+    DN,
+    GROUPS,
+    HELD,
+    NUMBER,
+    PEOPLE,
+    PROVISIONER,
+    Tree,
+    changed,
+    desired,
+    directory_on,
+    tree_of,
+)
 
 INFO, DROIT = f"cn=info,{GROUPS}", f"cn=droit,{GROUPS}"
 

@@ -35,7 +35,7 @@ from schemas.account import (
     Requirement,
     Stage,
 )
-from tests.unit.test_directory_handler import InMemory, Secrets, account
+from tests.unit.directory_kit import InMemory, Secrets, account
 
 PROFILE = Profile(
     DirectorySettings(uai="0751717J", organisation_dn="dc=univ-exemple,dc=fr", mail_quota="1G"),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
 from consumers.directory.difference import LOCKED_FOR_GOOD, observed
-from consumers.directory.entry import CLASSES, OWNED, differences
+from consumers.directory.entry import CLASSES, differences
 from consumers.directory.ldap import LdapClient
 from consumers.directory.port import (
     Applied,
@@ -24,26 +23,22 @@ from consumers.directory.port import (
 )
 from consumers.directory.upsert import LdapDirectory
 from pipeline.errors import Misconfigured, TargetDown
-from tests.unit.ldap_kit import ENDPOINT, PEOPLE, PROBE, PROVISIONER, Asked, Tree, directory_on, tree_of
-
-NUMBER, LOGIN = "22601234", "hugo.roux"
-DN = f"uid={LOGIN},{PEOPLE}"
-HELD = {"uid": LOGIN, "objectClass": [*CLASSES], "cn": "Roux Hugo", "sn": "Roux"}
-
-
-def desired(**fields: Any) -> DesiredEntry:
-    attributes = dict.fromkeys(OWNED, ()) | {
-        "cn": ("Roux Hugo",),
-        "sn": ("Roux",),
-        "mail": ("hugo.roux@univ-exemple.fr",),
-        "sesameMailEnabled": ("TRUE",),
-    }
-    one = DesiredEntry(NUMBER, LOGIN, 3, CLASSES, attributes, locked=False)
-    return replace(one, **fields)
-
-
-def changed(one: DesiredEntry, **attributes: tuple[str, ...]) -> DesiredEntry:
-    return replace(one, attributes={**one.attributes, **attributes})
+from tests.unit.ldap_kit import (
+    DN,
+    ENDPOINT,
+    HELD,
+    LOGIN,
+    NUMBER,
+    PEOPLE,
+    PROBE,
+    PROVISIONER,
+    Asked,
+    Tree,
+    changed,
+    desired,
+    directory_on,
+    tree_of,
+)
 
 
 @pytest.fixture

@@ -13,9 +13,7 @@ from pipeline.db.database import StoreUnavailable
 from pipeline.errors import TargetDown
 from pipeline.target import Closed
 from pipeline.target_states import target_states as states_table
-from schemas import catalogue
 from schemas.account import Hold
-from schemas.events import AccountChanged, Cause
 from tests.unit.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
 from tests.unit.pipeline_kit import Plant, Target
 from tests.unit.store_kit import ONLY_POSTGRESQL, Clock, meanwhile
@@ -135,18 +133,9 @@ def test_shutting_access_that_fails_alone_is_tried_again(mailbox: Plant, clock: 
 
 def test_a_worker_shuts_access_however_often_that_fails_at_first(tmp_path: Path, store_url: str) -> None:
     mailbox = Plant(tmp_path, store_url, Target("mailbox"), follows="directory")
-    account = mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
+    mailbox.suspend("A")
     failures = [TargetDown("it hung up", unknown=False) for _ in range(3)]
     mailbox.target.script = lambda _task: failures.pop() if failures else None
-    event = AccountChanged(
-        student_number="A",
-        version=2,
-        stage=account.stage,
-        holds=(Hold.SUSPENDED,),
-        lane=account.lane,
-        cause=Cause.HOLD,
-    )
-    mailbox.say(event, catalogue.ACCOUNTS)
     try:
         mailbox.start()
         mailbox.until(lambda: mailbox.target.shut == ["A"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
+from pipeline.engine import Bell, CircuitState, Engine, Limits, Place
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, BULK
+from tests.unit.engine_kit import numbers, taken
 
 LIMITS = Limits(batch_size=2, linger_s=0.0, slots=2, slots_personal=1, bulk_every=3, in_hand_max=10)
 
@@ -35,16 +36,6 @@ def engine() -> Engine:
 @pytest.fixture
 def reader(engine: Engine) -> Reader:
     return Reader(engine)
-
-
-def taken(engine: Engine, now: float = 0.0) -> Batch:
-    batch = engine.take(now)
-    assert batch is not None
-    return batch
-
-
-def numbers(batch: Batch) -> list[str]:
-    return [item.student_number for item in batch.items]
 
 
 def test_bells_of_one_student_become_one_turn_at_the_highest_version(engine: Engine, reader: Reader) -> None:

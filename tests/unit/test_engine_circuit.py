@@ -7,6 +7,7 @@ import pytest
 from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, culprit
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, BULK
+from tests.unit.engine_kit import numbers, taken
 
 LIMITS = Limits(batch_size=2, linger_s=0.0, slots=3, slots_personal=0, gap_max=10)
 
@@ -19,16 +20,6 @@ def engine() -> Engine:
 def ring(engine: Engine, *numbers: str, start: int = 0) -> None:
     for offset, number in enumerate(numbers, start):
         engine.offer(Bell(number, 1, Lane.PERSONAL, f"e{offset}", place=Place(ACCOUNTS, 0, offset)), 0.0)
-
-
-def taken(engine: Engine, now: float = 0.0) -> Batch:
-    batch = engine.take(now)
-    assert batch is not None
-    return batch
-
-
-def numbers(batch: Batch) -> list[str]:
-    return [item.student_number for item in batch.items]
 
 
 def probe(engine: Engine, now: float) -> Batch | None:

@@ -13,6 +13,7 @@ from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
 from pipeline.engine.queues import QueuedStudent, Queues
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
+from tests.unit.engine_kit import numbers
 
 SIZE = 8
 LIMITS = Limits(batch_size=SIZE, linger_s=0.0, slots=3, slots_personal=0, probe_delay_s_max=1.0)
@@ -81,10 +82,6 @@ class Target:
                 return
             self.probe()
         raise AssertionError("it does not end")
-
-
-def numbers(batch: Batch) -> list[str]:
-    return [item.student_number for item in batch.items]
 
 
 def names(count: int, first: int = 0) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
+from tests.unit.engine_kit import taken
 
 LIMITS = Limits(
     batch_size=1,
@@ -29,12 +30,6 @@ def engine() -> Engine:
             Bell(f"S{offset}", 1, Lane.PERSONAL, f"e{offset}", place=Place(ACCOUNTS, 0, offset)), 0.0
         )
     return engine
-
-
-def taken(engine: Engine, now: float) -> Batch:
-    batch = engine.take(now)
-    assert batch is not None
-    return batch
 
 
 def state(engine: Engine) -> CircuitState:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import Batch, Bell, Engine, Limits, Place
+from pipeline.engine import Bell, Engine, Limits, Place
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
+from tests.unit.engine_kit import taken
 
 
 @pytest.fixture
@@ -17,12 +18,6 @@ def engine() -> Engine:
 def ring(engine: Engine, number: str, offset: int, partition: int = 0) -> None:
     place = Place(ACCOUNTS, partition, offset, engine.generation(ACCOUNTS, partition))
     engine.offer(Bell(number, 1, Lane.PERSONAL, f"e{offset}", place=place), 0.0)
-
-
-def taken(engine: Engine, now: float = 0.0) -> Batch:
-    batch = engine.take(now)
-    assert batch is not None
-    return batch
 
 
 def test_what_had_not_begun_is_left_to_the_new_owner(engine: Engine) -> None:

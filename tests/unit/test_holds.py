@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
-import pytest
 from sqlalchemy import select
 
 from pipeline.audit import operator_notes
@@ -16,16 +13,12 @@ from producers.holds import HoldRequest, lift, place
 from schemas import catalogue
 from schemas.account import Hold
 from schemas.events import HoldLifted, HoldPlaced
-from tests.unit.pipeline_kit import Plant
+from tests.unit.pipeline_kit import Plant, live_plant
 
 AT = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    yield plant
-    plant.close()
+plant = live_plant
 
 
 def request(**changes: object) -> HoldRequest:

@@ -28,6 +28,7 @@ from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from tests.command import sesame
 
 OTHER = "22009999"
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -36,13 +37,9 @@ REASON = ("--reason", "papers seen", "--yes")
 
 
 @pytest.fixture
-def desk(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def desk(command_folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """A registry on the very store that the commands use."""
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOGNAME", "operatrice")
-    (tmp_path / "sesame.toml").write_text('data_dir = "data"\n', encoding="utf-8")
     monkeypatch.setenv("SESAME_STORE__URL", store_url)
     with closing(build(load(None))) as app:
         app.log.close()
@@ -51,8 +48,8 @@ def desk(tmp_path: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield desk
 
 
-def sesame(*arguments: str, answer: str | None = None) -> Result:
-    return CliRunner().invoke(main, ("identities", *arguments), prog_name="sesame", input=answer)
+def identities(*words: str, answer: str | None = None) -> Result:
+    return sesame("identities", *words, answer=answer)
 
 
 def published(folder: Path) -> list[IdentityDecided]:
@@ -78,41 +75,41 @@ def test_the_list_names_numbers_and_nobody(desk: Desk) -> None:
     in_doubt(desk)
     desk.apply(enrolled(OTHER, 3, birth_name="Petit"))
     desk.apply(enrolled(OTHER, 4, **KARIM))
-    result = sesame("list")
+    result = identities("list")
     assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [[PAUL, LEA], [OTHER, "(itself)"]]
     assert "Martin" not in result.output
-    [first, second] = json.loads(sesame("list", "--json").stdout)
+    [first, second] = json.loads(identities("list", "--json").stdout)
     assert (first["other"], first["evidence"], second["other"]) == (LEA, ["birth", "ine"], None)
 
 
 def test_nothing_in_doubt_is_said_beside_the_data(desk: Desk) -> None:
-    result = sesame("list")
+    result = identities("list")
     assert (result.exit_code, result.stdout) == (0, "")
     assert "No doubtful identities" in result.stderr
 
 
 def test_both_sides_stand_side_by_side_with_what_differs(desk: Desk) -> None:
     in_doubt(desk)
-    result = sesame("show", PAUL)
+    result = identities("show", PAUL)
     lines = {line[:20].strip(): line for line in result.stdout.splitlines()}
     assert "differs" in lines["usage name"]
     assert "differs" not in lines["birth date"]
     assert lines["enrolments"].split()[1:7] == ["2026", "L1INFO", "SCI", "2026", "M1DROIT", "SCI"]
     assert f"sesame identities merge {PAUL} {LEA}" in result.stderr
-    [case] = json.loads(sesame("show", LEA, "--json").stdout)
+    [case] = json.loads(identities("show", LEA, "--json").stdout)
     assert (case["before"]["login"], case["after"]["login"]) == ("lea.martin", None)
 
 
 def test_a_look_at_personal_data_is_audited(desk: Desk) -> None:
     in_doubt(desk)
-    sesame("show", PAUL)
+    identities("show", PAUL)
     assert audited(desk) == [(ME, "identity.show", {"student_number": PAUL})]
 
 
 def test_who_a_number_is_said_to_be_stands_beside_its_holder(desk: Desk) -> None:
     desk.apply(enrolled())
     desk.apply(enrolled(sequence=2, ine="9876543210B", step="M1DROIT", **KARIM))
-    result = sesame("show", LEA)
+    result = identities("show", LEA)
     assert "9876543210B" in result.stdout
     assert "M1DROIT" in result.stdout
     assert "until now" in result.stdout
@@ -123,7 +120,7 @@ def test_who_a_number_is_said_to_be_stands_beside_its_holder(desk: Desk) -> None
 
 def test_two_people_are_said_by_one_event_and_audited(desk: Desk, tmp_path: Path) -> None:
     in_doubt(desk)
-    result = sesame("separate", PAUL, *REASON)
+    result = identities("separate", PAUL, *REASON)
     assert result.exit_code == 0, result.output
     [event] = published(tmp_path)
     assert (event.student_number, event.other, event.decision) == (PAUL, LEA, IdentityDecision.SEPARATE)
@@ -138,8 +135,8 @@ def test_the_number_with_an_account_goes_on_unless_the_operator_says_otherwise(
     desk: Desk, tmp_path: Path
 ) -> None:
     in_doubt(desk)
-    sesame("merge", LEA, PAUL, *REASON)
-    sesame("merge", PAUL, "--keep", PAUL, *REASON)
+    identities("merge", LEA, PAUL, *REASON)
+    identities("merge", PAUL, "--keep", PAUL, *REASON)
     first, second = published(tmp_path)
     assert (first.student_number, first.other) == (PAUL, LEA)
     assert (second.student_number, second.other) == (LEA, PAUL)
@@ -150,33 +147,33 @@ def test_of_two_accounts_the_operator_says_which_goes_on(desk: Desk, tmp_path: P
     desk.apply(enrolled(PAUL, 2, birth_name="Durand"))
     for number in (LEA, PAUL):
         desk.apply(activation(number))
-    undecided = sesame("merge", LEA, PAUL, *REASON)
+    undecided = identities("merge", LEA, PAUL, *REASON)
     assert undecided.exit_code == ExitCode.USAGE
     assert "--keep" in undecided.stderr
-    assert sesame("merge", LEA, PAUL, "--keep", OTHER, *REASON).exit_code == ExitCode.USAGE
-    assert sesame("merge", LEA, PAUL, "--keep", LEA, *REASON).exit_code == 0
+    assert identities("merge", LEA, PAUL, "--keep", OTHER, *REASON).exit_code == ExitCode.USAGE
+    assert identities("merge", LEA, PAUL, "--keep", LEA, *REASON).exit_code == 0
     [event] = published(tmp_path)
     assert (event.student_number, event.other) == (PAUL, LEA)
 
 
 def test_a_decision_is_asked_for_and_may_be_refused(desk: Desk, tmp_path: Path) -> None:
     in_doubt(desk)
-    refused = sesame("separate", PAUL, "--reason", "papers seen", answer="n\n")
+    refused = identities("separate", PAUL, "--reason", "papers seen", answer="n\n")
     assert refused.exit_code == ExitCode.INTERRUPTED
     assert f"{PAUL} and {LEA} are two people" in refused.stderr
     assert published(tmp_path) == []
-    assert sesame("separate", PAUL, "--reason", "papers seen", answer="y\n").exit_code == 0
+    assert identities("separate", PAUL, "--reason", "papers seen", answer="y\n").exit_code == 0
     assert len(published(tmp_path)) == 1
 
 
 def test_of_several_doubts_about_one_number_the_operator_names_one(desk: Desk, tmp_path: Path) -> None:
     in_doubt(desk)
     desk.apply(enrolled(PAUL, 5, **KARIM))
-    several = sesame("separate", PAUL, *REASON)
+    several = identities("separate", PAUL, *REASON)
     assert several.exit_code == ExitCode.USAGE
     assert LEA in several.stderr
-    assert sesame("separate", PAUL, LEA, "--holder", *REASON).exit_code == ExitCode.USAGE
-    assert sesame("merge", PAUL, "--holder", *REASON).exit_code == 0
+    assert identities("separate", PAUL, LEA, "--holder", *REASON).exit_code == ExitCode.USAGE
+    assert identities("merge", PAUL, "--holder", *REASON).exit_code == 0
     [event] = published(tmp_path)
     assert (event.student_number, event.other, event.decision) == (PAUL, None, IdentityDecision.MERGE)
 
@@ -186,7 +183,7 @@ def test_of_several_doubts_about_one_number_the_operator_names_one(desk: Desk, t
 )
 def test_a_number_that_nobody_doubts_is_named(desk: Desk, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     desk.apply(enrolled(LEA))
-    result = sesame(*arguments)
+    result = identities(*arguments)
     assert result.exit_code == ExitCode.FAILED
     assert OTHER in result.stderr
     assert published(tmp_path) == []
@@ -239,7 +236,7 @@ def test_an_account_that_nobody_activated_gets_its_names_from_the_corrected_ones
     corrected(desk)
     before = desk.account()
     assert before.login == "hlne.lefvre"
-    result = sesame("mint-again", LEA, *REASON)
+    result = identities("mint-again", LEA, *REASON)
     assert result.exit_code == 0, result.output
     assert "hlne.lefvre" in result.stdout
     assert "helene.lefevre" in result.stdout
@@ -255,7 +252,7 @@ def test_an_account_that_nobody_activated_gets_its_names_from_the_corrected_ones
 
 def test_what_was_put_out_of_use_is_given_to_nobody(desk: Desk, tmp_path: Path) -> None:
     corrected(desk)
-    sesame("mint-again", LEA, *REASON)
+    identities("mint-again", LEA, *REASON)
     apply_published(desk, tmp_path)
     desk.apply(enrolled(PAUL, **{**DAMAGED, "birth_date": date(2001, 5, 6)}))
     assert desk.account(PAUL).login == "hlne.lefvre2"
@@ -263,7 +260,7 @@ def test_what_was_put_out_of_use_is_given_to_nobody(desk: Desk, tmp_path: Path) 
 
 def test_a_redelivery_mints_nothing_more(desk: Desk, tmp_path: Path) -> None:
     corrected(desk)
-    sesame("mint-again", LEA, *REASON)
+    identities("mint-again", LEA, *REASON)
     apply_published(desk, tmp_path)
     held, account = names_held(desk), desk.account()
     apply_published(desk, tmp_path)
@@ -274,7 +271,7 @@ def test_an_account_that_was_activated_keeps_its_login(desk: Desk, tmp_path: Pat
     corrected(desk)
     desk.apply(activation())
     before = desk.account()
-    result = sesame("mint-again", LEA, *REASON)
+    result = identities("mint-again", LEA, *REASON)
     assert result.exit_code == ExitCode.FAILED
     assert "has been activated" in result.stderr
     assert "registry.rename" in result.stderr
@@ -290,10 +287,10 @@ def test_names_that_give_the_same_again_are_to_be_corrected_first(desk: Desk, tm
     domain = desk.settings.mail_domain
     with Path("sesame.toml").open("a", encoding="utf-8") as settings:
         settings.write(f'[registry]\nmail_domain = "{domain}"\n')
-    result = sesame("mint-again", LEA, *REASON)
+    result = identities("mint-again", LEA, *REASON)
     assert result.exit_code == ExitCode.FAILED
     assert "Have the registrar correct the names" in result.stderr
-    assert sesame("mint-again", OTHER, *REASON).exit_code == ExitCode.FAILED
+    assert identities("mint-again", OTHER, *REASON).exit_code == ExitCode.FAILED
     assert published(tmp_path) == []
 
 
@@ -301,7 +298,7 @@ def test_a_login_that_was_found_in_the_directory_is_not_minted_again(desk: Desk,
     corrected(desk)
     with desk.database.write() as connection:
         connection.execute(ledger.update().where(ledger.c.value == "hlne.lefvre").values(origin="directory"))
-    result = sesame("mint-again", LEA, *REASON)
+    result = identities("mint-again", LEA, *REASON)
     assert result.exit_code == ExitCode.FAILED
     assert "found in the directory" in result.stderr
     assert published(tmp_path) == []

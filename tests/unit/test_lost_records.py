@@ -16,17 +16,12 @@ from pipeline.parking import Kind
 from schemas import catalogue
 from schemas.account import Lane
 from tests.unit.facts_kit import Desk
-from tests.unit.pipeline_kit import Plant
+from tests.unit.pipeline_kit import Plant, live_plant
 from tests.unit.propagation_kit import LEA, TARGETS
 from tests.unit.propagation_kit import Desk as PropagationDesk
 from tests.unit.store_kit import START, Clock
 
-
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    yield plant
-    plant.close()
+plant = live_plant
 
 
 @pytest.fixture

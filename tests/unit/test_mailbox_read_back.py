@@ -27,6 +27,7 @@ from consumers.mailbox.port import (
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account, Hold
+from tests.unit.directory_kit import account
 from tests.unit.mail_kit import (
     FULL,
     NO_USER,
@@ -39,7 +40,6 @@ from tests.unit.mail_kit import (
     desk_of,
     lines_of,
 )
-from tests.unit.test_directory_handler import account
 
 ELSEWHERE = "hugo@exemple.org"
 HUGO = account("1")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from consumers.propagation.window import PropagationState, SeenOutcome, judge
 from pipeline import parking
@@ -17,14 +14,9 @@ from sesame.app.wiring import build
 from sesame.operations.diagnosis import observed
 from sesame.operations.diagnosis.overview import overview
 from sesame.settings import Settings
-from tests.unit.pipeline_kit import Plant, Target
+from tests.unit.pipeline_kit import Plant, live_plant
 
-
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, Target())
-    yield plant
-    plant.close()
+plant = live_plant
 
 
 def observing(task: Task) -> Waiting:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -29,21 +28,6 @@ from schemas.account import Lane, Stage
 from schemas.envelope import Message, event_id, from_record
 from schemas.events import AccountChanged, Cause
 from tests.unit.store_kit import START, undone
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteEventLog]:
-    log = SqliteEventLog(tmp_path / "log.db")
-    log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 1))
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def producer(log: SqliteEventLog) -> Iterator[Producer]:
-    producer = log.producer()
-    yield producer
-    producer.close()
 
 
 def enqueue(

@@ -19,7 +19,7 @@ from consumers.moodle.port import Seen, User
 from consumers.moodle.settings import MoodleSettings
 from pipeline.target import Preview, Task
 from schemas.account import Account, Hold, Membership, Requirement
-from tests.unit.test_directory_handler import InMemory, Secrets, account
+from tests.unit.directory_kit import InMemory, Secrets, account
 
 PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
 MAILBOX = WantedMailbox(("Scolarite",), quota_bytes=1024)

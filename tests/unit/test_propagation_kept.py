@@ -23,9 +23,8 @@ from schemas.events import (
     TargetProvisioned,
     TargetWaiting,
 )
-from tests.unit.propagation_kit import LEA, TARGETS, Desk
+from tests.unit.propagation_kit import LEA, OPEN, TARGETS, Desk
 from tests.unit.store_kit import START, Clock
-from tests.unit.test_propagation_window import OPEN
 
 
 @pytest.fixture

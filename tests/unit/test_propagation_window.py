@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.propagation.settings import PropagationSettings
-from consumers.propagation.window import PropagationProgress, PropagationState, SeenOutcome, judge, window_of
+from consumers.propagation.window import PropagationState, SeenOutcome, judge, window_of
 from schemas.account import Lane
 from schemas.events import Window
+from tests.unit.propagation_kit import OPEN
 from tests.unit.store_kit import START
 
 TARGETS = ("directory", "mailbox", "moodle")
 FOLLOWS = {"mailbox": "directory"}
-OPEN = PropagationProgress("A", 1, Lane.PERSONAL, START)
 
 steps = st.lists(
     st.tuples(st.floats(0.001, 5_000.0), st.sampled_from(["pause", "resume"])), min_size=1, max_size=20

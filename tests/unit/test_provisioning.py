@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pipeline import quarantine
@@ -15,21 +12,12 @@ from schemas.account import Stage
 from schemas.events import TargetFailed, TargetProvisioned
 from sesame.operations.provisioning import Ended, Provisioning
 from tests.unit.effects_kit import bell
-from tests.unit.pipeline_kit import Plant, Target
+from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
+
+plant = live_plant
 
 
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    yield plant
-    plant.close()
-
-
-@pytest.fixture
-def mailbox(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory")
-    yield plant
-    plant.close()
+mailbox = live_mailbox
 
 
 def provision(plant: Plant, number: str = "A", told: list[str] | None = None) -> Ended:

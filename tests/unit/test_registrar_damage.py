@@ -16,8 +16,7 @@ from producers.registrar import Acceptance, Fault, ImportReport, Threshold
 from producers.registrar.physical import Line
 from producers.registrar.profiles import apogee
 from producers.registrar.rows import parse
-from tests.unit.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
-from tests.unit.test_registrar_guard import students
+from tests.unit.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar, students
 
 ACCENTED = (
     "Hélène", "Zoé", "François", "Noël", "Gaëlle", "Jérôme", "Anaïs", "Benoît", "Müller", "Éric", "HÉLÈNE",

@@ -17,10 +17,9 @@ from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded, imports
 from producers.registrar.sheets import MEANINGS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
-from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar, Row
+from tests.unit.registrar_kit import MAMADOU, ZOE, Registrar, Row, students
 
 SMALL = Threshold(share=0.05, people=2)
-GIVEN = ("Zoé", "Inès", "Noël", "Chloé", "Loïc", "Gaëlle", "François", "Aïcha", "Maëlys", "Rémi")
 
 
 @pytest.fixture
@@ -28,23 +27,6 @@ def registrar(tmp_path: Path, store_url: str) -> Iterator[Registrar]:
     registrar = Registrar(tmp_path, store_url)
     yield registrar
     registrar.close()
-
-
-def students(number: int, **changes: str) -> list[Row]:
-    """That many students of one step, each with a name, a birth date and an address of their own."""
-    return [
-        ZOE
-        | {
-            "COD_ETU": f"226{index:05d}",
-            "COD_NNE_IND": f"0609{index:05d}KT",
-            "LIB_NOM_PAT_IND": f"Lefèvre {index}",
-            "LIB_PR1_IND": GIVEN[index % len(GIVEN)],
-            "DATE_NAI_IND": f"{index % 28 + 1:02d}/{index // 28 % 12 + 1:02d}/2007",
-            "MAIL_PERSO": f"etudiant{index}@example.org",
-        }
-        | changes
-        for index in range(number)
-    ]
 
 
 def held(registrar: Registrar, rows: Sequence[Row], **options: object) -> ImportReport:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select
@@ -25,21 +23,6 @@ from schemas.events import ReplayRequested
 from tests.unit.store_kit import START
 
 LEA, PAUL, NINA = "22001234", "22005678", "22009999"
-
-
-@pytest.fixture
-def log(tmp_path: Path) -> Iterator[SqliteEventLog]:
-    log = SqliteEventLog(tmp_path / "log.db")
-    log.ensure_topics(dict.fromkeys(catalogue.TOPICS, 1))
-    yield log
-    log.close()
-
-
-@pytest.fixture
-def producer(log: SqliteEventLog) -> Iterator[Producer]:
-    producer = log.producer()
-    yield producer
-    producer.close()
 
 
 def know(database: Database, **activated: bool) -> None:

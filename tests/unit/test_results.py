@@ -16,6 +16,7 @@ from pipeline.runner.results import Results
 from pipeline.target import Dead, HandlerOutcome
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
+from tests.unit.engine_kit import numbers
 from tests.unit.pipeline_kit import Silent
 
 
@@ -85,10 +86,6 @@ class Desk:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
-
-
-def numbers(batch: Batch) -> list[str]:
-    return [item.student_number for item in batch.items]
 
 
 def answered(batch: Batch, final: Mapping[str, HandlerOutcome] | None = None, uncalled: str = "") -> BatchRun:

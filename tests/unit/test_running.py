@@ -5,147 +5,21 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from consumers.propagation import LATE
-from consumers.propagation.rows import propagation
-from pipeline import dead_letters, status, timers
-from pipeline.eventlog.port import NewRecord
-from pipeline.facts import FactHandler, FactLoop, FactObserver
-from pipeline.runner import Observer, TargetWorker
-from pipeline.target import Handler
-from pipeline.vault import new_key
+from pipeline import timers
 from sandbox.process import PATIENCE_S
-from schemas import catalogue
-from schemas.account import Administrative, Pedagogical
-from schemas.envelope import Message, event_id, to_record
-from schemas.events import ActivationRequested, EnrolmentRecorded, Event
 from sesame.app import background, process_runner
 from sesame.app.observability.metrics import Metrics
 from sesame.app.process_runner import OneOwner, ProcessRunner, UnknownConsumer
-from sesame.app.wiring import Application
-from sesame.settings import load
-from tests.unit.pipeline_kit import Target
-
-LEA = "22001234"
-
-
-class Site(Application):
-    """The application with one target in memory, whose loops fail as they are told to."""
-
-    def __init__(self, folder: Path) -> None:
-        (folder / "vault.key").write_text(new_key())
-        (folder / "vault.key").chmod(0o600)
-        path = folder / "sesame.toml"
-        path.write_text(
-            f'data_dir = "{folder}"\ntargets = ["moodle"]\nhttp.enabled = false\nengine.shutdown_s_max = 1\n',
-            encoding="utf-8",
-        )
-        super().__init__(load(path))
-        self.handlers: list[Target] = []
-        self.owners: list[str] = []
-        self.fails: dict[str, list[Exception]] = {}
-        self.instead: dict[str, Callable[[threading.Event], None]] = {}
-
-    def handler(self, target: str) -> Handler:
-        self.handlers.append(Target(target))
-        return self.handlers[-1]
-
-    def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
-        self._fail(handler.name)
-        return super().fact_loop(handler, observer, worker)
-
-    def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
-        self._fail(target)
-        worker = super().worker(target, observer, number)
-        self.owners.append(worker._effects._admission._owner)  # noqa: SLF001
-        instead = self.instead.pop(target, None)
-        if instead is not None:
-            run = worker.run
-
-            def end_by_itself(stopping: threading.Event) -> None:
-                instead(stopping)
-                over = threading.Event()
-                over.set()
-                run(over)
-
-            worker.run = end_by_itself  # type: ignore[method-assign]
-        return worker
-
-    def _fail(self, name: str) -> None:
-        if self.fails.get(name):
-            raise self.fails[name].pop(0)
-
-
-class Run:
-    """A runner in a thread of its own."""
-
-    def __init__(self, site: Site, consumers: Sequence[str] | None = None, *, workers: int = 1) -> None:
-        self.site = site
-        self.runner = ProcessRunner(site, Metrics(), consumers, workers=workers)
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self.runner.run, args=(self.stopping,))
-
-    def start(self) -> None:
-        self.thread.start()
-
-    def stop(self) -> None:
-        self.stopping.set()
-        if self.thread.ident is not None:
-            self.thread.join(PATIENCE_S)
-            assert not self.thread.is_alive()
-
-    def until(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not what():
-            assert time.monotonic() < deadline, f"did not happen; states: {self.states()}"
-            time.sleep(0.01)
-
-    def say(self, event: Event, topic: str) -> None:
-        identity = event_id(event.type, "test", event.student_number)
-        message = Message(identity, "/sesame/test", datetime.now(UTC), event)
-        headers, value = to_record(message)
-        self.site.producer.append([NewRecord(topic, event.student_number, value, headers)])
-
-    def states(self) -> dict[str, tuple[str, str]]:
-        with self.site.database.read() as connection:
-            return {each.consumer: (each.state, each.reason) for each in status.statuses(connection)}
-
-    def letters(self) -> list[dead_letters.DeadLetter]:
-        with self.site.database.read() as connection:
-            return dead_letters.unresolved(connection)
-
-    def propagated(self) -> str | None:
-        with self.site.database.read() as connection:
-            state: str | None = connection.execute(select(propagation.c.state)).scalar_one_or_none()
-        return state
-
-    def enrol_and_activate(self) -> None:
-        enrolment = EnrolmentRecorded(
-            student_number=LEA,
-            source="apogee",
-            source_sequence=1,
-            year=datetime.now(UTC).year,
-            step="L1INFO",
-            step_version="261",
-            step_label="Licence 1 Informatique",
-            component="SCI",
-            primary=True,
-            administrative=Administrative.IN_FORCE,
-            pedagogical=Pedagogical.VALIDATED,
-            birth_name="Martin",
-            given_name="Léa",
-            birth_date=date(2007, 5, 3),
-        )
-        self.say(enrolment, catalogue.ENROLMENTS)
-        self.say(ActivationRequested(student_number=LEA), catalogue.ACTIVATIONS)
+from sesame.testing.servers.registry_kit import LEA
+from tests.unit.running_kit import Run, Site
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,10 +20,8 @@ Written = Callable[[str], Path]
 
 
 @pytest.fixture(autouse=True)
-def nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def nothing_around(no_variables: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No variable and no file of this machine takes part."""
-    for name in [name for name in os.environ if name.upper().startswith("SESAME_")]:
-        monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 

@@ -17,17 +17,7 @@ from pipeline.db import database as module
 from pipeline.db.database import Database, StoreUnavailable, stores_fault
 from pipeline.locks import site_locks
 from pipeline.timers import timers
-from tests.unit.store_kit import ONLY_SQLITE, Clock, undone
-
-
-def put(database: Database, number: str) -> None:
-    with database.write() as connection:
-        connection.execute(insert(timers).values(kind="test", student_number=number, due_at=1.0))
-
-
-def kept(database: Database) -> list[str]:
-    with database.read() as connection:
-        return list(connection.scalars(select(timers.c.student_number).order_by(timers.c.id)))
+from tests.unit.store_kit import ONLY_SQLITE, Clock, kept, put, undone
 
 
 def test_what_fails_leaves_nothing(database: Database) -> None:

@@ -22,7 +22,7 @@ from sesame.operations.restored import life, questions
 from sesame.operations.restored.admission import Heart, Notes, StoreRestored, admit, count
 from sesame.operations.restored.life import store_life
 from sesame.settings import load
-from tests.unit.test_running import Run, Site
+from tests.unit.running_kit import Run, Site
 
 
 def write_settings(folder: Path, url: str | None) -> Path:

@@ -16,7 +16,7 @@ from pipeline.parking import Kind, Parked, Share, repair
 from pipeline.parking.parking_lot import ParkingLot
 from pipeline.parking.rows import parked
 from schemas.account import Lane
-from tests.unit.store_kit import ONLY_SQLITE, START
+from tests.unit.store_kit import ONLY_POSTGRESQL, ONLY_SQLITE, START, meanwhile
 
 ROW = Parked(
     student_number="A",
@@ -227,6 +227,24 @@ def test_a_look_that_joins_a_retry_keeps_its_attempts_and_their_age(database: Da
     looks = {"attempts": 0, "age_s": 0.0, "attempts_version": 0, "cause": "leased"}
     park(database, replace(ROW, kind=Kind.LEASED, version=2, event_id="bell-2", **looks))  # type: ignore[arg-type]
     assert row(database) == replace(failed, version=2, bells=2, due_at=0.0, event_id="bell-2")
+
+
+@ONLY_POSTGRESQL
+def test_two_who_park_one_student_at_once_lose_no_bell(database: Database) -> None:
+    rung = replace(ROW, version=7, kind=Kind.LEASED)
+    with database.write() as connection:
+        parking.park(connection, database, "moodle", rung, seen=None)
+
+        def park_too() -> None:
+            with database.write() as other:
+                parking.park(other, database, "moodle", ROW, seen=None)
+
+        with meanwhile(park_too) as waiting:
+            waiting.join(0.2)  # it waits for the row that is not committed yet
+            connection.commit()
+    with database.read() as connection:
+        left = parking.parked_of(connection, "moodle", ["A"])["A"]
+    assert (left.version, left.due_at) == (7, 0.0)
 
 
 def test_a_removed_row_is_gone_whatever_rang(database: Database) -> None:

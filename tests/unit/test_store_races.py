@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, closing
-from dataclasses import replace
 
 from sqlalchemy import Connection, insert, select
 
 from consumers.propagation.rows import propagation
-from pipeline import outbox, parking, timers
+from pipeline import outbox, timers
 from pipeline.db.database import Database
 from pipeline.eventlog.port import NewRecord, Record, TopicPartition
 from pipeline.outbox import OutboxRelay
 from pipeline.outbox import outbox as outbox_table
-from pipeline.parking import Kind, Parked
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
@@ -39,40 +37,6 @@ def test_an_activation_and_the_first_enrolment_at_once_do_not_miss_each_other(st
             enrolling.join(0.3)
             transaction.close()
         assert here.account().activated_at is not None
-
-
-@ONLY_POSTGRESQL
-def test_two_who_park_one_student_at_once_lose_no_bell(database: Database) -> None:
-    row = Parked(
-        student_number="A",
-        kind=Kind.RETRY,
-        version=1,
-        bells=1,
-        due_at=START + 60,
-        attempts=2,
-        first_at=START,
-        age_s=5.0,
-        counted_at=START,
-        cause="x",
-        message="",
-        lane=Lane.BULK,
-        event_id="event-1",
-        replay=False,
-    )
-    rung = replace(row, version=7, kind=Kind.LEASED)
-    with database.write() as connection:
-        parking.park(connection, database, "moodle", rung, seen=None)
-
-        def park() -> None:
-            with database.write() as other:
-                parking.park(other, database, "moodle", row, seen=None)
-
-        with meanwhile(park) as parking_too:
-            parking_too.join(0.2)  # it waits for the row that is not committed yet
-            connection.commit()
-    with database.read() as connection:
-        left = parking.parked_of(connection, "moodle", ["A"])["A"]
-    assert (left.version, left.due_at) == (7, 0.0)
 
 
 class Slow:

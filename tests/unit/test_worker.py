@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -17,24 +16,17 @@ from pipeline.runner import Effects
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
 from pipeline.target_states import State
 from schemas import catalogue
-from schemas.account import Hold, Lane, Stage
+from schemas.account import Stage
 from schemas.events import (
-    AccountChanged,
-    Cause,
     DeadLetterRecorded,
     DeadLetterResolved,
     TargetFailed,
     TargetProvisioned,
     TargetWaiting,
 )
-from tests.unit.pipeline_kit import NOW, Plant, Target
+from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
 
-
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    yield plant
-    plant.close()
+plant = live_plant
 
 
 def parked(plant: Plant, number: str) -> parking.Parked | None:
@@ -386,39 +378,18 @@ def test_a_fault_in_the_handler_costs_that_student_attempts_and_nobody_else(plan
     assert (row.cause, row.attempts) == ("internal_error", 1)
 
 
-@pytest.fixture
-def mailbox(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url, Target("mailbox"), follows="directory")
-    yield plant
-    plant.close()
-
-
-def directory_says(plant: Plant, number: str, version: int) -> None:
-    event = TargetProvisioned(
-        student_number=number,
-        version=version,
-        target="directory",
-        lane=Lane.PERSONAL,
-        lease_epoch=1,
-        sequence=1,
-        attempt=1,
-        started_at=NOW,
-        finished_at=NOW,
-        digest="sha256:" + "0" * 64,
-        changed=True,
-    )
-    plant.say(event, catalogue.OUTCOMES, emitter="directory", tell_apart=version)
+mailbox = live_mailbox
 
 
 def test_a_follower_waits_for_its_leader_to_have_the_newest_version(mailbox: Plant) -> None:
     mailbox.account("A", 2)
-    directory_says(mailbox, "A", 1)
+    mailbox.leader_says("A", 1)
     mailbox.account("B", 1)
-    directory_says(mailbox, "B", 1)
+    mailbox.leader_says("B", 1)
     mailbox.start()
     mailbox.until(lambda: mailbox.applied("B") == 1)
     assert mailbox.target.calls == [["B"]]
-    directory_says(mailbox, "A", 2)
+    mailbox.leader_says("A", 2)
     mailbox.until(lambda: mailbox.applied("A") == 2)
     mailbox.stop()
     assert mailbox.lag() == 0
@@ -438,16 +409,7 @@ def test_a_followers_replay_goes_by_what_the_leader_has_recorded(mailbox: Plant)
 
 
 def test_a_hold_shuts_the_mailbox_without_waiting_for_the_directory(mailbox: Plant) -> None:
-    mailbox.account("A", 2, holds=(Hold.SUSPENDED,))
-    event = AccountChanged(
-        student_number="A",
-        version=2,
-        stage=Stage.ACTIVE,
-        holds=(Hold.SUSPENDED,),
-        lane=Lane.PERSONAL,
-        cause=Cause.HOLD,
-    )
-    mailbox.say(event, catalogue.ACCOUNTS)
+    mailbox.suspend("A")
     mailbox.start()
     mailbox.until(lambda: mailbox.target.shut == ["A"])
     mailbox.stop()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
-
 import pytest
 
 from pipeline.dead_letters import record_unreadable
@@ -13,11 +10,10 @@ from pipeline.eventlog.port import Record
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import EnvelopeError, Message, from_record
-from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetProvisioned, TargetWaiting
-from tests.unit.pipeline_kit import Plant
+from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetWaiting
+from tests.unit.pipeline_kit import NOW, Plant, outcome
 from tests.unit.store_kit import Clock
 
-NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 PLACE = Place(catalogue.by_lane(catalogue.ACTIVATIONS, Lane.BULK), 1, 7)
 
 
@@ -25,22 +21,6 @@ def changed(stage: Stage = Stage.ACTIVE, *holds: Hold) -> AccountChanged:
     return AccountChanged(
         student_number="A", version=4, stage=stage, holds=holds, lane=Lane.PERSONAL, cause=Cause.ACTIVATION
     )
-
-
-def outcome(target: str, kind: type = TargetProvisioned, **own: Any) -> Event:
-    event: Event = kind(
-        student_number="A",
-        version=4,
-        target=target,
-        lane=Lane.PERSONAL,
-        lease_epoch=1,
-        sequence=1,
-        attempt=1,
-        started_at=NOW,
-        finished_at=NOW,
-        **own or {"digest": "sha256:" + "0" * 64, "changed": True},
-    )
-    return event
 
 
 def replay(consumer: str) -> ReplayRequested:
@@ -55,14 +35,14 @@ ALONE, FOLLOWER = None, "directory"
     [
         (ALONE, changed(), 4),
         (ALONE, changed(Stage.EXPIRED), 4),
-        (ALONE, outcome("directory"), None),
+        (ALONE, outcome("directory", version=4), None),
         (FOLLOWER, changed(), None),
         (FOLLOWER, changed(Stage.GRACE), None),
         (FOLLOWER, changed(Stage.EXPIRED), 0),  # shuts access, and says nothing of the leader
         (FOLLOWER, changed(Stage.ACTIVE, Hold.SUSPENDED), 0),
-        (FOLLOWER, outcome("directory"), 4),
-        (FOLLOWER, outcome("moodle"), None),
-        (FOLLOWER, outcome("directory", TargetWaiting, reason="enrolment"), None),
+        (FOLLOWER, outcome("directory", version=4), 4),
+        (FOLLOWER, outcome("moodle", version=4), None),
+        (FOLLOWER, outcome("directory", version=4, kind=TargetWaiting, reason="enrolment"), None),
     ],
 )
 def test_one_is_rung_by_accounts_and_a_follower_by_its_leader_and_by_what_shuts_access(

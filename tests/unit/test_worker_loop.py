@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,14 +20,9 @@ from pipeline.target_states import State
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Lane
-from tests.unit.pipeline_kit import Gate, Plant
+from tests.unit.pipeline_kit import Gate, Plant, live_plant
 
-
-@pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    yield plant
-    plant.close()
+plant = live_plant
 
 
 def test_a_lane_that_was_full_when_its_partitions_were_lost_is_read_again_afterwards(plant: Plant) -> None:

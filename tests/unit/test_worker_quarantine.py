@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pipeline import quarantine
@@ -17,11 +14,9 @@ STRICT = LIMITS.model_copy(update={"quarantine_failed_min": 3, "quarantine_delay
 
 
 @pytest.fixture
-def plant(tmp_path: Path, store_url: str) -> Iterator[Plant]:
-    plant = Plant(tmp_path, store_url)
-    plant.limits = STRICT
-    yield plant
-    plant.close()
+def plant(live_plant: Plant) -> Plant:
+    live_plant.limits = STRICT
+    return live_plant
 
 
 def row(plant: Plant) -> quarantine.QuarantineRow | None:

@@ -23,7 +23,7 @@ from schemas.account import Lane, Stage
 from schemas.envelope import Message, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 from tests.unit.effects_kit import REFUSED
-from tests.unit.pipeline_kit import NOW, Gate, Plant
+from tests.unit.pipeline_kit import NOW, Gate, Noting, Plant
 from tests.unit.store_kit import Clock
 
 PERSONAL, BULK = (TopicPartition(catalogue.by_lane(catalogue.ACCOUNTS, lane), 0) for lane in Lane)
@@ -82,27 +82,6 @@ class Log:
 
     def close(self) -> None:
         self.closed += 1
-
-
-class Noting:
-    """The observer: notes states, lags and troubles."""
-
-    def __init__(self) -> None:
-        self.states: list[tuple[str, str, str]] = []
-        self.lags: list[tuple[str, dict[TopicPartition, int]]] = []
-        self.troubles: list[tuple[str, str]] = []
-
-    def batch(self, *_told: object) -> None: ...
-    def outcome(self, *_told: object) -> None: ...
-
-    def state(self, *told: Any) -> None:
-        self.states.append(told)
-
-    def lag(self, *told: Any) -> None:
-        self.lags.append(told)
-
-    def trouble(self, *told: Any) -> None:
-        self.troubles.append(told)
 
 
 class Desk:

@@ -18,12 +18,14 @@ from typing import Protocol
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import make_url
+from sqlalchemy import delete, insert, make_url
 
+from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
+from schemas.account import Account
 from sesame.app.tables import metadata
 from sesame.testing.servers import containers
 
@@ -106,6 +108,14 @@ def server() -> Iterator[Server]:
         yield own
 
 
+@contextmanager
+def empty_database(server: Server) -> Iterator[str]:
+    """A database without tables, for as long as it is wanted."""
+    name = f"empty_{secrets.token_hex(4)}"
+    yield server.create(name)
+    server.drop(name)
+
+
 class Shelf:
     """One PostgreSQL database in the form that this version wants, emptied before each test that gets it."""
 
@@ -143,6 +153,22 @@ def _new_sqlite() -> bytes:
         with closing(Database(f"sqlite:///{file}")) as database:
             migrate.upgrade(database)
         return file.read_bytes()
+
+
+def keep(database: Database, account: Account, *, changed_at: float = 0.0) -> None:
+    """Let this be the newest version of the account, whatever was there."""
+    row = {
+        "student_number": account.student_number,
+        "version": account.version,
+        "stage": account.stage,
+        "login": account.login,
+        "activated_at": account.activated_at.timestamp() if account.activated_at else None,
+        "changed_at": changed_at,
+        "document": account.model_dump_json(),
+    }
+    with database.write() as connection:
+        connection.execute(delete(accounts).where(accounts.c.student_number == account.student_number))
+        connection.execute(insert(accounts).values(row))
 
 
 def sqlite_store(folder: Path) -> str:

@@ -1,0 +1,112 @@
+"""A student, a directory and a vault in memory, for tests of the directory's handler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    DesiredEntry,
+    ObservedEntry,
+)
+from pipeline.vault import SealBroken
+from schemas.account import Account, Person, Stage
+
+
+def account(number: str = "22601234", **fields: Any) -> Account:
+    state: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": f"hugo.roux{number}",
+        "mail": f"hugo.roux{number}@univ-exemple.fr",
+        "principal": f"hugo.roux{number}@univ-exemple.fr",
+        "person": Person(birth_name="Roux", given_name="Hugo"),
+        "affiliations": ("student",),
+    }
+    return Account(**(state | fields))
+
+
+class InMemory:
+    """The port's fake: keeps what it is given, unless told to answer otherwise."""
+
+    operation_s_max = 1.0
+
+    def __init__(self) -> None:
+        self.entries: dict[str, ObservedEntry] = {}
+        self.answers: dict[str, ApplyResult] = {}
+        self.calls: list[tuple[str, int]] = []
+        self.forgets: set[str] = set()
+        self.loses_passwords = False
+
+    def within(self, seconds: float) -> AbstractContextManager[None]:
+        self.calls.append(("within", int(seconds)))
+        return nullcontext()
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        self.calls.append(("apply", len(batch)))
+        return {one.student_number: self._apply(one) for one in batch}
+
+    def _apply(self, one: DesiredEntry) -> ApplyResult:
+        if one.student_number in self.answers:
+            return self.answers[one.student_number]
+        secret = one.credential.user_password() if one.credential else None
+        self.entries[one.student_number] = ObservedEntry(
+            dn=f"uid={one.login},ou=people",
+            logins=(one.login,),
+            student_numbers=(one.student_number,),
+            version=one.version,
+            revision="1",
+            classes=one.classes,
+            attributes=one.attributes,
+            locked=one.locked,
+            credential_ref=one.credential.ref
+            if one.credential and secret and not self.loses_passwords
+            else None,
+        )
+        return Applied(changed=True)
+
+    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+        self.calls.append(("close", len(batch)))
+        return {number: Applied(changed=False) for number in batch}
+
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        self.calls.append(("read", len(student_numbers)))
+        return {
+            n: (self.entries[n],) if n in self.entries and n not in self.forgets else ()
+            for n in student_numbers
+        }
+
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        return {}
+
+    def dump(self) -> Iterator[ObservedEntry]:
+        yield from self.entries.values()
+
+    def probe(self) -> None:
+        self.calls.append(("probe", 0))
+
+    def disconnect(self) -> None:
+        self.calls.append(("disconnect", 0))
+
+
+class Secrets:
+    def __init__(self, **hashes: str) -> None:
+        self.hashes: dict[str, str] = hashes
+        self.consumed: list[str] = []
+        self.broken = False
+
+    def open(self, ref: str) -> str | None:
+        if self.broken:
+            raise SealBroken
+        return self.hashes.get(ref)
+
+    def consume(self, refs: Sequence[str]) -> None:
+        self.consumed += refs
