@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-_REGISTRAR_TESTS = ("test_identit*", "test_registr*", "test_bad_input")
-_PIPELINE_TESTS = (
-    "test_announcements",
-    "test_bad_input",
-    "test_effects*",
-    "test_engine*",
-    "test_worker*",
-    "test_batch_run*",
-    "test_call_queue",
-    "test_group_commit",
-    "test_timers",
-    "test_results",
+_REGISTRAR_TESTS = (
+    "consumers/registry/test_*",
+    "producers/registrar/test_*",
+    "sesame/cli/test_identities",
+    "pipeline/test_bad_input",
 )
+_PIPELINE_TESTS = (
+    "pipeline/engine/test_*",
+    "pipeline/runner/test_*",
+    "pipeline/test_bad_input",
+    "pipeline/test_quarantine",
+    "pipeline/test_timers",
+)
+_CONSUMERS_TESTS = ("consumers/test_unanswered_writes", "consumers/test_previews")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Group:
     Attributes:
         name: as `make mutation MUTANTS=name` takes it.
         files: patterns, from the checkout's root.
-        tests: patterns of unit tests, or with their folder of others that need no process of their own.
+        tests: patterns of unit tests, or of `integration` those that need no process of their own.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Group:
     def judges(self, tree: Path) -> list[str]:
         """The files of tests."""
         found = (
-            _found(tree, f"tests/{pattern if '/' in pattern else f'unit/{pattern}'}.py")
+            _found(tree, f"tests/{'' if pattern.startswith('integration/') else 'unit/'}{pattern}.py")
             for pattern in self.tests
         )
         return sorted({name for names in found for name in names})
@@ -65,13 +66,13 @@ GROUPS = (
     Group(
         "directory",
         ("consumers/directory/*.py",),
-        ("test_directory_*", "test_unanswered_writes", "test_previews"),
+        ("consumers/directory/test_*", *_CONSUMERS_TESTS),
     ),
     Group(
         "moodle",
         ("consumers/moodle/*.py",),
         (
-            *("test_moodle_*", "test_unanswered_writes", "test_previews"),
+            *("consumers/moodle/test_*", *_CONSUMERS_TESTS),
             *(f"integration/test_moodle_{name}" for name in ("handler", "cohorts", "lost_answers")),
             *(f"integration/test_moodle_{name}" for name in ("outages", "refusals", "rights")),
         ),
@@ -79,18 +80,26 @@ GROUPS = (
     Group(
         "mailbox",
         ("consumers/mailbox/*.py",),
-        ("test_mailbox_*", "test_given_texts", "test_unanswered_writes", "test_previews"),
+        ("consumers/mailbox/test_*", "test_given_texts", *_CONSUMERS_TESTS),
     ),
-    Group("propagation", ("consumers/propagation/*.py",), ("test_propagation*", "test_observed_only")),
+    Group(
+        "propagation",
+        ("consumers/propagation/*.py",),
+        ("consumers/propagation/test_*", "consumers/test_observed_only"),
+    ),
     Group(
         "letters",
         ("pipeline/dead_letters/events.py", "pipeline/timers.py"),
-        (*_PIPELINE_TESTS, "test_dead_letters_dismissed", "test_replay", "test_outbox"),
+        (*_PIPELINE_TESTS, "sesame/cli/test_dead_letters", "producers/test_replay", "pipeline/test_outbox"),
     ),
-    Group("engine", ("pipeline/engine/*.py",), ("test_engine*",)),
+    Group("engine", ("pipeline/engine/*.py",), ("pipeline/engine/test_*",)),
     Group(
         "runner",
         ("pipeline/runner/*.py",),
-        (*_PIPELINE_TESTS, "test_lost_records", "test_outbox", "test_replay", "test_running"),
+        (
+            *_PIPELINE_TESTS,
+            *("pipeline/test_lost_records", "pipeline/test_outbox"),
+            *("producers/test_replay", "sesame/app/test_running"),
+        ),
     ),
 )

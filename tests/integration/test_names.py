@@ -33,7 +33,7 @@ from sesame.testing.servers.mailbox_kit import WELCOME
 from sesame.testing.servers.moodle_kit import Handlers, Operator
 from sesame.testing.servers.registry_kit import Desk, activation
 from sesame.testing.servers.stores import sqlite_store
-from tests.unit.registrar_kit import COLUMNS, ZOE
+from tests.unit.producers.registrar.registrar_kit import COLUMNS, ZOE
 
 BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u061c"
 

@@ -12,8 +12,8 @@ from pipeline.db.database import Database
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from schemas import catalogue
+from tests.unit.database_kit import Clock
 from tests.unit.pipeline_kit import Plant, Target
-from tests.unit.store_kit import Clock
 
 
 @pytest.fixture

@@ -1,0 +1,560 @@
+"""*Complete means observed*, in the directory: it takes every write, and then shows something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from consumers.directory.entry import OWNED, Profile
+from consumers.directory.handler import CREDENTIAL_GONE, GROUP_NOT_OURS, OPERATOR_RECHECK_S, DirectoryHandler
+from consumers.directory.port import (
+    Applied,
+    ApplyResult,
+    DesiredEntry,
+    EntryRefused,
+    EntryUnsettled,
+    ObservedEntry,
+)
+from consumers.directory.settings import DirectorySettings
+from pipeline.errors import TargetDown
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
+from schemas.account import (
+    Account,
+    Administrative,
+    Enrolment,
+    Hold,
+    Membership,
+    Pedagogical,
+    Requirement,
+    Stage,
+)
+from tests.unit.consumers.directory.directory_kit import InMemory, Secrets, account
+
+PROFILE = Profile(
+    DirectorySettings(uai="0751717J", organisation_dn="dc=univ-exemple,dc=fr", mail_quota="1G"),
+    scope="univ-exemple.fr",
+)
+NUMBER = "22601234"
+REF = "ref-a"
+ENROLMENT = Enrolment(
+    year=2026,
+    step="L1INFO",
+    step_version="261",
+    step_label="Licence 1",
+    component="SCI",
+    administrative=Administrative.IN_FORCE,
+    pedagogical=Pedagogical.VALIDATED,
+)
+
+
+def full(**fields: Any) -> Account:
+    """An account that has a value for every attribute that the pipeline owns, but a hold."""
+    state: dict[str, Any] = {
+        "aliases": ("h.roux@univ-exemple.fr",),
+        "entities": ("{UAI}0751717J", "{UAI}SCI"),
+        "enrolments": (ENROLMENT,),
+        "groups": (Membership(key="info", name="Info", requires=Requirement.ADMINISTRATIVE, met=True),),
+        "valid_until": date(2027, 9, 30),
+        "credential_ref": REF,
+    }
+    return account(NUMBER, **(state | fields))
+
+
+class Lying(InMemory):
+    """Takes what it is given, and shows it as somebody bends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bend: Callable[[ObservedEntry], tuple[ObservedEntry, ...]] = lambda entry: (entry,)
+        self.results: Mapping[str, ApplyResult] = {}
+        self.closings: Mapping[str, ApplyResult] = {}
+        self.groups: tuple[str, ...] | None = None
+        self.down = False
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        taken = super().apply(batch)
+        for number, entry in self.entries.items():
+            self.entries[number] = replace(entry, groups=self.groups)
+        return {**taken, **self.results}
+
+    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+        return {**super().close(batch), **self.closings}
+
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        if self.down:
+            raise TargetDown("connection refused", unknown=False)
+        found = super().read(student_numbers, adopted)
+        return {
+            number: tuple(bent for e in several for bent in self.bend(e)) for number, several in found.items()
+        }
+
+
+@pytest.fixture
+def directory() -> Lying:
+    return Lying()
+
+
+def turn(directory: Lying, wanted: Account | None = None, secrets: Secrets | None = None) -> HandlerOutcome:
+    vault = Secrets(**{REF: "$argon2id$a"}) if secrets is None else secrets
+    wanted = full() if wanted is None else wanted
+    handler = DirectoryHandler(directory, vault, PROFILE, system="memory")
+    return handler.handle([Task(wanted)])[NUMBER]
+
+
+def names(outcome: HandlerOutcome) -> str:
+    """What is said to differ."""
+    assert isinstance(outcome, Retry), outcome
+    assert outcome.cause == "read_back_differs"
+    assert not outcome.unknown
+    return outcome.message.rpartition(": ")[2]
+
+
+def without(name: str) -> Callable[[ObservedEntry], ObservedEntry]:
+    return lambda e: replace(e, attributes={key: v for key, v in e.attributes.items() if key != name})
+
+
+def with_values(
+    name: str, change: Callable[[tuple[str, ...]], tuple[str, ...]]
+) -> Callable[..., ObservedEntry]:
+    return lambda e: replace(e, attributes={**e.attributes, name: change(tuple(e.attributes.get(name, ())))})
+
+
+def test_what_is_shown_as_written_is_done(directory: Lying) -> None:
+    outcome = turn(directory)
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+
+
+VALUED = sorted(set(OWNED) - {"sesameHold"})
+
+
+@pytest.mark.parametrize("name", VALUED)
+def test_a_value_that_is_not_there_is_no_success(directory: Lying, name: str) -> None:
+    directory.bend = lambda entry: (without(name)(entry),)
+    assert names(turn(directory)) == name
+
+
+@pytest.mark.parametrize("name", [*VALUED, "sesameHold"])
+def test_a_value_too_many_is_no_success(directory: Lying, name: str) -> None:
+    directory.bend = lambda entry: (with_values(name, lambda values: (*values, "of before"))(entry),)
+    assert names(turn(directory)) == name
+
+
+@pytest.mark.parametrize("name", sorted(set(VALUED) - {"supannEtuAnneeInscription", "sesameMailQuota"}))
+def test_another_case_is_another_value(directory: Lying, name: str) -> None:
+    directory.bend = lambda entry: (
+        with_values(name, lambda values: tuple(value.swapcase() for value in values))(entry),
+    )
+    assert names(turn(directory)) == name
+
+
+@pytest.mark.parametrize(
+    ("bend", "said"),
+    [
+        (lambda e: replace(e, version=e.version - 1), "sesameVersion"),
+        (lambda e: replace(e, version=e.version + 1), "sesameVersion"),
+        (lambda e: replace(e, locked=True), "pwdAccountLockedTime"),
+        (lambda e: replace(e, student_numbers=()), "supannEtuId"),
+        (lambda e: replace(e, classes=e.classes[1:]), "objectClass"),
+        (lambda e: replace(e, classes=()), "objectClass"),
+    ],
+    ids=["an old version", "a newer version", "locked", "nobody's", "a class less", "no class"],
+)
+def test_an_entry_that_is_shown_otherwise_is_no_success(
+    directory: Lying, bend: Callable[[ObservedEntry], ObservedEntry], said: str
+) -> None:
+    directory.bend = lambda entry: (bend(entry),)
+    assert names(turn(directory)) == said
+
+
+def test_a_closed_account_whose_entry_is_shown_open_is_no_success(directory: Lying) -> None:
+    directory.bend = lambda entry: (replace(entry, locked=False),)
+    shut = full(holds=frozenset({Hold.SUSPENDED}))
+    assert names(turn(directory, shut)) == "pwdAccountLockedTime"
+
+
+def test_a_hold_that_is_not_shown_is_no_success(directory: Lying) -> None:
+    directory.bend = lambda entry: (without("sesameHold")(entry),)
+    assert names(turn(directory, full(holds=frozenset({Hold.SUSPENDED})))) == "sesameHold"
+
+
+def test_all_that_differs_is_named(directory: Lying) -> None:
+    directory.bend = lambda entry: (replace(without("sn")(without("mail")(entry)), locked=True),)
+    assert names(turn(directory)) == "mail, pwdAccountLockedTime, sn"
+
+
+def test_values_and_classes_are_compared_as_the_server_has_them(directory: Lying) -> None:
+    """Values have no order, and names of classes no case; the server may have more of these."""
+    directory.bend = lambda entry: (
+        replace(
+            entry,
+            attributes={name: values[::-1] for name, values in entry.attributes.items()},
+            classes=("top", *(name.upper() for name in reversed(entry.classes))),
+        ),
+    )
+    assert isinstance(turn(directory), Done)
+
+
+@pytest.mark.parametrize("shown", [0, 2])
+def test_none_or_several_entries_are_no_success_and_what_was_written_is_unknown(
+    directory: Lying, shown: int
+) -> None:
+    directory.bend = lambda entry: (entry,) * shown
+    outcome = turn(directory)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("read_back_missing", True)
+    assert outcome.message.startswith(f"{shown} entries")
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_an_answer_that_nothing_differed_is_believed_no_more_than_a_write(
+    directory: Lying, *, changed: bool
+) -> None:
+    directory.results = {NUMBER: Applied(changed=changed)}
+    directory.bend = lambda entry: (without("mail")(entry),)
+    assert names(turn(directory)) == "mail"
+    directory.bend = lambda entry: (entry,)
+    outcome = turn(directory)
+    assert isinstance(outcome, Done)
+    assert outcome.changed is changed
+
+
+# --- the password -----------------------------------------------------------------------------------------
+
+
+REFERENCES = pytest.mark.parametrize("shown", [None, "ref-of-before", REF.upper()])
+
+
+@REFERENCES
+def test_a_password_whose_reference_is_not_shown_is_tried_again_and_kept(
+    directory: Lying, shown: str | None
+) -> None:
+    secrets = Secrets(**{REF: "$argon2id$a"})
+    directory.bend = lambda entry: (replace(entry, credential_ref=shown),)
+    assert names(turn(directory, secrets=secrets)) == "sesameCredentialRef"
+    assert secrets.consumed == []
+
+
+@REFERENCES
+def test_a_password_that_the_vault_has_lost_waits_for_another_one(
+    directory: Lying, shown: str | None
+) -> None:
+    directory.bend = lambda entry: (replace(entry, credential_ref=shown),)
+    assert turn(directory, secrets=Secrets()) == Waiting(CREDENTIAL_GONE)
+
+
+def test_what_differs_beside_the_password_is_tried_again(directory: Lying) -> None:
+    directory.bend = lambda entry: (replace(without("mail")(entry), credential_ref=None),)
+    assert names(turn(directory)) == "mail, sesameCredentialRef"
+
+
+def test_a_hash_is_consumed_though_something_else_differs(directory: Lying) -> None:
+    secrets = Secrets(**{REF: "$argon2id$a"})
+    directory.bend = lambda entry: (without("mail")(entry),)
+    turn(directory, secrets=secrets)
+    assert secrets.consumed == [REF]
+
+
+def test_a_reference_of_nobody_s_in_the_batch_is_not_consumed(directory: Lying) -> None:
+    secrets = Secrets(**{REF: "$argon2id$a"})
+    directory.bend = lambda entry: (replace(entry, credential_ref="ref-of-somebody-else"),)
+    turn(directory, secrets=secrets)
+    assert secrets.consumed == []
+
+
+# --- static groups ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shown", [(), ("info", "l2info"), ("droit",)], ids=["one less", "one more", "another"]
+)
+def test_a_membership_that_is_not_as_wanted_is_no_success(directory: Lying, shown: tuple[str, ...]) -> None:
+    directory.groups = shown
+    assert names(turn(directory)) == "groups"
+
+
+@pytest.mark.parametrize("shown", [("info",), ("INFO",), None], ids=["same", "another case", "searches"])
+def test_groups_are_compared_without_case_and_only_where_they_list_members(
+    directory: Lying, shown: tuple[str, ...] | None
+) -> None:
+    directory.groups = shown
+    assert isinstance(turn(directory), Done)
+
+
+def test_a_group_of_somebody_else_s_waits_for_an_operator(directory: Lying) -> None:
+    directory.groups = ()
+    directory.results = {NUMBER: Applied(changed=True, foreign=("info",))}
+    waiting = Waiting(GROUP_NOT_OURS, pending=("info",), recheck_after_s=OPERATOR_RECHECK_S)
+    assert turn(directory) == waiting
+    directory.groups = ("info",)
+    assert turn(directory) == waiting
+
+
+def test_what_differs_beside_a_foreign_group_is_tried_again(directory: Lying) -> None:
+    directory.results = {NUMBER: Applied(changed=True, foreign=("info",))}
+    directory.bend = lambda entry: (without("mail")(entry),)
+    assert names(turn(directory)) == "mail"
+
+
+# --- closing ----------------------------------------------------------------------------------------------
+
+SHUT = {"holds": frozenset({Hold.SUSPENDED})}
+
+
+@pytest.mark.parametrize(
+    ("closing", "applying", "changed"),
+    [(True, False, True), (False, True, True), (False, False, False), (True, True, True)],
+)
+def test_a_closing_and_a_writing_are_one_change(
+    directory: Lying, *, closing: bool, applying: bool, changed: bool
+) -> None:
+    directory.closings = {NUMBER: Applied(changed=closing)}
+    directory.results = {NUMBER: Applied(changed=applying)}
+    outcome = turn(directory, full(**SHUT))
+    assert isinstance(outcome, Done)
+    assert outcome.changed is changed
+
+
+def test_a_closing_that_failed_with_an_answer_is_over_when_the_writing_is_read_back(directory: Lying) -> None:
+    directory.closings = {NUMBER: EntryUnsettled("directory_busy", "busy")}
+    assert isinstance(turn(directory, full(**SHUT)), Done)
+
+
+def test_a_closing_does_not_hide_that_the_writing_was_refused(directory: Lying) -> None:
+    directory.closings = {NUMBER: Applied(changed=True)}
+    directory.results = {NUMBER: EntryRefused("mail_taken", "held")}
+    assert turn(directory, full(**SHUT)) == Dead("mail_taken", "held")
+
+
+def test_foreign_groups_of_a_closed_account_are_still_said(directory: Lying) -> None:
+    directory.closings = {NUMBER: Applied(changed=True)}
+    directory.results = {NUMBER: Applied(changed=False, foreign=("info",))}
+    assert isinstance(turn(directory, full(**SHUT)), Waiting)
+
+
+@pytest.mark.parametrize(
+    ("closing", "applying", "unknown"),
+    [
+        (EntryUnsettled("x", "x", unknown=True), Applied(changed=True), True),
+        (Applied(changed=True), EntryUnsettled("x", "x", unknown=True), True),
+        (EntryUnsettled("x", "x"), EntryUnsettled("x", "x"), False),
+        (Applied(changed=True), Applied(changed=True), False),
+    ],
+)
+def test_a_directory_that_goes_away_before_the_read_back_leaves_open_what_had_no_answer(
+    directory: Lying, closing: ApplyResult, applying: ApplyResult, *, unknown: bool
+) -> None:
+    directory.closings, directory.results, directory.down = {NUMBER: closing}, {NUMBER: applying}, True
+    with pytest.raises(TargetDown) as down:
+        turn(directory, full(**SHUT))
+    assert down.value.unknown is unknown
+
+
+# --- the digest -------------------------------------------------------------------------------------------
+
+
+def digest(shown: ObservedEntry) -> str:
+    """Worked out here, from what was shown."""
+    state: dict[str, Any] = {
+        "dn": shown.dn.lower(),
+        "student_numbers": sorted(shown.student_numbers),
+        "attributes": {name: sorted(shown.attributes.get(name, ())) for name in OWNED},
+        "locked": shown.locked,
+        "credential": shown.credential_ref,
+    }
+    if shown.groups is not None:
+        state["groups"] = sorted(shown.groups)
+    text = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def test_the_digest_is_of_what_was_shown_and_not_of_what_was_wanted(directory: Lying) -> None:
+    directory.groups = ("info",)
+    outcome = turn(directory)
+    assert isinstance(outcome, Done)
+    assert outcome.digest == digest(directory.entries[NUMBER])
+    bent: list[ObservedEntry] = []
+
+    def bend(entry: ObservedEntry) -> tuple[ObservedEntry, ...]:
+        bent[:] = [replace(entry, dn="uid=autre,ou=people", groups=("INFO",))]
+        return (bent[0],)
+
+    directory.bend = bend
+    other = turn(directory)
+    assert isinstance(other, Done)
+    assert other.digest == digest(bent[0]) != outcome.digest
+
+
+def test_the_version_and_the_server_s_bookkeeping_change_no_digest(directory: Lying) -> None:
+    one, two = turn(directory, full(version=1)), turn(directory, full(version=2))
+    assert isinstance(one, Done)
+    assert isinstance(two, Done)
+    assert one.digest == two.digest
+
+
+# --- whom it asks for, and what it foresees ---------------------------------------------------------------
+
+
+class Asked(Lying):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted: list[DesiredEntry] = []
+        self.adopted: list[Mapping[str, str] | None] = []
+        self.seen: list[Mapping[str, tuple[ObservedEntry, ...]]] = []
+        self.foreseen: dict[str, ApplyResult] = {}
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        self.wanted += batch
+        return super().apply(batch)
+
+    def read(
+        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        self.adopted.append(adopted)
+        return super().read(student_numbers, adopted)
+
+    def foresee(
+        self, batch: Sequence[DesiredEntry], observed: Mapping[str, tuple[ObservedEntry, ...]]
+    ) -> Mapping[str, ApplyResult]:
+        self.wanted += batch
+        self.seen.append(observed)
+        return self.foreseen
+
+
+DN = "uid=old,ou=people"
+
+
+def adopting(directory: Asked, secrets: Secrets | None = None) -> DirectoryHandler:
+    return DirectoryHandler(
+        directory,
+        secrets or Secrets(**{REF: "$argon2id$a"}),
+        PROFILE,
+        system="LDAP",
+        adopted=lambda numbers: {number: DN for number in numbers if number == NUMBER},
+    )
+
+
+@pytest.mark.parametrize("ref", [None, REF])
+def test_the_entry_that_was_adopted_is_the_one_that_is_asked_for(ref: str | None) -> None:
+    directory = Asked()
+    wanted = [full(credential_ref=ref), account("2")]
+    adopting(directory).handle([Task(each) for each in wanted])
+    assert {each.student_number: each.adopted for each in directory.wanted} == {NUMBER: DN, "2": None}
+    directory.wanted.clear()
+    adopting(directory).preview(wanted)
+    assert {each.student_number: each.adopted for each in directory.wanted} == {NUMBER: DN, "2": None}
+    assert directory.adopted[-1] == {NUMBER: DN}
+    assert {number: len(entries) for number, entries in directory.seen[0].items()} == {NUMBER: 1, "2": 1}
+
+
+def test_what_would_stand_in_the_way_is_said_before_what_differs() -> None:
+    directory = Asked()
+    handler = adopting(directory)
+    handler.handle([Task(full())])
+
+    def preview(wanted: Account) -> tuple[tuple[str, ...], str]:
+        found = handler.preview([wanted])[NUMBER]
+        return found.differs, found.obstacle
+
+    assert preview(full()) == ((), "")
+    assert preview(full(aliases=())) == (("supannAutreMail",), "")
+    directory.foreseen = {NUMBER: EntryRefused("mail_taken", "held")}
+    assert preview(full()) == ((), "mail_taken")
+    directory.foreseen = {NUMBER: Applied(changed=False, foreign=("info",))}
+    assert preview(full()) == ((), GROUP_NOT_OURS)
+    assert preview(full(credential_ref="ref-gone")) == (("sesameCredentialRef",), CREDENTIAL_GONE)
+    directory.foreseen = {}
+    directory.bend = lambda entry: (entry, entry)
+    assert preview(full()) == ((), "student_number_ambiguous")
+    directory.bend = lambda entry: (replace(entry, student_numbers=("22699999",)),)
+    assert preview(full()) == ((), "identity_collision")
+
+
+def test_a_seal_that_does_not_open_is_an_obstacle_of_that_student_alone() -> None:
+    directory, secrets = Asked(), Secrets()
+    secrets.broken = True
+    found = adopting(directory, secrets).preview([full(), account("2")])
+    assert {number: each.obstacle for number, each in found.items()} == {NUMBER: "seal_broken", "2": ""}
+
+
+def test_nobody_is_closed_where_access_is_open_and_it_says_what_it_is() -> None:
+    directory = Asked()
+    handler = adopting(directory)
+    handler.handle([Task(full())])
+    assert not any(verb == "close" for verb, _ in directory.calls)
+    described = handler.describe()
+    assert (described.name, described.system, handler.batch_size) == ("directory", "LDAP", 20)
+    assert set(described.owns) == {
+        *OWNED,
+        "groups",
+        "userPassword",
+        "sesameCredentialRef",
+        "sesameVersion",
+        "pwdAccountLockedTime",
+    }
+
+
+def test_an_erased_person_belongs_to_no_group_and_has_no_name(directory: Lying) -> None:
+    turn(directory, full(stage=Stage.ERASED))
+    entry = directory.entries[NUMBER]
+    assert entry.attributes["cn"] == entry.attributes["sn"] == (f"hugo.roux{NUMBER}",)
+    assert entry.attributes["mail"] == ()
+    asked = Asked()
+    adopting(asked).handle([Task(full(stage=Stage.ERASED))])
+    assert asked.wanted[0].groups == {}
+
+
+# --- time -------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Slow(Lying):
+    """Each slice takes so many seconds."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        super().__init__()
+        self._clock, self._seconds = clock, seconds
+        self.limits: list[float] = []
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        self.limits.append(seconds)
+        yield
+
+    def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
+        self._clock.now += self._seconds
+        return super().apply(batch)
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(5.0, 20), (5.9, 20), (6.0, 10), (3.0, 20), (2.9, 30)])
+def test_writing_ends_in_time_for_the_read_back_and_nobody_is_left_without_an_outcome(
+    seconds: float, done: int
+) -> None:
+    clock = Clock()
+    directory = Slow(clock, seconds)
+    handler = DirectoryHandler(
+        directory, Secrets(), PROFILE, system="memory", work_s_max=10.0, monotonic=clock
+    )
+    outcomes = handler.handle([Task(account(str(n))) for n in range(30)])
+    late = [o for o in outcomes.values() if isinstance(o, Retry)]
+    assert len(outcomes) == 30
+    assert sum(isinstance(outcome, Done) for outcome in outcomes.values()) == done
+    assert {(o.cause, o.unknown) for o in late} <= {("directory_slow", False)}
+    assert directory.limits == [10.0]

@@ -1,0 +1,980 @@
+"""*Complete means observed*, in the mailbox: it takes every command, and then shows something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import smtplib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, SCRIPT, WantedMailbox
+from consumers.mailbox.port import (
+    Again,
+    Key,
+    MailboxChange,
+    MailboxUnsettled,
+    ObservedMailbox,
+    ReadResult,
+    Sighting,
+    Unknown,
+    WrittenMailbox,
+)
+from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from schemas.account import Account, Hold
+from tests.unit.consumers.directory.directory_kit import account
+from tests.unit.consumers.mailbox.mail_kit import (
+    FULL,
+    NO_USER,
+    NOT_FOUND,
+    PROBE,
+    TEMPORARY,
+    Asked,
+    Box,
+    Desk,
+    desk_of,
+    lines_of,
+)
+
+ELSEWHERE = "hugo@exemple.org"
+HUGO = account("1")
+MAIL = HUGO.mail
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = desk_of(monkeypatch)
+    desk.enable(HUGO)
+    return desk
+
+
+def one(desk: Desk, wanted: Account = HUGO) -> HandlerOutcome:
+    (outcome,) = desk.handle(wanted)
+    return outcome
+
+
+def redirected(to: str = ELSEWHERE) -> Account:
+    return account("1", mail_redirect=to)
+
+
+def bend(desk: Desk, name: str, change: Callable[[Any], Any], *, where: str = "", after: int = 0) -> None:
+    """From now on (or after so many answers), the server shows something else at this command."""
+    left = [after]
+
+    def bent(asked: Asked, answer: Any) -> Any:
+        if asked.name != name or isinstance(answer, int) or where not in json.dumps(asked.arguments):
+            return answer
+        if left[0]:
+            left[0] -= 1
+            return answer
+        return change(answer)
+
+    desk.server.bends = bent
+
+
+def differs(outcome: HandlerOutcome) -> str:
+    assert isinstance(outcome, Retry), outcome
+    assert outcome.cause == "read_back_differs"
+    return outcome.message.rpartition(": ")[2]
+
+
+def test_a_new_mailbox_gets_its_folders_and_one_message(desk: Desk) -> None:
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert desk.server.boxes[MAIL].folders == {"INBOX", "Sent", "Scolarite"}
+    assert desk.server.boxes[MAIL].subscribed == {"Sent", "Scolarite"}
+    assert [to for to, _ in desk.server.delivered] == [MAIL]
+    assert desk.journal.kept["1"].state == "sent"
+    again = one(desk)
+    assert isinstance(again, Done)
+    assert not again.changed
+    assert again.digest == outcome.digest
+    assert len(desk.server.delivered) == 1
+
+
+def test_the_digest_is_of_what_was_shown(desk: Desk) -> None:
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Done)
+    state = {
+        "enabled": True,
+        "folders": ["Scolarite", "Sent"],
+        "quota_kib": 1 << 20,
+        "redirect": desk.server.boxes[MAIL].scripts[SCRIPT],
+    }
+    text = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert outcome.digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["from the start", "at the read-back"])
+@pytest.mark.parametrize("where", ["", "subscriptions"], ids=["any list", "the subscribed"])
+@pytest.mark.parametrize("folder", ["Sent", "Scolarite"])
+def test_a_folder_that_is_not_shown_is_no_success(desk: Desk, folder: str, where: str, after: int) -> None:
+    if not where:
+        one(desk)
+        desk.server.boxes[MAIL].folders.discard(folder)
+    bend(
+        desk,
+        "mailboxList",
+        lambda rows: [r for r in rows if r["mailbox"] != folder],
+        where=where,
+        after=after,
+    )
+    assert differs(one(desk)) == "folders"
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["from the start", "at the read-back"])
+def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk, after: int) -> None:
+    looks: list[Asked] = []
+
+    def bend(asked: Asked, answer: Any) -> Any:
+        if asked.name != "mailboxList" or "subscriptions" in asked.arguments:
+            return answer
+        looks.append(asked)
+        return [row for row in answer if row["mailbox"] != "Sent"] if len(looks) > after else answer
+
+    desk.server.boxes[MAIL].subscribed.add("Sent")
+    desk.server.bends = bend
+    assert differs(one(desk)) == "folders"
+
+
+def test_a_folder_in_another_case_is_another_folder(desk: Desk) -> None:
+    bend(desk, "mailboxList", lambda rows: [{"mailbox": row["mailbox"].lower()} for row in rows])
+    assert differs(one(desk)) == "folders"
+
+
+def test_folders_of_the_student_s_own_are_no_difference(desk: Desk) -> None:
+    one(desk)
+    desk.server.boxes[MAIL].folders.add("Vacances")
+    desk.server.boxes[MAIL].subscribed.add("Vacances")
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert not outcome.changed
+
+
+def test_a_hidden_folder_is_subscribed_and_not_made_again(desk: Desk) -> None:
+    one(desk)
+    desk.server.boxes[MAIL].subscribed.discard("Sent")
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert [each.arguments["mailbox"] for each in desk.server.asked("mailboxSubscribe")] == [["Sent"]]
+    assert len(desk.server.asked("mailboxCreate")) == 2
+
+
+@pytest.mark.parametrize("quota", ["-", "0", str((1 << 20) - 1), str((1 << 20) + 1)])
+def test_another_quota_is_no_success(desk: Desk, quota: str) -> None:
+    desk.server.boxes[MAIL].quota = quota
+    assert differs(one(desk)) == "quota"
+
+
+def test_a_quota_is_compared_in_kibibytes_rounded_up_and_only_if_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    odd = desk_of(monkeypatch, wanted=WantedMailbox((), quota_bytes=(5 << 10) + 1))
+    odd.server.boxes[MAIL] = Box(quota="6")
+    assert isinstance(one(odd), Done)
+    free = desk_of(monkeypatch, wanted=WantedMailbox(()))
+    free.server.boxes[MAIL] = Box(quota="6")
+    assert isinstance(one(free), Done)
+
+
+def test_the_smallest_limit_of_several_roots_is_the_quota(desk: Desk) -> None:
+    bend(desk, "quotaGet", lambda rows: [*rows, {**rows[0], "root": "other", "limit": "5"}])
+    assert differs(one(desk)) == "quota"
+
+
+# --- the redirection --------------------------------------------------------------------------------------
+
+
+def test_a_redirection_is_installed_active_and_taken_away(desk: Desk) -> None:
+    assert isinstance(one(desk, redirected()), Done)
+    box = desk.server.boxes[MAIL]
+    assert lines_of(box.scripts[SCRIPT]) == ['require ["copy"];', f'redirect :copy "{ELSEWHERE}";']
+    assert box.active == SCRIPT
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert box.scripts == {}
+    assert not box.active
+
+
+def test_a_script_that_is_shown_with_another_text_is_no_success(desk: Desk) -> None:
+    bend(desk, "sieveGet", lambda rows: [{"sieve script": rows[0]["sieve script"].replace("hugo", "hugu")}])
+    assert differs(one(desk, redirected())) == "redirect"
+
+
+def test_a_script_that_is_shown_in_another_case_is_no_success(desk: Desk) -> None:
+    bend(desk, "sieveGet", lambda rows: [{"sieve script": rows[0]["sieve script"].replace("hugo", "Hugo")}])
+    assert differs(one(desk, redirected())) == "redirect"
+
+
+def test_a_script_that_is_not_shown_as_active_is_no_success(desk: Desk) -> None:
+    bend(desk, "sieveList", lambda rows: [{**row, "active": ""} for row in rows])
+    assert differs(one(desk, redirected())) == "redirect"
+
+
+def test_a_script_that_is_not_shown_at_all_is_no_success(desk: Desk) -> None:
+    desk.server.bends = lambda asked, answer: (
+        NOT_FOUND if asked.name == "sieveGet" else [] if asked.name == "sieveList" else answer
+    )
+    assert differs(one(desk, redirected())) == "redirect"
+
+
+def test_a_script_that_is_still_shown_was_not_taken_away(desk: Desk) -> None:
+    one(desk, redirected())
+    box = desk.server.boxes[MAIL]
+    before = dict(box.scripts)
+
+    def undo(asked: Asked, answer: Any) -> Any:
+        if asked.name == "sieveDelete":
+            box.scripts, box.active = dict(before), SCRIPT
+        return answer
+
+    desk.server.bends = undo
+    assert differs(one(desk)) == "redirect"
+
+
+def test_an_inactive_script_of_ours_is_activated_and_an_unwanted_one_deleted(desk: Desk) -> None:
+    one(desk, redirected())
+    box = desk.server.boxes[MAIL]
+    box.active = None
+    assert isinstance(one(desk, redirected()), Done)
+    assert desk.server.boxes[MAIL].active == SCRIPT
+    box.active = None
+    assert isinstance(one(desk), Done)
+    assert box.scripts == {}
+    assert not desk.server.asked("sieveDeactivate")
+
+
+def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: Desk) -> None:
+    one(desk)
+    box = desk.server.boxes[MAIL]
+    box.scripts["vacances"], box.active = "keep;", "vacances"
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Waiting)
+    assert (outcome.reason, outcome.pending) == (OWN_SCRIPT, ("redirect",))
+    assert (box.scripts, box.active) == ({"vacances": "keep;"}, "vacances")
+    box.subscribed.clear()
+    bend(desk, "mailboxList", lambda _rows: [], where="subscriptions")
+    assert differs(one(desk, redirected())) == "folders, redirect"
+    assert isinstance(one(desk), Retry)
+
+
+def test_an_address_that_cannot_be_used_leaves_the_redirection_and_all_else_is_done(desk: Desk) -> None:
+    one(desk, redirected())
+    desk.server.boxes[MAIL].folders.discard("Sent")
+    outcome = one(desk, redirected(MAIL))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "redirect_invalid"
+    assert "the mailbox itself" in outcome.message
+    assert ELSEWHERE in desk.server.boxes[MAIL].scripts[SCRIPT]
+    assert "Sent" in desk.server.boxes[MAIL].folders
+    bend(desk, "mailboxList", lambda _rows: [])
+    assert differs(one(desk, redirected(MAIL))) == "folders"
+
+
+def test_an_address_that_cannot_be_used_leaves_a_script_that_is_not_active_as_it_is(desk: Desk) -> None:
+    one(desk, redirected())
+    box = desk.server.boxes[MAIL]
+    box.active = None
+    assert desk.preview(redirected(MAIL)) == Preview((), "redirect_invalid")
+    outcome = one(desk, redirected(MAIL))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "redirect_invalid"
+    assert (list(box.scripts), box.active) == ([SCRIPT], None)
+    box.subscribed.clear()
+    assert desk.preview(redirected(MAIL)) == Preview(("folders",), "redirect_invalid")
+
+
+# --- the welcome message ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["HEADER"])
+def test_a_message_that_is_not_seen_is_no_success_and_is_looked_for_everywhere(
+    desk: Desk, where: str
+) -> None:
+    bend(desk, "fetch", lambda _rows: [], where=where)
+    assert differs(one(desk)) == "welcome"
+    looked = [each.arguments["query"][1] for each in desk.server.asked("fetch")]
+    assert looked == ["INBOX", "*"]
+
+
+def test_a_look_everywhere_that_fails_is_no_success(desk: Desk) -> None:
+    def bend(asked: Asked, answer: Any) -> Any:
+        if asked.name != "fetch":
+            return answer
+        return [] if asked.arguments["query"][1] == "INBOX" else 1
+
+    desk.server.bends = bend
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.message) == unread(1)
+
+
+def test_a_message_that_a_script_filed_elsewhere_is_seen(desk: Desk) -> None:
+    def file(asked: Asked, answer: Any) -> Any:
+        if asked.name == "mailboxList" and desk.server.delivered:
+            box = desk.server.boxes[MAIL]
+            box.messages = [("Scolarite", uid, id_) for _, uid, id_ in box.messages]
+        return answer
+
+    desk.server.bends = file
+    assert isinstance(one(desk), Done)
+
+
+def test_an_older_message_is_not_taken_for_the_one_just_sent(desk: Desk) -> None:
+    box = desk.server.boxes[MAIL]
+    for n in range(3):
+        box.receive(f"<{n}@x>")
+    bend(desk, "fetch", lambda _rows: [], where="HEADER")
+    assert differs(one(desk)) == "welcome"
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        ((552, b"5.2.2 full"), Waiting(MAILBOX_FULL, pending=("welcome",), recheck_after_s=3600.0)),
+        (
+            (451, b"4.3.0 later"),
+            Retry("delivery_deferred", "the mail server defers the welcome message (LMTP 451 4.3.0)"),
+        ),
+        (
+            (554, b"5.6.0 no"),
+            Dead("welcome_refused", "the mail server refuses the welcome message (LMTP 554 5.6.0)"),
+        ),
+        (
+            (550, b"5.1.1 who"),
+            Retry("mailbox_not_enabled", "the mail server does not know this user any more"),
+        ),
+    ],
+)
+def test_a_message_that_is_not_taken_is_not_recorded_as_sent(
+    desk: Desk, reply: tuple[int, bytes], outcome: HandlerOutcome
+) -> None:
+    desk.server.lmtp = lambda command: reply if command == "DATA" else None
+    assert one(desk, redirected()) == outcome
+    assert desk.journal.kept["1"].state == "intended"
+    assert not desk.server.asked("sievePut")  # the message first, and only then the redirection
+    desk.server.lmtp = lambda _command: None
+    assert isinstance(one(desk), Done)
+    assert len(desk.server.delivered) == 1
+
+
+def test_an_answer_that_was_lost_behind_the_message_is_unknown_and_it_is_looked_for(desk: Desk) -> None:
+    def lost(command: str) -> None:
+        if command == "SAVED":
+            raise smtplib.SMTPServerDisconnected("gone")
+
+    desk.server.lmtp = lost
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("delivery_unknown", True)
+    assert "SMTPServerDisconnected" in outcome.message
+    assert desk.journal.kept["1"].state == "intended"
+    desk.server.lmtp = lambda _command: None
+    assert isinstance(one(desk), Done)
+    assert desk.journal.kept["1"].state == "sent"
+    assert len(desk.server.delivered) == 1
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT"])
+def test_a_break_before_the_message_is_known_to_have_sent_nothing(desk: Desk, command: str) -> None:
+    def lost(each: str) -> None:
+        if each == command:
+            raise smtplib.SMTPServerDisconnected("gone")
+
+    desk.server.lmtp = lost
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("delivery_deferred", False)
+
+
+def test_a_message_that_may_have_come_and_gone_is_not_sent_again(desk: Desk) -> None:
+    desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
+    one(desk)
+    desk.server.lmtp = lambda _command: None
+    desk.server.boxes[MAIL].uidnext += 1  # something came, and is not there any more
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert outcome.note.endswith("not sent again")
+    assert desk.server.delivered == []
+    assert desk.journal.kept["1"].state == "undecided"
+    again = one(desk)
+    assert isinstance(again, Done)
+    assert again.note == outcome.note
+    assert desk.preview(HUGO).differs == ()
+
+
+def test_a_message_that_is_there_without_a_journal_is_recognised(desk: Desk) -> None:
+    desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"), folder="Scolarite")
+    assert isinstance(one(desk), Done)
+    assert desk.server.delivered == []
+    assert desk.journal.kept["1"].state == "sent"
+
+
+@pytest.mark.parametrize("state", ["sent", "waived", "undecided"])
+def test_what_is_settled_is_neither_sent_nor_looked_for(desk: Desk, state: str) -> None:
+    one(desk)
+    desk.journal.kept["1"].state = state
+    desk.server.boxes[MAIL] = Box()
+    desk.server.requests.clear()
+    assert "welcome" not in desk.preview(HUGO).differs
+    assert isinstance(one(desk), Done)
+    assert len(desk.server.delivered) == 1
+    assert not desk.server.asked("fetch")
+
+
+def test_the_message_is_foreseen_where_it_would_be_sent(desk: Desk) -> None:
+    assert desk.preview(HUGO).differs == ("folders", "welcome")
+    assert desk.journal.kept == {}
+    desk.server.boxes[MAIL].receive("<other@x>")
+    assert desk.preview(HUGO).differs == ("folders", "welcome")
+    desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"))
+    assert desk.preview(HUGO).differs == ("folders",)
+    assert desk.server.delivered == []
+
+
+def test_a_message_that_was_intended_and_provably_never_came_is_foreseen_again(desk: Desk) -> None:
+    desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
+    one(desk)
+    assert desk.journal.kept["1"].state == "intended"
+    assert desk.preview(HUGO).differs == ("welcome",)
+    desk.server.boxes[MAIL].receive("<other@x>")
+    assert desk.preview(HUGO).differs == ("welcome",)
+    desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"))
+    assert desk.preview(HUGO).differs == ()
+
+
+def test_a_full_mailbox_waits_for_what_was_not_delivered(desk: Desk) -> None:
+    desk.server.bends = lambda asked, answer: FULL if asked.name == "mailboxCreate" else answer
+    outcome = one(desk)
+    assert outcome == Waiting(MAILBOX_FULL, pending=("welcome",), recheck_after_s=3600.0)
+    desk.server.bends = lambda _asked, answer: answer
+    one(desk)
+    desk.server.bends = lambda asked, answer: FULL if asked.name == "sievePut" else answer
+    assert one(desk, redirected()) == Waiting(MAILBOX_FULL, pending=(), recheck_after_s=3600.0)
+
+
+def test_a_message_that_was_taken_is_recorded_though_the_rest_failed(desk: Desk) -> None:
+    desk.server.bends = lambda asked, answer: TEMPORARY if asked.name == "sievePut" else answer
+    with pytest.raises(TargetDown):
+        one(desk, redirected())
+    other = account("2")
+    desk.enable(other)
+    desk.server.bends = lambda asked, answer: (
+        FULL if asked.name == "sievePut" and asked.arguments["user"] == other.mail else answer
+    )
+    outcomes = desk.handle(account("2", mail_redirect=ELSEWHERE))
+    assert outcomes == [Waiting(MAILBOX_FULL, pending=(), recheck_after_s=3600.0)]
+    assert desk.journal.kept["2"].state == "sent"
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"), [(65, "redirect_refused"), (1, "mailbox_busy"), (NO_USER, "mailbox_not_enabled")]
+)
+def test_a_message_that_was_taken_is_recorded_whatever_the_script_met(
+    desk: Desk, code: int, cause: str
+) -> None:
+    desk.server.bends = lambda asked, answer: code if asked.name == "sievePut" else answer
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Dead | Retry)
+    assert outcome.cause == cause
+    assert desk.journal.kept["1"].state == "sent"
+    desk.server.bends = lambda _asked, answer: answer
+    assert isinstance(one(desk, redirected()), Done)
+    assert len(desk.server.delivered) == 1
+
+
+def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: Desk) -> None:
+    box = desk.server.boxes[MAIL]
+    box.uidvalidity = 42
+    for n in range(3):
+        box.receive(f"<{n}@x>")
+    desk.server.lmtp = lambda command: (451, b"4.3.0 later") if command == "DATA" else None
+    one(desk)
+    kept = desk.journal.kept["1"]
+    assert (kept.message_id, kept.uidvalidity, kept.uidnext) == (desk.welcome.message_id("1"), 42, 4)
+    one(desk)
+    assert [each.arguments["query"][-1] for each in desk.server.asked("fetch")][-1] == "4:*"
+    box.uidvalidity = 43  # another inbox: nothing can be said of the first one
+    assert "welcome" not in desk.preview(HUGO).differs
+    outcome = one(desk)
+    assert isinstance(outcome, Done)
+    assert outcome.note
+
+
+def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) -> None:
+    desk.server.boxes[MAIL].receive("<other@x>")
+    desk.server.bends = lambda asked, answer: NO_USER if asked.name == "fetch" else answer
+    outcome = one(desk)
+    assert outcome == Retry("mailbox_not_enabled", "the mail server lost this user meanwhile")
+    assert desk.server.delivered == []
+
+
+def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_alone(desk: Desk) -> None:
+    odd = account("2", mail="hugo roux@univ-exemple.fr")
+    desk.enable(odd)
+    assert desk.preview(odd).obstacle == "mail_address_invalid"
+    assert desk.preview(HUGO).obstacle == ""
+    refused, fine = desk.handle(odd, HUGO)
+    assert isinstance(refused, Dead)
+    assert refused.cause == "mail_address_invalid"
+    assert "cannot stand in a header" in refused.message
+    assert isinstance(fine, Done)
+    desk.server.boxes[odd.mail].receive(desk.welcome.message_id("2"))
+    assert desk.preview(odd).obstacle == ""
+
+
+def test_one_who_needs_no_message_hides_nobody_who_does(desk: Desk) -> None:
+    one(desk)
+    desk.server.boxes[MAIL].folders.discard("Sent")
+    others = [account(str(n)) for n in (2, 3)]
+    desk.enable(*others)
+    outcomes = desk.handle(HUGO, *others)
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert [to for to, _ in desk.server.delivered] == [MAIL, *(each.mail for each in others)]
+
+
+def test_messages_that_there_was_no_time_for_are_sent_another_time(desk: Desk) -> None:
+    clock = [0.0]
+    mailboxes = desk.slow(lambda: clock[0])
+
+    def takes_long(command: str) -> None:
+        clock[0] = 20.0 if command == "SAVED" else clock[0]
+
+    desk.server.lmtp = takes_long
+    late = account("2").mail
+    changes = [MailboxChange(each, welcome=b"x") for each in (PROBE, MAIL, late)]
+    results = mailboxes.apply([*changes, MailboxChange("none@x.fr", create=("A",))])
+    assert results == {
+        PROBE: WrittenMailbox(),
+        MAIL: MailboxUnsettled("mailbox_slow", "the call's time was used up before"),
+        late: MailboxUnsettled("mailbox_slow", "the call's time was used up before"),
+        "none@x.fr": MailboxUnsettled(
+            "mailbox_not_enabled", "the mail server does not know this user any more"
+        ),
+    }
+    assert [to for to, _ in desk.server.delivered] == [PROBE]
+
+
+def test_a_write_without_an_answer_is_unknown_and_a_read_is_not(desk: Desk) -> None:
+    def lost(name: str) -> None:
+        def bent(asked: Asked, answer: Any) -> Any:
+            if asked.name == name:
+                raise httpx.ReadTimeout("late")
+            return answer
+
+        desk.server.bends = bent
+
+    for name, unknown in (("mailboxCreate", True), ("sieveList", False)):
+        lost(name)
+        with pytest.raises(TargetDown) as down:
+            one(desk)
+        assert down.value.unknown is unknown
+
+
+@pytest.mark.parametrize(("lost", "unknown"), [(True, True), (False, False)])
+def test_an_outage_at_the_read_back_leaves_in_doubt_what_was_in_doubt(
+    desk: Desk, *, lost: bool, unknown: bool
+) -> None:
+    other = account("2")
+    desk.enable(other)
+    saved: list[str] = []
+
+    def second(command: str) -> tuple[int, bytes] | None:
+        saved.append(command)
+        if saved.count("DATA") < 2 or command != ("SAVED" if lost else "DATA"):
+            return None
+        if lost:
+            raise smtplib.SMTPServerDisconnected("gone")
+        return 451, b"4.3.0 later"
+
+    desk.server.lmtp = second
+    desk.server.bends = lambda _asked, answer: TEMPORARY if saved.count("DATA") == 2 else answer
+    with pytest.raises(TargetDown, match="directory is away") as down:
+        desk.handle(HUGO, other)
+    assert down.value.unknown is unknown
+
+
+def test_what_was_not_written_is_not_read_twice(desk: Desk) -> None:
+    def asked_by(wanted: Account) -> list[list[str]]:
+        desk.server.requests.clear()
+        one(desk, wanted)
+        return [[each.name for each in request] for request in desk.server.requests]
+
+    before = ["mailboxList", "mailboxList", "quotaGet", "mailboxStatus", "sieveList"]
+    new = account("1", mail_redirect=ELSEWHERE)
+    folders = [["mailboxCreate"] * 2, ["sievePut"]]
+    assert asked_by(new) == [
+        before,
+        *folders,
+        ["mailboxList", "mailboxList", "sieveList", "sieveGet", "fetch"],
+    ]
+    assert asked_by(new) == [before, ["sieveGet"]]
+    assert asked_by(HUGO) == [before, ["sieveGet"], ["sieveDeactivate", "sieveDelete"], ["sieveList"]]
+    desk.server.boxes[MAIL].subscribed.clear()
+    assert asked_by(HUGO) == [before, ["mailboxSubscribe"] * 2, ["mailboxList", "mailboxList"]]
+    desk.server.bends = lambda asked, answer: 1 if asked.name == "sievePut" else answer
+    assert asked_by(new) == [before, ["sievePut"]]  # nothing to be read back of what failed
+
+
+def test_a_verb_may_take_as_long_again_as_was_left(desk: Desk) -> None:
+    assert desk.mailboxes.verb_s_max == 2 * 20.0
+    assert desk.handler.call_s_max == 10.0 + 2 * 20.0
+    described = desk.handler.describe()
+    assert (described.name, described.system, desk.handler.batch_size) == ("mailbox", "memory", 10)
+    assert described.owns[:2] == ("folder Sent", "folder Scolarite")
+    assert any("welcome" in each for each in described.owns[2:])
+    assert f"sieve script {SCRIPT}" in described.owns
+
+
+def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
+    before = one(desk)
+    box = desk.server.boxes[MAIL]
+    box.folders |= {"Vacances", "Caché"}
+    box.subscribed |= {"Vacances", "INBOX"}
+    box.receive("<other@x>")
+    box.scripts["vacances"] = "keep;"
+    after = one(desk)
+    assert isinstance(before, Done)
+    assert isinstance(after, Done)
+    assert after.digest == before.digest
+    assert not after.changed
+
+
+def test_a_redirection_that_is_there_is_not_written_again(desk: Desk) -> None:
+    first = one(desk, redirected())
+    again = one(desk, redirected())
+    assert isinstance(first, Done)
+    assert again == Done(first.digest, changed=False)
+    assert len(desk.server.asked("sievePut")) == 1
+
+
+def test_a_script_that_went_away_meanwhile_is_gone(desk: Desk) -> None:
+    one(desk, redirected())
+
+    def meanwhile(asked: Asked, answer: Any) -> Any:
+        return NOT_FOUND if asked.name == "sieveDelete" else answer
+
+    desk.server.bends = meanwhile
+    assert isinstance(one(desk), Done)
+
+
+def test_a_script_of_the_student_s_own_that_was_activated_meanwhile_makes_the_redirection_wait(
+    desk: Desk,
+) -> None:
+    def meanwhile(asked: Asked, answer: Any) -> Any:
+        if asked.name == "sievePut":
+            box = desk.server.boxes[MAIL]
+            box.scripts["vacances"], box.active = "keep;", "vacances"
+        return answer
+
+    desk.server.bends = meanwhile
+    assert one(desk, redirected()) == Waiting(OWN_SCRIPT, pending=("redirect",), recheck_after_s=3600.0)
+
+
+# --- who is not there -------------------------------------------------------------------------------------
+
+
+def test_who_is_unknown_to_the_server_is_tried_again(desk: Desk) -> None:
+    del desk.server.boxes[MAIL]
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "mailbox_not_enabled"
+    assert "sesameMailEnabled" in outcome.message
+    assert desk.journal.kept == {}
+
+
+def unread(code: int) -> tuple[str, str]:
+    """Cause and message of one whose mailbox was not read."""
+    if code == NO_USER:
+        return "mailbox_not_enabled", "the mail server lost this user while its mailbox was written"
+    return "mailbox_busy", f"the mailbox could not be read now (doveadm: {code})"
+
+
+@pytest.mark.parametrize("code", [NO_USER, 1])
+@pytest.mark.parametrize("name", ["mailboxList", "quotaGet", "mailboxStatus", "sieveList"])
+def test_a_mailbox_that_cannot_be_read_is_no_empty_one(desk: Desk, name: str, code: int) -> None:
+    desk.server.bends = lambda asked, answer: code if asked.name == name else answer
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == unread(code)[0]
+    assert code == NO_USER or outcome.message == unread(code)[1]
+    assert desk.server.delivered == []
+    assert not desk.server.asked("mailboxCreate")
+
+
+@pytest.mark.parametrize("name", ["mailboxList", "fetch", "sieveList", "sieveGet"])
+@pytest.mark.parametrize("code", [NO_USER, 1])
+def test_a_read_back_that_fails_is_no_success(desk: Desk, name: str, code: int) -> None:
+    desk.server.bends = lambda asked, answer: code if asked.name == name and desk.server.delivered else answer
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.message) == unread(code)
+
+
+@pytest.mark.parametrize("name", ["sieveGet", "fetch"])
+def test_a_second_look_that_fails_is_no_success(desk: Desk, name: str) -> None:
+    one(desk, redirected())
+    if name == "fetch":
+        desk.journal.kept.clear()
+        desk.server.boxes[MAIL].messages.clear()
+    desk.server.bends = lambda asked, answer: 1 if asked.name == name else answer
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.message) == unread(1)
+
+
+def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
+    desk.server.bends = lambda _asked, _answer: TEMPORARY
+    for act in (
+        lambda: one(desk),
+        lambda: desk.preview(HUGO),
+        desk.handler.probe,
+        lambda: [*desk.mailboxes.dump()],
+    ):
+        with pytest.raises(TargetDown, match="directory is away") as down:
+            act()
+        assert down.value.unknown is False
+    desk.server.bends = lambda asked, answer: TEMPORARY if asked.name == "mailboxCreate" else answer
+    with pytest.raises(TargetDown, match="directory is away") as down:
+        one(desk)
+    assert down.value.unknown
+
+
+def test_one_mailbox_that_is_busy_is_that_student_s(desk: Desk) -> None:
+    other = account("2")
+    desk.enable(other)
+    desk.server.bends = lambda asked, answer: (
+        TEMPORARY if asked.arguments.get("user") == other.mail else answer
+    )
+    fine, busy = desk.handle(HUGO, other)
+    assert isinstance(fine, Done)
+    assert isinstance(busy, Retry)
+    assert busy.cause == "mailbox_busy"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "cause", "about"),
+    [
+        ("mailboxCreate", 64, "folder_name_refused", "mailbox.folders"),
+        ("sievePut", 65, "redirect_refused", "sieve"),
+    ],
+)
+def test_a_command_that_is_refused_is_the_student_s_dead_letter(
+    desk: Desk, name: str, code: int, cause: str, about: str
+) -> None:
+    desk.server.bends = lambda asked, answer: code if asked.name == name else answer
+    outcome = one(desk, redirected())
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == cause
+    assert about in outcome.message
+
+
+def test_one_folder_that_fails_is_not_hidden_by_the_next(desk: Desk) -> None:
+    desk.server.bends = lambda asked, answer: (
+        1 if asked.name == "mailboxCreate" and asked.arguments["mailbox"] == ["Sent"] else answer
+    )
+    assert one(desk) == Retry("mailbox_busy", "mailboxCreate did not succeed (doveadm: 1)")
+    assert desk.server.delivered == []
+
+
+def test_a_folder_that_exists_already_is_for_the_read_back_to_confirm(desk: Desk) -> None:
+    bend(desk, "mailboxList", lambda _rows: [], after=0)
+    desk.server.boxes[MAIL].folders |= {"Sent", "Scolarite"}
+    assert differs(one(desk)) == "folders"
+
+
+# --- closed -----------------------------------------------------------------------------------------------
+
+SHUT = account("1", holds=frozenset({Hold.SUSPENDED}))
+
+
+def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: Desk) -> None:
+    outcome = one(desk, SHUT)
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "directory_behind"
+    assert "shut" in outcome.message
+    assert desk.server.kicked == [MAIL]
+    del desk.server.boxes[MAIL]
+    outcome = one(desk, SHUT)
+    assert isinstance(outcome, Done)
+    assert outcome.changed is False
+    state = json.dumps({"enabled": False}, separators=(",", ":"))
+    assert outcome.digest == f"sha256:{hashlib.sha256(state.encode()).hexdigest()}"
+
+
+def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> None:
+    other = account("2")
+    desk.enable(other)
+    outcomes = desk.handler.handle([Task(HUGO, close_only=True), Task(other)])
+    assert outcomes["1"] == Closed()
+    assert isinstance(outcomes["2"], Done)
+    assert desk.server.kicked == [MAIL]
+    assert not any(each.arguments.get("user") == MAIL for each in desk.server.asked())
+    assert desk.handler.handle([Task(HUGO, close_only=True)]) == {"1": Closed()}
+
+
+def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) -> None:
+    desk.mailboxes.close(["*@univ-exemple.fr", "hug?@univ-exemple.fr", MAIL, "X@univ-exemple.fr"])
+    assert desk.server.kicked == [MAIL, "X@univ-exemple.fr"]
+
+
+# --- everybody, and the probe -----------------------------------------------------------------------------
+
+
+def test_everybody_is_read_and_the_probe_is_nobody(desk: Desk) -> None:
+    desk.enable(*(account(str(n)) for n in range(1, 121)))
+    assert sorted(desk.mailboxes.addresses()) == sorted(account(str(n)).mail for n in range(1, 121))
+    seen = list(desk.mailboxes.dump())
+    assert {box.address for box in seen} == {account(str(n)).mail for n in range(1, 121)}
+    assert len(seen) == 120
+    pages = [len(request) for request in desk.server.requests if request[0].name == "mailboxList"]
+    assert pages == [50 * 5, 50 * 5, 20 * 5]  # five commands for each mailbox
+
+
+def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: Desk) -> None:
+    for code in (TEMPORARY, 1):
+        desk.server.bends = lambda _asked, _answer, code=code: code  # type: ignore[misc]
+        with pytest.raises(TargetDown, match="directory is away") as down:
+            list(desk.mailboxes.addresses())
+        assert down.value.unknown is False
+    desk.server.bends = lambda _asked, _answer: 65
+    with pytest.raises(Misconfigured, match="cannot list its users") as refused:
+        list(desk.mailboxes.addresses())
+    assert "size limit" in refused.value.remedy
+    desk.server.bends = lambda _asked, _answer: NO_USER
+    assert list(desk.mailboxes.addresses()) == []
+
+
+def test_the_probe_looks_its_own_user_up(desk: Desk) -> None:
+    desk.handler.probe()
+    assert desk.server.asked() == [Asked("user", {"userMask": [PROBE]})]
+    del desk.server.boxes[PROBE]
+    with pytest.raises(Misconfigured, match="service account") as refused:
+        desk.handler.probe()
+    assert "mailbox.probe_user" in refused.value.remedy
+
+
+def test_what_is_read_is_what_is_there(desk: Desk) -> None:
+    box = desk.server.boxes[MAIL]
+    box.scripts["vacances"], box.active = "keep;", "vacances"
+    for n in range(3):
+        box.receive(f"<{n}@x>")
+    box.receive("<1@x>", folder="Sent")
+    box.used_kib = 12
+    seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=2), Key("nobody@x.fr")])
+    assert seen["nobody@x.fr"] == Unknown()
+    found = ObservedMailbox(
+        address=MAIL,
+        folders=frozenset({"INBOX"}),
+        subscribed=frozenset(),
+        quota_kib=1 << 20,
+        uidvalidity=7,
+        uidnext=5,
+        redirect_script=None,
+        redirect_active=False,
+        own_script_active=True,
+        sighting=Sighting(copies=2, uids=(2, 3)),
+        used_kib=12,
+    )
+    assert seen[MAIL] == found
+    later = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid=9)])[MAIL]
+    assert later == replace(found, sighting=Sighting(copies=2, uids=()))
+    assert len(desk.server.asked("fetch")) == 4
+    desk.server.bends = lambda asked, answer: [] if asked.name == "quotaGet" else answer
+    assert desk.mailboxes.read([Key(MAIL)])[MAIL] == replace(found, sighting=None, quota_kib=None, used_kib=0)
+
+
+def test_what_is_read_again_is_what_was_seen_and_then_written(desk: Desk) -> None:
+    seen = desk.mailboxes.read([Key(MAIL)])[MAIL]
+    assert isinstance(seen, ObservedMailbox)
+    change = MailboxChange(MAIL, create=("Sent",), welcome=b"Message-ID: <1@x>\r\n\r\n", install="keep;")
+    assert desk.mailboxes.apply([change]) == {MAIL: WrittenMailbox()}
+    desk.server.boxes[MAIL].quota = "5"  # not written, so not looked at again
+
+    def again(change: MailboxChange, message_id: str | None = None) -> ReadResult:
+        return desk.mailboxes.read([Key(MAIL, message_id, again=Again(seen, change))])[MAIL]
+
+    written = replace(
+        seen,
+        folders=frozenset({"INBOX", "Sent"}),
+        subscribed=frozenset({"Sent"}),
+        redirect_script="keep;",
+        redirect_active=True,
+        sighting=Sighting(1, ()),
+    )
+    assert again(change, "<1@x>") == written
+    desk.server.boxes[MAIL].messages = [("Sent", 1, "<1@x>")]
+    assert again(change, "<1@x>") == written
+    assert again(MailboxChange(MAIL)) == seen
+    desk.server.boxes[MAIL].scripts.clear()
+    assert again(MailboxChange(MAIL, remove=True)) == seen
+
+
+def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
+    observed = desk.read_only()
+    observed.probe()
+    observed.read([Key(MAIL, "<1@x>")])
+    for change in (
+        MailboxChange(MAIL, create=("Sent",)),
+        MailboxChange(MAIL, welcome=b"x"),
+        MailboxChange(MAIL, install="keep;"),
+    ):
+        with pytest.raises(WriteForbidden):
+            observed.apply([change])
+    with pytest.raises(WriteForbidden):
+        observed.close([MAIL])
+    assert {each.name for each in desk.server.asked()} == {
+        "user",
+        "mailboxList",
+        "quotaGet",
+        "mailboxStatus",
+        "sieveList",
+        "fetch",
+    }
+    assert desk.server.delivered == []
+
+
+# --- time -------------------------------------------------------------------------------------------------
+
+
+def test_when_the_time_is_used_up_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    for ticks, looked in (([0.0, 10.0], False), ([0.0, 9.9, 10.0], True)):
+        times = iter(ticks)
+        desk = desk_of(monkeypatch, monotonic=lambda times=times: next(times))
+        desk.enable(HUGO)
+        outcome = one(desk)
+        assert isinstance(outcome, Retry)
+        assert outcome.cause == "mailbox_slow"
+        assert "time was used up" in outcome.message
+        assert ("1" in desk.journal.kept) is looked
+        assert desk.server.delivered == []
+    times = iter([0.0, 9.9, 9.9])
+    desk = desk_of(monkeypatch, monotonic=lambda: next(times))
+    desk.enable(HUGO)
+    assert isinstance(one(desk), Done)
+
+
+def test_a_kept_connection_is_used_again_and_a_broken_one_replaced(desk: Desk) -> None:
+    others = [account(str(n)) for n in range(2, 5)]
+    desk.enable(*others)
+    desk.handle(HUGO, others[0])
+    assert desk.server.connections == 1
+    broken = [True]
+
+    def lost(command: str) -> None:
+        if command == "RSET" and broken.pop():
+            broken.append(False)
+            raise smtplib.SMTPServerDisconnected("restarted")
+
+    desk.server.lmtp = lost
+    desk.handle(others[1])
+    assert desk.server.connections == 2
+    assert len(desk.server.delivered) == 3

@@ -1,0 +1,671 @@
+"""*Complete means observed*, in Moodle: it takes every write, and then shows something else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, MoodleHandler, MoodleSettings, Seen, User
+from consumers.moodle.port import Result
+from pipeline.errors import Misconfigured, TargetDown
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
+from schemas.account import Account, Hold, Person, Requirement, Stage
+from tests.unit.consumers.moodle.moodle_kit import LOGIN, MAIL, NUMBER, Site, cohort, student
+
+INFO, FORMER = "L1INFO-2026", "L2INFO-2025"
+BY_FIELD, MEMBERS, COHORTS = (
+    "core_user_get_users_by_field",
+    "core_cohort_get_cohort_members",
+    "core_cohort_get_cohorts",
+)
+SHUT: dict[str, Any] = {"holds": frozenset({Hold.SUSPENDED})}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path, languages={"fr": "en"})
+
+
+def one(site: Site, *cohorts: Any, compare: bool = False, **changes: Any) -> HandlerOutcome:
+    (outcome,) = site.handle(student(*cohorts, **changes), compare=compare)
+    return outcome
+
+
+def shown(site: Site, **fields: Any) -> None:
+    """From now on the site shows her so; a value that is callable is told the true one."""
+
+    def bend(function: str, _form: dict[str, str], answer: Any) -> Any:
+        if function == BY_FIELD:
+            for row in answer:
+                if row.get("idnumber") == NUMBER:
+                    for name, value in fields.items():
+                        row[name] = value(row.get(name)) if callable(value) else value
+        return answer
+
+    site.bends = bend
+
+
+def not_applied(outcome: HandlerOutcome) -> bool:
+    return isinstance(outcome, Retry) and (outcome.cause, outcome.unknown) == ("moodle_not_applied", False)
+
+
+def test_what_is_shown_as_written_is_done_and_the_second_time_nothing_is_written(site: Site) -> None:
+    outcome = one(site, cohort(INFO))
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert site.members(INFO) == [site.user()["id"]]
+    before = len(site.writes())
+    again = one(site, cohort(INFO))
+    assert again == Done(outcome.digest, changed=False)
+    assert len(site.writes()) == before
+
+
+FIELDS = ("username", "auth", "firstname", "lastname", "email", "lang")
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_another_value_of_a_field_is_no_success(site: Site, name: str) -> None:
+    shown(site, **{name: "autre"})
+    assert not_applied(one(site))
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_another_case_is_another_value(site: Site, name: str) -> None:
+    shown(site, **{name: lambda value: value.swapcase()})
+    assert not_applied(one(site))
+
+
+@pytest.mark.parametrize("name", ["firstname", "lastname"])
+def test_a_blank_or_an_accent_more_or_less_is_another_value(site: Site, name: str) -> None:
+    shown(site, **{name: lambda value: f"{value} "})
+    assert not_applied(one(site))
+    shown(site, **{name: lambda value: value.replace("É", "E").replace("è", "e")})
+    assert not_applied(one(site))
+
+
+@pytest.mark.parametrize("name", ["firstname", "lastname", "lang"])
+def test_a_field_that_moodle_leaves_out_is_empty_and_no_success(site: Site, name: str) -> None:
+    def bend(function: str, _form: dict[str, str], answer: Any) -> Any:
+        if function == BY_FIELD:
+            for row in answer:
+                row.pop(name, None)
+        return answer
+
+    site.bends = bend
+    assert not_applied(one(site))
+
+
+@pytest.mark.parametrize("name", ["username", "auth", "email", "suspended"])
+def test_a_field_that_the_service_user_may_not_see_is_a_fault_of_the_settings(site: Site, name: str) -> None:
+    def bend(function: str, _form: dict[str, str], answer: Any) -> Any:
+        if function == BY_FIELD:
+            for row in answer:
+                row.pop(name, None)
+        return answer
+
+    one(site)
+    site.bends = bend
+    with pytest.raises(Misconfigured, match=name):
+        one(site)
+
+
+def test_somebody_who_is_shown_shut_has_no_access_yet(site: Site) -> None:
+    shown(site, suspended=True)
+    assert not_applied(one(site))
+
+
+def test_somebody_who_is_shown_open_is_not_shut(site: Site) -> None:
+    one(site)
+    shown(site, suspended=False)
+    assert not_applied(one(site, **SHUT))
+    assert site.user()["suspended"]
+
+
+def test_an_update_that_is_answered_well_and_not_made_is_no_success(site: Site) -> None:
+    one(site)
+    shown(site, lastname="Lefèvre")
+    assert not_applied(one(site, person=Person(birth_name="Durand", given_name="Élodie")))
+
+
+def test_a_user_who_is_not_shown_after_its_creation_is_no_success(site: Site) -> None:
+    site.bends = lambda function, form, answer: (
+        [] if function == BY_FIELD and form["field"] == "idnumber" else answer
+    )
+    assert not_applied(one(site))
+
+
+@pytest.mark.parametrize("idnumber", [f"{NUMBER} ", "x" + NUMBER, ""])
+def test_a_user_with_another_number_is_somebody_else(site: Site, idnumber: str) -> None:
+    one(site)
+    shown(site, idnumber=idnumber)
+    outcome = one(site)
+    assert outcome == Waiting("moodle_username_taken", recheck_after_s=3600.0)
+
+
+def test_two_users_with_the_number_are_touched_neither(site: Site) -> None:
+    one(site)
+
+    def twice(function: str, form: dict[str, str], answer: Any) -> Any:
+        if function == BY_FIELD and form["field"] == "idnumber":
+            return [*answer, *({**row, "id": 99} for row in answer)]
+        return answer
+
+    site.bends = twice
+    before = len(site.writes())
+    outcome = one(site, person=Person(birth_name="Durand", given_name="Élodie"))
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "moodle_duplicate_idnumber"
+    assert len(site.writes()) == before
+
+
+# --- memberships ------------------------------------------------------------------------------------------
+
+
+def members(site: Site, change: Callable[[list[int], int], list[int]]) -> None:
+    """From now on the members of every cohort are shown so; told her id too."""
+
+    def bend(function: str, _form: dict[str, str], answer: Any) -> Any:
+        if function == MEMBERS:
+            her = site.user()["id"]
+            return [{**row, "userids": change(row["userids"], her)} for row in answer]
+        return answer
+
+    site.bends = bend
+
+
+def test_a_membership_that_is_not_shown_is_no_success(site: Site) -> None:
+    members(site, lambda ids, her: [each for each in ids if each != her])
+    assert not_applied(one(site, cohort(INFO)))
+
+
+def test_a_former_membership_that_is_still_shown_is_no_success(site: Site) -> None:
+    one(site, cohort(FORMER))
+    members(site, lambda ids, her: sorted({*ids, her}))
+    assert not_applied(one(site, cohort(INFO)))
+
+
+def test_one_cohort_of_several_that_is_not_shown_is_no_success(site: Site) -> None:
+    site.bends = lambda function, _form, answer: (
+        [{**row, "userids": [] if at == len(answer) - 1 else row["userids"]} for at, row in enumerate(answer)]
+        if function == MEMBERS
+        else answer
+    )
+    assert not_applied(one(site, cohort(INFO), cohort(FORMER)))
+
+
+def test_cohorts_that_are_left_out_of_an_answer_are_an_outage(site: Site) -> None:
+    one(site, cohort(INFO))
+    site.bends = lambda function, _form, answer: answer[1:] if function == MEMBERS else answer
+    with pytest.raises(TargetDown):
+        one(site, cohort(INFO), compare=True)
+
+
+def test_a_former_cohort_is_left_and_one_of_somebody_else_s_is_not(site: Site) -> None:
+    one(site, cohort(FORMER))
+    club = site.make_cohort("club")
+    site.join(club, site.user()["id"])
+    assert isinstance(one(site, cohort(INFO), compare=True), Done)
+    assert (site.members(FORMER), len(site.members(INFO)), len(site.members("club"))) == ([], 1, 1)
+
+
+def test_a_cohort_in_another_case_is_not_the_one_that_is_wanted(site: Site) -> None:
+    her = one(site)
+    assert isinstance(her, Done)
+    site.bends = lambda function, _form, answer: (
+        [{**row, "idnumber": row["idnumber"].lower()} for row in answer] if function == COHORTS else answer
+    )
+    site.make_cohort(INFO.lower())
+    outcome = one(site, cohort(INFO), compare=True)
+    assert isinstance(outcome, Waiting | Dead | Retry)
+    assert site.members(INFO.lower()) == []
+
+
+def test_a_cohort_whose_creation_is_not_shown_is_no_success(site: Site) -> None:
+    def bend(function: str, _form: dict[str, str], answer: Any) -> Any:
+        if function == COHORTS:
+            return []
+        return {"cohorts": []} if function == "core_cohort_search_cohorts" else answer
+
+    site.bends = bend
+    assert not isinstance(one(site, cohort(INFO)), Done)
+
+
+def test_nobody_is_taken_out_of_a_cohort_that_another_student_wants_and_that_is_not_managed(
+    site: Site,
+) -> None:
+    other = student(cohort("club"), number="22600002")
+    one(site)
+    site.join(site.make_cohort("club"), site.user()["id"])
+    outcomes = site.handle(student(), other, compare=True)
+    assert all(isinstance(outcome, Done) for outcome in outcomes)
+    assert len(site.members("club")) == 2
+
+
+def test_every_page_of_a_search_for_cohorts_is_read(tmp_path: Path) -> None:
+    site = Site(tmp_path, clock=lambda: 100.0)  # what was read stays young
+    for _ in range(2):  # the cohorts that there were are known, and their members
+        one(site)
+    for n in range(105):
+        site.make_cohort(f"{INFO}-{n:03}")
+    site.make_cohort(INFO)
+    assert isinstance(one(site, cohort(INFO)), Done)
+    assert sum(function == "core_cohort_search_cohorts" for function, _ in site.asked) == 2
+    assert "core_cohort_create_cohorts" not in site.writes()
+    assert site.members(INFO) == [site.user()["id"]]
+
+
+# --- the digest, and what else is said --------------------------------------------------------------------
+
+
+def digest(users: list[dict[str, Any]], cohorts: list[str]) -> str:
+    """Worked out here, from what the site shows."""
+    owned = [{name: u[name] for name in (*FIELDS, "idnumber", "suspended")} for u in users]
+    text = json.dumps(
+        {"users": owned, "cohorts": sorted(cohorts)},
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+    )
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def test_the_digest_is_of_what_was_shown(site: Site) -> None:
+    outcome = one(site, cohort(INFO), cohort(FORMER))
+    assert isinstance(outcome, Done)
+    assert outcome.digest == digest([site.user()], [INFO, FORMER])
+    shut = one(site, **SHUT)
+    assert isinstance(shut, Done)
+    assert shut.changed
+    assert shut.digest == digest([site.user()], [])
+
+
+def test_fields_that_are_not_owned_are_no_part_of_the_digest(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    outcome = one(site)
+    assert isinstance(outcome, Done)
+    shown(site, lang="en", city="Paris")
+    assert one(site) == Done(outcome.digest, changed=False)
+    assert "user.lang" not in site.handler.describe().owns
+
+
+def test_it_says_what_it_owns(site: Site) -> None:
+    described = site.handler.describe()
+    assert described.owns[:8] == tuple(f"user.{name}" for name in ("idnumber", *FIELDS, "suspended"))
+    assert (described.name, described.system) == ("moodle", "Moodle https://moodle.example")
+    assert any("cohort" in each for each in described.owns[8:])
+
+
+def test_a_pending_cohort_is_named_while_the_rest_is_given(site: Site) -> None:
+    pending = cohort(FORMER, met=False)
+    assert one(site, cohort(INFO), pending) == Waiting(
+        "pedagogical_enrolment_pending", pending=(f"Étape {FORMER}",)
+    )
+    administrative = cohort("L1DROIT-2026", met=False, requires=Requirement.ADMINISTRATIVE)
+    assert one(site, pending, administrative) == Waiting(
+        "administrative_enrolment_pending", pending=(f"Étape {FORMER}", "Étape L1DROIT-2026")
+    )
+    assert isinstance(one(site, pending, **SHUT), Done)
+
+
+@pytest.mark.parametrize(("length", "shortened"), [(99, False), (100, False), (101, True)])
+def test_a_name_is_shortened_above_a_hundred_characters_and_that_is_said(
+    site: Site, length: int, *, shortened: bool
+) -> None:
+    outcome = one(site, person=Person(birth_name="L" * length, given_name="Élodie"))
+    assert isinstance(outcome, Done)
+    assert bool(outcome.note) is shortened
+    name = site.user()["lastname"]
+    assert name == ("L" * 99 + "…" if shortened else "L" * length)
+
+
+def test_a_long_name_ends_at_a_word_unless_that_is_half_of_it(site: Site) -> None:
+    one(site, person=Person(birth_name="A" * 60 + " " + "B" * 60, given_name="Élodie"))
+    assert site.user()["lastname"] == "A" * 60 + "…"
+    for left in (50, 40):
+        one(site, person=Person(birth_name="A" * left + " " + "B" * 99, given_name="Élodie"))
+        assert site.user()["lastname"] == "A" * left + " " + "B" * (98 - left) + "…"
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"login": "e" * 101}, "moodle_login_invalid"),
+        ({"login": "Élodie"}, "moodle_login_invalid"),
+        ({"mail": "e" * 80 + "@univ-exemple.example"}, "moodle_email_invalid"),
+        ({"mail": "élodie@univ-exemple.fr"}, "moodle_email_invalid"),
+    ],
+)
+def test_what_moodle_never_takes_is_a_dead_letter_before_anything_is_asked(
+    site: Site, changes: dict[str, Any], cause: str
+) -> None:
+    outcome = one(site, **changes)
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == cause
+    assert not site.asked
+
+
+def test_the_longest_that_moodle_takes_is_taken(site: Site) -> None:
+    mail = "e" * 64 + "@" + "u" * 32 + ".fr"
+    assert len(mail) == 100
+    assert isinstance(one(site, login="e" * 100, mail=mail), Done)
+
+
+def test_an_erased_person_is_shut_and_leaves_every_cohort_and_keeps_the_fields(site: Site) -> None:
+    one(site, cohort(INFO))
+    assert isinstance(one(site, cohort(INFO), stage=Stage.ERASED), Done)
+    user = site.user()
+    assert (user["suspended"], user["lastname"], user["email"]) == (True, "Lefèvre", MAIL)
+    assert site.members(INFO) == []
+
+
+def test_somebody_without_access_who_is_unknown_stays_unknown(site: Site) -> None:
+    outcome = one(site, **SHUT)
+    assert outcome == Done(digest([], []), changed=False)
+    assert site.writes() == []
+
+
+# --- adopted users ----------------------------------------------------------------------------------------
+
+
+def adopting(folder: Path, idnumber: str = "", kept: str = "") -> tuple[Site, int]:
+    site = Site(folder)
+    userid = site.make_user("e.lefevre", **({"idnumber": idnumber} if idnumber else {}))
+    users = {NUMBER: AdoptedUser(userid, kept)}
+    site.handler = MoodleHandler(site.port, site.settings, adopted=lambda _numbers: users)
+    return site, userid
+
+
+@pytest.mark.parametrize("kept", ["", "VIEUX-7"])
+def test_an_adopted_user_gets_the_number_and_stays_the_same_user(tmp_path: Path, kept: str) -> None:
+    site, userid = adopting(tmp_path, kept, kept)
+    preview = site.handler.preview([student()])[NUMBER]
+    assert "idnumber" in preview.differs
+    outcome = one(site)
+    assert isinstance(outcome, Done)
+    assert site.user()["id"] == userid
+    assert site.user()["username"] == LOGIN
+
+
+@pytest.mark.parametrize(("idnumber", "kept"), [("22699999", ""), ("VIEUX-8", "VIEUX-7"), ("", "VIEUX-7")])
+def test_a_user_who_has_another_number_than_when_adopted_is_left(
+    tmp_path: Path, idnumber: str, kept: str
+) -> None:
+    site, userid = adopting(tmp_path, idnumber, kept)
+    assert site.handler.preview([student()])[NUMBER].differs[0] == "user"
+    assert isinstance(one(site), Done)
+    assert site.user()["id"] != userid
+
+
+def test_an_adopted_user_is_not_taken_where_somebody_has_the_number(tmp_path: Path) -> None:
+    site, userid = adopting(tmp_path)
+    mine = site.make_user("autre", idnumber=NUMBER)
+    assert isinstance(one(site), Done)
+    assert site.user()["id"] == mine != userid
+
+
+# --- what a fault becomes ---------------------------------------------------------------------------------
+
+
+class Port:
+    """Answers one result."""
+
+    def __init__(
+        self, *faults: MoodleFault, changed: bool = False, shut: bool = False, lost: bool = False
+    ) -> None:
+        self.result = Result(Seen(NUMBER, (USER,)), changed=changed, faults=faults)
+        self.shut_now, self.lost = shut, lost
+        self.probed = False
+
+    def close(self, numbers: Any, deadline: Any) -> frozenset[str]:
+        return frozenset(numbers if self.shut_now else ())
+
+    def apply(self, _wanted: Any, deadline: Any) -> dict[str, Result]:
+        deadline.lost = self.lost
+        return {NUMBER: self.result}
+
+
+USER = User(1, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
+
+
+def become(port: Port, account: Account | None = None) -> HandlerOutcome:
+    settings = MoodleSettings(base_url="https://moodle.example", token=SecretStr("x"), operator_recheck_s=77)
+    return MoodleHandler(port, settings).handle([Task(account or student())])[NUMBER]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cause", list(MoodleCause))
+def test_a_fault_waits_is_tried_again_or_is_dead_as_its_cause_says(cause: MoodleCause) -> None:
+    outcome = become(Port(MoodleFault(cause, "about")))
+    if isinstance(outcome, Waiting):
+        assert (outcome.reason, outcome.recheck_after_s) == (cause.value, 77)
+    else:
+        assert isinstance(outcome, Dead | Retry)
+        assert outcome.cause == cause.value
+        assert outcome.message == f"{cause.explanation} [about]"
+    kinds = {Dead: "dead", Retry: "retry", Waiting: "wait"}
+    assert kinds[type(outcome)] == cause.kind.value
+
+
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("cause", [c for c in MoodleCause if c.kind.value == "retry"])
+def test_what_is_tried_again_is_unknown_only_if_a_write_may_still_land(
+    cause: MoodleCause, *, lost: bool
+) -> None:
+    outcome = become(Port(MoodleFault(cause), lost=lost))
+    assert isinstance(outcome, Retry)
+    assert outcome.unknown is (
+        cause is MoodleCause.OUTCOME_UNKNOWN or (cause is MoodleCause.OUT_OF_TIME and lost)
+    )
+
+
+def test_the_first_fault_is_the_gravest_and_decides() -> None:
+    outcome = become(Port(MoodleFault(MoodleCause.DUPLICATE_COHORT), MoodleFault(MoodleCause.NOT_APPLIED)))
+    assert isinstance(outcome, Dead)
+
+
+@pytest.mark.parametrize(("changed", "shut"), [(True, False), (False, True), (False, False), (True, True)])
+def test_a_suspension_and_a_writing_are_one_change(*, changed: bool, shut: bool) -> None:
+    outcome = become(Port(changed=changed, shut=shut), student(**SHUT))
+    assert isinstance(outcome, Done)
+    assert outcome.changed is (changed or shut)
+
+
+# --- no answer --------------------------------------------------------------------------------------------
+
+
+def gateway_gives_up(site: Site, function: str) -> None:
+    """The site carries the next such call out, and the answer is lost."""
+    left = [1]
+
+    def bend(name: str, _form: dict[str, str], answer: Any) -> Any:
+        if name == function and left:
+            left.pop()
+            return httpx.Response(504)
+        return answer
+
+    site.bends = bend
+
+
+@pytest.mark.parametrize(
+    "function", ["core_user_create_users", "core_cohort_add_cohort_members", "core_cohort_create_cohorts"]
+)
+def test_a_write_whose_answer_is_lost_is_observed_and_not_repeated(site: Site, function: str) -> None:
+    gateway_gives_up(site, function)
+    outcomes = [one(site, cohort(INFO)) for _ in range(2)]
+    assert isinstance(outcomes[-1], Done)
+    assert site.writes().count(function) == 1
+
+
+def test_a_lost_suspension_is_unknown_until_it_is_seen(site: Site) -> None:
+    one(site)
+    gateway_gives_up(site, "core_user_update_users")
+    outcome = one(site, **SHUT)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("moodle_outcome_unknown", True)
+    assert isinstance(one(site, **SHUT), Done)
+
+
+@pytest.mark.parametrize(
+    ("function", "unknown"), [("core_user_create_users", True), ("core_user_get_users_by_field", False)]
+)
+def test_an_outage_after_a_lost_write_leaves_the_batch_in_doubt(
+    site: Site, function: str, *, unknown: bool
+) -> None:
+    lost: list[str] = []
+
+    def bend(name: str, _form: dict[str, str], answer: Any) -> Any:
+        if name == function or lost:
+            lost.append(name)
+            return httpx.Response(504 if len(lost) == 1 else 503)
+        return answer
+
+    site.bends = bend
+    with pytest.raises(TargetDown) as down:
+        one(site, cohort(INFO))
+    assert down.value.unknown is unknown
+
+
+@pytest.mark.parametrize("function", ["core_cohort_add_cohort_members", "core_cohort_delete_cohort_members"])
+def test_a_membership_whose_answer_is_lost_and_that_is_not_seen_stays_unknown(
+    site: Site, function: str
+) -> None:
+    one(site, cohort(FORMER))
+    gone: list[str] = []
+
+    def bend(name: str, _form: dict[str, str], answer: Any) -> Any:
+        if name == function:
+            gone.append(name)
+            return httpx.Response(504)
+        if name == MEMBERS and gone:
+            her = site.user()["id"]
+            stays = function == "core_cohort_delete_cohort_members"
+            return [{**row, "userids": [her] if stays else []} for row in answer]
+        return answer
+
+    site.bends = bend
+    outcome = one(site, cohort(INFO), cohort(FORMER)) if "add" in function else one(site)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("moodle_outcome_unknown", True)
+    assert len(gone) == 1
+
+
+def test_when_time_runs_out_only_who_was_observed_as_wanted_is_done(tmp_path: Path) -> None:
+    clock = [100.0]
+    site = Site(tmp_path, clock=lambda: clock[0])
+    ready, late = student(), student(number="22600002")
+    site.handle(ready)
+
+    def slow(function: str, _form: dict[str, str]) -> None:
+        if function == "core_user_create_users":
+            clock[0] += 1000.0
+
+    site.before = slow
+    done, left = site.handle(ready, late)
+    assert isinstance(done, Done)
+    assert isinstance(left, Retry)
+    assert (left.cause, left.unknown) == ("moodle_out_of_time", False)
+
+
+def test_what_is_asked_for_is_read_now_and_not_remembered(tmp_path: Path) -> None:
+    site = Site(tmp_path, clock=lambda: 100.0)  # what was read stays young
+    for _ in range(2):
+        one(site, cohort(INFO))
+    others = site.make_cohort(FORMER)
+    assert site.port.read([NUMBER], site.handler.deadline())[NUMBER].cohorts == (INFO,)
+    site.join(others, site.user()["id"])
+    later = Site(tmp_path)
+    seen = later.port.read([NUMBER, "22699999"], later.handler.deadline())
+    assert seen[NUMBER].cohorts == (INFO, FORMER)
+    assert seen[NUMBER].users[0].username == LOGIN
+    assert (seen["22699999"].users, seen["22699999"].cohorts) == ((), ())
+    site.call(
+        "core_cohort_delete_cohort_members",
+        **{"members[0][cohortid]": others, "members[0][userid]": site.user()["id"]},
+    )
+    assert later.port.read([NUMBER], later.handler.deadline())[NUMBER].cohorts == (INFO,)
+
+
+def test_everybody_is_seen_with_their_cohorts_and_strangers_without(site: Site) -> None:
+    one(site, cohort(INFO))
+    stranger = site.make_user("invite")
+    site.join(site.make_cohort("club"), site.user()["id"])
+    assert [(each.idnumber, each.cohorts) for each in site.port.dump()] == [(NUMBER, (INFO,))]
+    everybody = {each.users[0].id: each for each in site.port.dump(strangers=True)}
+    assert everybody[stranger].idnumber == ""
+    assert everybody[site.user()["id"]].idnumber == NUMBER
+    assert all(each.cohorts == () for each in everybody.values())
+
+
+# --- what would stand in the way --------------------------------------------------------------------------
+
+
+def test_a_preview_names_what_differs_and_writes_nothing(site: Site) -> None:
+    assert site.handler.preview([student(cohort(INFO))])[NUMBER].differs == ("user", f"+{INFO}")
+    one(site, cohort(FORMER))
+    before = len(site.writes())
+    preview = site.handler.preview(
+        [student(cohort(INFO), person=Person(birth_name="Durand", given_name="Élodie"))]
+    )[NUMBER]
+    assert (preview.differs, preview.obstacle) == (("lastname", f"+{INFO}", f"-{FORMER}"), "")
+    assert len(site.writes()) == before
+
+
+def test_a_preview_foresees_who_has_the_login_or_the_address(site: Site) -> None:
+    other = site.make_user(LOGIN)
+    assert site.handler.preview([student()])[NUMBER].obstacle == "moodle_username_taken"
+    site.call("core_user_update_users", **{"users[0][id]": other, "users[0][username]": "autre"})
+    assert site.handler.preview([student()])[NUMBER].obstacle == ""
+    site.call("core_user_update_users", **{"users[0][id]": other, "users[0][email]": MAIL})
+    assert site.handler.preview([student()])[NUMBER].obstacle == "moodle_email_taken"
+
+
+def test_an_address_that_two_users_share_already_is_no_obstacle_and_one_is(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.state.change({"allow_accounts_same_email": True})
+    site.make_user("un", email=MAIL.upper())
+    assert site.handler.preview([student()])[NUMBER].obstacle == "moodle_email_taken"
+    site.make_user("deux", email=MAIL)
+    assert site.handler.preview([student()])[NUMBER].obstacle == ""
+    site.make_user("trois", email="autre@ailleurs.example")
+    assert isinstance(one(site), Done)
+    assert site.handler.preview([student()])[NUMBER].obstacle == ""
+
+
+def test_cohorts_that_stand_in_the_way_are_foreseen_for_those_who_would_join(site: Site) -> None:
+    site.make_cohort(INFO.lower())
+    joins, stays = student(cohort(INFO)), student(number="22600002")
+    found = site.handler.preview([joins, stays])
+    assert {number: each.obstacle for number, each in found.items()} == {
+        NUMBER: "moodle_cohort_conflict",
+        "22600002": "",
+    }
+    shut = student(cohort(INFO), **SHUT)  # unknown to Moodle, and stays so
+    assert site.handler.preview([shut])[NUMBER].obstacle == ""
+
+
+def test_the_address_of_somebody_else_in_other_capitals_is_found_out(site: Site) -> None:
+    """An exact search misses it on PostgreSQL, and Moodle refuses the user all the same."""
+    site.make_user("autre", email=MAIL.upper())
+
+    def exact(function: str, form: dict[str, str], answer: Any) -> Any:
+        if function == BY_FIELD and form["field"] == "email":
+            return [row for row in answer if row["email"] == form["values[0]"]]
+        return answer
+
+    site.bends = exact
+    assert one(site) == Waiting("moodle_email_taken", recheck_after_s=3600.0)
+
+
+def test_an_unexplained_refusal_is_not_laid_on_an_address(site: Site) -> None:
+    refusal = {"exception": "invalid_parameter_exception", "errorcode": "invalidparameter", "message": ""}
+    refused = {"core_user_create_users", "core_user_get_users"}
+    site.before = lambda function, _form: refusal if function in refused else None
+    outcome = one(site)
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "moodle_refused_values"

@@ -1,0 +1,137 @@
+"""What a replay would change in each target, from what was read there and without a write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from consumers.directory.entry import Profile
+from consumers.directory.handler import DirectoryHandler
+from consumers.directory.settings import DirectorySettings
+from consumers.mailbox.difference import WantedMailbox, preview_of
+from consumers.mailbox.port import MailboxUnsettled, ObservedMailbox, Unknown
+from consumers.moodle import work as moodle
+from consumers.moodle.intent import wanted_of
+from consumers.moodle.port import Seen, User
+from consumers.moodle.settings import MoodleSettings
+from pipeline.target import Preview, Task
+from schemas.account import Account, Hold, Membership, Requirement
+from tests.unit.consumers.directory.directory_kit import InMemory, Secrets, account
+
+PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
+MAILBOX = WantedMailbox(("Scolarite",), quota_bytes=1024)
+SEEN = ObservedMailbox(
+    address="hugo.roux1@univ-exemple.fr",
+    folders=frozenset({"INBOX", "Scolarite"}),
+    subscribed=frozenset({"INBOX", "Scolarite"}),
+    quota_kib=1,
+    uidvalidity=1,
+    uidnext=2,
+    redirect_script=None,
+    redirect_active=False,
+    own_script_active=False,
+)
+SITE = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("x"))
+
+
+# --- directory ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def directory() -> InMemory:
+    return InMemory()
+
+
+def in_directory(directory: InMemory, wanted: Account) -> Preview:
+    handler = DirectoryHandler(directory, Secrets(), PROFILE, system="memory")
+    return handler.preview([wanted])[wanted.student_number]
+
+
+def write(directory: InMemory, wanted: Account) -> None:
+    DirectoryHandler(directory, Secrets(), PROFILE, system="memory").handle([Task(wanted)])
+
+
+def test_an_entry_that_is_missing_would_be_made_and_one_as_it_should_be_left(directory: InMemory) -> None:
+    assert in_directory(directory, account("1")) == Preview(("entry",))
+    write(directory, account("1"))
+    assert in_directory(directory, account("1")) == Preview()
+
+
+def test_what_somebody_changed_by_hand_is_named_and_nothing_is_written(directory: InMemory) -> None:
+    write(directory, account("1"))
+    directory.entries["1"] = replace(directory.entries["1"], attributes={}, locked=True)
+    directory.calls.clear()
+    differs = in_directory(directory, account("1")).differs
+    assert {"sn", "mail", "pwdAccountLockedTime"} <= set(differs)
+    assert [verb for verb, _ in directory.calls] == ["read"]
+
+
+def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back(directory: InMemory) -> None:
+    write(directory, account("1", version=3))
+    assert in_directory(directory, account("1", version=2)).obstacle == "superseded"
+
+
+# --- mailbox --------------------------------------------------------------------------------------
+
+
+def mailbox_of(**changes: Any) -> ObservedMailbox:
+    return replace(SEEN, **changes)
+
+
+@pytest.mark.parametrize(
+    ("seen", "welcome", "expected"),
+    [
+        (SEEN, False, Preview()),
+        (mailbox_of(subscribed=frozenset({"INBOX"})), False, Preview(("folders",))),
+        (mailbox_of(quota_kib=None), False, Preview(("quota",), "read_back_differs")),
+        (mailbox_of(uidnext=1, used_kib=1), True, Preview(("welcome",), "mailbox_full")),
+        (mailbox_of(subscribed=frozenset(), used_kib=1), False, Preview(("folders",), "mailbox_full")),
+        (mailbox_of(redirect_script="keep;", used_kib=1), False, Preview(("redirect",))),
+        (mailbox_of(used_kib=1), False, Preview()),
+        (mailbox_of(redirect_script="keep;"), False, Preview(("redirect",))),
+        (mailbox_of(uidnext=1), True, Preview(("welcome",))),
+        (mailbox_of(uidnext=1), False, Preview()),
+        (Unknown(), False, Preview(obstacle="mailbox_not_enabled")),
+        (MailboxUnsettled("mailbox_busy", "a lock"), False, Preview(obstacle="mailbox_busy")),
+    ],
+)
+def test_a_mailbox_is_compared_by_what_the_pipeline_owns(seen: Any, welcome: bool, expected: Preview) -> None:
+    assert preview_of(account("1"), MAILBOX, seen, welcome=welcome) == expected
+
+
+def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it() -> None:
+    shut = account("1", holds=(Hold.SUSPENDED,))
+    assert preview_of(shut, MAILBOX, Unknown(), welcome=False) == Preview()
+    assert preview_of(shut, MAILBOX, SEEN, welcome=False) == Preview(("sessions",), "directory_behind")
+
+
+def test_a_redirection_that_a_students_own_script_hides_would_wait() -> None:
+    redirected = account("1", mail_redirect="hugo@exemple.org")
+    seen = mailbox_of(own_script_active=True)
+    assert preview_of(redirected, MAILBOX, seen, welcome=False) == Preview(
+        ("redirect",), "own_sieve_script_active"
+    )
+
+
+# --- moodle ---------------------------------------------------------------------------------------
+
+
+def in_moodle(wanted: Account, seen: Seen) -> Preview:
+    return moodle.preview_of(wanted_of(wanted, SITE), seen)
+
+
+def test_moodles_fields_and_cohorts_are_named_by_its_own_words() -> None:
+    cohort = Membership(key="L1INFO-2026", name="L1 info", requires=Requirement.ADMINISTRATIVE, met=True)
+    wanted = account("1", cohorts=(cohort,))
+    assert in_moodle(wanted, Seen("1")) == Preview(("user", "+L1INFO-2026"))
+    user = User(7, wanted.login, "cas", "1", "Hugo", "Rous", wanted.mail, suspended=True)
+    stale = Seen("1", (user,), ("L2INFO-2025",))
+    assert in_moodle(wanted, stale) == Preview(("lastname", "suspended", "+L1INFO-2026", "-L2INFO-2025"))
+    assert in_moodle(wanted, Seen("1", (user, user))).obstacle == "moodle_duplicate_idnumber"
+
+
+def test_one_without_access_who_is_unknown_to_moodle_stays_unknown() -> None:
+    assert in_moodle(account("1", holds=(Hold.SUSPENDED,)), Seen("1")) == Preview()

@@ -1,0 +1,135 @@
+"""Migrations: from nothing to the form that the code wants, whoever else does it, and never backwards."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, Connection, MetaData, Table, func, inspect, select, text
+
+from consumers.registry import teachings
+from pipeline import lost_records, quarantine, replays
+from pipeline.db import migrate
+from pipeline.db.database import Database
+from pipeline.db.migrate import StoreFromTheFuture, StoreNotMigrated
+from producers.activation import choices, mail_proofs, throttles
+from producers.registrar import feed_memory, import_runs
+from producers.registrar.teachings import feed_memory as teaching_feed_memory
+from sesame.app.tables import metadata
+from sesame.web import web_sessions
+from tests.unit.database_kit import in_processes
+
+
+def test_an_empty_database_is_brought_to_the_newest_form(empty_url: str) -> None:
+    database = Database(empty_url)
+    with pytest.raises(StoreNotMigrated):
+        migrate.check(database)
+    assert migrate.upgrade(database) == migrate.head()
+    migrate.check(database)
+    assert migrate.upgrade(database) == migrate.head()
+    database.close()
+
+
+def test_the_migrations_give_the_very_tables_that_the_code_uses(database: Database) -> None:
+    with database.read() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+        checks = {
+            (table.name, constraint["name"])
+            for table in metadata.sorted_tables
+            for constraint in inspect(connection).get_check_constraints(table.name)
+        }
+    elsewhere = {import_runs.imports, feed_memory.feed_rows, mail_proofs.mail_proofs, throttles.throttles}
+    elsewhere |= {web_sessions.web_sessions, choices.charter_acceptances}
+    elsewhere |= {quarantine.quarantines, lost_records.lost_records}
+    elsewhere |= {teaching_feed_memory.teaching_rows, teachings.teachings, teachings.known_teachings}
+    elsewhere |= {replays.replays, replays.replay_students}
+    assert elsewhere <= set(metadata.sorted_tables)  # declared in rooms of their own
+    assert ("welcome_messages", "ck_welcome_messages_state") in checks
+
+
+def _upgrade(results: Any, url: str) -> None:
+    database = Database(url)
+    results.put(migrate.upgrade(database))
+    database.close()
+
+
+def test_two_processes_that_migrate_at_once_do_not_hinder_each_other(empty_url: str) -> None:
+    assert in_processes(_upgrade, [(empty_url,)] * 2) == [migrate.head()] * 2
+    database = Database(empty_url)
+    migrate.check(database)
+    database.close()
+
+
+def test_a_database_from_the_future_is_refused_and_left_alone(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(StoreFromTheFuture):
+        migrate.check(database)
+    with pytest.raises(StoreFromTheFuture):
+        migrate.upgrade(database)
+    with database.read() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
+def test_a_migration_that_fails_leaves_nothing_half_done(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(config: Config, revision: str) -> None:
+        upgrade(config, revision)
+        raise KeyError("oops")
+
+    upgrade = command.upgrade
+    monkeypatch.setattr(command, "upgrade", broken)
+    database = Database(empty_url)
+    with pytest.raises(KeyError):
+        migrate.upgrade(database)
+    with database.read() as connection:
+        assert inspect(connection).get_table_names() == []
+    database.close()
+
+
+def _rows_of(connection: Connection, table: Table) -> int:
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _value(column: Column[Any]) -> object:
+    kinds: dict[type, object] = {str: "a", int: 1, float: 1.5, bool: True, bytes: b"\x00\xff"}
+    return kinds[column.type.python_type]
+
+
+REVISIONS = [each.revision for each in migrate.script().walk_revisions()][1:]
+"""Every form that a database may have today, but the newest one."""
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_filled_database_goes_forward_and_keeps_every_row(empty_url: str, revision: str) -> None:
+    with closing(Database(empty_url)) as database:
+        migrate.upgrade(database, to=revision)
+        with pytest.raises(StoreNotMigrated):
+            migrate.check(database)
+        old = MetaData()
+        with database.write() as connection:
+            old.reflect(connection)
+            old.remove(old.tables["alembic_version"])
+            for table in old.sorted_tables:
+                row = {column.name: _value(column) for column in table.columns}
+                row |= {"state": "sent"} if table.name == "welcome_messages" else {}
+                connection.execute(table.insert().values(**row))
+        assert migrate.upgrade(database) == migrate.head()
+        migrate.check(database)
+        with database.read() as connection:
+            assert {table.name: _rows_of(connection, table) for table in old.sorted_tables} == {
+                table.name: 1 for table in old.sorted_tables
+            }
+
+
+def test_the_numbered_files_end_with_the_revision_that_alembic_ends_with() -> None:
+    assert migrate.head() == migrate.script().get_current_head()

@@ -1,0 +1,321 @@
+"""What each end of a run is told as: to the engine, to the observer, and to the effects."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pipeline.engine import Limits, WorkItem
+from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
+from pipeline.eventlog.port import LogUnavailable
+from pipeline.runner.batch_run import BatchRun, Probed, Runner
+from pipeline.target import Dead, Done, HandlerOutcome, Retry, Waiting
+from sandbox.process import PATIENCE_S
+from schemas.account import Lane
+from tests.unit.pipeline.runner.batch_run_kit import DONE, RunnerInThread, Student, batch
+from tests.unit.pipeline_kit import Noting
+
+WAITS = Waiting("administrative_enrolment_pending")
+
+
+@dataclass
+class Effects:
+    """Lets everybody in but those `away`; `decided` need no call."""
+
+    away: str = ""
+    decided: dict[str, HandlerOutcome] = field(default_factory=dict)
+    refuses: Callable[[str, list[str]], Exception | None] = lambda _what, _numbers: None
+    given_back: list[tuple[list[str], bool]] = field(default_factory=list)
+    finished: dict[str, HandlerOutcome] = field(default_factory=dict)
+    final: dict[str, HandlerOutcome] = field(default_factory=dict)
+
+    def admit(self, items: Sequence[WorkItem]) -> dict[str, Any]:
+        self._may("admit", [item.student_number for item in items])
+        return {
+            item.student_number: Student(
+                item.student_number, item.lane, self.decided.get(item.student_number)
+            )
+            for item in items
+            if item.student_number not in self.away
+        }
+
+    def concluding(self, *_ends: object) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def publish(self, admitted: Mapping[str, Any], _outcomes: Mapping[str, HandlerOutcome]) -> None:
+        self._may("publish", list(admitted))
+
+    def record(
+        self, admitted: Mapping[str, Any], outcomes: Mapping[str, HandlerOutcome]
+    ) -> Mapping[str, HandlerOutcome]:
+        self._may("record", list(admitted))
+        self.finished |= outcomes
+        return {number: self.final.get(number, each) for number, each in outcomes.items()}
+
+    def withdraw(self, admitted: Mapping[str, Any]) -> None:
+        self._may("withdraw", list(admitted))
+
+    def give_back(self, admitted: Mapping[str, Any], *, unknown: bool) -> None:
+        self.given_back.append((list(admitted), unknown))
+
+    def _may(self, what: str, numbers: list[str]) -> None:
+        if (error := self.refuses(what, numbers)) is not None:
+            raise error
+
+
+class Desk(RunnerInThread):
+    """A runner in the test's thread, one batch after the other."""
+
+    name, call_s = "moodle", 0.0
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.effects, self.observer, self.now = Effects(), Noting(), 7.0
+        self.answers: Callable[[list[str]], Mapping[str, HandlerOutcome]] = lambda numbers: dict.fromkeys(
+            numbers, DONE
+        )
+        self.called: list[list[str]] = []
+        self.probe: Callable[[], None] = lambda: None
+        self.reports: queue.SimpleQueue[BatchRun | Probed] = queue.SimpleQueue()
+        anything: Any = self
+        effects: Any = self.effects
+        observer: Any = self.observer
+        limits = limits or Limits(slots=2)
+        self.runner = Runner(anything, effects, observer, self.reports, lambda: self.now, limits)
+
+    def handle(self, tasks: Sequence[Any]) -> Mapping[str, HandlerOutcome]:
+        numbers = [task.account.student_number for task in tasks]
+        self.called.append(numbers)
+        self.now += self.call_s
+        return self.answers(numbers)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_the_observer_is_told_how_many_were_called_for_how_long_and_how_each_ended_in_its_lane(
+    desk: Desk,
+) -> None:
+    desk.call_s = 3.0
+    desk.effects.final = {"B": Dead("refused", "by value")}
+    [run] = desk.brought(batch(1, "A", "B", lane=Lane.BULK))
+    assert desk.observer.batches == [("moodle", 2, 3.0)]
+    assert desk.observer.outcomes == [
+        ("moodle", DONE, Lane.BULK),
+        ("moodle", Dead("refused", "by value"), Lane.BULK),
+    ]
+    assert (run.error, run.called, run.given_up) == (None, True, ("refused",))
+
+
+def test_one_whose_outcome_is_known_is_not_called_for_and_ends_with_the_others(desk: Desk) -> None:
+    desk.effects.decided = {"A": WAITS}
+    [run] = desk.brought(batch(1, "A", "B"))
+    assert desk.called == [["B"]]
+    assert desk.effects.finished == {"A": WAITS, "B": DONE}
+    assert (run.called, run.uncalled) == (True, frozenset("A"))
+
+
+def test_where_nobody_needs_a_call_the_target_has_not_answered(desk: Desk) -> None:
+    desk.effects.decided = {"A": WAITS}
+    desk.effects.away = "B"
+    runs = desk.brought(batch(1, "A"), batch(2, "B"))
+    assert desk.called == []
+    assert desk.effects.finished == {"A": WAITS}
+    told = [(each.called, each.error, each.withdrawn) for each in runs]
+    assert told == [(False, None, False)] * 2
+
+
+@pytest.mark.parametrize("fault", [None, KeyError("oops")], ids=["forgotten", "a fault"])
+def test_whom_the_handler_gives_no_outcome_is_tried_again_as_if_it_were_unknown(
+    desk: Desk, fault: Exception | None
+) -> None:
+    def answer(_numbers: list[str]) -> Mapping[str, HandlerOutcome]:
+        if fault is not None:
+            raise fault
+        return {"A": DONE}
+
+    desk.answers = answer
+    [run] = desk.brought(batch(1, "A", "B"))
+    again = desk.effects.finished["B"]
+    assert isinstance(again, Retry)
+    assert (again.cause, again.unknown) == ("internal_error", True)
+    assert again.message == "the handler gave no outcome; the log has the fault"
+    assert isinstance(desk.effects.finished["A"], Done if fault is None else Retry)
+    assert run.error is None
+    told = [] if fault is None else [("moodle", "the handler failed: KeyError")]
+    assert [(name, what[:28]) for name, what in desk.observer.troubles] == told
+
+
+@pytest.mark.parametrize("unknown", [True, False])
+@pytest.mark.parametrize("kind", [TargetDown, Misconfigured, Throttled])
+def test_a_target_that_fails_as_a_whole_gives_the_leases_back_and_nobody_else_is_called(
+    desk: Desk, kind: type[Exception], *, unknown: bool
+) -> None:
+    error: Any = kind("no", retry_after_s=1.0) if kind is Throttled else kind("no")
+    error.unknown = unknown
+
+    def answer(_numbers: list[str]) -> Mapping[str, HandlerOutcome]:
+        raise error
+
+    desk.answers = answer
+    runs = desk.brought(batch(1, "A"), batch(2, "B"))
+    assert desk.effects.given_back == [(["A"], unknown)]
+    assert [(each.error, each.withdrawn) for each in runs] == [(error, False), (None, True)]
+
+
+def test_a_handler_whose_own_store_is_away_gives_nothing_back_and_the_next_is_called(desk: Desk) -> None:
+    away = DependencyDown("away")
+
+    def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
+        if numbers == ["A"]:
+            raise away
+        return dict.fromkeys(numbers, DONE)
+
+    desk.answers = answer
+    runs = desk.brought(batch(1, "A"), batch(2, "B"))
+    assert desk.effects.given_back == []
+    assert [each.error for each in runs] == [away, None]
+
+
+@pytest.mark.parametrize("step", ["admit", "publish", "record"])
+@pytest.mark.parametrize("error", [DependencyDown("away"), LogUnavailable("away"), KeyError("oops")])
+def test_each_step_asks_for_all_once_and_for_each_apart_only_if_somebody_in_it_is_the_cause(
+    step: str, error: Exception
+) -> None:
+    """A is alone at the step when the others come to it."""
+    desk = Desk(Limits(slots=4, slots_personal=0))
+    asked: list[list[str]] = []
+    first, others = threading.Event(), threading.Event()
+
+    def refuse(what: str, numbers: list[str]) -> Exception | None:
+        if what != step:
+            return None
+        asked.append(sorted(numbers))
+        if not first.is_set():
+            first.set()
+            assert others.wait(PATIENCE_S)
+        return error if "C" in numbers else None
+
+    desk.effects.refuses = refuse
+    group = desk.runner._admissions if step == "admit" else desk.runner._conclusions  # noqa: SLF001
+    desk.runner.start()
+    desk.runner.begin(batch(1, "A"))
+    assert first.wait(PATIENCE_S)
+    for index, number in enumerate("BCD", 2):
+        desk.runner.begin(batch(index, number))
+        while len(group._waiting) < index - 1:  # noqa: SLF001  # until it waits
+            others.wait(0.001)
+    others.set()
+    runs = [desk.report() for _ in range(4)]
+    desk.runner.close()
+    all_of_them = isinstance(error, DependencyDown | LogUnavailable)
+    assert asked == (
+        [["A"], ["B", "C", "D"]] if all_of_them else [["A"], ["B", "C", "D"], ["B"], ["C"], ["D"]]
+    )
+    errors = {each.batch.number: each.error for each in runs}
+    assert errors == {
+        number: error if number == 3 or (all_of_them and number > 1) else None for number in range(1, 5)
+    }
+
+
+@pytest.mark.parametrize("error", [DependencyDown("away"), KeyError("oops")])
+def test_one_who_cannot_be_withdrawn_says_why(desk: Desk, error: Exception) -> None:
+    def refuse(what: str, _numbers: list[str]) -> Exception | None:
+        if what == "admit":
+            desk.runner.stop_calling(1)
+        return error if what == "withdraw" else None
+
+    desk.effects.refuses = refuse
+    [run] = desk.brought(batch(1, "A"))
+    assert (desk.called, run.error) == ([], error)
+
+
+def test_a_batch_of_the_number_through_which_nobody_is_called_is_withdrawn_and_the_next_is_not(
+    desk: Desk,
+) -> None:
+    desk.runner.stop_calling(5)
+    runs = desk.brought(batch(5, "A"), batch(6, "B"))
+    assert {each.batch.number: each.withdrawn for each in runs} == {5: True, 6: False}
+
+
+@pytest.mark.parametrize("error", [None, TargetDown("no"), ValueError("what?")])
+def test_a_probe_says_how_it_ended_whatever_it_raised(desk: Desk, error: Exception | None) -> None:
+    def probe() -> None:
+        if error is not None:
+            raise error
+
+    desk.probe = probe
+    desk.runner.begin_probe()
+    assert desk.reports.get(timeout=PATIENCE_S) == Probed(error)
+
+
+def test_one_who_could_not_be_admitted_has_no_slot_any_more(desk: Desk) -> None:
+    desk.effects.refuses = lambda what, _numbers: DependencyDown("away") if what == "admit" else None
+    for number in range(1, 6):
+        [run] = desk.brought(batch(number, f"S{number}"))
+        assert isinstance(run.error, DependencyDown)
+
+
+# --- threads -----------------------------------------------------------------------------------------------
+
+
+def test_as_many_calls_as_slots_are_under_way_at_once_and_closing_ends_every_thread() -> None:
+    desk = Desk(Limits(slots=3, slots_personal=0))
+    together = threading.Barrier(3, timeout=PATIENCE_S)
+
+    def answer(numbers: list[str]) -> Mapping[str, HandlerOutcome]:
+        together.wait()
+        return dict.fromkeys(numbers, DONE)
+
+    desk.answers = answer
+    before = set(threading.enumerate())
+    desk.runner.start()
+    mine = set(threading.enumerate()) - before
+    assert {thread.name for thread in mine} == {
+        "moodle-run-1",
+        "moodle-run-2",
+        "moodle-run-3",
+        "moodle-run-4",
+    }
+    assert all(thread.daemon for thread in mine)
+    for number in (1, 2, 3):
+        desk.runner.begin(batch(number, f"S{number}"))
+    assert {desk.report().error for _ in range(3)} == {None}
+    desk.runner.begin_probe()
+    assert desk.reports.get(timeout=PATIENCE_S) == Probed()
+    desk.runner.close()
+    for thread in mine:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    desk.runner.check()
+
+
+def test_a_fault_that_ends_a_thread_is_raised_where_the_loop_looks(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = RuntimeError("of ours")
+
+    def broken(*_told: object) -> None:
+        raise fault
+
+    ended = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: ended.set())
+    desk.observer.outcome = broken  # type: ignore[method-assign]
+    desk.runner.check()
+    before = set(threading.enumerate())
+    desk.runner.start()
+    threads = set(threading.enumerate()) - before
+    desk.runner.begin(batch(1, "A"))
+    while all(thread.is_alive() for thread in threads):
+        ended.wait(0.001)
+    with pytest.raises(RuntimeError, match="of ours"):
+        desk.runner.check()
+    assert not ended.is_set()
+    desk.runner.close()

@@ -1,0 +1,183 @@
+"""The vault: sealed where it is typed, opened once, and never again after it was consumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import select, update
+
+from pipeline.db.database import Database
+from pipeline.vault import SealBroken, Vault, VaultKeyError, new_key, read_keys
+from pipeline.vault import vault as table
+from tests.unit.database_kit import Clock, undone
+
+LEA, PAUL = "22001234", "22005678"
+HASH = "{ARGON2}$argon2id$v=19$m=65536,t=3,p=4$c2Vs$aGFzaA"
+
+
+@pytest.fixture
+def keys() -> list[str]:
+    return [new_key()]
+
+
+@pytest.fixture
+def vault(database: Database, keys: list[str], clock: Clock) -> Vault:
+    return Vault(database, keys, clock=clock)
+
+
+def seal(
+    database: Database, vault: Vault, student: str = LEA, secret: str = HASH, *, why: str = "password"
+) -> str:
+    with database.write() as connection:
+        return vault.seal(connection, student, why, secret)
+
+
+def rows(database: Database) -> dict[str, bytes | None]:
+    with database.read() as connection:
+        return {row.ref: row.sealed for row in connection.execute(select(table))}
+
+
+def test_what_was_sealed_is_opened_by_its_reference_alone(database: Database, vault: Vault) -> None:
+    ref = seal(database, vault)
+    assert vault.open(ref) == HASH
+    assert vault.open("no such reference") is None
+
+
+def test_the_database_holds_neither_the_secret_nor_the_key(
+    database: Database, vault: Vault, keys: list[str]
+) -> None:
+    ref = seal(database, vault)
+    sealed = rows(database)[ref]
+    assert sealed is not None
+    assert HASH.encode() not in sealed
+    assert keys[0].encode() not in sealed
+    assert HASH not in ref
+
+
+def test_a_sealing_that_is_undone_leaves_nothing(database: Database, vault: Vault) -> None:
+    with undone(database) as connection:
+        vault.seal(connection, LEA, "password", HASH)
+    assert rows(database) == {}
+
+
+def test_a_consumed_secret_is_gone_for_ever_and_its_tombstone_says_when(
+    database: Database, vault: Vault, clock: Clock
+) -> None:
+    ref = seal(database, vault)
+    clock.now += 60.0
+    vault.consume([ref])
+    vault.consume([ref, "no such reference"])  # twice is harmless
+    vault.consume([])
+    assert vault.open(ref) is None
+    assert rows(database) == {ref: None}
+    with database.read() as connection:
+        assert connection.execute(select(table.c.consumed_at)).scalar_one() == clock.now
+
+
+def test_older_secrets_of_the_same_student_and_purpose_go_too_and_no_others(
+    database: Database, vault: Vault
+) -> None:
+    old = seal(database, vault)
+    other_purpose = seal(database, vault, why="mail_redirect")
+    other_student = seal(database, vault, PAUL)
+    present = seal(database, vault)
+    newer = seal(database, vault)
+    vault.consume([present])
+    opened = [vault.open(ref) is not None for ref in (old, other_purpose, other_student, present, newer)]
+    assert opened == [False, True, True, False, True]
+
+
+def test_the_order_of_sealing_is_kept_after_consumption(database: Database, vault: Vault) -> None:
+    first, second = seal(database, vault), seal(database, vault)
+    vault.consume([second])
+    with database.read() as connection:
+        places = [vault.sequence(connection, LEA, ref) for ref in (first, second, "no such one")]
+        assert vault.sequence(connection, PAUL, first) is None
+        assert vault.latest(connection, LEA, "password") == second
+        assert vault.latest(connection, PAUL, "password") is None
+    assert places == [1, 2, None]
+
+
+def test_a_new_key_seals_and_the_former_one_still_opens(
+    database: Database, vault: Vault, keys: list[str], clock: Clock
+) -> None:
+    before = seal(database, vault)
+    rotated = Vault(database, [new_key(), *keys], clock=clock)
+    after = seal(database, rotated, PAUL)
+    assert (rotated.open(before), rotated.open(after)) == (HASH, HASH)
+    with pytest.raises(SealBroken):
+        vault.open(after)
+
+
+def test_a_lost_key_is_an_error_and_not_an_empty_password(
+    database: Database, vault: Vault, clock: Clock
+) -> None:
+    ref = seal(database, vault)
+    with pytest.raises(SealBroken, match=r"former\s+key back"):
+        Vault(database, [new_key()], clock=clock).open(ref)
+
+
+@pytest.mark.parametrize("moved", ["to another student", "to another reference"])
+def test_a_secret_that_was_moved_to_another_row_does_not_open(
+    database: Database, vault: Vault, moved: str
+) -> None:
+    mine = seal(database, vault)
+    theirs = seal(database, vault, PAUL if moved == "to another student" else LEA, "other")
+    with database.write() as connection:
+        sealed = connection.execute(select(table.c.sealed).where(table.c.ref == theirs)).scalar_one()
+        connection.execute(update(table).where(table.c.ref == mine).values(sealed=sealed))
+    with pytest.raises(SealBroken):
+        vault.open(mine)
+
+
+def test_a_row_that_was_given_to_another_student_does_not_open(database: Database, vault: Vault) -> None:
+    ref = seal(database, vault)
+    with database.write() as connection:
+        connection.execute(update(table).values(student_number=PAUL))
+    with pytest.raises(SealBroken):
+        vault.open(ref)
+
+
+# --- the key file ---------------------------------------------------------------------------------
+
+
+def key_file(folder: Path, text: str, mode: int = 0o600) -> Path:
+    path = folder / "vault.key"
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_key_file_gives_its_keys_in_order_the_first_seals(tmp_path: Path) -> None:
+    one, two = new_key(), new_key()
+    assert read_keys(key_file(tmp_path, f"{one}\n{two}\n\n")) == [one, two]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
+def test_a_key_file_that_others_may_touch_is_refused_with_the_remedy(tmp_path: Path, mode: int) -> None:
+    path = key_file(tmp_path, new_key(), mode)
+    with pytest.raises(VaultKeyError, match="open to others") as refused:
+        read_keys(path)
+    assert refused.value.remedy == f"chmod 600 {path}"
+
+
+@pytest.mark.parametrize(("text", "says"), [("", "is empty"), (" \n", "is empty"), ("clé", "cannot be read")])
+def test_a_key_file_without_a_key_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(VaultKeyError, match=says):
+        read_keys(key_file(tmp_path, text))
+
+
+def test_a_missing_key_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VaultKeyError, match=r"vault\.key"):
+        read_keys(tmp_path / "vault.key")
+
+
+@pytest.mark.parametrize("keys", [["motdepasse"], [Fernet.generate_key().decode()[:-4]], []])
+def test_what_is_no_key_is_refused_without_being_shown(
+    database: Database, clock: Clock, keys: list[str]
+) -> None:
+    with pytest.raises(VaultKeyError) as refused:
+        Vault(database, keys, clock=clock)
+    assert all(key not in str(refused.value) for key in keys)

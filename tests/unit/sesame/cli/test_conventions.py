@@ -1,0 +1,386 @@
+"""The command line's conventions: where words go, exit codes, and errors that people can read."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from pipeline.errors import DependencyDown, Misconfigured, SesameError, TargetDown
+from pipeline.eventlog.port import LogUnavailable
+from sesame.app.doctor.checks import checks_for
+from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine, fail, ok, warn
+from sesame.cli import main
+from sesame.cli.commands import LazyGroup, RootGroup
+from sesame.cli.errors import ExitCode, exit_code_of
+from sesame.cli.page import walk
+from sesame.settings import SettingsError, load
+from tests.command import sesame
+
+ROOT = Path(__file__).parents[4]
+
+
+pytestmark = pytest.mark.usefixtures("command_folder")
+
+
+def group_raising(error: BaseException) -> RootGroup:
+    @click.command()
+    def work() -> None:
+        raise error
+
+    return RootGroup("sesame", commands={"work": work})
+
+
+def test_version_is_data_and_goes_to_standard_output() -> None:
+    plain, as_json = sesame("version"), sesame("version", "--json")
+    assert plain.stdout.startswith(sesame("--version").stdout.strip() + " (Python ")
+    assert set(json.loads(as_json.stdout)) == {"sesame", "python"}
+    assert plain.stderr == as_json.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SesameError("no"), ExitCode.FAILED),
+        (SettingsError("no"), ExitCode.USAGE),
+        (DependencyDown("no"), ExitCode.DEPENDENCY_DOWN),
+        (LogUnavailable("no"), ExitCode.DEPENDENCY_DOWN),
+        (TargetDown("no"), ExitCode.DEPENDENCY_DOWN),
+        (Misconfigured("no"), ExitCode.FAILED),
+        (ZeroDivisionError("no"), ExitCode.FAILED),
+    ],
+)
+def test_an_errors_kind_decides_the_exit_code(error: Exception, code: ExitCode) -> None:
+    assert exit_code_of(error) is code
+    assert CliRunner().invoke(group_raising(error), ["work"]).exit_code == code
+
+
+def test_an_error_is_a_sentence_and_a_remedy_on_standard_error() -> None:
+    result = CliRunner().invoke(group_raising(SesameError("the key is lost", remedy="Find it.")), ["work"])
+    assert result.stdout == ""
+    assert result.stderr == "sesame: the key is lost\nFind it.\n"
+
+
+def test_an_error_without_a_remedy_says_what_its_kind_means() -> None:
+    result = CliRunner().invoke(group_raising(Misconfigured("moodle: refused")), ["work"])
+    assert result.stderr.startswith("sesame: moodle: refused\nThe target refuses the consumer itself")
+
+
+def test_a_fault_of_ours_is_named_with_its_place_and_without_a_traceback() -> None:
+    result = CliRunner().invoke(group_raising(ZeroDivisionError("by zero")), ["work"])
+    assert "internal error, ZeroDivisionError at " in result.stderr
+    assert "SESAME_DEBUG=1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_traceback_is_shown_to_those_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESAME_DEBUG", "1")
+    result = CliRunner().invoke(group_raising(ZeroDivisionError("by zero")), ["work"])
+    assert "Traceback" in result.stderr
+
+
+def test_an_interrupted_command_ends_with_130() -> None:
+    result = CliRunner().invoke(group_raising(KeyboardInterrupt()), ["work"])
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+
+
+def test_wrong_usage_ends_with_2() -> None:
+    assert sesame("doctor", "--nope").exit_code == 2
+    assert sesame("nope").exit_code == 2
+
+
+def test_settings_that_cannot_be_used_end_with_2(tmp_path: Path) -> None:
+    (tmp_path / "sesame.toml").write_text("[http]\nprot = 1\n", encoding="utf-8")
+    result = sesame("settings", "show")
+    assert result.exit_code == 2
+    assert "did you mean http.port?" in result.stderr
+
+
+def test_settings_are_shown_with_secrets_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESAME_STORE__URL", "postgresql://sesame:m0t@db:5432/sesame")
+    monkeypatch.setenv("SESAME_MOODLE__TOKEN", "j3ton")
+    plain, as_json = sesame("settings", "show"), sesame("settings", "show", "--json")
+    for shown in (plain.stdout, as_json.stdout):
+        assert "j3ton" not in shown
+        assert "m0t" not in shown
+    assert json.loads(as_json.stdout)["store.url"] == "postgresql://sesame:********@db:5432/sesame"
+    assert "moodle.token = ********" in plain.stdout
+    first, _, advanced = plain.stdout.partition("\n# Advanced\n")
+    assert "store.url = " in first
+    assert "engine.gap_max = 20000\n" in advanced
+    assert len(json.loads(as_json.stdout)) == len((first + advanced).splitlines())
+
+
+def test_what_a_file_needs_no_longer_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sesame.toml").write_text("[support]\nagain_s = 900\n", encoding="utf-8")
+    checked, doctor = sesame("settings", "check"), sesame("doctor", "--json")
+    assert checked.exit_code == 0
+    assert "line 2, support.again_s: is no longer needed, it is always 900" in checked.stderr
+    first = json.loads(doctor.stdout)[0]
+    assert (first["check"], first["state"]) == ("settings", "warn")
+    assert first["remedy"] == "Remove line 2 of sesame.toml."
+
+
+def test_checking_the_settings_reads_every_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sesame("settings", "check").exit_code == 0
+    monkeypatch.setenv("SESAME_MOODLE__TOKEN_FILE", str(tmp_path / "nowhere"))
+    result = sesame("settings", "check")
+    assert result.exit_code == 2
+    assert "moodle.token_file" in result.stderr
+
+
+def test_the_vaults_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    assert sesame("vault", "init").exit_code == 0
+    key = tmp_path / "data" / "vault.key"
+    first = key.read_text(encoding="ascii")
+    again = sesame("vault", "init")
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert again.exit_code == 1
+    assert "left as it is" in again.stderr
+    assert key.read_text(encoding="ascii") == first
+
+
+def test_migrating_makes_the_database_and_may_be_repeated(tmp_path: Path) -> None:
+    assert [sesame("migrate").exit_code, sesame("migrate").exit_code] == [0, 0]
+    assert (tmp_path / "data" / "sesame.db").exists()
+
+
+def examined(name: str) -> CheckResult:
+    return examine(next(check for check in checks_for(load()) if check.name == name))
+
+
+def test_the_doctor_names_the_remedy_of_what_is_missing() -> None:
+    found = {name: examined(name) for name in ("disk", "vault", "store", "log")}
+    assert [found[name].state for name in found] == [
+        CheckState.OK,
+        CheckState.FAIL,
+        CheckState.FAIL,
+        CheckState.OK,
+    ]
+    assert "sesame vault init" in found["vault"].remedy
+    assert "sesame migrate" in found["store"].remedy
+
+
+def test_the_doctor_is_content_once_its_remedies_were_applied() -> None:
+    sesame("vault", "init")
+    sesame("migrate")
+    names = ("disk", "vault", "store", "log")
+    result = sesame("doctor", *(f"--only={name}" for name in names), "--json")
+    assert [each["state"] for each in json.loads(result.stdout)] == ["ok"] * 4
+    assert result.exit_code == 0
+
+
+def test_the_doctor_creates_nothing(tmp_path: Path) -> None:
+    sesame("doctor", "--only=disk", "--only=store", "--only=log", "--only=vault")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("findings", "code"),
+    [
+        ([ok("fine"), warn("odd", "look")], 0),
+        ([ok("fine"), fail("wrong", "mend it")], 1),
+        ([fail("wrong", "mend it"), fail("away", "start it", down=True)], 4),
+    ],
+)
+def test_the_doctors_exit_code_tells_down_from_wrong(
+    monkeypatch: pytest.MonkeyPatch, findings: list[CheckResult], code: int
+) -> None:
+    checks = [Check(f"check{number}", lambda found=found: found) for number, found in enumerate(findings)]  # type: ignore[misc]
+    monkeypatch.setattr("sesame.app.doctor.checks.checks_for", lambda _settings: checks)
+    result = sesame("doctor")
+    assert result.exit_code == code
+    told = [line for line in result.stdout.splitlines() if line.startswith(("ok", "warn", "fail"))]
+    assert len(told) == len(findings)
+
+
+def raising(error: Exception) -> Check:
+    def run() -> CheckResult:
+        raise error
+
+    return Check("thing", run)
+
+
+def test_whatever_a_check_raises_is_a_finding() -> None:
+    away, wrong, fault = (
+        examine(raising(error))
+        for error in (TargetDown("no answer"), Misconfigured("no right"), KeyError("x"))
+    )
+    assert (away.state, away.down, away.text) == (CheckState.FAIL, True, "no answer")
+    assert (wrong.state, wrong.down) == (CheckState.FAIL, False)
+    assert "KeyError" in fault.text
+
+
+def test_one_command_does_not_load_the_others() -> None:
+    code = (
+        "import sys; from sesame.cli import main; main(['version'], standalone_mode=False); "
+        "print(*sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(ended.stdout.split())
+    assert "sesame.cli.installation" in loaded
+    assert not loaded & {"sqlalchemy", "ldap3", "httpx", "fastapi", "sesame.app.wiring", "sesame.cli.doctor"}
+
+
+def test_every_command_and_every_option_has_help() -> None:
+    for context in walk(main, "sesame"):
+        assert context.command.help, f"{context.command_path} has no help"
+        options = [each for each in context.command.params if isinstance(each, click.Option)]
+        silent = [option.opts[0] for option in options if not option.help]
+        assert silent == [], f"{context.command_path}: {silent} without help"
+
+
+def test_every_command_is_in_the_table_of_its_group() -> None:
+    group = main
+    assert isinstance(group, LazyGroup)
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+
+
+def test_a_fault_of_ours_quotes_nobody() -> None:
+    result = CliRunner().invoke(group_raising(ValueError("input_value='Zoé Lefèvre'")), ["work"])
+    assert "Zoé" not in result.output
+    assert "Zoé" not in examine(raising(KeyError("Zoé"))).text
+
+
+def test_a_log_that_run_would_refuse_is_refused_by_the_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sesame("hold", "place", "22600001", "--reason", "makes the log")
+    monkeypatch.setenv("SESAME_LOG__PARTITIONS", "3")
+    assert "partitions" in examined("log").text
+    monkeypatch.delenv("SESAME_LOG__PARTITIONS")
+    assert examined("log").state is CheckState.OK
+    (tmp_path / "data" / "events.db").write_bytes(b"no database" * 100)
+    assert examined("log").state is CheckState.FAIL
+
+
+@pytest.mark.parametrize("command", [["migrate"], ["vault", "init"]])
+def test_a_folder_that_cannot_be_made_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SESAME_DATA_DIR", str(tmp_path / "file" / "data"))
+    result = sesame(*command)
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'file' / 'data'} cannot be used" in result.stderr
+    assert "data_dir" in result.stderr
+
+
+def test_a_data_folder_that_a_command_makes_is_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SESAME_DATA_DIR", str(tmp_path / "fresh"))
+    sesame("vault", "init")
+    assert (tmp_path / "fresh").stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 513, "two\nlines"])
+def test_a_reason_that_is_not_one_line_of_text_is_wrong_usage(reason: str) -> None:
+    result = sesame("hold", "place", "22600001", "--reason", reason)
+    assert result.exit_code == 2
+    assert "--reason" in result.stderr
+
+
+def test_a_hold_on_a_number_that_nobody_imported_says_that_it_is_kept() -> None:
+    result = sesame("hold", "place", "22600001", "--reason", "theft")
+    assert result.exit_code == 0
+    assert "kept until an import brings this number" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("free", "state"),
+    [
+        (0, CheckState.FAIL),
+        (15_000_000, CheckState.FAIL),
+        (400_000_000, CheckState.WARN),
+        (600_000_000, CheckState.OK),
+    ],
+)
+def test_a_full_disk_fails_the_doctor_and_one_that_fills_warns(
+    monkeypatch: pytest.MonkeyPatch, free: int, state: CheckState
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free))
+    assert examined("disk").state is state
+
+
+def test_a_read_only_file_system_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _folder: SimpleNamespace(f_flag=os.ST_RDONLY))
+    assert "read-only" in examined("disk").text
+
+
+@pytest.mark.parametrize(
+    "command", [["overview"], ["status", "22600001"], ["dead-letters", "list"], ["identities", "list"]]
+)
+def test_looking_makes_no_database_and_names_the_settings(tmp_path: Path, command: list[str]) -> None:
+    result = sesame(*command)
+    assert result.exit_code == 1
+    assert f"there is no {tmp_path / 'data' / 'sesame.db'}; settings: sesame.toml" in result.stderr
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["import"], ["hold", "place", "22600001"], ["replay"], ["status"]])
+def test_a_command_that_lacks_an_argument_is_wrong_usage(command: list[str]) -> None:
+    result = sesame(*command)
+    assert result.exit_code == 2
+    assert "Error: Missing" in result.stderr
+
+
+def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    result = CliRunner().invoke(group_raising(full), ["work"])
+    assert result.stderr == "sesame: the system refused: No space left on device\n"
+    assert result.exit_code == 1
+
+
+LOOKS = """
+import gc, sys
+from sesame.cli import main
+before = gc.get_stats()[0]["collections"]
+try:
+    main(["overview"], prog_name="sesame")
+except SystemExit as end:
+    assert end.code == 0
+servers = {"fastapi", "alembic", "ldap3", "requests", "cas", "kafka", "httpx", "icalendar"}
+pages = {"jinja2", "babel", "zxcvbn"}
+print(*sorted((servers | pages) & set(sys.modules)), file=sys.stderr)
+print(gc.get_stats()[0]["collections"] - before, *gc.get_threshold(), file=sys.stderr)
+"""
+
+
+def test_a_command_that_looks_loads_no_library_of_servers_that_it_does_not_ask() -> None:
+    assert sesame("migrate").exit_code == 0
+    done = subprocess.run([sys.executable, "-c", LOOKS], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("0 activated")
+    assert done.stderr.splitlines()[0] == ""
+
+
+def test_a_short_command_does_not_walk_through_what_it_loads_and_leaves_the_collector_as_it_was() -> None:
+    assert sesame("migrate").exit_code == 0
+    done = subprocess.run([sys.executable, "-c", LOOKS], capture_output=True, text=True, check=True)
+    collections, *thresholds = map(int, done.stderr.splitlines()[1].split())
+    assert collections < 50  # some 200 otherwise
+    assert thresholds == list(gc.get_threshold())
+
+
+def test_no_command_compiles_the_packages_that_it_loads() -> None:
+    """`make python` has compiled them: who runs Sésame on a server may not write beside them."""
+    assert sesame("migrate").exit_code == 0
+    done = subprocess.run([sys.executable, "-v", "-c", LOOKS], capture_output=True, text=True, check=True)
+    loaded = [line for line in done.stderr.splitlines() if line.startswith("# code object from ")]
+    packages = [line for line in loaded if "site-packages" in line]
+    assert packages
+    assert [line for line in packages if ".pyc" not in line] == []

@@ -1,0 +1,78 @@
+"""Students as the store has them, for those who count and list them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import insert
+
+from consumers.propagation.rows import propagation, propagation_targets
+from pipeline.db.database import Database
+from schemas.account import Account, Person, Stage
+from sesame.testing.servers import stores
+from tests.unit.database_kit import START
+
+TARGETS = ("directory", "moodle")
+REASONS = {
+    "provisioned": None,
+    "waiting": "pedagogical_enrolment_pending",
+    "failed": "identity_collision",
+}
+
+
+def student(
+    database: Database,
+    number: str,
+    state: str,
+    *,
+    version: int = 1,
+    seen: dict[str, tuple[str, float]] | None = None,
+    elapsed_s: float | None = None,
+    lane: str = "personal",
+    activated: bool = True,
+    joined: int = 1,
+    completed_at: float | None = None,
+) -> None:
+    """A student whose propagation, joined up to version `joined`, is in this state."""
+    account = Account(
+        student_number=number,
+        version=version,
+        stage=Stage.ACTIVE,
+        login=f"login.{number}",
+        mail=f"login.{number}@etu.univ-exemple.fr",
+        principal=f"login.{number}@univ-exemple.fr",
+        person=Person(birth_name="Martin", given_name="Léa"),
+        activated_at=datetime.fromtimestamp(START, UTC) if activated else None,
+    )
+    stores.keep(database, account, changed_at=START)
+    with database.write() as connection:
+        connection.execute(
+            insert(propagation).values(
+                student_number=number,
+                version=joined,
+                lane=lane,
+                opened_at=START,
+                state=state,
+                elapsed_s=elapsed_s,
+                completed_at=completed_at,
+            )
+        )
+        for target, (at, seconds) in (seen or {}).items():
+            reason = REASONS[at]
+            connection.execute(
+                insert(propagation_targets).values(
+                    student_number=number,
+                    target=target,
+                    version=joined,
+                    lease_epoch=1,
+                    sequence=1,
+                    state=at,
+                    reason=reason,
+                    pending='["L1INFO-2026"]' if reason else "[]",
+                    finished_at=START + seconds,
+                )
+            )
+
+
+def everywhere(seconds: float) -> dict[str, tuple[str, float]]:
+    return dict.fromkeys(TARGETS, ("provisioned", seconds))

@@ -1,0 +1,511 @@
+"""What existed before Sésame: whose it is, what an operator is asked, and what follows from the answer."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from consumers.directory.port import DesiredEntry, EntryRefused, ObservedEntry
+from consumers.mailbox.welcome_journal import WelcomeMessages
+from consumers.moodle.port import AdoptedUser
+from consumers.registry.ledger import MINTED, SqlLedger, ledger
+from pipeline.audit.tables import audit
+from pipeline.target import Done, Preview, Task, Waiting
+from schemas.account import Account, Hold, Stage
+from schemas.events import ReplayRequested
+from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
+from sesame.operations.adoption import AdoptionReport, QuestionKind, Reader, adopt, adoptions
+from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
+from sesame.operations.adoption.decisions import (
+    Decision,
+    NoSuchQuestion,
+    NotDecidable,
+    UnknownStudent,
+    decide,
+    find,
+    link,
+    to_activate,
+)
+from sesame.operations.adoption.sheet import FoundObject
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from tests.unit.database_kit import ONLY_SQLITE
+
+OPERATOR = Decision(AdoptionAnswer.LINKED, "aline", "seen at the desk")
+NOT_THEIRS = Decision(AdoptionAnswer.SEPARATE, "aline", "seen at the desk")
+
+
+@pytest.fixture
+def desk(store_url: str) -> Iterator[Desk]:
+    desk = Desk(store_url)
+    yield desk
+    desk.database.close()
+
+
+class Targets:
+    """What the targets hold; read as their ports would give it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.objects: dict[str, list[FoundObject]] = {"directory": [], "mailbox": [], "moodle": []}
+
+    def entry(self, uid: str, *numbers: str, **more: Any) -> FoundObject:
+        """An entry; its mail is the uid's, its names Léa Martin's unless given."""
+        mail = more.pop("mail", f"{uid}@univ-exemple.fr")
+        aliases = more.pop("aliases", ())
+        names = (("login", uid.lower()), ("mail", mail), *(("mail", alias) for alias in aliases))
+        values = {"family": "Martin", "given": "Léa", **more}
+        dn = f"uid={uid},ou=people"
+        found = FoundObject("directory", dn.lower(), uid, mail, numbers, names=names, **values)
+        return self._put(found)
+
+    def user(self, id_: int, username: str, idnumber: str = "", **more: Any) -> FoundObject:
+        mail = more.pop("mail", f"{username}@univ-exemple.fr".lower())
+        values = {"family": "Martin", "given": "Léa", **more}
+        names = (("login", username.lower()), ("mail", mail))
+        numbers = (idnumber,) if idnumber else ()
+        return self._put(
+            FoundObject("moodle", f"{id_} {idnumber}".strip(), username, mail, numbers, names=names, **values)
+        )
+
+    def mailbox(self, address: str) -> FoundObject:
+        return self._put(FoundObject("mailbox", address, "", address, names=(("mail", address),)))
+
+    def replace(self, target: str, *found: FoundObject) -> None:
+        self.objects[target] = list(found)
+
+    def _put(self, found: FoundObject) -> FoundObject:
+        self.objects[found.target].append(found)
+        return found
+
+    def readers(self) -> dict[str, Reader]:
+        @contextmanager
+        def reading(found: Iterable[FoundObject]) -> Iterator[Iterable[FoundObject]]:
+            yield iter(found)
+
+        return {target: lambda found=found: reading(found) for target, found in self.objects.items()}  # type: ignore[misc]
+
+    def adopt(self, *, dry_run: bool = False, report: Path | None = None) -> AdoptionReport:
+        return adopt(self.readers(), self._desk.database, actor="aline", dry_run=dry_run, report_path=report)
+
+    def adopt_and_tell_the_registry(self) -> AdoptionReport:
+        """As the command does: whose account differs from what was found has it made again."""
+        found = self.adopt()
+        assert found.written is not None
+        for number in found.written.differing:
+            self._desk.apply(
+                ReplayRequested(
+                    student_number=number, consumer="registry", replay_id="adoption", reason_ref="reference"
+                ),
+                "sesame.activations.bulk",
+            )
+        return found
+
+
+@pytest.fixture
+def targets(desk: Desk) -> Targets:
+    return Targets(desk)
+
+
+def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
+    """Object and evidence by student."""
+    from sesame.operations.adoption.adoptions import adoptions as table
+
+    with desk.database.read() as connection:
+        rows = connection.execute(select(table).where(table.c.target == target))
+        return {row.student_number: (row.object, row.evidence) for row in rows}
+
+
+def asked(desk: Desk, *states: AdoptionAnswer) -> set[tuple[str, str, str | None]]:
+    with desk.database.read() as connection:
+        found = adoptions.questions(connection, states or [AdoptionAnswer.OPEN])
+    return {(each.target, each.kind, each.student_number) for each in found}
+
+
+def questions(desk: Desk) -> list[QuestionRow]:
+    with desk.database.read() as connection:
+        return adoptions.questions(connection, [AdoptionAnswer.OPEN])
+
+
+def held(desk: Desk) -> dict[tuple[str, str], str | None]:
+    with desk.database.read() as connection:
+        return {(row.kind, row.value): row.student_number for row in connection.execute(select(ledger))}
+
+
+# --- what is certain ----------------------------------------------------------------------------------
+
+
+def test_a_student_who_was_there_keeps_login_and_mail_and_nothing_is_minted(
+    desk: Desk, targets: Targets
+) -> None:
+    targets.entry("lmartin", LEA, aliases=("lea.m@univ-exemple.fr",))
+    targets.user(17, "lmartin", LEA)
+    targets.mailbox("lmartin@univ-exemple.fr")
+    targets.adopt()
+    desk.apply(enrolled())
+    account = desk.account()
+    assert (account.login, account.mail) == ("lmartin", "lmartin@univ-exemple.fr")
+    assert account.aliases == ("lea.m@univ-exemple.fr",)
+    minted = {name for name, holder in held(desk).items() if holder == LEA}
+    assert minted == {
+        ("login", "lmartin"),
+        ("mail", "lmartin@univ-exemple.fr"),
+        ("mail", "lea.m@univ-exemple.fr"),
+        ("principal", "lmartin@etu.univ-exemple.fr"),  # it had none
+    }
+
+
+def test_an_entry_without_number_is_a_students_by_the_ine_even_after_the_import(
+    desk: Desk, targets: Targets
+) -> None:
+    desk.apply(enrolled(ine="123456789AB"))
+    before = desk.account()
+    assert before.login == "lea.martin"
+    targets.entry("lmartin", ine="123456789AB")
+    targets.adopt_and_tell_the_registry()
+    after = desk.account()
+    assert (after.login, after.mail, after.aliases) == ("lmartin", "lmartin@univ-exemple.fr", ())
+    assert linked(desk, "directory") == {LEA: ("uid=lmartin,ou=people", "ine")}
+    assert held(desk)["login", "lea.martin"] == LEA  # retired: given to nobody, and no alias
+    desk.apply(enrolled(sequence=2, given_name="Léa-Marie"))
+    assert desk.account().login == "lmartin"
+
+
+@ONLY_SQLITE
+def test_every_name_in_use_is_taken_whoever_has_it(desk: Desk, targets: Targets) -> None:
+    targets.entry("lea.martin", family="Roussel", given="Hélène", mail="chef@univ-exemple.fr")
+    targets.user(18, "paul.durand", mail="paul.durand@univ-exemple.fr")
+    targets.mailbox("lea.martin@etu.univ-exemple.fr")
+    targets.adopt()
+    desk.apply(enrolled())
+    assert desk.account().login == "lea.martin2"
+    assert set(held(desk)) >= {
+        ("login", "lea.martin"),
+        ("mail", "chef@univ-exemple.fr"),
+        ("login", "paul.durand"),
+        ("mail", "lea.martin@etu.univ-exemple.fr"),
+    }
+
+
+@ONLY_SQLITE
+def test_an_address_of_moodle_never_becomes_a_students_alias(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("lmartin", LEA)
+    targets.user(17, "lmartin", LEA, mail="lea@courriel.example")
+    targets.adopt_and_tell_the_registry()
+    assert desk.account().aliases == ()
+    assert held(desk)["mail", "lea@courriel.example"] is None
+
+
+@ONLY_SQLITE
+def test_a_student_who_is_in_moodle_only_keeps_that_login(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.user(17, "lmartin", LEA)
+    targets.adopt()
+    desk.apply(enrolled(sequence=2, given_name="Léa"))
+    with desk.database.write() as connection:
+        names = SqlLedger(connection, desk.database, 0.0).held_by(LEA)
+    assert names["login"] == "lmartin"
+
+
+@ONLY_SQLITE
+def test_a_dry_run_changes_nothing_and_says_the_same(desk: Desk, targets: Targets, tmp_path: Path) -> None:
+    desk.apply(enrolled())
+    before = held(desk)
+    targets.entry("lmartin", LEA)
+    targets.entry("=cmd|calc", family="Agent", given="Agent")
+    targets.user(17, "lmartin")
+    report = tmp_path / "report.csv"
+    found = targets.adopt(dry_run=True, report=report)
+    assert found.written is None
+    assert (held(desk), asked(desk), linked(desk, "directory")) == (before, set(), {})
+    with report.open(encoding="utf-8-sig", newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter=";"))
+    assert [(row["standing"], row["kind"], row["student"]) for row in rows] == [
+        ("conflict", "idnumber_empty", LEA),
+        ("match", "student_number", LEA),
+        ("stranger", "nobody", ""),
+    ]
+    assert rows[2]["login"] == "'=cmd|calc"  # a spreadsheet runs nothing
+    assert report.stat().st_mode & 0o077 == 0
+    real = targets.adopt()
+    assert (real.questions, real.standings) == (found.questions, found.standings)
+
+
+def test_again_nothing_is_new_and_an_adoption_that_was_cut_off_is_carried_on(
+    desk: Desk, targets: Targets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.apply(enrolled(ine="123456789AB"))
+    targets.entry("lmartin", ine="123456789AB")
+    targets.user(17, "lmartin")
+    with monkeypatch.context() as cut:
+
+        def fall(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        cut.setattr(adoptions, "ask", fall)
+        with pytest.raises(KeyboardInterrupt):
+            targets.adopt()
+    assert linked(desk, "directory") != {}
+    first = targets.adopt_and_tell_the_registry()
+    assert first.written is not None
+    assert (first.written.asked, first.written.differing) == (1, [LEA])
+    assert desk.account().login == "lmartin"
+    again = targets.adopt()
+    assert again.written is not None
+    assert vars(again.written) == {"names": 0, "adopted": 0, "asked": 0, "mended": 0, "differing": []}
+
+
+# --- what an operator decides -------------------------------------------------------------------------
+
+
+def test_names_and_birth_date_are_a_candidate_that_only_an_operator_links(
+    desk: Desk, targets: Targets
+) -> None:
+    desk.apply(enrolled())
+    born = desk.person().identity.birth_date.isoformat()
+    targets.entry("lmartin", birth=born)
+    found = targets.adopt()
+    assert found.standings["directory"]["candidate"] == 1
+    assert asked(desk) == {("directory", "names_and_birth_date", LEA)}
+    assert (linked(desk, "directory"), desk.account().login) == ({}, "lea.martin")
+    decide(desk.database, questions(desk), OPERATOR)
+    assert targets.adopt_and_tell_the_registry().questions == {}
+    assert linked(desk, "directory") == {LEA: ("uid=lmartin,ou=people", "operator")}
+    assert desk.account().login == "lmartin"
+    assert targets.adopt().questions == {}  # remembered
+
+
+@ONLY_SQLITE
+def test_what_is_somebody_elses_is_not_asked_again(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("lmartin", birth=desk.person().identity.birth_date.isoformat())
+    targets.adopt()
+    decide(desk.database, questions(desk), NOT_THEIRS)
+    assert targets.adopt().questions == {}
+    assert (linked(desk, "directory"), desk.account().login) == ({}, "lea.martin")
+
+
+@ONLY_SQLITE
+def test_a_user_without_idnumber_is_told_by_its_login_or_its_address(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("lmartin", LEA)
+    targets.user(17, "autre", mail="lmartin@univ-exemple.fr")
+    targets.adopt()
+    assert asked(desk) == {("moodle", "idnumber_empty", LEA)}
+    decide(desk.database, questions(desk), OPERATOR)
+    targets.adopt()
+    assert linked(desk, "moodle") == {LEA: ("17", "operator")}
+    with desk.database.read() as connection:
+        text = adoptions.objects_of(connection, "moodle", [LEA])[LEA]
+    assert (AdoptedUser.of(text), AdoptedUser.of("17 ANCIEN 4")) == (
+        AdoptedUser(17, ""),
+        AdoptedUser(17, "ANCIEN 4"),
+    )
+
+
+@ONLY_SQLITE
+def test_each_contradiction_is_asked_once_and_its_object_is_not_linked(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    targets.entry("lmartin", LEA, aliases=("lea.m@univ-exemple.fr",))
+    targets.entry("pdurand", PAUL, family="Durand", given="Paul", mail="lmartin@univ-exemple.fr")
+    targets.user(17, "LMARTIN", LEA)
+    targets.user(18, "pdurand", PAUL, family="Brzozowski", given="Wojtek", mail="pd@univ-exemple.fr")
+    targets.mailbox("lea.m@univ-exemple.fr")
+    targets.adopt()
+    assert asked(desk) == {
+        ("directory", "mail_shared", LEA),
+        ("moodle", "username_case", LEA),
+        ("moodle", "number_of_other", PAUL),
+        ("mailbox", "mail_differs", LEA),
+    }
+    assert linked(desk, "moodle") == linked(desk, "mailbox") == {}
+    assert set(linked(desk, "directory")) == {PAUL}
+
+
+@ONLY_SQLITE
+def test_a_conflict_that_ends_where_it_is_cannot_be_decided_and_goes_when_it_is_mended(
+    desk: Desk, targets: Targets
+) -> None:
+    desk.apply(enrolled())
+    one = targets.entry("lmartin", LEA)
+    targets.entry("lmartin-bis", LEA)
+    targets.adopt()
+    assert asked(desk) == {("directory", "number_twice", LEA)}
+    with pytest.raises(NotDecidable) as refused:
+        decide(desk.database, questions(desk), OPERATOR)
+    assert "Remove the number" in refused.value.remedy
+    targets.replace("directory", one)
+    assert targets.adopt().questions == {}
+    assert asked(desk, AdoptionAnswer.GONE) == {("directory", "number_twice", LEA)}
+    assert set(linked(desk, "directory")) == {LEA}
+    targets.entry("lmartin-bis", LEA)
+    targets.adopt()
+    assert asked(desk) == {("directory", "number_twice", LEA)}  # it came back
+    assert linked(desk, "directory") == {}
+
+
+def test_a_login_that_was_minted_for_somebody_else_goes_back_to_who_uses_it(
+    desk: Desk, targets: Targets
+) -> None:
+    desk.apply(enrolled())  # lea.martin is minted for her, and she has not seen it
+    desk.apply(enrolled(PAUL, birth_date=date(1999, 5, 5)))
+    assert desk.account(PAUL).login == "lea.martin2"
+    targets.entry("lea.martin", PAUL)  # the other Léa Martin has used it for years
+    targets.adopt_and_tell_the_registry()
+    assert asked(desk) == {("directory", "ledger_other", PAUL)}
+    decide(desk.database, questions(desk), OPERATOR)
+    first = targets.adopt_and_tell_the_registry()
+    assert first.written is not None
+    assert first.written.differing == [LEA]  # she first: two accounts never have one login
+    targets.adopt_and_tell_the_registry()
+    assert desk.account(PAUL).login == "lea.martin"
+    assert desk.account(LEA).login not in ("lea.martin", "lea.martin2")
+    assert targets.adopt().questions == {}
+
+
+@ONLY_SQLITE
+def test_a_login_of_an_active_account_is_taken_from_nobody(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    desk.apply(activation())
+    targets.entry("lea.martin", family="Roussel", given="Hélène")
+    targets.entry("autre", LEA)
+    targets.adopt_and_tell_the_registry()
+    assert asked(desk) == {
+        ("directory", "ledger_active", LEA),
+        ("directory", "account_differs", LEA),
+    }
+    with pytest.raises(NotDecidable):
+        decide(desk.database, questions(desk), OPERATOR)
+    assert desk.account().login == "lea.martin"
+
+
+def test_an_operator_links_what_nothing_tells(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("x123", family="", given="")
+    targets.adopt()
+    with pytest.raises(UnknownStudent):
+        link(desk.database, QuestionRow("directory", "uid=x123,ou=people", PAUL, ""), OPERATOR)
+    link(desk.database, QuestionRow("directory", "uid=x123,ou=people", LEA, ""), OPERATOR)
+    targets.adopt_and_tell_the_registry()
+    assert desk.account().login == "x123"
+    assert list(to_activate(desk.database)) == [LEA]
+
+
+@ONLY_SQLITE
+def test_a_question_is_named_by_the_beginning_of_its_id(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("lmartin", LEA)
+    targets.user(17, "lmartin")
+    targets.adopt()
+    (question,) = questions(desk)
+    assert find(desk.database, [question.id[:8]]) == [question]
+    for wrong in ("", question.id[:5], "0" * 12):
+        with pytest.raises(NoSuchQuestion):
+            find(desk.database, [wrong])
+
+
+@ONLY_SQLITE
+def test_decisions_and_adoptions_are_audited_without_names(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("lmartin", LEA)
+    targets.user(17, "lmartin")
+    targets.adopt()
+    decide(desk.database, questions(desk), OPERATOR)
+    with desk.database.read() as connection:
+        rows = connection.execute(select(audit.c.actor, audit.c.action, audit.c.detail)).all()
+    assert [(row.actor, row.action) for row in rows] == [("aline", "adopt"), ("aline", "adopt.linked")]
+    assert not any(word in row.detail for row in rows for word in ("lmartin", "Martin", "desk"))
+
+
+# --- what the consumers make of it --------------------------------------------------------------------
+
+
+class Writing:
+    """A handler that would write to everybody."""
+
+    name, batch_size, call_s_max = "moodle", 10, 1.0
+
+    def handle(self, tasks: Iterable[Task]) -> dict[str, Any]:
+        return {task.account.student_number: Done("sha256:" + "0" * 64, changed=True) for task in tasks}
+
+    def preview(self, accounts: Iterable[Account]) -> dict[str, Preview]:
+        return {account.student_number: Preview(("email",)) for account in accounts}
+
+    def probe(self) -> None: ...
+    def describe(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+@ONLY_SQLITE
+def test_nobody_is_written_while_a_question_is_open_but_access_is_shut(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    targets.entry("lmartin", LEA)
+    targets.user(17, "lmartin", LEA, mail="lea@courriel.example")
+    targets.adopt_and_tell_the_registry()
+    opened = {"stage": Stage.ACTIVE}
+    lea, paul = (desk.account(number).model_copy(update=opened) for number in (LEA, PAUL))
+    handler = AdoptionGate(Writing(), desk.database)
+    outcomes = handler.handle([Task(lea), Task(paul)])
+    assert outcomes[LEA] == Waiting(ADOPTION_UNDECIDED, ("mail_differs",))
+    assert isinstance(outcomes[PAUL], Done)
+    assert handler.preview([lea])[LEA] == Preview(("email",), ADOPTION_UNDECIDED)
+    shut = lea.model_copy(update={"holds": frozenset({Hold.SUSPENDED})})
+    assert isinstance(handler.handle([Task(shut)])[LEA], Done)
+    decide(desk.database, questions(desk), OPERATOR)
+    assert isinstance(handler.handle([Task(lea)])[LEA], Done)
+
+
+@ONLY_SQLITE
+def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: Desk, targets: Targets) -> None:
+    desk.apply(enrolled())
+    targets.entry("lmartin", LEA)
+    targets.mailbox("lmartin@univ-exemple.fr")
+    targets.adopt()
+    journal = WelcomeMessages(desk.database, clock=desk.clock, adopted=adopted_mailboxes)
+    earlier = journal.intend({LEA: ("<a@b>", 1, 1), PAUL: ("<c@d>", 1, 1)})
+    assert {number: intent.state for number, intent in earlier.items()} == {LEA: "waived"}
+
+
+def test_an_adopted_entry_gets_the_number_unless_it_is_somebody_elses_meanwhile() -> None:
+    from consumers.directory.difference import changes, forbidden
+
+    entry = ObservedEntry("uid=lmartin,ou=people", ("lmartin",), (), 0, "1", (), {}, False, None)
+    wanted = DesiredEntry(LEA, "lmartin", 1, (), {}, locked=False)
+    assert isinstance(forbidden(wanted, entry), EntryRefused)
+    adopted = DesiredEntry(LEA, "lmartin", 1, (), {}, locked=False, adopted="UID=lmartin,ou=people")
+    assert forbidden(adopted, entry) is None
+    assert ("add", "supannEtuId", (LEA,)) in changes(adopted, entry)
+    others = ObservedEntry("uid=lmartin,ou=people", ("lmartin",), (PAUL,), 0, "1", (), {}, False, None)
+    assert isinstance(forbidden(adopted, others), EntryRefused)
+
+
+def test_every_kind_has_words_and_a_remedy() -> None:
+    from sesame.operations.adoption import WORDS
+
+    assert set(WORDS) == set(QuestionKind)
+    assert all(words.what and words.remedy for words in WORDS.values())
+
+
+def test_a_retired_name_is_nobodys_but_comes_back_to_its_student(desk: Desk) -> None:
+    with desk.database.write() as connection:
+        book = SqlLedger(connection, desk.database, 1.0)
+        assert book.claim({"login": "lea.martin", "mail": "lea.martin@etu.univ-exemple.fr"}, LEA)
+        book.reserve("login", "lmartin", holder=LEA, origin="directory")
+        book.retire_minted([LEA, PAUL])
+        assert book.held_by(LEA) == {"login": "lmartin"}
+        assert book.names_of([LEA]) == {LEA: {"login": "lmartin"}}
+        assert book.all_of(LEA, "mail") == []
+        assert not book.claim({"mail": "lea.martin@etu.univ-exemple.fr"}, PAUL)
+        assert book.claim({"mail": "lea.martin@etu.univ-exemple.fr"}, LEA)
+        assert book.all_of(LEA, "mail") == ["lea.martin@etu.univ-exemple.fr"]
+        assert book.holders([("login", "lmartin")])["login", "lmartin"].student_number == LEA
+        assert book.holders([("mail", "lea.martin@etu.univ-exemple.fr")]).popitem()[1].origin == MINTED
