@@ -134,7 +134,7 @@ class Shelf:
             connection.execute(_HANG_UP_THE_OTHERS)
             # Only what a test has used: emptying every table takes longer than most tests.
             if used := [sql.Identifier(name) for (name,) in connection.execute(_WITH_ROWS)]:
-                connection.execute(sql.SQL("TRUNCATE {}").format(sql.SQL(", ").join(used)))
+                connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(used)))
             connection.execute(_RESTART_SEQUENCES)
             # A test may have said that the form is another one.
             connection.execute("UPDATE alembic_version SET version_num = %s", self._form[0])

@@ -14,11 +14,15 @@ from pipeline import accounts, audit, dead_letters, status
 from pipeline.accounts import accounts as accounts_table
 from pipeline.audit.tables import audit as audit_table
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import DeadLetter, record_unreadable
+from pipeline.eventlog.port import Record
 from pipeline.status import ConsumerStatus
+from schemas import catalogue
 from schemas.account import Account, Person, Stage
+from schemas.envelope import EnvelopeError, from_record
 from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.unit.database_kit import START, Clock, undone
+from tests.unit.pipeline_kit import Plant
 
 LEA, PAUL = "22001234", "22005678"
 
@@ -228,3 +232,27 @@ def test_accounts_are_loaded_whole_and_a_broken_one_still_has_its_version(databa
         assert accounts.version_of(connection, PAUL) == 2
         assert accounts.version_of(connection, "nobody") is None
         assert accounts.by_stage(connection) == {"active": 2}
+
+
+def test_a_record_that_cannot_be_read_is_a_letter_that_says_where_it_is_and_once(
+    plant: Plant, clock: Clock
+) -> None:
+    record = Record(catalogue.ACCOUNTS, 1, 3, "A", b"{broken", (), 123)
+    with pytest.raises(EnvelopeError) as fault:
+        from_record(record.key, record.headers, record.value)
+    record_unreadable(plant.database, "directory", record, fault.value)
+    record_unreadable(plant.database, "directory", record, fault.value)  # a redelivery
+    [first] = plant.letters()
+    assert (first.consumer, first.student_number, first.version) == ("directory", None, None)
+    assert (first.topic, first.partition, first.offset) == (catalogue.ACCOUNTS, 1, 3)
+    assert (first.timestamp_ms, first.attempts, first.recorded_at) == (123, 1, clock.now)
+    assert first.cause == fault.value.cause
+    assert first.message.startswith("sesame.accounts/1@3: ")
+    for another in (
+        record._replace(topic=catalogue.ACTIVATIONS),
+        record._replace(partition=0),
+        record._replace(offset=4),
+    ):
+        record_unreadable(plant.database, "directory", another, fault.value)
+    record_unreadable(plant.database, "moodle", record, fault.value)
+    assert len({letter.id for letter in plant.letters()}) == 5

@@ -26,13 +26,7 @@ from schemas.events import (
     Window,
 )
 from tests.unit.consumers.propagation.propagation_kit import LEA, TARGETS, Desk, at
-from tests.unit.database_kit import ONLY_POSTGRESQL, Clock, meanwhile
-
-
-@pytest.fixture
-def desk(database: Database, clock: Clock) -> Desk:
-    return Desk(database, clock)
-
+from tests.unit.database_kit import ONLY_POSTGRESQL, meanwhile
 
 # --- completion -----------------------------------------------------------------------------------
 

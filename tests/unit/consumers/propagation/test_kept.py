@@ -12,7 +12,6 @@ from sqlalchemy import event, select, update
 from consumers.propagation.rows import propagation_targets
 from consumers.propagation.window import PropagationState
 from pipeline.accounts import accounts
-from pipeline.db.database import Database
 from pipeline.outbox import outbox
 from pipeline.parking.rows import parked
 from schemas.account import Lane
@@ -24,12 +23,7 @@ from schemas.events import (
     TargetWaiting,
 )
 from tests.unit.consumers.propagation.propagation_kit import LEA, OPEN, TARGETS, Desk
-from tests.unit.database_kit import START, Clock
-
-
-@pytest.fixture
-def desk(database: Database, clock: Clock) -> Desk:
-    return Desk(database, clock)
+from tests.unit.database_kit import START
 
 
 def kept(desk: Desk, target: str) -> dict[str, Any]:

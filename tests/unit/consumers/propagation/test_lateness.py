@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 from consumers.propagation import BREACHED, LATE
 from consumers.propagation.window import PropagationState
 from pipeline import timers
-from pipeline.db.database import Database
 from schemas.account import Lane
 from schemas.events import (
     PropagationBreached,
@@ -20,13 +19,7 @@ from schemas.events import (
     Window,
 )
 from tests.unit.consumers.propagation.propagation_kit import Desk
-from tests.unit.database_kit import START, Clock
-
-
-@pytest.fixture
-def desk(database: Database, clock: Clock) -> Desk:
-    return Desk(database, clock)
-
+from tests.unit.database_kit import START
 
 # --- lateness -------------------------------------------------------------------------------------
 

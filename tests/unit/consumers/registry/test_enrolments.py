@@ -43,13 +43,6 @@ def reopened(store_url: str) -> Iterator[Reopened]:
         yield reopen
 
 
-@pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
-    desk = Desk(store_url)
-    with closing(desk.database):
-        yield desk
-
-
 def test_an_enrolment_makes_an_account_that_nobody_waits_for(desk: Desk) -> None:
     desk.apply(enrolled())
     account = desk.account()

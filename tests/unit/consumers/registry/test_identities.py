@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -33,13 +31,6 @@ from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activati
 
 OTHER = "22009999"
 INE = "0123456789A"
-
-
-@pytest.fixture
-def desk(store_url: str) -> Iterator[Desk]:
-    desk = Desk(store_url)
-    with closing(desk.database):
-        yield desk
 
 
 def merge(number: str, into: str | None = None) -> IdentityDecided:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.dead_letters import record_unreadable
 from pipeline.engine import Place, bell_for, topics_for
-from pipeline.eventlog.port import Record
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
-from schemas.envelope import EnvelopeError, Message, from_record
+from schemas.envelope import Message
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetWaiting
-from tests.unit.database_kit import Clock
-from tests.unit.pipeline_kit import NOW, Plant, outcome
+from tests.unit.pipeline_kit import NOW, outcome
 
 PLACE = Place(catalogue.by_lane(catalogue.ACTIVATIONS, Lane.BULK), 1, 7)
 
@@ -67,27 +64,3 @@ def test_everybody_reads_accounts_and_replays_and_a_follower_outcomes_besides() 
     alone = {f"sesame.{what}{lane}" for what in ("accounts", "activations") for lane in ("", ".bulk")}
     assert set(topics_for(ALONE)) == alone
     assert set(topics_for(FOLLOWER)) == alone | {"sesame.outcomes", "sesame.outcomes.bulk"}
-
-
-def test_a_record_that_cannot_be_read_is_a_letter_that_says_where_it_is_and_once(
-    plant: Plant, clock: Clock
-) -> None:
-    record = Record(catalogue.ACCOUNTS, 1, 3, "A", b"{broken", (), 123)
-    with pytest.raises(EnvelopeError) as fault:
-        from_record(record.key, record.headers, record.value)
-    record_unreadable(plant.database, "directory", record, fault.value)
-    record_unreadable(plant.database, "directory", record, fault.value)  # a redelivery
-    [first] = plant.letters()
-    assert (first.consumer, first.student_number, first.version) == ("directory", None, None)
-    assert (first.topic, first.partition, first.offset) == (catalogue.ACCOUNTS, 1, 3)
-    assert (first.timestamp_ms, first.attempts, first.recorded_at) == (123, 1, clock.now)
-    assert first.cause == fault.value.cause
-    assert first.message.startswith("sesame.accounts/1@3: ")
-    for another in (
-        record._replace(topic=catalogue.ACTIVATIONS),
-        record._replace(partition=0),
-        record._replace(offset=4),
-    ):
-        record_unreadable(plant.database, "directory", another, fault.value)
-    record_unreadable(plant.database, "moodle", record, fault.value)
-    assert len({letter.id for letter in plant.letters()}) == 5

@@ -28,12 +28,6 @@ from sesame.testing.eventlog.kit import Child, run_at_once
 from tests.conformance.adapters import OPENER
 from tests.unit.pipeline.eventlog.sqlite_kit import TOPIC, TP, opened
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "log é.db"
-
-
 # --- the file --------------------------------------------------------------------------------------------
 
 

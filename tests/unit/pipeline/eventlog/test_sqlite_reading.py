@@ -25,12 +25,6 @@ from pipeline.eventlog.sqlite_file import (
 from pipeline.eventlog.sqlite_group import GroupMembership
 from tests.unit.pipeline.eventlog.sqlite_kit import TOPIC, TP, Clock, opened
 
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "log é.db"
-
-
 # --- sessions ---------------------------------------------------------------------------------------------
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,13 +12,6 @@ from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
 
 SECOND = ZOE | {"COD_ETP": "DULSF", "LIB_ETP": "DU Langue des signes", "TEM_IAE_PRM": "N"}
 """Another enrolment of the same student."""
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 @pytest.mark.parametrize("turned", [False, True], ids=["the file's order", "the other way round"])

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -42,13 +41,6 @@ def found_in(**changes: str) -> list[tuple[str, Fault, str]]:
     row = ZOE | changes
     stated = parse(Line(2, tuple(row[column] for column in COLUMNS)), apogee())
     return [(each.column, each.fault, each.detail) for each in stated] if isinstance(stated, list) else []
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 @pytest.mark.parametrize("name", ACCENTED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,13 +30,6 @@ def rows() -> list[Row]:
         found = list(csv.reader(file, delimiter=";"))
     bad = bad_lines(2026)
     return [dict(zip(COLUMNS, row, strict=True)) for row in found[1:] if row not in bad]
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def primary(rows: list[Row]) -> dict[str, Row]:

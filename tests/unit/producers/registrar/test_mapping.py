@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,13 +33,6 @@ birth_date = "Né le"
 """
 HEADER = "Numéro;Nom;Prénom;Né le;Diplôme;Niveau;Version;Libellé;UFR;Etat\n"
 LINE = "22600017;Roux;Zoé;07/03/2007;LINFO;1;;Licence 1;SCI;oui\n"
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def mapped(tmp_path: Path, text: str) -> FeedProfile:

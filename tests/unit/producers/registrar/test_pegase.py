@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +39,6 @@ HA: dict[str, Any] = {
     "statutInscription": "valide",
     "statutInscriptionPedagogique": "valide",
 }
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def write(registrar: Registrar, *lines: dict[str, Any] | str | bytes) -> Path:

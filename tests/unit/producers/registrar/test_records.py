@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from sqlalchemy import select
 
 from pipeline.audit.tables import audit
@@ -16,13 +13,6 @@ from producers.registrar.import_runs import imports
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, NOW, ZOE, Registrar
 
 NOBODY = Threshold(share=0.0, people=0)
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def kept(registrar: Registrar) -> list[tuple[Any, ...]]:

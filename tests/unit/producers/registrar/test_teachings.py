@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -29,13 +29,6 @@ Z, M = ZOE["COD_ETU"], MAMADOU["COD_ETU"]
 
 class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def lists(registrar: Registrar) -> dict[tuple[str, int], set[str]]:

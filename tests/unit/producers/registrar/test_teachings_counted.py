@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from producers.registrar.guard import OutlineChange
 from producers.registrar.profiles import choose_groups
 from producers.registrar.report import ImportReport
@@ -14,13 +9,6 @@ from schemas.events import TeachingsRecorded
 from tests.unit.producers.registrar.registrar_kit import Registrar
 
 LEA, PAUL, INES = "22600001", "22600002", "22600003"
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def numbers(report: ImportReport) -> dict[str, int]:

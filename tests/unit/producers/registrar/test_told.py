@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,6 @@ given_name = "Prenom"
 birth_date = "Ne"
 """
 HEADER = "Numero;Etape;Libelle;UFR;Principale;Nom;Prenom;Ne"
-
-
-@pytest.fixture
-def registrar(tmp_path: Path) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path)
-    yield registrar
-    registrar.close()
 
 
 def mapping(tmp_path: Path, fields: str = FIELDS, top: str = 'name = "scolarite"') -> Path:

@@ -1,0 +1,18 @@
+"""What the tests of the registry share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from sesame.testing.servers.registry_kit import Desk
+
+
+@pytest.fixture
+def desk(store_url: str) -> Iterator[Desk]:
+    """A registry that knows nobody yet."""
+    desk = Desk(store_url)
+    with closing(desk.database):
+        yield desk
