@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,14 +136,6 @@ def running(site: Site) -> Iterator[None]:
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
         gc.unfreeze()  # for the tests that come after
-
-
-def until(what: Callable[[], bool], said: Callable[[], object] = lambda: "") -> None:
-    """Wait for something to come true; `said` is shown when it does not."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not what():
-        assert time.monotonic() < deadline, f"did not happen: {said()}"
-        time.sleep(0.01)
 
 
 def without(headers: Headers, *names: str) -> Headers:

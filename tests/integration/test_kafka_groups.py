@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from uuid import uuid4
@@ -24,6 +23,8 @@ from pipeline.eventlog.port import (
 )
 from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
+from sesame.testing.eventlog.kit import read as taken
+from sesame.testing.eventlog.kit import until
 from sesame.testing.servers import require_service
 from sesame.testing.servers.relay import Relay, Watcher
 
@@ -63,12 +64,6 @@ def between(
         yield put
 
 
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"still not the case: {what}"
-
-
 def numbered(topic: str, numbers: range) -> list[NewRecord]:
     return [NewRecord(topic, f"2260{n % 40:04}", str(n).encode()) for n in numbers]
 
@@ -83,18 +78,6 @@ def shared(members: list[KafkaLogConsumer], partitions: int, into: list[Record])
         return all(parts) and sum(map(len, parts)) == len(frozenset().union(*parts)) == partitions
 
     return settled
-
-
-def taken(consumer: KafkaLogConsumer, count: int) -> list[Record]:
-    """The next `count` records."""
-    records: list[Record] = []
-
-    def enough() -> bool:
-        records.extend(consumer.poll(count - len(records), 0.1))
-        return len(records) == count
-
-    until(enough, f"{count} are read")
-    return records
 
 
 def test_two_members_become_three_and_two_again_and_nothing_is_lost_nor_reordered(log: KafkaEventLog) -> None:

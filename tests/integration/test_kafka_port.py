@@ -32,7 +32,7 @@ from pipeline.eventlog.port import (
     UnknownTopic,
 )
 from sandbox.kafka import Kafka
-from sandbox.process import PATIENCE_S
+from sesame.testing.eventlog.kit import until
 
 
 class Closeable(Protocol):
@@ -132,12 +132,6 @@ def desk(secure_kafka: Kafka) -> Iterator[Desk]:
     desk = Desk(secure_kafka)
     yield desk
     desk.close()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"still not the case: {what}"
 
 
 def said(call: Callable[[], object]) -> object:

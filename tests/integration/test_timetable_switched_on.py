@@ -14,7 +14,8 @@ from schemas.account import Lane
 from schemas.events import PropagationCompleted
 from sesame.app.wiring import utc_now
 from sesame.operations.diagnosis.engine import diagnose
-from tests.integration.site_kit import Site, running, until
+from tests.integration.site_kit import Site, running
+from tests.waiting import until
 
 LEA, PAUL = "22600001", "22600002"
 BEFORE = 'targets = ["moodle"]\n'

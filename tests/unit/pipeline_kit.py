@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
 from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetProvisioned
 from sesame.testing.servers import stores
+from tests.waiting import until
 
 NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
@@ -309,10 +309,7 @@ class Plant:
     # --- looking ---
 
     def until(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not what():
-            assert time.monotonic() < deadline, f"did not happen; troubles: {self.observer.troubles}"
-            time.sleep(0.01)
+        until(what, lambda: f"troubles: {self.observer.troubles}")
 
     def applied(self, number: str) -> int:
         state = self.state(number)

@@ -21,6 +21,7 @@ from schemas import catalogue
 from schemas.envelope import Message, event_id, to_record
 from schemas.events import ActivationRequested
 from tests.unit.database_kit import START
+from tests.waiting import until
 
 TOPICS = catalogue.both_lanes(catalogue.ACTIVATIONS)
 
@@ -155,10 +156,7 @@ class Desk:
         return lag
 
     def until(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not what():
-            assert time.monotonic() < deadline, f"did not happen; troubles: {self.observer.troubles}"
-            time.sleep(0.01)
+        until(what, lambda: f"troubles: {self.observer.troubles}")
 
     def close(self) -> None:
         self.stop()

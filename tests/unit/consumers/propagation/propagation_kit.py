@@ -66,7 +66,7 @@ class Desk:
             student_number=LEA,
             version=version,
             stage=Stage.ACTIVE if asked else Stage.PRECREATED,
-            login="lea.martin",
+            login=f"lea.martin.{LEA}",
             mail="lea.martin@etu.univ-exemple.fr",
             principal="lea.martin@univ-exemple.fr",
             person=Person(birth_name="Martin", given_name="Léa"),

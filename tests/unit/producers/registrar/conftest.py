@@ -16,3 +16,10 @@ def registrar(tmp_path: Path) -> Iterator[Registrar]:
     """Exports, and imports into a store of the test's own, on SQLite."""
     with closing(Registrar(tmp_path)) as registrar:
         yield registrar
+
+
+@pytest.fixture
+def stored_registrar(tmp_path: Path, store_url: str) -> Iterator[Registrar]:
+    """The same on each kind of database."""
+    with closing(Registrar(tmp_path, store_url)) as registrar:
+        yield registrar

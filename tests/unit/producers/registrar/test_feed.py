@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -45,10 +44,8 @@ class DiesBeforeAppending(SqlFeedMemory):
 
 
 @pytest.fixture
-def registrar(tmp_path: Path, store_url: str) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path, store_url)
-    yield registrar
-    registrar.close()
+def registrar(stored_registrar: Registrar) -> Registrar:
+    return stored_registrar
 
 
 def die(registrar: Registrar, kind: type[SqlFeedMemory], *rows: dict[str, str]) -> None:

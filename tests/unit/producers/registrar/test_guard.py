@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -23,10 +22,8 @@ SMALL = Threshold(share=0.05, people=2)
 
 
 @pytest.fixture
-def registrar(tmp_path: Path, store_url: str) -> Iterator[Registrar]:
-    registrar = Registrar(tmp_path, store_url)
-    yield registrar
-    registrar.close()
+def registrar(stored_registrar: Registrar) -> Registrar:
+    return stored_registrar
 
 
 def held(registrar: Registrar, rows: Sequence[Row], **options: object) -> ImportReport:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from sesame.app.wiring import Application
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA, activation, enrolled
 from tests.unit.pipeline_kit import Target
+from tests.waiting import until
 
 
 class Site(Application):
@@ -95,10 +95,7 @@ class Run:
             assert not self.thread.is_alive()
 
     def until(self, what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not what():
-            assert time.monotonic() < deadline, f"did not happen; states: {self.states()}"
-            time.sleep(0.01)
+        until(what, lambda: f"states: {self.states()}")
 
     def say(self, event: Event, topic: str) -> None:
         identity = event_id(event.type, "test", event.student_number)
