@@ -108,6 +108,16 @@ def redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
     return seen.redirect_script != script or (script is not None and not seen.redirect_active)
 
 
+def canonical(wanted: WantedMailbox, seen: ObservedMailbox) -> dict[str, object]:
+    """What the pipeline owns in a mailbox, as it was read back. Messages are the student's."""
+    return {
+        "enabled": True,
+        "folders": sorted(set(wanted.folders) & seen.folders & seen.subscribed),
+        "quota_kib": seen.quota_kib,
+        "redirect": seen.redirect_script,
+    }
+
+
 def preview_of(account: Account, wanted: WantedMailbox, seen: ReadResult, *, welcome: bool) -> Preview:
     """What a turn would write.
 

@@ -18,6 +18,7 @@ from consumers.mailbox.difference import (
     RedirectInvalid,
     WantedMailbox,
     besides_redirect,
+    canonical,
     differences,
     preview_of,
     redirect_differs,
@@ -273,7 +274,7 @@ class MailboxHandler:
         if turn.fault is not None:
             return turn.fault
         changed = not turn.change.empty
-        return Done(digest=digest_of(self._canonical(seen)), changed=changed, note=turn.note)
+        return Done(digest=digest_of(canonical(self._wanted, seen)), changed=changed, note=turn.note)
 
     def _differences(self, turn: _Turn, seen: ObservedMailbox) -> Iterable[str]:
         if turn.welcome is not None and seen.sighting is not None and seen.sighting.copies == 0:
@@ -282,15 +283,6 @@ class MailboxHandler:
             yield from differences(self._wanted, turn.script, seen)
         else:
             yield from besides_redirect(self._wanted, seen)
-
-    def _canonical(self, seen: ObservedMailbox) -> dict[str, object]:
-        """What the pipeline owns in a mailbox, as it was read back. Messages are the student's."""
-        return {
-            "enabled": True,
-            "folders": sorted(set(self._wanted.folders) & seen.folders & seen.subscribed),
-            "quota_kib": seen.quota_kib,
-            "redirect": seen.redirect_script,
-        }
 
 
 def _unanswered(turn: _Turn) -> bool:

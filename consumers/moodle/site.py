@@ -22,8 +22,8 @@ from consumers.moodle.port import AdoptedUser, Result, Seen, SiteLock, User, Wan
 from consumers.moodle.rest import RestClient
 from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.users import Users, note_lost
-from consumers.moodle.work import Work
+from consumers.moodle.users import Users
+from consumers.moodle.work import Work, note_lost
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 
 _WRITING_ROUNDS: Final = 2

@@ -7,33 +7,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from consumers.moodle.bulk import BulkReport, Failure, carry
+from consumers.moodle.bulk import BulkReport, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.errors import (
     BatchDeadline,
-    Broken,
-    CallFailed,
     MoodleRefused,
-    OutcomeUnknown,
-    OutOfTime,
-    WriteRefused,
 )
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.port import AdoptedUser, User
 from consumers.moodle.settings import MoodleSettings
-from consumers.moodle.work import Work
+from consumers.moodle.work import Work, note_failure, note_warning
 from pipeline.errors import Misconfigured
 
-_WARNED: Final = {
-    "useremailduplicate": MoodleCause.EMAIL_TAKEN,
-    "useremailinvalid": MoodleCause.EMAIL_INVALID,
-    "usernotupdatedadmin": MoodleCause.ADMIN_ACCOUNT,
-    "usernotupdatedguest": MoodleCause.ADMIN_ACCOUNT,
-    "cannotupdateuser": MoodleCause.REFUSED_VALUES,
-    "usernotupdatedremote": MoodleCause.REFUSED_VALUES,
-}
 _GUEST: Final = "guest"  # whom Moodle lets nobody change, as it does its administrators
-_GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created anew
 
 
 class Users:
@@ -135,7 +121,7 @@ class Users:
             if type(failure.error) is MoodleRefused:
                 failure.row.user_fault = MoodleFault(MoodleCause.EMAIL_TAKEN)
             else:
-                _note(failure, others_pass=bool(report.accepted))
+                note_failure(failure, others_pass=bool(report.accepted))
         self._explain(report, deadline)
 
     def _explain(self, report: BulkReport[Work, int], deadline: BatchDeadline) -> None:
@@ -152,7 +138,7 @@ class Users:
             elif type(failure.error) is MoodleRefused and self._address_taken(failure.row, deadline):
                 failure.row.user_fault = MoodleFault(MoodleCause.EMAIL_TAKEN)
             else:
-                _note(failure, others_pass=bool(report.accepted))
+                note_failure(failure, others_pass=bool(report.accepted))
         unexplained = [
             failure
             for failure in refused
@@ -245,9 +231,9 @@ class Users:
             elif code == "dmlwriteexception" and "username" in changes[work.wanted.idnumber]:
                 renamed.append(work)
             else:
-                _warned(work, code, others_pass=others_pass)
+                note_warning(work, code, others_pass=others_pass)
         for failure in report.failed:
-            _note(failure, others_pass=others_pass)
+            note_failure(failure, others_pass=others_pass)
         self._explain_renamed(renamed, deadline, others_pass=others_pass)
 
     def _explain_renamed(self, works: Sequence[Work], deadline: BatchDeadline, *, others_pass: bool) -> None:
@@ -260,7 +246,7 @@ class Users:
             if any(user.idnumber != work.wanted.idnumber for user in held_by):
                 work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)
             else:
-                _warned(work, "dmlwriteexception", others_pass=others_pass)
+                note_warning(work, "dmlwriteexception", others_pass=others_pass)
 
 
 def _new(work: Work) -> dict[str, str]:
@@ -281,53 +267,3 @@ def _created(work: Work, userid: int) -> User:
         suspended=False,
         lang=fields.get("lang", ""),
     )
-
-
-def _warned(work: Work, code: str, *, others_pass: bool) -> None:
-    """A warning about one user, whom Moodle then left as it was."""
-    if code in _GONE:
-        work.lately = MoodleFault(MoodleCause.NOT_APPLIED)
-    elif code == "dmlwriteexception":
-        _refused_by_database(work, others_pass=others_pass)
-    else:
-        work.user_fault = MoodleFault(_WARNED.get(code, MoodleCause.REFUSED_VALUES))
-
-
-def _refused_by_database(work: Work, *, others_pass: bool) -> None:
-    """A deadlock and a value that is too long look the same, so judge by repetition and by the neighbours.
-
-    Refused alone, retried and refused again, while others were taken: it is this row. Refused with everybody
-    else: it is the database, and dead letters by the hundred would only hide that.
-    """
-    if work.singled_out:
-        work.user_fault = MoodleFault(MoodleCause.WRITE_REFUSED)
-    work.singled_out = others_pass
-    work.lately = MoodleFault(MoodleCause.BUSY)
-
-
-def _note(failure: Failure[Work], *, others_pass: bool) -> None:
-    """Leave in the work what its last write met."""
-    work, error = failure.row, failure.error
-    if isinstance(error, WriteRefused):
-        if failure.alone:
-            _refused_by_database(work, others_pass=others_pass)
-        else:
-            work.lately = MoodleFault(MoodleCause.BUSY)
-    elif isinstance(error, MoodleRefused):
-        work.user_fault = MoodleFault(MoodleCause.REFUSED_VALUES)
-    else:
-        work.user_unknown = work.user_unknown or isinstance(error, OutcomeUnknown)
-        note_lost(work, error)
-
-
-def note_lost(work: Work, error: CallFailed) -> None:
-    """Leave in the work that its last write was not carried out, or that nobody knows."""
-    work.changed = work.changed or isinstance(error, OutcomeUnknown | Broken)
-    if isinstance(error, OutcomeUnknown):
-        work.lately = MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
-    elif isinstance(error, OutOfTime):
-        work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
-    elif isinstance(error, Broken):
-        work.lately = MoodleFault(MoodleCause.BROKEN)
-    else:
-        work.lately = MoodleFault(MoodleCause.BUSY)

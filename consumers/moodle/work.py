@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from consumers.moodle.bulk import Failure
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
+from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
 from consumers.moodle.port import Seen, User, Wanted
 from pipeline.target import Preview
+
+_WARNED: Final = {
+    "useremailduplicate": MoodleCause.EMAIL_TAKEN,
+    "useremailinvalid": MoodleCause.EMAIL_INVALID,
+    "usernotupdatedadmin": MoodleCause.ADMIN_ACCOUNT,
+    "usernotupdatedguest": MoodleCause.ADMIN_ACCOUNT,
+    "cannotupdateuser": MoodleCause.REFUSED_VALUES,
+    "usernotupdatedremote": MoodleCause.REFUSED_VALUES,
+}
+_GONE: Final = frozenset({"invaliduserid", "usernotupdateddeleted"})  # read again, then created anew
 
 
 @dataclass(eq=False)
@@ -126,3 +139,53 @@ def preview_of(wanted: Wanted | MoodleFault, seen: Seen, fault: MoodleFault | No
     fields = Work(wanted, seen.users).differing()
     leaving = tuple(f"-{key}" for key in seen.cohorts if key not in wanted.cohorts)
     return Preview((*fields, *joining, *leaving), obstacle)
+
+
+def note_warning(work: Work, code: str, *, others_pass: bool) -> None:
+    """A warning about one user, whom Moodle then left as it was."""
+    if code in _GONE:
+        work.lately = MoodleFault(MoodleCause.NOT_APPLIED)
+    elif code == "dmlwriteexception":
+        _refused_by_database(work, others_pass=others_pass)
+    else:
+        work.user_fault = MoodleFault(_WARNED.get(code, MoodleCause.REFUSED_VALUES))
+
+
+def _refused_by_database(work: Work, *, others_pass: bool) -> None:
+    """A deadlock and a value that is too long look the same, so judge by repetition and by the neighbours.
+
+    Refused alone, retried and refused again, while others were taken: it is this row. Refused with everybody
+    else: it is the database, and dead letters by the hundred would only hide that.
+    """
+    if work.singled_out:
+        work.user_fault = MoodleFault(MoodleCause.WRITE_REFUSED)
+    work.singled_out = others_pass
+    work.lately = MoodleFault(MoodleCause.BUSY)
+
+
+def note_failure(failure: Failure[Work], *, others_pass: bool) -> None:
+    """Leave in the work what its last write met."""
+    work, error = failure.row, failure.error
+    if isinstance(error, WriteRefused):
+        if failure.alone:
+            _refused_by_database(work, others_pass=others_pass)
+        else:
+            work.lately = MoodleFault(MoodleCause.BUSY)
+    elif isinstance(error, MoodleRefused):
+        work.user_fault = MoodleFault(MoodleCause.REFUSED_VALUES)
+    else:
+        work.user_unknown = work.user_unknown or isinstance(error, OutcomeUnknown)
+        note_lost(work, error)
+
+
+def note_lost(work: Work, error: CallFailed) -> None:
+    """Leave in the work that its last write was not carried out, or that nobody knows."""
+    work.changed = work.changed or isinstance(error, OutcomeUnknown | Broken)
+    if isinstance(error, OutcomeUnknown):
+        work.lately = MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
+    elif isinstance(error, OutOfTime):
+        work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
+    elif isinstance(error, Broken):
+        work.lately = MoodleFault(MoodleCause.BROKEN)
+    else:
+        work.lately = MoodleFault(MoodleCause.BUSY)
