@@ -7,24 +7,3 @@ service that has no calendar yet is no failure: the student waits for it, with t
 Rooms: `address` (a template and a student make an address), `answers` (what an answer means), `ical` (HTTP),
 `port` (the five verbs), `handler`. `ical` is asked for by its own name: it loads an HTTP library.
 """
-
-from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
-from consumers.timetable.answers import EMPTY, MISSING
-from consumers.timetable.handler import NOT_SCHEDULED, TimetableHandler
-from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject, Timetable
-
-__all__ = [
-    "EMPTY",
-    "FIELDS",
-    "MISSING",
-    "NOT_SCHEDULED",
-    "CalendarAddressInvalid",
-    "NotScheduled",
-    "Observed",
-    "Odd",
-    "Scheduled",
-    "Subject",
-    "Template",
-    "Timetable",
-    "TimetableHandler",
-]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from consumers.propagation import BREACHED, LATE, Propagation
+from consumers.propagation.handler import BREACHED, LATE, Propagation
 from pipeline import dead_letters, timers
 from pipeline.dead_letters import DeadLetter
 from pipeline.errors import DependencyDown, SesameError, fault

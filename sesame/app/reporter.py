@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from consumers.propagation import Said
+from consumers.propagation.handler import Said
 from pipeline import dead_letters, parking, quarantine, status, target_states
 from pipeline.db.database import Database
 from pipeline.engine import CircuitState

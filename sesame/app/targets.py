@@ -186,7 +186,7 @@ def _moodle(settings: Settings, database: Database) -> Handler:
 
 
 def _timetable(settings: Settings) -> Handler:
-    from consumers import timetable
+    from consumers.timetable.handler import TimetableHandler
     from consumers.timetable.ical import IcalTimetable
 
     wanted = settings.timetable
@@ -195,7 +195,7 @@ def _timetable(settings: Settings) -> Handler:
         token=LiveSecret(wanted, "token") if wanted.has_secret("token") else None,
         connections_max=settings.engine.slots + 1,  # the probe has one too
     )
-    return timetable.TimetableHandler(
+    return TimetableHandler(
         service,
         system=f"iCalendar {wanted.server}",
         batch_size=wanted.batch_size,

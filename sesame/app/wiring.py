@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from consumers.propagation import Propagation, Said
+from consumers.propagation.handler import Propagation, Said
 from consumers.propagation.rows import at_rest
 from consumers.registry.handler import Registry
 from pipeline.db import migrate

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from pipeline import dead_letters, replays
 from pipeline.errors import SesameError
 from pipeline.replays import Replay
-from producers.replay import Progress, Selection, go_on, plan, progress_of, select_students
+from producers.replay.requests import Progress, go_on, plan, progress_of
+from producers.replay.selection import Selection, select_students
 from schemas.account import Lane
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
@@ -44,7 +45,7 @@ class UnclearSelection(SesameError):
 
 
 class ReplayFilter(BaseModel):
-    """Whom a replay would be for; see `producers.replay.Selection`. Times in epoch seconds."""
+    """Whom a replay would be for; see `producers.replay.selection.Selection`. Times in epoch seconds."""
 
     consumer: str
     students: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from producers.activation.proofs import REDIRECT, LinkState
 from producers.activation.throttles import Rate
-from producers.replay import ask_again
+from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
 from sesame.web.account_view import AccountView, standing_of
 from sesame.web.desk import VIEW_S

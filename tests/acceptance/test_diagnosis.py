@@ -16,7 +16,7 @@ import pytest
 from consumers.registry.people import KnownPerson
 from producers.holds import HoldRequest, place
 from producers.identities import DecisionRequest, decide
-from producers.replay import replay
+from producers.replay.requests import replay
 from sandbox.process import wait_until
 from schemas.account import Hold, Lane
 from schemas.events import IdentityDecision

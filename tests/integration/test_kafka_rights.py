@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from consumers.propagation import Propagation
+from consumers.propagation.handler import Propagation
 from consumers.registry.handler import Registry
 from pipeline.engine import topics_for
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from consumers.timetable import NOT_SCHEDULED, TimetableHandler
+from consumers.timetable.handler import NOT_SCHEDULED, TimetableHandler
 from consumers.timetable.settings import TimetableSettings
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting

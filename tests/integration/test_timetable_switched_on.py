@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from producers.replay import Selection, replay, select_students
+from producers.replay.requests import replay
+from producers.replay.selection import Selection, select_students
 from sandbox.timetable import Timetable
 from schemas import catalogue
 from schemas.account import Lane

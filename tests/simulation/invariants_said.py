@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import select
 
-from consumers.propagation import PropagationSettings
 from consumers.propagation.rows import propagation
+from consumers.propagation.settings import PropagationSettings
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.events import Outcome, PropagationLate

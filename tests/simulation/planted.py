@@ -15,7 +15,7 @@ from sqlalchemy import Connection, delete, update
 
 from consumers.mailbox.port import Intent, ReadResult
 from consumers.mailbox.welcome import Decision, Posting
-from consumers.propagation import Propagation
+from consumers.propagation.handler import Propagation
 from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
 from pipeline.engine import Place
 from pipeline.engine.culprit import Culprit

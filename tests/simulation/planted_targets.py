@@ -19,7 +19,8 @@ from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Wanted
 from consumers.moodle.work import Work
-from consumers.timetable import NotScheduled, Scheduled, Subject, TimetableHandler
+from consumers.timetable.handler import TimetableHandler
+from consumers.timetable.port import NotScheduled, Scheduled, Subject
 from pipeline import outbox
 from pipeline.runner import Effects
 from pipeline.runner.admission import Admission

@@ -15,11 +15,12 @@ from consumers.directory import DirectoryHandler
 from consumers.mailbox import MailboxHandler, Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle import MoodleHandler
-from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings
+from consumers.propagation.handler import BREACHED, LATE, Propagation
 from consumers.propagation.rows import at_rest
+from consumers.propagation.settings import PropagationSettings
 from consumers.registry.handler import Registry
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
-from consumers.timetable import TimetableHandler
+from consumers.timetable.handler import TimetableHandler
 from pipeline import timers
 from pipeline.engine import Backoff, Engine, Limits, topics_for
 from pipeline.errors import DependencyDown

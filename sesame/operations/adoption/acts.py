@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from producers.replay import replay
+from producers.replay.requests import replay
 from schemas.account import Lane
 from sesame.operations.activation import ActivationOfAll, ask_for
 from sesame.operations.acts import Actor, Report, act

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from consumers.timetable import NotScheduled, Observed, Odd, Scheduled, Subject
+from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.targets.target import Target

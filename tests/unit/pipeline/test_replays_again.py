@@ -12,7 +12,7 @@ from pipeline.engine import WorkItem
 from pipeline.outbox import outbox
 from pipeline.replays import Replay, identity
 from pipeline.target import Dead, HandlerOutcome, Retry, Waiting
-from producers.replay import Progress, go_on, plan, progress_of
+from producers.replay.requests import Progress, go_on, plan, progress_of
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import from_record

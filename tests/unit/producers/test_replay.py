@@ -15,7 +15,8 @@ from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
-from producers.replay import ReplayReport, Selection, replay, select_students
+from producers.replay.requests import ReplayReport, replay
+from producers.replay.selection import Selection, select_students
 from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import Message, from_record

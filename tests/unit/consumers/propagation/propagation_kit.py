@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import select
 
-from consumers.propagation import BREACHED, LATE, Propagation, PropagationSettings, Said
 from consumers.propagation import rows as propagation_rows
+from consumers.propagation.handler import BREACHED, LATE, Propagation, Said
+from consumers.propagation.settings import PropagationSettings
 from consumers.propagation.window import PropagationProgress
 from pipeline import timers
 from pipeline.db.database import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection
 
-from consumers.propagation import BREACHED, LATE
+from consumers.propagation.handler import BREACHED, LATE
 from consumers.propagation.window import PropagationState
 from pipeline import timers
 from schemas.account import Lane

@@ -11,19 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, FileSystemLoader
 
-from consumers.timetable import (
-    EMPTY,
-    FIELDS,
-    MISSING,
-    NOT_SCHEDULED,
-    CalendarAddressInvalid,
-    NotScheduled,
-    Odd,
-    Scheduled,
-    Subject,
-    Template,
-)
-from consumers.timetable.answers import CalendarAnswer, NotACalendar, events_of, judge
+from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
+from consumers.timetable.answers import EMPTY, MISSING, CalendarAnswer, NotACalendar, events_of, judge
+from consumers.timetable.handler import NOT_SCHEDULED
+from consumers.timetable.port import NotScheduled, Odd, Scheduled, Subject
 from pipeline.errors import TargetDown, Throttled
 from sandbox.timetable import calendar
 from sesame.settings import SettingsError, load

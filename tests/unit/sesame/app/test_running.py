@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Connection
 
-from consumers.propagation import LATE
+from consumers.propagation.handler import LATE
 from pipeline import timers
 from sandbox.process import PATIENCE_S
 from sesame.app import background, process_runner
@@ -138,7 +138,7 @@ def test_a_timer_that_fails_is_a_dead_letter_and_the_others_run(
             raise KeyError("Léa Martin")
         ran.append(number)
 
-    monkeypatch.setattr("consumers.propagation.Propagation.on_late", on_late)
+    monkeypatch.setattr("consumers.propagation.handler.Propagation.on_late", on_late)
     with run.site.database.write() as connection:
         for number in (LEA, "22005678"):
             timers.arm(connection, run.site.database, LATE, number, 1.0)
@@ -161,7 +161,7 @@ def test_a_chore_that_hangs_does_not_hold_lateness_up(run: Run, monkeypatch: pyt
 
     monkeypatch.setattr("sesame.app.housekeeping.Housekeeping.run_due", run_due)
     monkeypatch.setattr(
-        "consumers.propagation.Propagation.on_late", lambda _s, _c, number, _n: ran.append(number)
+        "consumers.propagation.handler.Propagation.on_late", lambda _s, _c, number, _n: ran.append(number)
     )
     run.start()
     assert hanging.wait(PATIENCE_S)

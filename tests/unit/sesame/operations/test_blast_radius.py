@@ -13,7 +13,8 @@ from pipeline.dead_letters import DeadLetter
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from pipeline.replays import Replay
 from pipeline.target import Dead
-from producers.replay import ReplayUnderWay, Selection, go_on, plan, progress_of, select_students
+from producers.replay.requests import ReplayUnderWay, go_on, plan, progress_of
+from producers.replay.selection import Selection, select_students
 from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
