@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from pipeline import dead_letters, parking, target_states
-from pipeline.db.database import Database
 from pipeline.target_states import State
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis import observed as observation
@@ -70,47 +69,33 @@ class Overview(Report):
 @act("overview.show")
 def show(site: Following, _actor: Actor) -> Overview:
     """Everybody, counted."""
-    return _of(site, with_people=False)
+    return _overview(site, with_people=False)
 
 
 @act("overview.people")
 def show_people(site: Following, _actor: Actor) -> Overview:
     """Everybody, counted, and each of them."""
-    return _of(site, with_people=True)
+    return _overview(site, with_people=True)
 
 
-def overview(
-    database: Database,
-    *,
-    targets: tuple[str, ...],
-    late_s: float,
-    breach_s: float,
-    follows: Mapping[str, str] | None = None,
-    with_people: bool = False,
-) -> Overview:
+def _overview(site: Following, *, with_people: bool) -> Overview:
     """Where everybody who has activated stands, from the store as it is now.
 
     Args:
-        database: the store.
-        targets: those of the settings.
-        late_s: the first edge of a person's window.
-        breach_s: the second one.
-        follows: targets that act only after another one, by name.
+        site: whose store and targets.
         with_people: list everybody, too: this alone takes memory for each student.
     """
-    followed = {
-        name: leader for name, leader in (follows or {}).items() if name in targets and leader in targets
-    }
+    database, targets, objectives = site.database, site.settings.targets, site.settings.propagation
     with database.read() as connection:
-        counted = population.population(connection, targets, followed)
-        windows = population.windows(connection, late_s, breach_s)
+        counted = population.population(connection, targets, site.follows)
+        windows = population.windows(connection, objectives.late_s, objectives.breach_s)
         seconds = population.seconds(connection, targets)
         letters = dead_letters.counts(connection)
         waiting = target_states.waiting_counts(connection)
         retries, now = parking.retries(connection), database.now(connection)
         consumers = processes.consumers(connection, database, (*processes.OF_THE_STORE, *targets))
         seen = observation.observed(connection)
-        people = list(everybody(connection, targets, followed)) if with_people else None
+        people = list(everybody(connection, targets, site.follows)) if with_people else None
     within_15_min, within_60_min, beyond = windows
     return Overview(
         accounts=counted.accounts,
@@ -141,16 +126,4 @@ def overview(
         consumers={name: one.model_dump() for name, one in consumers.items()},
         observed={name: asdict(one) for name, one in seen.items() if name in targets},
         people=people,
-    )
-
-
-def _of(site: Following, *, with_people: bool) -> Overview:
-    settings = site.settings
-    return overview(
-        site.database,
-        targets=settings.targets,
-        late_s=settings.propagation.late_s,
-        breach_s=settings.propagation.breach_s,
-        follows=site.follows,
-        with_people=with_people,
     )

@@ -16,7 +16,6 @@ from consumers.propagation.rows import propagation_targets as pt
 from pipeline.accounts import accounts as a
 from pipeline.accounts import numbers_after
 from pipeline.db.bulk_sql import rows_among
-from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.parking import Kind
 from pipeline.parking.rows import parked
@@ -86,7 +85,14 @@ class Page(Report):
 
 
 class PageAsked(BaseModel):
-    """Which students: see `students`."""
+    """Which students.
+
+    Attributes:
+        state: one of `ListedState`; None: any.
+        cause: why they wait, are tried again or were given up; None: whatever it is.
+        after: the last number of the page before; empty: the first page.
+        limit: at most so many, up to `LIMIT_MAX`.
+    """
 
     state: str | None = None
     cause: str | None = None
@@ -101,45 +107,18 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
     Raises:
         UnknownState, UnknownCause: there is none like that.
     """
-    asked = request.model_dump()
-    return students(site.database, targets=site.settings.targets, follows=site.follows, **asked)
-
-
-def students(
-    database: Database,
-    *,
-    targets: Sequence[str],
-    follows: Mapping[str, str],
-    state: str | None = None,
-    cause: str | None = None,
-    after: str = "",
-    limit: int = 100,
-) -> Page:
-    """A page of the activated students in this state, for this cause.
-
-    Args:
-        database: the store.
-        targets: what is said of each student.
-        follows: targets that act only after another one, by name.
-        state: one of `ListedState`; None: any.
-        cause: why they wait, are tried again or were given up; None: whatever it is.
-        after: the last number of the page before; empty: the first page.
-        limit: at most so many, up to `LIMIT_MAX`.
-
-    Raises:
-        UnknownState, UnknownCause: there is none like that.
-    """
+    state, cause = request.state, request.cause
     if state is not None and state not in list(ListedState):
         raise UnknownState(f"no state is called {state!r}", remedy=f"There are: {', '.join(ListedState)}.")
     chosen = None if state is None else ListedState(state)
-    limit = max(1, min(limit, LIMIT_MAX))
-    with database.read() as connection:
+    limit = max(1, min(request.limit, LIMIT_MAX))
+    with site.database.read() as connection:
         if cause is not None:
             _check(connection, chosen, cause)
         which = (ACTIVATED, *_conditions(chosen, cause))
-        numbers = numbers_after(connection, *which, after=after, limit=limit + 1)
+        numbers = numbers_after(connection, *which, after=request.after, limit=limit + 1)
         more, numbers = len(numbers) > limit, numbers[:limit]
-        found = people(connection, numbers, targets, follows)
+        found = people(connection, numbers, site.settings.targets, site.follows)
         retries = _retries(connection, numbers)
     return Page(
         students=[ListedStudent(person=one, retrying=retries.get(one.student_number, {})) for one in found],

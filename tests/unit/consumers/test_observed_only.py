@@ -12,9 +12,10 @@ from schemas.events import TargetProvisioned, TargetWaiting
 from sesame.app.observability import Metrics
 from sesame.app.wiring import build
 from sesame.operations.diagnosis import observed
-from sesame.operations.diagnosis.overview import overview
+from sesame.operations.diagnosis.overview import show
 from sesame.settings import Settings
 from tests.unit.pipeline_kit import Plant, live_plant
+from tests.unit.sesame.operations.population_kit import OPERATOR, site_of
 
 plant = live_plant
 
@@ -68,7 +69,7 @@ def test_what_would_be_written_is_counted_by_field_with_examples(plant: Plant) -
     plant.target.script = observing
     follow(plant, "A", "B", "C")
     plant.stop()
-    found = overview(plant.database, targets=("directory",), late_s=900.0, breach_s=3600.0).model_dump()
+    found = show(site_of(plant.database, ("directory",)), OPERATOR).model_dump()
     assert found["completed"] == 0
     assert found["observed"]["directory"] == {
         "students": 3,

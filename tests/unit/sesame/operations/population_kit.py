@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 from sqlalchemy import insert
 
 from consumers.propagation.rows import propagation, propagation_targets
+from consumers.propagation.settings import PropagationSettings
 from pipeline.db.database import Database
 from schemas.account import Account, Person, Stage
+from sesame.operations.acts import Actor, Role
 from sesame.testing.servers import stores
 from tests.unit.database_kit import START
 
+OPERATOR = Actor("camille", frozenset({Role.OPERATOR}))
 TARGETS = ("directory", "moodle")
 REASONS = {
     "provisioned": None,
@@ -76,3 +82,9 @@ def student(
 
 def everywhere(seconds: float) -> dict[str, tuple[str, float]]:
     return dict.fromkeys(TARGETS, ("provisioned", seconds))
+
+
+def site_of(database: Database, targets: tuple[str, ...], follows: Mapping[str, str] | None = None) -> Any:
+    """A site, as far as acts that count look at it."""
+    settings = SimpleNamespace(targets=targets, propagation=PropagationSettings())
+    return SimpleNamespace(database=database, settings=settings, follows=follows or {})

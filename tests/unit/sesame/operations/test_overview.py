@@ -16,9 +16,9 @@ from pipeline import dead_letters
 from pipeline.db.database import Database
 from pipeline.dead_letters import DeadLetter
 from sesame.operations.diagnosis import population
-from sesame.operations.diagnosis.overview import Overview, overview
+from sesame.operations.diagnosis.overview import Overview, show, show_people
 from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, student
+from tests.unit.sesame.operations.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
 
 
 def look(
@@ -28,9 +28,7 @@ def look(
     people: bool = False,
     follows: Mapping[str, str] | None = None,
 ) -> Overview:
-    return overview(
-        database, targets=targets, late_s=900.0, breach_s=3600.0, follows=follows, with_people=people
-    )
+    return (show_people if people else show)(site_of(database, targets, follows), OPERATOR)
 
 
 def test_an_empty_site_has_an_overview(database: Database) -> None:

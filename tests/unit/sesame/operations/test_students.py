@@ -9,17 +9,18 @@ from sqlalchemy import insert
 
 from pipeline.db.database import Database
 from pipeline.parking.rows import parked
-from sesame.operations.diagnosis.overview import overview
+from sesame.operations.diagnosis.overview import show
 from sesame.operations.diagnosis.students import (
     LIMIT_MAX,
     ListedState,
     Page,
+    PageAsked,
     UnknownCause,
     UnknownState,
-    students,
+    listed,
 )
 from tests.unit.database_kit import START
-from tests.unit.sesame.operations.population_kit import TARGETS, everywhere, student
+from tests.unit.sesame.operations.population_kit import OPERATOR, TARGETS, everywhere, site_of, student
 
 PENDING, COLLISION = "pedagogical_enrolment_pending", "identity_collision"
 
@@ -51,7 +52,7 @@ def retry(database: Database, number: str, cause: str, *, kind: str = "retry") -
 
 
 def look(database: Database, **asked: Any) -> Page:
-    return students(database, targets=TARGETS, follows={}, **asked)
+    return listed(site_of(database, TARGETS), OPERATOR, PageAsked(**asked))
 
 
 def numbers(page: Page) -> list[str]:
@@ -82,7 +83,7 @@ def test_students_are_listed_by_state_and_cause(
 
 
 def test_the_list_is_as_long_as_the_overview_says(site: Database) -> None:
-    counted = overview(site, targets=TARGETS, late_s=900.0, breach_s=3600.0).model_dump()
+    counted = show(site_of(site, TARGETS), OPERATOR).model_dump()
     for state in (each for each in ListedState if each is not ListedState.RETRYING):
         assert len(look(site, state=state).students) == counted[state]
     for cause, count in counted["waiting_by_reason"].items():
