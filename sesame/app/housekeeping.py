@@ -105,11 +105,8 @@ class Housekeeping:
             pass
 
     def _reserve(self) -> None:
-        directory = self._application.directory()
-        try:
+        with self._application.directory() as directory:
             found = reserve_names(directory, self._application.database)
-        finally:
-            directory.disconnect()
         if found.conflicts:
             self._on_trouble(
                 "ledger", f"{len(found.conflicts)} entries have names of others: sesame ledger refresh"

@@ -6,7 +6,8 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -281,35 +282,47 @@ class Application:
         )
 
     def _try_login(self, login: str, password: str) -> Trial:
-        directory = targets.ldap_directory(self.settings, read_only=True)
-        try:
+        with self.directory(read_only=True) as directory:
             return directory.trial(login, password)
-        finally:
-            directory.disconnect()
 
-    def directory(self, *, read_only: bool = False) -> LdapDirectory:
-        """The directory itself, for what concerns everybody in it; the caller disconnects it.
+    @contextmanager
+    def directory(self, *, read_only: bool = False) -> Iterator[LdapDirectory]:
+        """The directory itself, for what concerns everybody in it; disconnected at the end.
 
         Raises:
             SettingsError: a secret is missing.
         """
-        return targets.ldap_directory(self.settings, read_only=read_only)
+        made = targets.ldap_directory(self.settings, read_only=read_only)
+        try:
+            yield made
+        finally:
+            made.disconnect()
 
-    def mailboxes(self, *, read_only: bool = False) -> Mailboxes:
+    @contextmanager
+    def mailboxes(self, *, read_only: bool = False) -> Iterator[Mailboxes]:
         """The mail server itself, likewise.
 
         Raises:
             SettingsError: a secret is missing.
         """
-        return targets.dovecot_mailboxes(self.settings, read_only=read_only)
+        made = targets.dovecot_mailboxes(self.settings, read_only=read_only)
+        try:
+            yield made
+        finally:
+            made.disconnect()
 
-    def moodle(self, *, read_only: bool = False) -> MoodlePort:
-        """The Moodle site itself, likewise; the caller shuts it.
+    @contextmanager
+    def moodle(self, *, read_only: bool = False) -> Iterator[MoodlePort]:
+        """The Moodle site itself, likewise.
 
         Raises:
             SettingsError: a secret is missing.
         """
-        return targets.moodle_site(self.settings, self.database, read_only=read_only)
+        made = targets.moodle_site(self.settings, self.database, read_only=read_only)
+        try:
+            yield made
+        finally:
+            made.shut()
 
     def welcome_id(self, student_number: str) -> str:
         """The Message-ID of a student's welcome."""

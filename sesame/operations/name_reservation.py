@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import islice
+
+from pydantic import ConfigDict, Field
 
 from consumers.directory import Directory, ObservedEntry
 from consumers.registry.ledger import DIRECTORY, SqlLedger
@@ -19,8 +20,7 @@ _KINDS = {
 }
 
 
-@dataclass
-class Reserved:
+class Reserved(Report):
     """What a look at the directory came to.
 
     Attributes:
@@ -29,28 +29,18 @@ class Reserved:
         conflicts: entries with a name that the ledger knows as somebody else's; an operator should look.
     """
 
+    model_config = ConfigDict(frozen=False)  # it is counted up
+
     entries: int = 0
     names: int = 0
-    conflicts: list[str] = field(default_factory=list)
-
-
-class LedgerRefreshed(Report):
-    """See `Reserved`."""
-
-    entries: int
-    names: int
-    conflicts: list[str]
+    conflicts: list[str] = Field(default_factory=list)
 
 
 @act("ledger.refresh")
-def refresh(site: Directories, _actor: Actor) -> LedgerRefreshed:
+def refresh(site: Directories, _actor: Actor) -> Reserved:
     """Put the directory's names into the ledger now; see `reserve_names`."""
-    directory = site.directory()
-    try:
-        found = reserve_names(directory, site.database)
-    finally:
-        directory.disconnect()
-    return LedgerRefreshed(entries=found.entries, names=found.names, conflicts=found.conflicts)
+    with site.directory() as directory:
+        return reserve_names(directory, site.database)
 
 
 def reserve_names(directory: Directory, database: Database) -> Reserved:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,16 +42,20 @@ def check_target(site: HasSettings, target: str) -> None:
         raise UnknownTarget(f"{target!r} is none of {', '.join(targets)}")
 
 
-class Targets(HasSettings, Protocol):
-    """The targets' own servers, each connected anew: whoever asks disconnects it."""
+class HasDirectory(Protocol):
+    """The directory."""
 
-    def directory(self, *, read_only: bool = False) -> LdapDirectory:
-        """The directory."""
+    def directory(self, *, read_only: bool = False) -> AbstractContextManager[LdapDirectory]:
+        """It, connected anew, and disconnected at the end."""
 
-    def mailboxes(self, *, read_only: bool = False) -> Mailboxes:
+
+class Targets(HasDirectory, HasSettings, Protocol):
+    """The targets' own servers, each connected anew, and disconnected at the end."""
+
+    def mailboxes(self, *, read_only: bool = False) -> AbstractContextManager[Mailboxes]:
         """The mail server."""
 
-    def moodle(self, *, read_only: bool = False) -> MoodlePort:
+    def moodle(self, *, read_only: bool = False) -> AbstractContextManager[MoodlePort]:
         """The Moodle site."""
 
 
@@ -96,11 +101,8 @@ class Publishing(Stored, Protocol):
         """Appends to the log."""
 
 
-class Directories(Stored, Protocol):
+class Directories(Stored, HasDirectory, Protocol):
     """The store and the directory."""
-
-    def directory(self, *, read_only: bool = False) -> LdapDirectory:
-        """The directory, connected anew: whoever asks disconnects it."""
 
 
 class Registering(Configured, Publishing, Protocol):

@@ -54,10 +54,12 @@ class Site(Application):
         self.held[target] = Target(target)
         return self.held[target]
 
-    def directory(self, *, read_only: bool = False) -> LdapDirectory:
+    @contextmanager
+    def directory(self, *, read_only: bool = False) -> Iterator[LdapDirectory]:
         if "directory" in self._in_memory:
             raise TargetDown("there is no directory to look for others' names in")
-        return super().directory(read_only=read_only)
+        with super().directory(read_only=read_only) as directory:
+            yield directory
 
     # --- facts in -------------------------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
 
 from consumers.directory import Directory, ObservedEntry
 from consumers.mailbox import Mailboxes
@@ -13,6 +14,8 @@ from sesame.operations.adoption.run import Reader
 from sesame.operations.adoption.sheet import FoundObject
 from sesame.operations.ports import Targets
 
+_Server = TypeVar("_Server")
+
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
 _LOGINS, _MAILS, _PRINCIPALS = ("supannAliasLogin",), ("mail", "supannAutreMail"), ("eduPersonPrincipalName",)
 
@@ -20,38 +23,19 @@ _LOGINS, _MAILS, _PRINCIPALS = ("supannAliasLogin",), ("mail", "supannAutreMail"
 def readers(site: Targets) -> dict[str, Reader]:
     """A reader of each configured target that holds people, the directory first; none of them can write."""
     made: dict[str, Reader] = {
-        "directory": lambda: _directory(site),
-        "mailbox": lambda: _mail_server(site),
-        "moodle": lambda: _site(site),
+        "directory": lambda: _reader(site.directory(read_only=True), entries),
+        "mailbox": lambda: _reader(site.mailboxes(read_only=True), mailboxes),
+        "moodle": lambda: _reader(site.moodle(read_only=True), users),
     }
     return {target: reader for target, reader in made.items() if target in site.settings.targets}
 
 
 @contextmanager
-def _directory(site: Targets) -> Iterator[Iterator[FoundObject]]:
-    directory = site.directory(read_only=True)
-    try:
-        yield entries(directory)
-    finally:
-        directory.disconnect()
-
-
-@contextmanager
-def _mail_server(site: Targets) -> Iterator[Iterator[FoundObject]]:
-    server = site.mailboxes(read_only=True)
-    try:
-        yield mailboxes(server)
-    finally:
-        server.disconnect()
-
-
-@contextmanager
-def _site(site: Targets) -> Iterator[Iterator[FoundObject]]:
-    moodle = site.moodle(read_only=True)
-    try:
-        yield users(moodle)
-    finally:
-        moodle.shut()
+def _reader(
+    server: AbstractContextManager[_Server], dump: Callable[[_Server], Iterator[FoundObject]]
+) -> Iterator[Iterator[FoundObject]]:
+    with server as connected:
+        yield dump(connected)
 
 
 def entries(directory: Directory) -> Iterator[FoundObject]:

@@ -63,28 +63,20 @@ class LiveChecks:
         return looks
 
     def _directory(self, account: Account) -> Mapping[str, Any]:
-        directory = self._site.directory(read_only=True)
-        try:
+        with self._site.directory(read_only=True) as directory:
             entries = directory.read([account.student_number])[account.student_number]
             own = entries[0].password.policy_dn if len(entries) == 1 else None
             return {"entries": entries, "policy": directory.policy(own)}
-        finally:
-            directory.disconnect()
 
     def _mailbox(self, account: Account) -> Mapping[str, Any]:
-        mailboxes = self._site.mailboxes(read_only=True)
-        try:
-            welcome = self._site.welcome_id(account.student_number)
+        welcome = self._site.welcome_id(account.student_number)
+        with self._site.mailboxes(read_only=True) as mailboxes:
             return {"mailbox": mailboxes.read([Key(account.mail, message_id=welcome)])[account.mail]}
-        finally:
-            mailboxes.disconnect()
 
     def _moodle(self, account: Account) -> Mapping[str, Any]:
-        moodle, number = self._site.moodle(read_only=True), account.student_number
-        try:
+        number = account.student_number
+        with self._site.moodle(read_only=True) as moodle:
             return {"moodle": moodle.read([number], BatchDeadline.after(self._look_s_max))[number]}
-        finally:
-            moodle.shut()
 
     def _login(self) -> Mapping[str, Any]:
         probe = self._site.cas_probe()

@@ -107,28 +107,22 @@ def _reopen(site: Restored, actor: str, read: dict[str, int], asked: Sequence[st
 
 def _directory(site: Restored, shown: dict[str, Shown]) -> int:
     """Entries that are locked, or whose mail is switched off."""
-    directory, count = site.directory(read_only=True), 0
-    try:
+    count = 0
+    with site.directory(read_only=True) as directory:
         for entry in directory.dump():
             count += 1
-            shut = entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",)
-            for number in entry.student_numbers:
-                if shut:
+            if entry.locked or entry.attributes.get("sesameMailEnabled") == ("FALSE",):
+                for number in entry.student_numbers:
                     one = shown.setdefault(number.strip(), Shown())
                     one.shut_by.add("directory")
                     one.version = max(one.version, entry.version)
-    finally:
-        directory.disconnect()
     return count
 
 
 def _mailbox(site: Restored, shown: dict[str, Shown]) -> int:
     """Mailboxes that were there, and that the server finds no more: its users are the directory's."""
-    server = site.mailboxes(read_only=True)
-    try:
+    with site.mailboxes(read_only=True) as server:
         found = {address.lower() for address in server.addresses()}
-    finally:
-        server.disconnect()
     for account in _applied(site, "mailbox"):
         if account.mail.lower() not in found:
             shown.setdefault(account.student_number, Shown()).shut_by.add("mailbox")
@@ -137,15 +131,13 @@ def _mailbox(site: Restored, shown: dict[str, Shown]) -> int:
 
 def _moodle(site: Restored, shown: dict[str, Shown]) -> int:
     """Users who are suspended."""
-    moodle, count = site.moodle(read_only=True), 0
-    try:
+    count = 0
+    with site.moodle(read_only=True) as moodle:
         for seen in moodle.dump(strangers=True):
             for user in seen.users:
                 count += 1
                 if user.suspended and user.idnumber:
                     shown.setdefault(user.idnumber, Shown()).shut_by.add("moodle")
-    finally:
-        moodle.shut()
     return count
 
 
