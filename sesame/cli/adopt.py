@@ -83,9 +83,8 @@ def questions_command(context: Context, *, kind: str | None, everything: bool, a
     if not found:
         click.echo("No questions.", err=True)
         return
-    columns = dict.fromkeys(("id", "kind", "target", "student", "state", "object"), "left")
     show_table(
-        columns,  # type: ignore[arg-type]
+        ("id", "kind", "target", "student", "state", "object"),
         [
             (each.id[:_ID_SHOWN], each.kind, each.target, each.student_number or "", each.state, each.object)
             for each in found

@@ -71,7 +71,7 @@ def audit(
             )
             for entry in shown
         ]
-        show_table(dict.fromkeys(names, "left"), rows, folded="detail")
+        show_table(names, rows, folded="detail")
     if more:
         click.echo(f"older ones: --before {shown[-1].id}", err=True)
 

@@ -34,7 +34,7 @@ def list_processes(context: Context, *, as_json: bool) -> None:
         if not one.processes:
             rows.append([name, one.state, "", one.reason])
     names = ("consumer", "process", "seen (UTC)", "reason")
-    show_table(dict.fromkeys(names, "left"), rows, folded="reason")
+    show_table(names, rows, folded="reason")
 
 
 @processes.command(name="forget")

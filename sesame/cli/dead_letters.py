@@ -66,7 +66,7 @@ def list_command(
         )
         for letter in found.letters
     ]
-    show_table(dict.fromkeys(names, "left"), rows, folded="message")
+    show_table(names, rows, folded="message")
     click.echo(found.text, err=True)
     if found.more:
         click.echo(f"There are more: add --after {found.letters[-1].id[:ID_SHOWN]}", err=True)

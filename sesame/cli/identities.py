@@ -56,7 +56,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
         (one.student_number, one.other or "(itself)", _why(one.evidence), one.state, _time(one.raised_at))
         for one in found
     ]
-    show_table(dict.fromkeys(("student", "other", "why", "state", "since"), "left"), shown)
+    show_table(("student", "other", "why", "state", "since"), shown)
 
 
 @identities.command(name="show")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from textwrap import indent
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
-
-Justify = Literal["left", "right"]
 
 WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
 _WIDTH_MEASURED = 10_000  # columns, more than any table needs
@@ -35,24 +33,31 @@ def data_console() -> Console:
     return Console(file=out, width=width, **_LITERAL)
 
 
-def show_table(columns: Mapping[str, Justify], rows: Iterable[Sequence[str]], *, folded: str = "") -> None:
+def show_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    folded: str = "",
+    right: Collection[str] = (),
+) -> None:
     """Write a table to standard output. On a narrow terminal its lines run on: no value is cut, so that an id
     or a state can be read, and copied.
 
     Args:
-        columns: name to how it is aligned.
+        columns: their names.
         rows: a value for each column.
         folded: the column of running text, which takes several lines where there is little room.
+        right: the columns of numbers.
     """
     from rich.measure import Measurement
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in columns.items():
+    for name in columns:
         runs_on = name == folded
         table.add_column(
             name,
-            justify=justify,
+            justify="right" if name in right else "left",
             no_wrap=not runs_on,
             overflow="fold",
             min_width=_FOLDED_WIDTH_MIN if runs_on else None,

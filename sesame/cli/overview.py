@@ -10,7 +10,7 @@ import click
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import Justify, data_console, show_table, write_json
+from sesame.cli.output import data_console, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.diagnosis.overview import Overview
@@ -55,9 +55,9 @@ def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     )
     for line in _observed(found):
         console.print(line)
-    columns: dict[str, Justify] = {"target": "left", "state": "left"}
-    columns |= dict.fromkeys((*_COUNTS, *_SECONDS), "right")
-    show_table(columns, [_row(found, name) for name in (*site.settings.targets, "all")])
+    numbers = (*_COUNTS, *_SECONDS)
+    rows = [_row(found, name) for name in (*site.settings.targets, "all")]
+    show_table(("target", "state", *numbers), rows, right=numbers)
 
 
 def _stops(found: Overview) -> Iterator[str]:

@@ -113,7 +113,7 @@ def replays(context: Context, *, as_json: bool) -> None:
         )
         for one in known
     ]
-    show_table(dict.fromkeys(names, "left"), rows)
+    show_table(names, rows)
 
 
 def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySelection:

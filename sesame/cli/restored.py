@@ -57,7 +57,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
             )
             for each in found
         ]
-        show_table(dict.fromkeys(("student", "shown shut by", "state", "since (UTC)"), "left"), rows)
+        show_table(("student", "shown shut by", "state", "since (UTC)"), rows)
         click.echo("Then: sesame restored open STUDENT --reason …, or sesame restored keep …", err=True)
     else:
         click.echo("Nobody is asked about.", err=True)

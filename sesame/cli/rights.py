@@ -85,7 +85,7 @@ def _compared(
             write_json([{"change": change, **right._asdict()} for change, right in changes])
         elif changes:
             columns = ("", "user", "may", "with", "named")
-            show_table(dict.fromkeys(columns, "left"), [(change, *right) for change, right in changes])
+            show_table(columns, [(change, *right) for change, right in changes])
         else:
             click.echo("every user has the rights that the file lists", err=True)
         yield granting, missing, too_many

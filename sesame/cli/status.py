@@ -121,7 +121,7 @@ def students(
         click.echo("Nobody.", err=True)
         return
     rows = [(one.person.student_number, one.person.state, "; ".join(_targets(one))) for one in page.students]
-    show_table({"student": "left", "state": "left", "targets": "left"}, rows, folded="targets")
+    show_table(("student", "state", "targets"), rows, folded="targets")
     if page.next is not None:
         click.echo(f"There are more: add --after {page.next}", err=True)
 

@@ -98,6 +98,6 @@ def _show(changes: Sequence[TopicChange], *, as_json: bool) -> None:
     elif changes:
         rows = [(c.kind.value, c.topic, c.key, c.present, c.wanted, c.why) for c in changes]
         columns = ("", "topic", "what", "is", "wanted", "why not")
-        show_table(dict.fromkeys(columns, "left"), rows, folded="why not")
+        show_table(columns, rows, folded="why not")
     else:
         click.echo("every topic is as the settings want it", err=True)

@@ -25,7 +25,7 @@ def narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 def test_no_value_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = narrow_terminal(monkeypatch)
-    show_table({"id": "left", "state": "right"}, [("cf90804295df", "misconfigured")])
+    show_table(("id", "state"), [("cf90804295df", "misconfigured")], right=("state",))
     assert "cf90804295df" in narrow.getvalue()
     assert "misconfigured" in narrow.getvalue()
 
@@ -33,7 +33,7 @@ def test_no_value_is_cut_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -
 def test_running_text_takes_several_lines_and_loses_no_word(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = narrow_terminal(monkeypatch)
     text = "the login is held by an entry that does not carry this student number"
-    show_table({"id": "left", "message": "left"}, [("cf90804295df", text)], folded="message")
+    show_table(("id", "message"), [("cf90804295df", text)], folded="message")
     assert len(narrow.getvalue().splitlines()) > 2
     assert set(text.split()) <= set(narrow.getvalue().split())
 
@@ -42,7 +42,7 @@ def test_a_step_with_brackets_and_colons_is_shown_as_it_is(capsys: pytest.Captur
     label = "Licence 2 [parcours bi] :sun: [/fin]"
     data_console().print(label)
     side_console().print(label)
-    show_table({"step": "left"}, [(label,)])
+    show_table(("step",), [(label,)])
     shown = capsys.readouterr()
     assert shown.out.count(label) == 2
     assert label in shown.err
@@ -50,5 +50,5 @@ def test_a_step_with_brackets_and_colons_is_shown_as_it_is(capsys: pytest.Captur
 
 def test_a_closed_output_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    show_table({"id": "left"}, [("x",)])
+    show_table(("id",), [("x",)])
     assert sys.stdout is None
