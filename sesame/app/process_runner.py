@@ -21,7 +21,6 @@ from sesame.app.background import Background, Loop
 from sesame.app.errors import remedy_of
 from sesame.app.health import health_server
 from sesame.app.integrity import Integrity
-from sesame.app.observability.http import HttpServer
 from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from sesame.app.wiring import PROPAGATION, REGISTRY, Application
@@ -93,7 +92,7 @@ class ProcessRunner:
         """
         admit(self._application, works=True)
         loops = [*self._loops(), Loop("integrity", self._watch)]
-        http = self._http()
+        http = health_server(self._application, self._metrics, {"loops": self._dead_loops})
         threads = [
             threading.Thread(target=self._keep, args=(loop, stopping), name=loop.name) for loop in loops
         ]
@@ -187,9 +186,6 @@ class ProcessRunner:
                 self._alive[loop.name] = False
                 self._reporters[loop.worker].state(loop.consumer or loop.name, "stopped", why)
                 stopping.wait(RESTART_AFTER_S)
-
-    def _http(self) -> HttpServer | None:
-        return health_server(self._application, self._metrics, {"loops": self._dead_loops})
 
     def _dead_loops(self) -> str | None:
         dead = sorted(name for name, alive in self._alive.items() if not alive)

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -54,12 +55,9 @@ def run_process(context: Context, work: Work) -> None:
 
     for number in _SIGNALS:
         signal.signal(number, stop)
-    application = build(settings)
-    gc_freeze.usual()
-    try:
+    with closing(build(settings)) as application:
+        gc_freeze.usual()
         left = work(application, metrics, stopping)
-    finally:
-        application.close()
     _end(ExitCode.FAILED if left else ExitCode.DONE)
 
 

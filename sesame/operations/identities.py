@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
@@ -134,16 +135,7 @@ def listed(site: Stored, _actor: Actor, request: DoubtFilter) -> list[DoubtSumma
     """These, oldest first."""
     with site.database.read() as connection:
         found = store.in_state(connection, tuple(Verdict) if request.everything else [Verdict.OPEN])
-    return [
-        DoubtSummary(
-            student_number=doubt.student_number,
-            other=doubt.other_number,
-            evidence=doubt.evidence,
-            state=doubt.state,
-            raised_at=utc(doubt.raised_at),
-        )
-        for doubt in found
-    ]
+    return [DoubtSummary(**_summary(doubt)) for doubt in found]
 
 
 @act("identity.show")
@@ -267,6 +259,16 @@ def _doubts(connection: Connection, student_number: str) -> list[Doubt]:
     return sorted(store.of(connection, student_number), key=lambda doubt: doubt.state is not Verdict.OPEN)
 
 
+def _summary(doubt: Doubt) -> dict[str, Any]:
+    return {
+        "student_number": doubt.student_number,
+        "other": doubt.other_number,
+        "evidence": doubt.evidence,
+        "state": doubt.state,
+        "raised_at": utc(doubt.raised_at),
+    }
+
+
 def _case(connection: Connection, database: Database, doubt: Doubt) -> IdentityCase | None:
     """The case; for a pair, the number that was there first comes first."""
     mine = known(connection, database, doubt.student_number)
@@ -281,11 +283,7 @@ def _case(connection: Connection, database: Database, doubt: Doubt) -> IdentityC
     elif doubt.claimed is not None:
         after = _claimed(connection, doubt.student_number, doubt.claimed)
     return IdentityCase(
-        student_number=doubt.student_number,
-        other=doubt.other_number,
-        evidence=doubt.evidence,
-        state=doubt.state,
-        raised_at=utc(doubt.raised_at),
+        **_summary(doubt),
         decided_at=utc_or_none(doubt.decided_at),
         before=before,
         after=after,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import BaseModel
@@ -46,17 +47,8 @@ class LossAccepted(Report):
 def unaccepted(site: Stored, _actor: Actor) -> list[LostRange]:
     """The losses that nobody has accepted: the consumer stands still until then."""
     with site.database.read() as connection:
-        return [
-            LostRange(
-                consumer=loss.consumer,
-                topic=loss.topic,
-                partition=loss.partition,
-                offset=loss.offset,
-                first=loss.first,
-                noticed_at=utc(loss.noticed_at),
-            )
-            for loss in lost_records.unaccepted(connection)
-        ]
+        losses = lost_records.unaccepted(connection)
+    return [LostRange(**asdict(loss) | {"noticed_at": utc(loss.noticed_at)}) for loss in losses]
 
 
 @act("lost_records.accept")

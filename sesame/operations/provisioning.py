@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from pydantic import BaseModel
 
@@ -98,11 +99,8 @@ def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Pro
     for target in site.settings.targets:
         if target not in chosen:
             continue
-        handler = site.handler(target)
-        try:
+        with closing(site.handler(target)) as handler:
             ended.append(provisioning.at(number, handler, site.effects(target, handler)))
-        finally:
-            handler.close()
     seconds = round(time.monotonic() - began, 3)
     return Provisioned(student_number=number, version=account.version, seconds=seconds, targets=ended)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import datetime
 
@@ -197,12 +198,9 @@ def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPre
         TargetDown, Throttled, Misconfigured: the target cannot be read.
     """
     check_target(site, request.consumer)
-    handler = site.handler(request.consumer)
-    try:
-        follows = site.follows.get(request.consumer)
+    follows = site.follows.get(request.consumer)
+    with closing(site.handler(request.consumer)) as handler:
         radius = blast_radius(request.students, handler=handler, database=site.database, follows=follows)
-    finally:
-        handler.close()
     return ReplayPreview(
         consumer=request.consumer,
         students=request.selected,

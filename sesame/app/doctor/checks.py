@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -91,15 +92,12 @@ def _store(settings: Settings) -> CheckResult:
     if path is not None and not path.exists():
         # Connecting would create it: the doctor changes nothing.
         return fail(f"the database {path} does not exist", "Run `sesame migrate` once.")
-    database = Database(url)
-    try:
+    with closing(Database(url)) as database:
         wrong = None if database.is_sqlite else _server(database)
         if wrong is not None:
             return wrong
         migrate.check(database)
         unsure = _restored(database)
-    finally:
-        database.close()
     return unsure or ok(
         f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}"
     )
@@ -156,11 +154,8 @@ def _kafka(settings: Settings) -> CheckResult:
     from schemas import catalogue
     from sesame.app.wiring import build
 
-    application = build(settings)
-    try:
+    with closing(build(settings)) as application:
         found = {topic: len(application.log.end_offsets(topic)) for topic in catalogue.TOPICS}
-    finally:
-        application.close()
     wanted = settings.log.partitions
     other = [f"{topic} has {count}" for topic, count in found.items() if count != wanted]
     if other:
@@ -185,11 +180,8 @@ def _embedded_log(settings: Settings) -> CheckResult:
         return fail(f"the event log {path} is not writable", f"chown it to Sésame's user: {path}")
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
         pass  # SQLite writes files of its own beside the log
-    application = build(settings)
-    try:
+    with closing(build(settings)) as application:
         application.log.end_offsets(catalogue.ENROLMENTS)  # a damaged file, or another number of partitions
-    finally:
-        application.close()
     return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
 
 
@@ -215,23 +207,17 @@ def _target(settings: Settings, target: str) -> CheckResult:
     path = settings.store_file
     if path is not None and not path.exists():
         return fail("not checked: its consumer needs the database", "Mend `store` first.")
-    application = build(settings)
-    try:
+    with closing(build(settings)) as application:
         found = examine(Check(target, lambda: _path_to(application, target)))
         return beside(found, settings, application.database, target)
-    finally:
-        application.close()
 
 
 def _path_to(application: Application, target: str) -> CheckResult:
-    handler = application.handler(target)
-    try:
+    with closing(application.handler(target)) as handler:
         handler.probe()
         if target in application.settings.observed:
             return ok(f"{handler.describe().system}: it can be read; it is only observed")
         return ok(f"{handler.describe().system}: the whole path works")
-    finally:
-        handler.close()
 
 
 def _cas(settings: Settings) -> CheckResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -106,9 +107,5 @@ def _looked_up(settings: Settings, look: Callable[[Database, Connection], Found]
     path = settings.store_file
     if path is not None and not path.exists():
         return None
-    database = Database(settings.store_url.get_secret_value())
-    try:
-        with database.read() as connection:
-            return look(database, connection)
-    finally:
-        database.close()
+    with closing(Database(settings.store_url.get_secret_value())) as database, database.read() as connection:
+        return look(database, connection)
