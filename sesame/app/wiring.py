@@ -29,7 +29,7 @@ from pipeline.outbox import OutboxRelay
 from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker
 from pipeline.target import Handler
 from pipeline.vault import Vault, read_keys
-from sesame.app import targets
+from sesame.app import cas, targets
 from sesame.app.event_log import open_log
 from sesame.app.group_members import GroupMembers
 from sesame.app.observability.metrics import Metrics
@@ -40,8 +40,6 @@ if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebo
     from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox import Mailboxes
     from consumers.moodle import MoodlePort
-    from sesame.login.client import CasClient
-    from sesame.login.login import CasLogins
     from sesame.login.probe import LoginProbe
     from sesame.web import PortalContext
 REGISTRY, PROPAGATION = "registry", "propagation"
@@ -167,7 +165,7 @@ class Application:
         from sesame.operations.support import Support
         from sesame.web import Cas, Counted, PortalContext
 
-        client, logins = self.cas_client(), self.cas_logins()
+        client, logins = cas.client(self.settings), cas.logins(self.settings, self.database)
         log = structlog.get_logger()
         metrics = metrics or Metrics()
 
@@ -232,54 +230,13 @@ class Application:
         """
         return targets.handler(target, self.settings, self.database, self.vault)
 
-    def cas_client(self, service_url: str | None = None) -> CasClient | None:
-        """The CAS server, for the portal or for another service of ours; None: the settings name none."""
-        from sesame.login.client import CasClient
-
-        wanted = self.settings.cas
-        if wanted.server_url is None:
-            return None
-        return CasClient(
-            wanted.server_url,
-            service_url or wanted.service_url,
-            ca_file=wanted.ca_file,
-            connect_timeout_s=wanted.connect_timeout_s,
-            read_timeout_s=wanted.read_timeout_s,
-        )
-
-    def cas_logins(self, service_url: str | None = None) -> CasLogins | None:
-        """Logins by CAS, for the portal or for another service of ours; None: the settings name no server."""
-        from sesame.login.login import CasLogins
-
-        client = self.cas_client(service_url)
-        if client is None:
-            return None
-        return CasLogins(
-            self.database,
-            client,
-            session_s=self.settings.cas.session_s,
-            number_attribute=self.settings.cas.number_attribute,
-        )
-
     def cas_probe(self) -> LoginProbe | None:
         """The login probe, which tries no login without a password; None: the settings name no CAS server.
 
         Raises:
             SettingsError: the account's password cannot be read.
         """
-        from sesame.login.probe import LoginProbe
-
-        client, wanted = self.cas_client(), self.settings.cas
-        if client is None:
-            return None
-        if not wanted.has_secret("probe_password"):
-            return LoginProbe(client, wanted.probe_login, None)
-        return LoginProbe(
-            client,
-            wanted.probe_login,
-            LiveSecret(wanted, "probe_password"),
-            second_look=self._try_login if "directory" in self.settings.targets else None,
-        )
+        return cas.probe(self.settings, self._try_login)
 
     def _try_login(self, login: str, password: str) -> Trial:
         with self.directory(read_only=True) as directory:

@@ -33,6 +33,7 @@ from schemas import catalogue
 from schemas.account import Account, Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import CredentialChanged, Event, Preference, PreferenceChanged
+from sesame.app import cas
 from sesame.app.wiring import Application, build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
@@ -217,13 +218,13 @@ class Clinic:
 
     @property
     def logins(self) -> CasLogins:
-        logins = self.app.cas_logins()
+        logins = cas.logins(self.app.settings, self.app.database)
         assert logins is not None
         return logins
 
     def log_in(self, name: str, *, password: str = PASSWORD) -> Any:
         """What the CAS server answers to a student's login and password."""
-        client = self.app.cas_client()
+        client = cas.client(self.app.settings)
         assert client is not None
         self.browsers.append(Browser(self.world.cas))
         return self.browsers[-1].log_in(client.login_url(), self.account(name).login, password)

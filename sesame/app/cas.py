@@ -1,0 +1,66 @@
+"""From the settings to the CAS server: client, logins and login probe; None: they name no server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipeline.db.database import Database
+from sesame.settings import LiveSecret, Settings
+
+if TYPE_CHECKING:  # the library of CAS is loaded where somebody asks that server
+    from consumers.directory import Trial
+    from sesame.login.client import CasClient
+    from sesame.login.login import CasLogins
+    from sesame.login.probe import LoginProbe
+
+
+def client(settings: Settings, service_url: str | None = None) -> CasClient | None:
+    """The CAS server, for the portal or for another service of ours."""
+    from sesame.login.client import CasClient
+
+    wanted = settings.cas
+    if wanted.server_url is None:
+        return None
+    return CasClient(
+        wanted.server_url,
+        service_url or wanted.service_url,
+        ca_file=wanted.ca_file,
+        connect_timeout_s=wanted.connect_timeout_s,
+        read_timeout_s=wanted.read_timeout_s,
+    )
+
+
+def logins(settings: Settings, database: Database, service_url: str | None = None) -> CasLogins | None:
+    """Logins by CAS, for the portal or for another service of ours."""
+    from sesame.login.login import CasLogins
+
+    server, wanted = client(settings, service_url), settings.cas
+    if server is None:
+        return None
+    return CasLogins(database, server, session_s=wanted.session_s, number_attribute=wanted.number_attribute)
+
+
+def probe(settings: Settings, try_login: Callable[[str, str], Trial]) -> LoginProbe | None:
+    """The login probe, which tries no login without a password.
+
+    Args:
+        settings: of the whole application.
+        try_login: asks the directory itself, as far as there is one.
+
+    Raises:
+        SettingsError: the account's password cannot be read.
+    """
+    from sesame.login.probe import LoginProbe
+
+    server, wanted = client(settings), settings.cas
+    if server is None:
+        return None
+    if not wanted.has_secret("probe_password"):
+        return LoginProbe(server, wanted.probe_login, None)
+    return LoginProbe(
+        server,
+        wanted.probe_login,
+        LiveSecret(wanted, "probe_password"),
+        second_look=try_login if "directory" in settings.targets else None,
+    )
