@@ -17,7 +17,8 @@ from sesame.cli.output import data_console, show_table, side_console, write_json
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
     from sesame.operations.acts import Actor
-    from sesame.operations.identities import Decided, DoubtDecision, IdentityCase, Side
+    from sesame.operations.identities import Decided, DoubtDecision, IdentityCase
+    from sesame.operations.known_persons import Side
 
 Said = TypeVar("Said", bound="DoubtDecision")
 

@@ -13,7 +13,8 @@ from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
-    from sesame.operations.replays import ReplayAsked, ReplayPreview, ReplaySelection
+    from sesame.operations.blast_radius import ReplayPreview
+    from sesame.operations.replays import ReplayAsked, ReplaySelection
 
 _SHOWN_MAX = 50
 _PER_S = 100  # `sesame.operations.replays.PER_S`, tested
@@ -54,7 +55,8 @@ def replay(context: Context, /, *, resume: str | None, consumer: str, **given: A
     if resume is None and not consumer:
         raise click.UsageError("Missing option '--consumer' (or '--resume')")
     from sesame.app.wiring import utc_now
-    from sesame.operations.replays import NobodyToReplay, PreviewRequest, ReplayRequest, preview
+    from sesame.operations.blast_radius import PreviewRequest, preview
+    from sesame.operations.replays import NobodyToReplay, ReplayRequest
     from sesame.operations.replays import replay as ask
 
     site = context.looking
@@ -163,7 +165,8 @@ def _show_preview(found: ReplayPreview, *, as_json: bool) -> None:
 def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
     """Ask for the rest; if some of those before ended badly, only after a question."""
     from sesame.app.wiring import utc_now
-    from sesame.operations.replays import PreviewRequest, Resumption, preview, resume, standing
+    from sesame.operations.blast_radius import PreviewRequest, preview
+    from sesame.operations.replays import Resumption, resume, standing
 
     actor = operator()
     request = Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+
+from pydantic import BaseModel
 
 from pipeline import accounts, dead_letters, target_states
 from pipeline.db.database import Database
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
-from sesame.operations.acts import Report
+from sesame.operations.acts import Actor, Report, act
+from sesame.operations.ports import Handlers, check_target
 
 
 class Effect(Report):
@@ -58,13 +62,60 @@ class Radius:
         return dict(Counter(each.obstacle for each in self.effects if each.obstacle).most_common())
 
 
+class PreviewRequest(BaseModel):
+    """The effect of a replay for these students, of so many that were selected."""
+
+    consumer: str
+    students: tuple[str, ...]
+    selected: int
+
+
+class ReplayPreview(Report):
+    """What would change, in all and for each; see `blast_radius`. Nothing was published."""
+
+    consumer: str
+    published: bool = False
+    students: int
+    looked_at: int
+    changed: int
+    same: int
+    obsolete: int
+    differs: dict[str, int]
+    obstacles: dict[str, int]
+    effects: list[Effect]
+
+
+@act("replay.preview")
+def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPreview:
+    """Compare these students with the target; nothing is written, nobody is asked.
+
+    Raises:
+        UnknownTarget: the settings name no such target.
+        TargetDown, Throttled, Misconfigured: the target cannot be read.
+    """
+    check_target(site, request.consumer)
+    follows = site.follows.get(request.consumer)
+    with closing(site.handler(request.consumer)) as handler:
+        radius = blast_radius(request.students, handler=handler, database=site.database, follows=follows)
+    return ReplayPreview(
+        consumer=request.consumer,
+        students=request.selected,
+        looked_at=len(radius.effects),
+        changed=radius.changed,
+        same=radius.same,
+        obsolete=radius.obsolete,
+        differs=radius.names(),
+        obstacles=radius.obstacles(),
+        effects=radius.effects,
+    )
+
+
 def blast_radius(
     students: Sequence[str],
     *,
     handler: Handler,
     database: Database,
     follows: str | None,
-    told: Callable[[int], None] = lambda _read: None,
 ) -> Radius:
     """Compare each student with the target as it is now; nothing is written, nobody is asked.
 
@@ -73,7 +124,6 @@ def blast_radius(
         handler: the target's.
         database: where the accounts and dead letters are.
         follows: the target that this one follows, if any.
-        told: how many have been read so far, now and then.
 
     Raises:
         TargetDown, Throttled, Misconfigured: the target cannot be read.
@@ -83,7 +133,6 @@ def blast_radius(
     for start in range(0, len(students), handler.batch_size):
         page = students[start : start + handler.batch_size]
         radius.effects += _page(page, handler, database, follows)
-        told(len(radius.effects))
     return radius
 
 

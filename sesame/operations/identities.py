@@ -9,24 +9,15 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
-from consumers.registry import pending_facts
 from consumers.registry.identity_doubts import Doubt, Verdict
-from consumers.registry.people import Identity, KnownPerson, People
-from pipeline import accounts
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from producers.identities import DecisionRequest, decide
-from schemas.account import Account
-from schemas.envelope import from_record
-from schemas.events import EnrolmentRecorded, IdentityDecision
+from schemas.events import IdentityDecision
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.known_persons import Side, claimed, known
 from sesame.operations.ports import Publishing, Stored
-
-
-class NoSuchStudent(SesameError):
-    """The registry has no account for this student number. Check the number; if it is right, the registrar's
-    file has not been imported, or its line was refused: see the rejects file."""
 
 
 class NoSuchDoubt(SesameError):
@@ -44,31 +35,6 @@ class WhichNumber(SesameError):
     """Nobody can tell which of the two numbers should go on: say it with `--keep`."""
 
     exit_code = 2
-
-
-class Side(Report):
-    """One of the two who may be one person. Personal data: for the operator's eyes.
-
-    Attributes:
-        enrolments: year, step and component of each that was not cancelled.
-        stage, login, mail, activated_at: of the account; None: there is none.
-        merged_into: the number that this person goes on under, as was decided.
-    """
-
-    student_number: str
-    birth_name: str
-    usage_name: str | None
-    given_name: str
-    preferred_given_name: str | None
-    birth_date: str
-    ine: str | None
-    enrolments: tuple[str, ...]
-    holds: tuple[str, ...]
-    stage: str | None
-    login: str | None
-    mail: str | None
-    activated_at: datetime | None
-    merged_into: str | None
 
 
 class DoubtSummary(Report):
@@ -185,17 +151,6 @@ def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
     return decided(site, actor, request, number, second, IdentityDecision.MERGE, text)
 
 
-def known(connection: Connection, database: Database, student_number: str) -> Side | None:
-    """Who a number is; None: nobody that the registry knows."""
-    people = People(database)
-    person = people.known(connection, student_number)
-    if person is None:
-        return None
-    enrolments = people.enrolments(connection, student_number)
-    steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
-    return _made(person, tuple(steps), accounts.find(connection, student_number))
-
-
 def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]:
     """The two numbers of the doubt; None for the second: the holder's."""
     student, other, holder = request.student_number, request.other, request.holder
@@ -281,40 +236,10 @@ def _case(connection: Connection, database: Database, doubt: Doubt) -> IdentityC
             return None
         before, after = theirs, mine
     elif doubt.claimed is not None:
-        after = _claimed(connection, doubt.student_number, doubt.claimed)
+        after = claimed(connection, doubt.student_number, doubt.claimed)
     return IdentityCase(
         **_summary(doubt),
         decided_at=utc_or_none(doubt.decided_at),
         before=before,
         after=after,
     )
-
-
-def _made(person: KnownPerson, steps: tuple[str, ...], account: Account | None) -> Side:
-    identity = person.identity
-    return Side(
-        student_number=person.student_number,
-        birth_name=identity.birth_name,
-        usage_name=identity.usage_name,
-        given_name=identity.given_name,
-        preferred_given_name=identity.preferred_given_name,
-        birth_date=identity.birth_date.isoformat(),
-        ine=person.ine,
-        enrolments=steps,
-        holds=tuple(sorted(person.holds)),
-        stage=account.stage.value if account is not None else None,
-        login=account.login if account is not None else None,
-        mail=account.mail if account is not None else None,
-        activated_at=account.activated_at if account is not None else None,
-        merged_into=person.merged_into,
-    )
-
-
-def _claimed(connection: Connection, student_number: str, identity: Identity) -> Side:
-    """Who the number is said to be, as far as the facts tell that are held."""
-    facts = pending_facts.held(connection, student_number)
-    events = [from_record(student_number, fact.headers, fact.value).event for fact in facts]
-    said = [event for event in events if isinstance(event, EnrolmentRecorded)]
-    ine = next((event.ine for event in said if event.ine), None)
-    steps = sorted({f"{event.year} {event.step} {event.component}" for event in said})
-    return _made(KnownPerson(student_number, identity, 0, ine=ine), tuple(steps), None)

@@ -23,7 +23,7 @@ from schemas.account import Account, Lane
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis import explain
-from sesame.operations.identities import NoSuchStudent
+from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.ports import Provided, check_target
 from sesame.operations.restored.admission import admit
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import datetime
 
@@ -17,9 +16,8 @@ from producers.replay.selection import Selection, select_students
 from schemas.account import Lane
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
-from sesame.operations.blast_radius import Effect, blast_radius
 from sesame.operations.diagnosis.reasons import explanations
-from sesame.operations.ports import Configured, Handlers, Replaying, Stored, check_target
+from sesame.operations.ports import Configured, Replaying, Stored, check_target
 from sesame.operations.restored.admission import admit
 
 PER_S = 100
@@ -72,29 +70,6 @@ class ReplaySelection(Report):
     not_activated: tuple[str, ...]
     nobody: str
     lane: Lane
-
-
-class PreviewRequest(BaseModel):
-    """The effect of a replay for these students, of so many that were selected."""
-
-    consumer: str
-    students: tuple[str, ...]
-    selected: int
-
-
-class ReplayPreview(Report):
-    """What would change, in all and for each; see `blast_radius`. Nothing was published."""
-
-    consumer: str
-    published: bool = False
-    students: int
-    looked_at: int
-    changed: int
-    same: int
-    obsolete: int
-    differs: dict[str, int]
-    obstacles: dict[str, int]
-    effects: list[Effect]
 
 
 class ReplayRequest(BaseModel):
@@ -186,31 +161,6 @@ def select(site: Configured, _actor: Actor, request: ReplayFilter) -> ReplaySele
         not_activated=found.not_activated,
         nobody=nobody,
         lane=Lane.BULK if bulk else Lane.PERSONAL,
-    )
-
-
-@act("replay.preview")
-def preview(site: Handlers, _actor: Actor, request: PreviewRequest) -> ReplayPreview:
-    """Compare these students with the target; nothing is written, nobody is asked.
-
-    Raises:
-        UnknownTarget: the settings name no such target.
-        TargetDown, Throttled, Misconfigured: the target cannot be read.
-    """
-    check_target(site, request.consumer)
-    follows = site.follows.get(request.consumer)
-    with closing(site.handler(request.consumer)) as handler:
-        radius = blast_radius(request.students, handler=handler, database=site.database, follows=follows)
-    return ReplayPreview(
-        consumer=request.consumer,
-        students=request.selected,
-        looked_at=len(radius.effects),
-        changed=radius.changed,
-        same=radius.same,
-        obsolete=radius.obsolete,
-        differs=radius.names(),
-        obstacles=radius.obstacles(),
-        effects=radius.effects,
     )
 
 

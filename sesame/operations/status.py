@@ -9,7 +9,7 @@ from pipeline.errors import SesameError
 from schemas.account import Hold
 from sesame.operations.acts import Actor, act
 from sesame.operations.diagnosis.person import PersonStatus, person_status
-from sesame.operations.identities import NoSuchStudent, known
+from sesame.operations.known_persons import NoSuchStudent, known
 from sesame.operations.ports import Following
 
 

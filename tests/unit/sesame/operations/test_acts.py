@@ -14,8 +14,9 @@ import pytest
 from sesame import operations
 from sesame.operations.acts import RIGHTS, Actor, ActRefused, Role, UnknownTarget, act
 from sesame.operations.adoption.acts import LinkRequest, link
+from sesame.operations.blast_radius import PreviewRequest, preview
 from sesame.operations.provisioning import Provision, provision
-from sesame.operations.replays import PreviewRequest, ReplayFilter, preview, select
+from sesame.operations.replays import ReplayFilter, select
 
 
 def acts() -> Counter[str]:
