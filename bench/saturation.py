@@ -27,11 +27,13 @@ from tempfile import TemporaryDirectory
 
 from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, until
 from bench.rows import Row
-from consumers.directory import DirectoryHandler
-from consumers.mailbox import MailboxHandler, WantedMailbox, WelcomeJournal
-from consumers.mailbox.port import IntendedWelcome, Intent
+from consumers.directory.handler import DirectoryHandler
+from consumers.mailbox.difference import WantedMailbox
+from consumers.mailbox.handler import MailboxHandler
+from consumers.mailbox.port import IntendedWelcome, Intent, WelcomeJournal
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle import MoodleHandler, SiteLock, moodle_site
+from consumers.moodle.handler import MoodleHandler, moodle_site
+from consumers.moodle.port import SiteLock
 from pipeline.db.database import Database
 from pipeline.engine import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog

@@ -13,24 +13,3 @@ Rooms, from the wire upwards: `answers` (what an answer means), `rest` (HTTP), `
 `intent` (an account in Moodle's words), `handler`. `causes` holds every reason why somebody is not as
 wanted, with its remedy.
 """
-
-from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.handler import MoodleHandler, moodle_site
-from consumers.moodle.port import AdoptedUser, Cohort, MoodlePort, Seen, SiteLock, User, Wanted
-from consumers.moodle.settings import MoodleSettings
-
-__all__ = [
-    "AdoptedUser",
-    "CauseKind",
-    "Cohort",
-    "MoodleCause",
-    "MoodleFault",
-    "MoodleHandler",
-    "MoodlePort",
-    "MoodleSettings",
-    "Seen",
-    "SiteLock",
-    "User",
-    "Wanted",
-    "moodle_site",
-]

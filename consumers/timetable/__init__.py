@@ -5,5 +5,5 @@ whether the student's calendar can be fetched at the address that the portal giv
 service that has no calendar yet is no failure: the student waits for it, with that reason.
 
 Rooms: `address` (a template and a student make an address), `answers` (what an answer means), `ical` (HTTP),
-`port` (the five verbs), `handler`. `ical` is asked for by its own name: it loads an HTTP library.
+`port` (the five verbs), `handler`.
 """

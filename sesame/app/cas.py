@@ -9,7 +9,7 @@ from pipeline.db.database import Database
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # the library of CAS is loaded where somebody asks that server
-    from consumers.directory import Trial
+    from consumers.directory.trial import Trial
     from sesame.login.client import CasClient
     from sesame.login.login import CasLogins
     from sesame.login.probe import LoginProbe

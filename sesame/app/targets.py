@@ -19,9 +19,10 @@ from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
-    from consumers import mailbox, moodle
     from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox.mailboxes import DovecotMailboxes
+    from consumers.mailbox.welcome import Welcome
+    from consumers.moodle.port import MoodlePort
 
 
 def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
@@ -86,9 +87,10 @@ def dovecot_mailboxes(
     Raises:
         SettingsError: a secret is missing.
     """
-    from consumers import mailbox
     from consumers.mailbox.dovecot import Doveadm
+    from consumers.mailbox.lmtp import Lmtp
     from consumers.mailbox.mailboxes import DovecotMailboxes
+    from consumers.mailbox.transport import context_of
 
     wanted = settings.mailbox
     doveadm = Doveadm(
@@ -98,36 +100,36 @@ def dovecot_mailboxes(
         connections_max=settings.engine.slots + 1,  # the probe has one too
         read_only=read_only or wanted.mode == "observe",
     )
-    lmtp = mailbox.Lmtp(
+    lmtp = Lmtp(
         wanted.lmtp_host,
         wanted.lmtp_port,
         sender=wanted.sender,
-        context=mailbox.context_of(wanted.ca_file),
+        context=context_of(wanted.ca_file),
     )
     return DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
 
 
-def welcome_of(settings: Settings) -> mailbox.Welcome:
+def welcome_of(settings: Settings) -> Welcome:
     """The welcome message, as this site sends it."""
-    from consumers import mailbox
+    from consumers.mailbox.welcome import Welcome
 
     wanted = settings.mailbox
-    return mailbox.Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
+    return Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
 
 
 def moodle_site(
     settings: Settings, database: Database, *, read_only: bool = False, token: LiveSecret | None = None
-) -> moodle.MoodlePort:
+) -> MoodlePort:
     """The Moodle site, as its port has it; `read_only` whatever the settings say.
 
     Raises:
         SettingsError: a secret is missing.
     """
-    from consumers import moodle
+    from consumers.moodle import handler
 
     wanted = settings.moodle
     managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
-    return moodle.moodle_site(
+    return handler.moodle_site(
         wanted.model_copy(update={"mode": "observe"}) if read_only else wanted,
         lock=SiteLocks(database),
         is_managed=managed,
@@ -136,12 +138,13 @@ def moodle_site(
 
 
 def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
-    from consumers import directory
+    from consumers.directory.entry import Profile
+    from consumers.directory.handler import DirectoryHandler
 
     wanted = settings.directory
-    profile = directory.Profile(wanted, settings.registry.principal_scope)
+    profile = Profile(wanted, settings.registry.principal_scope)
     password = LiveSecret(wanted, "bind_password")  # missing: say so now, not at the first student
-    handler = directory.DirectoryHandler(
+    handler = DirectoryHandler(
         ldap_directory(settings, password=password),
         vault,
         profile,
@@ -154,15 +157,16 @@ def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
 
 
 def _mailbox(settings: Settings, database: Database) -> Handler:
-    from consumers import mailbox
+    from consumers.mailbox.difference import WantedMailbox
+    from consumers.mailbox.handler import MailboxHandler
 
     wanted = settings.mailbox
     api_key = LiveSecret(wanted, "api_key")
-    handler = mailbox.MailboxHandler(
+    handler = MailboxHandler(
         dovecot_mailboxes(settings, api_key=api_key),
         WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes),
         welcome_of(settings),
-        mailbox.WantedMailbox(wanted.folders, settings.directory.mail_quota_bytes),
+        WantedMailbox(wanted.folders, settings.directory.mail_quota_bytes),
         system=f"Dovecot {wanted.doveadm_url}",
         batch_size=wanted.batch_size,
         work_s_max=wanted.call_s_max,
@@ -171,15 +175,15 @@ def _mailbox(settings: Settings, database: Database) -> Handler:
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:
-    from consumers import moodle
+    from consumers.moodle.handler import MoodleHandler
+    from consumers.moodle.port import AdoptedUser
 
     token = LiveSecret(settings.moodle, "token")
-    handler = moodle.MoodleHandler(
+    handler = MoodleHandler(
         moodle_site(settings, database, token=token),
         settings.moodle,
         adopted=lambda numbers: {
-            number: moodle.AdoptedUser.of(user)
-            for number, user in _adopted(database, "moodle", numbers).items()
+            number: AdoptedUser.of(user) for number, user in _adopted(database, "moodle", numbers).items()
         },
     )
     return Credentials(handler, token)

@@ -36,10 +36,10 @@ from sesame.app.observability.metrics import Metrics
 from sesame.settings import LiveSecret, Settings, folders
 
 if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebody asks those servers
-    from consumers.directory import Trial
+    from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
-    from consumers.mailbox import Mailboxes
-    from consumers.moodle import MoodlePort
+    from consumers.mailbox.port import Mailboxes
+    from consumers.moodle.port import MoodlePort
     from sesame.login.probe import LoginProbe
     from sesame.web import PortalContext
 REGISTRY, PROPAGATION = "registry", "propagation"

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from consumers.directory import Trial, TrialVerdict
+from consumers.directory.trial import Trial, TrialVerdict
 from pipeline.errors import Misconfigured, SesameError, TargetDown
 from sesame.login.client import BoundedSession, CasClient, trouble
 from sesame.login.form import LoginForm, login_form, onward_form

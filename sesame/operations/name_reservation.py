@@ -7,7 +7,7 @@ from itertools import islice
 
 from pydantic import ConfigDict, Field
 
-from consumers.directory import Directory, ObservedEntry
+from consumers.directory.port import Directory, ObservedEntry
 from consumers.registry.ledger import DIRECTORY, SqlLedger
 from pipeline.db.database import Database
 from sesame.operations.acts import Actor, Report, act

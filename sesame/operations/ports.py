@@ -11,8 +11,8 @@ from sesame.operations.acts import UnknownTarget
 
 if TYPE_CHECKING:
     from consumers.directory.upsert import LdapDirectory
-    from consumers.mailbox import Mailboxes
-    from consumers.moodle import MoodlePort
+    from consumers.mailbox.port import Mailboxes
+    from consumers.moodle.port import MoodlePort
     from consumers.registry.handler import Registry
     from pipeline.db.database import Database
     from pipeline.eventlog.port import Producer

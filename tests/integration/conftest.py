@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd

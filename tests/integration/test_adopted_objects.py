@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from consumers.directory import DirectoryHandler
-from consumers.moodle import AdoptedUser, MoodleHandler, moodle_site
+from consumers.directory.handler import DirectoryHandler
+from consumers.moodle.handler import MoodleHandler, moodle_site
+from consumers.moodle.port import AdoptedUser
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Task, Waiting
 from sandbox.moodle import MoodleStandIn
 from sandbox.slapd import Slapd

@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from consumers.directory import DirectoryHandler
-from consumers.directory.handler import GROUP_NOT_OURS
+from consumers.directory.handler import GROUP_NOT_OURS, DirectoryHandler
 from consumers.directory.port import Applied
 from consumers.directory.upsert import LdapDirectory
 from pipeline.target import Done, HandlerOutcome, Task, Waiting

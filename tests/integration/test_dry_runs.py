@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from consumers.directory import DirectoryHandler
-from consumers.moodle import MoodleHandler
+from consumers.directory.handler import DirectoryHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.target import Dead, Done, Handler, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from sandbox.moodle import MoodleStandIn

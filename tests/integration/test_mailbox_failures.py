@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consumers.mailbox import Lmtp, context_of
 from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import (
     ApplyResult,
@@ -19,6 +19,7 @@ from consumers.mailbox.port import (
     MailboxUnsettled,
     ObservedMailbox,
 )
+from consumers.mailbox.transport import context_of
 from consumers.mailbox.welcome import NOT_SENT_AGAIN
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Done, Retry

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumers.mailbox import WantedMailbox
-from consumers.mailbox.difference import SCRIPT
+from consumers.mailbox.difference import SCRIPT, WantedMailbox
 from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
 from consumers.mailbox.port import ObservedMailbox
 from pipeline.target import Dead, Done, Retry, Waiting

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline import target_states
 from pipeline.engine import Limits
 from pipeline.target import HandlerOutcome, Task

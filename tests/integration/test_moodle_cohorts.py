@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.target import Dead, Done, HandlerOutcome
 from sandbox.moodle import FaultKind, MoodleStandIn
 from sandbox.process import PATIENCE_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.target import Done, Waiting
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Hold, Person, Stage

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.errors import Misconfigured
 from pipeline.target import Done, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn

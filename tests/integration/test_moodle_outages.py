@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Done, Retry
 from sandbox.moodle import FaultKind, MoodleStandIn

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.target import Dead, Done, Retry, Waiting
 from sandbox.moodle import FaultKind, MoodleStandIn
 from schemas.account import Person

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from pipeline.errors import Misconfigured
 from pipeline.target import Done
 from sandbox.moodle import MoodleStandIn

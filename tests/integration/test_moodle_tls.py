@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleSettings
 from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.rest import RestClient
+from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.process import PATIENCE_S
 from sandbox.tls import ThrowawayCA

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from consumers.directory import DirectoryHandler
-from consumers.mailbox import Lmtp, context_of
+from consumers.directory.handler import DirectoryHandler
 from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import MailboxChange
-from consumers.moodle import MoodleHandler, MoodlePort, moodle_site
+from consumers.mailbox.transport import context_of
 from consumers.moodle.errors import BatchDeadline
+from consumers.moodle.handler import MoodleHandler, moodle_site
+from consumers.moodle.port import MoodlePort
 from consumers.moodle.port import Wanted as WantedUser
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting

@@ -11,10 +11,11 @@ from typing import Final
 
 from cryptography.fernet import Fernet
 
-from consumers.directory import DirectoryHandler
-from consumers.mailbox import MailboxHandler, Welcome
+from consumers.directory.handler import DirectoryHandler
+from consumers.mailbox.handler import MailboxHandler
+from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
-from consumers.moodle import MoodleHandler
+from consumers.moodle.handler import MoodleHandler
 from consumers.propagation.handler import BREACHED, LATE, Propagation
 from consumers.propagation.rows import at_rest
 from consumers.propagation.settings import PropagationSettings

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
-from consumers.directory import Directory, ObservedEntry
-from consumers.mailbox import Mailboxes
-from consumers.moodle import MoodlePort, User
+from consumers.directory.port import Directory, ObservedEntry
+from consumers.mailbox.port import Mailboxes
+from consumers.moodle.port import MoodlePort, User
 from sesame.operations.adoption.run import Reader
 from sesame.operations.adoption.sheet import FoundObject
 from sesame.operations.ports import Targets

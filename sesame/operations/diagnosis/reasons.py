@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from consumers.moodle import CauseKind, MoodleCause
+from consumers.moodle.causes import CauseKind, MoodleCause
 
 _WORDS = Path(__file__).with_name("reasons.toml")
 _KINDS = {CauseKind.WAIT: "waiting", CauseKind.RETRY: "retry", CauseKind.DEAD: "dead"}

@@ -9,8 +9,8 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from consumers.directory import DirectoryHandler, Profile
-from consumers.directory.entry import desired_entry
+from consumers.directory.entry import Profile, desired_entry
+from consumers.directory.handler import DirectoryHandler
 from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import Branches, Credential, DesiredEntry
 from consumers.directory.settings import DirectorySettings

@@ -15,18 +15,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from consumers.mailbox import (
-    Lmtp,
-    Mailboxes,
-    MailboxHandler,
-    WantedMailbox,
-    Welcome,
-    WelcomeJournal,
-    context_of,
-)
+from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.handler import MailboxHandler
+from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
-from consumers.mailbox.port import ApplyResult, Key, MailboxChange, ObservedMailbox, ReadResult
+from consumers.mailbox.port import (
+    ApplyResult,
+    Key,
+    MailboxChange,
+    Mailboxes,
+    ObservedMailbox,
+    ReadResult,
+    WelcomeJournal,
+)
+from consumers.mailbox.transport import context_of
+from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.target import HandlerOutcome, Task

@@ -17,7 +17,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleHandler, MoodleSettings, SiteLock, moodle_site
+from consumers.moodle.handler import MoodleHandler, moodle_site
+from consumers.moodle.port import SiteLock
+from consumers.moodle.settings import MoodleSettings
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from schemas.account import Account, Membership, Person, Requirement, Stage

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from consumers.directory import Profile, difference
+from consumers.directory import difference
+from consumers.directory.entry import Profile
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryUnsettled, ObservedEntry
 from consumers.directory.settings import DirectorySettings
 from pipeline.errors import TargetDown

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from consumers.mailbox import WantedMailbox
+from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.port import (
     ApplyResult,
     Key,

@@ -12,13 +12,18 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from consumers.directory import DirectoryHandler, Profile
+from consumers.directory.entry import Profile
+from consumers.directory.handler import DirectoryHandler
 from consumers.directory.port import Applied, DesiredEntry, EntryUnsettled, ObservedEntry
 from consumers.directory.settings import DirectorySettings
-from consumers.mailbox import MailboxHandler, ObservedMailbox, WantedMailbox, Welcome
 from consumers.mailbox import port as mailbox
-from consumers.moodle import MoodleHandler, MoodleSettings, Seen, User
-from consumers.moodle.port import Result
+from consumers.mailbox.difference import WantedMailbox
+from consumers.mailbox.handler import MailboxHandler
+from consumers.mailbox.port import ObservedMailbox
+from consumers.mailbox.welcome import Welcome
+from consumers.moodle.handler import MoodleHandler
+from consumers.moodle.port import Result, Seen, User
+from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Retry, Task
 from schemas.account import Account, Hold, Person, Stage

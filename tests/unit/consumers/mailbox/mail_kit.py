@@ -15,11 +15,14 @@ from typing import Any
 import httpx
 import pytest
 
-from consumers.mailbox import MailboxHandler, WantedMailbox, Welcome, dovecot
+from consumers.mailbox import dovecot
+from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.dovecot import Doveadm
+from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import IntendedWelcome
+from consumers.mailbox.welcome import Welcome
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
 

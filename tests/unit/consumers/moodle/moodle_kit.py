@@ -13,8 +13,10 @@ from urllib.parse import parse_qsl
 import httpx
 from pydantic import SecretStr
 
-from consumers.moodle import AdoptedUser, MoodleHandler, MoodleSettings
+from consumers.moodle.handler import MoodleHandler
+from consumers.moodle.port import AdoptedUser
 from consumers.moodle.rest import RestClient
+from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.site import MoodleSite
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle.conditions import Conditions, SiteState

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from consumers.moodle import Cohort, MoodleCause, MoodleFault
+from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CREATION_LOCK, CohortCatalogue
 from consumers.moodle.errors import (
     BatchDeadline,
@@ -19,6 +19,7 @@ from consumers.moodle.errors import (
     WriteRefused,
 )
 from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.port import Cohort
 
 DEADLINE = BatchDeadline(1000.0, lambda: 0.0)
 INFO, NAME = "L1INFO-2026", "Licence 1 informatique"

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleSettings, User
 from consumers.moodle.errors import BatchDeadline, Broken, MoodleRefused, RightMissing
 from consumers.moodle.functions import MoodleFunctions, SiteInfo
-from consumers.moodle.port import Cohort
+from consumers.moodle.port import Cohort, User
 from consumers.moodle.rest import RestClient
+from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown
 
 DEADLINE = BatchDeadline(60.0, lambda: 0.0)

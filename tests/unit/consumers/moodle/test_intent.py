@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from consumers.moodle import MoodleCause, MoodleFault, MoodleSettings, Wanted
+from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.intent import is_shortened, pending_of, shortened, wanted_of
-from consumers.moodle.port import Seen, User
+from consumers.moodle.port import Seen, User, Wanted
+from consumers.moodle.settings import MoodleSettings
 from schemas.account import Account, Hold, Person, Requirement, Stage
 from sesame.testing.servers.moodle_kit import account, cohort
 

@@ -7,11 +7,11 @@ from typing import cast
 
 import pytest
 
-from consumers.moodle import Cohort
 from consumers.moodle.cohorts import CohortCatalogue
 from consumers.moodle.errors import BatchDeadline, MoodleRefused
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
+from consumers.moodle.port import Cohort
 from pipeline.errors import TargetDown
 
 DEADLINE = BatchDeadline(1000.0, lambda: 0.0)

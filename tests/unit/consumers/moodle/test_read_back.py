@@ -12,8 +12,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, MoodleHandler, MoodleSettings, Seen, User
-from consumers.moodle.port import Result
+from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.handler import MoodleHandler
+from consumers.moodle.port import AdoptedUser, Result, Seen, User
+from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import Account, Hold, Person, Requirement, Stage

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from consumers.moodle import MoodleSettings
 from consumers.moodle.answers import members
 from consumers.moodle.errors import (
     BatchDeadline,
@@ -28,6 +27,7 @@ from consumers.moodle.errors import (
     WriteRefused,
 )
 from consumers.moodle.rest import RestClient, flatten
+from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
 from sandbox.process import PATIENCE_S
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from consumers.moodle import User
 from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.functions import NEEDED, MoodleFunctions, SiteInfo
+from consumers.moodle.port import User
 from consumers.moodle.rights import Rights
 from pipeline.errors import Misconfigured
 

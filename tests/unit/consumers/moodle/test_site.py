@@ -11,17 +11,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import (
-    AdoptedUser,
-    MoodleCause,
-    MoodleFault,
-    MoodleHandler,
-    MoodleSettings,
-    User,
-    Wanted,
-    handler,
-)
-from consumers.moodle.port import MoodlePort, Result, Seen
+from consumers.moodle import handler
+from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.handler import MoodleHandler
+from consumers.moodle.port import AdoptedUser, MoodlePort, Result, Seen, User, Wanted
+from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, Preview, Retry, Task
 from schemas.account import Hold, Person

@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 from pydantic import SecretStr
 
-from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, MoodleSettings, User, Wanted
 from consumers.moodle.bulk import Failure
+from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.errors import (
     BatchDeadline,
     Broken,
@@ -24,6 +24,8 @@ from consumers.moodle.errors import (
     WriteRefused,
 )
 from consumers.moodle.functions import MoodleFunctions
+from consumers.moodle.port import AdoptedUser, User, Wanted
+from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.users import Users
 from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumers.moodle import AdoptedUser, MoodleCause, MoodleFault, Seen, User, Wanted
+from consumers.moodle.causes import MoodleCause, MoodleFault
+from consumers.moodle.port import AdoptedUser, Seen, User, Wanted
 from consumers.moodle.work import Work
 
 USER = User(7, "elodie", "cas", "22600001", "Élodie", "Lefèvre", "elodie@univ-exemple.fr", False)

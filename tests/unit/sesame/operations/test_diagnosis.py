@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert
 
-from consumers.moodle import Seen, User
+from consumers.moodle.port import Seen, User
 from consumers.propagation.rows import propagation
 from pipeline import dead_letters, parking, status, target_states
 from pipeline.audit import operator_notes
