@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,8 +31,8 @@ KAFKA_USERS = (
     "monitor",
 )
 
-IN_MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 2**30  # noqa: S108 (pytest makes folders of the user's own in it)
-"""Where `tmp_path` is if there is so much room, and programs may be started there."""
+IN_MEMORY, ROOM_BYTES = Path("/dev/shm"), 4 * 2**30  # noqa: S108 (all that is made in it is by mkdtemp)
+"""Where temporary files are if there is so much room, and programs may be started there."""
 
 SPREAD = ("tests/simulation/test_histories.py",)
 """Files whose tests share nothing and take minutes: `--dist loadfile` gives them out one by one."""
@@ -56,14 +57,15 @@ settings.load_profile("project")
 
 
 def pytest_configure() -> None:
-    """Databases and logs of the tests are in memory: they wait for a disk most of their time.
+    """Databases, logs and servers' files are in memory: the tests waited for the disk most of their time.
 
     What survives kill -9 is as it is on a disk; a power cut is tested nowhere.
     """
     with contextlib.suppress(OSError):
         place = os.statvfs(IN_MEMORY)
-        if place.f_bavail * place.f_frsize >= ROOM_BYTES and not place.f_flag & os.ST_NOEXEC:
-            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+        roomy = place.f_bavail * place.f_frsize >= ROOM_BYTES and not place.f_flag & os.ST_NOEXEC
+        if roomy and "TMPDIR" not in os.environ:
+            os.environ["TMPDIR"] = tempfile.tempdir = str(IN_MEMORY)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
