@@ -12,7 +12,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -34,12 +33,6 @@ pytestmark = [
 
 STUDENTS, STRANGER = 12, "22699999"
 REFUSED, DEPENDENCY_DOWN = 1, 4
-
-
-@pytest.fixture
-def site(tmp_path: Path, store_url: str) -> Iterator[ManySite]:
-    with closing(ManySite(tmp_path, store_url)) as site:
-        yield site
 
 
 def test_poison_a_database_that_only_reads_and_other_settings_are_told_and_lose_nobody(

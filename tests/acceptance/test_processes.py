@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,12 +31,6 @@ def shown(process: SesameProcess, name: str, **labels: str) -> list[float]:
 def backlog(process: SesameProcess) -> float:
     """What the Moodle consumer has not settled."""
     return sum(shown(process, "sesame_lag_records", consumer=MOODLE))
-
-
-@pytest.fixture
-def site(tmp_path: Path, store_url: str) -> Iterator[ManySite]:
-    with closing(ManySite(tmp_path, store_url)) as site:
-        yield site
 
 
 def test_consumers_in_processes_of_their_own_do_the_whole_job_and_stop_with_code_0(site: ManySite) -> None:

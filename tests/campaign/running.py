@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
 import random
 import sys
 import threading
@@ -30,6 +28,7 @@ from tests.acceptance.reading import completions, outcomes, versions_went_back
 from tests.campaign.burst import Burst
 from tests.campaign.supervisor import KINDS, SERVERS, Supervisor, Victim, victims_of
 from tests.campaign.watching import Watch
+from tests.simulation.tally import machine
 
 _DOWN_AT_ONCE_MAX = 3
 _LONG_SHARE = 0.15
@@ -128,7 +127,7 @@ def _disturbed(plan: Plan, world: World, cast: Cast) -> dict[str, Any]:
         wait_until(lambda: supervisor.down == 0, "everything to run again", _UP_S_MAX)
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "machine": _machine(),
+        "machine": machine(),
         **asdict(plan),
         "planned": plan.kills,
         "kills": len(kills),
@@ -144,12 +143,6 @@ def _disturbed(plan: Plan, world: World, cast: Cast) -> dict[str, Any]:
         "directory_went_back": watch.back,
         "burst_s": round(took_s, 1),
     }
-
-
-def _machine() -> str:
-    python, load = platform.python_version(), os.getloadavg()[2]
-    system = f"{platform.system()} {platform.machine()}"
-    return f"{os.cpu_count()} cores, {system}, Python {python}, load {load:.1f} over 15 minutes"
 
 
 def _kills(plan: Plan, chance: random.Random, supervisor: Supervisor, burst: Burst) -> Iterator[Kill]:

@@ -94,7 +94,7 @@ class Tally:
         """Every figure, for a program and for the page."""
         return {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "machine": _machine(),
+            "machine": machine(),
             "histories": self.histories,
             "violations": self.violations,
             "failed": self.failed,
@@ -114,7 +114,8 @@ class Tally:
         }
 
 
-def _machine() -> str:
+def machine() -> str:
+    """On what a figure was measured."""
     python, load = platform.python_version(), os.getloadavg()[2]
     system = f"{platform.system()} {platform.machine()}"
     return f"{os.cpu_count()} cores, {system}, Python {python}, load {load:.1f} over 15 minutes"

@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
-from pipeline import dead_letters, parking, target_states
+from pipeline import target_states
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.outbox import OutboxRelay
 from pipeline.parking import Kind
 from pipeline.runner import Effects
 from pipeline.target import Dead, HandlerOutcome, Retry, Task, Waiting
-from pipeline.target_states import State
 from schemas import catalogue
 from schemas.account import Stage
 from schemas.events import (
@@ -24,19 +23,10 @@ from schemas.events import (
     TargetProvisioned,
     TargetWaiting,
 )
+from tests.unit.pipeline.runner.effects_kit import leader_has
 from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
 
 plant = live_plant
-
-
-def parked(plant: Plant, number: str) -> parking.Parked | None:
-    with plant.database.read() as connection:
-        return parking.parked_of(connection, plant.target.name, [number]).get(number)
-
-
-def letters(plant: Plant) -> list[dead_letters.DeadLetter]:
-    with plant.database.read() as connection:
-        return dead_letters.unresolved(connection)
 
 
 def test_a_bell_ends_in_a_read_back_an_outcome_and_a_committed_offset(plant: Plant) -> None:
@@ -103,7 +93,7 @@ def test_a_transient_failure_is_parked_tried_again_and_leaves_the_lot(plant: Pla
     plant.start()
     plant.until(lambda: plant.applied("A") == 1)
     plant.stop()
-    assert parked(plant, "A") is None
+    assert plant.parked("A") is None
     [outcome] = plant.outcomes()
     assert isinstance(outcome, TargetProvisioned)
     assert outcome.attempt == 3
@@ -119,7 +109,7 @@ def test_one_students_failure_does_not_hold_up_the_others(plant: Plant) -> None:
         plant.ring(number)
     plant.start()
     plant.until(lambda: plant.applied("B") == 1 and plant.applied("C") == 1)
-    plant.until(lambda: parked(plant, "A") is not None)
+    plant.until(lambda: plant.parked("A") is not None)
     plant.stop()
     assert plant.lag() == 0  # the parked student holds no offset back
 
@@ -129,16 +119,16 @@ def test_an_exhausted_retry_is_a_dead_letter_and_a_newer_success_resolves_it(pla
     plant.account("A")
     plant.ring("A")
     plant.start()
-    plant.until(lambda: len(letters(plant)) == 1)
-    [letter] = letters(plant)
+    plant.until(lambda: len(plant.letters()) == 1)
+    [letter] = plant.letters()
     assert (letter.cause, letter.attempts, letter.student_number) == ("target_busy", 4, "A")
-    assert parked(plant, "A") is None
+    assert plant.parked("A") is None
     plant.target.script = lambda _task: None
     plant.account("A", 2)
     plant.ring("A", 2)
     plant.until(lambda: plant.applied("A") == 2)
     plant.stop()
-    assert letters(plant) == []
+    assert plant.letters() == []
     relay = OutboxRelay(plant.database, plant.producer)
     relay.send_page()
     events = [message.event for message in plant.read(catalogue.DEAD_LETTERS)]
@@ -151,7 +141,7 @@ def test_a_dead_letter_carries_the_headers_that_kafka_tools_know(plant: Plant) -
     plant.account("A")
     plant.ring("A")
     plant.start()
-    plant.until(lambda: len(letters(plant)) == 1)
+    plant.until(lambda: len(plant.letters()) == 1)
     plant.stop()
     OutboxRelay(plant.database, plant.producer).send_page()
     consumer = plant.log.consumer("look", [catalogue.DEAD_LETTERS], member="test")
@@ -170,15 +160,15 @@ def test_waiting_is_no_failure_is_said_once_and_ends_by_the_event_that_lifts_it(
     plant.ring("A")
     plant.start()
     plant.until(lambda: len(plant.target.calls) >= 3)  # looked at again, now and then
-    row = parked(plant, "A")
+    row = plant.parked("A")
     assert row is not None
     assert (row.kind, row.attempts) == (Kind.WAITING, 0)
     plant.account("A", 2)
     plant.ring("A", 2)
     plant.until(lambda: plant.applied("A") == 2)
     plant.stop()
-    assert parked(plant, "A") is None
-    assert letters(plant) == []
+    assert plant.parked("A") is None
+    assert plant.letters() == []
     first, second = plant.outcomes()
     assert isinstance(first, TargetWaiting)
     assert first.pending == ("L2 Informatique 2026",)
@@ -218,7 +208,7 @@ def test_an_outage_burns_nobodys_attempts_and_goes_on_when_the_target_is_back(pl
         plant.ring(number)
     plant.start()
     plant.until(lambda: "open" in plant.observer.states)
-    assert all(parked(plant, number) is None for number in "ABCDEFGH")
+    assert all(plant.parked(number) is None for number in "ABCDEFGH")
     plant.target.script = lambda _task: None
     plant.target.probe_error = None
     plant.until(lambda: all(plant.applied(number) == 1 for number in "ABCDEFGH"))
@@ -236,9 +226,9 @@ def test_a_poison_student_does_not_keep_a_healthy_target_down(plant: Plant) -> N
         plant.ring(number)
     plant.start()
     plant.until(lambda: all(plant.applied(number) == 1 for number in "ABDE"))
-    plant.until(lambda: len(letters(plant)) == 1)
+    plant.until(lambda: len(plant.letters()) == 1)
     plant.stop()
-    assert [(letter.student_number, letter.cause) for letter in letters(plant)] == [("C", "fails_alone")]
+    assert [(letter.student_number, letter.cause) for letter in plant.letters()] == [("C", "fails_alone")]
     assert plant.lag() == 0
 
 
@@ -252,7 +242,7 @@ def test_a_refused_consumer_stops_at_once_and_says_so(plant: Plant) -> None:
     plant.until(lambda: "misconfigured" in plant.observer.states)
     plant.stop()
     assert len(plant.target.calls) == 1
-    assert parked(plant, "A") is None
+    assert plant.parked("A") is None
     assert plant.lag() == 1  # it stays in the log
 
 
@@ -265,9 +255,9 @@ def test_a_student_whose_lease_is_held_elsewhere_is_left_alone_and_charged_nothi
         )
     plant.ring("A")
     plant.start()
-    plant.until(lambda: parked(plant, "A") is not None)
+    plant.until(lambda: plant.parked("A") is not None)
     plant.stop()
-    row = parked(plant, "A")
+    row = plant.parked("A")
     assert row is not None
     assert (row.kind, row.attempts) == (Kind.LEASED, 0)
     assert row.due_at is not None
@@ -292,9 +282,9 @@ def test_after_an_unknown_outcome_the_student_rests_until_the_call_can_have_no_e
     plant.account("A")
     plant.ring("A")
     plant.start()
-    plant.until(lambda: parked(plant, "A") is not None)
+    plant.until(lambda: plant.parked("A") is not None)
     plant.stop()
-    row, state = parked(plant, "A"), plant.state("A")
+    row, state = plant.parked("A"), plant.state("A")
     assert row is not None
     assert state is not None
     assert state.suspect
@@ -345,7 +335,7 @@ def test_a_record_that_is_no_event_goes_to_the_dead_letters_and_the_rest_goes_on
     plant.start()
     plant.until(lambda: plant.applied("A") == 1)
     plant.stop()
-    [letter] = letters(plant)
+    [letter] = plant.letters()
     assert (letter.cause, letter.topic, letter.offset) == ("not_an_event", catalogue.ACCOUNTS, 0)
     assert plant.lag() == 0
 
@@ -353,9 +343,9 @@ def test_a_record_that_is_no_event_goes_to_the_dead_letters_and_the_rest_goes_on
 def test_a_bell_for_a_student_whom_the_registry_does_not_know_is_a_dead_letter(plant: Plant) -> None:
     plant.ring("NOBODY")
     plant.start()
-    plant.until(lambda: len(letters(plant)) == 1)
+    plant.until(lambda: len(plant.letters()) == 1)
     plant.stop()
-    assert letters(plant)[0].cause == "unknown_student"
+    assert plant.letters()[0].cause == "unknown_student"
     assert plant.lag() == 0
 
 
@@ -371,9 +361,9 @@ def test_a_fault_in_the_handler_costs_that_student_attempts_and_nobody_else(plan
     plant.start()
     plant.until(lambda: plant.applied("B") == 1)
     plant.ring("A")
-    plant.until(lambda: parked(plant, "A") is not None)
+    plant.until(lambda: plant.parked("A") is not None)
     plant.stop()
-    row = parked(plant, "A")
+    row = plant.parked("A")
     assert row is not None
     assert (row.cause, row.attempts) == ("internal_error", 1)
 
@@ -397,10 +387,7 @@ def test_a_follower_waits_for_its_leader_to_have_the_newest_version(mailbox: Pla
 
 def test_a_followers_replay_goes_by_what_the_leader_has_recorded(mailbox: Plant) -> None:
     mailbox.account("A", 2)
-    with mailbox.database.write() as connection:
-        target_states.lease(connection, mailbox.database, "directory", {"A": 1}, owner="d", until=0.0)
-        ended = target_states.Conclusion("A", 1, State.PROVISIONED, 2, sequence=1, applied_version=2)
-        assert target_states.conclude(connection, mailbox.database, "directory", [ended], now=0.0)
+    leader_has(mailbox, "A", 2)
     mailbox.replay("A")
     mailbox.start()
     mailbox.until(lambda: mailbox.applied("A") == 2)

@@ -199,6 +199,11 @@ class Registrar:
         """The rejects file, as a spreadsheet reads it."""
         return self._rows(self.rejects)
 
+    def rejected_cells(self) -> list[str]:
+        """Every cell of the rejects file, the header's too."""
+        with self.rejects.open(encoding="utf-8", newline="") as file:
+            return [cell for row in csv.reader(file, delimiter=";") for cell in row]
+
     def affected_rows(self) -> list[dict[str, str]]:
         """The file of affected people, likewise."""
         return self._rows(self.affected)
