@@ -70,7 +70,7 @@ stop: ## End what `make demo KEEP=1` left running
 
 test: python ## Everything: set-up, checks, and every test against real servers (CI=true: none may be skipped)
 	@$(MAKE) machine || { [ "$${CI:-}" != true ] && echo "Going on without: what needs them is skipped." >&2; }
-	@$(MAKE) check
+	@$(MAKE) -j2 --output-sync check
 	@# In the order of their names: the files of tests/acceptance, few tests and the longest, come first.
 	@scripts/stage tests "$(BIN)/python" -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(TESTS)
 
