@@ -25,7 +25,7 @@ from sesame.app.wiring import Application
 from sesame.operations.diagnosis import PersonStatus, person_status
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import activation, enrolled
-from tests.unit.pipeline_kit import Target
+from tests.unit.target_kit import Target
 
 
 class Site(Application):

@@ -13,7 +13,8 @@ from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from schemas import catalogue
 from tests.unit.database_kit import Clock
-from tests.unit.pipeline_kit import Plant, Target, live_mailbox, live_plant
+from tests.unit.pipeline_kit import Plant, live_mailbox, live_plant
+from tests.unit.target_kit import Target
 
 __all__ = ["live_mailbox", "live_plant"]
 

@@ -1,173 +1,30 @@
-"""What the tests of the worker share: a real embedded log and store, and a target that does as it is told."""
+"""A worker on a real embedded log and store, with the target of `target_kit`."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pipeline import dead_letters, parking, target_states
 from pipeline.db.database import Database
-from pipeline.digest import digest_of
 from pipeline.engine import Backoff, Engine, Limits, topics_for
-from pipeline.eventlog.port import Consumer, NewRecord, TopicPartition
+from pipeline.eventlog.port import Consumer, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.runner import Effects, TargetWorker
-from pipeline.target import Closed, Description, Done, HandlerOutcome, Preview, Task
 from sandbox.process import PATIENCE_S
 from schemas import catalogue
 from schemas.account import Account, Hold, Lane, Person, Stage
 from schemas.envelope import Message, event_id, from_record, to_record
-from schemas.events import AccountChanged, Cause, Event, ReplayRequested, TargetProvisioned
+from schemas.events import AccountChanged, Cause, Event, ReplayRequested
 from sesame.testing.servers import stores
+from tests.unit.target_kit import NOW, Silent, Target, outcome
 from tests.waiting import until
 
-NOW = datetime(2026, 9, 1, 8, 0, tzinfo=UTC)
 LIMITS = Limits(batch_size=5, linger_s=0.0, ahead=4, probe_delay_s_min=0.05, probe_delay_s_max=0.1)
-
-Script = Callable[[Task], HandlerOutcome | Exception | None]
-
-
-def outcome(
-    target: str, number: str = "A", version: int = 1, kind: type[Event] = TargetProvisioned, **own: object
-) -> Event:
-    """What a target's consumer announces; by default that the account stands there."""
-    values: dict[str, object] = {
-        "student_number": number,
-        "version": version,
-        "target": target,
-        "lane": Lane.PERSONAL,
-        "lease_epoch": 1,
-        "sequence": 1,
-        "attempt": 1,
-        "started_at": NOW,
-        "finished_at": NOW,
-        **(own or {"digest": "sha256:" + "0" * 64, "changed": True}),
-    }
-    return kind.model_validate(values)
-
-
-class Target:
-    """A target in memory. `script` may answer, or raise, instead of it; None: it does the work."""
-
-    batch_size = 5
-    call_s_max = 5.0
-
-    def __init__(self, name: str = "directory") -> None:
-        self.name = name
-        self.held: dict[str, int] = {}
-        self.calls: list[list[str]] = []
-        self.compared: list[str] = []
-        self.shut: list[str] = []
-        self.script: Script = lambda _task: None
-        self.probe_error: Exception | None = None
-        self.closed = 0
-
-    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
-        self.calls.append([task.account.student_number for task in tasks])
-        return {task.account.student_number: self._one(task) for task in tasks}
-
-    def _one(self, task: Task) -> HandlerOutcome:
-        answer = self.script(task)
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is not None:
-            return answer
-        number, version = task.account.student_number, task.account.version
-        if task.close_only:
-            self.shut.append(number)
-            return Closed()
-        if task.compare:
-            self.compared.append(number)
-        changed = self.held.get(number) != version
-        self.held[number] = version
-        return Done(digest_of({"number": number, "version": version}), changed)
-
-    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
-        return {
-            account.student_number: Preview(
-                () if self.held.get(account.student_number) == account.version else ("version",)
-            )
-            for account in accounts
-        }
-
-    def probe(self) -> None:
-        if self.probe_error is not None:
-            raise self.probe_error
-
-    def describe(self) -> Description:
-        return Description(self.name, "memory", ())
-
-    def close(self) -> None:
-        self.closed += 1
-
-
-class Gate:
-    """A target's script that hangs on these students until it is let go."""
-
-    def __init__(self, *numbers: str) -> None:
-        self.numbers = numbers
-        self.reached, self.open = threading.Event(), threading.Event()
-
-    def __call__(self, task: Task) -> None:
-        if task.account.student_number in self.numbers:
-            self.reached.set()
-            assert self.open.wait(PATIENCE_S)
-
-
-class Silent:
-    """An observer that only remembers troubles, states, and how many records were left to commit."""
-
-    def __init__(self) -> None:
-        self.troubles: list[str] = []
-        self.states: list[str] = []
-        self.lags: list[int] = []
-
-    def batch(self, target: str, students: int, seconds: float) -> None:
-        pass
-
-    def outcome(self, target: str, outcome: HandlerOutcome, lane: Lane) -> None:
-        pass
-
-    def state(self, consumer: str, state: str, reason: str) -> None:
-        self.states.append(state)
-
-    def lag(self, consumer: str, lag: Mapping[TopicPartition, int]) -> None:
-        self.lags.append(sum(lag.values()))
-
-    def trouble(self, consumer: str, what: str) -> None:
-        self.troubles.append(what)
-
-
-class Noting:
-    """An observer that notes every word that it is told."""
-
-    def __init__(self) -> None:
-        self.batches: list[tuple[str, int, float]] = []
-        self.outcomes: list[tuple[str, HandlerOutcome, Lane]] = []
-        self.states: list[tuple[str, str, str]] = []
-        self.lags: list[tuple[str, Mapping[TopicPartition, int]]] = []
-        self.troubles: list[tuple[str, str]] = []
-
-    def batch(self, *told: Any) -> None:
-        self.batches.append(told)
-
-    def outcome(self, *told: Any) -> None:
-        self.outcomes.append(told)
-
-    def state(self, *told: Any) -> None:
-        self.states.append(told)
-
-    def lag(self, *told: Any) -> None:
-        self.lags.append(told)
-
-    def trouble(self, *told: Any) -> None:
-        self.troubles.append(told)
 
 
 class Plant:

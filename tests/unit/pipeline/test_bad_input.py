@@ -21,7 +21,8 @@ from schemas.events import AccountChanged, Cause
 from sesame.testing.servers.stores import sqlite_store
 from tests.unit.database_kit import Clock
 from tests.unit.pipeline.runner.effects_kit import UNKNOWN, bell, woken
-from tests.unit.pipeline_kit import NOW, Plant
+from tests.unit.pipeline_kit import Plant
+from tests.unit.target_kit import NOW
 
 HOUR_S = 3600.0
 ROW = Parked(

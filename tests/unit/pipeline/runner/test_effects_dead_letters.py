@@ -17,7 +17,8 @@ from schemas.envelope import Message, from_record
 from schemas.events import DeadLetterRecorded, DeadLetterResolved
 from tests.unit.database_kit import START
 from tests.unit.pipeline.runner.effects_kit import bell
-from tests.unit.pipeline_kit import NOW, Plant
+from tests.unit.pipeline_kit import Plant
+from tests.unit.target_kit import NOW
 
 LETTER = DeadLetter(
     "letter-1", "moodle", "A", 4, "refused", "by value", 3, START, catalogue.ACCOUNTS, 1, 7, 123, "bell-1"

@@ -16,7 +16,8 @@ from pipeline.target_states import target_states as states_table
 from schemas.account import Hold
 from tests.unit.database_kit import ONLY_POSTGRESQL, Clock, meanwhile
 from tests.unit.pipeline.runner.effects_kit import DONE, REFUSED, bell, end, leader_has, replay, woken
-from tests.unit.pipeline_kit import Plant, Target
+from tests.unit.pipeline_kit import Plant
+from tests.unit.target_kit import Target
 
 
 def after_the_first(

@@ -17,7 +17,7 @@ from pipeline.target import Dead, HandlerOutcome
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 from tests.unit.pipeline.engine.engine_kit import numbers
-from tests.unit.pipeline_kit import Silent
+from tests.unit.target_kit import Silent
 
 
 @dataclass

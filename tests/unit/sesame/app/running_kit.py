@@ -25,7 +25,7 @@ from sesame.app.process_runner import ProcessRunner
 from sesame.app.wiring import Application
 from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA, activation, enrolled
-from tests.unit.pipeline_kit import Target
+from tests.unit.target_kit import Target
 from tests.waiting import until
 
 

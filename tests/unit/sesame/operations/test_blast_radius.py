@@ -19,7 +19,8 @@ from schemas import catalogue
 from schemas.account import Lane, Stage
 from schemas.events import ReplayRequested
 from sesame.operations.blast_radius import Radius, blast_radius
-from tests.unit.pipeline_kit import NOW, Plant, live_plant
+from tests.unit.pipeline_kit import Plant, live_plant
+from tests.unit.target_kit import NOW
 
 START = NOW.timestamp()
 
