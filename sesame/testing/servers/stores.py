@@ -26,15 +26,12 @@ from pipeline.db.database import Database
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer
 from schemas.account import Account
-from sesame.app.tables import metadata
 from sesame.testing.servers import containers
 
 ADDRESS = "TEST_POSTGRES_URL"
 
-_WITH_ROWS = sql.SQL(" UNION ALL ").join(
-    sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(table.name, sql.Identifier(table.name))
-    for table in metadata.sorted_tables
-)
+_WITH_ROWS = """SELECT relname FROM pg_class WHERE relkind = 'r' AND relname <> 'alembic_version'
+    AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0"""
 _HANG_UP_THE_OTHERS = """SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"""
 _RESTART_SEQUENCES = """SELECT setval(format('%I.%I', schemaname, sequencename), start_value, false)
