@@ -58,7 +58,7 @@ def quarantine() -> None:
 @pass_context
 def list_quarantine(context: Context, *, as_json: bool) -> None:
     """List the consumers in quarantine, why and since when. Exit code 0 even if there are some."""
-    from sesame.operations.quarantine import quarantined
+    from sesame.operations.stopped_consumers import quarantined
 
     found = quarantined(context.looking, operator())
     if as_json:
@@ -81,9 +81,9 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
 
     What it gave up meanwhile stays in the dead letters: `sesame replay --consumer CONSUMER --cause …`.
     """
-    from sesame.operations.quarantine import Lift, lift
+    from sesame.operations.stopped_consumers import LetGoOn, lift
 
-    lift(context.looking, operator(), Lift(consumer=consumer, reason=reason))
+    lift(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
     click.echo(f"{consumer} goes on; what it gave up: sesame dead-letters list --consumer {consumer}")
 
 
@@ -97,7 +97,7 @@ def lost_records_group() -> None:
 @pass_context
 def list_lost_records(context: Context, *, as_json: bool) -> None:
     """List the losses that nobody has accepted: the consumer stands still until then."""
-    from sesame.operations.lost_records import unaccepted
+    from sesame.operations.stopped_consumers import unaccepted
 
     losses = unaccepted(context.looking, operator())
     if as_json:
@@ -123,7 +123,7 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
 
     Import the registrar's file again before or after: what was lost are facts, and the file has them.
     """
-    from sesame.operations.lost_records import LossAcceptance, accept
+    from sesame.operations.stopped_consumers import LetGoOn, accept
 
-    accepted = accept(context.looking, operator(), LossAcceptance(consumer=consumer, reason=reason))
+    accepted = accept(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
     click.echo(f"{consumer} goes on from where the log begins ({accepted.partitions} partitions)")

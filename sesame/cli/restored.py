@@ -69,10 +69,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 @pass_context
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
-    from sesame.operations.restored.questions import RestoreAnswer, RestoredAnswer, answer
-
-    given = RestoredAnswer(student_number=student, answer=RestoreAnswer.OPENED, reason=reason)
-    answer(context.looking, operator(), given)
+    _answer(context, student, "opened", reason)
     click.echo(f"{student}: the hold is lifted")
 
 
@@ -82,8 +79,14 @@ def open_command(context: Context, *, student: str, reason: str) -> None:
 @pass_context
 def keep(context: Context, *, student: str, reason: str) -> None:
     """Keep STUDENT shut, by an administrative hold, until `sesame hold lift`. Noted in the audit."""
-    from sesame.operations.restored.questions import HOLD, RestoreAnswer, RestoredAnswer, answer
+    from sesame.operations.restored.questions import HOLD
 
-    given = RestoredAnswer(student_number=student, answer=RestoreAnswer.KEPT, reason=reason)
-    answer(context.looking, operator(), given)
+    _answer(context, student, "kept", reason)
     click.echo(f"{student}: stays shut until: sesame hold lift {student} --kind {HOLD} --reason …")
+
+
+def _answer(context: Context, student: str, answered: str, reason: str) -> None:
+    from sesame.operations.restored.questions import RestoreAnswer, RestoredAnswer, answer
+
+    given = RestoredAnswer(student_number=student, answer=RestoreAnswer(answered), reason=reason)
+    answer(context.looking, operator(), given)
