@@ -24,6 +24,7 @@ from examples.generate import COLUMNS, SEPARATOR
 RECORDED = "recorded"
 CANCELLED = "cancelled"
 REPEATED = "repeated"
+SKIPPED = "skipped"
 
 _SOUND: Mapping[str, str] = {
     "COD_NNE_IND": "",
@@ -52,7 +53,7 @@ class Case:
 
     Attributes:
         name: what is hostile about it.
-        outcome: `recorded`, `cancelled`, `repeated`, or the fault that refuses it.
+        outcome: `recorded`, `cancelled`, `repeated`, `skipped`, or the fault that refuses it.
         changes: what differs from a sound line; a mapping per line.
         raw: the line's bytes instead; `%s` stands for the student number.
     """
@@ -181,7 +182,7 @@ CASES: tuple[Case, ...] = (
     _one("no student number", "missing_value", COD_ETU=""),
     _one("an LDAP filter as a student number", "bad_student_number", COD_ETU="*)(uid=*"),
     _one("a student number of 33 characters", "bad_student_number", COD_ETU="9" * 33),
-    Case("a line of nothing but separators", "missing_value", raw=b";" * (len(COLUMNS) - 1)),
+    Case("a line of nothing but separators", SKIPPED, raw=b";" * (len(COLUMNS) - 1)),
     Case("after all that, nothing wrong at all", RECORDED),
 )
 
@@ -201,7 +202,10 @@ FILES: Mapping[str, tuple[bytes, str]] = {
         _HEADER.replace(b"\n", b";COD_ETU\n") + _LINE.replace(b"\n", b";98000001\n"),
         "line 1: the header names COD_ETU more than once",
     ),
-    "wrong-separator.csv": ((_HEADER + _LINE).replace(b";", b"|"), "separated by semicolons, commas or tabs"),
+    "wrong-separator.csv": (
+        (_HEADER + _LINE).replace(b";", b"~"),
+        "separated by semicolons, commas, tabs or |",
+    ),
     "spreadsheet.csv": (b"PK\x03\x04\x14\x00\x06\x00", "this is a spreadsheet"),
     "utf-16.csv": (codecs.BOM_UTF16_LE + "COD_ETU".encode("utf-16-le"), "the encoding is UTF-16"),
     "zero-bytes.csv": (b"\0" * 4096, "zero bytes"),

@@ -6,6 +6,14 @@ form = "delimited"        # or json_lines
 payment_required = false
 one_name = false         # true: who has no family name, or no given name, has one name only
 
+[file]                   # each may be left out: then it is found out
+encoding = "cp850"
+separator = "|"
+header_line = 4
+footer_lines = 1
+sheet = "Inscriptions"
+number_pattern = "[0-9]{8}"
+
 [fields]
 student_number = "NUM_ETU"                                      # a column
 step = { join = "{DIPLOME}{NIVEAU}" }                           # several
@@ -37,13 +45,17 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from pipeline.errors import SesameError
-from producers.registrar.profile import Column, FeedProfile, FileForm
+from producers.registrar.encodings import ENCODINGS
+from producers.registrar.headers import SEPARATORS
+from producers.registrar.profile import Column, FeedProfile, FileForm, FileOptions
 from producers.registrar.rows import EnrolmentRow, TeachingRow
 
 BYTES_MAX = 1_000_000
-_TOP = ("name", "form", "payment_required", "one_name", "fields", "groups")
-_GROUPS = ("form", "fields")
+LINES_NAMED_MAX = 1000
+_TOP = ("name", "form", "payment_required", "one_name", "file", "fields", "groups")
+_GROUPS = ("form", "file", "fields")
 _NAMES = ("birth_name", "given_name")
+_FILE = ("encoding", "separator", "header_line", "footer_lines", "sheet", "number_pattern")
 _PARTS = ("column", "join", "constant", "values", "default")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # schemas.scalars.Token
 _RESERVED_NAMES = ("apogee", "pegase")
@@ -145,7 +157,8 @@ class _Reading:
             self.faults.append("groups.fields: a table [groups.fields] is required: one line per field")
             return None
         columns = tuple(self._columns("groups.fields", fields, GROUP_FIELDS))
-        return None if self.faults else FeedProfile(f"{name}{suffix}"[:64], columns, form=form)
+        file = self._file("groups.file", groups)
+        return None if self.faults else FeedProfile(f"{name}{suffix}"[:64], columns, form=form, **file)
 
     def _name(self, document: Mapping[str, Any]) -> str:
         name = document.get("name")
@@ -161,6 +174,38 @@ class _Reading:
             return FileForm(form)
         self.faults.append(f"{place}: {_either(list(FileForm))}")
         return FileForm.DELIMITED
+
+    def _file(self, place: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """What the table says of the file itself, as arguments of a profile."""
+        given = document.get("file", {})
+        if not isinstance(given, dict):
+            self.faults.append(f"{place}: a table [{place}]")
+            return {}
+        self._unknown(f"{place}.", given, _FILE)
+        encoding, form, separator, sheet = (
+            self._text(place, given, part) if part != "separator" else self._separator(place, given)
+            for part in ("encoding", "number_pattern", "separator", "sheet")
+        )
+        if encoding and encoding not in ENCODINGS:
+            self.faults.append(f"{place}.encoding: {_either(ENCODINGS)}")
+        try:
+            re.compile(form)
+        except re.error as error:
+            self.faults.append(f"{place}.number_pattern: no regular expression: {error}")
+        numbers = {}
+        for part in ("header_line", "footer_lines"):
+            number = given.get(part, 0)
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= LINES_NAMED_MAX:
+                self.faults.append(f"{place}.{part}: a whole number up to {LINES_NAMED_MAX}")
+            numbers[part] = number
+        options = FileOptions(separator=separator, sheet=sheet, **numbers)
+        return {"encoding": encoding, "student_number": form, "file": options}
+
+    def _separator(self, place: str, given: Mapping[str, Any]) -> str:
+        separator = given.get("separator", "")
+        if "separator" in given and separator not in SEPARATORS:
+            self.faults.append(f"{place}.separator: one of ; , | and \\t")
+        return str(separator)
 
     def profile(self, document: Mapping[str, Any]) -> FeedProfile | None:
         """The profile of the first file."""
@@ -181,12 +226,13 @@ class _Reading:
         if one_name is True and not fields.keys().isdisjoint(_NAMES):
             known |= dict.fromkeys(_NAMES, (False, ()))
         columns = tuple(self._columns("fields", fields, known))
+        file = self._file("file", document)
         if payment is True and "payment" not in fields:
             self.faults.append("fields.payment: required with payment_required = true")
         if self.faults:
             return None
         return FeedProfile(
-            name, columns, payment_required=payment is True, one_name=one_name is True, form=form
+            name, columns, payment_required=payment is True, one_name=one_name is True, form=form, **file
         )
 
     def _columns(self, table: str, given: Mapping[str, Any], fields: Fields) -> Iterable[Column]:

@@ -52,9 +52,10 @@ class Layout:
         encoding: `utf-8`, `utf-8-sig` (with a byte order mark) or `windows-1252`; or as was said.
         separator: between the cells; empty for JSON lines.
         header: the columns' names, in upper case; empty for JSON lines.
-        header_line: its line number, above which blank lines may stand; 0 for JSON lines.
+        header_line: its line number, above which blank lines and titles may stand; 0 for JSON lines.
         lines: how many lines the file has in all, the header included.
         state: size and time of the last change, to notice a file that is still being written.
+        last_line: the last one that may state something; below it stand empty lines and footers.
     """
 
     encoding: str
@@ -63,6 +64,7 @@ class Layout:
     header_line: int
     lines: int
     state: tuple[int, int]
+    last_line: int = LINES_MAX
 
     @property
     def sheet_separator(self) -> str:
@@ -117,24 +119,36 @@ def lines_below(path: Path, layout: Layout, digest: Digest | None) -> Iterator[t
         raise UnusableFile(f"{path}: reading failed: {error.strerror or error}") from error
 
 
-def first_line(path: Path, encoding: str) -> tuple[int, str]:
-    """Number and text of the first line that is not blank.
+def first_lines(path: Path, encoding: str) -> Iterator[tuple[int, str, bool]]:
+    """Number, text and wholeness of the lines from the first one on.
 
     Raises:
-        UnusableFile: there is none, or it is no line.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
         for number, raw, whole in physical_lines(file):
-            text = decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding)
-            if not whole:
-                raise UnusableFile(
-                    f"{path}, line {number}: the header is longer than {LINE_BYTES_MAX} bytes",
-                    remedy="Check that the file is an export with line breaks.",
-                )
-            if text.strip():
-                return number, text
-    raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
+            yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
+
+
+def last_lines(path: Path, encoding: str, lines: int, lines_max: int) -> list[tuple[int, str]]:
+    """Number and text of the last lines, the last one first: as many as a small part of the file holds.
+
+    Args:
+        lines: how many the file has.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        start = max(0, file.seek(0, os.SEEK_END) - LINE_BYTES_MAX)
+        file.seek(start)
+        raw = file.read(LINE_BYTES_MAX).removesuffix(b"\n").split(b"\n")
+    if start:
+        del raw[0]  # a part of a line
+    return [
+        (lines - place, decode(line.removesuffix(b"\r"), encoding))
+        for place, line in enumerate(reversed(raw[-lines_max:]))
+    ]
 
 
 def survey(path: Path) -> tuple[str, int, bytes]:

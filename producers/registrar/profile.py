@@ -28,6 +28,23 @@ class FileForm(StrEnum):
 
 
 @dataclass(frozen=True)
+class FileOptions:
+    """What is known of a delimited file, and need not be found out.
+
+    Attributes:
+        separator: between the cells; empty: it is found out.
+        header_line: the header's line number; 0: it is looked for.
+        footer_lines: how many lines at the end, empty ones aside, state nothing; 0: it is found out.
+        sheet: the spreadsheet's sheet; empty: the only one that holds anything.
+    """
+
+    separator: str = ""
+    header_line: int = 0
+    footer_lines: int = 0
+    sheet: str = ""
+
+
+@dataclass(frozen=True)
 class Column:
     """Where one field comes from.
 
@@ -81,6 +98,9 @@ class FeedProfile:
             otherwise it is a fault.
         form: how the file is written.
         encoding: of the file, as `encodings.ENCODINGS` names it; empty: it is found out.
+        file: what else is known of it.
+        student_number: a regular expression, the form of a student number at this site; empty: any.
+        year_max: the last academic year that is plausible.
     """
 
     name: str
@@ -89,6 +109,9 @@ class FeedProfile:
     one_name: bool = False
     form: FileForm = FileForm.DELIMITED
     encoding: str = ""
+    file: FileOptions = FileOptions()
+    student_number: str = ""
+    year_max: int = 2100
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:

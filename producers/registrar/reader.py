@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from producers.registrar import json_lines
+from producers.registrar.encodings import DOS, MAC, WINDOWS
+from producers.registrar.excel_numbers import unwrapped
 from producers.registrar.faults import Fault, UnusableFile
+from producers.registrar.headers import FOOTER_LINES_MAX, Header, end_of_data, find_header, folded
 from producers.registrar.physical import (
+    LINE_BYTES_MAX,
     LINES_MAX,
     Digest,
     Layout,
     Line,
-    first_line,
+    first_lines,
+    last_lines,
     lines_below,
     state_before,
     survey,
@@ -28,7 +33,6 @@ from producers.registrar.physical import (
 )
 from producers.registrar.profile import FeedProfile, FileForm
 
-_SEPARATORS = (";", ",", "\t")
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip (xlsx, ods) and OLE (xls)
 
@@ -44,26 +48,67 @@ def examine(path: Path, profile: FeedProfile) -> Layout:
         state = state_before(path)
         found, lines, start = survey(path)
         encoding = profile.encoding or (json_lines.encoding_of(found) if is_json else found)
-        if not is_json:
-            _refuse_what_is_no_text(path, start)
-        number, text = first_line(path, encoding)
+        if lines > LINES_MAX:
+            part = "period" if is_json else "year"
+            raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy=f"Split the export by {part}.")
+        if is_json:
+            number, text = _first_line(path, encoding)
+            json_lines.refuse_what_is_no_object(path, number, text.strip(), profile.column_names)
+            return Layout(encoding, "", (), 0, lines, state)
+        _refuse_what_is_no_text(path, start)
+        encoding, header = _header(path, encoding, profile)
+        last = end_of_data(
+            last_lines(path, encoding, lines, FOOTER_LINES_MAX + profile.file.footer_lines),
+            header,
+            _place_of_student(header, profile),
+            profile.file,
+        )
     except OSError as error:
         raise UnusableFile(
             f"{path}: cannot be read: {error.strerror or error}",
             remedy="Check the name and the rights of the file.",
         ) from error
-    if lines > LINES_MAX:
-        part = "period" if is_json else "year"
-        raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy=f"Split the export by {part}.")
-    if is_json:
-        json_lines.refuse_what_is_no_object(path, number, text.strip(), profile.column_names)
-        return Layout(encoding, "", (), 0, lines, state)
-    separator, header = _header(path, number, text, profile.column_names)
-    return Layout(encoding, separator, header, number, lines, state)
+    return Layout(
+        encoding, header.separator, header.names, header.line, lines, state, lines if last is None else last
+    )
+
+
+def _first_line(path: Path, encoding: str) -> tuple[int, str]:
+    """Number and text of the first line that is not blank, of a file of JSON lines."""
+    for number, text, whole in first_lines(path, encoding):
+        if not whole:
+            raise UnusableFile(
+                f"{path}, line {number}: the first line is longer than {LINE_BYTES_MAX} bytes",
+                remedy="Check that the file is an export with line breaks.",
+            )
+        if text.strip():
+            return number, text
+    raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
+
+
+def _header(path: Path, encoding: str, profile: FeedProfile) -> tuple[str, Header]:
+    """The header, and the encoding: the one in which the header fits if it was not known."""
+    encodings = [encoding]
+    if encoding == WINDOWS and not profile.encoding and not "".join(profile.column_names).isascii():
+        encodings += [MAC, DOS]
+    refused = None
+    for each in encodings:
+        try:
+            lines = first_lines(path, each)
+            return each, find_header(path, lines, profile.column_names, profile.file)
+        except UnusableFile as error:
+            refused = refused or error
+    raise refused or AssertionError
+
+
+def _place_of_student(header: Header, profile: FeedProfile) -> int | None:
+    """Where the one column of the student number stands in the file."""
+    place = profile.place_of("student_number")
+    return None if place is None else header.names.index(folded(profile.column_names[place]))
 
 
 def read(path: Path, layout: Layout, profile: FeedProfile, *, digest: Digest | None = None) -> Iterator[Line]:
-    """The lines that state something: those below the header; blank ones are skipped.
+    """The lines that state something: those below the header; blank ones and footers are skipped.
 
     Args:
         path: the export.
@@ -74,19 +119,23 @@ def read(path: Path, layout: Layout, profile: FeedProfile, *, digest: Digest | N
     Raises:
         UnusableFile: reading failed on the way, or the file was changed meanwhile.
     """
+    parse: Callable[[int, str], Line | None]
     if profile.form is FileForm.JSON_LINES:
         parse = partial(json_lines.parse, columns=profile.column_names)
     else:
-        places = [layout.header.index(column.upper()) for column in profile.column_names]
+        places = [layout.header.index(folded(column)) for column in profile.column_names]
         parse = partial(_parse, separator=layout.separator, places=places, width=len(layout.header))
     for number, text, whole in lines_below(path, layout, digest):
+        if number > layout.last_line:
+            continue
         if not whole:
             yield too_long(number, text)
-        elif text.strip():
-            yield parse(number, text)
+        elif text.strip() and (line := parse(number, text)) is not None:
+            yield line
 
 
-def _parse(number: int, text: str, separator: str, places: list[int], width: int) -> Line:
+def _parse(number: int, text: str, separator: str, places: list[int], width: int) -> Line | None:
+    """A delimited line; None if it holds separators only."""
     if "\r" in text:
         detail = "a carriage return inside the line"
         return Line(number, (), Fault.CONTROL_CHARACTER, detail, text[:200])
@@ -94,10 +143,15 @@ def _parse(number: int, text: str, separator: str, places: list[int], width: int
         cells = next(csv.reader((text,), delimiter=separator, strict=True))
     except (csv.Error, StopIteration) as error:
         return Line(number, (), Fault.BROKEN_QUOTES, str(error), text[:200])
+    if not any(cells):
+        return None
     if len(cells) != width:
         detail = f"{len(cells)} fields where the header has {width}"
         return Line(number, (), Fault.WRONG_FIELD_COUNT, detail, text[:200])
-    return Line(number, tuple([cells[place].strip() for place in places]))
+    taken = [cells[place].strip() for place in places]
+    if '="' in text:
+        taken = [unwrapped(cell) for cell in taken]
+    return Line(number, tuple(taken))
 
 
 def _refuse_what_is_no_text(path: Path, start: bytes) -> None:
@@ -108,35 +162,3 @@ def _refuse_what_is_no_text(path: Path, start: bytes) -> None:
         raise UnusableFile(f"{path}: the encoding is UTF-16", remedy=as_csv)
     if b"\0" in start.split(b"\n", 1)[0]:
         raise UnusableFile(f"{path}, line 1: this is not text (it holds zero bytes)", remedy=as_csv)
-
-
-def _header(path: Path, number: int, text: str, columns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
-    """The separator under which most of the wanted columns are found, and the header read with it."""
-    wanted = [column.upper() for column in columns]
-    separator, header = _SEPARATORS[0], tuple[str, ...]()
-    for candidate in _SEPARATORS:
-        try:
-            cells = next(csv.reader((text,), delimiter=candidate, strict=True))
-        except (csv.Error, StopIteration):
-            continue
-        names = tuple(cell.strip().upper() for cell in cells)
-        if len(set(names) & set(wanted)) > len(set(header) & set(wanted)):
-            separator, header = candidate, names
-    missing = [column for column in columns if column.upper() not in header]
-    if len(missing) == len(columns):
-        raise UnusableFile(
-            f"{path}, line {number}: no header: none of the expected columns is there, be they separated by "
-            "semicolons, commas or tabs",
-            remedy=f"Export with a header line that names the columns: {', '.join(columns)}.",
-        )
-    if missing:
-        raise UnusableFile(
-            f"{path}, line {number}: the header lacks {', '.join(missing)}",
-            remedy="Add the columns to the export, under exactly these names.",
-        )
-    if twice := [column for column in columns if header.count(column.upper()) > 1]:
-        raise UnusableFile(
-            f"{path}, line {number}: the header names {', '.join(twice)} more than once",
-            remedy="Name each column once.",
-        )
-    return separator, header

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 from pydantic_core import PydanticCustomError
 
 from producers.registrar.damage import damage, damage_of_address, is_no_value
+from producers.registrar.excel_numbers import write_whole
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile, Problem
@@ -27,15 +28,17 @@ LABEL_CHARACTERS_MAX = 512
 MAIL_CHARACTERS_MAX = 254  # RFC 5321: a path of 256 octets, less the angle brackets
 BIRTH_YEAR_MIN = 1900
 AGE_YEARS_MIN = 10  # the youngest students of France were eleven
+AGE_YEARS_MAX = 100
 
 _BIDI_MARKS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 )
 _BOM = "\ufeff"
 _MAIL_DOMAIN = re.compile(r"[^@\s<>()\[\],;:\\\"._-][^@\s<>()\[\],;:\\\"]*\.[^@\s<>()\[\],;:\\\".]{2,}")
+_MIDNIGHT = r"(?:[ \u00a0T]+0{1,2}:00(?::00(?:\.0+)?)?)?"  # as databases write a date
 _DATES = (
-    re.compile(r"(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>[0-9]{4})"),
-    re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"),
+    re.compile(rf"(?P<day>[0-9]{{1,2}})/(?P<month>[0-9]{{1,2}})/(?P<year>[0-9]{{4}}){_MIDNIGHT}"),
+    re.compile(rf"(?P<year>[0-9]{{4}})-(?P<month>[0-9]{{2}})-(?P<day>[0-9]{{2}}){_MIDNIGHT}"),
 )
 DATE_FORMS = ("dd/mm/yyyy", "yyyy-mm-dd")  # as `_DATES` reads them
 
@@ -207,6 +210,7 @@ def checked(
     cells, problems = clean(line.cells, profile)
     fields, unknown = profile.take(cells)
     problems += unknown
+    problems += write_whole(fields, profile)
     fact: Fact | None = None
     found: list[Problem] = []
     try:
@@ -215,6 +219,9 @@ def checked(
         found += _problems(error, fields)
     if is_no_value(student := fields.get("student_number", "")):
         found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, "stands for a missing value"))
+    if fact is not None and fact["year"] > profile.year_max:
+        detail = f"later than {profile.year_max}: not plausible yet"
+        found.append(("year", Fault.BAD_YEAR, fields["year"], detail))
     found += implausible(fields, fact, profile)
     told = {problem[0] for problem in problems}
     for problem in found:  # of each field the first one
@@ -297,9 +304,10 @@ def _implausible(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Ite
             yield name, Fault.MISSING_VALUE, "", "the value is missing"
     if fact is None:
         return
-    born, oldest = int(fact["birth_date"][:4]), fact["year"] - AGE_YEARS_MIN
-    if not BIRTH_YEAR_MIN <= born <= oldest:
-        detail = f"not between {BIRTH_YEAR_MIN} and {oldest}"
+    born, last = int(fact["birth_date"][:4]), fact["year"] - AGE_YEARS_MIN
+    first = max(BIRTH_YEAR_MIN, fact["year"] - AGE_YEARS_MAX)
+    if not first <= born <= last:
+        detail = f"not between {first} and {last}"
         yield "birth_date", Fault.IMPLAUSIBLE_DATE, fields["birth_date"], detail
     if profile.payment_required and fields["state"] == "in_force" and "payment" not in fields:
         yield "payment", Fault.MISSING_VALUE, "", "required for an enrolment in force"

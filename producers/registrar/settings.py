@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.settings import ADVANCED, Section
 from producers.registrar.guard import Threshold
@@ -36,6 +37,14 @@ class RegistrarSettings(Section):
         description="Apogée and Pégase: whether an empty family name or given name says that the person has "
         "one name only. Without it the line is refused. A mapping file says it for itself.",
     )
+    student_number_pattern: str = Field(
+        "",
+        max_length=200,
+        description="The form of a student number at this site, as a regular expression like `[0-9]{8}`: a "
+        "line with another one is refused, as one whose leading zeros a spreadsheet has taken away. Empty: "
+        "letters, digits, dots, hyphens and underscores, at most 32. A mapping file may say it for itself.",
+        json_schema_extra=ADVANCED,
+    )
     guard_share: float = Field(
         default=_GUARD.share,
         ge=0,
@@ -59,6 +68,15 @@ class RegistrarSettings(Section):
         "one who leaves is 10 %. Unless they are more than half of the year's people, and more than one.",
         json_schema_extra=ADVANCED,
     )
+
+    @field_validator("student_number_pattern")
+    @classmethod
+    def _is_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from error
+        return pattern
 
     @property
     def threshold(self) -> Threshold:

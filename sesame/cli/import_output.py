@@ -50,7 +50,7 @@ def _given(line: LineReading) -> str:
 
 def _written(encoding: str, separator: str) -> str:
     names = {**ENCODINGS, "utf-8-sig": "UTF-8 with a byte order mark"}
-    form = f"separated by {_SEPARATORS[separator]}" if separator else "JSON lines"
+    form = f"separated by {_SEPARATORS.get(separator, separator)}" if separator else "JSON lines"
     return f"{names[encoding]}, {form}"
 
 

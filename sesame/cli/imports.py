@@ -200,10 +200,11 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
 
 def _explain(context: Context, request: ExplainRequest, *, as_json: bool) -> None:
     """Show how the first lines of each file are read."""
+    from sesame.app.wiring import utc_now
     from sesame.cli.import_output import explained
     from sesame.operations.imports import explain
 
-    found = explain(context, operator(), request)
+    found = explain(context, operator(), request, clock=utc_now)
     if as_json:
         write_json(found.model_dump())
         return

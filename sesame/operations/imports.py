@@ -32,6 +32,9 @@ from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import HasSettings, Registering
 
+_YEARS_AHEAD = 2
+"""So far ahead of the calendar an academic year is plausible."""
+
 Progress = Callable[[ImportKind, int, int | None], None]
 """Told of which file how many steps are done, and how many there are in all."""
 
@@ -132,7 +135,7 @@ def import_files(
         LogUnavailable, StoreUnavailable: import it again.
     """
     settings = site.settings.registrar
-    profile, groups_profile = _profiles(request, settings)
+    profile, groups_profile = _profiles(request, settings, clock())
     parts: list[tuple[ImportKind, str, Path, Callable[..., ImportReport]]] = []
     if request.file is not None and profile is not None:
         work = partial(import_file, profile=profile, feed=SqlFeedMemory(site.database))
@@ -152,13 +155,15 @@ def import_files(
 
 
 @act("import.explain")
-def explain(site: HasSettings, _actor: Actor, request: ExplainRequest) -> Explained:
+def explain(
+    site: HasSettings, _actor: Actor, request: ExplainRequest, *, clock: Callable[[], datetime]
+) -> Explained:
     """Read the first lines of each file. Nothing is compared, nothing is published.
 
     Raises:
         UnusableFile, UnknownProfile, MappingUnusable: it cannot be read.
     """
-    profile, groups_profile = _profiles(request, site.settings.registrar)
+    profile, groups_profile = _profiles(request, site.settings.registrar, clock())
     found = []
     if request.file is not None and profile is not None:
         explanation = explain_file(request.file, profile, request.lines_max)
@@ -169,20 +174,34 @@ def explain(site: HasSettings, _actor: Actor, request: ExplainRequest) -> Explai
     return Explained(files=tuple(found))
 
 
-def _profiles(request: Reading, settings: RegistrarSettings) -> tuple[FeedProfile | None, FeedProfile | None]:
+def _profiles(
+    request: Reading, settings: RegistrarSettings, now: datetime
+) -> tuple[FeedProfile | None, FeedProfile | None]:
     """How each file is written; None: there is no such file."""
-    encoding, profile, groups = request.encoding or "", None, None
+    profile, groups = None, None
     if request.file is not None:
         profile = choose(
             request.profile or settings.mapping or settings.profile,
             payment_required=settings.payment_required,
             one_name=settings.one_name,
         )
-        profile = replace(profile, encoding=encoding)
+        profile = _completed(profile, request, settings, now)
     if request.groups is not None:
         which = request.profile or settings.groups_mapping or settings.mapping or settings.profile
-        groups = replace(choose_groups(which), encoding=encoding)
+        groups = _completed(choose_groups(which), request, settings, now)
     return profile, groups
+
+
+def _completed(
+    profile: FeedProfile, request: Reading, settings: RegistrarSettings, now: datetime
+) -> FeedProfile:
+    """The profile with what the operator and the settings say of the file."""
+    return replace(
+        profile,
+        encoding=request.encoding or profile.encoding,
+        student_number=profile.student_number or settings.student_number_pattern,
+        year_max=now.year + _YEARS_AHEAD,
+    )
 
 
 def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, actor: Actor) -> ImportOptions:

@@ -158,7 +158,7 @@ def test_blank_lines_are_skipped_and_counted_in_line_numbers(path: Path) -> None
         pytest.param(HEADER.encode("utf-16-le"), "zero bytes", id="utf-16 without a mark"),
         pytest.param(b"\x00\x01\x02\xff", "zero bytes", id="binary"),
         pytest.param(b"1;Roux;Droit\n", "line 1: no header", id="no header"),
-        pytest.param(HEADER.replace(";", "|").encode(), "no header", id="unknown separator"),
+        pytest.param(HEADER.replace(";", "~").encode(), "no header", id="unknown separator"),
         pytest.param(b"COD_ETU;LIB_ETP\n", "the header lacks LIB_NOM_PAT_IND", id="column missing"),
         pytest.param(f"\n{HEADER};COD_ETU\n".encode(), "line 2: the header names COD_ETU more", id="twice"),
         pytest.param(b"x" * (LINE_BYTES_MAX + 9), "line 1: the header is longer", id="no line breaks"),

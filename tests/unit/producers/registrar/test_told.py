@@ -179,7 +179,7 @@ def test_each_fault_of_a_mapping_is_told_word_for_word(
 def test_a_mapping_s_own_keys_are_told_word_for_word(tmp_path: Path) -> None:
     top = 'name = "Scol"\npayment_required = "no"\none_name = 1\nsepararor = ";"'
     assert said(tmp_path, top=top) == [
-        "separaror: unknown; known are name, form, payment_required, one_name, fields, groups",
+        "separaror: unknown; known are name, form, payment_required, one_name, file, fields, groups",
         "name: required: small letters, digits and _, a letter first, at most 64",
         "payment_required: true or false",
         "one_name: true or false",

@@ -60,6 +60,9 @@ def test_a_zero_byte_below_the_header_is_a_line_s_fault_and_not_the_file_s(path:
     assert [line.number for line in read(path, examine(path, PROFILE), PROFILE)] == [2]
 
 
+BY_MAPPING = "Or name the export's own columns in a mapping file (docs/reference/mapping.md)."
+
+
 @pytest.mark.parametrize(
     ("header", "says", "remedy"),
     [
@@ -67,14 +70,23 @@ def test_a_zero_byte_below_the_header_is_a_line_s_fault_and_not_the_file_s(path:
             "NOM;PRENOM",
             (
                 "line 2: no header: none of the expected columns is there, be they separated by semicolons, "
-                "commas or tabs"
+                "commas, tabs or |\n"
+                "  expected COD_ETU: found nothing like it\n"
+                "  expected LIB_NOM_PAT_IND: found nothing like it\n"
+                "  expected LIB_ETP: found nothing like it\n"
+                "  the header has, besides: NOM, PRENOM"
             ),
-            "Export with a header line that names the columns: COD_ETU, LIB_NOM_PAT_IND, LIB_ETP.",
+            f"Export with a header line that names the columns: {', '.join(COLUMNS)}. {BY_MAPPING}",
         ),
         (
             "LIB_ETP,NOM",
-            "line 2: the header lacks COD_ETU, LIB_NOM_PAT_IND",
-            "Add the columns to the export, under exactly these names.",
+            (
+                "line 2: the header lacks COD_ETU, LIB_NOM_PAT_IND\n"
+                "  expected COD_ETU: found nothing like it\n"
+                "  expected LIB_NOM_PAT_IND: found nothing like it\n"
+                "  the header has, besides: NOM"
+            ),
+            f"Add the columns to the export, under exactly these names. {BY_MAPPING}",
         ),
         (
             f"{HEADER};cod_etu; lib_etp",

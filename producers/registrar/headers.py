@@ -1,0 +1,191 @@
+"""Where a delimited file's header stands, what separates its cells, and where the lines below it end."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from producers.registrar.faults import UnusableFile
+from producers.registrar.physical import LINE_BYTES_MAX
+from producers.registrar.profile import FileOptions
+
+TITLES_MAX = 50
+"""Among so many first lines the header is looked for."""
+FOOTER_LINES_MAX = 20
+
+SEPARATORS = (";", ",", "\t", "|")
+_BLANKS = re.compile(r"\s+")
+_SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t|]*', re.IGNORECASE)
+_DATA = re.compile(r"[0-9]{4}|@")
+_NUMBER = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_FOOTER_WORDS = re.compile(
+    r"(?:sous-)?total\b|nombre\b|nb\b|edite\b|genere\b|extrait\b|extraction\b|export[eé]?\b|source\b|page\b|fin\b"
+    r"|date d|[0-9 ]+ (?:lignes?|etudiants?|inscrits?|inscriptions?|enregistrements?)\b"
+)
+_FOOTER_CELLS_MAX = 2
+_FOUND_SHOWN_MAX = 40
+
+
+class Header(NamedTuple):
+    """A header: its line's number, what separates its cells, and the columns' names, folded."""
+
+    line: int
+    separator: str
+    names: tuple[str, ...]
+
+
+def folded(name: str) -> str:
+    """A column's name as two spellings of it are compared: NFC, one plain blank for any, upper case."""
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", name).replace("\ufeff", "")).strip().upper()
+
+
+def split(text: str, separator: str) -> list[str] | None:
+    """The cells of a line; None: its quotes are broken."""
+    try:
+        return next(csv.reader((text,), delimiter=separator, strict=True))
+    except (csv.Error, StopIteration):
+        return None
+
+
+def find_header(
+    path: Path, lines: Iterable[tuple[int, str, bool]], columns: Sequence[str], options: FileOptions
+) -> Header:
+    """The first line that names every column, under the separator that finds them.
+
+    Args:
+        path: for messages.
+        lines: the file's first lines: number, text, and whether that is the whole line.
+        columns: those that are wanted.
+        options: what is known of the file.
+
+    Raises:
+        UnusableFile: there is none; what was found stands beside what was expected.
+    """
+    separators: Sequence[str] = [options.separator] if options.separator else SEPARATORS
+    wanted = {folded(column) for column in columns}
+    best: tuple[int, Header] | None = None
+    looked = 0
+    for number, text, whole in lines:
+        if options.header_line and number != options.header_line:
+            continue
+        if not whole:
+            raise UnusableFile(
+                f"{path}, line {number}: the header is longer than {LINE_BYTES_MAX} bytes",
+                remedy="Check that the file is an export with line breaks.",
+            )
+        if not text.strip():
+            continue
+        if (said := _SEP_LINE.fullmatch(text.strip())) and not looked and not options.separator:
+            separators = [said[1]]
+            continue
+        looked += 1
+        hits, header = _read(number, text, separators, wanted)
+        if best is None or hits > best[0]:
+            best = hits, header
+        if hits == len(wanted) or looked == TITLES_MAX or options.header_line:
+            break
+    if best is None:
+        raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
+    _refuse_what_does_not_fit(path, best[1], columns, hits=best[0])
+    return best[1]
+
+
+def _read(number: int, text: str, separators: Sequence[str], wanted: set[str]) -> tuple[int, Header]:
+    """How many wanted columns a line has, and the line as the separator splits it that finds most."""
+    found = []
+    for place, separator in enumerate(separators):
+        cells = split(text, separator) or []
+        names = tuple(map(folded, cells))
+        found.append((len(wanted.intersection(names)), len(names), -place, Header(number, separator, names)))
+    hits, _, _, header = max(found)
+    return hits, header
+
+
+def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str], *, hits: int) -> None:
+    place = f"{path}, line {header.line}"
+    by_mapping = "Or name the export's own columns in a mapping file (docs/reference/mapping.md)."
+    if not hits:
+        told = "" if any(map(_DATA.search, header.names)) else _beside(header.names, columns)
+        raise UnusableFile(
+            f"{place}: no header: none of the expected columns is there, be they separated by semicolons, "
+            f"commas, tabs or |{told}",
+            remedy=f"Export with a header line that names the columns: {', '.join(columns)}. {by_mapping}",
+        )
+    if missing := [column for column in columns if folded(column) not in header.names]:
+        known = {folded(column) for column in columns}
+        others = [name for name in header.names if name not in known]
+        raise UnusableFile(
+            f"{place}: the header lacks {', '.join(missing)}{_beside(others, missing)}",
+            remedy=f"Add the columns to the export, under exactly these names. {by_mapping}",
+        )
+    if twice := [column for column in columns if header.names.count(folded(column)) > 1]:
+        raise UnusableFile(
+            f"{place}: the header names {', '.join(twice)} more than once", remedy="Name each column once."
+        )
+
+
+def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
+    """What was found beside what was expected, nearest first: a line for each expected column."""
+    names = [name for name in dict.fromkeys(found) if name]
+    if not names:
+        return ""
+    lines = []
+    for column in expected:
+        near = difflib.get_close_matches(folded(column), names, n=3, cutoff=0.5)
+        lines.append(
+            f"\n  expected {column}: {'found ' + ', '.join(near) if near else 'found nothing like it'}"
+        )
+    more = "…" if len(names) > _FOUND_SHOWN_MAX else ""
+    lines.append(f"\n  the header has, besides: {', '.join(names[:_FOUND_SHOWN_MAX])}{more}")
+    return "".join(lines)
+
+
+def end_of_data(
+    upwards: Iterable[tuple[int, str]], header: Header, student: int | None, options: FileOptions
+) -> int | None:
+    """The number of the last line that is no footer; None: the last one.
+
+    A footer has two cells at most, none of which is a student's number, and either an empty line above it or
+    one of the words that footers begin with.
+
+    Args:
+        upwards: the file's last lines, the last one first.
+        student: where the student number's column stands, if it is one.
+    """
+    end: int | None = None
+    doubtful: list[tuple[int, str]] = []
+    left = options.footer_lines
+    for number, text in upwards:
+        cells = [] if not text.strip() else split(text, header.separator)
+        filled = None if cells is None else [cell.strip() for cell in cells if cell.strip()]
+        if number <= header.line:
+            break
+        if filled == [] or left:
+            left -= bool(left and filled != [])
+            end, doubtful = number - 1, []
+        elif options.footer_lines or not _footer_like(filled, cells, student):
+            break
+        else:
+            doubtful.append((number, (filled or [""])[0]))
+    if doubtful and all(_FOOTER_WORDS.match(_plain(first)) for _, first in doubtful):
+        return doubtful[-1][0] - 1
+    return end
+
+
+def _footer_like(filled: list[str] | None, cells: list[str] | None, student: int | None) -> bool:
+    if filled is None or cells is None or len(filled) > _FOOTER_CELLS_MAX:
+        return False
+    if student is None:
+        return not any(map(_NUMBER.fullmatch, filled))
+    return not (student < len(cells) and _NUMBER.fullmatch(cells[student].strip()))
+
+
+def _plain(text: str) -> str:
+    """Small letters without accents, and plain blanks."""
+    kept = (char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
+    return "".join(kept).casefold()
