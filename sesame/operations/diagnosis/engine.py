@@ -43,6 +43,11 @@ class StudentCause(BaseModel):
     since: AwareDatetime | None = None
     leads_to: str | None = None
 
+    @property
+    def somebody_acts(self) -> bool:
+        """Whether anybody has to act: what goes on by itself names nobody."""
+        return all_rules()[self.rule].who != "nobody"
+
 
 class EvidencedCause(StudentCause):
     """One cause with what it was concluded from, for the support desk. May be personal."""

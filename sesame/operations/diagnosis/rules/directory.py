@@ -75,18 +75,29 @@ def entry_changed(s: Situation) -> Iterator[Finding]:
 def too_many_wrong_passwords(s: Situation) -> Iterator[Finding]:
     """The server has shut the entry for some minutes."""
     entry, policy = s.live.entry, s.live.policy
-    if entry is None or entry.password.locked_at is None:
+    if entry is None or entry.password.locked_at is None or policy is None or policy.lockout_s == 0:
         return
-    locked_at, lockout_s = entry.password.locked_at, policy.lockout_s if policy is not None else 0
-    ends_at = locked_at + timedelta(seconds=lockout_s)
-    if lockout_s == 0 or s.now < ends_at:
-        evidence = {
-            "locked": locked_at,
-            "until": ends_at if lockout_s else "an operator lifts it",
-            "wrong passwords": len(entry.password.failures),
-        }
-        words = {"minutes": str(-(-lockout_s // 60)) if lockout_s else "–"}
+    locked_at = entry.password.locked_at
+    ends_at = locked_at + timedelta(seconds=policy.lockout_s)
+    if s.now < ends_at:
+        evidence = {"locked": locked_at, "until": ends_at, "wrong passwords": len(entry.password.failures)}
+        words = {"minutes": str(-(-policy.lockout_s // 60))}
         yield Finding("too_many_wrong_passwords", DIRECTORY, evidence, words, locked_at)
+
+
+@rule("locked_until_reset")
+def locked_until_reset(s: Situation) -> Iterator[Finding]:
+    """The server has shut the entry, and its policy names no end."""
+    entry, policy = s.live.entry, s.live.policy
+    if entry is None or entry.password.locked_at is None or (policy is not None and policy.lockout_s):
+        return
+    locked_at = entry.password.locked_at
+    evidence = {
+        "locked": locked_at,
+        "until": "an operator lifts it",
+        "wrong passwords": len(entry.password.failures),
+    }
+    yield Finding("locked_until_reset", DIRECTORY, evidence, since=locked_at)
 
 
 @rule("password_expired")
