@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Take the pictures of the students' pages that the documents show: `make pictures`.
 
-The real pages in a real Chromium, at the width of a telephone. What would differ from one run to the next is
-held still: the student, the time, a case's code. So a picture changes when its page does.
+The real pages and messages in a real Chromium: at the width of a telephone, by day; some at a desk's width,
+by night. What would differ from one run to the next is held still: the student, the time, a case's code. So
+a picture changes when its page does.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from unittest.mock import patch
 
 from playwright.sync_api import Page
 
+from producers.activation.letters import Letters
 from schemas.account import Pedagogical
 from schemas.events import ActivationRequested
 from sesame.testing.servers.portal_browser import chromium, page_of, session_cookie
@@ -23,7 +25,15 @@ from sesame.testing.servers.portal_reader import GOOD
 from sesame.testing.servers.registry_kit import enrolled
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
-TELEPHONE = {"width": 420, "height": 800}
+TELEPHONE = {"width": 390, "height": 844}
+DESK = {"width": 1440, "height": 900}
+MAIL_PROGRAM = {"width": 640, "height": 700}
+LINKS = {
+    "ent": "https://ent.univ-exemple.fr/",
+    "mailbox": "https://webmail.univ-exemple.fr/",
+    "moodle": "https://moodle.univ-exemple.fr/",
+    "timetable": "https://edt.univ-exemple.fr/",
+}
 FRESH, WAITING, READY = "22700001", "22700002", "22700003"
 MAIL = "lea.durand@courriel.example"
 CODE = "QE8RPXE6DM"
@@ -38,7 +48,7 @@ def main() -> None:
     """Take them all."""
     with (
         TemporaryDirectory() as folder,
-        Portal(Path(folder), registry_settings=REGISTRY) as portal,
+        Portal(Path(folder), registry_settings=REGISTRY, wish={"links": LINKS}) as portal,
         patch("sesame.web.account.utc_now", portal.desk_time),
         patch("sesame.operations.support.support_cases.new_code", lambda: CODE),
         chromium() as browser,
@@ -46,6 +56,16 @@ def main() -> None:
     ):
         activate(portal, page)
         look_at_the_account(portal, page)
+        look_at_the_rest(portal, page)
+        with page_of(browser, portal.url, viewport=DESK, color_scheme="dark") as night:
+            night.goto(portal.url)
+            take(night, "start-night")
+            enter(portal, night, READY)
+            take(night, "green-night")
+        for scheme in ("light", "dark"):
+            with page_of(browser, portal.url, viewport=MAIL_PROGRAM, color_scheme=scheme) as mail:
+                mail.set_content(letter(portal))
+                take(mail, "mail" if scheme == "light" else "mail-night")
 
 
 def activate(portal: Portal, page: Page) -> None:
@@ -87,6 +107,35 @@ def look_at_the_account(portal: Portal, page: Page) -> None:
         put(portal, READY, target, "provisioned", None)
     enter(portal, page, READY)
     take(page, "green")
+
+
+def letter(portal: Portal) -> str:
+    """The message that a new student gets, in HTML."""
+    ours = portal.settings.portal
+    letters = Letters(
+        sender=ours.sender,
+        sender_name=ours.institution,
+        portal_url="https://compte.univ-exemple.fr",
+        support=ours.support,
+        lifetime_h=24.0,
+        color=ours.color,
+        clock=portal.desk_time,
+    )
+    says = {"to": MAIL, "number": FRESH, "link": "h7Jx2.Qw9k", "code": "418062", "activated": False}
+    part = letters.write("password", "fr", says).get_body(("html",))
+    return "" if part is None else str(part.get_content())
+
+
+def look_at_the_rest(portal: Portal, page: Page) -> None:
+    """What is at the foot of the pages, a lost address, a page that is not there."""
+    for path, name in (
+        ("/adresse-perdue", "lost"),
+        ("/accessibilite", "accessibility"),
+        ("/donnees", "privacy"),
+        ("/nulle-part", "missing"),
+    ):
+        page.goto(portal.url + path)
+        take(page, name)
 
 
 def enrol(portal: Portal, number: str, pedagogical: Pedagogical = Pedagogical.VALIDATED) -> None:

@@ -48,7 +48,11 @@ class MoodleSettings(Section):
         json_schema_extra=ADVANCED,
     )
     max_in_flight: int = Field(
-        4, ge=1, le=64, description="Calls at once; the number of the site's cores is a good value."
+        4,
+        ge=1,
+        le=64,
+        description="Calls at once; the number of the site's cores is a good value.",
+        json_schema_extra=ADVANCED,
     )
     connect_timeout_s: Seconds = Field(
         5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED

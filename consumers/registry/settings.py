@@ -161,6 +161,7 @@ class RegistrySettings(RegistryModel):
         ge=8,
         le=64,
         description="Longest login, its counter included. 32 is what Linux takes, 64 a mail's local part.",
+        json_schema_extra=ADVANCED,
     )
     rename: Literal["keep", "mail"] = Field(
         default="keep",

@@ -83,6 +83,19 @@ _SUBJECTS: Final = {
     ("redirect", "fr"): "Confirmez la redirection de votre messagerie universitaire",
     ("redirect", "en"): "Confirm that your university mail may be sent here",
 }
+_ACTIONS: Final = {
+    ("activation", "fr"): "Activer mon compte",
+    ("activation", "en"): "Activate my account",
+    ("password", "fr"): "Continuer",
+    ("password", "en"): "Continue",
+    ("changed", "fr"): "Choisir un nouveau mot de passe",
+    ("changed", "en"): "Choose a new password",
+    ("redirected", "fr"): "Choisir un nouveau mot de passe",
+    ("redirected", "en"): "Choose a new password",
+    ("redirect", "fr"): "Confirmer la redirection",
+    ("redirect", "en"): "Confirm the redirection",
+}
+"""What the HTML's button says; its address stands below it too, for mail programs that show no buttons."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +108,7 @@ class Letters:
         portal_url: of the students' pages, without a final slash: what links begin with.
         support: the address that is given for help.
         lifetime_h: of links and codes.
+        color: the university's, `#rrggbb`, legible on white and white on it.
         clock: the time that a message shows as its date.
     """
 
@@ -103,6 +117,7 @@ class Letters:
     portal_url: str
     support: str
     lifetime_h: float
+    color: str
     clock: Callable[[], datetime]
 
     def write(self, purpose: str, language: str, says: Mapping[str, Any]) -> EmailMessage:
@@ -129,7 +144,12 @@ class Letters:
         if spoken == "fr":
             text = spaced(text)
         html = self._templates.get_template("letter.html").render(
-            language=spoken, subject=subject, link=link, paragraphs=_paragraphs(text, link)
+            words,
+            language=spoken,
+            subject=subject,
+            action=_ACTIONS[kind, spoken],
+            color=self.color,
+            paragraphs=_paragraphs(text),
         )
         message = self._headed(str(says["to"]), subject)
         message.set_content(text, cte="quoted-printable")
@@ -158,7 +178,6 @@ class Letters:
         )
 
 
-def _paragraphs(text: str, link: str) -> list[list[str]]:
-    """The text's paragraphs as lines; that of the link is one line, which the HTML makes a link of."""
-    blocks = [[line.strip() for line in block.splitlines()] for block in text.split("\n\n")]
-    return [[link] if link in block else block for block in blocks if block]
+def _paragraphs(text: str) -> list[str]:
+    """The paragraphs. Code and link are paragraphs of their own: the HTML has its own form for them."""
+    return [block.strip() for block in text.split("\n\n") if block.strip()]

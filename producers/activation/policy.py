@@ -62,12 +62,21 @@ class PasswordSettings(BaseModel):
         ge=1,
         le=4,
         description="Kinds of characters (small letters, capitals, digits, others) that such a password has.",
+        json_schema_extra=ADVANCED,
     )
     longer_length_min: int = Field(
-        default=14, ge=8, le=64, description="Characters with which one kind less will do."
+        default=14,
+        ge=8,
+        le=64,
+        description="Characters with which one kind less will do.",
+        json_schema_extra=ADVANCED,
     )
     words_min: int = Field(
-        default=7, ge=4, le=20, description="Words of a phrase, for which the kinds do not count."
+        default=7,
+        ge=4,
+        le=20,
+        description="Words of a phrase, for which the kinds do not count.",
+        json_schema_extra=ADVANCED,
     )
     strength_min: int = Field(
         default=3,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,6 +14,9 @@ from pydantic import Field, SecretStr, StringConstraints, field_validator, model
 from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, is_loopback
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
+Linked = Literal["ent", "mailbox", "moodle", "timetable"]
+
+COLOR: Final = "#1f3a8a"
 
 
 class PortalSettings(Section):
@@ -40,7 +44,48 @@ class PortalSettings(Section):
         "Université d'exemple",
         min_length=1,
         max_length=100,
-        description="The university's name on the pages.",
+        description="The university's name on the pages and in the messages.",
+    )
+    color: Annotated[str, StringConstraints(pattern=r"^#[0-9a-fA-F]{6}$", to_lower=True)] = Field(
+        COLOR,
+        description="The university's colour, `#RRGGBB`: buttons, links and steps. It must be legible on "
+        "white (WCAG 2.2, 1.4.3); the dark pages have a lighter shade of it.",
+    )
+    logo_file: Path | None = Field(
+        None,
+        description="The university's logo beside its name: SVG without scripts, or PNG, of 32 KiB at most. "
+        "Without it: the first letter of the name.",
+    )
+    links: dict[Linked, HttpsUrl] = Field(
+        {},
+        description="Where each service is: the buttons that a student finds once it is ready. `ent` is what "
+        "the login opens. Services without an address have no button.",
+    )
+    registrar_office: str = Field(
+        "le service de la scolarité de votre composante",
+        min_length=1,
+        max_length=300,
+        description="Whom a student turns to whose personal address is lost, in French: office, place, "
+        "hours.",
+    )
+    registrar_office_en: str = Field(
+        "the registrar's office of your faculty",
+        min_length=1,
+        max_length=300,
+        description="The same in English.",
+        json_schema_extra=ADVANCED,
+    )
+    privacy_contact: Address = Field(
+        "dpo@univ-exemple.fr",
+        description="The data protection officer's address, in the privacy notice (GDPR, article 13).",
+    )
+    accessibility: Literal["none", "partial", "full"] = Field(
+        "none",
+        description="What an audit against RGAA 4.1 has found; every page says it (decree 2019-768). `none`: "
+        "not conforming, or not audited.",
+    )
+    accessibility_date: date | None = Field(
+        None, description="The day of that audit; `partial` and `full` want it.", json_schema_extra=ADVANCED
     )
     sender: Address = Field(
         "ne-pas-repondre@univ-exemple.fr", description="Sender of the messages to personal addresses."
@@ -156,6 +201,27 @@ class PortalSettings(Section):
                 raise ValueError(f"{text!r} is no address or network, like 10.0.0.0/8: {error}") from error
         return texts
 
+    @field_validator("color")
+    @classmethod
+    def _legible(cls, color: str) -> str:
+        if color != COLOR:  # known to be; what reads settings need not load a library of colours for it
+            from sesame.settings.color import PAPER, legible
+
+            nearest = legible(color, PAPER)
+            if nearest != color:
+                raise ValueError(
+                    f"{color} is too pale to be read on white; the nearest that can be is {nearest}"
+                )
+        return color
+
+    @field_validator("links")
+    @classmethod
+    def _encrypted(cls, links: dict[Linked, str]) -> dict[Linked, str]:
+        for name, url in links.items():
+            if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
+                raise ValueError(f"{name}: {url} must begin with https://: students log in there")
+        return links
+
     @field_validator("timezone")
     @classmethod
     def _a_zone(cls, name: str) -> str:
@@ -174,6 +240,8 @@ class PortalSettings(Section):
             raise ValueError("public_url must begin with https://: passwords are typed there")
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
             raise ValueError("tls_cert_file and tls_key_file go together")
+        if self.accessibility != "none" and self.accessibility_date is None:
+            raise ValueError("accessibility_date is missing: the day of the audit that found it")
         return self
 
 

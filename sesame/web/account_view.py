@@ -78,9 +78,13 @@ class Service:
 
 @dataclass(frozen=True)
 class AccountView:
-    """A student's account as its owner sees it. `complete`: every service that is ours is ready."""
+    """A student's account as its owner sees it. `complete`: every service that is ours is ready.
+
+    `called`: what the page calls the student, a given name.
+    """
 
     student_number: str
+    called: str
     login: str
     mail: str
     stage: str
@@ -93,6 +97,13 @@ class AccountView:
         """Whether all is ready."""
         done, everything = self.counted
         return done == everything > 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether the student can begin: the login works, and something behind it."""
+        states = {service.name: service.state for service in self.services}
+        behind = [state for name, state in states.items() if name not in (CAS, DIRECTORY)]
+        return not self.shut and states.get(CAS) in (READY, TO_TRY) and READY in behind
 
     @property
     def counted(self) -> tuple[int, int]:
@@ -135,6 +146,7 @@ def standing_of(
         everything = [each if each.state == NOT_OURS else Service(each.name, SHUT) for each in everything]
     return AccountView(
         student_number=student_number,
+        called=account.person.called_name,
         login=account.login,
         mail=account.mail,
         stage=account.stage,

@@ -14,14 +14,14 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
-from sesame.web import account, assistance, live, password, verification
+from sesame.web import account, assistance, live, password, statements, verification
+from sesame.web.assets import STATIC_PATH
 from sesame.web.desk import PortalContext
 from sesame.web.estimates import Expectations
 from sesame.web.guard import Guard
 from sesame.web.languages import Spoken
 from sesame.web.live import THREADS, Watch
 from sesame.web.login import login_router
-from sesame.web.pages import STATIC_PATH, Assets
 from sesame.web.visit import PageError, visit_of
 
 _COUNTED: Final = frozenset({"slow", "form"})
@@ -36,7 +36,7 @@ def make_app(desk: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
     app.state.expectations = Expectations(desk.database, desk.settings.targets)
-    for room in (verification, password, account, assistance, live):
+    for room in (verification, password, account, assistance, live, statements):
         app.include_router(room.router)
     forms_to: tuple[str, ...] = ()
     told_at: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ def make_app(desk: PortalContext, *, stopping: threading.Event) -> FastAPI:
         server, back = urlsplit(desk.cas.server.login_url()), urlsplit(desk.cas.server.service_url)
         app.include_router(login_router(back.path))
         forms_to, told_at = (f"{server.scheme}://{server.netloc}",), (back.path,)
-    app.mount(STATIC_PATH, Assets(), name="static")
+    app.mount(STATIC_PATH, desk.pages.assets, name="static")
 
     @app.get("/livez")
     def show_live() -> Response:

@@ -101,6 +101,7 @@ class PortalContext:
             portal_url=portal.public_url.rstrip("/"),
             support=portal.support,
             lifetime_h=self.settings.proofs.lifetime_h,
+            color=portal.color,
             clock=lambda: datetime.now(UTC),
         )
         self.post = smtp_of(self.settings)

@@ -79,11 +79,12 @@ def _weight(part: str) -> float:
 def moment(at: datetime, now: datetime, language: Spoken, zone: ZoneInfo) -> str:
     """A time as people say it: the hour, and the day if it is another one."""
     local = at.astimezone(zone)
-    hour = format_time(local, "short", locale=language)
+    french = f"{local.hour}{NO_BREAK}h{NO_BREAK}{local.minute:02d}"
+    hour = french if language == "fr" else format_time(local, "short", locale=language)
     if local.date() == now.astimezone(zone).date():
         return hour
     day = format_date(local, "long", locale=language)
-    return f"le {day}, {hour}" if language == "fr" else f"{day}, {hour}"
+    return f"le {day} à {hour}" if language == "fr" else f"{day}, {hour}"
 
 
 def duration(seconds: float, language: Spoken) -> str:

@@ -83,12 +83,6 @@ def open_account(visit: Visiting) -> Response:
     return _enter(visit, situation.student_number)
 
 
-@router.get("/charte")
-def show_charter(visit: Visiting) -> Response:
-    """The charter, by itself."""
-    return visit.page("charter.html")
-
-
 def _enter(visit: PortalRequest, number: str) -> Response:
     """Open a session, and go to the account's page."""
     session_id = visit.desk.open_session(number, "mail")

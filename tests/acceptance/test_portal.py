@@ -252,6 +252,7 @@ def test_mail_is_sent_on_once_its_new_address_has_confirmed(morning: Morning) ->
         morning.choose(page)
         expect(page.locator("[data-service=mailbox][data-state=ready]")).to_be_visible()
         mail = page.locator("dl dd").nth(1).inner_text()
+        page.click("#redirection summary")
         page.fill("#adresse", elsewhere)
         page.check("#accord")
         send(page, "/compte/redirection")

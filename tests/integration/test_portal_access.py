@@ -53,7 +53,7 @@ def test_a_redirection_cannot_be_asked_for_by_whoever_only_looks(portal: Portal)
         asked = browser.client.post(
             "/compte/redirection", data={**token, "adresse": ELSEWHERE, "accord": "oui"}
         )
-    assert (asked.status_code, "y change rien" in asked.text) == (403, True)
+    assert (asked.status_code, "sans rien y changer" in asked.text) == (403, True)
     assert not portal.sink.messages(ELSEWHERE)
 
 

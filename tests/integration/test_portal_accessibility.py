@@ -135,6 +135,7 @@ def account(walk: Walk) -> None:
         walk.page.click("form[action^='/compte/aide/'] button")
     walk.look("case that was sent")
     walk.open("/compte", "account with a target that is down")
+    walk.page.click("#redirection summary")
     walk.page.fill("#adresse", "pas une adresse")
     walk.send("/compte/redirection", "redirection with an error")
     walk.page.fill("#adresse", f"ailleurs-{number}@perso.example")
@@ -156,6 +157,9 @@ def others(walk: Walk) -> None:
     portal = walk.portal
     number = portal.student()
     walk.open("/charte", "charter")
+    walk.open("/donnees", "privacy")
+    walk.open("/accessibilite", "accessibility")
+    walk.open("/adresse-perdue", "a lost address")
     walk.open("/nulle-part", "missing")
     walk.open("/compte", "no session")
     walk.open("/mot-de-passe", "no grant")
@@ -275,7 +279,7 @@ def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
         send(page, "/demande")
         tree = heard(page)
         (alert,) = [one for one in tree if one.role == "alert"]
-        assert (alert.name, alert.live) == ("Le formulaire a des erreurs", "assertive")
+        assert (alert.name, alert.live) == ("Le formulaire contient des erreurs", "assertive")
         wrong = [one for one in tree if one.invalid]
         assert [one.name for one in wrong] == ["Numéro d'étudiant"]
         assert "Indiquez votre numéro d'étudiant" in wrong[0].description
@@ -292,7 +296,7 @@ def test_a_listener_hears_what_each_field_wants_and_what_is_wrong_with_it(
         send(page, "/mot-de-passe")
         wrong = [one for one in heard(page) if one.invalid]
         assert [one.name for one in wrong] == ["Mot de passe", "J'ai lu la charte et je l'accepte."]
-        assert "ne suit pas les règles" in wrong[0].description
+        assert "ne respecte pas les règles" in wrong[0].description
         assert "acceptez-la" in wrong[1].description
 
 

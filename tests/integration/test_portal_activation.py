@@ -87,7 +87,7 @@ def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal:
     with portal.browser() as late:
         page = late.get(old.link)
         assert page.status_code == 410
-        assert "Ce lien ne vaut plus" in page.text
+        assert "Ce lien n'est plus valable" in page.text
 
 
 def test_what_happens_at_the_pages_is_counted_without_anybody_s_name(portal: Portal) -> None:
@@ -188,10 +188,10 @@ def test_two_tabs_and_a_double_click_come_to_one_password(portal: Portal) -> Non
 @pytest.mark.parametrize(
     ("password", "again", "charter", "said"),
     [
-        ("azerty", "azerty", True, "ne suit pas les règles"),
-        ("Essai{number}!Zq", "Essai{number}!Zq", True, "ne suit pas les règles"),
+        ("azerty", "azerty", True, "ne respecte pas les règles"),
+        ("Essai{number}!Zq", "Essai{number}!Zq", True, "ne respecte pas les règles"),
         ("", "", True, "Choisissez un mot de passe."),
-        (GOOD, GOOD + "x", True, "ne sont pas les mêmes"),
+        (GOOD, GOOD + "x", True, "sont différents"),
         (GOOD, GOOD, False, "acceptez-la pour activer"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_case_goes_to_the_desk_word_for_word_as_it_was_shown_and_once(portal: 
         for _ in range(2):
             page = browser.page
             browser.send(path)
-            assert "Le dossier est parti" in browser.page.text
+            assert "Le dossier a été envoyé" in browser.page.text
             browser.page = page
         wait_until(lambda: bool(mine(portal, code)), "the case to come")
         (message,) = mine(portal, code)
@@ -116,5 +116,5 @@ def test_a_service_that_is_only_observed_is_awaited_by_nobody(
         text = html.unescape(browser.page.text)
     assert 'data-service="moodle" data-state="not_ours"' in text
     assert said in text
-    assert re.search(r"(Prêt|Ready) <span", text), "a reader of the page aloud hears two words"
+    assert re.search(r"(Prêt|Ready)</span> <span", text), "a reader of the page aloud hears two words"
     assert ("Tout est prêt." if language == "fr" else "Everything is ready.") in text

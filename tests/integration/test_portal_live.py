@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import takewhile
 
 import httpx
 import pytest
@@ -50,7 +51,7 @@ def next_change(lines: Iterator[str]) -> str:
     """The next change that the page is told of."""
     for line in lines:
         if line == "event: etat":
-            return next(lines)
+            return "\n".join(takewhile(bool, lines))
     raise AssertionError("the stream has ended")
 
 

@@ -142,7 +142,7 @@ def test_a_forged_or_used_ticket_is_refused_and_kept_with_who_left(
         for ticket in ("ST-forged", "x" * 300, "<script>"):
             leave(browser)
             page = browser.get(f"/cas?ticket={ticket}")
-            assert (page.status_code, "billet" in page.text) == (401, True)
+            assert (page.status_code, "Votre connexion a expiré" in page.text) == (401, True)
         seen = place.seen(number)
         assert seen is not None
         assert (seen.seen_at, seen.failure) == (None, LoginFailure.TICKET_REFUSED)
@@ -229,7 +229,7 @@ def test_a_cas_server_that_is_not_where_the_settings_say_is_a_setting_to_mend(pl
             page = browser.get("/cas?ticket=ST-1-abcdefgh")
         finally:
             client.server_url = known
-        assert (page.status_code, "mal réglée" in page.text) == (503, True)
+        assert (page.status_code, "mal configurée" in page.text) == (503, True)
     seen = place.seen(number)
     assert seen is not None
     assert seen.failure == LoginFailure.MISCONFIGURED

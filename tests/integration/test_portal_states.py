@@ -73,7 +73,7 @@ def read(portal: Portal, number: str) -> Shown:
         source = html.unescape(browser.page.text)
     assert browser.page.status_code == 200
     state, words = {}, {}
-    for block in re.split(r'<li class="service is-', source.partition('<p class="hint">Vu')[0])[1:]:
+    for block in re.split(r'<li class="card service is-', source.partition('<p class="hint">Vérifié')[0])[1:]:
         (name,) = re.findall(r'data-service="(\w+)"', block)
         found = re.search(r'<p class="state">(.*?)</p>', block, re.DOTALL)
         assert found is not None

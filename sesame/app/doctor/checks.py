@@ -188,11 +188,17 @@ def _embedded_log(settings: Settings) -> CheckResult:
 def _portal(settings: Settings) -> CheckResult:
     """What the students' pages need besides the store and the vault: their files and the mail server."""
     from sesame.web import smtp_of
+    from sesame.web.assets import LogoUnusable, read_logo
 
     portal = settings.portal
     for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
         if path is not None and not os.access(path, os.R_OK):
             return fail(f"{path} cannot be read", f"Make it readable for the user that runs Sésame: {path}")
+    if portal.logo_file is not None:
+        try:
+            read_logo(portal.logo_file)
+        except LogoUnusable as error:
+            return fail(str(error), error.remedy)
     accents = smtp_of(settings).probe()
     taken = "takes mail" if accents else "takes mail, but none for addresses with accents before the @"
     return ok(f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} {taken}")

@@ -213,7 +213,10 @@ def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Spoken, says: s
     pages.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
     service = Service("timetable", "waiting", reason=NOT_SCHEDULED)
     page = pages.get_template("_services.html").render(
-        standing=AccountView(LEA.student_number, LEA.login, LEA.mail, "active", False, None, (service,)),
+        standing=AccountView(
+            LEA.student_number, "Léa", LEA.login, LEA.mail, "active", False, None, (service,)
+        ),
         looked_at="12:00",
+        links={},
     )
     assert says in unescape(page)

@@ -20,6 +20,7 @@ LETTERS = Letters(
     portal_url="https://compte.univ-exemple.fr",
     support="assistance@univ-exemple.fr",
     lifetime_h=24.0,
+    color="#7a0019",
     clock=lambda: datetime(2026, 9, 1, 8, 30, tzinfo=UTC),
 )
 SAYS = {

@@ -1,0 +1,150 @@
+"""The style sheet, the script and the pictures, under names that change with their content.
+
+So browsers keep them for good, and a new version's pages never meet an old version's script. The university's
+colour and logo, which the settings name, are among them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree as ET
+
+from fastapi import Response
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from pipeline.errors import SesameError
+from sesame.settings.color import NIGHT, legible
+from sesame.settings.portal import PortalSettings
+
+STATIC_FOLDER: Final = Path(__file__).with_name("static")
+STATIC_PATH: Final = "/static"
+_FOR_GOOD: Final = "public, max-age=31536000, immutable"
+_FINGERPRINT: Final = re.compile(r"\.[0-9a-f]{12}(?=\.\w+$)")
+LOGO_BYTES_MAX: Final = 32 * 1024
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_ACTING: Final = frozenset(
+    {"script", "foreignobject", "iframe", "embed", "object", "audio", "video", "handler"}
+)
+
+
+class Assets:
+    """Serves them. Another version's name gets this version's file, which is not kept.
+
+    Args:
+        portal: names the colour and the logo.
+
+    Raises:
+        LogoUnusable: the logo cannot be shown.
+    """
+
+    def __init__(self, portal: PortalSettings) -> None:
+        self.files = {path.name: path.read_bytes() for path in sorted(STATIC_FOLDER.iterdir())}
+        self.files["portal.css"] = _brand(portal.color).encode() + self.files["portal.css"]
+        self.files["icon.svg"] = self.files["icon.svg"].replace(b"#brand", portal.color.encode())
+        self.logo: str | None = None
+        if portal.logo_file is not None:
+            logo = read_logo(portal.logo_file)
+            self.files[f"logo{logo.suffix}"] = logo.content
+            self.logo = self.address(f"logo{logo.suffix}")
+
+    def address(self, name: str) -> str:
+        """Where a page finds this file: `/static/portal.1f2e3d4c5b6a.css`.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
+        stem, _, suffix = name.rpartition(".")
+        return f"{STATIC_PATH}/{stem}.{hashlib.sha256(self.files[name]).hexdigest()[:12]}.{suffix}"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request (ASGI).
+
+        Raises:
+            HTTPException: there is no such file, or something else than reading is asked for.
+        """
+        request = Request(scope, receive)
+        if request.method not in ("GET", "HEAD"):
+            raise HTTPException(405)
+        name = _FINGERPRINT.sub("", request.url.path.removeprefix(f"{STATIC_PATH}/"))
+        content = self.files.get(name)
+        if content is None:
+            raise HTTPException(404)
+        kept = self.address(name) == request.url.path
+        response = Response(
+            b"" if request.method == "HEAD" else content,
+            media_type=mimetypes.guess_type(name)[0],
+            headers={"Cache-Control": _FOR_GOOD if kept else "no-cache", "Content-Length": str(len(content))},
+        )
+        await response(scope, receive, send)
+
+
+def _brand(color: str) -> str:
+    """The colour as tokens of the style sheet; what is written on it is the paper's colour."""
+    night = legible(color, NIGHT)
+    return f":root{{--brand-day:{color};--brand-night:{night}}}\n"
+
+
+class LogoUnusable(SesameError):
+    """The file of `portal.logo_file` cannot be shown as a logo."""
+
+    remedy = "Name an SVG file without scripts, or a PNG file, of 32 KiB at most, in portal.logo_file."
+
+
+@dataclass(frozen=True)
+class Logo:
+    """A logo's bytes, and the end of its name: `.svg` or `.png`."""
+
+    content: bytes
+    suffix: str
+
+
+def read_logo(path: Path) -> Logo:
+    """The logo of this file.
+
+    Raises:
+        LogoUnusable: it cannot be read, is too large, is neither SVG nor PNG, or holds more than a picture:
+            scripts, handlers of events, or what is fetched from elsewhere.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LOGO_BYTES_MAX + 1)
+    except OSError as error:
+        raise LogoUnusable(f"the logo {path} cannot be read: {error.strerror}") from error
+    if len(content) > LOGO_BYTES_MAX:
+        raise LogoUnusable(f"the logo {path} has more than {LOGO_BYTES_MAX // 1024} KiB")
+    if content.startswith(_PNG):
+        return Logo(content, ".png")
+    try:
+        # Expat fetches nothing, and gives up on entities that multiply (its defence since 2.4.1).
+        root = ET.fromstring(content)  # noqa: S314 - the operator's own file, and small
+    except (ET.ParseError, ValueError) as error:
+        raise LogoUnusable(f"the logo {path} is neither SVG nor PNG") from error
+    if _local(root.tag) != "svg":
+        raise LogoUnusable(f"the logo {path} is no SVG: it begins with <{_local(root.tag)}>")
+    _only_a_picture(path, root)
+    return Logo(content, ".svg")
+
+
+def _only_a_picture(path: Path, root: ET.Element) -> None:
+    for element in root.iter():
+        tag = _local(element.tag)
+        if tag in _ACTING:
+            raise LogoUnusable(f"the logo {path} holds <{tag}>, which is more than a picture")
+        for name, value in element.attrib.items():
+            attribute, target = _local(name), "".join(value.split()).casefold()
+            if attribute.startswith("on"):
+                raise LogoUnusable(f"the logo {path} holds {attribute}, which is a script")
+            if attribute == "href" and not target.startswith(("#", "data:image/png", "data:image/jpeg")):
+                raise LogoUnusable(f"the logo {path} fetches something from elsewhere: {value[:80]}")
+
+
+def _local(name: object) -> str:
+    """An XML name without its namespace, in lower case; of a comment or an instruction: nothing."""
+    return name.rpartition("}")[2].casefold() if isinstance(name, str) else ""
