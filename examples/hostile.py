@@ -206,7 +206,7 @@ FILES: Mapping[str, tuple[bytes, str]] = {
         (_HEADER + _LINE).replace(b";", b"~"),
         "separated by semicolons, commas, tabs or |",
     ),
-    "spreadsheet.csv": (b"PK\x03\x04\x14\x00\x06\x00", "this is a spreadsheet"),
+    "spreadsheet.csv": (b"PK\x03\x04\x14\x00\x06\x00", "damaged, or packed in an unknown way"),
     "utf-16.csv": (codecs.BOM_UTF16_LE + "COD_ETU".encode("utf-16-le"), "the encoding is UTF-16"),
     "zero-bytes.csv": (b"\0" * 4096, "zero bytes"),
     "no-line-breaks.csv": (b"x" * 1_000_000, "line 1: the header is longer than"),

@@ -10,6 +10,8 @@ from typing import Any
 
 from producers.registrar import reader, rows
 from producers.registrar.faults import REMEDIES, Rejection
+from producers.registrar.headers import folded
+from producers.registrar.packing import opened
 from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Column, FeedProfile
 from producers.registrar.rows import Fact
@@ -89,14 +91,15 @@ def explain(
     Raises:
         UnusableFile: the file as a whole is no such export.
     """
-    layout = reader.examine(path, profile)
-    used = {name.upper() for name in profile.column_names}
-    found = reader.read(path, layout, profile)
-    return ImportExplanation(
-        layout,
-        tuple(name for name in layout.header if name not in used),
-        tuple(_explained(line, profile, parse) for line in islice(found, lines_max)),
-    )
+    with opened(path, profile) as source:
+        layout = reader.examine(source, profile)
+        used = {folded(name) for name in profile.column_names}
+        found = reader.read(source, layout, profile)
+        return ImportExplanation(
+            layout,
+            tuple(name for name in layout.header if name and name not in used),
+            tuple(_explained(line, profile, parse) for line in islice(found, lines_max)),
+        )
 
 
 def _explained(line: Line, profile: FeedProfile, parse: Parse) -> LineReading:

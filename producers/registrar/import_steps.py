@@ -25,7 +25,8 @@ from producers.registrar.faults import DAMAGES, Rejection, UnusableFile
 from producers.registrar.feed import ImportMemory, Publisher, UnpublishedFact
 from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold, judge
 from producers.registrar.lines import Lines
-from producers.registrar.physical import Layout, Line
+from producers.registrar.packing import opened
+from producers.registrar.physical import Layout, Line, Source
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
@@ -153,8 +154,9 @@ class _Import(Generic[_Intent]):
 
     def run(self) -> ImportReport:
         started_at = self.deps.clock()
-        layout = reader.examine(self.path, self.profile)
-        report = self._read(layout)
+        with opened(self.path, self.profile) as source:
+            layout = reader.examine(source, self.profile)
+            report = self._read(source, layout)
         import_id = None
         if not self.options.dry_run:
             import_id = self.memory.begin(
@@ -182,13 +184,13 @@ class _Import(Generic[_Intent]):
         self.memory.finish(import_id, finished_at=self.deps.clock().timestamp(), summary=summary)
         return report
 
-    def _read(self, layout: Layout) -> ImportReport:
+    def _read(self, source: Source, layout: Layout) -> ImportReport:
         """Put every line's fact or faults into the spool, and compare the lines with one another."""
         digest = sha256()
         lines = 0
         dates: Counter[str] = Counter()
         birth_date = self.profile.place_of("birth_date")
-        for line in reader.read(self.path, layout, self.profile, digest=digest):
+        for line in reader.read(source, layout, self.profile, digest=digest):
             lines += 1
             if line.cells and birth_date is not None:
                 dates[rows.date_form(line.cells[birth_date])] += 1
@@ -233,6 +235,7 @@ class _Import(Generic[_Intent]):
             rejects_path=rejects_path,
             encoding=layout.encoding,
             separator=layout.separator,
+            form=layout.form,
             dates={form: count for form, count in dates.items() if form},
             full_year=year,
             unattributed=self.spool.unattributed(),

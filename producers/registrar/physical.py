@@ -8,12 +8,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 from producers.registrar import encodings
 from producers.registrar.faults import Fault, UnusableFile
 
 LINE_BYTES_MAX = 65_536
+SHEET_SEPARATOR = ";"  # of what is unpacked of a spreadsheet
 LINES_MAX = 99_999_999  # a source sequence has eight digits for the line
 UTF8_BOM = codecs.BOM_UTF8
 _CHUNK_BYTES = 1 << 16
@@ -56,6 +57,7 @@ class Layout:
         lines: how many lines the file has in all, the header included.
         state: size and time of the last change, to notice a file that is still being written.
         last_line: the last one that may state something; below it stand empty lines and footers.
+        form: what the file was packed in, for people; empty: in nothing.
     """
 
     encoding: str
@@ -65,6 +67,7 @@ class Layout:
     lines: int
     state: tuple[int, int]
     last_line: int = LINES_MAX
+    form: str = ""
 
     @property
     def sheet_separator(self) -> str:
@@ -72,32 +75,64 @@ class Layout:
         return self.separator or ";"
 
 
+class Source:
+    """A file that is read more than once: itself, or what was unpacked of it into a file without a name.
+
+    Attributes:
+        path: the file's, for people.
+        form: what it was packed in, for people; empty: in nothing.
+        is_sheet: whether it was a spreadsheet, whose cells stand in columns whatever a row leaves out.
+    """
+
+    def __init__(
+        self, path: Path, unpacked: IO[bytes] | None = None, form: str = "", *, is_sheet: bool = False
+    ) -> None:
+        self.path = path
+        self.form = form
+        self.is_sheet = is_sheet
+        self._unpacked = unpacked
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def open(self) -> BinaryIO:
+        """The bytes, from the first one on. What is unpacked can be open once at a time."""
+        if self._unpacked is None:
+            return self.path.open("rb")
+        self._unpacked.seek(0)
+        return os.fdopen(os.dup(self._unpacked.fileno()), "rb")
+
+    def status(self) -> os.stat_result:
+        """What the operating system knows of it."""
+        return self.path.stat() if self._unpacked is None else os.fstat(self._unpacked.fileno())
+
+
 def state_of(status: os.stat_result) -> tuple[int, int]:
     """What changes when a file is written to: its size and the time of its last change (nanoseconds)."""
     return status.st_size, status.st_mtime_ns
 
 
-def state_before(path: Path) -> tuple[int, int]:
+def state_before(source: Source) -> tuple[int, int]:
     """The file's state before it is read for the first time; see `state_of`.
 
     Raises:
         UnusableFile: a pipe or a device, which can be read once only.
         OSError: it cannot be looked at.
     """
-    status = path.stat()
+    status = source.status()
     if not stat.S_ISREG(status.st_mode):
         raise UnusableFile(
-            f"{path}: this is a pipe or a device, and a file is read more than once",
+            f"{source}: this is a pipe or a device, and a file is read more than once",
             remedy="Write the export into a file on disk first, then import that.",
         )
     return state_of(status)
 
 
-def lines_below(path: Path, layout: Layout, digest: Digest | None) -> Iterator[tuple[int, str, bool]]:
+def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterator[tuple[int, str, bool]]:
     """Number, text and wholeness of every line below the header. A line that is too long is cut.
 
     Args:
-        path: the file.
+        source: the file.
         layout: as it was found.
         digest: updated with every byte of the file, the very ones that the lines are made of.
 
@@ -106,31 +141,31 @@ def lines_below(path: Path, layout: Layout, digest: Digest | None) -> Iterator[t
     """
     encoding = layout.encoding
     try:
-        with path.open("rb") as file:
+        with source.open() as file:
             for number, raw, whole in physical_lines(_Digested(file, digest) if digest else file):
                 if number <= layout.header_line:
                     continue
                 if number > layout.lines:  # it grows, perhaps as fast as it is read
-                    raise _changed(path)
+                    raise _changed(source)
                 yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
             if state_of(os.fstat(file.fileno())) != layout.state:
-                raise _changed(path)
+                raise _changed(source)
     except OSError as error:
-        raise UnusableFile(f"{path}: reading failed: {error.strerror or error}") from error
+        raise UnusableFile(f"{source}: reading failed: {error.strerror or error}") from error
 
 
-def first_lines(path: Path, encoding: str) -> Iterator[tuple[int, str, bool]]:
+def first_lines(source: Source, encoding: str) -> Iterator[tuple[int, str, bool]]:
     """Number, text and wholeness of the lines from the first one on.
 
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with source.open() as file:
         for number, raw, whole in physical_lines(file):
             yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
 
 
-def last_lines(path: Path, encoding: str, lines: int, lines_max: int) -> list[tuple[int, str]]:
+def last_lines(source: Source, encoding: str, lines: int, lines_max: int) -> list[tuple[int, str]]:
     """Number and text of the last lines, the last one first: as many as a small part of the file holds.
 
     Args:
@@ -139,7 +174,7 @@ def last_lines(path: Path, encoding: str, lines: int, lines_max: int) -> list[tu
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with source.open() as file:
         start = max(0, file.seek(0, os.SEEK_END) - LINE_BYTES_MAX)
         file.seek(start)
         raw = file.read(LINE_BYTES_MAX).removesuffix(b"\n").split(b"\n")
@@ -151,7 +186,7 @@ def last_lines(path: Path, encoding: str, lines: int, lines_max: int) -> list[tu
     ]
 
 
-def survey(path: Path) -> tuple[str, int, bytes]:
+def survey(source: Source) -> tuple[str, int, bytes]:
     """The encoding, the number of lines, and the first bytes.
 
     Without a byte order mark: UTF-8, unless more bytes are wrong in it than characters beyond ASCII are
@@ -163,7 +198,7 @@ def survey(path: Path) -> tuple[str, int, bytes]:
     decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
     right = wrong = lines = 0
     last = b"\n"
-    with path.open("rb") as file:
+    with source.open() as file:
         start = file.read(4096)
         file.seek(0)
         while chunk := file.read(_CHUNK_BYTES):
@@ -219,8 +254,8 @@ class _Digested:
         return raw
 
 
-def _changed(path: Path) -> UnusableFile:
+def _changed(source: Source) -> UnusableFile:
     return UnusableFile(
-        f"{path}: the file was changed while it was being read",
+        f"{source}: the file was changed while it was being read",
         remedy="Import it again once it is complete: let the export be renamed into place.",
     )

@@ -10,20 +10,22 @@ from __future__ import annotations
 import codecs
 import csv
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from producers.registrar import json_lines
-from producers.registrar.encodings import DOS, MAC, WINDOWS
+from producers.registrar.encodings import DOS, MAC, TWICE, UTF8, WINDOWS
 from producers.registrar.excel_numbers import unwrapped
 from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.headers import FOOTER_LINES_MAX, Header, end_of_data, find_header, folded
 from producers.registrar.physical import (
     LINE_BYTES_MAX,
     LINES_MAX,
+    SHEET_SEPARATOR,
     Digest,
     Layout,
     Line,
+    Source,
     first_lines,
     last_lines,
     lines_below,
@@ -34,10 +36,10 @@ from producers.registrar.physical import (
 from producers.registrar.profile import FeedProfile, FileForm
 
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # zip (xlsx, ods) and OLE (xls)
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
-def examine(path: Path, profile: FeedProfile) -> Layout:
+def examine(source: Source, profile: FeedProfile) -> Layout:
     """Find out how the file is written, reading it once in chunks.
 
     Raises:
@@ -45,57 +47,69 @@ def examine(path: Path, profile: FeedProfile) -> Layout:
     """
     is_json = profile.form is FileForm.JSON_LINES
     try:
-        state = state_before(path)
-        found, lines, start = survey(path)
+        state = state_before(source)
+        found, lines, start = survey(source)
         encoding = profile.encoding or (json_lines.encoding_of(found) if is_json else found)
+        if source.is_sheet:  # it is UTF-8, though not always text that was read as such
+            encoding = TWICE if profile.encoding == TWICE else UTF8
         if lines > LINES_MAX:
             part = "period" if is_json else "year"
-            raise UnusableFile(f"{path}: more than {LINES_MAX} lines", remedy=f"Split the export by {part}.")
+            raise UnusableFile(
+                f"{source}: more than {LINES_MAX} lines", remedy=f"Split the export by {part}."
+            )
         if is_json:
-            number, text = _first_line(path, encoding)
-            json_lines.refuse_what_is_no_object(path, number, text.strip(), profile.column_names)
-            return Layout(encoding, "", (), 0, lines, state)
-        _refuse_what_is_no_text(path, start)
-        encoding, header = _header(path, encoding, profile)
+            number, text = _first_line(source, encoding)
+            json_lines.refuse_what_is_no_object(source.path, number, text.strip(), profile.column_names)
+            return Layout(encoding, "", (), 0, lines, state, form=source.form)
+        _refuse_what_is_no_text(source, start)
+        encoding, header = _header(source, encoding, profile)
         last = end_of_data(
-            last_lines(path, encoding, lines, FOOTER_LINES_MAX + profile.file.footer_lines),
+            last_lines(source, encoding, lines, FOOTER_LINES_MAX + profile.file.footer_lines),
             header,
             _place_of_student(header, profile),
             profile.file,
         )
     except OSError as error:
         raise UnusableFile(
-            f"{path}: cannot be read: {error.strerror or error}",
+            f"{source}: cannot be read: {error.strerror or error}",
             remedy="Check the name and the rights of the file.",
         ) from error
     return Layout(
-        encoding, header.separator, header.names, header.line, lines, state, lines if last is None else last
+        encoding,
+        header.separator,
+        header.names,
+        header.line,
+        lines,
+        state,
+        lines if last is None else last,
+        source.form,
     )
 
 
-def _first_line(path: Path, encoding: str) -> tuple[int, str]:
+def _first_line(source: Source, encoding: str) -> tuple[int, str]:
     """Number and text of the first line that is not blank, of a file of JSON lines."""
-    for number, text, whole in first_lines(path, encoding):
+    for number, text, whole in first_lines(source, encoding):
         if not whole:
             raise UnusableFile(
-                f"{path}, line {number}: the first line is longer than {LINE_BYTES_MAX} bytes",
+                f"{source}, line {number}: the first line is longer than {LINE_BYTES_MAX} bytes",
                 remedy="Check that the file is an export with line breaks.",
             )
         if text.strip():
             return number, text
-    raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
+    raise UnusableFile(f"{source}: the file is empty", remedy="Export it again; nothing was published.")
 
 
-def _header(path: Path, encoding: str, profile: FeedProfile) -> tuple[str, Header]:
+def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, Header]:
     """The header, and the encoding: the one in which the header fits if it was not known."""
+    file = replace(profile.file, separator=SHEET_SEPARATOR) if source.is_sheet else profile.file
     encodings = [encoding]
     if encoding == WINDOWS and not profile.encoding and not "".join(profile.column_names).isascii():
         encodings += [MAC, DOS]
     refused = None
     for each in encodings:
         try:
-            lines = first_lines(path, each)
-            return each, find_header(path, lines, profile.column_names, profile.file)
+            lines = first_lines(source, each)
+            return each, find_header(source.path, lines, profile.column_names, file)
         except UnusableFile as error:
             refused = refused or error
     raise refused or AssertionError
@@ -107,11 +121,13 @@ def _place_of_student(header: Header, profile: FeedProfile) -> int | None:
     return None if place is None else header.names.index(folded(profile.column_names[place]))
 
 
-def read(path: Path, layout: Layout, profile: FeedProfile, *, digest: Digest | None = None) -> Iterator[Line]:
+def read(
+    source: Source, layout: Layout, profile: FeedProfile, *, digest: Digest | None = None
+) -> Iterator[Line]:
     """The lines that state something: those below the header; blank ones and footers are skipped.
 
     Args:
-        path: the export.
+        source: the export, as `packing.opened` gives it.
         layout: as `examine` found it.
         profile: whose columns are wanted, in its order.
         digest: updated with every byte of the file.
@@ -124,8 +140,11 @@ def read(path: Path, layout: Layout, profile: FeedProfile, *, digest: Digest | N
         parse = partial(json_lines.parse, columns=profile.column_names)
     else:
         places = [layout.header.index(folded(column)) for column in profile.column_names]
-        parse = partial(_parse, separator=layout.separator, places=places, width=len(layout.header))
-    for number, text, whole in lines_below(path, layout, digest):
+        width = len(layout.header)
+        parse = partial(
+            _parse, separator=layout.separator, places=places, width=width, padded=source.is_sheet
+        )
+    for number, text, whole in lines_below(source, layout, digest):
         if number > layout.last_line:
             continue
         if not whole:
@@ -134,8 +153,10 @@ def read(path: Path, layout: Layout, profile: FeedProfile, *, digest: Digest | N
             yield line
 
 
-def _parse(number: int, text: str, separator: str, places: list[int], width: int) -> Line | None:
-    """A delimited line; None if it holds separators only."""
+def _parse(
+    number: int, text: str, separator: str, places: list[int], width: int, *, padded: bool
+) -> Line | None:
+    """A delimited line; None if it holds separators only. `padded`: as a sheet's, which leaves cells out."""
     if "\r" in text:
         detail = "a carriage return inside the line"
         return Line(number, (), Fault.CONTROL_CHARACTER, detail, text[:200])
@@ -143,6 +164,8 @@ def _parse(number: int, text: str, separator: str, places: list[int], width: int
         cells = next(csv.reader((text,), delimiter=separator, strict=True))
     except (csv.Error, StopIteration) as error:
         return Line(number, (), Fault.BROKEN_QUOTES, str(error), text[:200])
+    if padded:
+        cells = (cells + [""] * width)[:width]
     if not any(cells):
         return None
     if len(cells) != width:
@@ -154,11 +177,14 @@ def _parse(number: int, text: str, separator: str, places: list[int], width: int
     return Line(number, tuple(taken))
 
 
-def _refuse_what_is_no_text(path: Path, start: bytes) -> None:
+def _refuse_what_is_no_text(source: Source, start: bytes) -> None:
     as_csv = "Export it as CSV in UTF-8."
-    if start.startswith(_SPREADSHEETS):
-        raise UnusableFile(f"{path}: this is a spreadsheet, not a text file", remedy=as_csv)
+    if start.startswith(_OLD_OFFICE):
+        raise UnusableFile(
+            f"{source}: this is a spreadsheet of Excel's old form (.xls), or protected by a password",
+            remedy="Save it as .xlsx, without a password, or as CSV.",
+        )
     if start.startswith(_UTF16_BOMS):
-        raise UnusableFile(f"{path}: the encoding is UTF-16", remedy=as_csv)
+        raise UnusableFile(f"{source}: the encoding is UTF-16", remedy=as_csv)
     if b"\0" in start.split(b"\n", 1)[0]:
-        raise UnusableFile(f"{path}, line 1: this is not text (it holds zero bytes)", remedy=as_csv)
+        raise UnusableFile(f"{source}, line 1: this is not text (it holds zero bytes)", remedy=as_csv)

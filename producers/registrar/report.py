@@ -70,6 +70,7 @@ class ImportReport:
         rejects_path: the rejects file; None when nothing was rejected.
         encoding: as found: `utf-8`, `utf-8-sig`, `windows-1252`.
         separator: as found; empty for JSON lines.
+        form: what the file was packed in, for people; empty: in nothing.
         dates: how many birth dates are written in each form.
         held: the guard let nothing be published; in a dry run, would let nothing be.
         approval: the id by which the held import can be approved, or was.
@@ -102,6 +103,7 @@ class ImportReport:
     rejects_path: Path | None = None
     encoding: str = "utf-8"
     separator: str = ";"
+    form: str = ""
     dates: Mapping[str, int] = field(default_factory=dict)
     held: bool = False
     approval: str | None = None
@@ -152,6 +154,7 @@ class ImportReport:
             "rejects": None if self.rejects_path is None else str(self.rejects_path),
             "encoding": self.encoding,
             "separator": self.separator,
+            "form": self.form,
             "dates": dict(sorted(self.dates.items())),
             "sha256": self.digest,
             "held": self.held,

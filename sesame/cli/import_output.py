@@ -21,7 +21,7 @@ _SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs"}
 def explained(file: Path, profile: FeedProfile, explanation: ImportExplanation) -> Iterator[str]:
     """The explanation, for people."""
     layout = explanation.layout
-    written = _written(layout.encoding, layout.separator)
+    written = _written(layout.encoding, layout.separator, layout.form)
     yield f"{file}: {layout.lines} lines ({written}), profile {profile.name}"
     if explanation.ignored:
         yield f"columns that are not used: {', '.join(explanation.ignored)}"
@@ -48,10 +48,12 @@ def _given(line: LineReading) -> str:
     return f"an enrolment: administrative {fact['administrative']}, pedagogical {fact['pedagogical']}"
 
 
-def _written(encoding: str, separator: str) -> str:
+def _written(encoding: str, separator: str, packed: str) -> str:
+    if "sheet" in packed:
+        return packed
     names = {**ENCODINGS, "utf-8-sig": "UTF-8 with a byte order mark"}
     form = f"separated by {_SEPARATORS.get(separator, separator)}" if separator else "JSON lines"
-    return f"{names[encoding]}, {form}"
+    return ", ".join([*([packed] if packed else []), names[encoding], form])
 
 
 def told(report: ImportReport) -> list[str]:
@@ -60,7 +62,7 @@ def told(report: ImportReport) -> list[str]:
     facts, ended = _WORDS[report.kind]
     gone = "" if report.full_year is None else f"and {report.gone} {ended} of absent ones "
     dates = " and ".join(sorted(report.dates))
-    written = _written(report.encoding, report.separator) + (f", dates {dates}" if dates else "")
+    written = _written(report.encoding, report.separator, report.form) + (f", dates {dates}" if dates else "")
     counts = (
         f"{report.lines} lines ({written}), {report.students} students: "
         f"{report.recorded} {facts} and {report.cancelled} {ended} {gone}{verb}, "

@@ -24,7 +24,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ENCODINGS = ("utf-8", "windows-1252", "iso-8859-15", "mac-roman", "cp850", "utf-8-twice")
 """`producers.registrar.ENCODINGS`, tested."""
 _EXPLAINED_LINES = 5
-_REPEATED = ("profile", "full", "year", "rejects", "affected", "republish", "encoding", "accept")
+_REPEATED = ("profile", "full", "year", "rejects", "affected", "republish", "encoding", "sheet", "accept")
 """The options that say how a file is imported."""
 
 
@@ -88,6 +88,9 @@ class _Import(click.Command):
     "else on its way, and written as UTF-8 again.",
 )
 @click.option(
+    "--sheet", metavar="NAME", help="Which sheet of a spreadsheet to read, if several hold something."
+)
+@click.option(
     "--accept",
     multiple=True,
     metavar="STUDENT",
@@ -111,6 +114,7 @@ def import_command(
     affected: Path | None,
     republish: bool,
     encoding: str | None,
+    sheet: str | None,
     accept: tuple[str, ...],
 ) -> None:
     """Import the registrar's FILE: publish what differs from what was published before.
@@ -122,7 +126,7 @@ def import_command(
     from sesame.operations.imports import ExplainRequest, ImportRequest, Reading, import_files
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
-    reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding)
+    reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
     if explained_lines is not None:
         _explain(context, ExplainRequest(**dict(reading), lines_max=explained_lines), as_json=as_json)
         return

@@ -47,12 +47,14 @@ class Reading(BaseModel):
         groups: of teaching units and groups.
         profile: `apogee`, `pegase` or a mapping file; None: the settings'.
         encoding: None: it is found out.
+        sheet: of a spreadsheet; None: the only one that holds anything.
     """
 
     file: Path | None = None
     groups: Path | None = None
     profile: str | None = None
     encoding: str | None = None
+    sheet: str | None = None
 
 
 class ExplainRequest(Reading):
@@ -103,6 +105,7 @@ class FileExplained(Report):
             "profile": self.profile.name,
             "encoding": layout.encoding,
             "separator": layout.separator,
+            "form": layout.form,
             "lines": layout.lines,
             "ignored_columns": self.explanation.ignored,
             "read": [line.to_json() for line in self.explanation.lines],
@@ -199,6 +202,7 @@ def _completed(
     return replace(
         profile,
         encoding=request.encoding or profile.encoding,
+        file=replace(profile.file, sheet=request.sheet or profile.file.sheet),
         student_number=profile.student_number or settings.student_number_pattern,
         year_max=now.year + _YEARS_AHEAD,
     )

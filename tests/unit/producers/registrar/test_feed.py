@@ -354,6 +354,7 @@ def test_the_report_is_plain_json(registrar: Registrar) -> None:
         "rejects": str(registrar.rejects),
         "encoding": "utf-8",
         "separator": ";",
+        "form": "",
         "dates": {"dd/mm/yyyy": 2},
         "sha256": sha256(registrar.export.read_bytes()).hexdigest(),
         "held": False,

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from producers.registrar import MappingUnusable, UnusableFile, apogee
 from producers.registrar.excel_numbers import whole_number
 from producers.registrar.mapping import read_mapping
+from producers.registrar.physical import Source
 from producers.registrar.profile import Column, FeedProfile, FileOptions
 from producers.registrar.reader import examine, read
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
@@ -28,7 +29,7 @@ TOP = "Numéro;Nom d'usage;Année\n"
 
 def cells(path: Path, text: str | bytes, profile: FeedProfile = PROFILE) -> list[tuple[int, tuple[str, ...]]]:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return [(line.number, line.cells) for line in read(path, examine(path, profile), profile)]
+    return [(line.number, line.cells) for line in read(Source(path), examine(Source(path), profile), profile)]
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_header_is_found_in_each_spelling(path: Path, header: str) -> None:
 def test_the_header_says_which_encoding_a_file_is_in(path: Path, encoding: str) -> None:
     content = (TOP + "1;Lefèvre;2026\n2;Noël;2026\n").encode(encoding)
     assert cells(path, content) == [(2, ("1", "Lefèvre", "2026")), (3, ("2", "Noël", "2026"))]
-    assert examine(path, PROFILE).encoding == encoding
+    assert examine(Source(path), PROFILE).encoding == encoding
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_a_mapping_says_what_is_not_found(path: Path) -> None:
 def test_what_was_found_stands_beside_what_was_expected_nearest_first(path: Path) -> None:
     path.write_text("Numero;Nom d'usages;Nom;Annee univ\n1;Roux;Zoé;2026\n", encoding="utf-8")
     with pytest.raises(UnusableFile) as refused:
-        examine(path, replace(PROFILE, columns=(*PROFILE.columns, Column("d", "Nom"))))
+        examine(Source(path), replace(PROFILE, columns=(*PROFILE.columns, Column("d", "Nom"))))
     assert str(refused.value).splitlines() == [
         f"{path}, line 1: the header lacks Numéro, Nom d'usage, Année",
         "  expected Numéro: found NUMERO",
@@ -145,7 +146,7 @@ def test_what_was_found_stands_beside_what_was_expected_nearest_first(path: Path
 def test_a_persons_line_is_not_repeated_in_a_message(path: Path) -> None:
     path.write_text("22600017;Roux;Zoé\n", encoding="utf-8")
     with pytest.raises(UnusableFile) as refused:
-        examine(path, PROFILE)
+        examine(Source(path), PROFILE)
     assert "Roux" not in str(refused.value)
 
 

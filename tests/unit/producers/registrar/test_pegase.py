@@ -204,7 +204,8 @@ def test_a_bad_line_is_refused_by_itself(
         (b'{\n  "codeApprenant": "2"\n}\n', "line 1: an object over several lines"),
         (b"COD_ETU;LIB_NOM_PAT_IND\n", "line 1: this is not JSON lines"),
         (b'\n{"COD_ETU": "2"}\n', "line 2: none of the expected names"),
-        (b"PK\x03\x04", "not JSON lines"),
+        (b"\xd0\xcf\x11\xe0", "not JSON lines"),
+        (b"PK\x03\x04", "damaged, or packed in an unknown way"),
     ],
 )
 def test_a_file_that_is_no_such_export_is_refused_with_place_and_remedy(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.physical import LINE_BYTES_MAX, Line
+from producers.registrar.physical import LINE_BYTES_MAX, Line, Source
 from producers.registrar.profile import Column, FeedProfile
 from producers.registrar.reader import examine, read
 
@@ -23,7 +23,7 @@ PROFILE = FeedProfile("test", tuple(Column(name, name) for name in COLUMNS))
 
 def lines_of(path: Path, content: bytes) -> list[Line]:
     path.write_bytes(content)
-    return list(read(path, examine(path, PROFILE), PROFILE))
+    return list(read(Source(path), examine(Source(path), PROFILE), PROFILE))
 
 
 @pytest.fixture
@@ -70,9 +70,11 @@ def test_windows_1252_is_recognised_and_read(
     path = tmp_path_factory.mktemp("windows") / "export.csv"
     body = "".join(f"1;{name};Économie\n" for name in names)
     path.write_bytes(f"{HEADER}\n{body}".encode("windows-1252"))
-    layout = examine(path, PROFILE)
+    layout = examine(Source(path), PROFILE)
     assert layout.encoding == "windows-1252"
-    assert [line.cells for line in read(path, layout, PROFILE)] == [("1", name, "Économie") for name in names]
+    assert [line.cells for line in read(Source(path), layout, PROFILE)] == [
+        ("1", name, "Économie") for name in names
+    ]
 
 
 def test_what_windows_1252_has_and_latin_1_has_not_is_read_too(path: Path) -> None:
@@ -93,7 +95,7 @@ def test_a_character_cut_in_two_by_the_end_of_a_chunk_is_one_character(
 ) -> None:
     monkeypatch.setattr("producers.registrar.physical._CHUNK_BYTES", 1)
     path.write_bytes(f"{HEADER}\n1;Nguyễn Đặng;Lettres\n".encode())
-    assert examine(path, PROFILE).encoding == "utf-8"
+    assert examine(Source(path), PROFILE).encoding == "utf-8"
 
 
 def test_columns_may_stand_in_any_order_among_others_and_in_any_case(path: Path) -> None:
@@ -153,7 +155,7 @@ def test_blank_lines_are_skipped_and_counted_in_line_numbers(path: Path) -> None
         pytest.param(b"", "the file is empty", id="empty"),
         pytest.param(b"\n \n\r\n", "the file is empty", id="blank"),
         pytest.param(codecs.BOM_UTF8, "the file is empty", id="only a mark"),
-        pytest.param(b"PK\x03\x04rest", "a spreadsheet", id="xlsx"),
+        pytest.param(b"\xd0\xcf\x11\xe0rest", "a spreadsheet", id="xls"),
         pytest.param(HEADER.encode("utf-16"), "UTF-16", id="utf-16"),
         pytest.param(HEADER.encode("utf-16-le"), "zero bytes", id="utf-16 without a mark"),
         pytest.param(b"\x00\x01\x02\xff", "zero bytes", id="binary"),
@@ -169,11 +171,11 @@ def test_a_file_that_is_no_export_is_refused_with_place_and_remedy(
 ) -> None:
     path.write_bytes(content)
     with pytest.raises(UnusableFile, match=says) as refused:
-        examine(path, PROFILE)
+        examine(Source(path), PROFILE)
     assert str(path) in str(refused.value)
     assert refused.value.remedy
 
 
 def test_a_file_that_is_not_there_is_refused_by_name(path: Path) -> None:
     with pytest.raises(UnusableFile, match=r"export\.csv: cannot be read: No such file"):
-        examine(path, PROFILE)
+        examine(Source(path), PROFILE)

@@ -222,7 +222,7 @@ def test_separator_and_encoding_are_found_out(registrar: Registrar, separator: s
         ("", "the file is empty"),
         ("COD_ETU;COD_ANU;COD_ELP;LIB_ELP;COD_GPE\n", "a header, and no line below it"),
         ("COD_ETU;COD_ANU;COD_ELP;COD_GPE\n1;2026;UE1;TD1\n", "the header lacks LIB_ELP"),
-        ("COD_ETU|COD_ANU|COD_ELP|LIB_ELP|COD_GPE\n", "no header"),
+        ("COD_ETU~COD_ANU~COD_ELP~LIB_ELP~COD_GPE\n", "no header"),
     ],
 )
 def test_a_file_that_is_no_such_export_is_refused_as_a_whole(

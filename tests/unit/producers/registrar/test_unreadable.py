@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.physical import Line
+from producers.registrar.physical import Line, Source
 from producers.registrar.profile import Column, FeedProfile, FileForm
 from producers.registrar.reader import examine, read
 
@@ -37,7 +37,7 @@ def test_a_line_that_cannot_be_read_keeps_its_number_its_fault_and_its_beginning
 ) -> None:
     whole = line + "é" * 300
     path.write_bytes(f"{HEADER}\n\n{whole}\n2;Roux;Droit\n".encode())
-    assert list(read(path, examine(path, PROFILE), PROFILE)) == [
+    assert list(read(Source(path), examine(Source(path), PROFILE), PROFILE)) == [
         Line(3, (), fault, detail, whole[:200]),
         Line(4, ("2", "Roux", "Droit")),
     ]
@@ -45,19 +45,26 @@ def test_a_line_that_cannot_be_read_keeps_its_number_its_fault_and_its_beginning
 
 @pytest.mark.parametrize(
     "content",
-    [b"PK\x03\x04rest", b"\xd0\xcf\x11\xe0rest", HEADER.encode("utf-16"), b"\xfe\xff\x00C", b"C\x00O\x00\nD"],
-    ids=["xlsx", "xls", "utf-16", "utf-16, the high byte first", "zero bytes"],
+    [HEADER.encode("utf-16"), b"\xfe\xff\x00C", b"C\x00O\x00\nD"],
+    ids=["utf-16", "utf-16, the high byte first", "zero bytes"],
 )
 def test_what_is_no_text_is_to_be_exported_as_text(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(UnusableFile) as refused:
-        examine(path, PROFILE)
+        examine(Source(path), PROFILE)
     assert refused.value.remedy == "Export it as CSV in UTF-8."
+
+
+def test_an_old_workbook_is_to_be_saved_in_the_new_form(path: Path) -> None:
+    path.write_bytes(b"\xd0\xcf\x11\xe0rest")
+    with pytest.raises(UnusableFile) as refused:
+        examine(Source(path), PROFILE)
+    assert refused.value.remedy == "Save it as .xlsx, without a password, or as CSV."
 
 
 def test_a_zero_byte_below_the_header_is_a_line_s_fault_and_not_the_file_s(path: Path) -> None:
     path.write_bytes(f"{HEADER}\n1;Ro\0ux;Droit\n".encode())
-    assert [line.number for line in read(path, examine(path, PROFILE), PROFILE)] == [2]
+    assert [line.number for line in read(Source(path), examine(Source(path), PROFILE), PROFILE)] == [2]
 
 
 BY_MAPPING = "Or name the export's own columns in a mapping file (docs/reference/mapping.md)."
@@ -100,13 +107,13 @@ def test_a_header_that_will_not_do_is_told_with_what_to_add(
 ) -> None:
     path.write_bytes(f"\n{header}\n".encode())
     with pytest.raises(UnusableFile) as refused:
-        examine(path, PROFILE)
+        examine(Source(path), PROFILE)
     assert (str(refused.value), refused.value.remedy) == (f"{path}, {says}", remedy)
 
 
 def test_the_separator_is_the_one_that_finds_most_columns(path: Path) -> None:
     path.write_bytes(b"COD_ETU,LIB_NOM_PAT_IND,LIB_ETP,a;b\n1,Roux,Droit,x;y\n")
-    layout = examine(path, PROFILE)
+    layout = examine(Source(path), PROFILE)
     assert (layout.separator, layout.header) == (",", ("COD_ETU", "LIB_NOM_PAT_IND", "LIB_ETP", "A;B"))
 
 
@@ -126,7 +133,7 @@ def test_a_line_that_is_no_plain_json_object_keeps_its_fault_and_its_beginning(
 ) -> None:
     whole = line + " " * 300
     path.write_text(f'{{"COD_ETU": "1"}}\n{whole}\n{{"COD_ETU": 2}}\n', encoding="utf-8")
-    assert list(read(path, examine(path, LINES), LINES)) == [
+    assert list(read(Source(path), examine(Source(path), LINES), LINES)) == [
         Line(1, ("1", "", "")),
         Line(2, (), Fault.BROKEN_JSON, detail, whole[:200]),
         Line(3, ("2", "", "")),

@@ -1,0 +1,169 @@
+"""What a file is packed in (gzip, zip, a spreadsheet), unpacked into a file without a name.
+
+That is done once, within a bound; then it is read as any other file. Out of an archive comes a CSV file or a
+spreadsheet, never another archive.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, cast
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from producers.registrar import ods, xlsx
+from producers.registrar.faults import UnusableFile
+from producers.registrar.lines import SpoolFailed
+from producers.registrar.physical import Source, state_before, state_of
+from producers.registrar.profile import FeedProfile, FileForm
+from producers.registrar.sheets import harmless
+from producers.registrar.workbooks import REMEDY, Budget, Unpackable
+
+_ZIPS, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"  # the second zip is empty
+_CHUNK_BYTES = 1 << 16
+_MEMBERS_MAX = 10_000
+_ENCRYPTED = 1
+_LITTER = ("__macosx/", "thumbs.db", "desktop.ini")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_BROKEN = (
+    BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
+_OFFICE = ("[Content_Types].xml", "mimetype")
+_NESTED = "an archive in an archive"
+_UNPACK = "Unpack the outer one, and import what is in it."
+
+
+@contextmanager
+def opened(path: Path, profile: FeedProfile) -> Iterator[Source]:
+    """The file as it is read: itself, or what is packed in it.
+
+    Raises:
+        UnusableFile: it is packed in a way that cannot be read, too large, or holds several things.
+        SpoolFailed: no room for what is unpacked.
+    """
+    try:
+        state = state_before(Source(path))
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError:  # said where it is read
+        yield Source(path)
+        return
+    if not start.startswith((*_ZIPS, _GZIP)):
+        yield Source(path)
+        return
+    with TemporaryFile() as unpacked:
+        try:
+            form, is_sheet = _unpack(path, profile, unpacked)
+        except Unpackable as error:
+            raise UnusableFile(f"{path}: {error}", remedy=error.remedy) from error
+        except _BROKEN as error:
+            raise UnusableFile(
+                f"{path}: it is damaged, or packed in an unknown way", remedy=REMEDY
+            ) from error
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise SpoolFailed from error
+            raise UnusableFile(f"{path}: cannot be unpacked: {error}", remedy=REMEDY) from error
+        if state_of(path.stat()) != state:
+            raise UnusableFile(
+                f"{path}: the file was changed while it was being read",
+                remedy="Import it again once it is complete: let the export be renamed into place.",
+            )
+        unpacked.flush()
+        yield Source(path, unpacked, form, is_sheet=is_sheet)
+
+
+def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, bool]:
+    """Unpack a file, and a spreadsheet in it: what it was, for people; whether a spreadsheet."""
+    budget = Budget()
+    with path.open("rb") as file:
+        form, sheet = _taken_out(file, profile, into, budget)
+    if sheet:
+        return form, True
+    into.seek(0)
+    start = into.read(4)
+    if start.startswith(_GZIP):
+        raise Unpackable(_NESTED, remedy=_UNPACK)
+    if not start.startswith(_ZIPS):
+        return form, False
+    with TemporaryFile() as spreadsheet:
+        into.seek(0)
+        _copy(into, spreadsheet, Budget())
+        into.seek(0)
+        into.truncate()
+        spreadsheet.seek(0)
+        inner, sheet = _taken_out(spreadsheet, profile, into, budget, archives=False)
+    return f"{form}, {inner}", sheet
+
+
+def _taken_out(
+    file: IO[bytes], profile: FeedProfile, into: IO[bytes], budget: Budget, *, archives: bool = True
+) -> tuple[str, bool]:
+    """What a file was, for people, and whether it was a spreadsheet."""
+    start = file.read(2)
+    file.seek(0)
+    if start == _GZIP:
+        with gzip.open(file) as packed:
+            _copy(cast("IO[bytes]", packed), into, budget)
+        return "gzip", False
+    with ZipFile(file) as archive:
+        names = set(archive.namelist())
+        if len(names) > _MEMBERS_MAX:
+            raise Unpackable(f"it holds more than {_MEMBERS_MAX} files")
+        for kind, write, is_there in (
+            ("xlsx", xlsx.write_sheet, xlsx.WORKBOOK in names),
+            ("ods", ods.write_sheet, _is_ods(archive, names)),
+        ):
+            if is_there:
+                if profile.form is FileForm.JSON_LINES:
+                    raise Unpackable("it is a spreadsheet, and the profile reads JSON lines")
+                return f"{kind}, sheet {harmless(write(archive, profile.file.sheet, into, budget))}", True
+        if names.intersection(_OFFICE):
+            raise Unpackable("it is an office document, but no .xlsx and no .ods")
+        if not archives:
+            raise Unpackable(_NESTED, remedy=_UNPACK)
+        with archive.open(_only_member(archive)) as packed:
+            _copy(packed, into, budget)
+        return "zip", False
+
+
+def _is_ods(archive: ZipFile, names: set[str]) -> bool:
+    if "mimetype" not in names or ods.CONTENT not in names:
+        return False
+    with archive.open("mimetype") as file:
+        return file.read(len(ods.MIMETYPE) + 1).strip() == ods.MIMETYPE
+
+
+def _only_member(archive: ZipFile) -> ZipInfo:
+    def is_litter(name: str) -> bool:
+        last = name.rpartition("/")[2]
+        return last.startswith(".") or name.casefold().startswith(_LITTER) or last.casefold() in _LITTER
+
+    members = [each for each in archive.infolist() if not each.is_dir() and not is_litter(each.filename)]
+    if len(members) != 1:
+        shown = ", ".join(harmless(each.filename) for each in members[:10])
+        raise Unpackable(
+            f"it holds {len(members)} files: {shown}" if members else "it holds no file",
+            remedy="Unpack it, and import the one that is the export.",
+        )
+    if members[0].flag_bits & _ENCRYPTED:
+        raise Unpackable("it is protected by a password", remedy="Pack it without one.")
+    return members[0]
+
+
+def _copy(file: IO[bytes], into: IO[bytes], budget: Budget) -> None:
+    while chunk := file.read(_CHUNK_BYTES):
+        budget.spend(len(chunk))
+        into.write(chunk)

@@ -1,0 +1,236 @@
+"""What spreadsheets of any form have in common: XML read as a stream, cells written as delimited lines.
+
+The standard library's streaming parser, not a library for spreadsheets: a cell in the last column of the last
+row makes calamine allocate the whole grid (512 GB, and the process ends); nor does it tell a number's format,
+in which leading zeros stand.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import IO, Protocol
+from xml.parsers import expat
+
+from producers.registrar.physical import LINE_BYTES_MAX, SHEET_SEPARATOR
+
+UNPACKED_BYTES_MAX = 1 << 30
+ROWS_MAX, COLUMNS_MAX = 1_048_576, 16_384
+YES, NO = "VRAI", "FAUX"
+NO_VALUE = "a formula whose value the file does not hold"
+SAVE_AGAIN = "Open it in the spreadsheet program, save it there, then import it."
+_CHUNK_BYTES = 1 << 16
+_TOKEN_BYTES_MAX = 1 << 20
+_DIGITS_EXACT = 10**15  # a spreadsheet keeps fifteen
+_BREAKS = str.maketrans({"\r": None, "\n": "\u2028", "\t": " "})
+_LITERALS = re.compile(r'"([^"]*)"|\\(.)|\[[^\]]*\]|[_*].')
+_HARMLESS = re.compile(r"[\s\u00a0\u202f€$£()]*")
+_LAST_SERIAL = 2_958_466  # 9999-12-31
+
+
+REMEDY = "Save it anew as .xlsx, .ods or CSV, and import that."
+
+
+class Unpackable(Exception):
+    """What is packed in a file cannot be read: why, and what to do. `packing.opened` says it of the file."""
+
+    def __init__(self, why: str, remedy: str = REMEDY) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
+class Budget:
+    """How many bytes may still be unpacked of a file."""
+
+    def __init__(self) -> None:
+        self.left = UNPACKED_BYTES_MAX
+
+    def spend(self, size: int) -> None:
+        """Take so many. Raises `Unpackable` when there are no more."""
+        self.left -= size
+        if self.left < 0:
+            raise Unpackable(
+                f"unpacked it is larger than {UNPACKED_BYTES_MAX} bytes",
+                remedy="Check that it is an export; if it is, split it by year.",
+            )
+
+
+class Elements(Protocol):
+    """Who is told what stands in an XML document. Names are without their namespaces."""
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        """An element begins."""
+
+    def end(self, name: str) -> None:
+        """An element ends."""
+
+    def text(self, text: str) -> None:
+        """Some text stands in it."""
+
+
+class Stop(Exception):
+    """Enough was read."""
+
+
+def walk(file: IO[bytes], elements: Elements, budget: Budget) -> None:
+    """Tell `elements` what stands in an XML document, in bounded memory.
+
+    Raises:
+        Unpackable: it is not well-formed, has a DOCTYPE, or is too large.
+    """
+    parser = expat.ParserCreate(namespace_separator=" ")
+    parser.buffer_text = True
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        if " " in "".join(attributes):
+            attributes = {_local(key): value for key, value in attributes.items()}
+        elements.start(_local(name), attributes)
+
+    def end(name: str) -> None:
+        elements.end(_local(name))
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = elements.text
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    read = 0
+    try:
+        while chunk := file.read(_CHUNK_BYTES):
+            budget.spend(len(chunk))
+            read += len(chunk)
+            parser.Parse(chunk, False)
+            if read - parser.CurrentByteIndex > _TOKEN_BYTES_MAX:
+                raise Unpackable("its XML is not a spreadsheet's")
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
+        raise Unpackable(f"its XML is broken: {error}") from error
+    except Stop:
+        return
+
+
+@lru_cache(maxsize=1024)
+def _local(name: str) -> str:
+    return name.rpartition(" ")[2]
+
+
+def _refuse_doctype(*_: object) -> None:
+    raise Unpackable("its XML has a DOCTYPE, which no spreadsheet has")
+
+
+class Rows:
+    """Writes a sheet's rows as delimited lines, each on the line of its row's number."""
+
+    def __init__(self, file: io.BufferedIOBase | IO[bytes], budget: Budget) -> None:
+        self._file = file
+        self._budget = budget
+        self._line = io.StringIO()
+        self._writer = csv.writer(self._line, delimiter=SHEET_SEPARATOR, lineterminator="\n")
+        self.number = 0  # of the last row that was written
+
+    def write(self, number: int, cells: Mapping[int, str]) -> None:
+        """Write a row, and empty ones for those left out before it. `cells`: by column, from 0 on."""
+        if number <= self.number or number > ROWS_MAX or max(cells, default=0) >= COLUMNS_MAX:
+            raise Unpackable(f"row {number} stands where no row can")
+        filled = [column for column, text in cells.items() if text.strip()]
+        if not filled:
+            return
+        self._put(b"\n" * (number - self.number - 1))
+        self.number = number
+        self._line.seek(0)
+        self._line.truncate()
+        self._writer.writerow([cells.get(column, "").translate(_BREAKS) for column in range(max(filled) + 1)])
+        self._put(self._line.getvalue().encode("utf-8", "replace"))
+
+    def _put(self, raw: bytes) -> None:
+        self._budget.spend(len(raw))
+        self._file.write(raw)
+
+
+class Text:
+    """The text of one cell as it comes in pieces; what is beyond a line's length is left out."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = 0
+
+    def add(self, text: str) -> None:
+        """Take a piece."""
+        if self._size <= LINE_BYTES_MAX:
+            self._parts.append(text)
+            self._size += len(text)
+
+    def take(self) -> str:
+        """All of it; what comes then is another cell's."""
+        text = "".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        return text
+
+
+def number_text(raw: str, code: str = "", *, since_1904: bool = False) -> str:
+    """A number as the office sees it, under a format code of Excel: a date, or with its leading zeros.
+
+    Where the format adds letters or digits to the number, they stand behind it in brackets, so that nobody
+    takes the one for the other; where digits are lost, it is in short form.
+    """
+    try:
+        value = float(raw)
+    except ValueError:
+        return raw
+    section = code.partition(";")[0]
+    bare = _LITERALS.sub("", section)
+    if code != "General" and re.search(r"[dmyhs]", bare, re.IGNORECASE):
+        return serial_date(value, since_1904=since_1904) or raw
+    if not abs(value) < _DIGITS_EXACT:  # also NaN
+        return f"{value:.14E}"
+    if not value.is_integer():
+        return raw
+    digits = str(int(value))
+    literals = "".join((found[1] or "") + (found[2] or "") for found in _LITERALS.finditer(section))
+    if "%" in bare or not _HARMLESS.fullmatch(literals):
+        return f"{digits} [{code}]"
+    zeros = bare.partition(".")[0].count("0")
+    return digits.zfill(zeros) if value >= 0 else digits
+
+
+def serial_date(value: float, *, since_1904: bool = False) -> str:
+    """Excel's serial number of a day as an ISO date, with the time of day if it has one; empty: it is none.
+
+    Source: ECMA-376, 18.17.4.1. The first system counts a 29 February 1900, which never was.
+    """
+    if not 1 <= value < _LAST_SERIAL or 60 <= value < 61:  # noqa: PLR2004 -- that day
+        return ""
+    first = datetime(1904, 1, 1) if since_1904 else datetime(1899, 12, 30 + (value < 60))  # noqa: DTZ001, PLR2004
+    moment = first + timedelta(seconds=round(value * 86_400))
+    return moment.strftime("%Y-%m-%d" if moment.time() == moment.min.time() else "%Y-%m-%d %H:%M:%S")
+
+
+def choose_sheet(sheets: list[tuple[str, bool, bool]], wanted: str) -> str:
+    """The name of the sheet to read: the one that is asked for, or the only one that holds anything.
+
+    Args:
+        sheets: name, whether it is hidden, whether anything stands in it.
+
+    Raises:
+        Unpackable: there is none, or there are several.
+    """
+    remedy = "Name one with --sheet, or as `sheet` under [file] in a mapping file."
+    names = ", ".join(name for name, _, _ in sheets[:20])
+    if wanted:
+        for name, _, _ in sheets:
+            if name.strip().casefold() == wanted.strip().casefold():
+                return name
+        raise Unpackable(f"it has no sheet {wanted}; its sheets: {names}", remedy=remedy)
+    full = [(name, hidden) for name, hidden, holds in sheets if holds]
+    shown = [name for name, hidden in full if not hidden]
+    if len(shown) > 1:
+        raise Unpackable(f"{len(shown)} sheets hold something: {', '.join(shown[:20])}", remedy=remedy)
+    if not shown and full:
+        raise Unpackable(f"only hidden sheets hold something: {full[0][0]}", remedy=remedy)
+    if not shown:
+        raise Unpackable("its sheets are empty", remedy="Export it again; nothing was published.")
+    return shown[0]
