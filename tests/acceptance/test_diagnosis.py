@@ -32,6 +32,7 @@ from tests.acceptance.diagnosis_kit import HASHED, PASSWORD, Clinic, clinic
 ACTIVE = (
     *("well", "untried", "held", "grace", "expired", "newer", "collision", "moodle_taken"),
     *("entry_missing", "entry_twice", "entry_locked", "entry_changed", "locked_out", "password_old"),
+    "locked_for_good",
     *(
         "password_reset",
         "mistyped",
@@ -76,7 +77,7 @@ def _before_activation(made: Clinic) -> None:
 
 
 def test_every_rule_has_words_and_a_function_that_says_what_it_is() -> None:
-    assert set(judges()) | {"all_seems_well"} == set(all_rules())
+    assert set(judges()) | {"all_seems_well", "partly_seen"} == set(all_rules())
     assert [name for name, judge in judges().items() if not judge.__doc__] == []
     words = glossary()
     for rule in all_rules().values():
@@ -223,6 +224,16 @@ def test_too_many_wrong_passwords_and_a_few(here: Clinic) -> None:
     assert "wrong_password_typed" not in here.rules("mistyped")
 
 
+def test_too_many_wrong_passwords_where_the_policy_names_no_end(here: Clinic) -> None:
+    final = here.policy("final", "pwdLockout: TRUE", "pwdMaxFailure: 1")
+    here.entry("locked_for_good", "add: pwdPolicySubentry", f"pwdPolicySubentry: {final}")
+    here.log_in("locked_for_good", password="wrong")
+    found = here.finding("locked_for_good", "locked_until_reset")
+    assert found.evidence["until"] == "an operator lifts it"
+    assert "too_many_wrong_passwords" not in here.rules("locked_for_good")
+    assert not can_log_in(here.world.slapd, here.dn("locked_for_good"), PASSWORD)
+
+
 def test_a_password_that_has_expired_and_one_that_was_reset(here: Clinic) -> None:
     brief = here.policy("brief", "pwdMaxAge: 1")
     here.entry("password_old", "add: pwdPolicySubentry", f"pwdPolicySubentry: {brief}")
@@ -278,7 +289,7 @@ def test_a_redirection_that_works_is_gone_or_stands_behind_the_students_own_filt
 def test_courses_that_wait_for_the_pedagogical_enrolment(here: Clinic) -> None:
     found = here.finding("courses", "courses_wait_for_enrolment")
     assert found.words == {"courses": "Licence 1 Informatique 2026, cours", "component": "SCI"}
-    assert "all_seems_well" in here.rules("courses")
+    assert "all_seems_well" not in here.rules("courses"), "it does not stand beside a cause"
 
 
 def test_a_moodle_user_that_is_gone_doubled_suspended_or_logs_in_otherwise(here: Clinic) -> None:
@@ -308,8 +319,12 @@ def test_a_cohort_that_somebody_emptied_by_hand(here: Clinic) -> None:
 
 
 def test_a_login_that_nobody_has_tried_and_one_that_was_seen_to_work(here: Clinic) -> None:
-    assert here.rules("untried") == ["cas_not_tried", "all_seems_well"]
+    assert here.rules("untried") == ["cas_not_tried"]
     here.logins.arrive(ticket_of(here.log_in("well")), expected=here.numbers["well"])
+    assert here.rules("well") == ["all_seems_well"]
+    here.world.moodle.kill()
+    assert here.rules("well") == ["partly_seen"], "not all is well where a server was silent"
+    here.world.start_server("moodle")
     assert here.rules("well") == ["all_seems_well"]
     shown = here.sesame("status", here.numbers["well"])
     assert "cas        seen, since" in shown

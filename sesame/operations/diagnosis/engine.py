@@ -16,7 +16,7 @@ from sesame.operations.diagnosis.rules.base import Language, glossary, judges
 from sesame.operations.diagnosis.situation import Situation, gather
 from sesame.operations.ports import Diagnosable
 
-ALL_SEEMS_WELL = "all_seems_well"
+ALL_SEEMS_WELL, PARTLY_SEEN = "all_seems_well", "partly_seen"
 
 
 class StudentCause(BaseModel):
@@ -165,12 +165,12 @@ def judge(situation: Situation, *, live: bool) -> list[Finding]:
 
 
 def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Iterator[Finding]:
-    """The last resort: the servers were asked, and nothing that stops or delays was found."""
-    account = situation.open
-    troubled = any(all_rules()[finding.rule].weight != "tells" for finding in found)
-    if live and account is not None and not troubled:
-        unseen = ", ".join(sorted(situation.live.unseen))
-        yield Finding(ALL_SEEMS_WELL, "account", {"could not be seen": unseen or "nothing"})
+    """The last resort: the servers were asked, and nothing was found. Silence is not called well."""
+    if not live or situation.open is None or found:
+        return
+    unseen = sorted(situation.live.unseen)
+    rule = PARTLY_SEEN if unseen else ALL_SEEMS_WELL
+    yield Finding(rule, "account", {"could not be seen": ", ".join(unseen) or "nothing"})
 
 
 def _cause(finding: Finding, language: Language) -> StudentCause:

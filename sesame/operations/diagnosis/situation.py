@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -151,7 +151,7 @@ def gather(
             account=account,
             status=found,
             parked=parking.all_parked_of(connection, number),
-            letters=tuple(dead_letters.unresolved(connection, student_number=number)),
+            letters=_newest(dead_letters.unresolved(connection, student_number=number), targets),
             consumers=consumers,
             lags=lags,
             requested_at=_requested(connection, number, account),
@@ -160,6 +160,14 @@ def gather(
             uses_cas=uses_cas,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),
         )
+
+
+def _newest(letters: Iterable[DeadLetter], targets: Sequence[str]) -> tuple[DeadLetter, ...]:
+    """Of a target's letters the newest: an older one is about an account that has changed since. Of the
+    registry's each: they are about different facts."""
+    ordered = sorted(letters, key=lambda letter: letter.recorded_at)
+    last = {letter.consumer: letter for letter in ordered}
+    return tuple(each for each in ordered if each.consumer not in targets or each is last[each.consumer])
 
 
 def _requested(connection: Connection, number: str, account: Account | None) -> datetime | None:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -28,11 +29,12 @@ _GRAVITY = ("stops", "delays", "tells")
 
 @dataclass(frozen=True)
 class SupportDesk:
-    """The desk that a case goes to, with its opening hours (empty: not said)."""
+    """The desk that a case goes to, with its opening hours (empty: not said) and the time zone it reads."""
 
     name: str
     mail: str
     hours: str = ""
+    timezone: str = "Europe/Paris"
 
 
 def desk_for(
@@ -52,9 +54,10 @@ def desk_for(
     ]
     best = max(fitting, key=lambda desk: bool(desk.causes) + bool(desk.components), default=None)
     if best is None:
-        return SupportDesk("Assistance" if language == "fr" else "Support desk", settings.portal.support)
+        name = "Assistance" if language == "fr" else "Support desk"
+        return SupportDesk(name, settings.portal.support, timezone=settings.portal.timezone)
     hours = (best.hours_en or best.hours) if language == "en" else best.hours
-    return SupportDesk(best.name, best.mail, hours)
+    return SupportDesk(best.name, best.mail, hours, settings.portal.timezone)
 
 
 def _about(cause: StudentCause) -> frozenset[str]:
@@ -209,17 +212,20 @@ def _traces(s: Situation) -> Iterator[str]:
 
 
 def _lines(b: Bundle, desk: SupportDesk) -> Iterator[str]:
+    zone = ZoneInfo(desk.timezone)
     yield f"Dossier {shown_code(b.code)}, pour {desk.name}" + (f" ({desk.hours})" if desk.hours else "")
     who = f", identifiant : {b.login}" if b.login else ""
     yield spaced(f"Numéro d'étudiant : {b.student_number}{who}")
     if b.components:
         yield spaced(f"Composante : {', '.join(b.components)}")
-    yield spaced(f"Constaté : {_time(b.taken_at)}, version de la page : {b.language}")
+    yield spaced(
+        f"Constaté : {_time(b.taken_at, zone)} (heure de {desk.timezone}), langue de la page : {b.language}"
+    )
     yield from _block("Ce que dit l'étudiant", b.said.splitlines())
     yield from _block("Causes", [spaced(f"{c.rule} ({c.service}, {c.who}) : {c.cause}") for c in b.causes])
     yield from _block("Services non observés", b.unseen)
-    yield from _block("États", [_state(each) for each in b.states])
-    yield from _block("Étapes", [f"{_time(step.at)}  {step.what}" for step in b.steps])
+    yield from _block("États", [_state(each, zone) for each in b.states])
+    yield from _block("Étapes", [f"{_time(step.at, zone)}  {step.what}" for step in b.steps])
     yield from _block("Erreurs exactes", b.errors)
     yield from _block("Traces", b.traces)
 
@@ -231,11 +237,11 @@ def _block(title: str, lines: Any) -> Iterator[str]:
         yield from (f"  {line}" for line in lines)
 
 
-def _state(each: ServiceState) -> str:
-    since = f", depuis {_time(each.since)}" if each.since is not None else ""
+def _state(each: ServiceState, zone: ZoneInfo) -> str:
+    since = f", depuis {_time(each.since, zone)}" if each.since is not None else ""
     reason = f" ({each.reason})" if each.reason else ""
     return spaced(f"{each.service} : {each.state}{reason}, version {each.version}{since}")
 
 
-def _time(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+def _time(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%d/%m/%Y %H:%M:%S}"

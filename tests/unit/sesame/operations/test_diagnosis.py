@@ -19,11 +19,12 @@ from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
 from schemas.account import Account, Hold, Lane, Person, Stage
 from sesame.operations.diagnosis import PersonStatus, TargetStatus, explain, person_status
-from sesame.operations.diagnosis.engine import judge
+from sesame.operations.diagnosis.engine import Diagnosis, judge
 from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
 from sesame.operations.diagnosis.reasons import explanations, for_operator
 from sesame.operations.diagnosis.rules.base import glossary
 from sesame.operations.diagnosis.situation import Live, gather
+from sesame.operations.support.bundle import SupportDesk, bundle_of
 from sesame.testing.servers import stores
 from tests.unit.database_kit import START, Clock
 
@@ -345,3 +346,36 @@ def test_what_an_operator_must_mend_is_counted_apart() -> None:
         **{("moodle", reason): 1 for reason in COLLISIONS[:2]},
         **{("directory", cause): 2 for cause in COLLISIONS[2:]},
     }
+
+
+# --- for the desk -----------------------------------------------------------------------------------------
+
+
+def test_of_a_target_s_letters_the_newest_is_told_and_of_the_registry_s_each(desk: Desk) -> None:
+    desk.account()
+    with desk.database.write() as connection:
+        for name, consumer, at in (
+            ("new moodle", "moodle", START + 50),
+            ("old moodle", "moodle", START),
+            ("one fact", "registry", START),
+            ("other fact", "registry", START + 1),
+        ):
+            letter = DeadLetter(name, consumer, LEA, 2, "some_cause", "what it said", 1, at)
+            dead_letters.rows.add(connection, desk.database, letter)
+    seen = gather(desk.database, LEA, targets=TARGETS, follows={}, uses_cas=False)
+    assert [letter.id for letter in seen.letters] == ["one fact", "other fact", "new moodle"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"), [("Europe/Paris", "02/07/2026 14:00:00"), ("Indian/Reunion", "02/07/2026 16:00:00")]
+)
+def test_a_desk_reads_its_own_time(desk: Desk, zone: str, shown: str) -> None:
+    desk.account()
+    seen = gather(desk.database, LEA, targets=TARGETS, follows={}, uses_cas=False)
+    noon = datetime(2026, 7, 2, 12, 0, 0, tzinfo=UTC)
+    found = Diagnosis(replace(seen, now=noon), (), live=False)
+    text = bundle_of(found, code="ABCDE12345", language="fr").text(
+        SupportDesk("DSI", "a@b.example", "", zone)
+    )
+    assert f"{shown} (heure de {zone})" in text
+    assert "UTC" not in text
