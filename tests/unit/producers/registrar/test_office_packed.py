@@ -13,9 +13,7 @@ import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from odf.opendocument import OpenDocumentSpreadsheet
-from odf.table import Table, TableCell, TableRow
-from odf.text import P
+from odfdo import Cell, Document, Row, Table
 from python_calamine import CalamineWorkbook
 
 from producers.registrar import FeedProfile, UnusableFile, apogee, workbooks
@@ -250,24 +248,14 @@ def test_a_hidden_sheet_is_read_only_when_it_is_named(path: Path) -> None:
 
 
 def test_what_another_program_wrote_as_ods_is_read(tmp_path: Path) -> None:
-    document = OpenDocumentSpreadsheet()
-    sheet = Table(name="Feuille1")
-    rows: list[list[tuple[str, str, dict[str, str]]]] = [
-        [("string", "Numéro", {}), ("string", "Nom", {}), ("string", "Né le", {})],
-        [
-            ("float", "22600017", {"value": "22600017"}),
-            ("string", "Lefèvre", {}),
-            ("date", "12/03/07", {"datevalue": "2007-03-12"}),
-        ],
-    ]
-    for cells in rows:
-        line = TableRow()
-        for kind, shown, more in cells:
-            cell = TableCell(valuetype=kind, **more)
-            cell.addElement(P(text=shown))
-            line.addElement(cell)
-        sheet.addElement(line)
-    document.spreadsheet.addElement(sheet)
+    document, sheet = Document("spreadsheet"), Table("Feuille1")
+    for values in (("Numéro", "Nom", "Né le"), (22600017, "Lefèvre", date(2007, 3, 12))):
+        line = Row()
+        for value in values:
+            line.append_cell(Cell(value))
+        sheet.append_row(line)
+    document.body.clear()
+    document.body.append(sheet)
     path = tmp_path / "export.ods"
     document.save(path)
     assert cells_of(path) == [("22600017", "Lefèvre", "2007-03-12")]
