@@ -74,5 +74,5 @@ def test_the_foot_of_every_page_leads_to_what_the_law_wants_said(portal: Portal,
         expect(page.locator("main")).to_contain_text("CNIL")
         page.goto(portal.url)
         page.get_by_role("link", name="Je n'ai plus accès à cette adresse").click()
-        expect(page.locator("main")).to_contain_text("le service de la scolarité de votre composante")
+        expect(page.locator("main")).to_contain_text("Le service de la scolarité de votre composante")
         expect(page.locator("main")).to_contain_text("pièce d'identité")
