@@ -23,8 +23,6 @@ from schemas import catalogue
 STUDENTS = 20_000
 PARTITIONS = 4
 BATCH = 200
-SQLITE_WANTED = 2_000.0
-POSTGRES_WANTED = 5_000.0
 
 
 def on_sqlite(students: int = STUDENTS, batch_size: int = BATCH) -> float:
@@ -68,11 +66,11 @@ def limits(batch_size: int) -> Limits:
 def rows(runs: int) -> Sequence[Row]:
     """Measure."""
     note = f"{STUDENTS:,} students in calls of {BATCH}; the log is the embedded one"
-    found = [Row("engine-full-sqlite", "students/s", middle(on_sqlite, runs), limit=SQLITE_WANTED, note=note)]
+    found = [Row("engine-full-sqlite", "students/s", middle(on_sqlite, runs), note=note)]
     try:
         with Postgres() as postgres:
             rate = middle(lambda: on_postgres(postgres), runs)
-        found.append(Row("engine-full-postgres", "students/s", rate, limit=POSTGRES_WANTED, note=note))
+        found.append(Row("engine-full-postgres", "students/s", rate, note=note))
     except MissingServer as missing:
         print(f"engine-full-postgres: left out: {missing}", file=sys.stderr)
     return found
