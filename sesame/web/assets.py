@@ -48,11 +48,11 @@ class Assets:
         self.files = {path.name: path.read_bytes() for path in sorted(STATIC_FOLDER.iterdir())}
         self.files["portal.css"] = _brand(portal.color).encode() + self.files["portal.css"]
         self.files["icon.svg"] = self.files["icon.svg"].replace(b"#brand", portal.color.encode())
-        self.logo: str | None = None
-        if portal.logo_file is not None:
-            logo = read_logo(portal.logo_file)
+        logo = None if portal.logo_file is None else read_logo(portal.logo_file)
+        if logo is not None:
             self.files[f"logo{logo.suffix}"] = logo.content
-            self.logo = self.address(f"logo{logo.suffix}")
+        self._addresses = {name: _address(name, content) for name, content in self.files.items()}
+        self.logo = None if logo is None else self.address(f"logo{logo.suffix}")
 
     def address(self, name: str) -> str:
         """Where a page finds this file: `/static/portal.1f2e3d4c5b6a.css`.
@@ -60,8 +60,7 @@ class Assets:
         Raises:
             KeyError: there is none of this name.
         """
-        stem, _, suffix = name.rpartition(".")
-        return f"{STATIC_PATH}/{stem}.{hashlib.sha256(self.files[name]).hexdigest()[:12]}.{suffix}"
+        return self._addresses[name]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request (ASGI).
@@ -83,6 +82,11 @@ class Assets:
             headers={"Cache-Control": _FOR_GOOD if kept else "no-cache", "Content-Length": str(len(content))},
         )
         await response(scope, receive, send)
+
+
+def _address(name: str, content: bytes) -> str:
+    stem, _, suffix = name.rpartition(".")
+    return f"{STATIC_PATH}/{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"
 
 
 def _brand(color: str) -> str:
