@@ -22,6 +22,7 @@ from producers.registrar.feed import (
     Intended,
     Published,
     StepKey,
+    base_after,
     new_record,
 )
 from producers.registrar.guard import (
@@ -213,9 +214,7 @@ class _Enrolments:
             held: what any feed published of it last: the registry asks no fact which feed it comes from.
             newest: what any feed published last of the student.
         """
-        base = 0
-        if before is not None:  # the same fact again has the same base, and so the same event id
-            base = before.base if before.fingerprint == each.fingerprint else before.sequence
+        base = base_after(before, each.fingerprint)
         recalled = Outline.read(held.outline) if held is not None else None
         outline = Outline.of(each.fact, recalled)
         self.spool.database.execute(

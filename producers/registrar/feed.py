@@ -165,6 +165,13 @@ class UnpublishedFact(Protocol[_Intent_co]):
         """What is to be appended."""
 
 
+def base_after(before: Published | PublishedList | None, fingerprint: str) -> int:
+    """The base of a fact: of the same fact again the same one, so that it has the same event id."""
+    if before is None:
+        return 0
+    return before.base if before.fingerprint == fingerprint else before.sequence
+
+
 def new_record(event: RegistrarFact, identity: tuple[str | int, ...], time: datetime) -> NewRecord:
     """The log's record of a fact.
 

@@ -23,6 +23,7 @@ from producers.registrar.feed import (
     Listed,
     PublishedList,
     TeachingMemory,
+    base_after,
     new_record,
 )
 from producers.registrar.guard import Fingerprint, OutlineChange
@@ -173,9 +174,7 @@ class _Teachings:
         ):
             counts.unchanged += 1
             return
-        base = 0
-        if before is not None:  # the same fact again has the same base, and so the same event id
-            base = before.base if same else before.sequence
+        base = base_after(before, after.fingerprint)
         if listed:
             counts.recorded += 1
         elif stated.dropped:
