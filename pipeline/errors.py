@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import traceback
 from pathlib import Path
+
+from schemas.language import gettext
 
 
 class SesameError(Exception):
@@ -13,9 +14,14 @@ class SesameError(Exception):
     remedy: str = ""
 
     def __init__(self, message: str = "", *, remedy: str = "") -> None:
-        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+        super().__init__(message or gettext(meaning(type(self))))
         if remedy:
             self.remedy = remedy
+
+
+def meaning(error: type[SesameError]) -> str:
+    """What a kind of error says of itself: its docstring, as one line."""
+    return " ".join((error.__doc__ or "").split())
 
 
 class TargetDown(SesameError):
@@ -86,4 +92,4 @@ def told(error: Exception | None) -> str:
         return ""
     if not isinstance(error, SesameError):
         return fault(error)
-    return f"{error}. {error.remedy}" if error.remedy else str(error)
+    return f"{error}. {gettext(error.remedy)}" if error.remedy else str(error)

@@ -20,6 +20,7 @@ from schemas.account import (
     Stage,
     StudentNumber,
 )
+from schemas.language import Language
 from schemas.scalars import (
     Attempt,
     Code,
@@ -27,7 +28,6 @@ from schemas.scalars import (
     Day,
     Digest,
     Ine,
-    Language,
     Moment,
     Reference,
     Seconds,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
@@ -93,9 +93,6 @@ Attempt = Annotated[int, Field(ge=1, le=INTEGER_MAX), BeforeValidator(_whole)]
 
 Year = Annotated[int, Field(ge=1990, le=2100), BeforeValidator(_whole)]
 """An academic year: 2026 means 2026–2027."""
-
-Language = Literal["fr", "en"]
-"""BCP 47 language tag of a language that the project speaks."""
 
 MAIL_ADDRESS_LENGTH_MAX = 254
 """RFC 5321, 4.5.3.1.3 with erratum 1690."""

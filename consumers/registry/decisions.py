@@ -31,6 +31,7 @@ from consumers.registry.minter import Minter, Origin
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.registrar import Holders
 from pipeline.db.database import Database
+from pipeline.errors import meaning
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from schemas.account import Hold, Lane
@@ -56,7 +57,7 @@ class AlreadyActivated(Rejected):
     the registrar correct the names: what is shown follows, and the mail address as `registry.rename` says."""
 
     def __init__(self) -> None:
-        super().__init__("already_activated", " ".join((type(self).__doc__ or "").split()))
+        super().__init__("already_activated", meaning(type(self)))
 
 
 class Decisions:

@@ -24,7 +24,6 @@ mail's dot-string (RFC 5321, 4.1.2) all take.
 
 from __future__ import annotations
 
-import inspect
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -33,6 +32,7 @@ from typing import NamedTuple, Protocol
 from anyascii import anyascii
 
 from consumers.registry.settings import RegistrySettings, template_fields
+from pipeline.errors import meaning
 from pipeline.facts import Rejected
 from schemas.account import Person
 
@@ -56,7 +56,7 @@ class NamesExhausted(Rejected):
     that tells homonyms apart better; then replay."""
 
     def __init__(self) -> None:
-        super().__init__("names_exhausted", inspect.cleandoc(type(self).__doc__ or ""))
+        super().__init__("names_exhausted", meaning(type(self)))
 
 
 class Names(NamedTuple):

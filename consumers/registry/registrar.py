@@ -28,6 +28,7 @@ from consumers.registry.minter import Minter, Origin
 from consumers.registry.pending_facts import DECISION, PendingFact
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline.db.database import Database
+from pipeline.errors import meaning
 from pipeline.eventlog.port import Record
 from pipeline.facts import Rejected
 from schemas.account import Administrative, Enrolment, Lane
@@ -134,7 +135,7 @@ class NumberReissued(Rejected):
     holder is applied. Have the registrar give the newcomer a number of their own, and correct this one."""
 
     def __init__(self) -> None:
-        super().__init__("number_reissued", " ".join((type(self).__doc__ or "").split()))
+        super().__init__("number_reissued", meaning(type(self)))
 
 
 class Holders:

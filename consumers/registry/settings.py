@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline.settings import ADVANCED
 from schemas.account import Requirement
+from schemas.language import Language
 
 NAME_FIELDS = frozenset(
     {"given", "family", "birth_family", "given_initial", "given_initials", "family_initial", "student_number"}
@@ -179,7 +180,7 @@ class RegistrySettings(RegistryModel):
         description="Words of a family name that are glued to the next one: 'de la Tour' gives delatour.",
         json_schema_extra=ADVANCED,
     )
-    language: Literal["fr", "en"] = Field(
+    language: Language = Field(
         default="fr", description="Language of those who chose none.", json_schema_extra=ADVANCED
     )
     affiliations: tuple[str, ...] = Field(

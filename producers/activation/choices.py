@@ -11,7 +11,6 @@ import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from sqlalchemy import Column, Connection, Float, String, Table
 
@@ -32,9 +31,7 @@ from schemas import catalogue
 from schemas.account import Lane
 from schemas.envelope import SOURCE_PREFIX, Message, event_id
 from schemas.events import ActivationRequested, CredentialChanged, Event, Preference, PreferenceChanged
-
-Spoken = Literal["fr", "en"]
-
+from schemas.language import Language
 
 charter_acceptances = Table(
     "charter_acceptances",
@@ -112,7 +109,7 @@ class Choices:
         return judge(password, Personal.of(names, numbers, birth), self._policy)
 
     def choose_password(
-        self, proof: MailProof, grant: str, password: str, *, charter: str | None, language: Spoken
+        self, proof: MailProof, grant: str, password: str, *, charter: str | None, language: Language
     ) -> Chosen | None:
         """Take a password that was judged good.
 
@@ -185,7 +182,7 @@ class Choices:
         return asked is not None and asked.confirmed_at is not None
 
     def _announce_password(
-        self, connection: Connection, number: str, ref: str, language: Spoken, now: float
+        self, connection: Connection, number: str, ref: str, language: Language, now: float
     ) -> None:
         event: Event
         if self._activated(connection, number):

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 from collections.abc import Iterator
 
-from pipeline.errors import DependencyDown, SesameError, TargetDown, Throttled
+from pipeline.errors import DependencyDown, SesameError, TargetDown, Throttled, meaning
 from pipeline.eventlog.port import LogUnavailable
+from schemas.language import gettext
 
 
 def remedy_of(error: SesameError) -> str:
     """The error's remedy; without one, what its class's docstring says unless that is its message."""
-    if error.remedy:
-        return error.remedy
-    explanation = " ".join(inspect.cleandoc(type(error).__doc__ or "").split())
-    return "" if explanation == " ".join(str(error).split()) else explanation
+    explanation = gettext(error.remedy or meaning(type(error)))
+    return "" if explanation == str(error) else explanation
 
 
 def is_away(error: BaseException) -> bool:
@@ -43,8 +41,8 @@ def errors_page() -> str:
     lines = [_HEAD]
     for error in sorted(set(_all()), key=lambda each: (each.__name__, each.__module__)):
         kind = error.__mro__[1].__name__
-        meaning = " ".join(inspect.cleandoc(error.__doc__ or "").split())
-        lines += [f"## `{error.__name__}`", "", f"*{kind}*, in `{error.__module__}`", "", meaning, ""]
+        where = f"*{kind}*, in `{error.__module__}`"
+        lines += [f"## `{error.__name__}`", "", where, "", meaning(error), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -12,7 +12,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.errors import ExitCode, report
+from sesame.cli.languages import with_lang
 
 COMMANDS: Final[dict[str, str]] = {
     "access": "sesame.cli.support:access",
@@ -70,7 +72,7 @@ class LazyGroup(click.Group):
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{self._lazy[cmd_name]} is not a click command")
-        return command
+        return with_lang(command)
 
 
 class RootGroup(LazyGroup):
@@ -83,7 +85,7 @@ class RootGroup(LazyGroup):
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise  # click shows these as they should be
         except (KeyboardInterrupt, click.Abort):
-            click.echo("interrupted", err=True)
+            click.echo(gettext("interrupted"), err=True)
             _leave(ctx, ExitCode.INTERRUPTED)
         except Exception as error:  # noqa: BLE001 (an operator reads a sentence, never a traceback)
             _leave(ctx, report(error))

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.errors import SesameError
+from schemas.language import gettext
+from sesame.cli.languages import of_locale, speak
 
 if TYPE_CHECKING:
+    from schemas.language import Language
     from sesame.app.wiring import Application
     from sesame.settings import Settings
 
@@ -29,6 +32,7 @@ class Context:
 
     def __init__(self, *, config: Path | None = None) -> None:
         self.config = config
+        self._chosen: Language | None = None
         self._built: Application | None = None
 
     @cached_property
@@ -40,7 +44,15 @@ class Context:
         """
         from sesame.settings import load
 
-        return load(self.config)
+        settings = load(self.config)
+        if self._chosen is None and settings.language is not None:
+            speak(settings.language)
+        return settings
+
+    def choose(self, language: Language | None) -> None:
+        """Speak this language, whatever the settings say; None: the locale's, unless they say another."""
+        self._chosen = language
+        speak(language or of_locale())
 
     @property
     def application(self) -> Application:
@@ -63,8 +75,8 @@ class Context:
 
         path = self.settings.store_file
         if path is not None and not path.exists():
-            used = find_file(self.config)
-            raise NothingYet(f"there is no {path}; settings: {used or 'the defaults, no file was found'}")
+            used = find_file(self.config) or gettext("the defaults, no file was found")
+            raise NothingYet(gettext("there is no {path}; settings: {settings}", path=path, settings=used))
         return self.application
 
     def quiet_logs(self) -> None:

@@ -9,6 +9,7 @@ from enum import IntEnum
 import click
 
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.app.errors import is_away, remedy_of
 
 DEBUG_VARIABLE = "SESAME_DEBUG"
@@ -45,12 +46,14 @@ def report(error: Exception) -> ExitCode:
             click.echo(remedy, err=True)
     elif isinstance(error, OSError) and error.strerror:
         about = f": {error.filename}" if error.filename else ""
-        click.echo(f"sesame: the system refused: {error.strerror}{about}", err=True)
+        click.echo(gettext("sesame: the system refused: {why}", why=f"{error.strerror}{about}"), err=True)
     else:
         place = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {place[0].filename}:{place[0].lineno}" if place else ""
-        click.echo(f"sesame: internal error, {type(error).__name__}{where}", err=True)
-        click.echo(f"Run it again with {DEBUG_VARIABLE}=1, and report what it prints.", err=True)
+        click.echo(gettext("sesame: internal error, {what}", what=f"{type(error).__name__}{where}"), err=True)
+        setting = f"{DEBUG_VARIABLE}=1"
+        again = gettext("Run it again with {setting}, and report what it prints.", setting=setting)
+        click.echo(again, err=True)
     if os.environ.get(DEBUG_VARIABLE):
         click.echo("".join(traceback.format_exception(error)), err=True)
     return exit_code_of(error)

@@ -12,8 +12,8 @@ from sesame.cli.options import json_option
 from sesame.cli.output import data_console, write_json
 
 if TYPE_CHECKING:
+    from schemas.language import Language
     from sesame.operations.diagnosis.engine import DiagnosisReport
-    from sesame.operations.diagnosis.rules.base import Language
 
 _COLOURS = {"stops": "red bold", "delays": "yellow", "tells": "cyan"}
 _INDENT = " " * 8

@@ -17,11 +17,12 @@ from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
 from pipeline.engine import EngineSettings
 from pipeline.eventlog.settings import LogSettings
-from pipeline.settings import is_advanced
+from pipeline.settings import ADVANCED, is_advanced
 from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
 from producers.registrar.settings import RegistrarSettings
+from schemas.language import Language
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PortalSettings, SmtpSettings
@@ -68,6 +69,13 @@ class Settings(BaseSettings):
         ("directory", "mailbox", "moodle"),
         min_length=1,
         description="The targets that are provisioned. An account is complete when all of these have it.",
+    )
+
+    language: Language | None = Field(
+        None,
+        description="Language of what staff read: commands, files of refused lines, cases. Unset: that of "
+        "the locale (LC_ALL, LC_MESSAGES, LANG), else English.",
+        json_schema_extra=ADVANCED,
     )
 
     store: StoreSettings = Field(default_factory=StoreSettings)

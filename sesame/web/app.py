@@ -14,12 +14,12 @@ from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import DependencyDown
+from schemas.language import Language
 from sesame.web import account, assistance, live, password, statements, verification
 from sesame.web.assets import STATIC_PATH
 from sesame.web.desk import PortalContext
 from sesame.web.estimates import Expectations
 from sesame.web.guard import Guard
-from sesame.web.languages import Spoken
 from sesame.web.live import THREADS, Watch
 from sesame.web.login import login_router
 from sesame.web.visit import PageError, visit_of
@@ -99,7 +99,7 @@ def _say(request: Request, status: int, what: str, *, retry_after_s: float = 0.0
         response: Response = visit_of(request).page("error.html", status, what=what, wait_s=wait_s)
     except DependencyDown:
         desk: PortalContext = request.app.state.desk
-        language: Spoken = "fr"
+        language: Language = "fr"
         text = desk.pages.render("down.html", language)
         response = Response(text, status_code=status, media_type="text/html")
     response.headers.update(headers)

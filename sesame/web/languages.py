@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cache
-from io import BytesIO
+from gettext import NullTranslations
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from babel import negotiate_locale
 from babel.dates import format_date, format_time
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.support import NullTranslations, Translations
 
+from schemas.language import LANGUAGES, Language, compiled
 from schemas.typography import NO_BREAK, spaced
 
-Spoken = Literal["fr", "en"]
-LANGUAGES: Final[tuple[Spoken, ...]] = get_args(Spoken)
 LOCALE_FOLDER: Final = Path(__file__).with_name("locale")
 
 
@@ -33,24 +29,16 @@ class French(NullTranslations):
         """The text for one or several: in French the plural begins at two."""
         return spaced(msgid2 if n > 1 else msgid1)
 
-    # Jinja asks for these names first, and Babel's class has them: of the library's methods, not of ours.
-    ugettext, ungettext = gettext, ngettext
-
 
 @cache
-def translations(language: Spoken) -> NullTranslations:
+def translations(language: Language) -> NullTranslations:
     """The translations from French into a language. Compiled when they are first used."""
     if language == "fr":
         return French()
-    with (LOCALE_FOLDER / f"{language}.po").open("rb") as file:
-        catalogue = read_po(file, locale=language)
-    compiled = BytesIO()
-    write_mo(compiled, catalogue)
-    compiled.seek(0)
-    return Translations(compiled)
+    return compiled(LOCALE_FOLDER / f"{language}.po", language)
 
 
-def spoken(chosen: str | None, accepted: str) -> Spoken:
+def spoken(chosen: str | None, accepted: str) -> Language:
     """The language of a page: the one that was chosen, else the first of the browser's that we have.
 
     Args:
@@ -76,7 +64,7 @@ def _weight(part: str) -> float:
         return 0.0
 
 
-def moment(at: datetime, now: datetime, language: Spoken, zone: ZoneInfo) -> str:
+def moment(at: datetime, now: datetime, language: Language, zone: ZoneInfo) -> str:
     """A time as people say it: the hour, and the day if it is another one."""
     local = at.astimezone(zone)
     french = f"{local.hour}{NO_BREAK}h{NO_BREAK}{local.minute:02d}"
@@ -87,7 +75,7 @@ def moment(at: datetime, now: datetime, language: Spoken, zone: ZoneInfo) -> str
     return f"le {day} à {hour}" if language == "fr" else f"{day}, {hour}"
 
 
-def duration(seconds: float, language: Spoken) -> str:
+def duration(seconds: float, language: Language) -> str:
     """About how long: 8 s, 2 min, 3 h."""
     minute, hour = 60, 3600
     if seconds < 1:

@@ -8,10 +8,11 @@ from typing import Any
 from babel.dates import format_date
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from schemas.language import LANGUAGES, Language
 from schemas.typography import spaced
 from sesame.settings import Settings
 from sesame.web.assets import Assets
-from sesame.web.languages import LANGUAGES, Spoken, translations
+from sesame.web.languages import translations
 
 
 class Pages:
@@ -37,7 +38,7 @@ class Pages:
         }
         self._of = {language: _in_language(settings, language) for language in LANGUAGES}
 
-    def render(self, template: str, language: Spoken, **context: Any) -> str:
+    def render(self, template: str, language: Language, **context: Any) -> str:
         """A page, or a part of one."""
         return (
             self._environments[language]
@@ -46,7 +47,7 @@ class Pages:
         )
 
 
-def _environment(language: Spoken, assets: Assets) -> Environment:
+def _environment(language: Language, assets: Assets) -> Environment:
     environment = Environment(
         loader=PackageLoader("sesame.web", "templates"),
         autoescape=select_autoescape(("html",)),
@@ -60,7 +61,7 @@ def _environment(language: Spoken, assets: Assets) -> Environment:
     return environment
 
 
-def _in_language(settings: Settings, language: Spoken) -> dict[str, Any]:
+def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
     """What the settings say in this language."""
     portal = settings.portal
     office = portal.registrar_office_en if language == "en" else spaced(portal.registrar_office)
@@ -69,7 +70,7 @@ def _in_language(settings: Settings, language: Spoken) -> dict[str, Any]:
     return {"charter": _charter(settings, language), "registrar_office": office, "audited": audited}
 
 
-def _charter(settings: Settings, language: Spoken) -> list[str]:
+def _charter(settings: Settings, language: Language) -> list[str]:
     """The charter's paragraphs.
 
     Raises:

@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from schemas.language import Language
 from sesame.web.addresses import Ip, client_address
 from sesame.web.desk import PortalContext
-from sesame.web.languages import Spoken, spoken
+from sesame.web.languages import spoken
 from sesame.web.signatures import FORM
 from sesame.web.web_sessions import WebSession
 
@@ -56,7 +57,7 @@ class PortalRequest:
 
     request: Request
     desk: PortalContext
-    language: Spoken
+    language: Language
     address: Ip
     session: WebSession | None
     browser: str

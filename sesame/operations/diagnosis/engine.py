@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from schemas.language import Language
 from schemas.typography import spaced
 from sesame.operations.acts import Actor, Report, act, note
 from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.diagnosis.rules import Finding, all_rules
-from sesame.operations.diagnosis.rules.base import Language, glossary, judges
+from sesame.operations.diagnosis.rules.base import glossary, judges
 from sesame.operations.diagnosis.situation import Situation, gather
 from sesame.operations.ports import Diagnosable
 

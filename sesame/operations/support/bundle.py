@@ -15,11 +15,12 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from schemas.language import Language
 from schemas.typography import spaced
 from sesame.login.cas_logins import CasLogin
 from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.engine import Diagnosis, StudentCause
-from sesame.operations.diagnosis.rules.base import Language, all_rules
+from sesame.operations.diagnosis.rules.base import all_rules
 from sesame.operations.diagnosis.situation import Situation
 from sesame.operations.support.support_cases import shown_code
 from sesame.settings import Settings

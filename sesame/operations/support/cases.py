@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 
 from pipeline import audit
 from pipeline.errors import SesameError
+from schemas.language import Language
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, StudentCause, diagnose
 from sesame.operations.diagnosis.live import LOOK_S_MAX
-from sesame.operations.diagnosis.rules.base import Language
 from sesame.operations.ports import Diagnosable
 from sesame.operations.support import support_cases
 from sesame.operations.support.bundle import Bundle, SupportDesk, bundle_of, desk_for

@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from schemas.language import Language
 from sesame.operations.diagnosis.situation import Situation
 
 _WORDS = Path(__file__).with_name("words.toml")
 
-Language = Literal["fr", "en"]
 Weight = Literal["stops", "delays", "tells"]
 """Whether something does not work; is only late, and goes on by itself; or is worth knowing."""
 

@@ -17,9 +17,10 @@ from consumers.timetable.handler import NOT_SCHEDULED
 from consumers.timetable.port import NotScheduled, Odd, Scheduled, Subject
 from pipeline.errors import TargetDown, Throttled
 from sandbox.timetable import calendar
+from schemas.language import Language
 from sesame.settings import SettingsError, load
 from sesame.web.account_view import AccountView, Service
-from sesame.web.languages import LOCALE_FOLDER, Spoken, translations
+from sesame.web.languages import LOCALE_FOLDER, translations
 
 LEA = Subject("22600001", "lea.martin", "lea.martin@etu.univ-exemple.fr")
 EMPTY_CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//FR\r\nEND:VCALENDAR\r\n"
@@ -204,7 +205,7 @@ def test_the_timetable_is_off_by_default() -> None:
     ("language", "says"),
     [("fr", "Votre emploi du temps n'est pas encore publié"), ("en", "Your timetable is not published yet")],
 )
-def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Spoken, says: str) -> None:
+def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Language, says: str) -> None:
     pages = Environment(
         loader=FileSystemLoader(LOCALE_FOLDER.with_name("templates")),
         autoescape=True,

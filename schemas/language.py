@@ -1,0 +1,63 @@
+"""The language of what people read. English stands in the code, every other one in a catalogue (GNU gettext).
+
+Texts have fields as `str.format` has them: `gettext("longer than {limit} characters", limit=200)`. What is
+written for machines (log lines, events, tokens, keys of JSON) has no language.
+
+Babel is needed for another language than English only, and imported then: a command starts without it.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from gettext import GNUTranslations, NullTranslations
+from io import BytesIO
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+Language = Literal["fr", "en"]
+"""BCP 47 tag of a language that the project speaks."""
+
+LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
+
+_current: ContextVar[tuple[Language, NullTranslations]] = ContextVar("language")
+_IN_CODE: Final = ("en", NullTranslations())
+
+
+def speak(language: Language, translations: NullTranslations) -> None:
+    """From here on, in this context, say everything in this language."""
+    _current.set((language, translations))
+
+
+def spoken() -> Language:
+    """The language of this context; English where nobody chose another."""
+    return _current.get(_IN_CODE)[0]
+
+
+def gettext(message: str, /, **fields: object) -> str:
+    """The message in the language of this context, with its fields filled in."""
+    # To a catalogue the empty message is its own head.
+    text = _current.get(_IN_CODE)[1].gettext(message) if message else ""
+    return text.format(**fields) if fields else text
+
+
+def ngettext(one: str, several: str, n: int, /, **fields: object) -> str:
+    """The message for one or for several; the number is its field `n`."""
+    return _current.get(_IN_CODE)[1].ngettext(one, several, n).format(n=n, **fields)
+
+
+def gettext_noop(message: str) -> str:
+    """The message as it is: marks a constant for the catalogue, which `gettext` gets where it is shown."""
+    return message
+
+
+def compiled(catalogue: Path, language: Language) -> GNUTranslations:
+    """The translations that a catalogue (`.po`) holds."""
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
+
+    with catalogue.open("rb") as file:
+        messages = read_po(file, locale=language)
+    binary = BytesIO()
+    write_mo(binary, messages)
+    binary.seek(0)
+    return GNUTranslations(binary)

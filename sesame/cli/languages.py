@@ -1,0 +1,47 @@
+"""A command's language: `--lang`, else the setting `language`, else the locale's, else English."""
+
+from __future__ import annotations
+
+import os
+from gettext import NullTranslations
+from pathlib import Path
+from typing import Final
+
+import click
+
+from schemas import language as spoken
+from schemas.language import LANGUAGES, Language, compiled
+
+CATALOGUES: Final = Path(__file__).parents[1] / "locale"
+HELP: Final = "Language of what is said. Default: the setting `language`, then the locale's."
+
+
+def speak(language: Language) -> None:
+    """Say everything in this language from here on."""
+    file = CATALOGUES / f"{language}.po"
+    spoken.speak(language, NullTranslations() if language == "en" else compiled(file, language))
+
+
+def of_locale() -> Language:
+    """The language of the locale's messages (POSIX, Environment Variables, 8.2)."""
+    given = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    locale = next(filter(None, given), "").partition("_")[0]
+    return next((one for one in LANGUAGES if one == locale), "en")
+
+
+def with_lang(command: click.Command) -> click.Command:
+    """The command, which takes `--lang` as `sesame` itself does. Its help does not repeat that."""
+    if not any(each.name == "lang" for each in command.params):
+        command.params.append(
+            click.Option(
+                ["--lang"], type=click.Choice(LANGUAGES), hidden=True, expose_value=False, callback=_choose
+            )
+        )
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        with_lang(below)
+    return command
+
+
+def _choose(ctx: click.Context, _option: click.Parameter, language: Language | None) -> None:
+    if language is not None:
+        ctx.obj.choose(language)

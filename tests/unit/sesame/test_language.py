@@ -1,0 +1,143 @@
+"""The language of commands: what chooses it, and that French has everything that English has."""
+
+from __future__ import annotations
+
+import ast
+import contextvars
+import json
+import string
+from pathlib import Path
+from typing import Final
+
+import pytest
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from schemas.language import gettext, ngettext, spoken
+from sesame.cli.languages import speak
+from tests.command import sesame
+
+ROOT: Final = Path(__file__).parents[3]
+ROOMS: Final = ("schemas", "pipeline", "producers", "consumers", "sesame")
+KEYWORDS: Final = {"gettext": None, "ngettext": (1, 2), "gettext_noop": None}
+CATALOGUE: Final = ROOT / "sesame" / "locale" / "fr.po"
+
+
+def in_code() -> set[object]:
+    """What is marked for the catalogue. Babel's own reading of the code is the judge."""
+    found = set[object]()
+    for room in ROOMS:
+        for _, _, message, _, _ in extract_from_dir(ROOT / room, [("**.py", "python")], keywords=KEYWORDS):
+            found.add(message)
+    return found
+
+
+def of_errors() -> set[object]:
+    """What kinds of errors say of themselves, and their remedies: an error's words are its docstring."""
+    classes = [
+        node
+        for room in ROOMS
+        for file in (ROOT / room).rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    errors, before = {"SesameError"}, set[str]()
+    while errors != before:
+        before = set(errors)
+        errors |= {each.name for each in classes for base in each.bases if ast.unparse(base) in before}
+    found = set[object]()
+    for each in classes:
+        if each.name in errors:
+            found.add(" ".join((ast.get_docstring(each) or "").split()))
+            for line in each.body:
+                match line:
+                    case ast.Assign(targets=[ast.Name("remedy")], value=ast.Constant(str(words))):
+                        found.add(words)
+    return found
+
+
+def catalogue() -> dict[object, object]:
+    with CATALOGUE.open("rb") as file:
+        return {message.id: message.string for message in read_po(file, abort_invalid=True) if message.id}
+
+
+def test_french_has_every_text_of_the_code_and_no_other() -> None:
+    marked, errors, there = in_code(), of_errors(), set(catalogue())
+    assert marked
+    assert errors
+    assert sorted(map(str, (marked | errors) - there)) == []
+    assert sorted(map(str, there - marked - errors)) == []
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_french_fills_in_what_english_does() -> None:
+    for english, french in catalogue().items():
+        one, several = english if isinstance(english, tuple) else (english, english)
+        for text in french if isinstance(french, tuple) else (french,):
+            assert text.strip(), english
+            if "{" in one:
+                assert fields(text) | {"n"} == fields(one) | fields(several) | {"n"}, english
+
+
+def test_a_number_of_things_is_said_as_each_language_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [ngettext("{n} line", "{n} lines", n) for n in (0, 1, 2)] == ["0 lines", "1 line", "2 lines"]
+    assert gettext("at most {n}: {what}", n=3, what="{braces}") == "at most 3: {braces}"
+    assert gettext("as it {stands}") == "as it {stands}"
+    assert gettext("") == ""
+
+    def french() -> str:
+        speak("fr")
+        return f"{spoken()} {gettext('interrupted')} {gettext('in no catalogue')}"
+
+    assert contextvars.copy_context().run(french) == "fr interrompu in no catalogue"
+    assert spoken() == "en"
+
+
+MISSING: Final = {"en": "there is no ", "fr": " n'existe pas ; réglages : "}
+
+
+@pytest.mark.usefixtures("command_folder")
+@pytest.mark.parametrize(
+    ("words", "setting", "environment", "expected"),
+    [
+        ((), None, {}, "en"),
+        ((), None, {"LANG": "fr_FR.UTF-8"}, "fr"),
+        ((), None, {"LANG": "fr_FR.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
+        ((), None, {"LANG": "de_DE.UTF-8", "LC_MESSAGES": "fr"}, "fr"),
+        ((), None, {"LANG": "frr_DE.UTF-8"}, "en"),
+        ((), "fr", {"LANG": "en_GB.UTF-8"}, "fr"),
+        ((), "en", {"LANG": "fr_FR.UTF-8"}, "en"),
+        (("--lang", "en"), "fr", {"LANG": "fr_FR.UTF-8"}, "en"),
+        (("--lang=fr",), "en", {}, "fr"),
+    ],
+)
+@pytest.mark.parametrize("behind", [False, True], ids=["before the command", "behind it"])
+def test_a_command_speaks_the_language_of_the_option_the_setting_or_the_locale(
+    words: tuple[str, ...],
+    setting: str | None,
+    environment: dict[str, str],
+    expected: str,
+    behind: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if setting is not None:
+        monkeypatch.setenv("SESAME_LANGUAGE", setting)
+    monkeypatch.setenv("SESAME_DATA_DIR", "/nonexistent")
+    command = ("identities", "list")
+    result = sesame(*command, *words) if behind else sesame(*words, *command)
+    assert MISSING[expected] in result.stderr, result.stderr
+    assert result.exit_code == 1
+
+
+@pytest.mark.usefixtures("command_folder")
+def test_what_machines_read_has_no_language() -> None:
+    english, french = sesame("version", "--json"), sesame("--lang", "fr", "version", "--json")
+    assert json.loads(english.stdout) == json.loads(french.stdout)
+    assert spoken() == "en"
