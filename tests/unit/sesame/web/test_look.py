@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from producers.activation.policy import PasswordRule, PasswordSettings, Personal, judge
+from sesame.settings import Settings
 from sesame.settings.color import NIGHT, PAPER, legible
 from sesame.settings.portal import COLOR, PortalSettings
 from sesame.web.assets import LOGO_BYTES_MAX, Assets, LogoUnusable, read_logo
+from sesame.web.pages import Pages
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">{}</svg>'
 DOCTYPE_BOMB = (
@@ -133,3 +136,33 @@ def test_an_audit_that_is_claimed_has_a_day() -> None:
     with pytest.raises(ValidationError, match="accessibility_date"):
         PortalSettings(accessibility="partial")
     assert PortalSettings(accessibility="full", accessibility_date=date(2026, 10, 5)).accessibility == "full"
+
+
+KINDS = ("kxvtqmlprzwg", "XVTQMLPRZKWG", "792538641753", "!#%&*+?@-_=:")
+FORM_OF_KINDS = {
+    4: (
+        "avec des minuscules, des majuscules, des chiffres et d'autres signes",
+        "avec trois de ces quatre sortes",
+    ),
+    3: ("avec trois de ces quatre sortes", "avec deux de ces sortes"),
+    2: ("avec deux de ces quatre sortes", "ou 15 caractères ;"),
+    1: ("compter au moins 13 caractères ;", "ou former une phrase"),
+}
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 3, 4])
+def test_the_page_asks_for_the_kinds_of_characters_that_the_settings_ask_for(kinds: int) -> None:
+    policy = PasswordSettings(kinds_min=kinds, length_min=13, longer_length_min=15)
+    said = Pages(Settings(password=policy)).render("_rules.html", "fr", broken=set())
+    words = " ".join(said.split())
+    assert all(part in words for part in FORM_OF_KINDS[kinds])
+    assert words.count("de ces") == {4: 1, 3: 2, 2: 1, 1: 0}[kinds]
+
+    def refused(length: int, of: int) -> bool:
+        """Whether the rule on form refuses so many characters of so many kinds."""
+        mixed = "".join(KINDS[place % of][place // of % 12] for place in range(length))
+        return PasswordRule.FORM in judge(mixed, Personal(frozenset()), policy).broken
+
+    assert not refused(13, kinds)
+    assert refused(12, kinds)
+    assert kinds == 1 or (refused(13, kinds - 1), refused(15, kinds - 1)) == (True, False)
