@@ -82,7 +82,7 @@ def support(context: Context, *, code: str, as_json: bool, language: Language, s
     The servers are asked again; nothing is changed. Looking is audited.
     """
     from sesame.operations.support import cases
-    from sesame.web.desk import smtp_of
+    from sesame.web.portal_context import smtp_of
 
     site, asked = context.looking, cases.CaseAsked(code=code, language=language)
     if send:

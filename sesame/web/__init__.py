@@ -4,7 +4,7 @@
 what they publish leaves by the outbox.
 """
 
-from sesame.web.desk import Cas, Counted, PortalContext, smtp_of
+from sesame.web.portal_context import Cas, Counted, PortalContext, smtp_of
 from sesame.web.server import PortalPortTaken, Server
 
 __all__ = ["Cas", "Counted", "PortalContext", "PortalPortTaken", "Server", "smtp_of"]

@@ -11,9 +11,18 @@ from producers.activation.throttles import Rate
 from producers.replay.requests import ask_again
 from schemas.scalars import is_mail_address
 from sesame.web.account_view import AccountView, standing_of
-from sesame.web.desk import VIEW_S
 from sesame.web.languages import duration, moment
-from sesame.web.visit import CAS_SESSION, SESSION, PageError, PortalRequest, Posted, Visiting, posted, utc_now
+from sesame.web.portal_context import VIEW_S
+from sesame.web.portal_request import (
+    CAS_SESSION,
+    SESSION,
+    PageError,
+    PortalRequest,
+    Posted,
+    Visiting,
+    posted,
+    utc_now,
+)
 
 router = APIRouter()
 
@@ -42,13 +51,13 @@ def take_retry(visit: Visiting, form: Posted) -> Response:
     service = next((each for each in standing.services if each.name == target and each.can_retry), None)
     if service is None:
         return visit.to("/compte")
-    rate = Rate(1, visit.desk.settings.portal.retry_every_s)
-    wait_s = visit.desk.take(f"retry:{target}:{number}", rate)
+    rate = Rate(1, visit.context.settings.portal.retry_every_s)
+    wait_s = visit.context.take(f"retry:{target}:{number}", rate)
     if wait_s:
         page = account_page(visit, number, notice=("too_soon", duration(wait_s, visit.language)))
         return visit.page("account.html", 429, **page)
-    with visit.desk.database.write() as connection:
-        ask_again(connection, visit.desk.database, number, consumer=target, actor="student", at=utc_now())
+    with visit.context.database.write() as connection:
+        ask_again(connection, visit.context.database, number, consumer=target, actor="student", at=utc_now())
     return visit.to("/compte?fait=essai")
 
 
@@ -66,7 +75,7 @@ def take_redirect(visit: Visiting, form: Posted) -> Response:
         fault = "own"
     elif form.get("accord") != "oui":
         fault = "consent"
-    elif not visit.desk.asking.ask_redirect(number, address, visit.language):
+    elif not visit.context.proof_requests.ask_redirect(number, address, visit.language):
         fault = "often"
     if fault is not None:
         page = account_page(visit, number, fault=fault, address=address, ticked=form.get("accord") == "oui")
@@ -77,14 +86,14 @@ def take_redirect(visit: Visiting, form: Posted) -> Response:
 @router.post("/compte/redirection/fin", dependencies=[Depends(posted)])
 def take_redirect_end(visit: Visiting) -> Response:
     """The mail stays in the university's mailbox."""
-    visit.desk.choices.end_redirect(visit.student)
+    visit.context.choices.end_redirect(visit.student)
     return visit.to("/compte?fait=fin")
 
 
 @router.get("/redirection/{link}")
 def show_redirect(visit: Visiting, link: str) -> Response:
     """The link that was sent to the address. Looking at it confirms nothing."""
-    followed = visit.desk.proofs.follow(link, REDIRECT)
+    followed = visit.context.proofs.follow(link, REDIRECT)
     status = 200 if followed.state is LinkState.GOOD else 410 if followed.proof is not None else 404
     number = followed.proof.student_number if followed.proof is not None else None
     return _redirect_page(visit, followed.state.value, status=status, link=link, number=number)
@@ -94,9 +103,9 @@ def show_redirect(visit: Visiting, link: str) -> Response:
 def confirm_redirect(visit: Visiting, form: Posted) -> Response:
     """Its owner confirms."""
     link = form.get("lien", "")
-    followed = visit.desk.proofs.follow(link, REDIRECT)
+    followed = visit.context.proofs.follow(link, REDIRECT)
     good = followed.state is LinkState.GOOD and followed.proof is not None
-    if followed.proof is None or not good or not visit.desk.choices.confirm_redirect(followed.proof):
+    if followed.proof is None or not good or not visit.context.choices.confirm_redirect(followed.proof):
         return show_redirect(visit, link)
     return _redirect_page(visit, "done", link=link, number=followed.proof.student_number)
 
@@ -111,7 +120,7 @@ def _redirect_page(
 @router.get("/acces/{link}")
 def show_access(visit: Visiting, link: str) -> Response:
     """A link that the support desk gave. Looking at it uses nothing up."""
-    number = visit.desk.offered(link)
+    number = visit.context.offered(link)
     path = f"/acces/{link}"
     return visit.page("access.html", 200 if number else 410, link=link, number=number, path=path)
 
@@ -120,7 +129,7 @@ def show_access(visit: Visiting, link: str) -> Response:
 def take_access(visit: Visiting, form: Posted) -> Response:
     """A person follows it, once: the page is shown in this browser, and nothing can be changed."""
     link = form.get("lien", "")
-    session_id = visit.desk.open_view(link)
+    session_id = visit.context.open_view(link)
     if session_id is None:
         return show_access(visit, link)
     visit.drop(CAS_SESSION)
@@ -139,7 +148,7 @@ def account_page(
 ) -> dict[str, Any]:
     """All that the page shows."""
     standing = _standing(visit, number)
-    support = visit.desk.support
+    support = visit.context.support
     causes = support.causes(number, visit.language) if support is not None else ()
     case = support.recent(number) if support is not None and visit.owner is not None else None
     seen = any(cause.weight == "stops" for cause in case.bundle.causes) if case is not None else False
@@ -158,9 +167,9 @@ def account_page(
         "fault": fault,
         "address": address,
         "ticked": ticked,
-        "moment": lambda at: moment(at, now, visit.language, visit.desk.zone),
+        "moment": lambda at: moment(at, now, visit.language, visit.context.zone),
         "duration": lambda seconds: duration(seconds, visit.language),
-        "looked_at": moment(now, now, visit.language, visit.desk.zone),
+        "looked_at": moment(now, now, visit.language, visit.context.zone),
     }
 
 
@@ -170,7 +179,7 @@ def _standing(visit: PortalRequest, number: str) -> AccountView:
     Raises:
         PageError: the account is not made yet.
     """
-    standing = standing_of(visit.desk, number, visit.request.app.state.expectations.all())
+    standing = standing_of(visit.context, number, visit.request.app.state.expectations.all())
     if standing is None:
         raise PageError(409, "not_yet")
     return standing

@@ -14,8 +14,8 @@ from sesame.login import cas_logins
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.person import TargetStatus, person_status
 from sesame.operations.diagnosis.reasons import explain
-from sesame.web.desk import PortalContext
 from sesame.web.estimates import Expected
+from sesame.web.portal_context import PortalContext
 
 READY, TO_TRY, UNDER_WAY, WAITING, AFTER, DOWN, FAILED, NOT_YET, NOT_OURS, SHUT = (
     "ready",
@@ -120,28 +120,28 @@ class AccountView:
 
 
 def standing_of(
-    desk: PortalContext, student_number: str, expected: Mapping[str, Expected]
+    context: PortalContext, student_number: str, expected: Mapping[str, Expected]
 ) -> AccountView | None:
     """Where a student stands; None if there is no account under this number (yet)."""
-    database, targets = desk.database, desk.settings.targets
+    database, targets = context.database, context.settings.targets
     with database.read() as connection:
-        status = person_status(connection, database, student_number, targets=targets, follows=desk.follows)
+        status = person_status(connection, database, student_number, targets=targets, follows=context.follows)
         account = accounts.find(connection, student_number)
     if status is None or account is None:
         return None
     shut = bool(account.holds) or account.stage in (Stage.EXPIRED, Stage.ERASED)
     services: dict[str, Service] = {}
-    unopened = _unopened(desk, account)
-    for target in _leaders_first(status.targets, desk.follows):
+    unopened = _unopened(context, account)
+    for target in _leaders_first(status.targets, context.follows):
         service = _service(target, account, services, expected)
         if target.state == "not_opened":
             state, reason = unopened
             service = replace(service, state=state, reason=reason)
-        if target.target in desk.settings.observed:
+        if target.target in context.settings.observed:
             service = Service(target.target, NOT_OURS)
         services[target.target] = service
     shown = [services[target.target] for target in status.targets]
-    everything = [*_login(desk, student_number, services.get(DIRECTORY)), *shown]
+    everything = [*_login(context, student_number, services.get(DIRECTORY)), *shown]
     if shut:
         everything = [each if each.state == NOT_OURS else Service(each.name, SHUT) for each in everything]
     return AccountView(
@@ -156,14 +156,14 @@ def standing_of(
     )
 
 
-def _unopened(desk: PortalContext, account: Account) -> tuple[str, str | None]:
+def _unopened(context: PortalContext, account: Account) -> tuple[str, str | None]:
     """What is shown of an account that is not activated, and why: it may have been asked for, and wait."""
-    asked = desk.choices.situation(account.student_number)
+    asked = context.choices.situation(account.student_number)
     if asked is None or not asked.activated:
         return NOT_YET, None
     if not account.enrolled:
         return WAITING, ADMINISTRATIVE_PENDING
-    with desk.database.read() as connection:
+    with context.database.read() as connection:
         letters = dead_letters.unresolved(connection, student_number=account.student_number)
     stuck = any(letter.consumer == REGISTRY for letter in letters)
     return NOT_YET if stuck else UNDER_WAY, None  # the registry will read it any moment
@@ -173,14 +173,14 @@ def _leaders_first(targets: tuple[TargetStatus, ...], follows: Mapping[str, str]
     return sorted(targets, key=lambda target: target.target in follows)
 
 
-def _login(desk: PortalContext, student_number: str, directory: Service | None) -> tuple[Service, ...]:
+def _login(context: PortalContext, student_number: str, directory: Service | None) -> tuple[Service, ...]:
     """CAS logs people in by the directory: it can be tried once the directory has the password, and is ready
     once this very student was seen to log in, and has not come back in vain since."""
     if directory is None:
         return ()
     works = directory.state == READY or directory.reason in _ENTRY_WORKS
-    if works and desk.cas is not None:
-        with desk.database.read() as connection:
+    if works and context.cas is not None:
+        with context.database.read() as connection:
             seen = cas_logins.of(connection, student_number)
         if seen is None or seen.last_at is None or seen.seen_at is None:
             return (Service(CAS, TO_TRY),)

@@ -17,34 +17,34 @@ from pipeline.errors import DependencyDown
 from schemas.language import Language
 from sesame.web import account, assistance, live, password, statements, verification
 from sesame.web.assets import STATIC_PATH
-from sesame.web.desk import PortalContext
 from sesame.web.estimates import Expectations
 from sesame.web.guard import Guard
 from sesame.web.live import THREADS, Watch
 from sesame.web.login import login_router
-from sesame.web.visit import PageError, visit_of
+from sesame.web.portal_context import PortalContext
+from sesame.web.portal_request import PageError, visit_of
 
 _COUNTED: Final = frozenset({"slow", "form"})
 _WORDS: Final = {404: "missing", 405: "missing"}
 
 
-def make_app(desk: PortalContext, *, stopping: threading.Event) -> FastAPI:
+def make_app(context: PortalContext, *, stopping: threading.Event) -> FastAPI:
     """The pages; `stopping` is set when open ones shall be let go."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.state.desk = desk
+    app.state.context = context
     app.state.stopping = stopping
-    app.state.watch = Watch(desk.database, most=desk.settings.portal.live_max)
+    app.state.watch = Watch(context.database, most=context.settings.portal.live_max)
     app.state.entering, app.state.rendering = CapacityLimiter(THREADS), CapacityLimiter(THREADS)
-    app.state.expectations = Expectations(desk.database, desk.settings.targets)
+    app.state.expectations = Expectations(context.database, context.settings.targets)
     for room in (verification, password, account, assistance, live, statements):
         app.include_router(room.router)
     forms_to: tuple[str, ...] = ()
     told_at: tuple[str, ...] = ()
-    if desk.cas is not None:
-        server, back = urlsplit(desk.cas.server.login_url()), urlsplit(desk.cas.server.service_url)
+    if context.cas is not None:
+        server, back = urlsplit(context.cas.server.login_url()), urlsplit(context.cas.server.service_url)
         app.include_router(login_router(back.path))
         forms_to, told_at = (f"{server.scheme}://{server.netloc}",), (back.path,)
-    app.mount(STATIC_PATH, desk.pages.assets, name="static")
+    app.mount(STATIC_PATH, context.pages.assets, name="static")
 
     @app.get("/livez")
     def show_live() -> Response:
@@ -54,7 +54,7 @@ def make_app(desk: PortalContext, *, stopping: threading.Event) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(DependencyDown, _down)
     app.add_exception_handler(Exception, _fault)
-    portal = desk.settings.portal
+    portal = context.settings.portal
     app.add_middleware(
         Guard,
         hosts=[portal.origin.partition("://")[2]],
@@ -70,8 +70,8 @@ def _page_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, PageError):
         raise TypeError from error
     if error.what in _COUNTED:
-        desk: PortalContext = request.app.state.desk
-        desk.counted.refused(error.what)
+        context: PortalContext = request.app.state.context
+        context.counted.refused(error.what)
     return _say(request, error.status, error.what, retry_after_s=error.retry_after_s)
 
 
@@ -98,9 +98,9 @@ def _say(request: Request, status: int, what: str, *, retry_after_s: float = 0.0
     try:
         response: Response = visit_of(request).page("error.html", status, what=what, wait_s=wait_s)
     except DependencyDown:
-        desk: PortalContext = request.app.state.desk
+        context: PortalContext = request.app.state.context
         language: Language = "fr"
-        text = desk.pages.render("down.html", language)
+        text = context.pages.render("down.html", language)
         response = Response(text, status_code=status, media_type="text/html")
     response.headers.update(headers)
     return response

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Response
 from producers.activation.smtp import MailRefused, MailServerDown
 from producers.activation.throttles import Rate
 from sesame.operations.support import Case, Support, UnknownCode
-from sesame.web.visit import PageError, PortalRequest, Posted, Visiting, posted
+from sesame.web.portal_request import PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()
 
@@ -26,7 +26,7 @@ def show_help(visit: Visiting) -> Response:
 def take_help(visit: Visiting, form: Posted) -> Response:
     """Look at everything, and open a case."""
     number, support = visit.student, _support(visit)
-    wait_s = visit.desk.take(f"look:{number}", LOOKS)
+    wait_s = visit.context.take(f"look:{number}", LOOKS)
     if wait_s:
         raise PageError(429, "slow", retry_after_s=wait_s)
     case = support.open(number, visit.language, said=form.get("dit", ""))
@@ -44,7 +44,7 @@ def send_case(visit: Visiting, code: str) -> Response:
     """Send it to its desk, as it was shown."""
     case = _mine(visit, code)
     try:
-        case = _support(visit).send(code, visit.desk.post)
+        case = _support(visit).send(code, visit.context.post)
     except (MailServerDown, MailRefused):
         return visit.page("help.html", 503, case=case, fault="unsent", number=visit.student)
     return visit.to(f"/compte/aide/{case.code}")
@@ -63,6 +63,6 @@ def _mine(visit: PortalRequest, code: str) -> Case:
 
 
 def _support(visit: PortalRequest) -> Support:
-    if visit.desk.support is None:  # a site of tests; `sesame web` has it
+    if visit.context.support is None:  # a site of tests; `sesame web` has it
         raise PageError(404, "missing")
-    return visit.desk.support
+    return visit.context.support

@@ -28,7 +28,7 @@ from pipeline.status import consumer_status
 from pipeline.target_states import target_states
 from sesame.web.account import account_page
 from sesame.web.addresses import counted_as
-from sesame.web.visit import PageError, PortalRequest, visit_of
+from sesame.web.portal_request import PageError, PortalRequest, visit_of
 
 router = APIRouter()
 
@@ -197,8 +197,8 @@ async def stream(request: Request) -> Response:
 
 def _places(visit: PortalRequest) -> int:
     """How many live pages the visitor's address may have."""
-    portal = visit.desk.settings.portal
-    return portal.live_address_max * visit.desk.share(visit.address)
+    portal = visit.context.settings.portal
+    return portal.live_address_max * visit.context.share(visit.address)
 
 
 async def _events(request: Request, visit: PortalRequest, one: Watching) -> AsyncIterator[ServerSentEvent]:

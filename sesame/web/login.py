@@ -15,8 +15,16 @@ from pipeline.errors import Misconfigured, TargetDown
 from sesame.login.login import Arrival, LoginFailure
 from sesame.login.port import ServiceRefused, TicketRefused
 from sesame.web import signatures
-from sesame.web.desk import Cas, PortalContext
-from sesame.web.visit import CAS_SESSION, DEPARTURE, SESSION, PageError, PortalRequest, Visiting, posted
+from sesame.web.portal_context import Cas, PortalContext
+from sesame.web.portal_request import (
+    CAS_SESSION,
+    DEPARTURE,
+    SESSION,
+    PageError,
+    PortalRequest,
+    Visiting,
+    posted,
+)
 
 LOGIN_PATH = "/connexion"
 LOGOUT_PATH = "/deconnexion/cas"
@@ -35,8 +43,9 @@ def login_router(service_path: str) -> APIRouter:
 
 def leave_for_cas(visit: Visiting) -> Response:
     """Go to the CAS server."""
-    visit.keep(DEPARTURE, visit.desk.signing.sign(signatures.DEPARTURE, visit.owner or ""), age_s=AWAY_S_MAX)
-    return visit.to(_cas(visit.desk).server.login_url())
+    departure = visit.context.signing.sign(signatures.DEPARTURE, visit.owner or "")
+    visit.keep(DEPARTURE, departure, age_s=AWAY_S_MAX)
+    return visit.to(_cas(visit.context).server.login_url())
 
 
 def come_back(visit: Visiting, ticket: str = "") -> Response:
@@ -46,10 +55,10 @@ def come_back(visit: Visiting, ticket: str = "") -> Response:
     arrival = _arrive(visit, ticket)
     if arrival.student_number is None:
         raise PageError(403, "stranger")
-    visit.desk.end_session(visit.cookie(SESSION))
+    visit.context.end_session(visit.cookie(SESSION))
     for name in (SESSION, DEPARTURE):
         visit.drop(name)
-    visit.keep(CAS_SESSION, arrival.token, age_s=int(visit.desk.settings.cas.session_s))
+    visit.keep(CAS_SESSION, arrival.token, age_s=int(visit.context.settings.cas.session_s))
     return visit.to("/compte" if arrival.as_expected else "/compte?fait=autre")
 
 
@@ -57,14 +66,14 @@ async def single_logout(request: Request) -> Response:
     """The CAS server says that somebody has logged out."""
     body = await request.body()  # of a size and within a time that the guard has seen to
     said = parse_qs(body.decode("utf-8", "replace")).get("logoutRequest", [""])[0]
-    await run_in_threadpool(_cas(request.app.state.desk).logins.logged_out, said.encode())
+    await run_in_threadpool(_cas(request.app.state.context).logins.logged_out, said.encode())
     return PlainTextResponse("ok\n")
 
 
 def log_out(visit: Visiting) -> Response:
     """End the session here and at the CAS server."""
     visit.leave()
-    return visit.carry(RedirectResponse(_cas(visit.desk).server.logout_url(), status_code=303))
+    return visit.carry(RedirectResponse(_cas(visit.context).server.logout_url(), status_code=303))
 
 
 def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
@@ -73,8 +82,8 @@ def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
     Raises:
         PageError: nobody left from this browser, or the ticket is of no use.
     """
-    logins = _cas(visit.desk).logins
-    number = visit.desk.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
+    logins = _cas(visit.context).logins
+    number = visit.context.signing.read(signatures.DEPARTURE, visit.cookie(DEPARTURE), age_s_max=AWAY_S_MAX)
     if number is None:
         if visit.owner is not None:
             logins.note_failure(visit.owner, LoginFailure.NO_COOKIE)
@@ -91,7 +100,7 @@ def _arrive(visit: PortalRequest, ticket: str) -> Arrival:
         raise PageError(503, "cas_down") from error
 
 
-def _cas(desk: PortalContext) -> Cas:
-    if desk.cas is None:  # the routes are there only with it
+def _cas(context: PortalContext) -> Cas:
+    if context.cas is None:  # the routes are there only with it
         raise PageError(404, "missing")
-    return desk.cas
+    return context.cas

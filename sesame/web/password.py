@@ -11,8 +11,8 @@ from producers.activation.choices import ActivationState
 from producers.activation.policy import PasswordVerdict
 from producers.activation.proofs import LinkState
 from producers.activation.throttles import Rate
+from sesame.web.portal_request import SESSION, PageError, PortalRequest, Posted, Visiting, posted
 from sesame.web.verification import granted, link_page
-from sesame.web.visit import SESSION, PageError, PortalRequest, Posted, Visiting, posted
 
 router = APIRouter()
 
@@ -23,7 +23,7 @@ METER = Rate(60, 0.5)
 @router.get("/mot-de-passe")
 def show_password(visit: Visiting) -> Response:
     """The form; or, if it was sent a moment ago and its answer was lost, what it led to."""
-    number = visit.desk.choices.chosen_just_now(*_granted(visit))
+    number = visit.context.choices.chosen_just_now(*_granted(visit))
     if number is not None:
         return _enter(visit, number)
     _, _, situation = _standing(visit)
@@ -34,29 +34,29 @@ def show_password(visit: Visiting) -> Response:
 def take_password(visit: Visiting, form: Posted) -> Response:
     """A password that is good enough is taken; of two clicks one counts, and both end on the same page."""
     proof_id, grant = _granted(visit)
-    followed = visit.desk.proofs.standing(proof_id)
+    followed = visit.context.proofs.standing(proof_id)
     proof = followed.proof
     number = proof.student_number if proof is not None else None
-    situation = visit.desk.choices.situation(number) if number is not None else None
+    situation = visit.context.choices.situation(number) if number is not None else None
     if proof is None or situation is None:
         raise PageError(409, "not_yet")
     password = form.get("mot_de_passe", "")
-    verdict = visit.desk.choices.judge(situation.student_number, password)
+    verdict = visit.context.choices.judge(situation.student_number, password)
     if followed.state is LinkState.GOOD:
         faults = _faults(form, verdict, situation)
         if faults:
-            visit.desk.counted.password("refused")
+            visit.context.counted.password("refused")
             ticked = form.get("charte") == "oui"
             page = _page(situation, faults=faults, verdict=verdict, ticked=ticked)
             return visit.page("password.html", 422, **page)
-    charter = None if situation.activated else visit.desk.settings.portal.charter
-    chosen = visit.desk.choices.choose_password(
+    charter = None if situation.activated else visit.context.settings.portal.charter
+    chosen = visit.context.choices.choose_password(
         proof, grant, password, charter=charter, language=visit.language
     )
     if chosen is None:
-        visit.desk.counted.password("void")
-        return link_page(visit, visit.desk.proofs.standing(proof_id), "")
-    visit.desk.counted.password(
+        visit.context.counted.password("void")
+        return link_page(visit, visit.context.proofs.standing(proof_id), "")
+    visit.context.counted.password(
         "again" if not chosen.fresh else "changed" if situation.activated else "activated"
     )
     return _enter(visit, chosen.student_number)
@@ -66,10 +66,10 @@ def take_password(visit: Visiting, form: Posted) -> Response:
 def measure(visit: Visiting, form: Posted) -> Response:
     """What a password is worth, while it is typed: the very check that it must pass."""
     proof_id, _, situation = _standing(visit)
-    wait_s = visit.desk.take(f"meter:{proof_id}", METER)
+    wait_s = visit.context.take(f"meter:{proof_id}", METER)
     if wait_s:
         raise PageError(429, "slow", retry_after_s=wait_s)
-    verdict = visit.desk.choices.judge(situation.student_number, form.get("mot_de_passe", ""))
+    verdict = visit.context.choices.judge(situation.student_number, form.get("mot_de_passe", ""))
     html = visit.render("_meter.html", verdict=verdict, broken={rule.value for rule in verdict.broken})
     return JSONResponse({"strength": verdict.strength, "accepted": verdict.accepted, "html": html})
 
@@ -85,8 +85,8 @@ def open_account(visit: Visiting) -> Response:
 
 def _enter(visit: PortalRequest, number: str) -> Response:
     """Open a session, and go to the account's page."""
-    session_id = visit.desk.open_session(number, "mail")
-    visit.keep(SESSION, session_id, age_s=int(visit.desk.settings.portal.session_min * 60))
+    session_id = visit.context.open_session(number, "mail")
+    visit.keep(SESSION, session_id, age_s=int(visit.context.settings.portal.session_min * 60))
     return visit.to("/compte")
 
 
@@ -104,12 +104,12 @@ def _standing(visit: PortalRequest) -> tuple[str, str, ActivationState]:
         PageError: it does not; the page says why, and what to do.
     """
     proof_id, grant = _granted(visit)
-    followed = visit.desk.proofs.standing(proof_id)
+    followed = visit.context.proofs.standing(proof_id)
     if followed.proof is None or followed.proof.student_number is None:
         raise PageError(401, "grant")
     if followed.state is not LinkState.GOOD:
         raise PageError(410, followed.state.value)
-    situation = visit.desk.choices.situation(followed.proof.student_number)
+    situation = visit.context.choices.situation(followed.proof.student_number)
     if situation is None:
         raise PageError(409, "not_yet")
     return proof_id, grant, situation

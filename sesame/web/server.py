@@ -14,7 +14,7 @@ import uvicorn
 from pipeline.errors import DependencyDown, SesameError, fault
 from sesame.web.app import make_app
 from sesame.web.connections import PromptProtocol, listener
-from sesame.web.desk import PortalContext
+from sesame.web.portal_context import PortalContext
 
 START_S_MAX: Final = 10.0
 TIDY_EVERY_S: Final = 3600.0
@@ -29,13 +29,13 @@ class PortalPortTaken(SesameError):
 class Server:
     """The portal, until told to stop. Use `start` and `stop`, or `run`."""
 
-    def __init__(self, desk: PortalContext) -> None:
-        self._desk = desk
+    def __init__(self, context: PortalContext) -> None:
+        self._desk = context
         self._stopping = threading.Event()
         self._log = structlog.get_logger()
-        app = make_app(desk, stopping=self._stopping)
+        app = make_app(context, stopping=self._stopping)
         self.watch = app.state.watch
-        portal = desk.settings.portal
+        portal = context.settings.portal
         tls = {
             "ssl_certfile": portal.tls_cert_file,
             "ssl_keyfile": None if portal.tls_key_file is None else str(portal.tls_key_file),
@@ -51,7 +51,7 @@ class Server:
                 proxy_headers=False,  # whom to believe is said by `portal.trusted_proxies`
                 timeout_graceful_shutdown=3,
                 timeout_keep_alive=15,
-                limit_concurrency=desk.settings.portal.live_max + 512,
+                limit_concurrency=context.settings.portal.live_max + 512,
                 **tls,  # type: ignore[arg-type]
             )
         )

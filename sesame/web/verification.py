@@ -12,7 +12,7 @@ from producers.activation.files import is_student_number
 from producers.activation.proofs import CODE_DIGITS, PASSWORD, Link, LinkState
 from schemas.scalars import MAIL_ADDRESS_LENGTH_MAX
 from sesame.web import signatures
-from sesame.web.visit import (
+from sesame.web.portal_request import (
     GRANT,
     LANGUAGE,
     MONTH_S,
@@ -69,8 +69,8 @@ def take_request(visit: Visiting, form: Posted) -> Response:
         faults["courriel"] = "form"
     if faults:
         return visit.page("start.html", 422, given=given, faults=faults)
-    asking, browser = visit.desk.asking, visit.browser
-    proof_id = asking.ask(number, given["courriel"], visit.language, browser=browser)
+    proof_requests, browser = visit.context.proof_requests, visit.browser
+    proof_id = proof_requests.ask(number, given["courriel"], visit.language, browser=browser)
     _keep_request(visit, ProofRequest((proof_id,), given["courriel"]))
     return visit.to("/code")
 
@@ -95,9 +95,9 @@ def take_code(visit: Visiting, form: Posted) -> Response:
     code = "".join(form.get("code", "").split())
     if not (code.isascii() and code.isdecimal() and len(code) == CODE_DIGITS):
         return visit.page("code.html", 422, left=0, fault="form", again=False, to=asked.to)
-    typed = visit.desk.proofs.type_code(asked.proof_ids, code, browser=visit.browser)
+    typed = visit.context.proofs.type_code(asked.proof_ids, code, browser=visit.browser)
     if typed.proof is None:
-        visit.desk.counted.refused("code")
+        visit.context.counted.refused("code")
         return visit.page("code.html", 422, left=typed.left, fault="wrong", again=False, to=asked.to)
     _grant(visit, typed.proof.id)
     visit.drop(REQUEST)
@@ -109,9 +109,9 @@ def take_again(visit: Visiting) -> Response:
     """Another message for the same request."""
     visit.slow_down()
     asked = _request(visit)
-    asking, browser = visit.desk.asking, visit.browser
+    proof_requests, browser = visit.context.proof_requests, visit.browser
     ids = asked.proof_ids
-    proof_id = asking.again(ids[-1], visit.language, browser=browser) if ids else None
+    proof_id = proof_requests.again(ids[-1], visit.language, browser=browser) if ids else None
     if proof_id is None:
         return visit.to("/")
     _keep_request(visit, ProofRequest((*ids, proof_id)[-IDS_KEPT:], asked.to))
@@ -121,14 +121,14 @@ def take_again(visit: Visiting) -> Response:
 @router.get("/lien/{link}")
 def show_link(visit: Visiting, link: str) -> Response:
     """A link from a message. Looking at it changes nothing: mail scanners follow links too."""
-    return link_page(visit, visit.desk.proofs.follow(link, PASSWORD), link)
+    return link_page(visit, visit.context.proofs.follow(link, PASSWORD), link)
 
 
 @router.post("/lien")
 def take_link(visit: Visiting, form: Posted) -> Response:
     """Whoever follows the link is a person: go on to the password."""
     link = form.get("lien", "")
-    followed = visit.desk.proofs.follow(link, PASSWORD)
+    followed = visit.context.proofs.follow(link, PASSWORD)
     if followed.state is not LinkState.GOOD or followed.proof is None:
         return link_page(visit, followed, link)
     _grant(visit, followed.proof.id)
@@ -139,11 +139,11 @@ def take_link(visit: Visiting, form: Posted) -> Response:
 def take_new_link(visit: Visiting, form: Posted) -> Response:
     """An old link asks for a new one: the message goes where the old one went."""
     visit.slow_down()
-    followed = visit.desk.proofs.follow(form.get("lien", ""), PASSWORD)
+    followed = visit.context.proofs.follow(form.get("lien", ""), PASSWORD)
     proof_id = None
     if followed.proof is not None:
-        asking, browser = visit.desk.asking, visit.browser
-        proof_id = asking.again(followed.proof.id, visit.language, browser=browser)
+        proof_requests, browser = visit.context.proof_requests, visit.browser
+        proof_id = proof_requests.again(followed.proof.id, visit.language, browser=browser)
     if proof_id is None:
         return visit.to("/")
     _keep_request(visit, ProofRequest((proof_id,)))
@@ -177,24 +177,24 @@ def link_page(visit: PortalRequest, followed: Link, link: str) -> Response:
 def granted(visit: PortalRequest) -> tuple[str, str] | None:
     """The proof that this browser was shown to hold, and the grant itself; None: it has none, or too old."""
     grant = visit.cookie(GRANT)
-    age_s_max = visit.desk.settings.portal.grant_min * 60
-    value = visit.desk.signing.read(signatures.GRANT, grant, age_s_max=age_s_max)
+    age_s_max = visit.context.settings.portal.grant_min * 60
+    value = visit.context.signing.read(signatures.GRANT, grant, age_s_max=age_s_max)
     return None if value is None or grant is None else (str(value[0]), grant)
 
 
 def _grant(visit: PortalRequest, proof_id: str) -> None:
-    value = visit.desk.signing.sign(signatures.GRANT, [proof_id, secrets.token_urlsafe(12)])
-    visit.keep(GRANT, value, age_s=int(visit.desk.settings.portal.grant_min * 60))
+    value = visit.context.signing.sign(signatures.GRANT, [proof_id, secrets.token_urlsafe(12)])
+    visit.keep(GRANT, value, age_s=int(visit.context.settings.portal.grant_min * 60))
 
 
 def _keep_request(visit: PortalRequest, request: ProofRequest) -> None:
-    value = visit.desk.signing.sign(signatures.REQUEST, [request.to, *request.proof_ids])
-    visit.keep(REQUEST, value, age_s=int(visit.desk.settings.proofs.lifetime_h * 3600))
+    value = visit.context.signing.sign(signatures.REQUEST, [request.to, *request.proof_ids])
+    visit.keep(REQUEST, value, age_s=int(visit.context.settings.proofs.lifetime_h * 3600))
 
 
 def _request(visit: PortalRequest) -> ProofRequest:
-    age_s_max = visit.desk.settings.proofs.lifetime_h * 3600
-    value = visit.desk.signing.read(signatures.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
+    age_s_max = visit.context.settings.proofs.lifetime_h * 3600
+    value = visit.context.signing.read(signatures.REQUEST, visit.cookie(REQUEST), age_s_max=age_s_max)
     to, *proof_ids = [str(part) for part in value or [""]]
     return ProofRequest(tuple(proof_ids), to)
 

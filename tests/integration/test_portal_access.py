@@ -21,7 +21,7 @@ OF_THE_SESSION = {"/deconnexion"}
 
 def viewed(portal: Portal, browser: Browser, number: str) -> None:
     """Follow a link of the support desk."""
-    browser.get(portal.desk.access_link(number))
+    browser.get(portal.context.access_link(number))
     assert browser.send("/acces").url.path == "/compte"
 
 
@@ -37,7 +37,7 @@ def kept(portal: Portal) -> dict[str, list[tuple[object, ...]]]:
 
 def posts(portal: Portal) -> Iterator[str]:
     """Every address of the pages that takes a form."""
-    for included in make_app(portal.desk, stopping=Event()).routes:
+    for included in make_app(portal.context, stopping=Event()).routes:
         router = getattr(included, "original_router", None)
         for route in router.routes if router is not None else ():
             if isinstance(route, APIRoute) and "POST" in (route.methods or ()):
@@ -49,7 +49,7 @@ def test_a_redirection_cannot_be_asked_for_by_whoever_only_looks(portal: Portal)
     with portal.browser() as browser:
         viewed(portal, browser, number)
         assert "/compte/redirection" not in browser.page.text
-        token = {"jeton": portal.desk.signing.form_token(browser.client.cookies["__Host-navigateur"])}
+        token = {"jeton": portal.context.signing.form_token(browser.client.cookies["__Host-navigateur"])}
         asked = browser.client.post(
             "/compte/redirection", data={**token, "adresse": ELSEWHERE, "accord": "oui"}
         )
@@ -72,7 +72,7 @@ def test_no_form_of_any_page_changes_anything_for_whoever_only_looks(portal: Por
     with portal.browser() as browser:
         viewed(portal, browser, number)
         before = kept(portal)
-        token = portal.desk.signing.form_token(browser.client.cookies["__Host-navigateur"])
+        token = portal.context.signing.form_token(browser.client.cookies["__Host-navigateur"])
         for path in posts(portal):
             if path not in OF_THE_SESSION:
                 asked = path.replace("{code}", "AAAAA-AAAAA")
@@ -102,7 +102,7 @@ def test_the_page_that_is_looked_at_offers_nothing_that_would_be_refused(portal:
 
 
 def test_the_link_works_once_whoever_comes_second(portal: Portal) -> None:
-    link = portal.desk.access_link(portal.active())
+    link = portal.context.access_link(portal.active())
     with portal.browser() as browser:
         for _ in range(3):
             assert browser.get(link).status_code == 200  # looking uses nothing up
@@ -116,14 +116,14 @@ def test_the_link_works_once_whoever_comes_second(portal: Portal) -> None:
 
 
 def test_of_two_who_follow_it_at_once_one_is_let_in(portal: Portal) -> None:
-    offer = portal.desk.access_link(portal.active()).rpartition("/")[2]
+    offer = portal.context.access_link(portal.active()).rpartition("/")[2]
     with ThreadPoolExecutor(8) as many:
-        opened = list(many.map(portal.desk.open_view, [offer] * 8))
+        opened = list(many.map(portal.context.open_view, [offer] * 8))
     assert sum(session is not None for session in opened) == 1
 
 
 def test_the_link_s_secret_is_no_session(portal: Portal) -> None:
-    offer = portal.desk.access_link(portal.active()).rpartition("/")[2]
+    offer = portal.context.access_link(portal.active()).rpartition("/")[2]
     with portal.browser() as browser:
         browser.client.cookies.set("__Host-session", offer)
         assert browser.get("/compte").status_code == 401
@@ -131,20 +131,20 @@ def test_the_link_s_secret_is_no_session(portal: Portal) -> None:
 
 def test_link_and_view_last_a_quarter_of_an_hour(portal: Portal) -> None:
     number = portal.active()
-    link = portal.desk.access_link(number)
+    link = portal.context.access_link(number)
     with portal.browser() as browser:
         viewed(portal, browser, number)
         portal.clock.now += 15 * 60 - 5
         assert browser.get("/compte").status_code == 200
         portal.clock.now += 10
-        kept_longer = portal.desk.session(browser.client.cookies.get("__Host-session"))
+        kept_longer = portal.context.session(browser.client.cookies.get("__Host-session"))
         assert kept_longer is None
         assert browser.get(link).status_code == 410
 
 
 def test_a_new_password_ends_links_and_views(portal: Portal) -> None:
     number = portal.active()
-    link = portal.desk.access_link(number)
+    link = portal.context.access_link(number)
     with portal.browser() as looker, portal.browser() as owner:
         viewed(portal, looker, number)
         owner.ask(number)

@@ -166,7 +166,7 @@ def others(walk: Walk) -> None:
     walk.open("/lien/x.y", "unknown link")
     walk.open("/redirection/x.y", "unknown redirection")
     walk.open("/acces/x", "unknown access")
-    walk.open(portal.desk.access_link(number), "access")
+    walk.open(portal.context.access_link(number), "access")
     walk.send("/acces", "account, looked at")
     walk.open("/compte/aide", "only looked at")
     walk.page.context.clear_cookies()

@@ -33,7 +33,7 @@ def test_a_student_activates_by_the_code_and_sees_the_login_at_once(portal: Port
         code = portal.message(number).code
         assert "Choisissez votre mot de passe" in browser.send("/code", code=code).text
         page = browser.choose()
-    situation = portal.desk.choices.situation(number)
+    situation = portal.context.choices.situation(number)
     assert situation is not None
     assert page.url.path == "/compte"
     assert situation.login in page.text
@@ -92,11 +92,11 @@ def test_a_forgotten_password_goes_the_same_way_and_ends_what_was_before(portal:
 
 def test_what_happens_at_the_pages_is_counted_without_anybody_s_name(portal: Portal) -> None:
     seen: list[str] = []
-    portal.desk.counted = Counted(
-        letter=portal.desk.counted.letter,
+    portal.context.counted = Counted(
+        letter=portal.context.counted.letter,
         password=seen.append,
         refused=seen.append,
-        trouble=portal.desk.counted.trouble,
+        trouble=portal.context.counted.trouble,
     )
     number = portal.student()
     with portal.browser() as browser:

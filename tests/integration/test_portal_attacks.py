@@ -69,8 +69,8 @@ def test_neither_answer_nor_work_tells_who_is_known(portal: Portal) -> None:
     try:
         for number, mail in ((known, MAIL), (known, "x@y.example"), ("99999998", MAIL), (expired, MAIL)):
             done.append([])
-            proof_id = portal.desk.asking.ask(number, mail, "fr", browser="b")
-            portal.desk.proofs.type_code([proof_id], WRONG, browser="b")
+            proof_id = portal.context.proof_requests.ask(number, mail, "fr", browser="b")
+            portal.context.proofs.type_code([proof_id], WRONG, browser="b")
     finally:
         sql_event.remove(portal.database.engine, "before_cursor_execute", note)
     portal.wait_until_sent(known)
@@ -223,7 +223,7 @@ def test_a_fault_of_ours_tells_nothing_and_quotes_nobody(
     with portal.browser(**somewhere()) as browser:
         browser.ask(number)
         browser.send("/code", code=portal.message(number).code)
-        monkeypatch.setattr(portal.desk.choices, "judge", broken)
+        monkeypatch.setattr(portal.context.choices, "judge", broken)
         page = browser.choose()
     assert page.status_code == 500
     assert GOOD not in page.text
@@ -259,7 +259,7 @@ def test_a_session_ends_by_the_click_and_by_time(portal: Portal) -> None:
         browser.client.cookies.update(kept)  # somebody kept the cookie
         assert browser.get("/compte").status_code == 401
     with portal.browser(**somewhere()) as browser:
-        session_id = portal.desk.open_session(number, "mail")
+        session_id = portal.context.open_session(number, "mail")
         browser.client.cookies.set("__Host-session", session_id)
         assert browser.get("/compte").status_code == 200
         clock: Clock = portal.clock

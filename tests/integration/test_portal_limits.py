@@ -62,7 +62,7 @@ def test_who_uses_up_a_student_s_messages_does_not_lock_them_out(portal: Portal)
     newest = portal.message(number, count=most)
     with portal.browser(**somewhere()) as student:
         assert student.ask(number).url.path == "/code"  # the answer does not change
-        portal.desk.postman.send_page()
+        portal.context.postman.send_page()
         assert len(portal.letters(number)) == most
         student.get(newest.link)
         assert student.send("/lien").url.path == "/mot-de-passe"
@@ -89,7 +89,7 @@ def test_every_code_and_link_that_was_sent_works_however_often_more_are_asked_fo
             if turn < most:
                 portal.message(number, count=turn + 1)
             assert student.send("/renvoyer").url.path == "/code"
-        portal.desk.postman.send_page()
+        portal.context.postman.send_page()
         sent = portal.letters(number)
         assert len(sent) == most
         assert student.send("/code", code=sent[which].code).url.path == "/mot-de-passe"
@@ -117,7 +117,7 @@ def test_at_the_limit_nothing_tells_who_is_known(portal: Portal) -> None:
 def test_an_unsent_message_has_no_code_that_could_be_guessed(portal: Portal) -> None:
     number = portal.student()
     ids = [
-        portal.desk.asking.ask(number, MAIL, "fr", browser="b")
+        portal.context.proof_requests.ask(number, MAIL, "fr", browser="b")
         for _ in range(portal.settings.proofs.messages_at_once + 1)
     ]
     with portal.database.read() as connection:

@@ -36,7 +36,7 @@ class Place:
     def student(self) -> tuple[str, str]:
         """An active student whom the directory knows with this password; number and login."""
         number = self.portal.active()
-        situation = self.portal.desk.choices.situation(number)
+        situation = self.portal.context.choices.situation(number)
         assert situation is not None
         entry = (
             f"dn: uid={situation.login},{self.slapd.people_dn}\n"
@@ -221,8 +221,8 @@ def test_a_cas_server_that_is_not_where_the_settings_say_is_a_setting_to_mend(pl
     with place.portal.browser() as browser:
         enter_by_mail(place, browser, number)
         leave(browser)
-        assert place.portal.desk.cas is not None
-        client = place.portal.desk.cas.server
+        assert place.portal.context.cas is not None
+        client = place.portal.context.cas.server
         assert isinstance(client, CasClient)
         known, client.server_url = client.server_url, place.cas.url.replace("/cas/", "/")
         try:

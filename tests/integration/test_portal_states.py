@@ -385,7 +385,7 @@ def test_a_target_that_is_only_observed(portal: Portal, monkeypatch: pytest.Monk
     ready(portal, number, "directory", "mailbox", "timetable")
     logged_in(portal, number)
     moodle = portal.settings.moodle.model_copy(update={"mode": "observe"})
-    monkeypatch.setattr(portal.desk, "settings", portal.settings.model_copy(update={"moodle": moodle}))
+    monkeypatch.setattr(portal.context, "settings", portal.settings.model_copy(update={"moodle": moodle}))
     shown = read(portal, number)  # nobody has looked at it yet
     assert shown.state["moodle"] == "Non suivi ici"
     assert ALL_READY in shown.page

@@ -74,7 +74,7 @@ def send(page: Page, action: str) -> None:
 
 def session_cookie(portal: Portal, number: str) -> dict[str, Any]:
     """A session of this student, as the browser keeps it."""
-    value = portal.desk.open_session(number, "mail")
+    value = portal.context.open_session(number, "mail")
     return {"name": "__Host-session", "value": value, "url": portal.url, "secure": True, "httpOnly": True}
 
 

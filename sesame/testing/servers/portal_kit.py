@@ -107,7 +107,7 @@ class Portal:
         counted = Counted(trouble=self.troubles.append)
         self.application = build(self.settings)
         self.application.__dict__["database"] = self.database  # with the clock of the test
-        self.desk = PortalContext(
+        self.context = PortalContext(
             self.settings,
             self.database,
             self.vault,
@@ -117,7 +117,7 @@ class Portal:
             support=Support(self.application),
             counted=counted,
         )
-        return Server(self.desk)
+        return Server(self.context)
 
     def _cas(self) -> Cas | None:
         wanted = self.settings.cas
@@ -162,7 +162,7 @@ class Portal:
         personal = not isinstance(event, EnrolmentRecorded)
         topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL) if personal else catalogue.ENROLMENTS
         identity = event_id(event.type, "test", str(next(self._offsets)))
-        self._handle(Message(identity, "/sesame/test", self.desk_time(), event), topic)
+        self._handle(Message(identity, "/sesame/test", self.context_time(), event), topic)
 
     def _handle(self, message: Message, topic: str) -> None:
         headers, value = to_record(message)
@@ -249,7 +249,7 @@ class Portal:
 
 def enter(portal: Portal, browser: Browser, number: str) -> None:
     """The account's page in a student's own session, as a code opens it."""
-    browser.client.cookies.set("__Host-session", portal.desk.open_session(number, "mail"))
+    browser.client.cookies.set("__Host-session", portal.context.open_session(number, "mail"))
     browser.get("/compte")
 
 

@@ -113,10 +113,10 @@ class PortalContext:
             on_sent=self.counted.letter,
             on_trouble=self.counted.trouble,
         )
-        digests = Digests.of(derive_keys(self.keys, "proofs"))
+        digests, rules = Digests.of(derive_keys(self.keys, "proofs")), self.settings.proofs
         known = People(self.database)
-        self.asking = ProofRequests(self.database, self.vault, digests, self.settings.proofs, known=known)
-        self.proofs = Proofs(self.database, digests, self.settings.proofs)
+        self.proof_requests = ProofRequests(self.database, self.vault, digests, rules, known=known)
+        self.proofs = Proofs(self.database, digests, rules)
         self.choices = Choices(
             self.database,
             self.vault,

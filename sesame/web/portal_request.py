@@ -12,8 +12,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from schemas.language import Language
 from sesame.web.addresses import Ip, client_address
-from sesame.web.desk import PortalContext
 from sesame.web.languages import spoken
+from sesame.web.portal_context import PortalContext
 from sesame.web.signatures import FORM
 from sesame.web.web_sessions import WebSession
 
@@ -56,7 +56,7 @@ class PortalRequest:
     """One request, and what its answer will carry."""
 
     request: Request
-    desk: PortalContext
+    context: PortalContext
     language: Language
     address: Ip
     session: WebSession | None
@@ -67,7 +67,7 @@ class PortalRequest:
 
     def cookie(self, name: str) -> str | None:
         """What the browser kept under this name."""
-        return self.request.cookies.get(_full(name, self.desk))
+        return self.request.cookies.get(_full(name, self.context))
 
     @property
     def student(self) -> str:
@@ -99,7 +99,7 @@ class PortalRequest:
 
     def again(self) -> str | None:
         """Whose session it still is, looked at once more; None: it has ended."""
-        session = self.desk.session(self.cookie(SESSION), self.cookie(CAS_SESSION))
+        session = self.context.session(self.cookie(SESSION), self.cookie(CAS_SESSION))
         return None if session is None else session.student_number
 
     def slow_down(self, own: str | None = None) -> None:
@@ -108,7 +108,7 @@ class PortalRequest:
         Raises:
             PageError: there were too many from this address.
         """
-        wait_s = self.desk.slow_down(self.address, own)
+        wait_s = self.context.slow_down(self.address, own)
         if wait_s:
             raise PageError(429, "slow", retry_after_s=wait_s)
 
@@ -129,12 +129,12 @@ class PortalRequest:
 
     def render(self, template: str, **context: Any) -> str:
         """The text of a page, or of a part of one; `path`: where it may be asked for again, if not here."""
-        return self.desk.pages.render(
+        return self.context.pages.render(
             template,
             self.language,
-            form_token=self.desk.signing.form_token(self.browser),
+            form_token=self.context.signing.form_token(self.browser),
             session=self.session,
-            cas=self.desk.cas is not None,
+            cas=self.context.cas is not None,
             **{"student": None, "path": self._here(), **context},
         )
 
@@ -149,18 +149,18 @@ class PortalRequest:
 
     def leave(self) -> None:
         """End the session, here and in the store."""
-        self.desk.end_session(self.cookie(SESSION))
-        if self.desk.cas is not None and (token := self.cookie(CAS_SESSION)):
-            self.desk.cas.logins.leave(token)
+        self.context.end_session(self.cookie(SESSION))
+        if self.context.cas is not None and (token := self.cookie(CAS_SESSION)):
+            self.context.cas.logins.leave(token)
         for name in (SESSION, CAS_SESSION, GRANT, REQUEST):
             self.drop(name)
 
     def carry(self, response: Response) -> Response:
         """Let an answer set what the browser is to keep."""
-        secure = self.desk.settings.portal.secure
+        secure = self.context.settings.portal.secure
         for name, value, age_s in self._cookies:
             response.set_cookie(
-                _full(name, self.desk),
+                _full(name, self.context),
                 value,
                 max_age=age_s,
                 secure=secure,
@@ -171,23 +171,23 @@ class PortalRequest:
         return response
 
 
-def _full(name: str, desk: PortalContext) -> str:
+def _full(name: str, context: PortalContext) -> str:
     """The cookie's name: `__Host-` binds it to this host and to HTTPS (RFC 6265bis, 4.1.3.2)."""
-    return f"__Host-{name}" if desk.settings.portal.secure else name
+    return f"__Host-{name}" if context.settings.portal.secure else name
 
 
 def visit_of(request: Request) -> PortalRequest:
     """This request."""
-    desk: PortalContext = request.app.state.desk
+    context: PortalContext = request.app.state.context
     peer = request.client.host if request.client is not None else None
-    address = client_address(peer, request.headers.getlist("x-forwarded-for"), desk.proxies)
+    address = client_address(peer, request.headers.getlist("x-forwarded-for"), context.proxies)
     cookies = request.cookies
-    language = spoken(cookies.get(_full(LANGUAGE, desk)), request.headers.get("accept-language", ""))
-    session = desk.session(cookies.get(_full(SESSION, desk)), cookies.get(_full(CAS_SESSION, desk)))
-    browser = cookies.get(_full(BROWSER, desk), "")
-    visit = PortalRequest(request, desk, language, address, session, browser)
+    language = spoken(cookies.get(_full(LANGUAGE, context)), request.headers.get("accept-language", ""))
+    session = context.session(cookies.get(_full(SESSION, context)), cookies.get(_full(CAS_SESSION, context)))
+    browser = cookies.get(_full(BROWSER, context), "")
+    visit = PortalRequest(request, context, language, address, session, browser)
     if not browser:
-        visit.browser = desk.signing.new_browser()
+        visit.browser = context.signing.new_browser()
         visit.keep(BROWSER, visit.browser)
     return visit
 
@@ -206,9 +206,9 @@ async def posted(request: Request) -> dict[str, str]:
     except ValueError as error:
         raise PageError(400, "form") from error
     fields = dict(pairs)
-    desk: PortalContext = request.app.state.desk
-    browser = request.cookies.get(_full(BROWSER, desk), "")
-    if not desk.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):
+    context: PortalContext = request.app.state.context
+    browser = request.cookies.get(_full(BROWSER, context), "")
+    if not context.signing.is_form_token(browser, fields.pop(FORM_TOKEN, "")):
         raise PageError(403, FORM)
     return fields
 
