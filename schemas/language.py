@@ -3,11 +3,12 @@
 Texts have fields as `str.format` has them: `gettext("longer than {limit} characters", limit=200)`. What is
 written for machines (log lines, events, tokens, keys of JSON) has no language.
 
-Babel is needed for another language than English only, and imported then: a command starts without it.
+Babel is needed for a text in another language than English only, and imported then: a command starts without.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -19,30 +20,42 @@ Language = Literal["fr", "en"]
 
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 
-_current: ContextVar[tuple[Language, NullTranslations]] = ContextVar("language")
-_IN_CODE: Final = ("en", NullTranslations())
+Translations = Callable[[], NullTranslations]
+"""Gives a language's translations; asked for with each text, so that none is read without one."""
+
+_ENGLISH: Final = NullTranslations()
+_current: ContextVar[tuple[Language, Translations]] = ContextVar("language")
 
 
-def speak(language: Language, translations: NullTranslations) -> None:
+def in_code() -> NullTranslations:
+    """What the code has is English."""
+    return _ENGLISH
+
+
+def speak(language: Language, translations: Translations) -> None:
     """From here on, in this context, say everything in this language."""
     _current.set((language, translations))
 
 
 def spoken() -> Language:
     """The language of this context; English where nobody chose another."""
-    return _current.get(_IN_CODE)[0]
+    return _current.get(("en", in_code))[0]
+
+
+def _translations() -> NullTranslations:
+    return _current.get(("en", in_code))[1]()
 
 
 def gettext(message: str, /, **fields: object) -> str:
     """The message in the language of this context, with its fields filled in."""
     # To a catalogue the empty message is its own head.
-    text = _current.get(_IN_CODE)[1].gettext(message) if message else ""
+    text = _translations().gettext(message) if message else ""
     return text.format(**fields) if fields else text
 
 
 def ngettext(one: str, several: str, n: int, /, **fields: object) -> str:
     """The message for one or for several; the number is its field `n`."""
-    return _current.get(_IN_CODE)[1].ngettext(one, several, n).format(n=n, **fields)
+    return _translations().ngettext(one, several, n).format(n=n, **fields)
 
 
 def gettext_noop(message: str) -> str:

@@ -73,6 +73,7 @@ class LogSettings(Section):
         le=15,
         description="Kafka: how many of these must have a record before it counts as appended, for "
         "`sesame topics`.",
+        json_schema_extra=ADVANCED,
     )
     partition_bytes_max: int | None = Field(
         None,

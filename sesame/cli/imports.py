@@ -195,7 +195,7 @@ def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:
     words = ["sesame", *(("--config", str(context.config)) if context.config else ()), "import"]
     words += [*(["--groups"] if groups else []), str(path)]
     for option in command.command.params:
-        value = command.params[str(option.name)]
+        value = command.params.get(str(option.name))
         if option.name in _REPEATED and value:
             for each in value if isinstance(value, tuple) else (value,):
                 words += [option.opts[0]] if each is True else [option.opts[0], str(each)]

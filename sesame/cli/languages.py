@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from gettext import NullTranslations
+from functools import cache, partial
+from gettext import GNUTranslations
 from pathlib import Path
 from typing import Final
 
 import click
 
 from schemas import language as spoken
-from schemas.language import LANGUAGES, Language, compiled
+from schemas.language import LANGUAGES, Language, compiled, in_code
 
 CATALOGUES: Final = Path(__file__).parents[1] / "locale"
 HELP: Final = "Language of what is said. Default: the setting `language`, then the locale's."
@@ -18,8 +19,12 @@ HELP: Final = "Language of what is said. Default: the setting `language`, then t
 
 def speak(language: Language) -> None:
     """Say everything in this language from here on."""
-    file = CATALOGUES / f"{language}.po"
-    spoken.speak(language, NullTranslations() if language == "en" else compiled(file, language))
+    spoken.speak(language, in_code if language == "en" else partial(_translations, language))
+
+
+@cache
+def _translations(language: Language) -> GNUTranslations:
+    return compiled(CATALOGUES / f"{language}.po", language)
 
 
 def of_locale() -> Language:
@@ -34,7 +39,12 @@ def with_lang(command: click.Command) -> click.Command:
     if not any(each.name == "lang" for each in command.params):
         command.params.append(
             click.Option(
-                ["--lang"], type=click.Choice(LANGUAGES), hidden=True, expose_value=False, callback=_choose
+                ["--lang"],
+                type=click.Choice(LANGUAGES),
+                help=HELP,
+                hidden=True,
+                expose_value=False,
+                callback=_choose,
             )
         )
     for below in command.commands.values() if isinstance(command, click.Group) else ():

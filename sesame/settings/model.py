@@ -17,7 +17,7 @@ from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
 from pipeline.engine import EngineSettings
 from pipeline.eventlog.settings import LogSettings
-from pipeline.settings import ADVANCED, is_advanced
+from pipeline.settings import is_advanced
 from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
@@ -75,7 +75,6 @@ class Settings(BaseSettings):
         None,
         description="Language of what staff read: commands, files of refused lines, cases. Unset: that of "
         "the locale (LC_ALL, LC_MESSAGES, LANG), else English.",
-        json_schema_extra=ADVANCED,
     )
 
     store: StoreSettings = Field(default_factory=StoreSettings)

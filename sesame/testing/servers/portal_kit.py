@@ -162,7 +162,7 @@ class Portal:
         personal = not isinstance(event, EnrolmentRecorded)
         topic = catalogue.by_lane(catalogue.ACTIVATIONS, Lane.PERSONAL) if personal else catalogue.ENROLMENTS
         identity = event_id(event.type, "test", str(next(self._offsets)))
-        self._handle(Message(identity, "/sesame/test", self.context_time(), event), topic)
+        self._handle(Message(identity, "/sesame/test", self.desk_time(), event), topic)
 
     def _handle(self, message: Message, topic: str) -> None:
         headers, value = to_record(message)

@@ -20,8 +20,8 @@ from sesame.operations.dead_letters import PAGE
 from sesame.operations.replays import PER_S
 
 ROOT = Path(__file__).parents[4]
-LIGHT = {"click", "pipeline", "sesame"}
-"""All that the help of a command may load beside Python's own library; of the pipeline, its errors."""
+LIGHT = {"click", "pipeline", "schemas", "sesame"}
+"""All that the help of a command may load beside Python's own library: errors, and the language."""
 
 RUN = """
 import contextlib, io, json, sys
