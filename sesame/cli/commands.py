@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from schemas.language import gettext
+from sesame.cli.encoding import write_anything
 from sesame.cli.errors import ExitCode, report
 from sesame.cli.languages import with_lang
 
@@ -77,6 +78,11 @@ class LazyGroup(click.Group):
 
 class RootGroup(LazyGroup):
     """The group of all commands: whatever goes wrong in one ends here, in a sentence and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the whole of `sesame`, on outputs that take every character."""
+        write_anything()
+        return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an exception into its message, its remedy and its exit code."""

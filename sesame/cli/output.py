@@ -79,17 +79,27 @@ def side_console() -> Console:
 
 def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write one JSON document to standard output."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+    click.echo(_json(document))
 
 
 def write_json_list(documents: Iterable[Mapping[str, Any]]) -> None:
     """Write one JSON list to standard output, each element as it comes: no more than one is in memory."""
     comma = "["
     for document in documents:
-        text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
-        click.echo(f"{comma}\n{indent(text, '  ')}", nl=False)
+        click.echo(f"{comma}\n{indent(_json(document), '  ')}", nl=False)
         comma = ","
     click.echo("[]" if comma == "[" else "\n]")
+
+
+def _json(document: object) -> str:
+    """A document as JSON; escaped where standard output is not in UTF-8, as JSON is, or cannot take it."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode("utf-8" if encoding.lower().startswith("utf") else "ascii")
+    except UnicodeEncodeError:
+        return json.dumps(document, indent=2, default=_plain)
+    return text
 
 
 def _plain(value: object) -> str:

@@ -1,0 +1,84 @@
+"""Standard output and standard error that cannot write every character: then the nearest one, never an error.
+
+Text is for people, and reads on: `Noël… Œuvrard` is `Noël... OEuvrard` in Latin-1. JSON is escaped instead
+(`output.write_json`), so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+import unicodedata
+from typing import Final
+
+_HANDLER: Final = "sesame.nearest"
+_NEAREST: Final = str.maketrans(
+    {
+        "œ": "oe",
+        "Œ": "OE",
+        "æ": "ae",
+        "Æ": "AE",
+        "ß": "ss",
+        "ø": "o",
+        "Ø": "O",
+        "ł": "l",
+        "Ł": "L",
+        "đ": "d",
+        "Đ": "D",
+        "‘": "'",  # noqa: RUF001 -- it is meant
+        "’": "'",
+        "“": '"',
+        "”": '"',
+        "«": '"',
+        "»": '"',
+        "–": "-",
+        "—": "-",
+        "←": "<-",
+        "→": "->",
+        "€": "EUR",
+        "°": "o",
+    }
+)
+_LONE: Final = range(0xDC80, 0xDD00)  # bytes of a file's name that are wrong in the system's encoding
+
+
+def write_anything() -> None:
+    """Let both outputs of this process take every character."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not isinstance(stream, io.TextIOWrapper) or isinstance(stream, _AsciiOutput):
+            continue
+        if codecs.lookup(stream.encoding).name == "ascii":
+            setattr(sys, name, _AsciiOutput(stream))
+        else:
+            stream.reconfigure(errors=_HANDLER)
+
+
+class _AsciiOutput(io.TextIOWrapper):
+    """An output in ASCII that stays one: click takes `ascii` for a mistake, and writes UTF-8 into it."""
+
+    encoding = "x-ascii"  # which click does not know
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(
+            stream.buffer, encoding="ascii", errors=_HANDLER, line_buffering=stream.line_buffering
+        )
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    """An error handler of `codecs`: what to write for characters that the encoding has not."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_near, error.object[error.start : error.end])), error.end
+
+
+def _near(character: str) -> str:
+    if ord(character) in _LONE:
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    plain = unicodedata.normalize("NFKD", character.translate(_NEAREST))
+    kept = "".join(each for each in plain if each.isascii())
+    return kept if kept or unicodedata.combining(character) else "?"
+
+
+codecs.register_error(_HANDLER, _nearest)
