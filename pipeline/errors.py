@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from schemas.language import gettext
+from schemas.language import gettext, gettext_noop
 
 
 class SesameError(Exception):
@@ -73,6 +73,26 @@ class WriteForbidden(SesameError):
 
 class DependencyDown(SesameError):
     """The database or the event log cannot be used. Work stops until it can; nothing is lost."""
+
+
+_SYSTEM_WORDS = (
+    gettext_noop("No such file or directory"),
+    gettext_noop("Permission denied"),
+    gettext_noop("Operation not permitted"),
+    gettext_noop("Is a directory"),
+    gettext_noop("Not a directory"),
+    gettext_noop("No space left on device"),
+    gettext_noop("Disk quota exceeded"),
+    gettext_noop("Read-only file system"),
+    gettext_noop("File name too long"),
+    gettext_noop("Input/output error"),
+)
+"""What the operating system says most often (POSIX, strerror), for the catalogue."""
+
+
+def system_words(error: OSError) -> str:
+    """Why the operating system refused, in the reader's language where the catalogue has it."""
+    return gettext(error.strerror) if error.strerror else str(error)
 
 
 def fault(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from producers.registrar.encodings import STRAY, Damage, misread
+from schemas.language import gettext_noop
 
 
 @lru_cache(maxsize=16_384)
@@ -65,7 +66,9 @@ _SHEET_ERROR = re.compile(r"#[A-ZÀ-Ü]+(?:/[A-Z0-9]+)?[!?]?", re.IGNORECASE)
 def _no_value(text: str) -> Damage | None:
     if not is_no_value(text):
         return None
-    return Damage(f"{text} stands for a value that is missing; did you mean an empty field?")
+    return Damage(
+        gettext_noop("{value} stands for a value that is missing; did you mean an empty field?"), text
+    )
 
 
 # --- escapes of other formats -----------------------------------------------------------------------
@@ -98,7 +101,7 @@ def _escaped(text: str) -> Damage | None:
         right = pattern.sub(meant, right)
     if right == text:
         return None
-    return Damage(f"a letter is written as another format's code; did you mean {right}?")
+    return Damage(gettext_noop("a letter is written as another format's code; did you mean {value}?"), right)
 
 
 # --- letters that are lost --------------------------------------------------------------------------
@@ -135,8 +138,10 @@ def _lost(text: str) -> Damage | None:
         for part in re.split("([?\ufffd]+)", text)
     )
     fitting = {name for name in _ACCENTED if re.fullmatch(pattern, name, re.IGNORECASE)}
-    meant = f"; did you mean {fitting.pop()}?" if len(fitting) == 1 else ""
-    return Damage(f"letters are lost, in place {places}{meant}")
+    if len(fitting) != 1:
+        return Damage(gettext_noop("letters are lost, in place {places}"), places=places)
+    lost = gettext_noop("letters are lost, in place {places}; did you mean {value}?")
+    return Damage(lost, fitting.pop(), places=places)
 
 
 # --- what cannot be seen, and what stands in no name ------------------------------------------------
@@ -151,12 +156,14 @@ def _invisible(text: str) -> Damage | None:
     if not any(map(unseen, text)):
         return None
     right = "".join(char for char in text if not unseen(char))
-    return Damage(f"an invisible character stands in it; did you mean {right}?")
+    return Damage(gettext_noop("an invisible character stands in it; did you mean {value}?"), right)
 
 
 def _stray(text: str) -> Damage | None:
     found = STRAY.search(text)
-    return None if found is None else Damage(f"{found[0]} stands beside a letter: read in a wrong encoding")
+    if found is None:
+        return None
+    return Damage(gettext_noop("{value} stands beside a letter: read in a wrong encoding"), found[0])
 
 
 _SUSPECT = re.compile(r"[?&%=\\<]")

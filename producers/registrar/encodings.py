@@ -11,14 +11,16 @@ import unicodedata
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from schemas.language import gettext, gettext_noop
+
 UTF8, WINDOWS, MAC, DOS, TWICE = "utf-8", "windows-1252", "mac-roman", "cp850", "utf-8-twice"
 ENCODINGS = {
     UTF8: "UTF-8",
     WINDOWS: "Windows-1252",
     "iso-8859-15": "ISO 8859-15",
     MAC: "Mac Roman",
-    DOS: "code page 850",
-    TWICE: "UTF-8 that was read as something else, and written as UTF-8 again",
+    DOS: gettext_noop("code page 850"),
+    TWICE: gettext_noop("UTF-8 that was read as something else, and written as UTF-8 again"),
 }
 """What a file may be said to be in, with the words for people."""
 
@@ -27,12 +29,21 @@ class Damage(NamedTuple):
     """What is wrong with a text.
 
     Attributes:
-        what: for people, with the likely right reading if there is one.
+        sentence: for people, in English; its fields are `value` and `places`.
+        value: the likely right reading, or what is wrong; empty: none.
         encoding: what the text seems to be in, if it was read in a wrong encoding.
+        places: where letters are lost.
     """
 
-    what: str
+    sentence: str
+    value: str = ""
     encoding: str = ""
+    places: str = ""
+
+    @property
+    def what(self) -> str:
+        """For people, with the likely right reading if there is one."""
+        return gettext(self.sentence, value=self.value, places=self.places)
 
 
 def repairing(likely: str, encoding: str) -> str:
@@ -165,12 +176,14 @@ def misread(text: str) -> Damage | None:
         return None
     right = once(text)
     if right != text:
-        what = "UTF-8 that was read as something else"
-        return Damage(f"{what}; did you mean {right}?" if _like_a_name(right) else what, TWICE)
+        if not _like_a_name(right):
+            return Damage(gettext_noop("UTF-8 that was read as something else"), encoding=TWICE)
+        read_twice = gettext_noop("UTF-8 that was read as something else; did you mean {value}?")
+        return Damage(read_twice, right, TWICE)
     composed = _ALONE.sub(lambda found: found[1] + _SPACING[found[2]], text)
     right = unicodedata.normalize("NFC", composed)
     if composed != text and not any(map(unicodedata.combining, right)):
-        return Damage(f"an accent stands alone; did you mean {right}?")
+        return Damage(gettext_noop("an accent stands alone; did you mean {value}?"), right)
     if not (STRAY.search(text) or _odd(text) or any("\udc80" <= char <= "\udcff" for char in text)):
         return None
     found = [
@@ -181,7 +194,7 @@ def misread(text: str) -> Damage | None:
     if not found:
         return None
     _, _, reading, encoding = max(found)
-    return Damage(f"read in a wrong encoding; did you mean {reading}?", encoding)
+    return Damage(gettext_noop("read in a wrong encoding; did you mean {value}?"), reading, encoding)
 
 
 def _reread(text: str, view: View, encoding: str) -> str | None:

@@ -42,6 +42,7 @@ from producers.registrar.rows import Fact
 from producers.registrar.sheets import AFFECTED
 from producers.registrar.spool import Spool, Spooled, canonical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
+from schemas.language import gettext
 
 _PAGE = 500
 _STATES = frozenset({OutlineChange.CANCELLED, OutlineChange.GONE, OutlineChange.NOT_IN_FORCE})
@@ -200,7 +201,8 @@ class _Enrolments:
                 self.spool.keep(line, fact)
         if line > LINES_MAX:
             raise UnusableFile(
-                f"more than {LINES_MAX} lines and absent enrolments", remedy="Split the export."
+                gettext("more than {limit} lines and absent enrolments", limit=LINES_MAX),
+                remedy=gettext("Split the export."),
             )
 
     def _keep_to_publish(

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 
 from producers.registrar.faults import Fault
 from producers.registrar.profile import FeedProfile, Problem
-
-LOST = "a spreadsheet's form, in which digits are lost; format the column as text, then export again"
+from schemas.language import gettext, ngettext
 
 _BLANKS = " \u00a0\u202f"  # of thousands: also the no-break and the narrow one
 _GROUPED = re.compile(rf"[0-9]{{1,3}}(?:[{_BLANKS}][0-9]{{3}})+")
 _DECIMAL = re.compile(r"([0-9]{2,})[.,]0{1,2}")
 _SCIENTIFIC = re.compile(r"([0-9])(?:[.,]([0-9]*))?[Ee]([+-]?)([0-9]{1,3})")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*")
+_SO_MANY_DIGITS = re.compile(r"\^?(?:\[0-9\]|\\d)\{(?P<n>[0-9]{1,3})\}\$?")
 _TEXT_FORMULA = re.compile(r'="([^"]*)"')
 
 
@@ -57,8 +57,20 @@ def write_whole(fields: dict[str, str], profile: FeedProfile) -> Iterable[Proble
             continue
         number = whole_number(text)
         if number is None:
-            yield field, fault, text, LOST
+            lost = gettext(
+                "a spreadsheet's form, in which digits are lost; format the column as text, then export again"
+            )
+            yield field, fault, text, lost
         elif form and not re.fullmatch(form, number):
-            yield field, fault, text, f"not of this site's form, {form}"
+            yield field, fault, text, _not_of(form)
         else:
             fields[field] = number
+
+
+def _not_of(form: str) -> str:
+    """That a student number has another form than the site's, which is told where words can tell it."""
+    if found := _SO_MANY_DIGITS.fullmatch(form):
+        return ngettext(
+            "not of this site's form: {n} digit", "not of this site's form: {n} digits", int(found["n"])
+        )
+    return gettext("not of the form that this site's student numbers have")

@@ -16,6 +16,7 @@ from producers.registrar.physical import Layout, Line
 from producers.registrar.profile import Column, FeedProfile
 from producers.registrar.rows import Fact
 from producers.registrar.sheets import harmless
+from schemas.language import gettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class LineReading:
                     "fault": each.fault.value,
                     "value": harmless(each.value),
                     "detail": each.detail,
-                    "remedy": REMEDIES[each.fault],
+                    "remedy": gettext(REMEDIES[each.fault]),
                 }
                 for each in self.rejections
             ],
@@ -132,9 +133,9 @@ def _value(field: str, taken: Mapping[str, str], fact: Mapping[str, Any] | None)
 
 def _source(column: Column, cells: Sequence[str]) -> str:
     if not column.names:
-        return "constant"
+        return gettext("constant")
     told = ", ".join(
-        f"{name} = {harmless(cell)}" if cell else f"{name} is empty"
+        f"{name} = {harmless(cell)}" if cell else gettext("{column} is empty", column=name)
         for name, cell in zip(column.names, cells, strict=True)
     )
-    return f"{told}; default" if column.default and not all(cells) else told
+    return gettext("{columns}; default", columns=told) if column.default and not all(cells) else told

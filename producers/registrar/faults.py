@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from pipeline.errors import SesameError
+from schemas.language import gettext, gettext_noop
 
 
 class UnusableFile(SesameError):
@@ -38,33 +41,82 @@ class Fault(StrEnum):
     TOO_MANY_TEACHINGS = "too_many_teachings"
 
 
+REJECTS_MARK, AFFECTED_MARK = "sesame-fault", "sesame-change"
+"""Names of the columns by which the files about an export are known, in every language."""
+
+_COLUMN = r'(?:^|[;,\t|"]){}(?:$|[;,\t|"])'
+REJECTS_HEADER = re.compile(rf'{_COLUMN.format(REJECTS_MARK)}|^"line"."student"."column"', re.IGNORECASE)
+AFFECTED_HEADER = re.compile(rf'{_COLUMN.format(AFFECTED_MARK)}|^"student"."year"', re.IGNORECASE)
+"""How the first line of each looks, also of one that an earlier version wrote."""
+
 DAMAGES = (Fault.DAMAGED_TEXT, Fault.UNDECODABLE)
 """Faults of which many say that the whole file was read in a wrong encoding."""
 
 REMEDIES: dict[Fault, str] = {
-    Fault.BROKEN_QUOTES: "Close every double quote on its own line; a field cannot hold a line break.",
-    Fault.BROKEN_JSON: "Write one JSON object per line, with texts, whole numbers or null as values.",
-    Fault.LINE_TOO_LONG: "Look for a missing line break or pasted text; export the line again.",
-    Fault.WRONG_FIELD_COUNT: "Give the line as many fields as the header; quote fields that hold separators.",
-    Fault.UNDECODABLE: "Export the whole file in one encoding, best UTF-8.",
-    Fault.DAMAGED_TEXT: "Correct the value; if it is right, import once with --accept and the number.",
-    Fault.CONTROL_CHARACTER: "Retype the value in the registrar's software; it holds an invisible character.",
-    Fault.MISSING_VALUE: "Fill in the value in the registrar's software, then export again.",
-    Fault.TOO_LONG: "Shorten the value; check that no other text was pasted into it.",
-    Fault.BAD_STUDENT_NUMBER: "Use letters, digits, dot, hyphen and underscore only, at most 32.",
-    Fault.BAD_INE: "Give the INE's 11 letters and digits, or leave it empty.",
-    Fault.BAD_DATE: "Write the date as 31/12/2005 or 2005-12-31, and check that the day exists.",
-    Fault.IMPLAUSIBLE_DATE: "Check the year of birth.",
-    Fault.BAD_MAIL: "Correct the personal mail address, or leave it empty.",
-    Fault.BAD_YEAR: "Give the academic year by its first year, in four digits.",
-    Fault.BAD_CODE: "Use letters, digits, space and _ . : + / - only, at most 64, a letter or digit first.",
-    Fault.UNKNOWN_VALUE: "Use one of the values listed in the detail.",
-    Fault.CONFLICTING_LINES: "Of the lines named in the detail keep one: the one that is right.",
-    Fault.CONTRADICTING_PERSON: "Make what is said of the person agree on all lines of the student.",
-    Fault.SEVERAL_PRIMARY_STEPS: "Of the steps named in the detail mark one as the primary one of that year.",
-    Fault.TOO_MANY_TEACHINGS: "Check the student number on these lines: nobody follows so many units.",
+    Fault.BROKEN_QUOTES: gettext_noop(
+        "Close every double quote on its own line; a field cannot hold a line break."
+    ),
+    Fault.BROKEN_JSON: gettext_noop(
+        "Write one JSON object per line, with texts, whole numbers or null as values."
+    ),
+    Fault.LINE_TOO_LONG: gettext_noop("Look for a missing line break or pasted text; export the line again."),
+    Fault.WRONG_FIELD_COUNT: gettext_noop(
+        "Give the line as many fields as the header; quote fields that hold separators."
+    ),
+    Fault.UNDECODABLE: gettext_noop("Export the whole file in one encoding, best UTF-8."),
+    Fault.DAMAGED_TEXT: gettext_noop(
+        "Correct the value; if it is right, import once with --accept and the number."
+    ),
+    Fault.CONTROL_CHARACTER: gettext_noop(
+        "Retype the value in the registrar's software; it holds an invisible character."
+    ),
+    Fault.MISSING_VALUE: gettext_noop("Fill in the value in the registrar's software, then export again."),
+    Fault.TOO_LONG: gettext_noop("Shorten the value; check that no other text was pasted into it."),
+    Fault.BAD_STUDENT_NUMBER: gettext_noop(
+        "Use letters, digits, dot, hyphen and underscore only, at most 32."
+    ),
+    Fault.BAD_INE: gettext_noop("Give the INE's 11 letters and digits, or leave it empty."),
+    Fault.BAD_DATE: gettext_noop(
+        "Write the date as 31/12/2005 or 2005-12-31, and check that the day exists."
+    ),
+    Fault.IMPLAUSIBLE_DATE: gettext_noop("Check the year of birth."),
+    Fault.BAD_MAIL: gettext_noop("Correct the personal mail address, or leave it empty."),
+    Fault.BAD_YEAR: gettext_noop("Give the academic year by its first year, in four digits."),
+    Fault.BAD_CODE: gettext_noop(
+        "Use letters, digits, space and _ . : + / - only, at most 64, a letter or digit first."
+    ),
+    Fault.UNKNOWN_VALUE: gettext_noop("Use one of the values listed in the detail."),
+    Fault.CONFLICTING_LINES: gettext_noop(
+        "Of the lines named in the detail keep one: the one that is right."
+    ),
+    Fault.CONTRADICTING_PERSON: gettext_noop(
+        "Make what is said of the person agree on all lines of the student."
+    ),
+    Fault.SEVERAL_PRIMARY_STEPS: gettext_noop(
+        "Of the steps named in the detail mark one as the primary one of that year."
+    ),
+    Fault.TOO_MANY_TEACHINGS: gettext_noop(
+        "Check the student number on these lines: nobody follows so many units."
+    ),
 }
-"""What to do about each class of fault."""
+"""What to do about each class of fault. `gettext` says it in the reader's language."""
+
+
+def refuse_what_is_of_ours(path: Path, header: str) -> None:
+    """Refuse a file of refused lines, or of affected people, that somebody takes for an export.
+
+    Raises:
+        UnusableFile: this line is the header of one.
+    """
+    if REJECTS_HEADER.search(header.strip()):
+        what = gettext("{path}: these are the refused lines of an earlier import, and no export", path=path)
+        remedy = gettext("Correct them in the registrar's software, export anew, and import that export.")
+        raise UnusableFile(what, remedy=remedy)
+    if AFFECTED_HEADER.search(header.strip()):
+        what = gettext(
+            "{path}: these are the people whom an earlier import affects, and no export", path=path
+        )
+        raise UnusableFile(what, remedy=gettext("Import the export itself."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +125,9 @@ class Rejection:
 
     Attributes:
         line: physical line in the file; the header is line 1.
-        student_number: as read, for finding the student; may be empty or wrong.
-        column: the export's own column, or empty when it is the whole line.
+        student_number: as read, for finding the student; may be empty or wrong, and is a guess when it is the
+            whole line.
+        column: the export's own column, or the field that has none; empty when it is the whole line.
         value: what stood there, as read.
         detail: what exactly is wrong.
     """

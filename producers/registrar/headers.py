@@ -10,33 +10,44 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from producers.registrar.faults import UnusableFile
+from producers.registrar.faults import UnusableFile, refuse_what_is_of_ours
 from producers.registrar.physical import LINE_BYTES_MAX
 from producers.registrar.profile import FileOptions
+from schemas.language import gettext, gettext_noop
 
 TITLES_MAX = 50
 """Among so many first lines the header is looked for."""
 FOOTER_LINES_MAX = 20
 
 SEPARATORS = (";", ",", "\t", "|")
+_NOTHING = "".join(SEPARATORS) + '" \r\n\u00a0'
 _BLANKS = re.compile(r"\s+")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t|]*', re.IGNORECASE)
 _DATA = re.compile(r"[0-9]{4}|@")
-_NUMBER = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+NUMBER = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _FOOTER_WORDS = re.compile(
     r"(?:sous-)?total\b|nombre\b|nb\b|edite\b|genere\b|extrait\b|extraction\b|export[eé]?\b|source\b|page\b|fin\b"
     r"|date d|[0-9 ]+ (?:lignes?|etudiants?|inscrits?|inscriptions?|enregistrements?)\b"
 )
 _FOOTER_CELLS_MAX = 2
 _FOUND_SHOWN_MAX = 40
+EXPORT_AGAIN = gettext_noop("Export it again; nothing was published.")
 
 
 class Header(NamedTuple):
-    """A header: its line's number, what separates its cells, and the columns' names, folded."""
+    """A header.
+
+    Attributes:
+        line: its number.
+        separator: between its cells.
+        names: of the columns, folded.
+        titles: how many lines above it are not empty.
+    """
 
     line: int
     separator: str
     names: tuple[str, ...]
+    titles: int = 0
 
 
 def folded(name: str) -> str:
@@ -69,14 +80,20 @@ def find_header(
     separators: Sequence[str] = [options.separator] if options.separator else SEPARATORS
     wanted = {folded(column) for column in columns}
     best: tuple[int, Header] | None = None
-    looked = 0
+    looked = titles = 0
     for number, text, whole in lines:
         if options.header_line and number != options.header_line:
+            titles += states_something(text)
             continue
         if not whole:
             raise UnusableFile(
-                f"{path}, line {number}: the header is longer than {LINE_BYTES_MAX} bytes",
-                remedy="Check that the file is an export with line breaks.",
+                gettext(
+                    "{path}, line {line}: the header is longer than {limit} bytes",
+                    path=path,
+                    line=number,
+                    limit=LINE_BYTES_MAX,
+                ),
+                remedy=gettext("Check that the file is an export with line breaks."),
             )
         if not text.strip():
             continue
@@ -85,12 +102,14 @@ def find_header(
             continue
         looked += 1
         hits, header = _read(number, text, separators, wanted)
+        refuse_what_is_of_ours(path, text)
         if best is None or hits > best[0]:
-            best = hits, header
+            best = hits, header._replace(titles=titles)
+        titles += states_something(text)
         if hits == len(wanted) or looked == TITLES_MAX or options.header_line:
             break
     if best is None:
-        raise UnusableFile(f"{path}: the file is empty", remedy="Export it again; nothing was published.")
+        raise UnusableFile(gettext("{path}: the file is empty", path=path), remedy=EXPORT_AGAIN)
     _refuse_what_does_not_fit(path, best[1], columns, hits=best[0])
     return best[1]
 
@@ -107,26 +126,42 @@ def _read(number: int, text: str, separators: Sequence[str], wanted: set[str]) -
 
 
 def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str], *, hits: int) -> None:
-    place = f"{path}, line {header.line}"
-    by_mapping = "Or name the export's own columns in a mapping file (docs/reference/mapping.md)."
     if not hits:
         told = "" if any(map(_DATA.search, header.names)) else _beside(header.names, columns)
-        raise UnusableFile(
-            f"{place}: no header: none of the expected columns is there, be they separated by semicolons, "
-            f"commas, tabs or |{told}",
-            remedy=f"Export with a header line that names the columns: {', '.join(columns)}. {by_mapping}",
+        none = gettext(
+            "{path}, line {line}: no header: none of the expected columns is there, be they separated by "
+            "semicolons, commas, tabs or |",
+            path=path,
+            line=header.line,
         )
+        remedy = gettext(
+            "Export with a header line that names the columns: {columns}. Or name the export's own columns "
+            "in a mapping file (docs/reference/mapping.md).",
+            columns=", ".join(columns),
+        )
+        raise UnusableFile(none + told, remedy=remedy)
     if missing := [column for column in columns if folded(column) not in header.names]:
         known = {folded(column) for column in columns}
         others = [name for name in header.names if name not in known]
-        raise UnusableFile(
-            f"{place}: the header lacks {', '.join(missing)}{_beside(others, missing)}",
-            remedy=f"Add the columns to the export, under exactly these names. {by_mapping}",
+        lacking = gettext(
+            "{path}, line {line}: the header lacks {columns}",
+            path=path,
+            line=header.line,
+            columns=", ".join(missing),
         )
+        remedy = gettext(
+            "Add the columns to the export, under exactly these names. Or name the export's own columns in a "
+            "mapping file (docs/reference/mapping.md)."
+        )
+        raise UnusableFile(lacking + _beside(others, missing), remedy=remedy)
     if twice := [column for column in columns if header.names.count(folded(column)) > 1]:
-        raise UnusableFile(
-            f"{place}: the header names {', '.join(twice)} more than once", remedy="Name each column once."
+        repeated = gettext(
+            "{path}, line {line}: the header names {columns} more than once",
+            path=path,
+            line=header.line,
+            columns=", ".join(twice),
         )
+        raise UnusableFile(repeated, remedy=gettext("Name each column once."))
 
 
 def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
@@ -138,11 +173,14 @@ def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
     for column in expected:
         near = difflib.get_close_matches(folded(column), names, n=3, cutoff=0.5)
         lines.append(
-            f"\n  expected {column}: {'found ' + ', '.join(near) if near else 'found nothing like it'}"
+            gettext("expected {column}: found {names}", column=column, names=", ".join(near))
+            if near
+            else gettext("expected {column}: found nothing like it", column=column)
         )
     more = "…" if len(names) > _FOUND_SHOWN_MAX else ""
-    lines.append(f"\n  the header has, besides: {', '.join(names[:_FOUND_SHOWN_MAX])}{more}")
-    return "".join(lines)
+    shown = ", ".join(names[:_FOUND_SHOWN_MAX]) + more
+    lines.append(gettext("the header has, besides: {names}", names=shown))
+    return "".join(f"\n  {line}" for line in lines)
 
 
 def end_of_data(
@@ -177,12 +215,17 @@ def end_of_data(
     return end
 
 
+def states_something(text: str) -> bool:
+    """Whether a line holds more than blanks, separators and quotes."""
+    return bool(text.strip(_NOTHING))
+
+
 def _footer_like(filled: list[str] | None, cells: list[str] | None, student: int | None) -> bool:
     if filled is None or cells is None or len(filled) > _FOOTER_CELLS_MAX:
         return False
     if student is None:
-        return not any(map(_NUMBER.fullmatch, filled))
-    return not (student < len(cells) and _NUMBER.fullmatch(cells[student].strip()))
+        return not any(map(NUMBER.fullmatch, filled))
+    return not (student < len(cells) and NUMBER.fullmatch(cells[student].strip()))
 
 
 def _plain(text: str) -> str:

@@ -30,7 +30,8 @@ from producers.registrar.physical import Layout, Line, Source
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
-from producers.registrar.sheets import REJECTS, WorkbookSheet, affected_cells, reject_cells
+from producers.registrar.sheets import REJECTS, WorkbookSheet, affected_cells, harmless, reject_cells
+from schemas.language import gettext
 
 _PROGRESS_LINES = 500
 _LOOKED_AT = 1000  # damaged values, to tell the encoding
@@ -204,22 +205,29 @@ class _Import(Generic[_Intent]):
                 self._advance(layout, 0.0, line.number)
         if not lines:
             raise UnusableFile(
-                f"{self.path}, line {layout.header_line}: a header, and no line below it",
-                remedy="Check the export's selection: it holds nobody.",
+                gettext(
+                    "{path}, line {line}: a header, and no line below it",
+                    path=self.path,
+                    line=layout.header_line,
+                ),
+                remedy=gettext("Check the export's selection: it holds nobody."),
             )
         duplicates = self.spool.settle()
         rejected, faults = self.spool.rejected()
         rejects_path = self.options.rejects_path if rejected else None
         if rejects_path is not None:
-            cells = map(reject_cells, self.spool.rejections())
-            REJECTS.write(rejects_path, cells, separator=layout.sheet_separator)
+            REJECTS.write(rejects_path, map(reject_cells, self.spool.rejections()))
         else:
             REJECTS.remove(self.options.rejects_path)
         year = self.options.full_year
         if year is not None and not self.spool.has_year(year):
             raise UnusableFile(
-                f"{self.path}: said to be complete for {year}, and holds nothing of that year",
-                remedy="Check the year, and the export's selection.",
+                gettext(
+                    "{path}: said to be complete for {year}, and holds nothing of that year",
+                    path=self.path,
+                    year=year,
+                ),
+                remedy=gettext("Check the year, and the export's selection."),
             )
         return ImportReport(
             kind=self.subject.kind,
@@ -236,6 +244,9 @@ class _Import(Generic[_Intent]):
             encoding=layout.encoding,
             separator=layout.separator,
             form=layout.form,
+            sheet=harmless(layout.sheet),
+            titles=layout.titles,
+            footers=layout.footers,
             dates={form: count for form, count in dates.items() if form},
             full_year=year,
             unattributed=self.spool.unattributed(),
@@ -262,8 +273,7 @@ class _Import(Generic[_Intent]):
         )
         sheet = self.subject.affected_sheet
         if years:
-            cells = affected_cells(sheet, self.spool.affected())
-            sheet.write(options.affected_path, cells, separator=layout.sheet_separator)
+            sheet.write(options.affected_path, affected_cells(sheet, self.spool.affected()))
         else:
             sheet.remove(options.affected_path)
         damaged = report.damaged
@@ -309,13 +319,19 @@ class _Import(Generic[_Intent]):
 
 
 def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:
-    places = {path.resolve(): "export"}
-    for name, place in (
-        ("rejects file", options.rejects_path),
-        ("file of affected people", options.affected_path),
-    ):
-        taken = places.setdefault(place.resolve(), name)
-        if taken != name:
-            raise UnusableFile(
-                f"{place}: the {name} would replace the {taken}", remedy="Choose another place for it."
-            )
+    export, rejects, affected = (
+        place.resolve() for place in (path, options.rejects_path, options.affected_path)
+    )
+    what = ""
+    if rejects == export:
+        what = gettext("{path}: the rejects file would replace the export", path=options.rejects_path)
+    elif affected == export:
+        what = gettext(
+            "{path}: the file of affected people would replace the export", path=options.affected_path
+        )
+    elif affected == rejects:
+        what = gettext(
+            "{path}: the file of affected people would replace the rejects file", path=options.affected_path
+        )
+    if what:
+        raise UnusableFile(what, remedy=gettext("Choose another place for it."))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from producers.registrar.faults import Fault, UnusableFile
+from producers.registrar.faults import Fault, UnusableFile, refuse_what_is_of_ours
 from producers.registrar.physical import Line
+from schemas.language import gettext, gettext_noop
 
-_ONE_PER_LINE = "Write one object per line, as `jq -c '.[]' FILE` does."
-_KINDS = {bool: "true or false", float: "a number with a fraction", list: "a list", dict: "an object"}
+_ONE_PER_LINE = gettext_noop("Write one object per line, as `jq -c '.[]' FILE` does.")
+_KINDS = {
+    bool: gettext_noop("{column} holds true or false, not a text"),
+    float: gettext_noop("{column} holds a number with a fraction, not a text"),
+    list: gettext_noop("{column} holds a list, not a text"),
+    dict: gettext_noop("{column} holds an object, not a text"),
+}
 
 
 def encoding_of(found: str) -> str:
@@ -26,20 +33,33 @@ def refuse_what_is_no_object(path: Path, number: int, text: str, columns: Sequen
         UnusableFile: it is not JSON lines, or has none of `columns`.
     """
     if text.startswith("["):
-        raise UnusableFile(f"{path}, line {number}: a JSON list, not JSON lines", remedy=_ONE_PER_LINE)
+        raise UnusableFile(
+            gettext("{path}, line {line}: a JSON list, not JSON lines", path=path, line=number),
+            remedy=_ONE_PER_LINE,
+        )
+    refuse_what_is_of_ours(path, text)
     if text == "{":
-        raise UnusableFile(f"{path}, line {number}: an object over several lines", remedy=_ONE_PER_LINE)
+        raise UnusableFile(
+            gettext("{path}, line {line}: an object over several lines", path=path, line=number),
+            remedy=_ONE_PER_LINE,
+        )
     if not text.startswith("{"):
         raise UnusableFile(
-            f"{path}, line {number}: this is not JSON lines",
-            remedy="For a CSV file choose another profile: apogee, or a mapping of your own.",
+            gettext("{path}, line {line}: this is not JSON lines", path=path, line=number),
+            remedy=gettext("For a CSV file choose another profile: apogee, or a mapping of your own."),
         )
     stated = _object(text)
     if isinstance(stated, dict) and not set(stated) & set(columns):
         raise UnusableFile(
-            f"{path}, line {number}: none of the expected names is there",
-            remedy=f"The profile expects {', '.join(columns)}.",
+            gettext("{path}, line {line}: none of the expected names is there", path=path, line=number),
+            remedy=gettext("The profile expects {names}.", names=", ".join(columns)),
         )
+
+
+def student_in(text: str, column: str) -> str:
+    """Whose line this seems to be although it cannot be read; empty: that cannot be told."""
+    found = re.search(rf'"{re.escape(column)}"\s*:\s*"?([A-Za-z0-9][A-Za-z0-9._-]{{0,31}})\b', text)
+    return found[1] if found and column else ""
 
 
 def parse(number: int, text: str, columns: Sequence[str]) -> Line:
@@ -57,7 +77,7 @@ def parse(number: int, text: str, columns: Sequence[str]) -> Line:
         elif isinstance(value, int) and not isinstance(value, bool):
             cells.append(str(value))
         else:
-            detail = f"{column} holds {_KINDS[type(value)]}, not a text"
+            detail = gettext(_KINDS[type(value)], column=column)
             return Line(number, (), Fault.BROKEN_JSON, detail, text[:200])
     return Line(number, tuple(cells))
 
@@ -67,17 +87,23 @@ def _object(text: str) -> dict[str, Any] | str:
     try:
         stated = json.loads(text, object_pairs_hook=_once)
     except RecursionError:
-        return "nested too deeply"
+        return gettext("nested too deeply")
     except json.JSONDecodeError as error:
-        return f"{error.msg} at character {error.colno}"
-    except ValueError as error:
-        return str(error)
-    return stated if isinstance(stated, dict) else "not an object"
+        return gettext("no JSON from character {place} on", place=error.colno)
+    except _Twice:
+        return gettext("a name stands in the object twice")
+    except ValueError:  # Python reads no more digits
+        return gettext("a number has too many digits")
+    return stated if isinstance(stated, dict) else gettext("not an object")
+
+
+class _Twice(Exception):
+    """A name stands in an object twice: it would have two readings."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; a name that it has twice would have two readings."""
+    """An object of which each name stands there once."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a name stands in the object twice")
+        raise _Twice
     return found

@@ -21,6 +21,7 @@ from producers.registrar.faults import DAMAGES, Fault, Rejection
 from producers.registrar.guard import Affected, OutlineChange
 from producers.registrar.profile import FeedProfile
 from producers.registrar.rows import Fact
+from schemas.language import gettext
 
 SHOWN_LINES_MAX = 5
 _STUDENT_NUMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")  # schemas.account.StudentNumber
@@ -87,9 +88,15 @@ class Lines(ABC):
         )
 
     def unattributed(self) -> int:
-        """How many rejected lines do not say which student they are about."""
-        rows = self._database.execute("SELECT DISTINCT line, student FROM rejections")
-        return len({line for line, student in rows if not _STUDENT_NUMBER.fullmatch(_restored(student))})
+        """How many rejected lines do not say for certain which student they are about."""
+        rows = self._database.execute("SELECT DISTINCT line, student, field FROM rejections")
+        return len(
+            {
+                line
+                for line, student, column in rows
+                if not column or not _STUDENT_NUMBER.fullmatch(_restored(student))
+            }
+        )
 
     def rejected(self) -> tuple[int, Counter[Fault]]:
         """How many lines were rejected, and for which faults (each counted once per line)."""
@@ -163,8 +170,10 @@ class Lines(ABC):
 def shown(lines: Iterable[int]) -> str:
     """`lines 2, 5 and others`, for people."""
     numbers = list(lines)
-    text = ", ".join(map(str, numbers[:SHOWN_LINES_MAX]))
-    return f"lines {text}{' and others' if len(numbers) > SHOWN_LINES_MAX else ''}"
+    told = ", ".join(map(str, numbers[:SHOWN_LINES_MAX]))
+    if len(numbers) > SHOWN_LINES_MAX:
+        return gettext("lines {numbers} and others", numbers=told)
+    return gettext("lines {numbers}", numbers=told)
 
 
 def storable(value: str) -> bytes:

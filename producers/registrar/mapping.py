@@ -44,11 +44,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, system_words
 from producers.registrar.encodings import ENCODINGS
 from producers.registrar.headers import SEPARATORS
 from producers.registrar.profile import Column, FeedProfile, FileForm, FileOptions
 from producers.registrar.rows import EnrolmentRow, TeachingRow
+from schemas.language import gettext
 
 BYTES_MAX = 1_000_000
 LINES_NAMED_MAX = 1000
@@ -59,6 +60,7 @@ _FILE = ("encoding", "separator", "header_line", "footer_lines", "sheet", "numbe
 _PARTS = ("column", "join", "constant", "values", "default")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # schemas.scalars.Token
 _RESERVED_NAMES = ("apogee", "pegase")
+_TOML_PLACE = re.compile(r"at line (?P<line>\d+), column (?P<column>\d+)")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 
 
@@ -124,15 +126,25 @@ def _read(path: Path, made: Callable[[_Reading, Mapping[str, Any]], FeedProfile 
             raw = file.read(BYTES_MAX + 1)
         document = tomllib.loads(unicodedata.normalize("NFC", raw.decode("utf-8-sig")))
     except OSError as error:
-        raise MappingUnusable(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise MappingUnusable(f"{path}: this is not TOML: {error}") from error
+        why = system_words(error)
+        raise MappingUnusable(gettext("{path}: cannot be read: {why}", path=path, why=why)) from error
+    except UnicodeDecodeError as error:
+        raise MappingUnusable(gettext("{path}: this is not UTF-8, as TOML is", path=path)) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        if place := _TOML_PLACE.search(str(error)):
+            what = gettext(
+                "{path}, line {line}, column {column}: this is not TOML", path=path, **place.groupdict()
+            )
+        else:
+            what = gettext("{path}: this is not TOML", path=path)
+        raise MappingUnusable(what) from error
     if len(raw) > BYTES_MAX:
-        raise MappingUnusable(f"{path}: larger than {BYTES_MAX} bytes")
+        raise MappingUnusable(gettext("{path}: larger than {limit} bytes", path=path, limit=BYTES_MAX))
     reading = _Reading()
     profile = made(reading, document)
     if profile is None or reading.faults:
-        raise MappingUnusable("\n".join([f"{path}:", *(f"  {fault}" for fault in reading.faults)]))
+        head = gettext("{path}:", path=path)
+        raise MappingUnusable("\n".join([head, *(f"  {fault}" for fault in reading.faults)]))
     return profile
 
 
@@ -142,19 +154,24 @@ class _Reading:
     def __init__(self) -> None:
         self.faults: list[str] = []
 
+    def _refuse(self, place: str, what: str) -> None:
+        self.faults.append(gettext("{place}: {what}", place=place, what=what))
+
     def groups_profile(self, document: Mapping[str, Any], suffix: str) -> FeedProfile | None:
         """The profile of the second file. The first one's part may be missing."""
         self._unknown("", document, _TOP)
         name = self._name(document)
         groups = document.get("groups")
         if not isinstance(groups, dict):
-            self.faults.append("groups: a table [groups] is required for a file of teaching units and groups")
+            self._refuse(
+                "groups", gettext("a table [groups] is required for a file of teaching units and groups")
+            )
             return None
         self._unknown("groups.", groups, _GROUPS)
         form = self._form("groups.form", groups)
         fields = groups.get("fields")
         if not isinstance(fields, dict):
-            self.faults.append("groups.fields: a table [groups.fields] is required: one line per field")
+            self._refuse("groups.fields", gettext("a table [groups.fields] is required: one line per field"))
             return None
         columns = tuple(self._columns("groups.fields", fields, GROUP_FIELDS))
         file = self._file("groups.file", groups)
@@ -163,23 +180,25 @@ class _Reading:
     def _name(self, document: Mapping[str, Any]) -> str:
         name = document.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            self.faults.append("name: required: small letters, digits and _, a letter first, at most 64")
+            self._refuse("name", gettext("required: small letters, digits and _, a letter first, at most 64"))
         elif name in _RESERVED_NAMES:
-            self.faults.append(f"name: {name} is the name of another profile; choose one of your own")
+            self._refuse(
+                "name", gettext("{name} is the name of another profile; choose one of your own", name=name)
+            )
         return str(name)
 
     def _form(self, place: str, document: Mapping[str, Any]) -> FileForm:
         form = document.get("form", FileForm.DELIMITED.value)
         if form in list(FileForm):
             return FileForm(form)
-        self.faults.append(f"{place}: {_either(list(FileForm))}")
+        self._refuse(place, _either(list(FileForm)))
         return FileForm.DELIMITED
 
     def _file(self, place: str, document: Mapping[str, Any]) -> dict[str, Any]:
         """What the table says of the file itself, as arguments of a profile."""
         given = document.get("file", {})
         if not isinstance(given, dict):
-            self.faults.append(f"{place}: a table [{place}]")
+            self._refuse(place, gettext("a table [{table}]", table=place))
             return {}
         self._unknown(f"{place}.", given, _FILE)
         encoding, form, separator, sheet = (
@@ -187,16 +206,21 @@ class _Reading:
             for part in ("encoding", "number_pattern", "separator", "sheet")
         )
         if encoding and encoding not in ENCODINGS:
-            self.faults.append(f"{place}.encoding: {_either(ENCODINGS)}")
+            self._refuse(f"{place}.encoding", _either(ENCODINGS))
         try:
             re.compile(form)
         except re.error as error:
-            self.faults.append(f"{place}.number_pattern: no regular expression: {error}")
+            self._refuse(
+                f"{place}.number_pattern",
+                gettext("no regular expression, at character {place}", place=(error.pos or 0) + 1),
+            )
         numbers = {}
         for part in ("header_line", "footer_lines"):
             number = given.get(part, 0)
             if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= LINES_NAMED_MAX:
-                self.faults.append(f"{place}.{part}: a whole number up to {LINES_NAMED_MAX}")
+                self._refuse(
+                    f"{place}.{part}", gettext("a whole number up to {limit}", limit=LINES_NAMED_MAX)
+                )
             numbers[part] = number
         options = FileOptions(separator=separator, sheet=sheet, **numbers)
         return {"encoding": encoding, "student_number": form, "file": options}
@@ -204,7 +228,7 @@ class _Reading:
     def _separator(self, place: str, given: Mapping[str, Any]) -> str:
         separator = given.get("separator", "")
         if "separator" in given and separator not in SEPARATORS:
-            self.faults.append(f"{place}.separator: one of ; , | and \\t")
+            self._refuse(f"{place}.separator", gettext("one of ; , | and \\t"))
         return str(separator)
 
     def profile(self, document: Mapping[str, Any]) -> FeedProfile | None:
@@ -214,13 +238,13 @@ class _Reading:
         form = self._form("form", document)
         payment = document.get("payment_required", False)
         if not isinstance(payment, bool):
-            self.faults.append("payment_required: true or false")
+            self._refuse("payment_required", gettext("true or false"))
         one_name = document.get("one_name", False)
         if not isinstance(one_name, bool):
-            self.faults.append("one_name: true or false")
+            self._refuse("one_name", gettext("true or false"))
         fields = document.get("fields")
         if not isinstance(fields, dict):
-            self.faults.append("fields: a table [fields] is required: one line per field")
+            self._refuse("fields", gettext("a table [fields] is required: one line per field"))
             return None
         known = dict(FIELDS)
         if one_name is True and not fields.keys().isdisjoint(_NAMES):
@@ -228,7 +252,7 @@ class _Reading:
         columns = tuple(self._columns("fields", fields, known))
         file = self._file("file", document)
         if payment is True and "payment" not in fields:
-            self.faults.append("fields.payment: required with payment_required = true")
+            self._refuse("fields.payment", gettext("required with payment_required = true"))
         if self.faults:
             return None
         return FeedProfile(
@@ -243,32 +267,32 @@ class _Reading:
                 if column is not None:
                     yield column
             elif required:
-                self.faults.append(f"{table}.{field}: required: name a column, or give a constant")
+                self._refuse(f"{table}.{field}", gettext("required: name a column, or give a constant"))
 
     def _column(self, table: str, field: str, given: Any, words: tuple[str, ...]) -> Column | None:
         place = f"{table}.{field}"
         if isinstance(given, str):
             given = {"column": given}
         if not isinstance(given, dict):
-            self.faults.append(f'{place}: a column\'s name, or a table like {{ column = "…" }}')
+            self._refuse(place, gettext('a column\'s name, or a table like { column = "…" }'))
             return None
         self._unknown(f"{place}.", given, _PARTS)
         sources = [part for part in ("column", "join", "constant") if part in given]
         if len(sources) != 1:
-            self.faults.append(f"{place}: exactly one of column, join and constant is needed")
+            self._refuse(place, gettext("exactly one of column, join and constant is needed"))
             return None
         source = self._text(place, given, sources[0])
         default = self._text(place, given, "default")
         values = self._values(place, given.get("values"), words)
         if sources[0] == "constant":
             if "default" in given or "values" in given:
-                self.faults.append(f"{place}: a constant takes neither default nor values")
+                self._refuse(place, gettext("a constant takes neither default nor values"))
             source, default = "", source
         if sources[0] == "join" and (not _PLACEHOLDER.search(source) or _braces(source)):
-            self.faults.append(f'{place}.join: names columns in braces, like "{{DIPLOME}}{{NIVEAU}}"')
+            self._refuse(f"{place}.join", gettext('names columns in braces, like "{DIPLOME}{NIVEAU}"'))
         if default and words and default not in words:
             key = "constant" if sources[0] == "constant" else "default"
-            self.faults.append(f"{place}.{key}: {_either(words)}")
+            self._refuse(f"{place}.{key}", _either(words))
         if sources[0] == "join":
             return Column(field, values=values, default=default, template=source)
         return Column(field, source, values, default)
@@ -283,7 +307,7 @@ class _Reading:
         if isinstance(value, int):
             return str(value)
         if not isinstance(value, str) or not value.strip():
-            self.faults.append(f"{place}.{part}: a text that is not empty")
+            self._refuse(f"{place}.{part}", gettext("a text that is not empty"))
             return ""
         return value.strip()
 
@@ -291,14 +315,17 @@ class _Reading:
         if given is None:
             return None
         if not isinstance(given, dict) or not given:
-            self.faults.append(f"{place}.values: a table of the export's words and their meanings")
+            self._refuse(f"{place}.values", gettext("a table of the export's words and their meanings"))
             return None
         found = {}
         for word, meaning in given.items():
             text = ("true" if meaning else "false") if isinstance(meaning, bool) else str(meaning)
             if isinstance(meaning, dict | list) or not text or (words and text not in words):
-                right = _either(words) if words else "a text"
-                self.faults.append(f"{place}.values.{word!r}: means {text!r}; it must be {right}")
+                right = _either(words) if words else gettext("a text")
+                self._refuse(
+                    f"{place}.values.{word!r}",
+                    gettext("means {meaning}; it must be {right}", meaning=repr(text), right=right),
+                )
             found[word.strip()] = text
         return MappingProxyType(found)
 
@@ -306,8 +333,12 @@ class _Reading:
         for key in given:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                self.faults.append(f"{place}{key}: unknown; {hint}")
+                self._refuse(
+                    f"{place}{key}",
+                    gettext("unknown; did you mean {name}?", name=near[0])
+                    if near
+                    else gettext("unknown; known are {names}", names=", ".join(known)),
+                )
 
 
 def _braces(text: str) -> bool:
@@ -316,4 +347,4 @@ def _braces(text: str) -> bool:
 
 
 def _either(words: Iterable[str]) -> str:
-    return "one of " + ", ".join(words)
+    return gettext("one of {words}", words=", ".join(words))

@@ -10,9 +10,7 @@ from zipfile import ZipFile
 from producers.registrar.workbooks import (
     COLUMNS_MAX,
     NO,
-    NO_VALUE,
     ROWS_MAX,
-    SAVE_AGAIN,
     YES,
     Budget,
     Rows,
@@ -21,7 +19,9 @@ from producers.registrar.workbooks import (
     choose_sheet,
     number_text,
     walk,
+    without_value,
 )
+from schemas.language import gettext
 
 MIMETYPE = b"application/vnd.oasis.opendocument.spreadsheet"
 CONTENT = "content.xml"
@@ -35,7 +35,9 @@ def write_sheet(archive: ZipFile, wanted: str, rows: IO[bytes], budget: Budget) 
     if "META-INF/manifest.xml" in archive.namelist():
         with archive.open("META-INF/manifest.xml") as file:
             if b"encryption-data" in file.read(_MANIFEST_BYTES):
-                raise Unpackable("it is protected by a password", remedy="Save it without one.")
+                raise Unpackable(
+                    gettext("it is protected by a password"), remedy=gettext("Save it without one.")
+                )
     names = _Tables(None, Rows(rows, budget))
     with archive.open(CONTENT) as file:
         walk(file, names, budget)
@@ -126,10 +128,10 @@ class _Tables:
         times = _repeated(attributes.get("number-columns-repeated"))
         shown = self._text.take()
         if "formula" in attributes and "value-type" not in attributes and not shown:
-            raise Unpackable(f"row {self._row + 1}, column {self._column + 1}: {NO_VALUE}", remedy=SAVE_AGAIN)
+            raise without_value(self._row + 1, self._column + 1)
         if value := _value(attributes, shown):
             if self._column + times > COLUMNS_MAX:
-                raise Unpackable("a cell stands where no cell can")
+                raise Unpackable(gettext("a cell stands where no cell can"))
             for column in range(self._column, self._column + times):
                 self._cells[column] = value
         self._column += times
@@ -140,7 +142,9 @@ class _Tables:
             self.found[-1] = name, hidden, True
             if len(self.found) - 1 == self._chosen:
                 if self._row + self._times > ROWS_MAX:
-                    raise Unpackable("a row stands where no row can")
+                    raise Unpackable(
+                        gettext("row {row} stands where no row can", row=self._row + self._times)
+                    )
                 for number in range(self._row + 1, self._row + self._times + 1):
                     self._rows.write(number, self._cells)
         self._row += self._times

@@ -16,13 +16,15 @@ from tempfile import TemporaryFile
 from typing import IO, cast
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
+from pipeline.errors import system_words
 from producers.registrar import ods, xlsx
 from producers.registrar.faults import UnusableFile
 from producers.registrar.lines import SpoolFailed
-from producers.registrar.physical import Source, state_before, state_of
+from producers.registrar.physical import Source, changed, state_before, state_of
 from producers.registrar.profile import FeedProfile, FileForm
 from producers.registrar.sheets import harmless
 from producers.registrar.workbooks import REMEDY, Budget, Unpackable
+from schemas.language import gettext, gettext_noop
 
 _ZIPS, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"  # the second zip is empty
 _CHUNK_BYTES = 1 << 16
@@ -41,8 +43,8 @@ _BROKEN = (
     UnicodeDecodeError,
 )
 _OFFICE = ("[Content_Types].xml", "mimetype")
-_NESTED = "an archive in an archive"
-_UNPACK = "Unpack the outer one, and import what is in it."
+_NESTED = gettext_noop("an archive in an archive")
+_UNPACK = gettext_noop("Unpack the outer one, and import what is in it.")
 
 
 @contextmanager
@@ -65,39 +67,38 @@ def opened(path: Path, profile: FeedProfile) -> Iterator[Source]:
         return
     with TemporaryFile() as unpacked:
         try:
-            form, is_sheet = _unpack(path, profile, unpacked)
+            form, sheet = _unpack(path, profile, unpacked)
         except Unpackable as error:
-            raise UnusableFile(f"{path}: {error}", remedy=error.remedy) from error
+            what = gettext("{path}: {why}", path=path, why=error)
+            raise UnusableFile(what, remedy=error.remedy) from error
         except _BROKEN as error:
-            raise UnusableFile(
-                f"{path}: it is damaged, or packed in an unknown way", remedy=REMEDY
-            ) from error
+            what = gettext("{path}: it is damaged, or packed in an unknown way", path=path)
+            raise UnusableFile(what, remedy=REMEDY) from error
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise SpoolFailed from error
-            raise UnusableFile(f"{path}: cannot be unpacked: {error}", remedy=REMEDY) from error
+            why = system_words(error)
+            what = gettext("{path}: cannot be unpacked: {why}", path=path, why=why)
+            raise UnusableFile(what, remedy=REMEDY) from error
         if state_of(path.stat()) != state:
-            raise UnusableFile(
-                f"{path}: the file was changed while it was being read",
-                remedy="Import it again once it is complete: let the export be renamed into place.",
-            )
+            raise changed(Source(path))
         unpacked.flush()
-        yield Source(path, unpacked, form, is_sheet=is_sheet)
+        yield Source(path, unpacked, form, sheet)
 
 
-def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, bool]:
-    """Unpack a file, and a spreadsheet in it: what it was, for people; whether a spreadsheet."""
+def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, str | None]:
+    """Unpack a file, and a spreadsheet in it: what it was, and which sheet if a spreadsheet."""
     budget = Budget()
     with path.open("rb") as file:
         form, sheet = _taken_out(file, profile, into, budget)
-    if sheet:
-        return form, True
+    if sheet is not None:
+        return form, sheet
     into.seek(0)
     start = into.read(4)
     if start.startswith(_GZIP):
-        raise Unpackable(_NESTED, remedy=_UNPACK)
+        raise Unpackable(gettext(_NESTED), remedy=_UNPACK)
     if not start.startswith(_ZIPS):
-        return form, False
+        return form, None
     with TemporaryFile() as spreadsheet:
         into.seek(0)
         _copy(into, spreadsheet, Budget())
@@ -110,33 +111,33 @@ def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, boo
 
 def _taken_out(
     file: IO[bytes], profile: FeedProfile, into: IO[bytes], budget: Budget, *, archives: bool = True
-) -> tuple[str, bool]:
-    """What a file was, for people, and whether it was a spreadsheet."""
+) -> tuple[str, str | None]:
+    """What a file was, and which sheet was written if it was a spreadsheet."""
     start = file.read(2)
     file.seek(0)
     if start == _GZIP:
         with gzip.open(file) as packed:
             _copy(cast("IO[bytes]", packed), into, budget)
-        return "gzip", False
+        return "gzip", None
     with ZipFile(file) as archive:
         names = set(archive.namelist())
         if len(names) > _MEMBERS_MAX:
-            raise Unpackable(f"it holds more than {_MEMBERS_MAX} files")
+            raise Unpackable(gettext("it holds more than {n} files", n=_MEMBERS_MAX))
         for kind, write, is_there in (
             ("xlsx", xlsx.write_sheet, xlsx.WORKBOOK in names),
             ("ods", ods.write_sheet, _is_ods(archive, names)),
         ):
             if is_there:
                 if profile.form is FileForm.JSON_LINES:
-                    raise Unpackable("it is a spreadsheet, and the profile reads JSON lines")
-                return f"{kind}, sheet {harmless(write(archive, profile.file.sheet, into, budget))}", True
+                    raise Unpackable(gettext("it is a spreadsheet, and the profile reads JSON lines"))
+                return kind, write(archive, profile.file.sheet, into, budget)
         if names.intersection(_OFFICE):
-            raise Unpackable("it is an office document, but no .xlsx and no .ods")
+            raise Unpackable(gettext("it is an office document, but no .xlsx and no .ods"))
         if not archives:
-            raise Unpackable(_NESTED, remedy=_UNPACK)
+            raise Unpackable(gettext(_NESTED), remedy=_UNPACK)
         with archive.open(_only_member(archive)) as packed:
             _copy(packed, into, budget)
-        return "zip", False
+        return "zip", None
 
 
 def _is_ods(archive: ZipFile, names: set[str]) -> bool:
@@ -154,12 +155,13 @@ def _only_member(archive: ZipFile) -> ZipInfo:
     members = [each for each in archive.infolist() if not each.is_dir() and not is_litter(each.filename)]
     if len(members) != 1:
         shown = ", ".join(harmless(each.filename) for each in members[:10])
+        several = gettext("it holds {n} files: {names}", n=len(members), names=shown)
         raise Unpackable(
-            f"it holds {len(members)} files: {shown}" if members else "it holds no file",
-            remedy="Unpack it, and import the one that is the export.",
+            several if members else gettext("it holds no file"),
+            remedy=gettext("Unpack it, and import the one that is the export."),
         )
     if members[0].flag_bits & _ENCRYPTED:
-        raise Unpackable("it is protected by a password", remedy="Pack it without one.")
+        raise Unpackable(gettext("it is protected by a password"), remedy=gettext("Pack it without one."))
     return members[0]
 
 

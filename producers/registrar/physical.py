@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, Protocol
 
+from pipeline.errors import system_words
 from producers.registrar import encodings
 from producers.registrar.faults import Fault, UnusableFile
+from schemas.language import gettext
 
 LINE_BYTES_MAX = 65_536
 SHEET_SEPARATOR = ";"  # of what is unpacked of a spreadsheet
@@ -36,13 +38,18 @@ class Line:
     """One line that states something: its cells in the order of the columns asked for, or why there are none.
 
     Bytes that are wrong in the file's encoding stand as lone surrogates (U+DC80 to U+DCFF).
+
+    Attributes:
+        raw: the line's beginning, when there are no cells.
+        student: whose line it seems to be, then; empty: that cannot be told.
     """
 
     number: int
     cells: tuple[str, ...]
     fault: Fault | None = None
     detail: str = ""
-    raw: str = ""  # the line's beginning, when there are no cells
+    raw: str = ""
+    student: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +64,9 @@ class Layout:
         lines: how many lines the file has in all, the header included.
         state: size and time of the last change, to notice a file that is still being written.
         last_line: the last one that may state something; below it stand empty lines and footers.
-        form: what the file was packed in, for people; empty: in nothing.
+        form: what the file was packed in: `gzip`, `zip`, `xlsx`, `ods`; empty: in nothing.
+        sheet: the spreadsheet's sheet; empty: it is none.
+        titles, footers: how many lines above the header and at the end were passed over, without empty ones.
     """
 
     encoding: str
@@ -68,11 +77,9 @@ class Layout:
     state: tuple[int, int]
     last_line: int = LINES_MAX
     form: str = ""
-
-    @property
-    def sheet_separator(self) -> str:
-        """The separator of files about this one: its own, so that all open alike in the same spreadsheet."""
-        return self.separator or ";"
+    sheet: str = ""
+    titles: int = 0
+    footers: int = 0
 
 
 class Source:
@@ -80,17 +87,23 @@ class Source:
 
     Attributes:
         path: the file's, for people.
-        form: what it was packed in, for people; empty: in nothing.
-        is_sheet: whether it was a spreadsheet, whose cells stand in columns whatever a row leaves out.
+        form: see `Layout`.
+        sheet: the sheet that was read of a spreadsheet, whose cells stand in columns whatever a row leaves
+            out; None: it was no spreadsheet.
     """
 
     def __init__(
-        self, path: Path, unpacked: IO[bytes] | None = None, form: str = "", *, is_sheet: bool = False
+        self, path: Path, unpacked: IO[bytes] | None = None, form: str = "", sheet: str | None = None
     ) -> None:
         self.path = path
         self.form = form
-        self.is_sheet = is_sheet
+        self.sheet = sheet
         self._unpacked = unpacked
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it was a spreadsheet."""
+        return self.sheet is not None
 
     def __str__(self) -> str:
         return str(self.path)
@@ -122,8 +135,8 @@ def state_before(source: Source) -> tuple[int, int]:
     status = source.status()
     if not stat.S_ISREG(status.st_mode):
         raise UnusableFile(
-            f"{source}: this is a pipe or a device, and a file is read more than once",
-            remedy="Write the export into a file on disk first, then import that.",
+            gettext("{path}: this is a pipe or a device, and a file is read more than once", path=source),
+            remedy=gettext("Write the export into a file on disk first, then import that."),
         )
     return state_of(status)
 
@@ -146,12 +159,13 @@ def lines_below(source: Source, layout: Layout, digest: Digest | None) -> Iterat
                 if number <= layout.header_line:
                     continue
                 if number > layout.lines:  # it grows, perhaps as fast as it is read
-                    raise _changed(source)
+                    raise changed(source)
                 yield number, decode(raw.removeprefix(UTF8_BOM) if number == 1 else raw, encoding), whole
             if state_of(os.fstat(file.fileno())) != layout.state:
-                raise _changed(source)
+                raise changed(source)
     except OSError as error:
-        raise UnusableFile(f"{source}: reading failed: {error.strerror or error}") from error
+        why = system_words(error)
+        raise UnusableFile(gettext("{path}: reading failed: {why}", path=source, why=why)) from error
 
 
 def first_lines(source: Source, encoding: str) -> Iterator[tuple[int, str, bool]]:
@@ -238,7 +252,8 @@ def decode(raw: bytes, encoding: str) -> str:
 
 def too_long(number: int, text: str) -> Line:
     """The line whose beginning is `text`, refused for its length."""
-    return Line(number, (), Fault.LINE_TOO_LONG, f"longer than {LINE_BYTES_MAX} bytes", text[:200])
+    detail = gettext("longer than {limit} bytes", limit=LINE_BYTES_MAX)
+    return Line(number, (), Fault.LINE_TOO_LONG, detail, text[:200])
 
 
 class _Digested:
@@ -254,8 +269,9 @@ class _Digested:
         return raw
 
 
-def _changed(source: Source) -> UnusableFile:
+def changed(source: Source) -> UnusableFile:
+    """That a file is still being written."""
     return UnusableFile(
-        f"{source}: the file was changed while it was being read",
-        remedy="Import it again once it is complete: let the export be renamed into place.",
+        gettext("{path}: the file was changed while it was being read", path=source),
+        remedy=gettext("Import it again once it is complete: let the export be renamed into place."),
     )

@@ -7,17 +7,23 @@ knows nothing of any export.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
 from producers.registrar.faults import Fault
+from schemas.language import gettext
 
 Problem = tuple[str, Fault, str, str]
 """Field, class of fault, value as read, detail."""
 
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+
+
+def known_values(values: Iterable[str]) -> str:
+    """The detail of a value that is none of these."""
+    return gettext("known values: {values}", values=", ".join(values))
 
 
 class FileForm(StrEnum):
@@ -155,8 +161,8 @@ class FeedProfile:
                 value = column.convert(value)
             if value and column.values is not None:
                 if value not in column.values:
-                    known = ", ".join(column.values)
-                    problems.append((column.field, Fault.UNKNOWN_VALUE, value, f"known values: {known}"))
+                    known = known_values(column.values)
+                    problems.append((column.field, Fault.UNKNOWN_VALUE, value, known))
                     continue
                 value = column.values[value]
             if value := value or column.default:

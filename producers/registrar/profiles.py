@@ -17,6 +17,7 @@ from types import MappingProxyType
 from pipeline.errors import SesameError
 from producers.registrar.mapping import read_groups_mapping, read_mapping
 from producers.registrar.profile import Column, FeedProfile, FileForm
+from schemas.language import gettext
 
 PROFILES = ("apogee", "pegase")
 """The profiles that come with Sésame."""
@@ -79,9 +80,10 @@ def choose_groups(which: str | Path) -> FeedProfile:
 
 
 def _no_such_profile(which: str | Path) -> UnknownProfile:
+    names = ", ".join(PROFILES)
     return UnknownProfile(
-        f"{which}: no such profile",
-        remedy=f"Choose {', '.join(PROFILES)}, or a mapping file whose name ends in .toml.",
+        gettext("{name}: no such profile", name=which),
+        remedy=gettext("Choose {names}, or a mapping file whose name ends in .toml.", names=names),
     )
 
 

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
+from pipeline.errors import system_words
 from producers.registrar import json_lines
 from producers.registrar.encodings import DOS, MAC, TWICE, UTF8, WINDOWS
 from producers.registrar.excel_numbers import unwrapped
 from producers.registrar.faults import Fault, UnusableFile
-from producers.registrar.headers import FOOTER_LINES_MAX, Header, end_of_data, find_header, folded
+from producers.registrar.headers import (
+    EXPORT_AGAIN,
+    FOOTER_LINES_MAX,
+    NUMBER,
+    Header,
+    end_of_data,
+    find_header,
+    folded,
+    states_something,
+)
 from producers.registrar.physical import (
     LINE_BYTES_MAX,
     LINES_MAX,
@@ -34,6 +44,7 @@ from producers.registrar.physical import (
     too_long,
 )
 from producers.registrar.profile import FeedProfile, FileForm
+from schemas.language import gettext
 
 _UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
@@ -53,27 +64,23 @@ def examine(source: Source, profile: FeedProfile) -> Layout:
         if source.is_sheet:  # it is UTF-8, though not always text that was read as such
             encoding = TWICE if profile.encoding == TWICE else UTF8
         if lines > LINES_MAX:
-            part = "period" if is_json else "year"
-            raise UnusableFile(
-                f"{source}: more than {LINES_MAX} lines", remedy=f"Split the export by {part}."
-            )
+            by_period, by_year = gettext("Split the export by period."), gettext("Split the export by year.")
+            what = gettext("{path}: more than {limit} lines", path=source, limit=LINES_MAX)
+            raise UnusableFile(what, remedy=by_period if is_json else by_year)
         if is_json:
             number, text = _first_line(source, encoding)
             json_lines.refuse_what_is_no_object(source.path, number, text.strip(), profile.column_names)
             return Layout(encoding, "", (), 0, lines, state, form=source.form)
         _refuse_what_is_no_text(source, start)
         encoding, header = _header(source, encoding, profile)
-        last = end_of_data(
-            last_lines(source, encoding, lines, FOOTER_LINES_MAX + profile.file.footer_lines),
-            header,
-            _place_of_student(header, profile),
-            profile.file,
-        )
+        upwards = last_lines(source, encoding, lines, FOOTER_LINES_MAX + profile.file.footer_lines)
+        last = end_of_data(upwards, header, _place_of_student(header.names, profile), profile.file)
     except OSError as error:
         raise UnusableFile(
-            f"{source}: cannot be read: {error.strerror or error}",
-            remedy="Check the name and the rights of the file.",
+            gettext("{path}: cannot be read: {why}", path=source, why=system_words(error)),
+            remedy=gettext("Check the name and the rights of the file."),
         ) from error
+    end = lines if last is None else last
     return Layout(
         encoding,
         header.separator,
@@ -81,8 +88,11 @@ def examine(source: Source, profile: FeedProfile) -> Layout:
         header.line,
         lines,
         state,
-        lines if last is None else last,
+        end,
         source.form,
+        source.sheet or "",
+        header.titles,
+        sum(number > end and states_something(text) for number, text in upwards),
     )
 
 
@@ -91,12 +101,17 @@ def _first_line(source: Source, encoding: str) -> tuple[int, str]:
     for number, text, whole in first_lines(source, encoding):
         if not whole:
             raise UnusableFile(
-                f"{source}, line {number}: the first line is longer than {LINE_BYTES_MAX} bytes",
-                remedy="Check that the file is an export with line breaks.",
+                gettext(
+                    "{path}, line {line}: the first line is longer than {limit} bytes",
+                    path=source,
+                    line=number,
+                    limit=LINE_BYTES_MAX,
+                ),
+                remedy=gettext("Check that the file is an export with line breaks."),
             )
         if text.strip():
             return number, text
-    raise UnusableFile(f"{source}: the file is empty", remedy="Export it again; nothing was published.")
+    raise UnusableFile(gettext("{path}: the file is empty", path=source), remedy=EXPORT_AGAIN)
 
 
 def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, Header]:
@@ -115,10 +130,10 @@ def _header(source: Source, encoding: str, profile: FeedProfile) -> tuple[str, H
     raise refused or AssertionError
 
 
-def _place_of_student(header: Header, profile: FeedProfile) -> int | None:
+def _place_of_student(names: Sequence[str], profile: FeedProfile) -> int | None:
     """Where the one column of the student number stands in the file."""
     place = profile.place_of("student_number")
-    return None if place is None else header.names.index(folded(profile.column_names[place]))
+    return None if place is None else names.index(folded(profile.column_names[place]))
 
 
 def read(
@@ -136,21 +151,31 @@ def read(
         UnusableFile: reading failed on the way, or the file was changed meanwhile.
     """
     parse: Callable[[int, str], Line | None]
+    student_in: Callable[[str], str]
     if profile.form is FileForm.JSON_LINES:
         parse = partial(json_lines.parse, columns=profile.column_names)
+        student_in = partial(json_lines.student_in, column=profile.column_of("student_number"))
     else:
         places = [layout.header.index(folded(column)) for column in profile.column_names]
         width = len(layout.header)
         parse = partial(
             _parse, separator=layout.separator, places=places, width=width, padded=source.is_sheet
         )
+        place = _place_of_student(layout.header, profile)
+        student_in = partial(_student_in, separator=layout.separator, place=place)
     for number, text, whole in lines_below(source, layout, digest):
         if number > layout.last_line:
             continue
-        if not whole:
-            yield too_long(number, text)
-        elif text.strip() and (line := parse(number, text)) is not None:
-            yield line
+        line = too_long(number, text) if not whole else parse(number, text) if text.strip() else None
+        if line is not None:
+            yield line if line.fault is None else replace(line, student=student_in(text))
+
+
+def _student_in(text: str, separator: str, place: int | None) -> str:
+    """Whose line this seems to be although it cannot be read; empty: that cannot be told."""
+    cells = text.split(separator)
+    cell = cells[place].strip(' ="') if place is not None and place < len(cells) else ""
+    return cell if NUMBER.fullmatch(cell) else ""
 
 
 def _parse(
@@ -158,18 +183,21 @@ def _parse(
 ) -> Line | None:
     """A delimited line; None if it holds separators only. `padded`: as a sheet's, which leaves cells out."""
     if "\r" in text:
-        detail = "a carriage return inside the line"
+        detail = gettext("a carriage return inside the line")
         return Line(number, (), Fault.CONTROL_CHARACTER, detail, text[:200])
     try:
         cells = next(csv.reader((text,), delimiter=separator, strict=True))
     except (csv.Error, StopIteration) as error:
-        return Line(number, (), Fault.BROKEN_QUOTES, str(error), text[:200])
+        unclosed = str(error).startswith("unexpected end")
+        closed_before = gettext("text behind a closing double quote")
+        detail = gettext("a double quote is not closed") if unclosed else closed_before
+        return Line(number, (), Fault.BROKEN_QUOTES, detail, text[:200])
     if padded:
         cells = (cells + [""] * width)[:width]
     if not any(cells):
         return None
     if len(cells) != width:
-        detail = f"{len(cells)} fields where the header has {width}"
+        detail = gettext("{n} fields where the header has {width}", n=len(cells), width=width)
         return Line(number, (), Fault.WRONG_FIELD_COUNT, detail, text[:200])
     taken = [cells[place].strip() for place in places]
     if '="' in text:
@@ -178,13 +206,17 @@ def _parse(
 
 
 def _refuse_what_is_no_text(source: Source, start: bytes) -> None:
-    as_csv = "Export it as CSV in UTF-8."
+    as_csv = gettext("Export it as CSV in UTF-8.")
     if start.startswith(_OLD_OFFICE):
         raise UnusableFile(
-            f"{source}: this is a spreadsheet of Excel's old form (.xls), or protected by a password",
-            remedy="Save it as .xlsx, without a password, or as CSV.",
+            gettext(
+                "{path}: this is a spreadsheet of Excel's old form (.xls), or protected by a password",
+                path=source,
+            ),
+            remedy=gettext("Save it as .xlsx, without a password, or as CSV."),
         )
     if start.startswith(_UTF16_BOMS):
-        raise UnusableFile(f"{source}: the encoding is UTF-16", remedy=as_csv)
+        raise UnusableFile(gettext("{path}: the encoding is UTF-16", path=source), remedy=as_csv)
     if b"\0" in start.split(b"\n", 1)[0]:
-        raise UnusableFile(f"{source}, line 1: this is not text (it holds zero bytes)", remedy=as_csv)
+        what = gettext("{path}, line 1: this is not text (it holds zero bytes)", path=source)
+        raise UnusableFile(what, remedy=as_csv)

@@ -70,7 +70,9 @@ class ImportReport:
         rejects_path: the rejects file; None when nothing was rejected.
         encoding: as found: `utf-8`, `utf-8-sig`, `windows-1252`.
         separator: as found; empty for JSON lines.
-        form: what the file was packed in, for people; empty: in nothing.
+        form: what the file was packed in: `gzip`, `zip`, `xlsx`, `ods`, or `zip, xlsx`; empty: in nothing.
+        sheet: the spreadsheet's sheet; empty: it is none.
+        titles, footers: how many lines above the header and at the end were passed over, without empty ones.
         dates: how many birth dates are written in each form.
         held: the guard let nothing be published; in a dry run, would let nothing be.
         approval: the id by which the held import can be approved, or was.
@@ -104,6 +106,9 @@ class ImportReport:
     encoding: str = "utf-8"
     separator: str = ";"
     form: str = ""
+    sheet: str = ""
+    titles: int = 0
+    footers: int = 0
     dates: Mapping[str, int] = field(default_factory=dict)
     held: bool = False
     approval: str | None = None
@@ -155,6 +160,9 @@ class ImportReport:
             "encoding": self.encoding,
             "separator": self.separator,
             "form": self.form,
+            "sheet": self.sheet,
+            "titles": self.titles,
+            "footers": self.footers,
             "dates": dict(sorted(self.dates.items())),
             "sha256": self.digest,
             "held": self.held,

@@ -13,14 +13,15 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from producers.registrar.damage import damage, damage_of_address, is_no_value
 from producers.registrar.excel_numbers import write_whole
 from producers.registrar.faults import Fault, Rejection
 from producers.registrar.physical import Line
-from producers.registrar.profile import FeedProfile, Problem
+from producers.registrar.profile import FeedProfile, Problem, known_values
 from schemas.account import Administrative, Pedagogical, StudentNumber
+from schemas.language import gettext
 from schemas.scalars import Code, is_local_part
 
 NAME_CHARACTERS_MAX = 200
@@ -54,8 +55,8 @@ def _date(text: str) -> date:
             try:
                 return date(year, month, day)
             except ValueError:
-                raise _refuse(Fault.BAD_DATE, "no such day in the calendar") from None
-    raise _refuse(Fault.BAD_DATE, "neither dd/mm/yyyy nor yyyy-mm-dd")
+                raise _refuse(Fault.BAD_DATE, gettext("no such day in the calendar")) from None
+    raise _refuse(Fault.BAD_DATE, gettext("neither dd/mm/yyyy nor yyyy-mm-dd"))
 
 
 def date_form(text: str) -> str:
@@ -68,31 +69,39 @@ def date_form(text: str) -> str:
 
 def _year(text: str) -> int:
     if not re.fullmatch(r"[0-9]{4}", text) or not 1990 <= int(text) <= 2100:  # noqa: PLR2004 -- events.Year
-        raise _refuse(Fault.BAD_YEAR, "not a year between 1990 and 2100")
+        raise _refuse(Fault.BAD_YEAR, gettext("not a year between 1990 and 2100"))
     return int(text)
 
 
 def _ine(text: str) -> str:
     ine = text.replace(" ", "").upper()
     if not re.fullmatch(r"[0-9A-Z]{11}", ine):
-        raise _refuse(Fault.BAD_INE, "not 11 letters and digits")
+        raise _refuse(Fault.BAD_INE, gettext("not 11 letters and digits"))
     return ine
 
 
 def _mail(text: str) -> str:
     if len(text) > MAIL_CHARACTERS_MAX:
-        raise _refuse(Fault.TOO_LONG, f"longer than {MAIL_CHARACTERS_MAX} characters")
+        raise _refuse(Fault.TOO_LONG, _longer_than(MAIL_CHARACTERS_MAX))
     local, at, domain = text.rpartition("@")
     if not at or not local or "@" in local:
-        raise _refuse(Fault.BAD_MAIL, "not a mail address")
+        raise _refuse(Fault.BAD_MAIL, gettext("not a mail address"))
     if not is_local_part(local):
-        seen = damage(local)
-        reading = f": {seen.what}" if seen is not None else ""
-        detail = f"before the @: something else than letters, digits and single dots{reading}"
-        raise _refuse(Fault.BAD_MAIL, detail)
+        detail = gettext("before the @: something else than letters, digits and single dots")
+        raise _refuse(Fault.BAD_MAIL, _with_reading(detail, local))
     if not text.isprintable() or not _MAIL_DOMAIN.fullmatch(domain) or not _encodes(domain):
-        raise _refuse(Fault.BAD_MAIL, "after the @: not the name of a domain")
+        raise _refuse(Fault.BAD_MAIL, gettext("after the @: not the name of a domain"))
     return text
+
+
+def _longer_than(limit: int) -> str:
+    return gettext("longer than {limit} characters", limit=limit)
+
+
+def _with_reading(detail: str, text: str) -> str:
+    """A detail, with the likely right reading of the text if it is seen to be damaged."""
+    seen = damage(text)
+    return detail if seen is None else gettext("{detail} ({reading})", detail=detail, reading=seen.what)
 
 
 def _encodes(domain: str) -> bool:
@@ -165,6 +174,8 @@ _NAMES = ("birth_name", "usage_name", "given_name", "preferred_given_name")
 _DAMAGEABLE = frozenset({*_NAMES, "personal_mail"})
 
 _ENDED = ("cancelled", "terminated")
+_SIGNS_OF_NUMBERS, _SIGNS_OF_CODES = "._-", "_.:+/ -"  # schemas.account.StudentNumber, schemas.scalars.Code
+_QUOTED = re.compile(r"'([^']*)'")
 _BY_FIELD = {
     "student_number": Fault.BAD_STUDENT_NUMBER,
     "step": Fault.BAD_CODE,
@@ -206,7 +217,7 @@ def checked(
             told.
     """
     if line.fault is not None:
-        return [Rejection(line.number, "", "", line.fault, line.raw, line.detail)]
+        return [Rejection(line.number, line.student, "", line.fault, line.raw, line.detail)]
     cells, problems = clean(line.cells, profile)
     fields, unknown = profile.take(cells)
     problems += unknown
@@ -218,9 +229,10 @@ def checked(
     except ValidationError as error:
         found += _problems(error, fields)
     if is_no_value(student := fields.get("student_number", "")):
-        found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, "stands for a missing value"))
+        detail = gettext("stands for a missing value")
+        found.append(("student_number", Fault.BAD_STUDENT_NUMBER, student, detail))
     if fact is not None and fact["year"] > profile.year_max:
-        detail = f"later than {profile.year_max}: not plausible yet"
+        detail = gettext("later than {year}: not plausible yet", year=profile.year_max)
         found.append(("year", Fault.BAD_YEAR, fields["year"], detail))
     found += implausible(fields, fact, profile)
     told = {problem[0] for problem in problems}
@@ -230,7 +242,7 @@ def checked(
             problems.append(problem)
     if fact is None or problems:
         return [
-            Rejection(line.number, student, profile.column_of(field), fault, value, detail)
+            Rejection(line.number, student, profile.column_of(field) or field, fault, value, detail)
             for field, fault, value, detail in problems
         ]
     return fact
@@ -255,13 +267,13 @@ def clean(cells: Sequence[str], profile: FeedProfile) -> tuple[Sequence[str], li
             continue
         field = profile.field_of[name]
         categories = {unicodedata.category(character) for character in text}
-        seen = damage(text) if field in _DAMAGEABLE else None
-        reading = f": {seen.what}" if seen is not None else ""
         if "Cs" in categories:
-            detail = f"bytes that are wrong in this encoding{reading}"
-            problems.append((field, Fault.UNDECODABLE, cell, detail))
+            fault, detail = Fault.UNDECODABLE, gettext("bytes that are wrong in this encoding")
         elif categories & {"Cc", "Zl", "Zp"}:
-            problems.append((field, Fault.CONTROL_CHARACTER, cell, f"a control character{reading}"))
+            fault, detail = Fault.CONTROL_CHARACTER, gettext("a control character")
+        else:
+            continue
+        problems.append((field, fault, cell, _with_reading(detail, text) if field in _DAMAGEABLE else detail))
     return kept, problems
 
 
@@ -270,15 +282,28 @@ def _problems(error: ValidationError, fields: Fields) -> Iterable[Problem]:
         field = str(each["loc"][0])
         value = fields.get(field, "")
         if each["type"] == "missing":
-            yield field, Fault.MISSING_VALUE, "", "the value is missing"
+            yield field, Fault.MISSING_VALUE, "", gettext("the value is missing")
         elif each["type"] == "fault":
             yield field, Fault(each["ctx"]["fault"]), value, each["msg"]
         elif field in _BY_FIELD:
-            yield field, _BY_FIELD[field], value, each["msg"]
+            yield field, _BY_FIELD[field], value, _against_form(field, value, each)
         elif each["type"] == "string_too_long":
-            yield field, Fault.TOO_LONG, value, f"longer than {each['ctx']['max_length']} characters"
+            yield field, Fault.TOO_LONG, value, _longer_than(each["ctx"]["max_length"])
         else:
-            yield field, Fault.UNKNOWN_VALUE, value, each["msg"]
+            known = _QUOTED.findall(str(each.get("ctx", {}).get("expected", ""))) or ["true", "false"]
+            yield field, Fault.UNKNOWN_VALUE, value, known_values(known)
+
+
+def _against_form(field: str, value: str, error: ErrorDetails) -> str:
+    """What in a student number or a code is not of its form, in words."""
+    if error["type"] == "string_too_long":
+        return _longer_than(error["ctx"]["max_length"])
+    signs = _SIGNS_OF_NUMBERS if field == "student_number" else _SIGNS_OF_CODES
+    for sign in value:
+        if not (sign.isascii() and sign.isalnum()) and sign not in signs:
+            shown = sign if sign.isprintable() and not sign.isspace() else f"U+{ord(sign):04X}"
+            return gettext('holds "{sign}", which is not allowed there', sign=shown)
+    return gettext("does not begin with a letter or a digit")
 
 
 def _doubtful(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Iterable[Problem]:
@@ -301,16 +326,16 @@ def _implausible(fields: Fields, fact: Fact | None, profile: FeedProfile) -> Ite
     missing = [name for name in ("birth_name", "given_name") if name not in fields]
     if len(missing) > profile.one_name:  # one of them is enough if the profile says so
         for name in missing:
-            yield name, Fault.MISSING_VALUE, "", "the value is missing"
+            yield name, Fault.MISSING_VALUE, "", gettext("the value is missing")
     if fact is None:
         return
     born, last = int(fact["birth_date"][:4]), fact["year"] - AGE_YEARS_MIN
     first = max(BIRTH_YEAR_MIN, fact["year"] - AGE_YEARS_MAX)
     if not first <= born <= last:
-        detail = f"not between {first} and {last}"
+        detail = gettext("not between {first} and {last}", first=first, last=last)
         yield "birth_date", Fault.IMPLAUSIBLE_DATE, fields["birth_date"], detail
     if profile.payment_required and fields["state"] == "in_force" and "payment" not in fields:
-        yield "payment", Fault.MISSING_VALUE, "", "required for an enrolment in force"
+        yield "payment", Fault.MISSING_VALUE, "", gettext("required for an enrolment in force")
 
 
 def _fact(row: StepRow, profile: FeedProfile) -> Fact:

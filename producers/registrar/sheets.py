@@ -1,5 +1,9 @@
 """Files about people that the registrar opens in a spreadsheet: private, whole or absent, and harmless.
 
+A French Excel opens them by a double click: UTF-8 with a byte order mark, semicolons, CRLF, the header in the
+reader's language. One column keeps its name and its words in every language, for scripts and for us: by it
+such a file is known again.
+
 Source: OWASP, CSV Injection: a cell that begins with = + - @, a tab or a line break may be run as a formula,
 and an apostrophe before it makes it text. Full-width forms of these signs are treated alike.
 """
@@ -8,17 +12,32 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from producers.registrar.faults import REMEDIES, Rejection, UnusableFile
+from pipeline.errors import system_words
+from producers.registrar.faults import (
+    AFFECTED_HEADER,
+    AFFECTED_MARK,
+    REJECTS_HEADER,
+    REJECTS_MARK,
+    REMEDIES,
+    Rejection,
+    UnusableFile,
+)
 from producers.registrar.guard import Affected, OutlineChange
+from schemas.language import gettext, gettext_noop
 
 VALUE_CHARACTERS_MAX = 80
+_DETAIL_CHARACTERS_MAX = 400
 _FORMULA_SIGNS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001 -- the full-width forms are meant
+_REWRITTEN = re.compile(r"0[0-9]+|[0-9]{16,}|[0-9]+(?:[.,][0-9]*)?[Ee][+-]?[0-9]+|[0-9]{1,2}[/-][0-9]{1,2}")
+"""What a spreadsheet takes for a number or a day, and shows as another text."""
+_HEADER_BYTES = 1024
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -27,22 +46,25 @@ class WorkbookSheet:
     """One kind of file.
 
     Attributes:
-        name: what it is called in messages.
-        columns: its header. The first one tells it from other files.
+        columns: its header, in English; one of them has the same name in every language.
+        header: what a file's first line is known by.
+        elsewhere: that something else stands in its place.
+        unwritable: that it cannot be written.
         option: the option that names another place for it.
     """
 
-    name: str
     columns: tuple[str, ...]
+    header: re.Pattern[str]
+    elsewhere: str
+    unwritable: str
     option: str
 
-    def write(self, path: Path, rows: Iterable[tuple[int | str, ...]], *, separator: str) -> None:
+    def write(self, path: Path, rows: Iterable[tuple[int | str, ...]]) -> None:
         """Write the file, readable by its owner only, in one step: it is there whole or not at all.
 
         Args:
             path: replaced if it exists.
             rows: cells in the order of the columns, harmless already.
-            separator: the export's own, so that both open alike in the same spreadsheet.
 
         Raises:
             UnusableFile: it cannot be written, or would replace something else.
@@ -50,14 +72,14 @@ class WorkbookSheet:
         self._refuse_what_is_not_ours(path)
         try:
             with NamedTemporaryFile(
-                "w", encoding="utf-8", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
+                "w", encoding="utf-8-sig", newline="", dir=path.parent, prefix=f".{path.name}.", delete=False
             ) as file:
                 temporary = Path(file.name)
                 try:
                     writer = csv.writer(
-                        file, delimiter=separator, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"
+                        file, delimiter=";", quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n"
                     )
-                    writer.writerow(self.columns)
+                    writer.writerow(map(gettext, self.columns))
                     writer.writerows(rows)
                     file.flush()
                     os.fsync(file.fileno())
@@ -66,10 +88,8 @@ class WorkbookSheet:
                     temporary.unlink(missing_ok=True)
                     raise
         except OSError as error:
-            raise UnusableFile(
-                f"{path}: the {self.name} cannot be written: {error.strerror or error}",
-                remedy=f"Choose another place with {self.option}; nothing was published.",
-            ) from error
+            what = gettext(self.unwritable, path=path, why=system_words(error))
+            raise UnusableFile(what, remedy=self._another_place()) from error
 
     def remove(self, path: Path) -> None:
         """Remove an earlier import's file, which would be taken for this one's.
@@ -81,7 +101,8 @@ class WorkbookSheet:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise UnusableFile(f"{path}: cannot be removed: {error.strerror or error}") from error
+            why = system_words(error)
+            raise UnusableFile(gettext("{path}: cannot be removed: {why}", path=path, why=why)) from error
 
     def _refuse_what_is_not_ours(self, path: Path) -> None:
         """An existing file is replaced only if it is empty or of this kind."""
@@ -89,67 +110,109 @@ class WorkbookSheet:
             if not path.exists() or (path.is_file() and self._is_ours(path)):
                 return
         except OSError as error:
-            raise UnusableFile(f"{path}: cannot be looked at: {error.strerror or error}") from error
-        raise UnusableFile(
-            f"{path}: there is something else than a {self.name}",
-            remedy=f"Choose another place with {self.option}; nothing was published.",
-        )
+            why = system_words(error)
+            raise UnusableFile(gettext("{path}: cannot be looked at: {why}", path=path, why=why)) from error
+        raise UnusableFile(gettext(self.elsewhere, path=path), remedy=self._another_place())
+
+    def _another_place(self) -> str:
+        return gettext("Choose another place with {option}; nothing was published.", option=self.option)
 
     def _is_ours(self, path: Path) -> bool:
-        mark = f'"{self.columns[0]}"'.encode()
         with path.open("rb") as file:
-            start = file.read(len(mark))
-        return start in (b"", mark)
+            start = file.read(_HEADER_BYTES).decode("utf-8", "replace").partition("\n")[0].strip()
+        return not start or bool(self.header.search(start))
 
 
 REJECTS = WorkbookSheet(
-    "rejects file", ("line", "student", "column", "fault", "value", "detail", "remedy"), "--rejects"
+    (
+        gettext_noop("line"),
+        gettext_noop("student number"),
+        gettext_noop("column"),
+        gettext_noop("value"),
+        gettext_noop("detail"),
+        gettext_noop("remedy"),
+        REJECTS_MARK,
+    ),
+    REJECTS_HEADER,
+    gettext_noop("{path}: there is something else than a rejects file"),
+    gettext_noop("{path}: the rejects file cannot be written: {why}"),
+    "--rejects",
 )
 """What was refused, where, and what to do."""
 
+_ELSEWHERE = gettext_noop("{path}: there is something else than a file of affected people")
+_UNWRITABLE = gettext_noop("{path}: the file of affected people cannot be written: {why}")
+
 AFFECTED = WorkbookSheet(
-    "file of affected people",
-    ("student", "year", "step", "version", "change", "before", "after", "meaning"),
+    (
+        gettext_noop("student number"),
+        gettext_noop("year"),
+        gettext_noop("step"),
+        gettext_noop("version"),
+        gettext_noop("before"),
+        gettext_noop("after"),
+        gettext_noop("meaning"),
+        AFFECTED_MARK,
+    ),
+    AFFECTED_HEADER,
+    _ELSEWHERE,
+    _UNWRITABLE,
     "--affected",
 )
 """Who would lose an enrolment, or change in a way that seldom happens."""
 
 AFFECTED_TEACHINGS = WorkbookSheet(
-    "file of affected people",
-    ("student", "year", "unit", "group", "change", "groups left", "meaning"),
+    (
+        gettext_noop("student number"),
+        gettext_noop("year"),
+        gettext_noop("unit"),
+        gettext_noop("group"),
+        gettext_noop("groups left"),
+        gettext_noop("meaning"),
+        AFFECTED_MARK,
+    ),
+    AFFECTED_HEADER,
+    _ELSEWHERE,
+    _UNWRITABLE,
     "--affected",
 )
 """Who would lose a teaching unit, or a group of one."""
 
 MEANINGS: dict[OutlineChange, str] = {
-    OutlineChange.CANCELLED: "The file cancels this enrolment.",
-    OutlineChange.GONE: "The file is said to be complete for the year, and does not have this any more.",
-    OutlineChange.NOT_IN_FORCE: "The enrolment was in force, and is pending or awaits payment in the file.",
-    OutlineChange.PEDAGOGICAL: "The pedagogical enrolment was validated, and is not in the file.",
-    OutlineChange.IDENTITY: (
+    OutlineChange.CANCELLED: gettext_noop("The file cancels this enrolment."),
+    OutlineChange.GONE: gettext_noop(
+        "The file is said to be complete for the year, and does not have this any more."
+    ),
+    OutlineChange.NOT_IN_FORCE: gettext_noop(
+        "The enrolment was in force, and is pending or awaits payment in the file."
+    ),
+    OutlineChange.PEDAGOGICAL: gettext_noop(
+        "The pedagogical enrolment was validated, and is not in the file."
+    ),
+    OutlineChange.IDENTITY: gettext_noop(
         "Birth name, first given name or birth date are others, and not only spelled otherwise."
     ),
-    OutlineChange.INE: "The INE is another one, or missing.",
-    OutlineChange.PERSONAL_MAIL: "The personal mail address is another one, or missing.",
-    OutlineChange.COMPONENT: "The component of this enrolment is another one.",
-    OutlineChange.TEACHING: "The student does not follow this teaching unit any more.",
-    OutlineChange.GROUP: (
+    OutlineChange.INE: gettext_noop("The INE is another one, or missing."),
+    OutlineChange.PERSONAL_MAIL: gettext_noop("The personal mail address is another one, or missing."),
+    OutlineChange.COMPONENT: gettext_noop("The component of this enrolment is another one."),
+    OutlineChange.TEACHING: gettext_noop("The student does not follow this teaching unit any more."),
+    OutlineChange.GROUP: gettext_noop(
         "The student is not in this group of the teaching unit any more, and stays in the unit."
     ),
 }
-"""What each change means, for the operator."""
+"""What each change means, for the operator; `gettext` says it in their language."""
 
 
 def reject_cells(rejection: Rejection) -> tuple[int | str, ...]:
     """A row of REJECTS."""
     return (
         rejection.line,
-        harmless(rejection.student_number),
-        harmless(rejection.column),
+        cell(rejection.student_number),
+        cell(rejection.column) or gettext("(the whole line)"),
+        cell(rejection.value),
+        harmless(rejection.detail, characters_max=_DETAIL_CHARACTERS_MAX),
+        gettext(REMEDIES[rejection.fault]),
         rejection.fault.value,
-        harmless(rejection.value),
-        harmless(rejection.detail, characters_max=300),
-        REMEDIES[rejection.fault],
     )
 
 
@@ -159,21 +222,27 @@ def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterat
         student, year, code, part = each.key
         states = (each.before, each.after) if "before" in sheet.columns else (each.after,)
         yield (
-            harmless(student),
+            cell(student),
             year,
-            harmless(code),
-            harmless(part),
+            cell(code),
+            cell(part),
+            *map(cell, states),
+            gettext(MEANINGS[each.change]),
             each.change.value,
-            *map(harmless, states),
-            MEANINGS[each.change],
         )
+
+
+def cell(value: str) -> str:
+    """`harmless`, and with an apostrophe before what a spreadsheet would show as another text: 00123, 1/2."""
+    shown = harmless(value)
+    return f"'{shown}" if _REWRITTEN.fullmatch(shown) else shown
 
 
 def harmless(value: str, *, characters_max: int = VALUE_CHARACTERS_MAX) -> str:
     """`value` shortened, with invisible characters spelled out, and never a formula."""
     shown = "".join(map(_visible, value[:characters_max]))
     if len(value) > characters_max:
-        shown += f"… ({len(value)} characters)"
+        shown += gettext("… ({n} characters)", n=len(value))
     return f"'{shown}" if shown.lstrip().startswith(_FORMULA_SIGNS) else shown
 
 

@@ -13,6 +13,7 @@ from producers.registrar.lines import SHOWN_LINES_MAX, Lines, storable
 from producers.registrar.profile import FeedProfile
 from producers.registrar.rows import PERSON_FIELDS, Fact
 from schemas.account import Administrative
+from schemas.language import gettext
 
 _PAGE = 500
 _SCHEMA = """
@@ -115,7 +116,12 @@ class Spool(Lines):
         for name in PERSON_FIELDS:
             said = self._said(student, name)
             if len(said) > 1:
-                different = ", ".join(f"line {line} has {value or 'nothing'}" for line, value in said)
+                different = ", ".join(
+                    gettext("line {line} has {value}", line=line, value=value)
+                    if value
+                    else gettext("line {line} has nothing", line=line)
+                    for line, value in said
+                )
                 self._database.execute(
                     "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?,"
                     " COALESCE(json_extract(fact, ?), ''), ? FROM facts WHERE student = ?",
@@ -123,7 +129,11 @@ class Spool(Lines):
                         self._profile.column_of(name),
                         Fault.CONTRADICTING_PERSON.value,
                         f"$.{name}",
-                        f"{lines} name one student and do not agree: {different}",
+                        gettext(
+                            "{lines} name one student and do not agree: {differences}",
+                            lines=lines,
+                            differences=different,
+                        ),
                         student,
                     ),
                 )
@@ -149,9 +159,13 @@ class Spool(Lines):
             "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, json_extract(fact, '$.step'), ?"
             " FROM facts WHERE step = ?",
             (
-                self._profile.column_of("step"),
+                self._profile.column_of("step") or "step",
                 Fault.CONFLICTING_LINES.value,
-                f"{lines} are about the same student, year, step and version, and differ in {columns}",
+                gettext(
+                    "{lines} are about the same student, year, step and version, and differ in {columns}",
+                    lines=lines,
+                    columns=columns,
+                ),
                 step,
             ),
         )
@@ -173,14 +187,16 @@ class Spool(Lines):
             " WHERE student = ? AND primary_in = ? GROUP BY step ORDER BY 1 LIMIT ?",
             (student, year, SHOWN_LINES_MAX),
         )
-        steps = ", ".join(f"line {line} says so of {step}" for line, step in found)
+        steps = ", ".join(
+            gettext("line {line} says so of {step}", line=line, step=step) for line, step in found
+        )
         self._database.execute(
             "INSERT INTO rejections SELECT line, CAST(student AS BLOB), ?, ?, json_extract(fact, '$.step'), ?"
             " FROM facts WHERE student = ? AND primary_in = ?",
             (
                 self._profile.column_of("primary"),
                 Fault.SEVERAL_PRIMARY_STEPS.value,
-                f"{year} has one primary step for each student: {steps}",
+                gettext("{year} has one primary step for each student: {steps}", year=year, steps=steps),
                 student,
                 year,
             ),

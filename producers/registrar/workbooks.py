@@ -17,12 +17,12 @@ from typing import IO, Protocol
 from xml.parsers import expat
 
 from producers.registrar.physical import LINE_BYTES_MAX, SHEET_SEPARATOR
+from schemas.language import gettext, gettext_noop
 
 UNPACKED_BYTES_MAX = 1 << 30
 ROWS_MAX, COLUMNS_MAX = 1_048_576, 16_384
 YES, NO = "VRAI", "FAUX"
-NO_VALUE = "a formula whose value the file does not hold"
-SAVE_AGAIN = "Open it in the spreadsheet program, save it there, then import it."
+SAVE_AGAIN = gettext_noop("Open it in the spreadsheet program, save it there, then import it.")
 _CHUNK_BYTES = 1 << 16
 _TOKEN_BYTES_MAX = 1 << 20
 _DIGITS_EXACT = 10**15  # a spreadsheet keeps fifteen
@@ -32,7 +32,7 @@ _HARMLESS = re.compile(r"[\s\u00a0\u202f€$£()]*")
 _LAST_SERIAL = 2_958_466  # 9999-12-31
 
 
-REMEDY = "Save it anew as .xlsx, .ods or CSV, and import that."
+REMEDY = gettext_noop("Save it anew as .xlsx, .ods or CSV, and import that.")
 
 
 class Unpackable(Exception):
@@ -54,9 +54,17 @@ class Budget:
         self.left -= size
         if self.left < 0:
             raise Unpackable(
-                f"unpacked it is larger than {UNPACKED_BYTES_MAX} bytes",
-                remedy="Check that it is an export; if it is, split it by year.",
+                gettext("unpacked it is larger than {limit} bytes", limit=UNPACKED_BYTES_MAX),
+                remedy=gettext("Check that it is an export; if it is, split it by year."),
             )
+
+
+def without_value(row: int, column: int) -> Unpackable:
+    """That a cell's formula has no value."""
+    what = gettext(
+        "row {row}, column {column}: a formula whose value the file does not hold", row=row, column=column
+    )
+    return Unpackable(what, remedy=SAVE_AGAIN)
 
 
 class Elements(Protocol):
@@ -104,10 +112,16 @@ def walk(file: IO[bytes], elements: Elements, budget: Budget) -> None:
             read += len(chunk)
             parser.Parse(chunk, False)
             if read - parser.CurrentByteIndex > _TOKEN_BYTES_MAX:
-                raise Unpackable("its XML is not a spreadsheet's")
+                raise Unpackable(gettext("its XML is not a spreadsheet's"))
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise Unpackable(f"its XML is broken: {error}") from error
+        raise Unpackable(
+            gettext(
+                "its XML is broken, in line {line}, column {column}",
+                line=error.lineno,
+                column=error.offset + 1,
+            )
+        ) from error
     except Stop:
         return
 
@@ -118,7 +132,7 @@ def _local(name: str) -> str:
 
 
 def _refuse_doctype(*_: object) -> None:
-    raise Unpackable("its XML has a DOCTYPE, which no spreadsheet has")
+    raise Unpackable(gettext("its XML has a DOCTYPE, which no spreadsheet has"))
 
 
 class Rows:
@@ -134,7 +148,7 @@ class Rows:
     def write(self, number: int, cells: Mapping[int, str]) -> None:
         """Write a row, and empty ones for those left out before it. `cells`: by column, from 0 on."""
         if number <= self.number or number > ROWS_MAX or max(cells, default=0) >= COLUMNS_MAX:
-            raise Unpackable(f"row {number} stands where no row can")
+            raise Unpackable(gettext("row {row} stands where no row can", row=number))
         filled = [column for column, text in cells.items() if text.strip()]
         if not filled:
             return
@@ -218,19 +232,25 @@ def choose_sheet(sheets: list[tuple[str, bool, bool]], wanted: str) -> str:
     Raises:
         Unpackable: there is none, or there are several.
     """
-    remedy = "Name one with --sheet, or as `sheet` under [file] in a mapping file."
+    remedy = gettext("Name one with --sheet, or as `sheet` under [file] in a mapping file.")
     names = ", ".join(name for name, _, _ in sheets[:20])
     if wanted:
         for name, _, _ in sheets:
             if name.strip().casefold() == wanted.strip().casefold():
                 return name
-        raise Unpackable(f"it has no sheet {wanted}; its sheets: {names}", remedy=remedy)
+        raise Unpackable(
+            gettext("it has no sheet {sheet}; its sheets: {names}", sheet=wanted, names=names), remedy=remedy
+        )
     full = [(name, hidden) for name, hidden, holds in sheets if holds]
     shown = [name for name, hidden in full if not hidden]
     if len(shown) > 1:
-        raise Unpackable(f"{len(shown)} sheets hold something: {', '.join(shown[:20])}", remedy=remedy)
+        names = ", ".join(shown[:20])
+        several = gettext("{n} sheets hold something: {names}", n=len(shown), names=names)
+        raise Unpackable(several, remedy=remedy)
     if not shown and full:
-        raise Unpackable(f"only hidden sheets hold something: {full[0][0]}", remedy=remedy)
+        what = gettext("only hidden sheets hold something: {names}", names=full[0][0])
+        raise Unpackable(what, remedy=remedy)
     if not shown:
-        raise Unpackable("its sheets are empty", remedy="Export it again; nothing was published.")
+        again = gettext("Export it again; nothing was published.")
+        raise Unpackable(gettext("its sheets are empty"), remedy=again)
     return shown[0]

@@ -13,8 +13,6 @@ from zipfile import ZipFile
 
 from producers.registrar.workbooks import (
     NO,
-    NO_VALUE,
-    SAVE_AGAIN,
     YES,
     Budget,
     Rows,
@@ -24,7 +22,9 @@ from producers.registrar.workbooks import (
     choose_sheet,
     number_text,
     walk,
+    without_value,
 )
+from schemas.language import gettext
 
 WORKBOOK = "xl/workbook.xml"
 _DATES = {**dict.fromkeys((*range(14, 23), *range(27, 37), *range(45, 48), *range(50, 59)), "yyyy-mm-dd")}
@@ -186,7 +186,7 @@ class _Strings(_Part):
 
     def _get(self, place: int) -> str:
         if not 0 <= place < len(self._ends):
-            raise Unpackable("a cell names a text that the workbook does not have")
+            raise Unpackable(gettext("a cell names a text that the workbook does not have"))
         start = self._ends[place - 1] if place else 0
         self._file.seek(start)
         return _unescaped(self._file.read(self._ends[place] - start).decode("utf-8"))
@@ -240,7 +240,7 @@ class _Sheet(_Part):
         elif name == "c":
             text = self._text.take()
             if self._formula and not text and not (self._valued and self._kind == "str"):
-                raise Unpackable(f"row {self._row}, column {self._column + 1}: {NO_VALUE}", remedy=SAVE_AGAIN)
+                raise without_value(self._row, self._column + 1)
             if text:
                 self._cells[self._column] = self._value(text)
         elif name == "row":
@@ -268,7 +268,7 @@ def _column(reference: str, following: int) -> int:
         return following
     found = _REFERENCE.fullmatch(reference)
     if found is None:
-        raise Unpackable("a cell stands where no cell can")
+        raise Unpackable(gettext("a cell stands where no cell can"))
     column = 0
     for letter in found[1]:
         column = column * 26 + ord(letter) - 64

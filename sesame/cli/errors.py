@@ -8,7 +8,7 @@ from enum import IntEnum
 
 import click
 
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, system_words
 from schemas.language import gettext
 from sesame.app.errors import is_away, remedy_of
 
@@ -46,7 +46,9 @@ def report(error: Exception) -> ExitCode:
             click.echo(remedy, err=True)
     elif isinstance(error, OSError) and error.strerror:
         about = f": {error.filename}" if error.filename else ""
-        click.echo(gettext("sesame: the system refused: {why}", why=f"{error.strerror}{about}"), err=True)
+        click.echo(
+            gettext("sesame: the system refused: {why}", why=f"{system_words(error)}{about}"), err=True
+        )
     else:
         place = traceback.extract_tb(error.__traceback__)[-1:]
         where = f" at {place[0].filename}:{place[0].lineno}" if place else ""

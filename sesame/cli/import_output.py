@@ -9,71 +9,196 @@ import click
 
 from producers.registrar import ENCODINGS, FeedProfile, ImportExplanation, ImportKind, ImportReport
 from producers.registrar.explanation import LineReading
-from producers.registrar.faults import REMEDIES, Fault
+from producers.registrar.faults import REMEDIES, Fault, Rejection
+from producers.registrar.guard import OutlineChange, YearFigures
+from producers.registrar.physical import Layout
+from producers.registrar.sheets import harmless
+from schemas.language import gettext, gettext_noop, ngettext
 
-_WORDS = {
-    ImportKind.ENROLMENTS: ("enrolments", "cancellations"),
-    ImportKind.TEACHINGS: ("lists of teaching units", "empty lists"),
+_SEPARATORS = {
+    ";": gettext_noop("separated by semicolons"),
+    ",": gettext_noop("separated by commas"),
+    "\t": gettext_noop("separated by tabs"),
 }
-_SEPARATORS = {";": "semicolons", ",": "commas", "\t": "tabs"}
+_ENCODINGS = {**ENCODINGS, "utf-8-sig": gettext_noop("UTF-8 with a byte order mark")}
+_DATES = {"dd/mm/yyyy": gettext_noop("dd/mm/yyyy"), "yyyy-mm-dd": gettext_noop("yyyy-mm-dd")}
+_STATES = {
+    "pending": gettext_noop("pending"),
+    "awaiting_payment": gettext_noop("awaiting payment"),
+    "in_force": gettext_noop("in force"),
+    "validated": gettext_noop("validated"),
+    "cancelled": gettext_noop("cancelled"),
+    "terminated": gettext_noop("terminated"),
+}
+CHANGES = {
+    OutlineChange.CANCELLED: gettext_noop("enrolment cancelled"),
+    OutlineChange.GONE: gettext_noop("absent from the file"),
+    OutlineChange.NOT_IN_FORCE: gettext_noop("no longer in force"),
+    OutlineChange.PEDAGOGICAL: gettext_noop("pedagogical enrolment no longer validated"),
+    OutlineChange.IDENTITY: gettext_noop("another identity"),
+    OutlineChange.INE: gettext_noop("another INE"),
+    OutlineChange.PERSONAL_MAIL: gettext_noop("another personal address"),
+    OutlineChange.COMPONENT: gettext_noop("another component"),
+    OutlineChange.TEACHING: gettext_noop("teaching unit lost"),
+    OutlineChange.GROUP: gettext_noop("group lost"),
+}
+"""What each change is called in a year's figures."""
 
 
 def explained(file: Path, profile: FeedProfile, explanation: ImportExplanation) -> Iterator[str]:
     """The explanation, for people."""
     layout = explanation.layout
-    written = _written(layout.encoding, layout.separator, layout.form)
-    yield f"{file}: {layout.lines} lines ({written}), profile {profile.name}"
+    yield ngettext(
+        "{file}: {n} line ({written}), profile {profile}",
+        "{file}: {n} lines ({written}), profile {profile}",
+        layout.lines,
+        file=file,
+        written=_written(layout),
+        profile=profile.name,
+    )
+    yield from _passed_over(layout)
     if explanation.ignored:
-        yield f"columns that are not used: {', '.join(explanation.ignored)}"
+        yield gettext("columns that are not used: {columns}", columns=", ".join(explanation.ignored))
     for line in explanation.lines:
-        yield f"\nline {line.number}"
+        yield "\n" + gettext("line {line}", line=line.number)
         width = max((len(each.value) for each in line.fields), default=0)
         for each in line.fields:
             yield f"  {each.field:<21} {each.value:<{min(width, 40)}}  ← {each.source}"
         for rejection in line.rejections:
-            place = f"{rejection.column}: " if rejection.column else ""
-            remedy = REMEDIES[rejection.fault]
-            yield f"  refused: {place}{rejection.fault.value}, {rejection.detail}. {remedy}"
+            yield "  " + _refused(rejection)
         if line.fact is not None:
-            yield f"  gives {_given(line)}"
+            yield "  " + gettext("gives {what}", what=_given(line))
+
+
+def _refused(rejection: Rejection) -> str:
+    said = {
+        "fault": rejection.fault.value,
+        "detail": rejection.detail,
+        "remedy": gettext(REMEDIES[rejection.fault]),
+    }
+    if not rejection.column:
+        return gettext("refused: {fault}, {detail}. {remedy}", **said)
+    return gettext("refused: {column}: {fault}, {detail}. {remedy}", column=rejection.column, **said)
 
 
 def _given(line: LineReading) -> str:
     fact = line.fact or {}
     if "element" in fact:
-        what = "a teaching unit" if fact["group"] is None else "a group of a teaching unit"
-        return f"the end of {what}" if fact["state"] == "cancelled" else what
+        ended, of_group = fact["state"] == "cancelled", fact["group"] is not None
+        if of_group:
+            end = gettext("the end of a group of a teaching unit")
+            return end if ended else gettext("a group of a teaching unit")
+        return gettext("the end of a teaching unit") if ended else gettext("a teaching unit")
     if "reason" in fact:
-        return f"a cancellation ({fact['reason']})"
-    return f"an enrolment: administrative {fact['administrative']}, pedagogical {fact['pedagogical']}"
+        return gettext("a cancellation ({reason})", reason=_state(fact["reason"]))
+    return gettext(
+        "an enrolment: administrative {administrative}, pedagogical {pedagogical}",
+        administrative=_state(fact["administrative"]),
+        pedagogical=_state(fact["pedagogical"]),
+    )
 
 
-def _written(encoding: str, separator: str, packed: str) -> str:
-    if "sheet" in packed:
-        return packed
-    names = {**ENCODINGS, "utf-8-sig": "UTF-8 with a byte order mark"}
-    form = f"separated by {_SEPARATORS.get(separator, separator)}" if separator else "JSON lines"
-    return ", ".join([*([packed] if packed else []), names[encoding], form])
+def _state(token: str) -> str:
+    return gettext(_STATES.get(token, token))
+
+
+def _written(of: Layout | ImportReport) -> str:
+    """How a file is written: what it was packed in, its encoding and its separator."""
+    if of.sheet:
+        return gettext("{form}, sheet {sheet}", form=of.form, sheet=harmless(of.sheet))
+    if not of.separator:
+        how = gettext("JSON lines")
+    elif of.separator in _SEPARATORS:
+        how = gettext(_SEPARATORS[of.separator])
+    else:
+        how = gettext("separated by {separator}", separator=of.separator)
+    return ", ".join([*([of.form] if of.form else []), gettext(_ENCODINGS[of.encoding]), how])
+
+
+def _passed_over(of: Layout | ImportReport) -> Iterator[str]:
+    """The lines that state nothing, and were not read as a student's."""
+    if of.titles:
+        yield ngettext(
+            "{n} line above the header was passed over",
+            "{n} lines above the header were passed over",
+            of.titles,
+        )
+    if of.footers:
+        yield ngettext(
+            "{n} line at the end was passed over, as a footer",
+            "{n} lines at the end were passed over, as a footer",
+            of.footers,
+        )
 
 
 def told(report: ImportReport) -> list[str]:
     """The report, for people."""
-    verb = "would be published" if report.dry_run or report.held else "published"
-    facts, ended = _WORDS[report.kind]
-    gone = "" if report.full_year is None else f"and {report.gone} {ended} of absent ones "
-    dates = " and ".join(sorted(report.dates))
-    written = _written(report.encoding, report.separator, report.form) + (f", dates {dates}" if dates else "")
-    counts = (
-        f"{report.lines} lines ({written}), {report.students} students: "
-        f"{report.recorded} {facts} and {report.cancelled} {ended} {gone}{verb}, "
-        f"{report.unchanged} unchanged, {report.duplicates} repeated, {report.rejected} refused"
+    written = _written(report)
+    if report.dates:
+        forms = ", ".join(gettext(_DATES[form]) for form in sorted(report.dates))
+        written = gettext("{written}, dates {forms}", written=written, forms=forms)
+    read = ngettext("{n} line ({written})", "{n} lines ({written})", report.lines, written=written)
+    students = ngettext("{n} student", "{n} students", report.students)
+    rest = ", ".join(
+        (
+            _unchanged(report),
+            ngettext("{n} line repeated", "{n} lines repeated", report.duplicates),
+            ngettext("{n} line refused", "{n} lines refused", report.rejected),
+        )
     )
-    lines = [counts]
-    for year in report.years:
-        changes = ", ".join(f"{change.value} {people}" for change, people in sorted(year.changes.items()))
-        over = " (over the threshold)" if year.over else ""
-        lines.append(f"{year.year}: {year.affected} of {year.known} people affected{over}: {changes}")
-    return lines
+    said = {"read": read, "students": students, "facts": ", ".join(_facts(report)), "rest": rest}
+    counts = (
+        gettext("{read}, {students}; would be published: {facts}; {rest}", **said)
+        if report.dry_run or report.held
+        else gettext("{read}, {students}; published: {facts}; {rest}", **said)
+    )
+    return [counts, *_passed_over(report), *map(_year, report.years)]
+
+
+def _facts(report: ImportReport) -> Iterator[str]:
+    """What is published, in numbers."""
+    if report.kind is ImportKind.ENROLMENTS:
+        yield ngettext("{n} enrolment", "{n} enrolments", report.recorded)
+        yield ngettext("{n} cancellation", "{n} cancellations", report.cancelled)
+        if report.full_year is not None:
+            yield ngettext(
+                "{n} cancellation of an absent one", "{n} cancellations of absent ones", report.gone
+            )
+        return
+    yield ngettext("{n} list of teaching units", "{n} lists of teaching units", report.recorded)
+    yield ngettext("{n} empty list", "{n} empty lists", report.cancelled)
+    if report.full_year is not None:
+        yield ngettext(
+            "{n} empty list of an absent student", "{n} empty lists of absent students", report.gone
+        )
+
+
+def _unchanged(report: ImportReport) -> str:
+    if report.kind is ImportKind.ENROLMENTS:
+        return ngettext("{n} enrolment unchanged", "{n} enrolments unchanged", report.unchanged)
+    return ngettext("{n} list unchanged", "{n} lists unchanged", report.unchanged)
+
+
+def _year(figures: YearFigures) -> str:
+    """What would change unusually in one academic year."""
+    changes = ", ".join(
+        gettext("{what}: {n}", what=gettext(CHANGES[change]), n=people)
+        for change, people in sorted(figures.changes.items())
+    )
+    said = {"year": figures.year, "known": figures.known, "changes": changes}
+    if figures.over:
+        return ngettext(
+            "{year}: {n} of {known} people affected, over the threshold ({changes})",
+            "{year}: {n} of {known} people affected, over the threshold ({changes})",
+            figures.affected,
+            **said,
+        )
+    return ngettext(
+        "{year}: {n} of {known} people affected ({changes})",
+        "{year}: {n} of {known} people affected ({changes})",
+        figures.affected,
+        **said,
+    )
 
 
 def warn(report: ImportReport, approve: str | None, again: str) -> None:
@@ -83,61 +208,94 @@ def warn(report: ImportReport, approve: str | None, again: str) -> None:
         approve: the approval that was given.
         again: the command that imports the file in the same way.
     """
-    if report.affected_path is not None:
-        click.echo(f"who is affected, and how: {report.affected_path}", err=True)
-    if report.rejects_path is not None:
-        click.echo(f"{report.rejected} lines were refused: see {report.rejects_path}", err=True)
-    if report.absence_unknown:
+    for line in (*_of_files(report), *_of_damage(report, again), *_of_hold(report, approve, again)):
+        click.echo(line, err=True)
+    if report.spared:
         click.echo(
-            f"{report.unattributed} of them name no student: nobody was cancelled for being absent. "
-            "Correct these lines, and import again.",
+            ngettext(
+                "{n} student has such a line: nothing was taken from them.",
+                "{n} students have such lines: nothing was taken from them.",
+                report.spared,
+            ),
             err=True,
         )
-    _warn_of_damage(report, again)
-    _warn_of_hold(report, approve, again)
-    if report.spared:
-        click.echo(f"{report.spared} students have such lines: nothing was taken from them.", err=True)
     if report.not_enrolled:
         click.echo(
-            f"{report.not_enrolled} lists are of students who are not enrolled in that year, as far as is "
-            "known: they count from the enrolment on.",
+            ngettext(
+                "{n} list is of a student who is not enrolled in that year, as far as is known: it counts "
+                "from the enrolment on.",
+                "{n} lists are of students who are not enrolled in that year, as far as is known: they "
+                "count from the enrolment on.",
+                report.not_enrolled,
+            ),
             err=True,
         )
 
 
-def _warn_of_damage(report: ImportReport, again: str) -> None:
+def _of_files(report: ImportReport) -> Iterator[str]:
+    """Which files were written, and what follows from refused lines."""
+    if report.affected_path is not None:
+        yield gettext("who is affected, and how: {path}", path=report.affected_path)
+    if report.rejects_path is not None:
+        yield ngettext(
+            "{n} line was refused: see {path}",
+            "{n} lines were refused: see {path}",
+            report.rejected,
+            path=report.rejects_path,
+        )
+    if report.absence_unknown:
+        yield ngettext(
+            "{n} of them does not say for certain whose it is: nobody was cancelled for being absent. "
+            "Correct this line, and import again.",
+            "{n} of them do not say for certain whose they are: nobody was cancelled for being absent. "
+            "Correct these lines, and import again.",
+            report.unattributed,
+        )
+
+
+def _of_damage(report: ImportReport, again: str) -> Iterator[str]:
     if report.misread:
-        click.echo("\n".join(_misread(report, again)), err=True)
+        yield from _misread(report, again)
     elif report.faults.get(Fault.DAMAGED_TEXT):
-        click.echo(
-            f"Of some the text is damaged. If it is right as it stands, let it pass, once and for all:\n"
-            f"  {again} --accept STUDENT",
-            err=True,
+        yield gettext(
+            "Of some the text is damaged. If it is right as it stands, let it pass, once and for all:"
         )
+        student = gettext("STUDENT")
+        yield f"  {again} --accept {student}"
     if report.accepted:
-        click.echo(f"accepted as they stand: values of {report.accepted} students", err=True)
+        yield ngettext(
+            "accepted as they stand: values of {n} student",
+            "accepted as they stand: values of {n} students",
+            report.accepted,
+        )
 
 
-def _warn_of_hold(report: ImportReport, approve: str | None, again: str) -> None:
+def _of_hold(report: ImportReport, approve: str | None, again: str) -> Iterator[str]:
     if report.held:
         if approve is not None:
-            click.echo(f"The approval {approve} is for another file or for other differences.", err=True)
-        click.echo(
-            f"{'This would be held' if report.dry_run else 'Held: nothing was published'}. If the file is "
-            f"right:\n  {again} --approve {report.approval}",
-            err=True,
-        )
+            yield gettext("The approval {id} is for another file or for other differences.", id=approve)
+        if report.dry_run:
+            yield gettext("This would be held. If the file is right:")
+        else:
+            yield gettext("Held: nothing was published. If the file is right:")
+        yield f"  {again} --approve {report.approval}"
     elif approve is not None and report.approval is None:
-        click.echo(f"No approval was needed: {approve} changed nothing.", err=True)
+        yield gettext("No approval was needed: {id} changed nothing.", id=approve)
 
 
 def _misread(report: ImportReport, again: str) -> Iterator[str]:
     """What to do about a file of which many lines hold damaged text."""
-    yield f"{report.damaged} of {report.lines} lines hold damaged text, as of a file in a wrong encoding."
+    yield ngettext(
+        "{n} of {lines} lines holds damaged text, as of a file in a wrong encoding.",
+        "{n} of {lines} lines hold damaged text, as of a file in a wrong encoding.",
+        report.damaged,
+        lines=report.lines,
+    )
     if not report.likely_encoding:
-        yield "No other encoding sets that right: have the file exported again, whole, in UTF-8."
+        yield gettext("No other encoding sets that right: have the file exported again, whole, in UTF-8.")
         return
-    yield f"It seems to be {ENCODINGS[report.likely_encoding]}. See how it would be read:"
+    encoding = gettext(ENCODINGS[report.likely_encoding])
+    yield gettext("It seems to be {encoding}. See how it would be read:", encoding=encoding)
     yield f"  {again} --encoding {report.likely_encoding} --explain 20"
-    yield "then import it so:"
+    yield gettext("then import it so:")
     yield f"  {again} --encoding {report.likely_encoding}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
@@ -144,7 +145,10 @@ def import_command(
     from sesame.app.wiring import utc_now
     from sesame.cli.import_output import told, warn
 
-    titles = {ImportKind.ENROLMENTS: "importing", ImportKind.TEACHINGS: "importing groups"}
+    titles = {
+        ImportKind.ENROLMENTS: gettext("importing"),
+        ImportKind.TEACHINGS: gettext("importing groups"),
+    }
     with progress_bar() as bar:
         tasks: dict[ImportKind, TaskID] = {}
 
@@ -178,15 +182,17 @@ def _check_usage(
     accept: tuple[str, ...],
 ) -> None:
     if file is None and groups is None:
-        raise click.UsageError("Missing argument 'FILE', or option '--groups FILE', or both.")
+        raise click.UsageError(gettext("Missing argument 'FILE', or option '--groups FILE', or both."))
     if full != (year is not None):
-        raise click.UsageError("--full and --year belong together: --full --year 2026")
+        raise click.UsageError(gettext("--full and --year belong together: --full --year 2026"))
     if file is not None and groups is not None and any(each is not None for each in of_one):
         raise click.UsageError(
-            "--approve, --rejects and --affected are about one file: import FILE and --groups one by one"
+            gettext(
+                "--approve, --rejects and --affected are about one file: import FILE and --groups one by one"
+            )
         )
     if accept and file is None:
-        raise click.UsageError("--accept is about FILE: a file of groups has no names")
+        raise click.UsageError(gettext("--accept is about FILE: a file of groups has no names"))
 
 
 def _same_import(context: Context, path: Path | None, *, groups: bool) -> str:

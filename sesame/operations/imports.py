@@ -26,6 +26,7 @@ from producers.registrar import explain as explain_file
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.profiles import choose_groups
 from producers.registrar.settings import RegistrarSettings
+from producers.registrar.sheets import harmless
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from producers.registrar.teachings.lists import import_groups, parse
 from sesame.operations import acts
@@ -106,6 +107,9 @@ class FileExplained(Report):
             "encoding": layout.encoding,
             "separator": layout.separator,
             "form": layout.form,
+            "sheet": harmless(layout.sheet),
+            "titles": layout.titles,
+            "footers": layout.footers,
             "lines": layout.lines,
             "ignored_columns": self.explanation.ignored,
             "read": [line.to_json() for line in self.explanation.lines],

@@ -204,6 +204,15 @@ def _acts() -> Iterator[Case]:
     )
     yield Case("import-lacking", ("import lacking.csv", "import lacking.csv --json"))
     yield Case(
+        "import-french",
+        (
+            "import registrar.csv --groups groups.csv --lang fr",
+            "import registrar.csv --explain 1 --lang fr",
+            "import lacking.csv --lang fr",
+            "import --lang fr",
+        ),
+    )
+    yield Case(
         "restored-keep",
         ('restored keep 22600009 --reason "plainte en cours"', "restored list --all", "audit --limit 1"),
         "restored",

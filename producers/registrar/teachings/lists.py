@@ -36,6 +36,7 @@ from producers.registrar.sheets import AFFECTED_TEACHINGS
 from producers.registrar.spool import canonical
 from producers.registrar.teachings.spool import Stated, TeachingSpool
 from schemas.events import TEACHINGS_MAX, TeachingsRecorded
+from schemas.language import gettext
 
 _PAGE = 500
 
@@ -152,7 +153,10 @@ class _Teachings:
         for page in self._feed.listed_students(self.profile.name, year):
             line = self.spool.add_absent(page, year, line)
         if line > LINES_MAX:
-            raise UnusableFile(f"more than {LINES_MAX} lines and absent students", remedy="Split the export.")
+            raise UnusableFile(
+                gettext("more than {limit} lines and absent students", limit=LINES_MAX),
+                remedy=gettext("Split the export."),
+            )
 
     def _compare(
         self,

@@ -11,6 +11,7 @@ from producers.registrar.lines import Lines, shown, storable
 from producers.registrar.rows import Fact
 from producers.registrar.spool import canonical
 from schemas.events import TEACHINGS_MAX
+from schemas.language import gettext, gettext_noop
 
 _PAGE = 500
 _SCHEMA = """
@@ -80,8 +81,15 @@ class TeachingSpool(Lines):
             " GROUP BY student, year, element, grp HAVING COUNT(DISTINCT said) > 1"
         )
         for same in contradictory.fetchall():
-            why = f"are about the same student, year, unit and group, and differ in {self._different(same)}"
-            self._reject(_SAME, same, Fault.CONFLICTING_LINES, why)
+            self._reject(
+                _SAME,
+                same,
+                Fault.CONFLICTING_LINES,
+                gettext_noop(
+                    "{lines} are about the same student, year, unit and group, and differ in {what}"
+                ),
+                self._different(same),
+            )
         copies = self._database.execute(
             "DELETE FROM taught WHERE line NOT IN"
             " (SELECT MIN(line) FROM taught GROUP BY student, year, element, grp)"
@@ -94,7 +102,8 @@ class TeachingSpool(Lines):
                 "student = ? AND year = ?",
                 (student, year),
                 Fault.TOO_MANY_TEACHINGS,
-                f"give one student more than {TEACHINGS_MAX} units and groups in one year",
+                gettext_noop("{lines} give one student more than {what} units and groups in one year"),
+                str(TEACHINGS_MAX),
             )
         self._database.execute("INSERT INTO lists SELECT MIN(line), student, year FROM taught GROUP BY 2, 3")
         return copies
@@ -108,14 +117,21 @@ class TeachingSpool(Lines):
         fields = (("element_label", labels), ("state", states))
         return ", ".join(self._profile.column_of(field) for field, values in fields if values > 1)
 
-    def _reject(self, which: str, values: tuple[str | int, ...], fault: Fault, why: str) -> None:
-        """Reject some lines for one reason. `which`: a condition of ours, for `values`."""
+    def _reject(
+        self, which: str, values: tuple[str | int, ...], fault: Fault, sentence: str, what: str
+    ) -> None:
+        """Reject some lines for one reason.
+
+        Args:
+            which: a condition of ours, for `values`.
+            sentence: the detail, in English; its fields are `lines` and `what`.
+        """
         found = self._database.execute(
             f"SELECT line, student, element FROM taught WHERE {which} ORDER BY line",  # noqa: S608
             values,
         ).fetchall()
-        detail = f"{shown(line for line, _, _ in found)} {why}"
-        column = self._profile.column_of("element")
+        detail = gettext(sentence, lines=shown(line for line, _, _ in found), what=what)
+        column = self._profile.column_of("element") or "element"
         for line, student, element in found:
             self.reject(Rejection(line, student, column, fault, element, detail))
         self._database.execute(f"DELETE FROM taught WHERE {which}", values)  # noqa: S608

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +11,7 @@ from pipeline import audit
 from pipeline.db.database import Database
 from producers.registrar.sheets import WorkbookSheet as Spreadsheet
 from producers.registrar.sheets import harmless
+from schemas.language import gettext_noop
 from sesame.operations.acts import Report
 from sesame.operations.adoption.adoptions import QuestionRow
 from sesame.operations.adoption.matching import Matcher
@@ -89,10 +91,27 @@ def adopt(
     return found
 
 
-COLUMNS = ("standing", "kind", "question", "target", "object", "student", "login", "mail", "detail", "remedy")
+COLUMNS = (
+    "standing",
+    gettext_noop("kind"),
+    gettext_noop("question"),
+    gettext_noop("target"),
+    gettext_noop("object"),
+    gettext_noop("student"),
+    gettext_noop("login"),
+    gettext_noop("mail"),
+    gettext_noop("detail"),
+    gettext_noop("remedy"),
+)
 ID_SHOWN = 12
 
-_REPORT = Spreadsheet("adoption report", COLUMNS, "--report")
+_REPORT = Spreadsheet(
+    COLUMNS,
+    re.compile('^"?standing"?;'),
+    gettext_noop("{path}: there is something else than an adoption report"),
+    gettext_noop("{path}: the adoption report cannot be written: {why}"),
+    "--report",
+)
 
 
 def write_report(path: Path, sheet: Sheet, targets: Sequence[str]) -> None:
@@ -101,7 +120,7 @@ def write_report(path: Path, sheet: Sheet, targets: Sequence[str]) -> None:
     Raises:
         UnusableFile: it cannot be written there.
     """
-    _REPORT.write(path, _lines(sheet, targets), separator=";")
+    _REPORT.write(path, _lines(sheet, targets))
 
 
 def _lines(sheet: Sheet, targets: Sequence[str]) -> Iterator[tuple[int | str, ...]]:

@@ -61,6 +61,8 @@ MAMADOU = ZOE | {
 }
 
 Row = dict[str, str]
+SHORT = {"student number": "student", "sesame-fault": "fault", "sesame-change": "change"}
+"""What the tests call columns of the files about an export."""
 
 
 class RecordedLog:
@@ -201,7 +203,7 @@ class Registrar:
 
     def rejected_cells(self) -> list[str]:
         """Every cell of the rejects file, the header's too."""
-        with self.rejects.open(encoding="utf-8", newline="") as file:
+        with self.rejects.open(encoding="utf-8-sig", newline="") as file:
             return [cell for row in csv.reader(file, delimiter=";") for cell in row]
 
     def affected_rows(self) -> list[dict[str, str]]:
@@ -210,8 +212,11 @@ class Registrar:
 
     @staticmethod
     def _rows(path: Path) -> list[dict[str, str]]:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file, delimiter=";"))
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [
+                {SHORT.get(name, name): cell for name, cell in row.items()}
+                for row in csv.DictReader(file, delimiter=";")
+            ]
 
     def close(self) -> None:
         self.database.close()

@@ -193,7 +193,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
 
 def test_what_is_no_toml_or_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "mapping.toml").write_bytes(b"name = \xff")
-    with pytest.raises(MappingUnusable, match=r"mapping\.toml: this is not TOML"):
+    with pytest.raises(MappingUnusable, match=r"mapping\.toml: this is not UTF-8, as TOML is"):
         read_mapping(tmp_path / "mapping.toml")
     with pytest.raises(MappingUnusable, match=r"nowhere\.toml: cannot be read: No such file"):
         choose(str(tmp_path / "nowhere.toml"))

@@ -118,6 +118,24 @@ def test_what_may_be_a_student_is_no_footer(path: Path, end: str, number: int) -
     assert found == [2, 3, number]
 
 
+@pytest.mark.parametrize(
+    ("above", "below", "passed_over"),
+    [
+        pytest.param("", "", (0, 0), id="nothing"),
+        pytest.param("sep=;\n", ";;\n\n", (0, 0), id="nothing that states anything"),
+        pytest.param("Inscriptions\n\nÉdité le 01/09/2026;;\n", "", (2, 0), id="titles"),
+        pytest.param("", "Total;2;\n", (0, 1), id="a footer"),
+        pytest.param("Inscriptions\n", ";;\nScolarité centrale;;\nPage 1/1;;\n", (1, 2), id="both"),
+    ],
+)
+def test_titles_and_footers_are_counted(
+    path: Path, above: str, below: str, passed_over: tuple[int, int]
+) -> None:
+    path.write_text(f"{above}{TOP}1;Roux;2026\n;;\n2;Noël;2026\n{below}", encoding="utf-8")
+    layout = examine(Source(path), PROFILE)
+    assert (layout.titles, layout.footers) == passed_over
+
+
 def test_a_footer_in_the_middle_is_a_line(path: Path) -> None:
     found = [number for number, _ in cells(path, f"{TOP}1;Roux;2026\nTotal;1;\n2;Noël;2026\n")]
     assert found == [2, 3, 4]
@@ -127,6 +145,8 @@ def test_a_mapping_says_what_is_not_found(path: Path) -> None:
     text = f"{TOP}x;y;z\n{TOP}1;Roux;2026\nScolarité;;\n"
     profile = replace(PROFILE, file=FileOptions(header_line=3, footer_lines=1))
     assert cells(path, text, profile) == [(4, ("1", "Roux", "2026"))]
+    layout = examine(Source(path), profile)
+    assert (layout.titles, layout.footers) == (2, 1)
 
 
 def test_what_was_found_stands_beside_what_was_expected_nearest_first(path: Path) -> None:
@@ -211,7 +231,7 @@ def test_the_sites_form_refuses_a_number_without_its_zeros(registrar: Registrar)
     report = registrar.import_(path, profile=profile)
     (row,) = registrar.rejected()
     assert (row["student"], row["fault"]) == ("2600017", "bad_student_number")
-    assert "[0-9]{8}" in row["detail"]
+    assert row["detail"] == "not of this site's form: 8 digits"
     assert report.recorded == 1
 
 

@@ -99,7 +99,7 @@ def test_a_workbook_publishes_what_the_csv_does_and_says_the_row(registrar: Regi
     facts = [message.event.model_dump(exclude={"source_sequence"}) for message in registrar.log.take()]
     report = registrar.import_(exported(path))
     assert (report.unchanged, report.recorded, report.rejected) == (2, 0, 1)
-    assert report.form == "xlsx, sheet Sheet"
+    assert (report.form, report.sheet) == ("xlsx", "Sheet")
     (wrong,) = registrar.rejected()
     assert (wrong["line"], wrong["column"], wrong["fault"]) == ("7", "COD_ETU", "missing_value")
     assert registrar.log.records == []

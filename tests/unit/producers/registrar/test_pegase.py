@@ -162,7 +162,7 @@ def test_a_path_is_a_code() -> None:
     ("line", "kind", "says"),
     [
         ('{"codeApprenant": "2",', Fault.BROKEN_JSON, "character 23"),
-        ("2;Roux;Luc", Fault.BROKEN_JSON, "Extra data"),
+        ("2;Roux;Luc", Fault.BROKEN_JSON, "no JSON from character 2 on"),
         ("null", Fault.BROKEN_JSON, "not an object"),
         ('["2"]', Fault.BROKEN_JSON, "not an object"),
         ('{"codeApprenant": "2", "codeApprenant": "3"}', Fault.BROKEN_JSON, "twice"),
