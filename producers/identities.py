@@ -28,6 +28,7 @@ class DecisionRequest:
         reason: why, in the operator's own words: for support. They stay in the store.
         actor: the operator's user name.
         at: when, with a zone. Of several decisions about one doubt the newest holds.
+        rule: the rule by which the operator settles many; None: somebody looked at these two.
     """
 
     student_number: str
@@ -36,6 +37,7 @@ class DecisionRequest:
     reason: str
     actor: str
     at: datetime
+    rule: str | None = None
 
 
 def decide(decision: DecisionRequest, *, database: Database, producer: Producer) -> None:
@@ -45,6 +47,9 @@ def decide(decision: DecisionRequest, *, database: Database, producer: Producer)
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
     number, action = decision.student_number, f"identity.{decision.decision.value}"
+    detail = {"student_number": number, "other": decision.other, "decision": decision.decision}
+    if decision.rule is not None:
+        detail["rule"] = decision.rule
     with database.write() as connection:
         ref = operator_notes.keep_and_audit(
             connection,
@@ -54,10 +59,14 @@ def decide(decision: DecisionRequest, *, database: Database, producer: Producer)
             student_number=number,
             actor=decision.actor,
             words=decision.reason,
-            detail={"student_number": number, "other": decision.other, "decision": decision.decision},
+            detail=detail,
         )
     event = IdentityDecided(
-        student_number=number, other=decision.other, decision=decision.decision, reason_ref=ref
+        student_number=number,
+        other=decision.other,
+        decision=decision.decision,
+        rule=decision.rule,
+        reason_ref=ref,
     )
     moment = decision.at.isoformat()
     identity = event_id(event.type, EMITTER, number, decision.other or "", decision.decision, moment)

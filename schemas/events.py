@@ -30,6 +30,7 @@ from schemas.scalars import (
     Ine,
     Moment,
     Reference,
+    RuleName,
     Seconds,
     Text,
     Token,
@@ -248,6 +249,11 @@ class IdentityDecided(Event):
         None,
         description="The other student number, which goes on when both are one person. Absent: the doubt is "
         "about this number's holder.",
+    )
+    rule: RuleName | None = Field(
+        None,
+        description="The rule by which an operator settles many doubts. The decision holds only while the "
+        "doubt is open and the rule fits both numbers. Absent: somebody looked at these two.",
     )
     reason_ref: Reference | None = Field(None, description=REASON_REF)
 

@@ -70,6 +70,9 @@ Code = Annotated[
 Token = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 """A word of this project's: a reason, a cause, a target, a consumer, a source."""
 
+RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+"""Names a rule as a command does."""
+
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 """Names something kept elsewhere: a secret in the vault, a replay, a dead letter. It is no secret itself."""
 

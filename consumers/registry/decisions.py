@@ -13,7 +13,8 @@ has activated yet, so that a wrong decision can never give a working account to 
 nobody has seen them; so they are put out of use, for ever, and others are minted from the names as they are.
 
 Of several decisions about one doubt the newest holds, by the time at which the operator took it: a
-redelivery changes nothing.
+redelivery changes nothing. One by rule (`doubt_rules`) is weaker than any other: it holds only while the
+doubt is open, and while the rule fits both as they are now.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from consumers.registry import identity_doubts as store
+from consumers.registry.doubt_rules import RULES
 from consumers.registry.doubts import Doubts
 from consumers.registry.identity_doubts import Doubt, Verdict
 from consumers.registry.ledger import SqlLedger
@@ -103,7 +105,9 @@ class Decisions:
             return
         if event.other == number:
             raise Rejected("one_number", "a number cannot be compared with itself: give the other one")
-        self._known(connection, event.other)
+        other = self._known(connection, event.other)
+        if event.rule is not None and not self._fits(connection, event.rule, holder, other):
+            return
         if not self._decide(connection, number, event.other, verdict, decided_at):
             return
         mine, theirs = self._known(connection, number), self._known(connection, event.other)
@@ -129,6 +133,14 @@ class Decisions:
                 "a decision names a student number that is not known: check both numbers, then decide again",
             )
         return person
+
+    def _fits(self, connection: Connection, name: str, mine: KnownPerson, theirs: KnownPerson) -> bool:
+        """Whether a rule may still settle the doubt about these two. A rule that is not known fits nobody."""
+        doubt = store.get(connection, store.pair_id(mine.student_number, theirs.student_number))
+        if doubt is None or doubt.state is not Verdict.OPEN:
+            return False
+        rule = RULES.get(name)
+        return rule is not None and rule.fits(mine, theirs)
 
     def _decide(
         self, connection: Connection, number: str, other: str, verdict: Verdict, decided_at: float

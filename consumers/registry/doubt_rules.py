@@ -1,0 +1,106 @@
+"""Rules by which an operator lets many doubts be settled at once: what must agree, and what is then said.
+
+A rule is data. It says nothing of a doubt that it does not fit; an operator chooses it, sees whom it settles
+and says yes: nothing is settled by itself. A merge may hand an account to somebody else, so the one rule that
+merges wants everything to agree: of twins, one of whom has the other's INE in the dossier, the given names
+differ. Those who were found to be two people can be merged by an operator still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from consumers.registry.doubts import fingerprints, recognisable
+from consumers.registry.people import KnownPerson
+from schemas.events import IdentityDecision
+from schemas.language import gettext_noop
+
+
+class Match(StrEnum):
+    """How two persons compare in one respect."""
+
+    SAME = "same"
+    ALIKE = "alike"  # names: a word is shared, or spelt almost alike
+    DIFFERENT = "different"
+    UNKNOWN = "unknown"  # one of them has none
+
+
+@dataclass(frozen=True)
+class DoubtRule:
+    """What must be found of two numbers for a decision about them, and the decision.
+
+    Attributes:
+        name: names it in commands, in the audit and in the event.
+        ine, birth_date, names: how the two must compare.
+        meaning: what it does, in a sentence.
+        caution: what the operator must know before saying yes; empty: nothing more.
+    """
+
+    name: str
+    decision: IdentityDecision
+    ine: Match
+    birth_date: Match
+    names: Match
+    meaning: str
+    caution: str = ""
+
+    def fits(self, mine: KnownPerson, theirs: KnownPerson) -> bool:
+        """Whether it says anything of these two."""
+        return (self.ine, self.birth_date, self.names) == compared(mine, theirs)
+
+
+_RULES: Final = (
+    DoubtRule(
+        "same-ine-and-birth",
+        IdentityDecision.MERGE,
+        ine=Match.SAME,
+        birth_date=Match.SAME,
+        names=Match.SAME,
+        meaning=gettext_noop("Same INE, same birth name and given name, same birth date: one person."),
+    ),
+    DoubtRule(
+        "same-ine-only",
+        IdentityDecision.SEPARATE,
+        ine=Match.SAME,
+        birth_date=Match.DIFFERENT,
+        names=Match.DIFFERENT,
+        meaning=gettext_noop("Same INE, but another birth date and no name in common: two people."),
+        caution=gettext_noop("One of the two has the other's INE: have the registrar put it right."),
+    ),
+    DoubtRule(
+        "different-ine",
+        IdentityDecision.SEPARATE,
+        ine=Match.DIFFERENT,
+        birth_date=Match.SAME,
+        names=Match.SAME,
+        meaning=gettext_noop("Same names and same birth date, but another INE: two people."),
+        caution=gettext_noop(
+            "A provisional INE is replaced later: use this rule only if both numbers' INEs are verified."
+        ),
+    ),
+)
+RULES: Final[Mapping[str, DoubtRule]] = {rule.name: rule for rule in _RULES}
+"""Every rule, by name."""
+
+
+def compared(mine: KnownPerson, theirs: KnownPerson) -> tuple[Match, Match, Match]:
+    """How two persons compare: INE, birth date, names."""
+    if mine.ine and theirs.ine:
+        ine = Match.SAME if mine.ine.upper() == theirs.ine.upper() else Match.DIFFERENT
+    else:
+        ine = Match.UNKNOWN
+    same_day = mine.identity.birth_date == theirs.identity.birth_date
+    return ine, Match.SAME if same_day else Match.DIFFERENT, _names(mine, theirs)
+
+
+def _names(mine: KnownPerson, theirs: KnownPerson) -> Match:
+    """Names are the same where the fingerprints of two who are born on one day are."""
+    one, other = mine.identity, theirs.identity
+    born_alike = other.model_copy(update={"birth_date": one.birth_date})
+    if fingerprints(one, None) == fingerprints(born_alike, None):
+        return Match.SAME
+    names = (other.birth_name, other.usage_name, other.given_name, other.preferred_given_name)
+    return Match.ALIKE if recognisable(one, filter(None, names)) else Match.DIFFERENT
