@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import progress_bar, write_json
+from sesame.cli.output import confirm, progress_bar, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.activation import Activated
@@ -72,7 +73,7 @@ def activate(
         passwords = {**passwords, **read_passwords(password_file)}
     site, actor = context.application, operator()
     if everybody and not yes and not dry_run:
-        click.confirm("Activate everybody who was imported?", abort=True, err=True)
+        confirm(gettext("Activate everybody who was imported?"))
     request = ActivationOfAll(
         passwords=passwords,
         language="fr" if language == "fr" else "en" if language == "en" else None,

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import show_table, side_console, write_json
+from sesame.cli.output import confirm, show_table, side_console, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.adoption import AdoptionReport
@@ -115,7 +116,7 @@ def decide_command(
     request = AnswerRequest(ids=ids, kind=kind, answer=AdoptionAnswer(answer), reason=reason)
     if kind is not None and not yes:
         found = questions(site, actor, QuestionFilter(kind=kind))
-        click.confirm(f"Answer {len(found)} questions at once by {answer}?", abort=True, err=True)
+        confirm(gettext("Answer {n} questions at once by {answer}?", n=len(found), answer=answer))
         newest = max((question.raised_at for question in found), default=0.0)
         request = request.model_copy(update={"until": newest})
     done = decide(site, actor, request)
@@ -161,7 +162,7 @@ def activate_command(context: Context, *, dry_run: bool, yes: bool, as_json: boo
     site = context.looking
     written = written_targets(site)
     if written and not (yes or dry_run):
-        click.confirm(f"These targets will be written: {', '.join(written)}. Go on?", abort=True, err=True)
+        confirm(gettext("These targets will be written: {targets}. Go on?", targets=", ".join(written)))
     report = activate(site, operator(), AdoptedActivation(dry_run=dry_run), clock=utc_now)
     if as_json:
         write_json(report.model_dump())

@@ -6,10 +6,11 @@ from datetime import datetime
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import show_table, write_json, write_json_list
+from sesame.cli.output import confirm, show_table, write_json, write_json_list
 
 _PAGE = 50  # `sesame.operations.dead_letters.PAGE`, tested
 
@@ -125,7 +126,7 @@ def dismiss_command(
         raise click.UsageError("none of these is unresolved. `sesame dead-letters list` shows those that are")
     if not dry_run:
         if not yes:
-            click.confirm(f"Dismiss {done.found} dead letters ({done.text})?", abort=True, err=True)
+            confirm(gettext("Dismiss {n} dead letters ({text})?", n=done.found, text=done.text))
         update = {"dry_run": False, "until": done.newest}
         done = dismiss(site, operator(), request.model_copy(update=update))
     if as_json:

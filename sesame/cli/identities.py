@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from schemas.language import gettext
+from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
-from sesame.cli.output import data_console, show_table, side_console, write_json
+from sesame.cli.output import confirm, data_console, show_table, side_console, write_json
+from sesame.cli.settlement import settle_command
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
     from sesame.operations.acts import Actor
     from sesame.operations.identities import Decided, DoubtDecision, IdentityCase
-    from sesame.operations.known_persons import Side
 
 Said = TypeVar("Said", bound="DoubtDecision")
-
-_EVIDENCE = {
-    "birth": "same names and birth date",
-    "ine": "same INE",
-    "holder": "another holder",
-    "operator": "an operator's word",
-}
-
-_TELLING = frozenset({"birth name", "usage name", "given name", "preferred given name", "birth date", "ine"})
-"""What tells one person from another."""
 
 
 @click.group()
@@ -51,13 +42,20 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
         write_json([each.model_dump() for each in found])
         return
     if not found:
-        click.echo("No doubtful identities.", err=True)
+        click.echo(gettext("No doubtful identities."), err=True)
         return
     shown = [
-        (one.student_number, one.other or "(itself)", _why(one.evidence), one.state, _time(one.raised_at))
+        (
+            one.student_number,
+            one.other or gettext("(itself)"),
+            words.evidence(one.evidence),
+            words.state(one.state),
+            words.moment(one.raised_at),
+        )
         for one in found
     ]
-    show_table(("student", "other", "why", "state", "since"), shown)
+    columns = gettext("student"), gettext("other"), gettext("why"), gettext("state"), gettext("since")
+    show_table(columns, shown)
 
 
 @identities.command(name="show")
@@ -156,56 +154,45 @@ def _decide(
     site, actor = context.looking, operator()
     if not yes:
         would = decide(site, actor, request.model_copy(update={"dry_run": True}))
-        click.confirm(f"{would.text}. Is that right?", abort=True, err=True)
+        confirm(gettext("{text}. Is that right?", text=would.text))
         asked = {"student_number": would.student_number, "other": would.other, "keep": would.other}
         request = request.model_copy(update=asked | {"holder": would.other is None})
-    click.echo(f"decided: {decide(site, actor, request).text}")
+    click.echo(gettext("decided: {text}", text=decide(site, actor, request).text))
 
 
 def _print_case(case: IdentityCase) -> None:
     from rich.table import Table
 
     console = data_console()
-    console.print(f"{_why(case.evidence)}: {case.state}, since {_time(case.raised_at)}")
+    console.print(
+        gettext(
+            "{why}: {state}, since {time}",
+            why=words.evidence(case.evidence),
+            state=words.state(case.state),
+            time=words.moment(case.raised_at),
+        )
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    pair = (case.other, case.student_number)
-    for column in ("", *(("until now", "said to be") if case.other is None else pair), ""):
-        table.add_column(column or "")
-    before, after = _lines(case.before), _lines(case.after)
-    for name, value in before.items():
-        told = after.get(name, "")
-        differs = name in _TELLING and value != told
-        table.add_row(name, value, told, "differs" if differs else "")
+    if case.other is None:
+        columns = gettext("until now"), gettext("said to be")
+    else:
+        columns = case.other, case.student_number
+    for column in ("", *columns, ""):
+        table.add_column(column)
+    for row in words.compared(case.before, case.after):
+        table.add_row(*row)
     console.print(table)
     side_console().print(_next(case))
 
 
-def _lines(side: Side | None) -> dict[str, str]:
-    """The side's words, by what they are about."""
-    if side is None:
-        return {}
-    return {name.replace("_", " "): _word(value) for name, value in side.model_dump().items()}
-
-
-def _word(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "–"
-    if isinstance(value, datetime):
-        return _time(value)
-    return "–" if value is None else str(value)
-
-
 def _next(case: IdentityCase) -> str:
-    names = f"{case.student_number} {case.other or '--holder'}"
-    return f"sesame identities merge {names} --reason TEXT\nsesame identities separate {names} --reason TEXT"
+    names, text = f"{case.student_number} {case.other or '--holder'}", gettext("TEXT")
+    return (
+        f"sesame identities merge {names} --reason {text}\nsesame identities separate {names} --reason {text}"
+    )
 
 
-def _why(evidence: Iterable[str]) -> str:
-    return ", ".join(_EVIDENCE.get(each, each) for each in evidence)
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+identities.add_command(settle_command)
 
 
 @click.group()
@@ -228,8 +215,15 @@ def refresh_command(context: Context, *, as_json: bool) -> None:
     if as_json:
         write_json(found.model_dump())
     else:
-        click.echo(f"{found.entries} entries with {found.names} names, {len(found.conflicts)} in conflict")
+        click.echo(
+            gettext(
+                "{entries} entries with {names} names, {conflicts} in conflict",
+                entries=found.entries,
+                names=found.names,
+                conflicts=len(found.conflicts),
+            )
+        )
         for dn in found.conflicts:
-            click.echo(f"  held by somebody else in the ledger: {dn}", err=True)
+            click.echo(gettext("  held by somebody else in the ledger: {dn}", dn=dn), err=True)
     if found.conflicts:
         raise click.exceptions.Exit(int(ExitCode.PARTLY))

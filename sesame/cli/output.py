@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from schemas.language import gettext, spoken
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 WIDTH_ELSEWHERE = 200  # columns, where there is no terminal to ask: nothing of a table is cut
 _WIDTH_MEASURED = 10_000  # columns, more than any table needs
 _FOLDED_WIDTH_MIN = 30
+
+_ANSWERS: Final = {
+    "en": (frozenset({"y", "yes"}), frozenset({"n", "no", ""})),
+    "fr": (frozenset({"o", "oui"}), frozenset({"non"})),
+}
+"""What is yes, and what is no."""
 
 _LITERAL: Final[dict[str, Any]] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 """Names of steps and of people are shown as they are, whatever brackets and colons they have."""
@@ -75,6 +83,31 @@ def side_console() -> Console:
     from rich.console import Console
 
     return Console(file=sys.stderr, **_LITERAL)
+
+
+def confirm(question: str) -> None:
+    """Ask on standard error; who does not say yes ends the command. In French `o` and `oui` are yes too.
+
+    Raises:
+        click.Abort: it was not said.
+    """
+    yes, no = _ANSWERS["en"]
+    shown = "[y/N]: "
+    if spoken() == "fr":
+        yes, no = yes | _ANSWERS["fr"][0], no | _ANSWERS["fr"][1]
+        shown = "[o/N] : "
+
+    def agreed(answer: str) -> bool:
+        word = answer.strip().lower()
+        if word not in yes | no:
+            raise click.UsageError(gettext("invalid input"))
+        return word in yes
+
+    asked = click.prompt(
+        question, default="", show_default=False, prompt_suffix=f" {shown}", value_proc=agreed, err=True
+    )
+    if not asked:
+        raise click.Abort
 
 
 def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import confirm, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
@@ -78,7 +79,7 @@ def replay(context: Context, /, *, resume: str | None, consumer: str, **given: A
     if not selected.students:
         raise NobodyToReplay
     if given["everybody"] and not given["yes"]:
-        click.confirm(f"Compare {len(numbers)} students with {consumer}?", abort=True, err=True)
+        confirm(gettext("Compare {n} students with {consumer}?", n=len(numbers), consumer=consumer))
     request = ReplayRequest(
         consumer=consumer,
         students=selected.students,
@@ -182,7 +183,7 @@ def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
         _show_preview(preview(site, actor, looked), as_json=given["as_json"])
         return
     if before.failed and not given["yes"]:
-        click.confirm(f"{before.failed} failed again. Ask for the others all the same?", abort=True, err=True)
+        confirm(gettext("{n} failed again. Ask for the others all the same?", n=before.failed))
     _say(resume(site, actor, request, utc_now), as_json=given["as_json"])
 
 

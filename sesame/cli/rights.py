@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import confirm, show_table, write_json
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.rights import Granting, Right
@@ -57,7 +58,7 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bo
         count = len(missing) + len(too_many)
         if count and not dry_run:
             if not yes:
-                click.confirm(f"Make these {count} changes?", abort=True, err=True)
+                confirm(gettext("Make these {n} changes?", n=count))
             granting.grant(missing)
             granting.revoke(too_many)
             click.echo(f"{count} changes made", err=True)

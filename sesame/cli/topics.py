@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.options import dry_run_option, json_option, yes_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import confirm, show_table, write_json
 
 if TYPE_CHECKING:
     from pipeline.eventlog.kafka.plan import Planner, TopicChange
@@ -59,7 +60,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
         made = [change for change in changes if not change.why]
         if made and not dry_run:
             if not yes:
-                click.confirm(f"Make these {len(made)} changes?", abort=True, err=True)
+                confirm(gettext("Make these {n} changes?", n=len(made)))
             planner.apply(plans, made)
             click.echo(f"{len(made)} changes made", err=True)
     if len(made) < len(changes):

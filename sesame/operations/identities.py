@@ -14,6 +14,7 @@ from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from producers.identities import DecisionRequest, decide
 from schemas.events import IdentityDecision
+from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.known_persons import Side, claimed, known
@@ -115,7 +116,7 @@ def show(site: Stored, actor: Actor, student_number: str) -> list[IdentityCase]:
         made = [_case(connection, site.database, doubt) for doubt in _doubts(connection, student_number)]
     found = [case for case in made if case is not None]
     if not found:
-        raise NoSuchDoubt(f"nothing is in doubt about {student_number!r}")
+        raise NoSuchDoubt(gettext("nothing is in doubt about {number!r}", number=student_number))
     acts.note(site.database, actor, "identity.show", student_number=student_number)
     return found
 
@@ -129,7 +130,11 @@ def separate(site: Publishing, actor: Actor, request: DoubtDecision) -> Decided:
         LogUnavailable: it may have been said already; saying it again is harmless.
     """
     number, second = _which(site.database, request)
-    text = f"{number} and {second} are two people" if second else f"{number} stays with its first holder"
+    text = (
+        separate_text(number, second)
+        if second
+        else gettext("{number} stays with its first holder", number=number)
+    )
     return decided(site, actor, request, number, second, IdentityDecision.SEPARATE, text)
 
 
@@ -143,49 +148,61 @@ def merge(site: Publishing, actor: Actor, request: Merge) -> Decided:
     """
     number, second = _which(site.database, request)
     if second is None:
-        text = f"{number} is still the same person, under other names"
+        text = gettext("{number} is still the same person, under other names", number=number)
     else:
         kept = _kept(site.database, number, second, request.keep)
         number, second = (second, kept) if kept == number else (number, kept)
-        text = f"{number} and {second} are one person, who goes on as {second}"
+        text = merged_text(number, second)
     return decided(site, actor, request, number, second, IdentityDecision.MERGE, text)
+
+
+def merged_text(number: str, kept: str) -> str:
+    """That these are one person, in words."""
+    return gettext("{number} and {kept} are one person, who goes on as {kept}", number=number, kept=kept)
+
+
+def separate_text(number: str, other: str) -> str:
+    """That these are two people, in words."""
+    return gettext("{number} and {other} are two people", number=number, other=other)
 
 
 def _which(database: Database, request: DoubtDecision) -> tuple[str, str | None]:
     """The two numbers of the doubt; None for the second: the holder's."""
     student, other, holder = request.student_number, request.other, request.holder
     if other is not None and holder:
-        raise WhichDoubt("a doubt about a holder has one number only")
+        raise WhichDoubt(gettext("a doubt about a holder has one number only"))
     if other is not None:
         with database.read() as connection:
             sides = {number: known(connection, database, number) for number in (student, other)}
         for number, side in sides.items():
             if side is None:
-                raise NoSuchDoubt(f"the registry knows no student number {number!r}")
+                raise NoSuchDoubt(gettext("the registry knows no student number {number!r}", number=number))
         return student, other
     with database.read() as connection:
         found = [doubt for doubt in _doubts(connection, student) if doubt.state is Verdict.OPEN]
     found = [doubt for doubt in found if not holder or doubt.other_number is None]
     seconds = {doubt.beside(student) if doubt.other_number else None for doubt in found}
     if not seconds:
-        raise NoSuchDoubt(f"no doubt about {student!r} waits for anybody")
+        raise NoSuchDoubt(gettext("no doubt about {number!r} waits for anybody", number=student))
     if len(seconds) > 1:
-        names = ", ".join(sorted(second or "its holder" for second in seconds))
-        raise WhichDoubt(f"{student!r} may be: {names}")
+        names = ", ".join(sorted(second or gettext("its holder") for second in seconds))
+        raise WhichDoubt(gettext("{number!r} may be: {names}", number=student, names=names))
     return student, seconds.pop()
 
 
 def _kept(database: Database, number: str, other: str, keep: str | None) -> str:
     """The number that goes on: the one that was said, or the only one with an account."""
     if keep is not None and keep not in (number, other):
-        raise WhichNumber(f"{keep!r} is neither of the two")
+        raise WhichNumber(gettext("{number!r} is neither of the two", number=keep))
     if keep is not None:
         return keep
     with database.read() as connection:
         sides = [known(connection, database, each) for each in (number, other)]
     with_account = [side.student_number for side in sides if side is not None and side.login is not None]
     if len(with_account) != 1:
-        raise WhichNumber("both numbers have an account" if with_account else "neither number has an account")
+        if with_account:
+            raise WhichNumber(gettext("both numbers have an account"))
+        raise WhichNumber(gettext("neither number has an account"))
     return with_account[0]
 
 

@@ -49,13 +49,15 @@ class Side(Report):
 
 def known(connection: Connection, database: Database, student_number: str) -> Side | None:
     """Who a number is; None: nobody that the registry knows."""
-    people = People(database)
-    person = people.known(connection, student_number)
-    if person is None:
-        return None
-    enrolments = people.enrolments(connection, student_number)
+    person = People(database).known(connection, student_number)
+    return None if person is None else side(connection, database, person)
+
+
+def side(connection: Connection, database: Database, person: KnownPerson) -> Side:
+    """The person with enrolments and account."""
+    enrolments = People(database).enrolments(connection, person.student_number)
     steps = sorted({f"{each.year} {each.step} {each.component}" for each in enrolments})
-    return _made(person, tuple(steps), accounts.find(connection, student_number))
+    return _made(person, tuple(steps), accounts.find(connection, person.student_number))
 
 
 def claimed(connection: Connection, student_number: str, identity: Identity) -> Side:

@@ -14,6 +14,7 @@ from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from schemas.account import Account
 from schemas.events import IdentityDecision
+from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.identities import Decided, DoubtDecision, decided
 from sesame.operations.ports import Registering
@@ -42,9 +43,11 @@ def mint_again(site: Registering, actor: Actor, request: DoubtDecision) -> Decid
     """
     number = request.student_number
     found = minting(site.database, number, site.settings.registry)
-    text = (
-        f"{number}: {found.login} and {found.mail} are put out of use for ever; "
-        f"{found.new_login} and {found.new_mail} come instead (or the like, if somebody has them)"
+    text = gettext(
+        "{number}: {login} and {mail} are put out of use for ever; "
+        "{new_login} and {new_mail} come instead (or the like, if somebody has them)",
+        number=number,
+        **found.model_dump(),
     )
     return decided(site, actor, request, number, None, IdentityDecision.MINT_AGAIN, text)
 
@@ -60,8 +63,8 @@ def minting(database: Database, student_number: str, settings: RegistrySettings)
         person, account = people.known(connection, student_number), accounts.find(connection, student_number)
         if person is None or account is None:
             raise NotMintedAgain(
-                f"{student_number!r} has no account",
-                remedy="Check the number: `sesame identities` takes it as the registrar writes it.",
+                gettext("{number!r} has no account", number=student_number),
+                remedy=gettext("Check the number: `sesame identities` takes it as the registrar writes it."),
             )
         _refuse_what_was_seen(connection, database, person, account)
     names = Templates(shown_person(person, settings), student_number, settings)
@@ -73,9 +76,17 @@ def minting(database: Database, student_number: str, settings: RegistrySettings)
     )
     if (found.login, found.mail) == (found.new_login, found.new_mail):
         raise NotMintedAgain(
-            f"the names of {student_number} give {found.login} and {found.mail} again",
-            remedy="Have the registrar correct the names, import the file, and see whether `sesame "
-            f"identities show {student_number}` asks about it; then mint again.",
+            gettext(
+                "the names of {number} give {login} and {mail} again",
+                number=student_number,
+                login=found.login,
+                mail=found.mail,
+            ),
+            remedy=gettext(
+                "Have the registrar correct the names, import the file, and see whether `sesame "
+                "identities show {number}` asks about it; then mint again.",
+                number=student_number,
+            ),
         )
     return found
 
@@ -86,13 +97,23 @@ def _refuse_what_was_seen(
     number = person.student_number
     if person.activated_at is not None:
         raise NotMintedAgain(
-            f"the account of {number} has been activated: {account.login} is known, and stays",
-            remedy="Have the registrar correct the names and import the file: what is shown follows, and the "
-            "mail address as `registry.rename` says.",
+            gettext(
+                "the account of {number} has been activated: {login} is known, and stays",
+                number=number,
+                login=account.login,
+            ),
+            remedy=gettext(
+                "Have the registrar correct the names and import the file: what is shown follows, and the "
+                "mail address as `registry.rename` says."
+            ),
         )
     holder = SqlLedger(connection, database, 0.0).holders([(LOGIN, account.login)])[LOGIN, account.login]
     if holder.origin in SEEN:
         raise NotMintedAgain(
-            f"{account.login} was not minted: it was found in the {holder.origin}, and is in use there",
-            remedy="If it is to change, change it there.",
+            gettext(
+                "{login} was not minted: it was found in the {origin}, and is in use there",
+                login=account.login,
+                origin=holder.origin,
+            ),
+            remedy=gettext("If it is to change, change it there."),
         )

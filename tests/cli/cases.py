@@ -161,6 +161,16 @@ def _acts() -> Iterator[Case]:
     yield Case("merge-says-yes", ("identities merge 22700001 --reason réinscription",), answer="y\n")
     yield Case("separate", ("identities separate 22700001 22600001 --reason jumeaux --yes",))
     yield Case("separate-holder", ("identities separate 22600014 --holder --reason autre --yes",))
+    yield Case(
+        "settle",
+        (
+            "identities settle --rule same-ine-and-birth --dry-run",
+            "identities settle --rule same-ine-and-birth --yes",
+            "audit --limit 2 --json",
+        ),
+    )
+    yield Case("settle-asks", ("identities settle --rule same-ine-and-birth --lang fr",), answer="n\n")
+    yield Case("identities-french", ("identities list --lang fr", "identities show 22700001 --lang fr"))
     yield Case("mint-again", ("identities mint-again 22600020 --reason accent --yes",))
     yield Case(
         "adopt-decide",

@@ -1,0 +1,108 @@
+"""Doubtful identities in words: what agrees, how a doubt stands, and what is known of each side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from schemas.language import gettext, gettext_noop
+
+if TYPE_CHECKING:
+    from sesame.operations.known_persons import Side
+
+_EVIDENCE: Final = {
+    "birth": gettext_noop("same names and birth date"),
+    "ine": gettext_noop("same INE"),
+    "holder": gettext_noop("another holder"),
+    "operator": gettext_noop("an operator's word"),
+}
+
+_STATES: Final = {
+    "open": gettext_noop("open"),
+    "separate": gettext_noop("separate"),
+    "merged": gettext_noop("merged"),
+    "withdrawn": gettext_noop("withdrawn"),
+}
+
+_LABELS: Final = {
+    "student_number": gettext_noop("student number"),
+    "birth_name": gettext_noop("birth name"),
+    "usage_name": gettext_noop("usage name"),
+    "given_name": gettext_noop("given name"),
+    "preferred_given_name": gettext_noop("preferred given name"),
+    "birth_date": gettext_noop("birth date"),
+    "ine": gettext_noop("ine"),
+    "enrolments": gettext_noop("enrolments"),
+    "holds": gettext_noop("holds"),
+    "stage": gettext_noop("stage"),
+    "login": gettext_noop("login"),
+    "mail": gettext_noop("mail"),
+    "activated_at": gettext_noop("activated at"),
+    "merged_into": gettext_noop("merged into"),
+}
+
+_STAGES: Final = {
+    "precreated": gettext_noop("precreated"),
+    "active": gettext_noop("active"),
+    "grace": gettext_noop("grace"),
+    "expired": gettext_noop("expired"),
+    "erased": gettext_noop("erased"),
+}
+
+_HOLDS: Final = {
+    "suspended": gettext_noop("suspended"),
+    "administrative": gettext_noop("administrative"),
+    "technical": gettext_noop("technical"),
+}
+
+_TELLING: Final = frozenset(
+    {"birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "ine"}
+)
+"""What tells one person from another."""
+
+NONE: Final = "–"
+
+
+def evidence(kinds: Iterable[str]) -> str:
+    """What raised a doubt."""
+    return ", ".join(gettext(_EVIDENCE[each]) for each in kinds)
+
+
+def state(verdict: str) -> str:
+    """How a doubt stands."""
+    return gettext(_STATES[verdict])
+
+
+def stage(token: str | None) -> str:
+    """How far an account is."""
+    return NONE if token is None else gettext(_STAGES[token])
+
+
+def compared(before: Side, after: Side | None) -> list[tuple[str, str, str, str]]:
+    """A row for each thing that is known: its label, both sides' values, and whether they differ."""
+    mine = before.model_dump()
+    theirs = {} if after is None else after.model_dump()
+    rows = []
+    for name, label in _LABELS.items():
+        one, other = _word(name, mine[name]), _word(name, theirs[name]) if theirs else ""
+        differs = name in _TELLING and one != other
+        rows.append((gettext(label), one, other, gettext("differs") if differs else ""))
+    return rows
+
+
+def moment(at: datetime) -> str:
+    """A time on this machine's clock."""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _word(name: str, value: object) -> str:
+    if value is None or value == ():
+        return NONE
+    if name == "holds" and isinstance(value, tuple):
+        return ", ".join(gettext(_HOLDS[each]) for each in value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, datetime):
+        return moment(value)
+    return stage(str(value)) if name == "stage" else str(value)

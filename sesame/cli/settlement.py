@@ -1,0 +1,240 @@
+"""`sesame identities settle`: many doubts by one rule, after a preview."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from schemas.language import gettext, gettext_noop, ngettext
+from sesame.cli import identity_words as words
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import dry_run_option, json_option, yes_option
+from sesame.cli.output import confirm, show_table, write_json
+
+if TYPE_CHECKING:
+    from sesame.operations.known_persons import Side
+    from sesame.operations.settlement import LeftDoubt, SettledDoubt, Settlement, SettlementPreview
+
+_LEFT: Final = {
+    "several_doubts": gettext_noop("in doubt with somebody else too"),
+    "merged_already": gettext_noop("goes on under another number already"),
+    "access_shut": gettext_noop("access is shut: a merge would shut both"),
+    "two_accounts": gettext_noop("both have an account, and nothing says which goes on (--keep)"),
+    "no_account": gettext_noop("neither has an account"),
+    "changed": gettext_noop("changed since it was shown"),
+}
+
+
+@click.command(name="settle")
+@click.option("--rule", required=True, help="What must agree, and what is said then: see above.")
+@click.option(
+    "--keep",
+    type=click.Choice(("earlier", "later")),
+    help="Merge two accounts in use too: the one that was activated earlier, or later, goes on.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
+@dry_run_option
+@yes_option
+@json_option
+@pass_context
+def settle_command(
+    context: Context,
+    *,
+    rule: str,
+    keep: str | None,
+    limit: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Settle the open doubts that a rule fits, after showing both sides of each: personal data, audited.
+
+    same-ine-and-birth: same INE, names and birth date: merge. same-ine-only: same INE, another birth date, no
+    name in common: separate. different-ine: same names and birth date, another INE: separate; for verified
+    INEs only. Each decision is one of its own, in the audit too. What a merge could harm is left to one by
+    one, and so is what has changed since it was shown. Exit code 3: something had changed.
+    """
+    from sesame.operations.settlement import Kept, Settlement, preview
+
+    if as_json and not (dry_run or yes):
+        raise click.UsageError(gettext("--json asks nothing: give --dry-run or --yes with it"))
+    request = Settlement(rule=rule, keep=None if keep is None else Kept(keep), limit=limit)
+    shown = preview(context.looking, operator(), request)
+    if not as_json:
+        _show(shown, in_full=dry_run or not yes)
+    elif dry_run:
+        write_json(shown.model_dump())
+    if dry_run or not (shown.settled or as_json):
+        return
+    if not yes:
+        confirm(_question(shown))
+    _settle(context, request, shown, as_json=as_json)
+
+
+def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, as_json: bool) -> None:
+    """Say it one by one, and what came of it."""
+    from sesame.app.wiring import utc_now
+    from sesame.operations.settlement import settle
+
+    told: list[str] = []
+
+    def tell(each: SettledDoubt) -> None:
+        told.append(_text(each))
+        if not as_json:
+            click.echo(gettext("decided: {text}", text=told[-1]))
+
+    with _until_interrupted() as interrupted:
+        try:
+            done = settle(
+                context.looking,
+                operator(),
+                request,
+                shown=shown,
+                clock=utc_now,
+                progress=tell,
+                stopped=interrupted,
+            )
+        except Exception:
+            _tell_end(len(told), len(shown.settled))
+            raise
+        early = interrupted()
+    if as_json:
+        write_json(done.model_dump())
+    for left in done.left:
+        click.echo(_left(left), err=True)
+    if early:
+        _tell_end(len(told), len(shown.settled))
+        raise click.exceptions.Exit(int(ExitCode.INTERRUPTED))
+    click.echo(ngettext("{n} doubt was decided.", "{n} doubts were decided.", len(told)), err=True)
+    if told:
+        click.echo(
+            gettext("The registry carries it out as it reads it: at once while `sesame run` runs."), err=True
+        )
+    if done.left:
+        raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+
+@contextmanager
+def _until_interrupted() -> Iterator[Callable[[], bool]]:
+    """Let SIGINT or SIGTERM end the work after the decision under way; a second one ends it as usual."""
+    asked = False
+    before: dict[int, Any] = {}
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(number, before[number])
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        before[each] = signal.signal(each, stop)
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(shown: SettlementPreview, *, in_full: bool) -> None:
+    """Both sides of what would be settled, what is left, and the counts."""
+    from consumers.registry.doubt_rules import RULES
+
+    rule = RULES[shown.rule]
+    if in_full and shown.settled:
+        merged = shown.decision == "merge"
+        first, second = (gettext("ends"), gettext("goes on")) if merged else ("", "")
+        rows: list[Sequence[str]] = []
+        for each in shown.settled:
+            rows += [_row(first, each.mine), _row(second, each.theirs), ("",) * len(_columns())]
+        show_table(_columns(), rows[:-1])
+    if in_full:
+        for left in shown.left:
+            click.echo(_left(left), err=True)
+    click.echo(gettext(rule.meaning), err=True)
+    if rule.caution:
+        click.echo(gettext(rule.caution), err=True)
+    click.echo(", ".join(_counts(shown)), err=True)
+
+
+def _columns() -> tuple[str, ...]:
+    return (
+        "",
+        gettext("student number"),
+        gettext("names"),
+        gettext("birth date"),
+        "INE",
+        gettext("account"),
+        gettext("enrolments"),
+    )
+
+
+def _row(what: str, side: Side) -> tuple[str, ...]:
+    names = f"{side.birth_name} ({side.usage_name})" if side.usage_name else side.birth_name
+    account = words.NONE if side.login is None else f"{side.login} ({words.stage(side.stage)})"
+    return (
+        what,
+        side.student_number,
+        f"{names} {side.given_name}".strip(),
+        side.birth_date,
+        side.ine or words.NONE,
+        account,
+        ", ".join(side.enrolments) or words.NONE,
+    )
+
+
+def _counts(shown: SettlementPreview) -> Iterator[str]:
+    n = len(shown.settled)
+    if shown.decision == "merge":
+        yield ngettext("{n} doubt to merge", "{n} doubts to merge", n)
+    else:
+        yield ngettext("{n} doubt to separate", "{n} doubts to separate", n)
+    if shown.beyond:
+        yield gettext("{n} more beyond --limit", n=shown.beyond)
+    if shown.left:
+        causes = Counter(left.cause.value for left in shown.left)
+        told = "; ".join(f"{number} {gettext(_LEFT[cause])}" for cause, number in sorted(causes.items()))
+        yield gettext("{n} left to one by one ({why})", n=len(shown.left), why=told)
+    yield gettext("{n} that the rule does not fit", n=shown.others)
+
+
+def _question(shown: SettlementPreview) -> str:
+    n = len(shown.settled)
+    if shown.decision == "merge":
+        return ngettext(
+            "Merge {n} pair of numbers, each into one person?",
+            "Merge {n} pairs of numbers, each into one person?",
+            n,
+        )
+    return ngettext(
+        "Say that {n} pair of numbers is two people?", "Say that {n} pairs of numbers are two people each?", n
+    )
+
+
+def _text(each: SettledDoubt) -> str:
+    from sesame.operations.identities import merged_text, separate_text
+
+    told = merged_text if each.decision == "merge" else separate_text
+    return told(each.student_number, each.other)
+
+
+def _left(left: LeftDoubt) -> str:
+    why = gettext(_LEFT[left.cause.value])
+    return gettext("left out: {one} and {other}: {why}", one=left.student_number, other=left.other, why=why)
+
+
+def _tell_end(done: int, of: int) -> None:
+    click.echo(
+        gettext(
+            "Ended early: {done} of {of} were decided and stay so; the same command goes on with the others.",
+            done=done,
+            of=of,
+        ),
+        err=True,
+    )
