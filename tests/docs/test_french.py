@@ -1,0 +1,86 @@
+"""The pages that stand in French too: they say what the English ones say, and each leads to the other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.docs.documents import ROOT, commands, words_in_code
+
+FRENCH: Final = ROOT / "docs" / "fr"
+TWINS: Final = {
+    "identites-douteuses.md": "how-to/settle-doubtful-identities.md",
+}
+"""The French page, and the English one, below `docs`."""
+
+pages = pytest.mark.parametrize(("french", "english"), TWINS.items(), ids=TWINS.keys())
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def typed(page: str) -> list[list[str]]:
+    """Every command of the page, without what is free text in it."""
+    found = []
+    for program in ("sesame", "python"):
+        for where, words in commands(program):
+            if where.startswith(f"{page}, "):
+                after_reason = {n + 1 for n, word in enumerate(words) if word == "--reason"}
+                found.append([program, *(word for n, word in enumerate(words) if n not in after_reason)])
+    return found
+
+
+def names(page: str) -> set[str]:
+    """Settings, options, tokens and attributes that the page's prose names; words that are free are not."""
+    exact = re.compile(r"--[a-z-]+|[a-z]+[._][a-z_.]+|[a-z]+(-[a-z]+)+|[a-z]+[A-Z][A-Za-z]+|\[[a-z]+\]")
+    return {text for where, text in words_in_code() if where == page and exact.fullmatch(text)}
+
+
+@pages
+def test_each_page_leads_to_its_twin(french: str, english: str) -> None:
+    assert f"\n*[In English](../{english})*\n" in text_of(FRENCH / french)
+    assert f"\n*[En français](../fr/{french})*\n" in text_of(ROOT / "docs" / english)
+
+
+def test_every_french_page_has_a_twin_and_stands_in_the_index() -> None:
+    index = text_of(ROOT / "docs" / "README.md")
+    there = {path.name for path in FRENCH.glob("*.md")}
+    assert there == TWINS.keys() | ALONE
+    assert [name for name in there if f"(fr/{name})" not in index] == []
+
+
+ALONE: Final = frozenset[str]()
+"""French pages that have no twin."""
+
+
+@pages
+def test_the_commands_are_the_same(french: str, english: str) -> None:
+    mine, theirs = typed(f"docs/fr/{french}"), typed(f"docs/{english}")
+    assert mine
+    assert mine == theirs
+
+
+@pages
+def test_the_same_settings_options_and_words_are_named(french: str, english: str) -> None:
+    assert names(f"docs/fr/{french}") ^ names(f"docs/{english}") <= {"language", "--lang"}
+
+
+@pages
+def test_headings_and_rows_of_tables_are_as_many(french: str, english: str) -> None:
+    def shape(path: Path) -> list[str]:
+        prose = re.sub(r"^```.*?^```$", "", text_of(path), flags=re.MULTILINE | re.DOTALL)
+        return [found[0].strip() for found in re.findall(r"^(#+ |\|(?!-))", prose, re.MULTILINE)]
+
+    assert shape(FRENCH / french) == shape(ROOT / "docs" / english)
+
+
+@pytest.mark.parametrize("page", sorted(FRENCH.glob("*.md")), ids=lambda page: page.name)
+def test_the_typography_is_french(page: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"`[^`]*`|\]\([^)]*\)|\*\[In English\]", "", prose)
+    assert re.findall(r".*\w[;:?!](?:\s|$).*", prose) == []  # a blank before them
+    assert [sign for sign in "\u2014\u2019\u00a0\u202f" if sign in prose] == []
