@@ -1,4 +1,4 @@
-"""What a file is packed in (gzip, zip, a spreadsheet), unpacked into a file without a name.
+"""What a file is packed in (gzip, zip, a spreadsheet, UTF-16), unpacked into a file without a name.
 
 That is done once, within a bound; then it is read as any other file. Out of an archive comes a CSV file or a
 spreadsheet, never another archive.
@@ -6,6 +6,7 @@ spreadsheet, never another archive.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import gzip
 import zlib
@@ -27,6 +28,9 @@ from producers.registrar.workbooks import REMEDY, Budget, Unpackable
 from schemas.language import gettext, gettext_noop
 
 _ZIPS, _GZIP = (b"PK\x03\x04", b"PK\x05\x06"), b"\x1f\x8b"  # the second zip is empty
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+WIDE = "UTF-16"
+"""How Excel writes 'Unicode text'; it is read as the UTF-8 that is made of it."""
 _CHUNK_BYTES = 1 << 16
 _MEMBERS_MAX = 10_000
 _ENCRYPTED = 1
@@ -62,7 +66,7 @@ def opened(path: Path, profile: FeedProfile) -> Iterator[Source]:
     except OSError:  # said where it is read
         yield Source(path)
         return
-    if not start.startswith((*_ZIPS, _GZIP)):
+    if not start.startswith((*_ZIPS, _GZIP, *_WIDE)):
         yield Source(path)
         return
     with TemporaryFile() as unpacked:
@@ -97,15 +101,15 @@ def _unpack(path: Path, profile: FeedProfile, into: IO[bytes]) -> tuple[str, str
     start = into.read(4)
     if start.startswith(_GZIP):
         raise Unpackable(gettext(_NESTED), remedy=_UNPACK)
-    if not start.startswith(_ZIPS):
+    if not start.startswith((*_ZIPS, *_WIDE)):
         return form, None
-    with TemporaryFile() as spreadsheet:
+    with TemporaryFile() as packed:
         into.seek(0)
-        _copy(into, spreadsheet, Budget())
+        _copy(into, packed, Budget())
         into.seek(0)
         into.truncate()
-        spreadsheet.seek(0)
-        inner, sheet = _taken_out(spreadsheet, profile, into, budget, archives=False)
+        packed.seek(0)
+        inner, sheet = _taken_out(packed, profile, into, budget, archives=False)
     return f"{form}, {inner}", sheet
 
 
@@ -115,6 +119,9 @@ def _taken_out(
     """What a file was, and which sheet was written if it was a spreadsheet."""
     start = file.read(2)
     file.seek(0)
+    if start in _WIDE:
+        _copy_as_utf8(file, into, budget)
+        return WIDE, None
     if start == _GZIP:
         with gzip.open(file) as packed:
             _copy(cast("IO[bytes]", packed), into, budget)
@@ -163,6 +170,15 @@ def _only_member(archive: ZipFile) -> ZipInfo:
     if members[0].flag_bits & _ENCRYPTED:
         raise Unpackable(gettext("it is protected by a password"), remedy=gettext("Pack it without one."))
     return members[0]
+
+
+def _copy_as_utf8(file: IO[bytes], into: IO[bytes], budget: Budget) -> None:
+    decoder = codecs.getincrementaldecoder("utf-16")()
+    for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""):
+        text = decoder.decode(chunk).encode()
+        budget.spend(len(text))
+        into.write(text)
+    decoder.decode(b"", final=True)
 
 
 def _copy(file: IO[bytes], into: IO[bytes], budget: Budget) -> None:

@@ -7,7 +7,6 @@ number is the one that an editor shows.
 
 from __future__ import annotations
 
-import codecs
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -46,7 +45,6 @@ from producers.registrar.physical import (
 from producers.registrar.profile import FeedProfile, FileForm
 from schemas.language import gettext
 
-_UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _OLD_OFFICE = b"\xd0\xcf\x11\xe0"
 
 
@@ -206,7 +204,6 @@ def _parse(
 
 
 def _refuse_what_is_no_text(source: Source, start: bytes) -> None:
-    as_csv = gettext("Export it as CSV in UTF-8.")
     if start.startswith(_OLD_OFFICE):
         raise UnusableFile(
             gettext(
@@ -215,8 +212,6 @@ def _refuse_what_is_no_text(source: Source, start: bytes) -> None:
             ),
             remedy=gettext("Save it as .xlsx, without a password, or as CSV."),
         )
-    if start.startswith(_UTF16_BOMS):
-        raise UnusableFile(gettext("{path}: the encoding is UTF-16", path=source), remedy=as_csv)
     if b"\0" in start.split(b"\n", 1)[0]:
         what = gettext("{path}, line 1: this is not text (it holds zero bytes)", path=source)
-        raise UnusableFile(what, remedy=as_csv)
+        raise UnusableFile(what, remedy=gettext("Export it as CSV in UTF-8."))

@@ -11,6 +11,7 @@ from producers.registrar import ENCODINGS, FeedProfile, ImportExplanation, Impor
 from producers.registrar.explanation import LineReading
 from producers.registrar.faults import REMEDIES, Fault, Rejection
 from producers.registrar.guard import OutlineChange, YearFigures
+from producers.registrar.packing import WIDE
 from producers.registrar.physical import Layout
 from producers.registrar.sheets import harmless
 from schemas.language import gettext, gettext_noop, ngettext
@@ -112,7 +113,8 @@ def _written(of: Layout | ImportReport) -> str:
         how = gettext(_SEPARATORS[of.separator])
     else:
         how = gettext("separated by {separator}", separator=of.separator)
-    return ", ".join([*([of.form] if of.form else []), gettext(_ENCODINGS[of.encoding]), how])
+    encoding = [] if of.form.endswith(WIDE) else [gettext(_ENCODINGS[of.encoding])]
+    return ", ".join([*([of.form] if of.form else []), *encoding, how])
 
 
 def _passed_over(of: Layout | ImportReport) -> Iterator[str]:

@@ -82,6 +82,16 @@ def test_the_command_that_is_told_says_all_that_the_import_said(site: Path) -> N
     assert Path("who.csv").exists()
 
 
+def test_unicode_text_of_excel_says_what_it_is_and_gives_what_the_file_in_utf_8_does() -> None:
+    plain = sesame("import", "export.csv")
+    text = Path("export.csv").read_text(encoding="utf-8").replace(";", "\t")
+    Path("texte.txt").write_text(text, encoding="utf-16", newline="\r\n")
+    wide = sesame("import", "texte.txt")
+    assert (plain.exit_code, wide.exit_code) == (3, 3)
+    assert "(UTF-16, separated by tabs" in wide.stdout
+    assert ": 0 enrolments, 0 cancellations; " in wide.stdout
+
+
 def test_the_thresholds_are_settings(site: Path) -> None:
     sesame("import", "export.csv")
     change(lambda text: text.replace(";E;P;O\n", ";A;P;O\n"))

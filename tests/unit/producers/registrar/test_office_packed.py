@@ -498,3 +498,44 @@ def test_a_row_longer_than_a_line_is_refused_alone(path: Path) -> None:
 def test_apogees_profile_is_asked_for_its_columns_in_a_workbook(path: Path) -> None:
     saved(path, ("COD_ETUDIANT", "LIB_NOM_PAT_IND"), ("1", "x"))
     assert "expected COD_ETU: found COD_ETUDIANT" in refused(path, apogee())
+
+
+# --- UTF-16, as Excel saves 'Unicode text' -----------------------------------------------------------
+
+PAIR = "\U0001f600"  # two units of UTF-16
+WIDE = f"Numéro\tNom\tNé le\r\n1\tŒuvrard\t12/03/2007\r\n2\t{PAIR}\t01/02/2006\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_unicode_text_of_excel_is_read(path: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    path.write_bytes((mark + WIDE).encode(encoding))
+    assert cells_of(path) == [("1", "Œuvrard", "12/03/2007"), ("2", PAIR, "01/02/2006")]
+    with opened(path, PROFILE) as source:
+        assert source.form == "UTF-16"
+
+
+def test_unicode_text_is_unpacked_first(path: Path) -> None:
+    path.write_bytes(gzip.compress(WIDE.encode("utf-16")))
+    assert len(cells_of(path)) == 2
+    with opened(path, PROFILE) as source:
+        assert source.form == "gzip, UTF-16"
+
+
+def test_unicode_text_beyond_one_chunk_loses_no_character(path: Path) -> None:
+    rows = [(str(number), PAIR * 40, "01/02/2006") for number in range(2_000)]
+    lines = ["x\tNuméro\tNom\tNé le\n", *("a\t" + "\t".join(row) + "\n" for row in rows)]
+    path.write_bytes("".join(lines).encode("utf-16"))
+    assert cells_of(path) == rows
+
+
+@pytest.mark.parametrize("damage", [b"\x41", b"\x00\xd8"], ids=["half a character", "half of a pair"])
+def test_unicode_text_that_was_cut_off_is_refused(path: Path, damage: bytes) -> None:
+    path.write_bytes(WIDE.encode("utf-16") + damage)
+    assert "it is damaged" in refused(path)
+
+
+def test_unicode_text_may_not_grow_beyond_the_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(WIDE.encode("utf-16"))
+    monkeypatch.setattr(workbooks, "UNPACKED_BYTES_MAX", len(WIDE.encode()) - 1)
+    assert "larger than" in refused(path)

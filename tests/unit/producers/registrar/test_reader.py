@@ -156,7 +156,6 @@ def test_blank_lines_are_skipped_and_counted_in_line_numbers(path: Path) -> None
         pytest.param(b"\n \n\r\n", "the file is empty", id="blank"),
         pytest.param(codecs.BOM_UTF8, "the file is empty", id="only a mark"),
         pytest.param(b"\xd0\xcf\x11\xe0rest", "a spreadsheet", id="xls"),
-        pytest.param(HEADER.encode("utf-16"), "UTF-16", id="utf-16"),
         pytest.param(HEADER.encode("utf-16-le"), "zero bytes", id="utf-16 without a mark"),
         pytest.param(b"\x00\x01\x02\xff", "zero bytes", id="binary"),
         pytest.param(b"1;Roux;Droit\n", "line 1: no header", id="no header"),
