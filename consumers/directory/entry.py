@@ -269,7 +269,15 @@ def _cursus(enrolment: Enrolment, profile: Profile) -> str:
 
 def _plain(text: str) -> str:
     """The text in ASCII, as SupAnn wants cn; blanks are collapsed."""
-    return " ".join(anyascii("".join(filter(_has_a_spelling, text))).split())
+    words = re.split(r"(\W+)", "".join(filter(_has_a_spelling, text)))
+    return " ".join("".join(map(_spelt, words)).split())
+
+
+def _spelt(word: str) -> str:
+    """A word in ASCII. In capitals a letter that takes several is spelt in capitals too (ŒUVRARD: OEUVRARD);
+    ß has had no capital for long, and stands among them as it is. A letter alone says nothing of its word."""
+    capitals = len(word) > 1 and word.replace("ß", "").isupper()
+    return anyascii(word).upper() if capitals else anyascii(word)
 
 
 def _has_a_spelling(char: str) -> bool:

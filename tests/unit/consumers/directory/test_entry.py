@@ -86,6 +86,27 @@ def test_names_follow_supann() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "ascii_name"),
+    [
+        ("ŒUVRARD", "OEUVRARD"),
+        ("Œuvrard", "Oeuvrard"),
+        ("D’ŒUVRE-Œillet", "D'OEUVRE-Oeillet"),
+        ("ÆGIR", "AEGIR"),
+        ("Ægir", "Aegir"),
+        ("STRAẞE", "STRASSE"),
+        ("WEIß", "WEISS"),
+        ("Weiß", "Weiss"),
+        ("Þór ÞÓR", "Thor THOR"),
+        ("NGUYỄN", "NGUYEN"),
+    ],
+)
+def test_a_letter_that_is_spelt_by_several_follows_the_capitals_of_its_word(
+    name: str, ascii_name: str
+) -> None:
+    assert attributes(person=Person(birth_name=name, given_name="Zoé"))["cn"] == (f"{ascii_name} Zoe",)
+
+
 def test_the_preferred_given_name_is_the_only_one_shown() -> None:
     person = Person(birth_name="Martin", given_name="Julien", preferred_given_name="Julie")
     entry = desired_entry(account(person=person), PROFILE)
