@@ -164,6 +164,9 @@ class Account(Model):
     valid_until: date | None = None
     credential_ref: str | None = None  # which sealed password of the vault the directory must have
     activated_at: AwareDatetime | None = None  # the student asked for the account; None: nobody waits for it
+    shown_number: str | None = None
+    """Of a person of several student numbers: the one that the registrar uses now, where it is not
+    `student_number`; empty: another account of the person's shows this one's."""
     lane: Lane = Lane.BULK
     opened_at: AwareDatetime | None = None  # when the present propagation window opened
 

@@ -113,11 +113,14 @@ _MISCONFIGURED: dict[int, tuple[str, str]] = {
     ),
 }
 
+NUMBER_TAKEN = "student_number_taken"
+"""Cause: another entry carries the student number."""
+
 _TAKEN = {
     "uid": ("identity_collision", "the login is held by another entry"),
     "mail": ("mail_taken", "the mail address is held by another entry"),
     "supannAutreMail": ("mail_taken", "an alias is held by another entry"),
-    "supannEtuId": ("student_number_taken", "another entry carries this student number"),
+    "supannEtuId": (NUMBER_TAKEN, "another entry carries this student number"),
     "eduPersonPrincipalName": ("principal_taken", "the principal name is held by another entry"),
 }
 

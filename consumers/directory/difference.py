@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
-from consumers.directory.entry import EVIDENCE, OWNED, missing_classes
+from consumers.directory.entry import EVIDENCE, KEPT_UNDER, OWNED, is_renumbered, missing_classes
 from consumers.directory.port import (
     ApplyResult,
     DesiredEntry,
@@ -86,7 +86,7 @@ def new_attributes(desired: DesiredEntry) -> dict[str, tuple[str, ...]]:
     attributes = {
         **desired.attributes,
         "uid": (desired.login,),
-        "supannEtuId": (desired.student_number,),
+        "supannEtuId": desired.numbers,
         "sesameVersion": (str(desired.version),),
         "pwdAccountLockedTime": (LOCKED_FOR_GOOD,) if desired.locked else (),
     }
@@ -102,7 +102,10 @@ def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Change]:
     for name, values in desired.attributes.items():
         if set(values) != set(current.attributes.get(name, ())):
             changes.append(("replace", name, values))
-    if not current.student_numbers:  # it is adopted, else `forbidden` has said no
+    if is_renumbered(desired, current):
+        if set(desired.numbers) != set(current.numbers):
+            changes.append(("replace", "supannEtuId", desired.numbers))
+    elif not current.student_numbers:  # it is adopted, else `forbidden` has said no
         changes.append(("add", "supannEtuId", (desired.student_number,)))
     if desired.version != current.version:
         changes.append(("replace", "sesameVersion", (str(desired.version),)))
@@ -122,6 +125,7 @@ def guarded_by_values(changed: list[Change], current: ObservedEntry) -> list[Cha
     pipeline always exclude each other.
     """
     shown = {**current.attributes, "sesameVersion": (str(current.version),) if current.version else ()}
+    shown["supannEtuId"] = current.numbers
     if current.credential_ref is not None:
         shown["sesameCredentialRef"] = (current.credential_ref,)
     guarded: list[Change] = []
@@ -170,10 +174,11 @@ def observed(dn: str, raw: Raw) -> ObservedEntry:
     owned = {name: tuple(sorted(texts(raw, name))) for name in OWNED}
     version = texts(raw, "sesameVersion")
     reference = texts(raw, "sesameCredentialRef")
+    numbers, kept_under = texts(raw, "supannEtuId"), _kept_under(raw)
     return ObservedEntry(
         dn=dn,
         logins=texts(raw, "uid"),
-        student_numbers=texts(raw, "supannEtuId"),
+        student_numbers=kept_under or numbers,
         version=int(version[0]) if version else 0,
         revision="".join(texts(raw, "entryCSN")),
         classes=texts(raw, "objectClass"),
@@ -182,7 +187,14 @@ def observed(dn: str, raw: Raw) -> ObservedEntry:
         credential_ref=reference[0] if reference else None,
         password=_password(raw),
         evidence={name: values for name in EVIDENCE if (values := texts(raw, name))},
+        shown_numbers=numbers if kept_under else None,
     )
+
+
+def _kept_under(raw: Raw) -> tuple[str, ...]:
+    """The number that the pipeline keeps an entry under, where it says so; see `entry.KEPT_UNDER`."""
+    references = texts(raw, "supannRefId")
+    return tuple(value.removeprefix(KEPT_UNDER) for value in references if value.startswith(KEPT_UNDER))
 
 
 def _password(raw: Raw) -> PasswordState:

@@ -54,7 +54,12 @@ OWNED = (
     "sesameMailQuota",
 )
 """The attributes whose values the pipeline decides alone. `supannEtuId` and `uid` are written once, with the
-entry; `userPassword` only together with `sesameCredentialRef`; everything else on the entry is others'."""
+entry, and the former again where a person of several numbers is known by another one (`KEPT_UNDER`);
+`userPassword` only together with `sesameCredentialRef`; everything else on the entry is others'."""
+
+KEPT_UNDER = "{SESAME}"
+"""The label in supannRefId of the number that the pipeline keeps an entry under, where supannEtuId, which
+follows the registrar, shows another one or none."""
 
 GROUPS = "groups"
 """What differs when the static groups are not those that are desired."""
@@ -110,6 +115,9 @@ def desired_entry(
     closed = not account.access_open
     erased = account.stage is Stage.ERASED
     attributes = _erased(account) if erased else _attributes(account, profile)
+    if account.shown_number is not None:
+        kept_under = f"{KEPT_UNDER}{account.student_number}"
+        attributes = {**attributes, "supannRefId": (*attributes.get("supannRefId", ()), kept_under)}
     met = {} if erased else {g.key: g.name for g in account.groups if g.met}
     return DesiredEntry(
         student_number=account.student_number,
@@ -121,6 +129,7 @@ def desired_entry(
         credential=None if closed else credential,
         groups=met,
         adopted=adopted,
+        shown_number=account.shown_number,
     )
 
 
@@ -135,7 +144,9 @@ def differences(desired: DesiredEntry, observed: ObservedEntry) -> tuple[str, ..
         names.add("objectClass")
     if desired.locked != observed.locked:
         names.add("pwdAccountLockedTime")
-    if not observed.student_numbers:
+    if not observed.student_numbers or (
+        is_renumbered(desired, observed) and set(desired.numbers) != set(observed.numbers)
+    ):
         names.add("supannEtuId")
     if desired.version != observed.version:
         names.add("sesameVersion")
@@ -144,6 +155,12 @@ def differences(desired: DesiredEntry, observed: ObservedEntry) -> tuple[str, ..
     if observed.groups is not None and _folded(desired.groups) != _folded(observed.groups):
         names.add(GROUPS)
     return tuple(sorted(names))
+
+
+def is_renumbered(desired: DesiredEntry, observed: ObservedEntry) -> bool:
+    """Whether the pipeline decides the student number that the entry shows: it shows, or is to show, another
+    one than it is kept under. Otherwise further numbers on an entry are others'."""
+    return desired.shown_number is not None or observed.shown_numbers is not None
 
 
 def missing_classes(wanted: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:
@@ -164,6 +181,8 @@ def canonical(observed: ObservedEntry) -> dict[str, object]:
         "locked": observed.locked,
         "credential": observed.credential_ref,
     }
+    if observed.shown_numbers is not None:
+        state["shown_numbers"] = sorted(observed.shown_numbers)
     return state if observed.groups is None else {**state, GROUPS: sorted(observed.groups)}
 
 
@@ -195,7 +214,7 @@ def _attributes(account: Account, profile: Profile) -> Attributes:
         "eduPersonPrincipalName": [account.principal],
         "eduPersonOrgDN": [profile.settings.organisation_dn or ""],
         "supannAliasLogin": [account.login],
-        "supannRefId": [f"{{{profile.settings.registrar}}}{account.student_number}"],
+        "supannRefId": [f"{{{profile.settings.registrar}}}{account.shown_number or account.student_number}"],
         "supannEtablissement": [f"{{UAI}}{profile.settings.uai}"],
         "supannEntiteAffectation": account.entities,
         "supannEntiteAffectationPrincipale": account.entities[:1],

@@ -12,6 +12,7 @@ from typing import Final
 
 from consumers.directory.answers import Patience, expect_success, taken
 from consumers.directory.difference import texts
+from consumers.directory.entry import is_renumbered
 from consumers.directory.ldap import LdapClient, any_of
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, ObservedEntry
 
@@ -96,8 +97,9 @@ def _new_values(desired: DesiredEntry, shown: Sequence[ObservedEntry]) -> Iterat
     found = shown[0] if len(shown) == 1 else None
     if found is None:
         yield "uid", desired.login
-    if found is None or not found.student_numbers:
-        yield "supannEtuId", desired.student_number
+    if found is None or not found.student_numbers or is_renumbered(desired, found):
+        there = () if found is None else found.numbers
+        yield from (("supannEtuId", number) for number in desired.numbers if number not in there)
     for name in ("mail", "supannAutreMail", "eduPersonPrincipalName"):
         there = () if found is None else found.attributes.get(name, ())
         yield from ((name, value) for value in desired.attributes.get(name, ()) if value not in there)

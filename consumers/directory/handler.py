@@ -108,7 +108,7 @@ class DirectoryHandler:
         shut = [number for number, account in accounts.items() if not account.access_open]
         unreadable: set[str] = set()
         consumed: set[str] = set()
-        adopted = self._adopted(list(accounts))
+        adopted, renumbered = self._adopted(list(accounts)), _renumbered(accounts.values())
         desired = {
             n: self._desired(account, adopted, unreadable, consumed) for n, account in accounts.items()
         }
@@ -116,10 +116,10 @@ class DirectoryHandler:
         results: dict[str, ApplyResult] = {}
         try:
             with self._directory.within(self._work_s_max):
-                closed = self._directory.close(shut) if shut else {}
+                closed = self._directory.close(shut, renumbered) if shut else {}
                 self._apply_in_time(list(desired.values()), results)
                 applied = [n for n, result in results.items() if isinstance(result, Applied)]
-                observed = self._directory.read(applied)
+                observed = self._directory.read(applied, None, renumbered)
         except TargetDown as down:
             down.unknown = down.unknown or _unanswered((*closed.values(), *results.values()))
             raise
@@ -146,7 +146,7 @@ class DirectoryHandler:
         unreadable: set[str] = set()
         adopted = self._adopted(numbers)
         desired = [self._desired(account, adopted, unreadable, set()) for account in accounts]
-        observed = self._directory.read(numbers, adopted)
+        observed = self._directory.read(numbers, adopted, _renumbered(accounts))
         foreseen = self._directory.foresee(desired, observed)
         previews = {}
         for one in desired:
@@ -265,6 +265,11 @@ def _waits(desired: DesiredEntry, found: ObservedEntry | None) -> str:
     if credential is None or (found is not None and found.credential_ref == credential.ref):
         return ""
     return CREDENTIAL_GONE if credential.user_password() is None else ""
+
+
+def _renumbered(accounts: Iterable[Account]) -> Mapping[str, str]:
+    """The logins of those whose entries show another student number than they are kept under."""
+    return {each.student_number: each.login for each in accounts if each.shown_number is not None}
 
 
 def _unanswered(results: Iterable[ApplyResult]) -> bool:

@@ -45,6 +45,7 @@ class DesiredEntry:
         groups: descriptions by cn of the groups that the person belongs to.
         adopted: DN of the entry that was found to be this student's although it does not carry the student
             number; None: there is none.
+        shown_number: see `Account.shown_number`; None: the entry carries the key as its student number.
     """
 
     student_number: str
@@ -56,6 +57,14 @@ class DesiredEntry:
     credential: Credential | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     adopted: str | None = None
+    shown_number: str | None = None
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The values of supannEtuId."""
+        if self.shown_number is None:
+            return (self.student_number,)
+        return (self.shown_number,) if self.shown_number else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +101,8 @@ class ObservedEntry:
     Attributes:
         dn: distinguished name (RFC 4514).
         logins: values of uid.
-        student_numbers: values of supannEtuId; empty for people who are not students.
+        student_numbers: whose it is: the values of supannEtuId, or the number that the pipeline keeps it
+            under where it shows another one; empty for people who are not students.
         version: the account version that it shows; 0 if none.
         revision: entryCSN: changes with every write, whoever wrote.
         classes: object classes.
@@ -102,6 +112,8 @@ class ObservedEntry:
         groups: names of the static groups of ours that it is a member of, sorted; None: groups are searches.
         password: what the server keeps of it; no part of what is compared.
         evidence: attributes by which an entry's person is recognised; see `entry.EVIDENCE`.
+        shown_numbers: of an entry that shows another number than it is kept under, the values of supannEtuId;
+            None: it does not.
     """
 
     dn: str
@@ -116,6 +128,12 @@ class ObservedEntry:
     groups: tuple[str, ...] | None = None
     password: PasswordState = PasswordState()
     evidence: Attributes = field(default_factory=dict)
+    shown_numbers: tuple[str, ...] | None = None
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The values of supannEtuId."""
+        return self.student_numbers if self.shown_numbers is None else self.shown_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,19 +225,25 @@ class Directory(Protocol):
         changed it since it was read (else it is read again).
         """
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def close(
+        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
+    ) -> Mapping[str, ApplyResult]:
         """Shut these students' access at once, in one small write each; nothing else changes.
 
         A student without an entry has no access to shut: `Applied(changed=False)`.
+        `renumbered`: as in `read`.
         """
 
     def read(
-        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+        self,
+        student_numbers: Sequence[str],
+        adopted: Mapping[str, str] | None = None,
+        renumbered: Mapping[str, str] | None = None,
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
-        """The entries that carry each of these numbers: none, one, or, if somebody meddled, several.
+        """The entries of each of these numbers: none, one, or, if somebody meddled, several.
 
         `adopted` has DNs by number: such an entry is shown, if it carries no number, where none carries this
-        one.
+        one. `renumbered` has the logins of those whose entries show another number: they are found by login.
         """
 
     def foresee(

@@ -15,7 +15,16 @@ from dataclasses import replace
 from functools import partial
 
 from consumers.directory import difference
-from consumers.directory.answers import Code, LdapAnswer, Lost, Patience, expect_success, judge, misconfigured
+from consumers.directory.answers import (
+    NUMBER_TAKEN,
+    Code,
+    LdapAnswer,
+    Lost,
+    Patience,
+    expect_success,
+    judge,
+    misconfigured,
+)
 from consumers.directory.difference import DUMPED, READ, Change
 from consumers.directory.foresight import Foresight
 from consumers.directory.groups import DynamicGroups, StaticGroups, normal
@@ -80,21 +89,26 @@ class LdapDirectory:
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, ApplyResult]:
         """See `port.Directory.apply`."""
         with self._client.within(_VERB_S_MAX):
-            found = self._read([desired.student_number for desired in batch])
+            found = self._read_all(batch)
             return {d.student_number: self._settle(d, found[d.student_number]) for d in batch}
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def close(
+        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
+    ) -> Mapping[str, ApplyResult]:
         """See `port.Directory.close`."""
         with self._client.within(_VERB_S_MAX):
-            found = self._read(batch)
+            found = self._read(batch, renumbered or {})
             return {number: self._shut(found[number]) for number in batch}
 
     def read(
-        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+        self,
+        student_numbers: Sequence[str],
+        adopted: Mapping[str, str] | None = None,
+        renumbered: Mapping[str, str] | None = None,
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `port.Directory.read`."""
         with self._client.within(_VERB_S_MAX):
-            found = dict(self._read(student_numbers))
+            found = dict(self._read(student_numbers, renumbered or {}))
             for number, dn in (adopted or {}).items():
                 entry = None if found.get(number) else self._patience.had(partial(self._by_dn, dn))
                 if entry is not None and not entry.student_numbers:
@@ -158,19 +172,31 @@ class LdapDirectory:
 
     # --- the branch -----------------------------------------------------------------------------------
 
-    def _read(self, student_numbers: Sequence[str]) -> Mapping[str, tuple[ObservedEntry, ...]]:
-        found: dict[str, list[ObservedEntry]] = {number: [] for number in student_numbers}
-        for start in range(0, len(student_numbers), _NUMBERS_PER_SEARCH):
-            criterion = any_of("supannEtuId", student_numbers[start : start + _NUMBERS_PER_SEARCH])
+    def _read_all(self, batch: Sequence[DesiredEntry]) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        renumbered = {d.student_number: d.login for d in batch if d.shown_number is not None}
+        return self._read([d.student_number for d in batch], renumbered)
+
+    def _read(
+        self, student_numbers: Sequence[str], renumbered: Mapping[str, str]
+    ) -> Mapping[str, tuple[ObservedEntry, ...]]:
+        found: dict[str, dict[str, ObservedEntry]] = {number: {} for number in student_numbers}
+        logins = [login for number, login in renumbered.items() if number in found]
+        for name, values in (("supannEtuId", student_numbers), ("uid", logins)):
+            for observed in self._having(name, values):
+                for number in observed.student_numbers:
+                    if number in found:
+                        found[number][observed.dn] = observed
+        return {number: tuple(several.values()) for number, several in found.items()}
+
+    def _having(self, name: str, values: Sequence[str]) -> Iterator[ObservedEntry]:
+        """The entries that have any of these values."""
+        for start in range(0, len(values), _NUMBERS_PER_SEARCH):
+            criterion = any_of(name, values[start : start + _NUMBERS_PER_SEARCH])
             answer, rows = self._patience.had(
                 partial(self._client.search, self._branches.people, criterion, READ)
             )
             expect_success(answer)
-            for observed in (difference.observed(dn, raw) for dn, raw in rows):
-                for number in observed.student_numbers:
-                    if number in found:
-                        found[number].append(observed)
-        return {number: tuple(several) for number, several in found.items()}
+            yield from (difference.observed(dn, raw) for dn, raw in rows)
 
     def _with_groups(self, observed: ObservedEntry) -> ObservedEntry:
         static = self._static
@@ -189,7 +215,7 @@ class LdapDirectory:
 
     def _probe_branches(self) -> None:
         """What every student's work needs besides an entry: the probe's own may be elsewhere in the tree."""
-        self._read(["sesame-probe"])
+        self._read(["sesame-probe"], {})
         groups = self._branches.groups
         if groups is None:
             return
@@ -203,7 +229,7 @@ class LdapDirectory:
 
         def attempt() -> ApplyResult:
             # What was read before a failed attempt is stale: that attempt may have been carried out.
-            current = known.pop() if known else self._read([desired.student_number])[desired.student_number]
+            current = known.pop() if known else self._read_all([desired])[desired.student_number]
             if self._static is not None:
                 return self._join_groups(self._static, desired, current)
             foreign = () if self._dynamic is None else self._dynamic.ensure(desired.groups)
@@ -239,7 +265,7 @@ class LdapDirectory:
             if current is None:
                 answer = self._client.add(dn, desired.classes, difference.new_attributes(desired))
                 if answer.code != Code.ENTRY_EXISTS:
-                    return self._changed(answer)
+                    return self._unless_moving(desired, self._changed(answer))
                 current = self._by_dn(dn)
                 continue
             forbidden = difference.forbidden(desired, current)
@@ -251,7 +277,7 @@ class LdapDirectory:
             by_values = by_values or any(name in difference.UNIQUE for _, name, _ in changes)
             answer = self._modify(current, changes, by_values=by_values)
             if not _conflicts(answer):
-                return self._changed(answer)
+                return self._unless_moving(desired, self._changed(answer))
             before, current = current, self._by_dn(current.dn)
             # Nobody changed it and the assertion failed all the same: this server cannot tell (see UNIQUE).
             by_values = by_values or (current is not None and current.revision == before.revision)
@@ -259,6 +285,17 @@ class LdapDirectory:
 
     def _adopted(self, desired: DesiredEntry) -> ObservedEntry | None:
         return None if desired.adopted is None else self._by_dn(desired.adopted)
+
+    def _unless_moving(self, desired: DesiredEntry, result: ApplyResult) -> ApplyResult:
+        """A student number that goes from one entry of a person's to the other is free once the other, which
+        has a turn of its own, gives it up."""
+        if isinstance(result, EntryRefused) and result.cause == NUMBER_TAKEN:
+            holders = self._having("supannEtuId", desired.numbers)
+            if any(holder.version for holder in holders):
+                return EntryUnsettled(
+                    "directory_conflict", "another entry of the same person has yet to give its number up"
+                )
+        return result
 
     def _modify(self, current: ObservedEntry, changes: list[Change], *, by_values: bool) -> LdapAnswer:
         if by_values:

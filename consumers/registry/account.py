@@ -36,6 +36,7 @@ class Known:
     Attributes:
         mails: every address that is the student's, the account's own included.
         previous: the newest account so far.
+        shown_number: see `Account.shown_number`.
     """
 
     person: KnownPerson
@@ -44,6 +45,7 @@ class Known:
     enrolments: tuple[Enrolment, ...]
     previous: Account | None = None
     teachings: tuple[HeldTeaching, ...] = ()
+    shown_number: str | None = None
 
 
 def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
@@ -73,6 +75,7 @@ def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
         activated_at=None
         if person.activated_at is None
         else datetime.fromtimestamp(person.activated_at, UTC),
+        shown_number=known.shown_number,
     )
 
 

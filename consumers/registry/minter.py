@@ -6,7 +6,7 @@ nothing would change for the targets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -93,7 +93,9 @@ class Minter:
         names = self._names(person, previous, ledger)
         mails = tuple(ledger.all_of(student_number, MAIL))
         taught = teachings.held(connection, *numbers)
-        account = merge(Known(person, names, mails, enrolments, previous, taught), self._settings, today)
+        shown = self._shown_number(connection, person, numbers, today)
+        known = Known(person, names, mails, enrolments, previous, taught, shown)
+        account = merge(known, self._settings, today)
         self._arm(connection, account, today)
         if previous is not None and account.same_state(previous):
             return None
@@ -101,7 +103,39 @@ class Minter:
         account = account.model_copy(update=window(account, None if rests else previous, origin))
         accounts.save(connection, account, now)
         self._announce(connection, account, origin, now)
+        if account.shown_number != (previous.shown_number if previous is not None else None):
+            for other in numbers[1:]:  # their accounts give the number up, or have theirs back
+                if accounts.find(connection, other) is not None:
+                    self.mint_version(connection, other, origin)
         return account
+
+    def _shown_number(
+        self, connection: Connection, person: KnownPerson, numbers: Sequence[str], today: date
+    ) -> str | None:
+        """See `Account.shown_number`. `numbers`: as `_whole` gives them."""
+        number = person.student_number
+        if person.merged_into is not None:
+            others = self._people.merged_into(connection, person.merged_into)
+            numbers = (person.merged_into, *(other.student_number for other in others))
+        if len(numbers) == 1:
+            return None
+        in_use = self._number_in_use(connection, numbers, today)
+        if person.merged_into is not None:
+            return "" if in_use == number else None
+        return None if in_use == number else in_use
+
+    def _number_in_use(self, connection: Connection, numbers: Sequence[str], today: date) -> str:
+        """Of a person's numbers the one that the registrar uses: of the newest year in force; among equals
+        the one that was shown so far, then the one that the person goes on under, which is the first."""
+        before = accounts.find(connection, numbers[0])
+        shown = before.shown_number if before is not None else None
+
+        def rank(number: str) -> tuple[int, bool]:
+            enrolments = self._people.enrolments(connection, number)
+            current = current_enrolments(enrolments, self._settings, today)
+            return max((e.year for e in current if e.in_force), default=0), number == (shown or numbers[0])
+
+        return max(numbers, key=rank)
 
     def _whole(self, connection: Connection, person: KnownPerson) -> tuple[tuple[str, ...], KnownPerson]:
         """All of the person's numbers, and the person with the newest names. A number that goes on under

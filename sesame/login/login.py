@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, func, select
 
-from pipeline.accounts import accounts
+from pipeline.accounts import accounts, find
 from pipeline.db.database import Database
 from pipeline.errors import Misconfigured, TargetDown
 from sesame.login import cas_logins, cas_sessions
@@ -86,8 +86,8 @@ class CasLogins:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         database = self._database
         with database.write() as connection:
-            number = _student(connection, validated.login)
-            if number is not None and claimed and number not in claimed:
+            number, shown = _student(connection, validated.login)
+            if number is not None and claimed and {number, shown}.isdisjoint(claimed):
                 number = None  # the login is not this account's any more: nobody's page is shown
             if number is not None:
                 cas_logins.seen(connection, database, number)
@@ -136,8 +136,10 @@ def _failure(error: Exception) -> LoginFailure:
     return LoginFailure.MISCONFIGURED if isinstance(error, Misconfigured) else LoginFailure.CAS_DOWN
 
 
-def _student(connection: Connection, login: str) -> str | None:
-    """Whose login it is; CAS servers may give it in another case (uid compares without, RFC 4519)."""
+def _student(connection: Connection, login: str) -> tuple[str | None, str | None]:
+    """Whose login it is, and the student number that the directory shows where it is another one; CAS
+    servers may give the login in another case (uid compares without, RFC 4519)."""
     query = select(accounts.c.student_number).where(func.lower(accounts.c.login) == login.lower())
     found = connection.execute(query).scalars().all()
-    return found[0] if len(found) == 1 else None
+    account = find(connection, found[0]) if len(found) == 1 else None
+    return (None, None) if account is None else (account.student_number, account.shown_number)

@@ -64,7 +64,9 @@ class LiveChecks:
 
     def _directory(self, account: Account) -> Mapping[str, Any]:
         with self._site.directory(read_only=True) as directory:
-            entries = directory.read([account.student_number])[account.student_number]
+            number = account.student_number
+            renumbered = {} if account.shown_number is None else {number: account.login}
+            entries = directory.read([number], None, renumbered)[number]
             own = entries[0].password.policy_dn if len(entries) == 1 else None
             return {"entries": entries, "policy": directory.policy(own)}
 

@@ -70,13 +70,18 @@ class SimulatedDirectory(Target):
         self._begin()
         return {desired.student_number: self._apply(desired) for desired in batch}
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def close(
+        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
+    ) -> Mapping[str, ApplyResult]:
         """See `Directory.close`."""
         self._begin()
         return {number: self._close(number) for number in batch}
 
     def read(
-        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+        self,
+        student_numbers: Sequence[str],
+        adopted: Mapping[str, str] | None = None,
+        renumbered: Mapping[str, str] | None = None,
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         """See `Directory.read`."""
         self._begin()

@@ -56,7 +56,9 @@ class Directory:
     def within(self, _seconds: float) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, EntryUnsettled]:
+    def close(
+        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
+    ) -> Mapping[str, EntryUnsettled]:
         return {number: EntryUnsettled("outcome_unknown", "no answer", unknown=True) for number in batch}
 
     def apply(self, batch: Sequence[DesiredEntry]) -> Mapping[str, Applied]:

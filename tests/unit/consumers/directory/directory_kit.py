@@ -69,12 +69,17 @@ class InMemory:
         )
         return Applied(changed=True)
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def close(
+        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
+    ) -> Mapping[str, ApplyResult]:
         self.calls.append(("close", len(batch)))
         return {number: Applied(changed=False) for number in batch}
 
     def read(
-        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+        self,
+        student_numbers: Sequence[str],
+        adopted: Mapping[str, str] | None = None,
+        renumbered: Mapping[str, str] | None = None,
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         self.calls.append(("read", len(student_numbers)))
         return {

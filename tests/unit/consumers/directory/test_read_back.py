@@ -84,11 +84,16 @@ class Lying(InMemory):
             self.entries[number] = replace(entry, groups=self.groups)
         return {**taken, **self.results}
 
-    def close(self, batch: Sequence[str]) -> Mapping[str, ApplyResult]:
+    def close(
+        self, batch: Sequence[str], renumbered: Mapping[str, str] | None = None
+    ) -> Mapping[str, ApplyResult]:
         return {**super().close(batch), **self.closings}
 
     def read(
-        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+        self,
+        student_numbers: Sequence[str],
+        adopted: Mapping[str, str] | None = None,
+        renumbered: Mapping[str, str] | None = None,
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         if self.down:
             raise TargetDown("connection refused", unknown=False)
@@ -419,7 +424,10 @@ class Asked(Lying):
         return super().apply(batch)
 
     def read(
-        self, student_numbers: Sequence[str], adopted: Mapping[str, str] | None = None
+        self,
+        student_numbers: Sequence[str],
+        adopted: Mapping[str, str] | None = None,
+        renumbered: Mapping[str, str] | None = None,
     ) -> Mapping[str, tuple[ObservedEntry, ...]]:
         self.adopted.append(adopted)
         return super().read(student_numbers, adopted)

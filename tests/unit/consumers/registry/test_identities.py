@@ -681,3 +681,46 @@ def test_a_fingerprint_tells_names_and_birth_dates_apart(other: Identity) -> Non
 def test_the_ine_vouches_for_anybody() -> None:
     nobody_else = who("Benali", "Karim", "02/01/2005")
     assert recognised(who("Martin", "Léa", "04/05/2007"), nobody_else, INE, INE.lower())
+
+
+# --- the number in use ----------------------------------------------------------------------------------
+
+
+def shown(desk: Desk, *numbers: str) -> list[str | None]:
+    return [desk.account(number).shown_number for number in numbers]
+
+
+def test_an_account_shows_the_number_that_the_registrar_goes_on_using(desk: Desk) -> None:
+    in_doubt(desk)
+    desk.apply(merge(PAUL, LEA))
+    assert shown(desk, LEA) == [None], "both are in use: the one that goes on is the person's"
+    desk.apply(cancelled(LEA, 3))
+    assert shown(desk, LEA) == [PAUL]
+    desk.apply(enrolled(LEA, 4, year=2025, step="L3INFO"))
+    assert shown(desk, LEA) == [PAUL], "of a former year"
+    desk.apply(enrolled(LEA, 5))
+    assert shown(desk, LEA) == [PAUL], "in use again, and nobody minds which of the two is shown"
+    desk.apply(cancelled(PAUL, 6, step="M1DROIT"))
+    assert shown(desk, LEA) == [None]
+
+
+def test_an_account_that_ended_gives_its_number_up_while_another_shows_it(desk: Desk) -> None:
+    desk.apply(enrolled(LEA))
+    desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
+    for number in (LEA, PAUL):
+        desk.apply(activation(number))
+    desk.apply(merge(PAUL, LEA), at=START)
+    assert shown(desk, LEA, PAUL) == [None, None]
+    desk.apply(cancelled(LEA, 3))
+    assert shown(desk, LEA, PAUL) == [PAUL, ""]
+    desk.apply(separate(PAUL, LEA), at=START + timedelta(hours=1))
+    assert shown(desk, LEA, PAUL) == [None, None]
+
+
+def test_a_number_that_is_alone_in_force_at_the_merge_is_shown_at_once(desk: Desk) -> None:
+    desk.apply(enrolled(LEA, year=2025))
+    desk.apply(activation(LEA))
+    desk.apply(enrolled(PAUL, 2, birth_date=date(2005, 2, 3)))
+    desk.apply(activation(PAUL))
+    desk.apply(merge(PAUL, LEA))
+    assert shown(desk, LEA, PAUL) == [PAUL, ""]
