@@ -68,7 +68,7 @@ class ActivationReport:
         requested: events published by this run.
         already: students skipped, since they were asked for before.
         without_password: of those requested, how many have no password: they cannot log in yet.
-        not_known_yet: of those requested, the numbers that no import has brought so far.
+        not_known_yet: the numbers that the registry does not know, requested now or before.
         repeated: numbers that the list named more than once.
     """
 
@@ -169,7 +169,7 @@ class _Activator:
             self._publish(requests)
         self.report.requested += len(wanted)
         self.report.without_password += sum(number not in self.passwords for number in wanted)
-        self.report.not_known_yet += [number for number in wanted if number not in known]
+        self.report.not_known_yet += [number for number in batch if number not in known]
 
     def _asked(
         self, number: str, known: Mapping[str, Asked], before: Mapping[str, ActivationRequest]

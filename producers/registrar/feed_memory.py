@@ -90,6 +90,17 @@ class SqlFeedMemory(SqlImports):
             for row in found
         }
 
+    def known_students(self, students: Collection[str]) -> set[str]:
+        """Those of these students (at most some hundreds) of whom any feed has ever published something.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        number = feed_rows.c.student_number
+        with self._database.read() as connection:
+            found = connection.execute(select(number).where(number.in_(sorted(students))).distinct())
+            return set(found.scalars())
+
     def people(self, source: str) -> dict[int, int]:
         """How many students `source` holds an enrolment of, by academic year.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import confirm, progress_bar, write_json
@@ -58,6 +59,9 @@ def activate(
     Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
     activated before is skipped, and counted. Only the password's hash leaves this command, sealed. Noted in
     the audit.
+
+    Exit code 1 when nobody has the number, 3 when that is so of some: the requests are kept, and go on when
+    a file brings them.
     """
     from producers.activation.files import read_passwords, read_students
     from sesame.app.wiring import utc_now
@@ -92,18 +96,88 @@ def activate(
             file = None if listed is None else listed.name
             named = Activation(students=students, file=file, **dict(request))
             done = activation.activate(site, actor, named, clock=utc_now, progress=progress)
-    _say(done, as_json=as_json)
-
-
-def _say(report: Activated, *, as_json: bool) -> None:
     if as_json:
-        write_json(report.model_dump())
+        write_json(done.model_dump())
+    else:
+        click.echo("\n".join(_told(done)))
+        _warn(done, kept_days=site.settings.registry.pending_age_max_s / 86_400)
+    if done.not_known_yet:
+        alone = done.requested + done.already == len(done.not_known_yet)
+        raise click.exceptions.Exit(int(ExitCode.FAILED if alone else ExitCode.PARTLY))
+
+
+def _told(report: Activated) -> Iterator[str]:
+    everybody, asked = report.everybody, report.requested
+    if everybody is None:
+        figures = {"asked": asked, "already": report.already, "repeated": report.repeated}
+        yield (
+            gettext("{asked} would be asked for, {already} were before, {repeated} named twice", **figures)
+            if report.dry_run
+            else gettext("{asked} asked for, {already} were before, {repeated} named twice", **figures)
+        )
         return
-    verb = "would be activated" if report.dry_run else "activated"
-    click.echo(f"{report.requested} {verb}, {report.already} were before, {report.repeated} named twice")
+    earlier = report.already - everybody.active
+    yield (
+        ngettext("{n} would be asked for", "{n} would be asked for", asked)
+        if report.dry_run
+        else ngettext("{n} was asked for", "{n} were asked for", asked)
+    )
+    yield ngettext("{n} was active already", "{n} were active already", everybody.active)
+    if earlier:
+        yield ngettext(
+            "{n} had been asked for, and is not active yet",
+            "{n} had been asked for, and are not active yet",
+            earlier,
+        )
+    if everybody.held:
+        yield ngettext(
+            "{n} is held, and stays shut out until the hold is lifted: see `sesame identities list` for "
+            "doubtful identities",
+            "{n} are held, and stay shut out until the hold is lifted: see `sesame identities list` for "
+            "doubtful identities",
+            everybody.held,
+        )
+    if everybody.not_enrolled:
+        yield ngettext(
+            "{n} has no enrolment of a year that goes on, and so no account to activate",
+            "{n} have no enrolment of a year that goes on, and so no account to activate",
+            everybody.not_enrolled,
+        )
+    if everybody.without_mail:
+        yield ngettext(
+            "{n} is not active and has no personal address in the registrar's file: nobody can write to them "
+            "before their university mailbox is open",
+            "{n} are not active and have no personal address in the registrar's file: nobody can write to "
+            "them before their university mailbox is open",
+            everybody.without_mail,
+        )
+
+
+def _warn(report: Activated, *, kept_days: float) -> None:
     if report.without_password:
-        click.echo(f"{report.without_password} have no password, and cannot log in yet", err=True)
+        text = ngettext(
+            "{n} has no password, and cannot log in yet",
+            "{n} have no password, and cannot log in yet",
+            report.without_password,
+        )
+        click.echo(text, err=True)
+    if report.on_their_way:
+        text = gettext(
+            "imported, and not read by the registry yet; goes on by itself: {students}",
+            students=_some(report.on_their_way),
+        )
+        click.echo(text, err=True)
     if report.not_known_yet:
-        shown = ", ".join(report.not_known_yet[:_SHOWN_MAX])
-        more = "…" if len(report.not_known_yet) > _SHOWN_MAX else ""
-        click.echo(f"not imported yet, kept until they are: {shown}{more}", err=True)
+        text = gettext(
+            "Nobody has this student number: {students}. No file that was imported names it. Check it; if it "
+            "is right, import the registrar's file that has it.",
+            students=_some(report.not_known_yet),
+        )
+        click.echo(text, err=True)
+        if not report.dry_run:
+            text = gettext("The request is kept for {days} days until a file does.", days=round(kept_days))
+            click.echo(text, err=True)
+
+
+def _some(students: list[str]) -> str:
+    return ", ".join(students[:_SHOWN_MAX]) + ("…" if len(students) > _SHOWN_MAX else "")

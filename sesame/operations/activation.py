@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
+from sqlalchemy import and_, case, func, not_, select
 
-from consumers.registry.people import People
+from consumers.registry.people import People, people
 from pipeline.accounts import accounts, numbers_after
 from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
+from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
@@ -20,6 +22,7 @@ from sesame.operations.ports import Sealing
 
 _NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
 _PAGE = 1000
+_FEW = 500  # numbers in one look
 
 Progress = Callable[[int], None]
 """Told how many students each batch had."""
@@ -48,15 +51,40 @@ class Activation(ActivationOfAll):
     file: str | None = None
 
 
+class Everybody(BaseModel):
+    """How all whom the registrar's files have brought stood before `activate --all`, in people.
+
+    Attributes:
+        active: had an active account.
+        held: have none, and a hold: whoever is activated stays shut out until it is lifted.
+        not_enrolled: have no account to activate: no enrolment of a year that goes on.
+        without_mail: are not active, and have no personal address to write to.
+    """
+
+    active: int
+    held: int
+    not_enrolled: int
+    without_mail: int
+
+
 class Activated(Report):
-    """How many were asked for; see `producers.activation.activation_requests.ActivationReport`."""
+    """How many were asked for; see `producers.activation.activation_requests.ActivationReport`.
+
+    Attributes:
+        already: were asked for before; of everybody, with those who are active.
+        on_their_way: whom a file has brought and the registry has not read yet.
+        not_known_yet: whom no file has brought: nobody has these numbers. The requests are kept.
+        everybody: of `activate --all`.
+    """
 
     requested: int
     already: int
     repeated: int
     without_password: int
+    on_their_way: list[str]
     not_known_yet: list[str]
     dry_run: bool
+    everybody: Everybody | None = None
 
 
 @act("activate")
@@ -106,7 +134,9 @@ def activate_all(
             student_numbers=[],
             republish=request.republish,
         )
-    return ask_for(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
+    before = _everybody(site.database)
+    asked = ask_for(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
+    return asked.model_copy(update={"everybody": before, "already": asked.already + before.active})
 
 
 def ask_for(
@@ -137,7 +167,35 @@ def ask_for(
         dry_run=request.dry_run,
         progress=progress,
     )
-    return Activated(**asdict(report), dry_run=request.dry_run)
+    brought = _brought(site.database, report.not_known_yet)
+    told = asdict(report) | {"not_known_yet": [n for n in report.not_known_yet if n not in brought]}
+    return Activated(**told, on_their_way=sorted(brought), dry_run=request.dry_run)
+
+
+def _brought(database: Database, students: Sequence[str]) -> set[str]:
+    """Those of these students whom a file has brought, though the registry does not know them yet."""
+    feed = SqlFeedMemory(database)
+    pages = (students[start : start + _FEW] for start in range(0, len(students), _FEW))
+    return {number for page in pages for number in feed.known_students(page)}
+
+
+def _everybody(database: Database) -> Everybody:
+    active = accounts.c.activated_at.is_not(None)
+    account, held = accounts.c.student_number.is_not(None), people.c.holds != "[]"
+    figures = {
+        "active": active,
+        "held": and_(not_(active), held),
+        "not_enrolled": and_(not_(account), not_(held)),
+        "without_mail": and_(not_(active), func.coalesce(people.c.personal_mail, "") == ""),
+    }
+    query = (
+        select(*(func.count(case((each, 1))).label(name) for name, each in figures.items()))
+        .select_from(people)
+        .outerjoin(accounts, accounts.c.student_number == people.c.student_number)
+        .where(people.c.merged_into.is_(None))
+    )
+    with database.read() as connection:
+        return Everybody.model_validate(dict(connection.execute(query).mappings().one()))
 
 
 def _not_activated(database: Database) -> Iterator[str]:

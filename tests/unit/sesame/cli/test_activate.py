@@ -1,0 +1,59 @@
+"""`activate`: nobody's number, and figures of everybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from examples.generate import write
+from tests.command import sesame
+
+NOBODY = "99999999"
+
+
+@pytest.fixture(autouse=True)
+def site(command_folder: Path) -> Path:
+    assert sesame("vault", "init").exit_code == 0
+    return command_folder
+
+
+def imported(students: int) -> str:
+    """The first of so many students, whom an import has just brought."""
+    with Path("export.csv").open("w", encoding="utf-8", newline="") as file:
+        write(file, students=students, year=2026)
+    assert sesame("import", "export.csv").exit_code in (0, 3)  # an example has bad lines
+    return Path("export.csv").read_text(encoding="utf-8").splitlines()[1].split(";")[0]
+
+
+def test_a_number_that_nobody_has_is_said_to_be_nobody_s_each_time() -> None:
+    for asked in ("1 asked for, 0 were before", "0 asked for, 1 were before"):
+        result = sesame("activate", NOBODY)
+        assert result.exit_code == 1
+        assert asked in result.stdout
+        assert f"Nobody has this student number: {NOBODY}" in result.stderr
+        assert "kept for 14 days" in result.stderr
+
+
+def test_nothing_is_said_to_be_kept_of_a_dry_run() -> None:
+    result = sesame("activate", NOBODY, "--dry-run")
+    assert result.exit_code == 1
+    assert "kept" not in result.stderr
+
+
+def test_somebody_whom_the_registry_has_not_read_yet_is_somebody() -> None:
+    number = imported(1)
+    result = sesame("activate", number)
+    assert result.exit_code == 0
+    assert f"imported, and not read by the registry yet; goes on by itself: {number}" in result.stderr
+    both = sesame("activate", number, NOBODY, "--json")
+    assert both.exit_code == 3
+    told = json.loads(both.stdout)
+    assert (told["on_their_way"], told["not_known_yet"]) == ([number], [NOBODY])
+
+
+def test_everybody_has_figures_where_there_is_nobody_too() -> None:
+    result = sesame("activate", "--all", "--yes")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["0 were asked for", "0 were active already"]
