@@ -220,6 +220,14 @@ class People:
         rows = connection.execute(_ENROLMENTS, {"numbers": student_numbers})
         return [Enrolment.model_validate_json(row.document) for row in rows]
 
+    def ended_steps(self, connection: Connection, *student_numbers: str) -> list[tuple[int, str, str]]:
+        """Year, step and version of each enrolment of these numbers that was cancelled, in this order."""
+        key = enrolments.c.year, enrolments.c.step, enrolments.c.step_version
+        query = select(*key).where(
+            enrolments.c.student_number.in_(student_numbers), enrolments.c.cancelled.is_(True)
+        )
+        return [(year, step, version) for year, step, version in connection.execute(query.order_by(*key))]
+
     # --- looks for producers ---
 
     def contact(self, connection: Connection, student_number: str) -> PersonContact | None:

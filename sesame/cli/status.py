@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from sesame.operations.diagnosis import PersonStatus, TargetStatus
+    from sesame.operations.diagnosis.person import EndedStep
     from sesame.operations.diagnosis.students import ListedStudent
 
 _INDENT = " " * 11
@@ -51,6 +53,8 @@ def _show(person: PersonStatus, *, uses_cas: bool) -> None:
         f"{person.student_number}  {person.login}  {person.mail}\n"
         f"{person.state}: version {person.version}, {person.stage}{holds}"
     )
+    for words in _ending(person):
+        console.print(words)
     for note in person.hold_notes:
         console.print(f"held as {note.hold} since {_time(note.since)} by {note.actor}: {note.words}")
     if person.activated_at is not None:
@@ -70,6 +74,40 @@ def _show(person: PersonStatus, *, uses_cas: bool) -> None:
         console.print(
             "cas        not_seen\n" + f"{_INDENT}cause: No login of this student's has come back yet."
         )
+
+
+def _ending(person: PersonStatus) -> Iterator[str]:
+    """Of a student with no enrolment in force: which ones ended, and what becomes of the account."""
+    if person.enrolled or not person.ended:
+        return
+    cancelled = [each for each in person.ended if each.cancelled]
+    over = [each for each in person.ended if not each.cancelled]
+    if cancelled:
+        yield gettext("cancelled by the registrar: {steps}", steps=_steps(cancelled))
+    if over:
+        yield gettext("of a year that is over: {steps}", steps=_steps(over))
+    day = "" if person.valid_until is None else person.valid_until.isoformat()
+    if person.stage == "grace":
+        yield gettext(
+            "no enrolment is in force: access stays open until {day}, then the account expires. It goes on "
+            "if a file of the registrar's has an enrolment in force again.",
+            day=day,
+        )
+    elif person.stage == "expired":
+        yield gettext(
+            "no enrolment is in force: access has been shut since {day}. It opens again if a file of the "
+            "registrar's has an enrolment in force.",
+            day=day,
+        )
+    elif person.stage == "precreated":
+        yield gettext(
+            "no enrolment is in force: the account was never opened, and opens only when a file of the "
+            "registrar's has one."
+        )
+
+
+def _steps(ended: list[EndedStep]) -> str:
+    return ", ".join(f"{each.year} {each.step}-{each.step_version}" for each in ended)
 
 
 def _lines(target: TargetStatus) -> Iterator[Text | str]:

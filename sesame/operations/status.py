@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from consumers.registry.people import People
 from pipeline.errors import SesameError
 from schemas.account import Hold
+from schemas.language import gettext
 from sesame.operations.acts import Actor, act
 from sesame.operations.diagnosis.person import PersonStatus, person_status
 from sesame.operations.known_persons import NoSuchStudent, known
@@ -16,6 +18,12 @@ from sesame.operations.ports import Following
 class HeldInDoubt(SesameError):
     """This student number may be somebody's second one, or is held by an operator: no account is made for it.
     `sesame identities show STUDENT` shows who it may be, and how to decide it."""
+
+
+class NoEnrolmentLeft(SesameError):
+    """The registrar's files have brought this student, and every enrolment was cancelled before an account
+    was made: there is none, and nothing to activate. The next file that has an enrolment makes it by itself;
+    if the student is enrolled, ask the registrar's office why the files say otherwise."""
 
 
 @act("status.show")
@@ -32,7 +40,7 @@ def show(
         merged: called with the number that this one goes on as, as an operator decided.
 
     Raises:
-        NoSuchStudent, HeldInDoubt: there is no account.
+        NoSuchStudent, HeldInDoubt, NoEnrolmentLeft: there is no account.
     """
     database, targets = site.database, site.settings.targets
     with database.read() as connection:
@@ -41,9 +49,18 @@ def show(
         other = person.merged_into if person is not None else None
         if other is not None and found is None:
             found = look(other)
+        cancelled = People(database).ended_steps(connection, student_number) if found is None else []
     if other is not None:
         merged(other)
     if found is not None:
         return found
     held = person is not None and Hold.TECHNICAL in person.holds
+    if cancelled and not held:
+        raise NoEnrolmentLeft(
+            gettext(
+                "no account for student number {number}: cancelled are {steps}",
+                number=student_number,
+                steps=", ".join(f"{year} {step}-{version}" for year, step, version in cancelled),
+            )
+        )
     raise (HeldInDoubt if held else NoSuchStudent)(f"no account for student number {student_number!r}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation
+from consumers.registry.people import People
 from pipeline import accounts, dead_letters, parking, status, target_states
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
@@ -18,6 +19,7 @@ from pipeline.status import ConsumerStatus
 from pipeline.target import ADMINISTRATIVE_PENDING
 from pipeline.target_states import State, TargetState
 from schemas.account import Account, Stage
+from schemas.language import gettext
 from sesame.login import cas_logins
 from sesame.operations.acts import Report, utc, utc_or_none
 from sesame.operations.diagnosis.reasons import explain
@@ -76,10 +78,23 @@ class TargetStatus:
     next: str = ""
 
 
+@dataclass(frozen=True)
+class EndedStep:
+    """An enrolment that counts no more: `cancelled` by the registrar, or else its year is over."""
+
+    year: int
+    step: str
+    step_version: str
+    cancelled: bool
+
+
 class PersonStatus(Report):
     """One person: the account and every target.
 
     Attributes:
+        valid_until: the last day of access, as far as it is known.
+        enrolled: whether any enrolment is in force.
+        ended: the enrolments that count no more.
         state: not_activated, waiting, in_progress, completed or failed.
         elapsed_s: of the window, when it is complete.
         login_seen_at: the first login by CAS that was seen to work.
@@ -99,6 +114,9 @@ class PersonStatus(Report):
     targets: tuple[TargetStatus, ...] = ()
     hold_notes: tuple[HoldNote, ...] = ()
     login_seen_at: datetime | None = None
+    valid_until: date | None = None
+    enrolled: bool = True
+    ended: tuple[EndedStep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -153,7 +171,22 @@ def person_status(
         targets=found,
         hold_notes=notes,
         login_seen_at=utc_or_none(login.seen_at) if login is not None else None,
+        valid_until=account.valid_until,
+        enrolled=account.enrolled,
+        ended=ended_steps(connection, database, account),
     )
+
+
+def ended_steps(connection: Connection, database: Database, account: Account) -> tuple[EndedStep, ...]:
+    """The enrolments of a person's numbers that count no more, the newest first."""
+    people, number = People(database), account.student_number
+    numbers = (number, *(each.student_number for each in people.merged_into(connection, number)))
+    counting = {(each.year, each.step, each.step_version) for each in account.enrolments}
+    held = [(each.year, each.step, each.step_version) for each in people.enrolments(connection, *numbers)]
+    cancelled = people.ended_steps(connection, *numbers)
+    ended = {*(EndedStep(*key, cancelled=True) for key in cancelled if key not in {*held, *counting})}
+    ended |= {EndedStep(*key, cancelled=False) for key in held if key not in counting}
+    return tuple(sorted(ended, key=lambda each: (-each.year, each.step, each.step_version)))
 
 
 def _window(connection: Connection, student_number: str) -> dict[str, Any]:
@@ -170,6 +203,10 @@ def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) 
     account, state = known.account, known.states.get(target)
     seen = state.applied_version if state is not None else 0
     since = utc_or_none(state.since) if state is not None else None
+    if account.stage is Stage.PRECREATED and account.activated_at is None and not account.enrolments:
+        text = gettext("No enrolment is left that an account could be opened for.")
+        step = gettext("A file of the registrar's that has one opens the way.")
+        return TargetStatus(target, "not_opened", None, seen, cause=text, next=step)
     if account.stage is Stage.PRECREATED and account.activated_at is None:
         text = "The student has not activated the account."
         return TargetStatus(target, "not_opened", None, seen, cause=text, next="The student activates it.")

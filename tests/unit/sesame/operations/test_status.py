@@ -1,0 +1,101 @@
+"""`status` of whom nothing is left: the truth about what ended, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from schemas.account import Administrative
+from sesame.cli.status import _ending
+from sesame.operations.acts import Actor, Role
+from sesame.operations.diagnosis.person import EndedStep
+from sesame.operations.known_persons import NoSuchStudent
+from sesame.operations.status import NoEnrolmentLeft, show
+from sesame.testing.servers.registry_kit import LEA, PAUL, START, Desk, activation, cancelled, enrolled
+from sesame.testing.servers.stores import sqlite_store
+
+DESK = Actor("odile", frozenset({Role.SUPPORT}))
+CANCELLED = EndedStep(2026, "L1INFO", "261", cancelled=True)
+
+
+class Site:
+    """A site with a store and one target."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.database = desk.database
+        self.settings = cast("Any", SimpleNamespace(targets=("directory",)))
+        self.follows: Mapping[str, str] = {}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(sqlite_store(tmp_path))
+    yield made
+    made.database.close()
+
+
+def told(desk: Desk, number: str = LEA) -> str:
+    return "\n".join(_ending(show(Site(desk), DESK, number)))
+
+
+def test_an_account_that_was_never_opened_waits_for_an_enrolment_and_for_nobody(desk: Desk) -> None:
+    desk.apply(enrolled())
+    desk.apply(cancelled())
+    found = show(Site(desk), DESK, LEA)
+    assert (found.enrolled, found.ended) == (False, (CANCELLED,))
+    [target] = found.targets
+    assert (target.state, target.cause) == (
+        "not_opened",
+        "No enrolment is left that an account could be opened for.",
+    )
+    assert "activates" not in target.next
+    assert told(desk).startswith("cancelled by the registrar: 2026 L1INFO-261\n")
+    assert "was never opened" in told(desk)
+
+
+def test_an_open_account_says_how_long_access_stays(desk: Desk) -> None:
+    desk.apply(enrolled())
+    desk.apply(activation())
+    desk.apply(cancelled())
+    day = (START + timedelta(days=30)).date().isoformat()
+    assert f"access stays open until {day}, then the account expires" in told(desk)
+    desk.clock.set(START + timedelta(days=31))
+    with desk.database.write() as connection:
+        desk.registry.due(connection, LEA, desk.clock())
+    assert f"access has been shut since {day}" in told(desk)
+
+
+def test_a_year_that_is_over_is_told_apart_from_a_cancellation(desk: Desk) -> None:
+    desk.apply(enrolled(year=2025, step="L3INFO"))
+    desk.apply(enrolled(sequence=2))
+    desk.apply(activation())
+    desk.clock.set(datetime(2026, 11, 2, tzinfo=UTC))
+    desk.apply(cancelled(sequence=3))
+    assert show(Site(desk), DESK, LEA).ended == (CANCELLED, EndedStep(2025, "L3INFO", "261", cancelled=False))
+    assert "of a year that is over: 2025 L3INFO-261" in told(desk)
+
+
+@pytest.mark.parametrize("recorded", [True, False], ids=["recorded as cancelled", "never recorded"])
+def test_who_was_cancelled_before_there_was_an_account_is_not_called_unknown(
+    desk: Desk, *, recorded: bool
+) -> None:
+    desk.apply(enrolled(administrative=Administrative.CANCELLED) if recorded else cancelled())
+    with pytest.raises(NoEnrolmentLeft, match="cancelled are 2026 L1INFO-261"):
+        show(Site(desk), DESK, LEA)
+
+
+def test_nobody_is_still_nobody(desk: Desk) -> None:
+    desk.apply(cancelled())
+    with pytest.raises(NoSuchStudent):
+        show(Site(desk), DESK, PAUL)
+
+
+def test_whoever_is_enrolled_reads_nothing_of_it(desk: Desk) -> None:
+    desk.apply(enrolled())
+    desk.apply(cancelled(step="M1DROIT"))
+    assert told(desk) == ""
