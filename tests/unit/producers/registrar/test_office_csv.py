@@ -122,7 +122,7 @@ def test_what_may_be_a_student_is_no_footer(path: Path, end: str, number: int) -
     ("above", "below", "passed_over"),
     [
         pytest.param("", "", (0, 0), id="nothing"),
-        pytest.param("sep=;\n", ";;\n\n", (0, 0), id="nothing that states anything"),
+        pytest.param("sep=;\n;;\n\n", ";;\n\n", (0, 0), id="nothing that states anything"),
         pytest.param("Inscriptions\n\nÉdité le 01/09/2026;;\n", "", (2, 0), id="titles"),
         pytest.param("", "Total;2;\n", (0, 1), id="a footer"),
         pytest.param("Inscriptions\n", ";;\nScolarité centrale;;\nPage 1/1;;\n", (1, 2), id="both"),
