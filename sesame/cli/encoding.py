@@ -1,6 +1,6 @@
 """Standard output and standard error that cannot write every character: then the nearest one, never an error.
 
-Text is for people, and reads on: `Noël… Œuvrard` is `Noël... OEuvrard` in Latin-1. JSON is escaped instead
+Text is for people, and reads on: `Noël… Œuvrard` is `Noël... Oeuvrard` in Latin-1. JSON is escaped instead
 (`output.write_json`), so that nothing is lost.
 """
 
@@ -13,33 +13,7 @@ import unicodedata
 from typing import Final
 
 _HANDLER: Final = "sesame.nearest"
-_NEAREST: Final = str.maketrans(
-    {
-        "œ": "oe",
-        "Œ": "OE",
-        "æ": "ae",
-        "Æ": "AE",
-        "ß": "ss",
-        "ø": "o",
-        "Ø": "O",
-        "ł": "l",
-        "Ł": "L",
-        "đ": "d",
-        "Đ": "D",
-        "‘": "'",  # noqa: RUF001 -- it is meant
-        "’": "'",
-        "“": '"',
-        "”": '"',
-        "«": '"',
-        "»": '"',
-        "–": "-",
-        "—": "-",
-        "←": "<-",
-        "→": "->",
-        "€": "EUR",
-        "°": "o",
-    }
-)
+_ARROWS: Final = {"←": "<-", "→": "->"}
 _LONE: Final = range(0xDC80, 0xDD00)  # bytes of a file's name that are wrong in the system's encoding
 
 
@@ -76,9 +50,9 @@ def _nearest(error: UnicodeError) -> tuple[str, int]:
 def _near(character: str) -> str:
     if ord(character) in _LONE:
         return f"\\x{ord(character) - 0xDC00:02x}"
-    plain = unicodedata.normalize("NFKD", character.translate(_NEAREST))
-    kept = "".join(each for each in plain if each.isascii())
-    return kept if kept or unicodedata.combining(character) else "?"
+    from anyascii import anyascii
+
+    return _ARROWS.get(character) or anyascii(character) or ("" if unicodedata.combining(character) else "?")
 
 
 codecs.register_error(_HANDLER, _nearest)
