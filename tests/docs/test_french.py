@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextvars import copy_context
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from producers.registrar.faults import REMEDIES
+from producers.registrar.sheets import MEANINGS
+from schemas.language import gettext
+from sesame.cli.languages import speak
 from tests.docs.documents import ROOT, commands, words_in_code
 
 FRENCH: Final = ROOT / "docs" / "fr"
 TWINS: Final = {
     "identites-douteuses.md": "how-to/settle-doubtful-identities.md",
+    "importer-chaque-nuit.md": "how-to/import-nightly.md",
+    "lignes-refusees.md": "reference/rejections.md",
 }
 """The French page, and the English one, below `docs`."""
 
@@ -76,6 +84,30 @@ def test_headings_and_rows_of_tables_are_as_many(french: str, english: str) -> N
         return [found[0].strip() for found in re.findall(r"^(#+ |\|(?!-))", prose, re.MULTILINE)]
 
     assert shape(FRENCH / french) == shape(ROOT / "docs" / english)
+
+
+def french(words: Mapping[str, str]) -> list[tuple[str, str]]:
+    """These words as the commands say them in French."""
+
+    def said() -> list[tuple[str, str]]:
+        speak("fr")
+        return [(name, gettext(text)) for name, text in words.items()]
+
+    return copy_context().run(said)
+
+
+def test_each_remedy_is_what_the_rejects_file_says_in_french() -> None:
+    rows = re.findall(
+        r"^\| `([a-z_]+)` \|.*\| (.*) \|$", text_of(FRENCH / "lignes-refusees.md"), re.MULTILINE
+    )
+    assert rows == french({fault.value: remedy for fault, remedy in REMEDIES.items()})
+
+
+def test_each_change_means_what_the_file_of_affected_people_says_in_french() -> None:
+    rows = re.findall(
+        r"^\| `([a-z_]+)` \| (.*) \|$", text_of(FRENCH / "importer-chaque-nuit.md"), re.MULTILINE
+    )
+    assert rows == french({change.value: meaning for change, meaning in MEANINGS.items()})
 
 
 @pytest.mark.parametrize("page", sorted(FRENCH.glob("*.md")), ids=lambda page: page.name)
