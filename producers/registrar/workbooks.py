@@ -201,12 +201,12 @@ def number_text(raw: str, code: str = "", *, since_1904: bool = False) -> str:
         return serial_date(value, since_1904=since_1904) or raw
     if not abs(value) < _DIGITS_EXACT:  # also NaN
         return f"{value:.14E}"
-    if not value.is_integer():
-        return raw
-    digits = str(int(value))
+    digits = str(int(value)) if value.is_integer() else raw
     literals = "".join((found[1] or "") + (found[2] or "") for found in _LITERALS.finditer(section))
     if "%" in bare or not _HARMLESS.fullmatch(literals):
         return f"{digits} [{code}]"
+    if not value.is_integer():
+        return raw
     zeros = bare.partition(".")[0].count("0")
     return digits.zfill(zeros) if value >= 0 else digits
 

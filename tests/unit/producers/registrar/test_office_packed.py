@@ -168,6 +168,7 @@ def test_texts_are_what_another_reader_finds(
         pytest.param(number(1234, LETTER), '1234 ["E"0000]', id="a letter of its format"),
         pytest.param(number("0.5"), "0.5", id="a fraction"),
         pytest.param(number("26", PERCENT), "26 [0%]", id="a percentage"),
+        pytest.param(number("0.5", PERCENT), "0.5 [0%]", id="a percentage below one"),
         pytest.param(number(12345678901234567890), "1.23456789012346E+19", id="digits lost"),
         pytest.param('<c t="inlineStr"><is><t>00123</t></is></c>', "00123", id="text"),
         pytest.param('<c t="s"><v>0</v></c>', "Roux", id="shared"),
