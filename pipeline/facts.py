@@ -27,6 +27,7 @@ from pipeline.eventlog.port import (
     TopicPartition,
     taken_away,
 )
+from pipeline.status import TOLD_TO_STOP
 from schemas.account import Lane
 from schemas.catalogue import lane_of
 from schemas.envelope import EnvelopeError, Message, event_id, from_record
@@ -126,7 +127,7 @@ class FactLoop:
                     stopping.wait(PAUSE_S)
         finally:
             self._consumer.close()
-            self._observer.state(self.name, "stopped", "the process was told to stop")
+            self._observer.state(self.name, "stopped", TOLD_TO_STOP)
 
     def _step_or_recover(self) -> bool:
         """One step. False: records are lost, and nobody has accepted that yet."""

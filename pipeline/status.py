@@ -9,6 +9,7 @@ from sqlalchemy import Column, Connection, Float, Integer, String, Table, Text, 
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
+from schemas.language import gettext_noop
 
 consumer_status = Table(
     "consumer_status",
@@ -23,6 +24,9 @@ consumer_status = Table(
     Column("lag_bulk", Integer, nullable=False, server_default="0"),
 )
 
+
+TOLD_TO_STOP: Final = gettext_noop("the process was told to stop")
+"""The reason of a consumer that ended as it should: recorded in English, shown in the reader's language."""
 
 SILENT_AFTER_S: Final = 30.0
 """Each loop says every few seconds that it is there: one that has not for so long is dead, or hangs."""

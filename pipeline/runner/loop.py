@@ -32,6 +32,7 @@ from pipeline.quarantine import Quarantine
 from pipeline.runner.batch_run import BatchRun, Observer, Probed, Runner
 from pipeline.runner.effects import Effects
 from pipeline.runner.results import Results
+from pipeline.status import TOLD_TO_STOP
 from pipeline.target import Handler
 from schemas import catalogue
 from schemas.account import Lane
@@ -115,7 +116,7 @@ class TargetWorker:
                     self._observer.trouble(self.name, str(error))
                     self._observer.state(self.name, "down", str(error))
                     stopping.wait(STORE_PAUSE_S)
-            why = "the process was told to stop"
+            why = TOLD_TO_STOP
         finally:
             try:
                 self._drain()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import local_time, show_table, write_json
 
 
 @click.group()
@@ -21,6 +22,7 @@ def processes() -> None:
 def list_processes(context: Context, *, as_json: bool) -> None:
     """List each consumer's processes by their last sign of life. One that ended properly is not listed."""
     from sesame.operations.diagnosis.processes import listed
+    from sesame.operations.diagnosis.words import word
 
     found = listed(context.looking, operator())
     if as_json:
@@ -28,13 +30,11 @@ def list_processes(context: Context, *, as_json: bool) -> None:
         return
     rows = []
     for name, one in found.items():
-        rows += [
-            [name, each.words, f"{each.seen_at:%Y-%m-%d %H:%M:%S}", each.reason] for each in one.processes
-        ]
+        rows += [[name, each.words, local_time(each.seen_at), each.reason] for each in one.processes]
         if not one.processes:
-            rows.append([name, one.state, "", one.reason])
-    names = ("consumer", "process", "seen (UTC)", "reason")
-    show_table(names, rows, folded="reason")
+            rows.append([name, word("states", one.state), "", one.reason])
+    reason = gettext("reason")
+    show_table((gettext("consumer"), gettext("process"), gettext("seen"), reason), rows, folded=reason)
 
 
 @processes.command(name="forget")
@@ -45,7 +45,8 @@ def forget_command(context: Context, *, process: str) -> None:
     from sesame.operations.diagnosis.processes import forget
 
     done = forget(context.looking, operator(), process)
-    click.echo(f"{process} is forgotten: {', '.join(done.consumers)}")
+    names = ", ".join(done.consumers)
+    click.echo(gettext("{process} is forgotten: {names}", process=process, names=names))
 
 
 @click.group()
@@ -65,11 +66,17 @@ def list_quarantine(context: Context, *, as_json: bool) -> None:
         write_json([one.model_dump() for one in found])
         return
     for one in found:
-        click.echo(f"{one.consumer}: since {one.since.isoformat()}: {one.reason}")
+        since = local_time(one.since)
+        click.echo(
+            gettext(
+                "{consumer}: since {time}: {reason}", consumer=one.consumer, time=since, reason=one.reason
+            )
+        )
         click.echo(f"  sesame dead-letters list --consumer {one.consumer}")
-        click.echo(f"  once that is mended: sesame quarantine lift {one.consumer} --reason …")
+        command = f"sesame quarantine lift {one.consumer} --reason …"
+        click.echo("  " + gettext("once that is mended: {command}", command=command))
     if not found:
-        click.echo("No consumer is in quarantine.", err=True)
+        click.echo(gettext("No consumer is in quarantine."), err=True)
 
 
 @quarantine.command(name="lift")
@@ -84,7 +91,8 @@ def lift_command(context: Context, *, consumer: str, reason: str) -> None:
     from sesame.operations.stopped_consumers import LetGoOn, lift
 
     lift(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
-    click.echo(f"{consumer} goes on; what it gave up: sesame dead-letters list --consumer {consumer}")
+    command = f"sesame dead-letters list --consumer {consumer}"
+    click.echo(gettext("{consumer} goes on; what it gave up: {command}", consumer=consumer, command=command))
 
 
 @click.group(name="lost-records")
@@ -105,13 +113,21 @@ def list_lost_records(context: Context, *, as_json: bool) -> None:
         return
     for loss in losses:
         click.echo(
-            f"{loss.consumer}: {loss.topic} partition {loss.partition}: offset {loss.offset} was to be read, "
-            f"the log begins at {loss.first}"
+            gettext(
+                "{consumer}: {topic} partition {partition}: offset {offset} was to be read, "
+                "the log begins at {first}",
+                consumer=loss.consumer,
+                topic=loss.topic,
+                partition=loss.partition,
+                offset=loss.offset,
+                first=loss.first,
+            )
         )
     if losses:
-        click.echo("Import the registrar's file again, then: sesame lost-records accept CONSUMER --reason …")
+        command = "sesame lost-records accept CONSUMER --reason …"
+        click.echo(gettext("Import the registrar's file again, then: {command}", command=command))
     else:
-        click.echo("Nothing was lost.", err=True)
+        click.echo(gettext("Nothing was lost."), err=True)
 
 
 @lost_records_group.command(name="accept")
@@ -126,4 +142,11 @@ def accept_command(context: Context, *, consumer: str, reason: str) -> None:
     from sesame.operations.stopped_consumers import LetGoOn, accept
 
     accepted = accept(context.looking, operator(), LetGoOn(consumer=consumer, reason=reason))
-    click.echo(f"{consumer} goes on from where the log begins ({accepted.partitions} partitions)")
+    click.echo(
+        ngettext(
+            "{consumer} goes on from where the log begins ({n} partition)",
+            "{consumer} goes on from where the log begins ({n} partitions)",
+            accepted.partitions,
+            consumer=consumer,
+        )
+    )

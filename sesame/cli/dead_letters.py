@@ -6,11 +6,11 @@ from datetime import datetime
 
 import click
 
-from schemas.language import gettext
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, reason_option, yes_option
-from sesame.cli.output import confirm, show_table, write_json, write_json_list
+from sesame.cli.output import confirm, local_time, show_table, write_json, write_json_list
 
 _PAGE = 50  # `sesame.operations.dead_letters.PAGE`, tested
 
@@ -52,13 +52,17 @@ def list_command(
         return
     found = page(site, operator(), asked)
     if not found.letters:
-        click.echo("No unresolved dead letters" + (" follow that one." if after else "."), err=True)
+        none = (
+            gettext("No unresolved dead letters follow that one.")
+            if after
+            else gettext("No unresolved dead letters.")
+        )
+        click.echo(none, err=True)
         return
-    names = ("id", "recorded", "consumer", "student", "cause", "attempts", "message")
     rows = [
         (
             letter.id[:ID_SHOWN],
-            f"{letter.recorded_at.astimezone():%Y-%m-%d %H:%M:%S}",
+            local_time(letter.recorded_at),
             letter.consumer,
             letter.student_number or "",
             letter.cause,
@@ -67,10 +71,16 @@ def list_command(
         )
         for letter in found.letters
     ]
-    show_table(names, rows, folded="message")
+    message = gettext("message")
+    names = (
+        *(gettext("id"), gettext("recorded"), gettext("consumer"), gettext("student")),
+        *(gettext("cause"), gettext("attempts"), message),
+    )
+    show_table(names, rows, folded=message)
     click.echo(found.text, err=True)
     if found.more:
-        click.echo(f"There are more: add --after {found.letters[-1].id[:ID_SHOWN]}", err=True)
+        last = found.letters[-1].id[:ID_SHOWN]
+        click.echo(gettext("There are more: add --after {last}", last=last), err=True)
 
 
 @dead_letters.command()
@@ -80,14 +90,17 @@ def list_command(
 def show(context: Context, *, letter: str, as_json: bool) -> None:
     """Show one dead letter by its id, or the beginning of it, and what to do about it."""
     from sesame.operations.dead_letters import show as look
+    from sesame.operations.diagnosis.words import word
 
     document = look(context.looking, operator(), letter).model_dump()
     if as_json:
         write_json(document)
         return
+    width = max(len(word("dead_letter", name)) for name in document) + 1
     for name, value in document.items():
         if value is not None:
-            click.echo(f"{name:<15} {value.isoformat() if isinstance(value, datetime) else value}")
+            shown = local_time(value) if isinstance(value, datetime) else value
+            click.echo(f"{word('dead_letter', name):<{width}} {shown}")
 
 
 @dead_letters.command(name="dismiss")
@@ -118,19 +131,28 @@ def dismiss_command(
     from sesame.operations.dead_letters import Dismissal, dismiss
 
     if bool(letters) == (cause is not None):
-        raise click.UsageError("give dead letters' ids, or --cause, and not both")
+        raise click.UsageError(gettext("give dead letters' ids, or --cause, and not both"))
     site = context.looking
     request = Dismissal(letters=letters, consumer=consumer, cause=cause, reason=reason, dry_run=True)
     done = dismiss(site, operator(), request)
     if not done.found:
-        raise click.UsageError("none of these is unresolved. `sesame dead-letters list` shows those that are")
+        raise click.UsageError(
+            gettext("none of these is unresolved. `sesame dead-letters list` shows those that are")
+        )
     if not dry_run:
         if not yes:
-            confirm(gettext("Dismiss {n} dead letters ({text})?", n=done.found, text=done.text))
+            question = ngettext(
+                "Dismiss {n} dead letter ({text})?",
+                "Dismiss {n} dead letters ({text})?",
+                done.found,
+                text=done.text,
+            )
+            confirm(question)
         update = {"dry_run": False, "until": done.newest}
         done = dismiss(site, operator(), request.model_copy(update=update))
     if as_json:
         write_json(done.model_dump())
+    elif dry_run:
+        click.echo(gettext("{count} would be dismissed: {text}", count=done.found, text=done.text))
     else:
-        verb = f"{done.found} would be" if dry_run else str(done.dismissed)
-        click.echo(f"{verb} dismissed: {done.text}")
+        click.echo(gettext("{count} dismissed: {text}", count=done.dismissed, text=done.text))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import reason_option
@@ -31,11 +32,18 @@ def place_command(context: Context, *, student: str, kind: str, reason: str) -> 
     from sesame.operations.holds import place
 
     if place(context.application, operator(), _change(student, kind, reason)).known:
-        click.echo(f"{student}: hold {kind} is placed; `sesame status {student}` shows when access is shut")
-    else:
-        click.echo(
-            f"{student}: hold {kind} is kept until an import brings this number: it has no account yet"
+        said = gettext(
+            "{number}: hold {kind} is placed; `sesame status {number}` shows when access is shut",
+            number=student,
+            kind=kind,
         )
+    else:
+        said = gettext(
+            "{number}: hold {kind} is kept until an import brings this number: it has no account yet",
+            number=student,
+            kind=kind,
+        )
+    click.echo(said)
 
 
 @hold.command(name="lift")
@@ -48,7 +56,7 @@ def lift_command(context: Context, *, student: str, kind: str, reason: str) -> N
     from sesame.operations.holds import lift
 
     lift(context.application, operator(), _change(student, kind, reason))
-    click.echo(f"{student}: hold {kind} is lifted")
+    click.echo(gettext("{number}: hold {kind} is lifted", number=student, kind=kind))
 
 
 def _change(student: str, kind: str, reason: str) -> HoldChange:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,6 +77,21 @@ def show_table(
     wide = console.options.update(max_width=_WIDTH_MEASURED)
     console.width = max(console.width, Measurement.get(console, wide, table).minimum)
     console.print(table)
+
+
+def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
+    """Text for `click.echo`, which leaves colours out where there is no terminal; none with NO_COLOR."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, fg=colour, bold=bold)
+
+
+def local_time(at: datetime) -> str:
+    """A time as people here read it: by this machine's clock, in the form of the language that is spoken."""
+    return at.astimezone().strftime("%d/%m/%Y %H:%M:%S" if spoken() == "fr" else "%Y-%m-%d %H:%M:%S")
+
+
+def local_day(day: date) -> str:
+    """A day as people here write it."""
+    return day.strftime("%d/%m/%Y" if spoken() == "fr" else "%Y-%m-%d")
 
 
 def side_console() -> Console:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import data_console, show_table, write_json
+from sesame.cli.output import show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.diagnosis.overview import Overview
@@ -26,69 +27,116 @@ _SECONDS = ("p50", "p95", "p99", "max")
 def overview(context: Context, *, as_json: bool, with_people: bool) -> None:
     """Show how many activated accounts are complete, waiting, failed or under way, and how long it took."""
     from sesame.operations.diagnosis.overview import show, show_people
+    from sesame.operations.diagnosis.words import word
 
     site = context.looking
     found = (show_people if with_people else show)(site, operator())
     if as_json:
         write_json(found.model_dump())
         return
-    console = data_console()
-    console.print(
-        f"{found.students} activated: {found.completed} complete, {found.waiting} waiting, "
-        f"{found.in_progress} in progress, {found.failed} failed; {found.dead_letters} dead letters"
-    )
-    for title, counts in (("waiting", found.waiting_by_reason), ("dead letter", found.dead_letters_by_cause)):
-        for name, count in counts.items():
-            console.print(f"  {title}: {name}: {count}")
-    for name, count in found.for_operator.items():
-        console.print(f"  an operator must act: {name}: {count}")
-    if found.for_operator:
-        console.print("  who they are: sesame students --cause CAUSE")
-    for name, one in found.retrying.items():
-        console.print(
-            f"  tried again: {name}: {one['students']} students, the first for {one['oldest_s']:.0f} s"
-        )
-    for line in _stops(found):
-        console.print(line)
-    console.print(
-        f"inside 15 min: {found.within_15_min}, inside 60 min: {found.within_60_min}, beyond: {found.beyond}"
-    )
-    for line in _observed(found):
-        console.print(line)
-    numbers = (*_COUNTS, *_SECONDS)
+    click.echo("\n".join(_lines(found)))
+    titles = {name: word("states", name) for name in _COUNTS}
+    numbers = (*titles.values(), *_SECONDS)
     rows = [_row(found, name) for name in (*site.settings.targets, "all")]
-    show_table(("target", "state", *numbers), rows, right=numbers)
+    show_table((gettext("target"), gettext("state"), *numbers), rows, right=numbers)
+
+
+def _lines(found: Overview) -> Iterator[str]:
+    yield gettext(
+        "{students} activated: {completed} complete, {waiting} waiting, {in_progress} in progress, "
+        "{failed} failed; {dead_letters} dead letters",
+        students=found.students,
+        completed=found.completed,
+        waiting=found.waiting,
+        in_progress=found.in_progress,
+        failed=found.failed,
+        dead_letters=found.dead_letters,
+    )
+    yield from _causes(found)
+    yield from _stops(found)
+    yield gettext(
+        "inside 15 min: {first}, inside 60 min: {second}, beyond: {beyond}",
+        first=found.within_15_min,
+        second=found.within_60_min,
+        beyond=found.beyond,
+    )
+    yield from _observed(found)
+
+
+def _causes(found: Overview) -> Iterator[str]:
+    """What students wait for, why work was given up or is tried again, and what each of these means."""
+    for name, count in found.waiting_by_reason.items():
+        yield "  " + gettext("waiting: {name}: {count}", name=name, count=count)
+        yield _meaning(name)
+    for name, count in found.dead_letters_by_cause.items():
+        yield "  " + gettext("dead letter: {name}: {count}", name=name, count=count)
+        yield _meaning(name)
+    for name, count in found.for_operator.items():
+        yield "  " + gettext("an operator must act: {name}: {count}", name=name, count=count)
+    if found.for_operator:
+        yield "  " + gettext("who they are: sesame students --cause CAUSE")
+    for name, one in found.retrying.items():
+        students = int(one["students"])
+        oldest = f"{one['oldest_s']:.0f}"
+        yield "  " + ngettext(
+            "tried again: {name}: {n} student, the first for {seconds} s",
+            "tried again: {name}: {n} students, the first for {seconds} s",
+            students,
+            name=name,
+            seconds=oldest,
+        )
+        yield _meaning(name)
+
+
+def _meaning(name: str) -> str:
+    """What a reason or cause means, below its line; a consumer's name may stand before it."""
+    from sesame.operations.diagnosis.reasons import explain
+
+    return "    " + explain(name.rpartition(" ")[2]).what
 
 
 def _stops(found: Overview) -> Iterator[str]:
     """Each consumer that runs nowhere, and each process in which one does not run, with the reason."""
+    from sesame.operations.diagnosis.words import word
+
     for name, consumer in found.consumers.items():
         if not consumer["processes"]:
-            yield f"  {name} is {consumer['state']}: {consumer['reason']}"
+            state = word("states", consumer["state"])
+            yield "  " + gettext(
+                "{name} is {state}: {reason}", name=name, state=state, reason=consumer["reason"]
+            )
         for process in consumer["processes"]:
+            words = process["words"]
             if process["silent"]:
-                yield f"  {name} is {process['words']}"
+                yield "  " + gettext("{name} is {state}", name=name, state=words)
             elif process["state"] != "running":
-                yield f"  {name} is {process['words']}: {process['reason']}"
+                yield "  " + gettext(
+                    "{name} is {state}: {reason}", name=name, state=words, reason=process["reason"]
+                )
 
 
 def _observed(found: Overview) -> Iterator[str]:
     """What would be written where Sésame only observes."""
     for target, one in found.observed.items():
-        changed = one["students"] - one["unchanged"]
-        yield f"{target}: {one['students']} students only observed, {changed} of them would be written"
-        fields = sorted(one["fields"].items(), key=lambda item: (-item[1], item[0]))
-        yield from (f"  would write: {name}: {students}" for name, students in fields)
-        yield from (
-            f"  for instance {number}: {', '.join(names)}" for number, names in one["examples"].items()
+        yield gettext(
+            "{target}: {students} students only observed, {changed} of them would be written",
+            target=target,
+            students=one["students"],
+            changed=one["students"] - one["unchanged"],
         )
+        for name, students in sorted(one["fields"].items(), key=lambda item: (-item[1], item[0])):
+            yield "  " + gettext("would write: {name}: {students}", name=name, students=students)
+        for number, names in one["examples"].items():
+            yield "  " + gettext("for instance {number}: {names}", number=number, names=", ".join(names))
 
 
 def _row(found: Overview, name: str) -> list[str]:
+    from sesame.operations.diagnosis.words import word
+
     counts, seconds = found.targets.get(name, {}), found.seconds.get(name, {})
     return [
         name,
-        found.consumers.get(name, {}).get("state", ""),
+        word("states", found.consumers.get(name, {}).get("state", "")),
         *(str(counts.get(state, 0)) if counts else "" for state in _COUNTS),
         *(f"{seconds[q]:.2f} s" if q in seconds else "" for q in _SECONDS),
     ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,17 +11,15 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import data_console, show_table, write_json
+from sesame.cli.output import coloured, local_day, local_time, show_table, write_json
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from sesame.operations.diagnosis import PersonStatus, TargetStatus
     from sesame.operations.diagnosis.person import EndedStep
     from sesame.operations.diagnosis.students import ListedStudent
 
 _INDENT = " " * 11
-_COLOURS = {"provisioned": "green", "waiting": "yellow", "failed": "red bold", "down": "red"}
+_COLOURS: Final = {"provisioned": "green", "waiting": "yellow", "failed": "red", "down": "red"}
 
 
 @click.command()
@@ -34,7 +31,8 @@ def status(context: Context, *, student: str, as_json: bool) -> None:
     from sesame.operations.status import show
 
     def merged(other: str) -> None:
-        click.echo(f"{student} is {other}, as an operator decided", err=True)
+        said = gettext("{number} is {other}, as an operator decided", number=student, other=other)
+        click.echo(said, err=True)
 
     site = context.looking
     found = show(site, operator(), student, merged=merged)
@@ -45,35 +43,40 @@ def status(context: Context, *, student: str, as_json: bool) -> None:
 
 
 def _show(person: PersonStatus, *, uses_cas: bool) -> None:
-    from rich.text import Text
+    from sesame.operations.diagnosis.words import word
 
-    console = data_console()
-    holds = f", held: {', '.join(person.holds)}" if person.holds else ""
-    console.print(
-        f"{person.student_number}  {person.login}  {person.mail}\n"
-        f"{person.state}: version {person.version}, {person.stage}{holds}"
-    )
+    click.echo(f"{person.student_number}  {person.login}  {person.mail}")
+    state, stage = word("states", person.state), word("stages", person.stage)
+    line = gettext("{state}: version {version}, {stage}", state=state, version=person.version, stage=stage)
+    if person.holds:
+        holds = ", ".join(word("holds", hold) for hold in person.holds)
+        line = gettext("{line}, held: {holds}", line=line, holds=holds)
+    click.echo(line)
     for words in _ending(person):
-        console.print(words)
+        click.echo(words)
     for note in person.hold_notes:
-        console.print(f"held as {note.hold} since {_time(note.since)} by {note.actor}: {note.words}")
+        said = gettext(
+            "held as {hold} since {time} by {actor}: {words}",
+            hold=word("holds", note.hold),
+            time=local_time(note.since),
+            actor=note.actor,
+            words=note.words,
+        )
+        click.echo(said)
     if person.activated_at is not None:
-        console.print(f"activated {_time(person.activated_at)}")
+        click.echo(gettext("activated {time}", time=local_time(person.activated_at)))
     if person.completed_at is not None and person.elapsed_s is not None:
-        console.print(
-            f"complete {_time(person.completed_at)}, {person.elapsed_s:.1f} s after it was asked for"
-        )
+        time, seconds = local_time(person.completed_at), f"{person.elapsed_s:.1f}"
+        click.echo(gettext("complete {time}, {seconds} s after it was asked for", time=time, seconds=seconds))
     for target in person.targets:
-        for line in _lines(target):
-            console.print(line)
-    if person.login_seen_at is not None:
-        console.print(
-            Text.assemble("cas        ", ("seen", "green"), f", since {_time(person.login_seen_at)}")
-        )
+        click.echo("\n".join(_lines(target)))
+    seen = person.login_seen_at
+    if seen is not None:
+        state = coloured(word("states", "seen"), "green")
+        click.echo(gettext("{what}, since {time}", what=f"cas        {state}", time=local_time(seen)))
     elif uses_cas:
-        console.print(
-            "cas        not_seen\n" + f"{_INDENT}cause: No login of this student's has come back yet."
-        )
+        why = gettext("No login of this student's has come back yet.")
+        click.echo(f"cas        {word('states', 'not_seen')}\n{_INDENT}{gettext('cause: {why}', why=why)}")
 
 
 def _ending(person: PersonStatus) -> Iterator[str]:
@@ -86,7 +89,7 @@ def _ending(person: PersonStatus) -> Iterator[str]:
         yield gettext("cancelled by the registrar: {steps}", steps=_steps(cancelled))
     if over:
         yield gettext("of a year that is over: {steps}", steps=_steps(over))
-    day = "" if person.valid_until is None else person.valid_until.isoformat()
+    day = "" if person.valid_until is None else local_day(person.valid_until)
     if person.stage == "grace":
         yield gettext(
             "no enrolment is in force: access stays open until {day}, then the account expires. It goes on "
@@ -110,26 +113,24 @@ def _steps(ended: list[EndedStep]) -> str:
     return ", ".join(f"{each.year} {each.step}-{each.step_version}" for each in ended)
 
 
-def _lines(target: TargetStatus) -> Iterator[Text | str]:
-    from rich.text import Text
+def _lines(target: TargetStatus) -> Iterator[str]:
+    from sesame.operations.diagnosis.words import word
 
-    since = f", since {_time(target.since)}" if target.since else ""
-    yield Text.assemble(
-        f"{target.target:<10} ",
-        (target.state, _COLOURS.get(target.state, "")),
-        since,
-        f" (has version {target.version})" if target.version else "",
-    )
+    state = coloured(word("states", target.state), _COLOURS.get(target.state), bold=target.state == "failed")
+    line = f"{target.target:<10} {state}"
+    if target.since:
+        line = gettext("{what}, since {time}", what=line, time=local_time(target.since))
+    if target.version:
+        line = gettext("{line} (has version {version})", line=line, version=target.version)
+    yield line
     if target.cause:
-        yield f"{_INDENT}cause: {target.cause}"
+        yield _INDENT + gettext("cause: {why}", why=target.cause)
+    if target.message:
+        yield _INDENT + gettext("message: {text}", text=target.message)
     if target.pending:
-        yield f"{_INDENT}pending: {', '.join(target.pending)}"
+        yield _INDENT + gettext("pending: {names}", names=", ".join(target.pending))
     if target.next:
-        yield f"{_INDENT}next: {target.next}"
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        yield _INDENT + gettext("next: {step}", step=target.next)
 
 
 _LIMIT, _LIMIT_MAX = 50, 1000
@@ -149,6 +150,7 @@ def students(
 ) -> None:
     """List the activated students in a state, or for a cause, by number."""
     from sesame.operations.diagnosis.students import PageAsked, listed
+    from sesame.operations.diagnosis.words import word
 
     asked = PageAsked(state=state, cause=cause, after=after, limit=limit)
     page = listed(context.looking, operator(), asked)
@@ -156,19 +158,29 @@ def students(
         write_json(page.model_dump())
         return
     if not page.students:
-        click.echo("Nobody.", err=True)
+        click.echo(gettext("Nobody."), err=True)
         return
-    rows = [(one.person.student_number, one.person.state, "; ".join(_targets(one))) for one in page.students]
-    show_table(("student", "state", "targets"), rows, folded="targets")
+    rows = [
+        (one.person.student_number, word("states", one.person.state), "; ".join(_targets(one)))
+        for one in page.students
+    ]
+    targets = gettext("targets")
+    show_table((gettext("student"), gettext("state"), targets), rows, folded=targets)
     if page.next is not None:
-        click.echo(f"There are more: add --after {page.next}", err=True)
+        click.echo(gettext("There are more: add --after {last}", last=page.next), err=True)
 
 
 def _targets(student: ListedStudent) -> Iterator[str]:
     """What there is to say of targets that do not have everything, and of those that are tried again."""
+    from sesame.operations.diagnosis.words import word
+
     for name, one in student.person.targets.items():
         retry = student.retrying.get(name)
         if retry is not None:
-            yield f"{name} tried again since {retry.since:%Y-%m-%d %H:%M:%S} UTC: {retry.cause}"
+            since = local_time(retry.since)
+            yield gettext(
+                "{target} tried again since {time}: {cause}", target=name, time=since, cause=retry.cause
+            )
         elif one["state"] != "provisioned":
-            yield f"{name} {one['state']}" + (f": {one['reason']}" if one["reason"] else "")
+            what, why = f"{name} {word('states', one['state'])}", one["reason"]
+            yield gettext("{name}: {value}", name=what, value=why) if why else what

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import data_console, write_json
+from sesame.cli.output import coloured, local_time, write_json
 
 if TYPE_CHECKING:
-    from schemas.language import Language
-    from sesame.operations.diagnosis.engine import DiagnosisReport
+    from sesame.operations.diagnosis.engine import DiagnosisReport, EvidencedCause
 
-_COLOURS = {"stops": "red bold", "delays": "yellow", "tells": "cyan"}
-_INDENT = " " * 8
-
-
-def language_option(command: click.decorators.FC) -> click.decorators.FC:
-    """`--language`: the command gets `language`."""
-    choice = click.Choice(["fr", "en"])
-    return click.option(
-        "--language", type=choice, default="fr", show_default=True, help="Of the words for the student."
-    )(command)
+_COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 
 
 @click.command()
 @click.argument("student")
 @json_option
-@language_option
 @click.option("--no-live", is_flag=True, help="Ask no server: only what the store knows.")
 @pass_context
-def diagnose(context: Context, *, student: str, as_json: bool, language: Language, no_live: bool) -> None:
+def diagnose(context: Context, *, student: str, as_json: bool, no_live: bool) -> None:
     """Show why something does not work for STUDENT: each cause with its evidence, who must act, what to do.
 
     The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, a login
@@ -42,8 +33,7 @@ def diagnose(context: Context, *, student: str, as_json: bool, language: Languag
     from sesame.operations.diagnosis.engine import DiagnosisAsked
     from sesame.operations.diagnosis.engine import show as look
 
-    asked = DiagnosisAsked(student_number=student, language=language, live=not no_live)
-    found = look(context.looking, operator(), asked)
+    found = look(context.looking, operator(), DiagnosisAsked(student_number=student, live=not no_live))
     if as_json:
         write_json(found.model_dump())
     else:
@@ -52,40 +42,59 @@ def diagnose(context: Context, *, student: str, as_json: bool, language: Languag
 
 def _show(found: DiagnosisReport) -> None:
     """Write a diagnosis to standard output."""
-    from rich.text import Text
+    from sesame.operations.diagnosis.words import word
 
-    console = data_console()
+    width = max(len(word("weights", weight)) for weight in _COLOURS) + 1
     for cause in found.findings:
-        since = f", since {cause.since.astimezone():%Y-%m-%d %H:%M:%S}" if cause.since is not None else ""
-        colour = _COLOURS[cause.weight]
-        console.print(Text.assemble((f"{cause.weight:<7}", colour), f" {cause.service}: {cause.rule}{since}"))
-        console.print(f"{_INDENT}{cause.cause}")
-        console.print(f"{_INDENT}-> {cause.todo} ({cause.who}; {cause.delay})")
-        for name, value in cause.evidence.items():
-            if value is not None:
-                console.print(f"{_INDENT}{name}: {value}")
+        _show_cause(cause, width)
     for service, why in sorted(found.unseen.items()):
-        console.print(f"unseen  {service}: {why}")
+        click.echo(gettext("unseen  {service}: {why}", service=service, why=why))
     if not found.findings:
-        console.print("nothing to tell")
+        click.echo(gettext("nothing to tell"))
+
+
+def _show_cause(cause: EvidencedCause, width: int) -> None:
+    from sesame.operations.diagnosis.words import word
+
+    indent = " " * (width + 1)
+    weight = coloured(
+        word("weights", cause.weight).ljust(width), _COLOURS[cause.weight], bold=cause.weight == "stops"
+    )
+    what = gettext("{name}: {value}", name=cause.service, value=cause.rule)
+    if cause.since is not None:
+        what = gettext("{what}, since {time}", what=what, time=local_time(cause.since))
+    click.echo(f"{weight} {what}")
+    click.echo(f"{indent}{cause.cause}")
+    step = gettext("-> {todo} ({who}; {delay})", todo=cause.todo, who=cause.who, delay=cause.delay)
+    click.echo(f"{indent}{step}")
+    for name, value in cause.evidence.items():
+        if value is not None:
+            line = gettext("{name}: {value}", name=word("evidence", name), value=_shown(value))
+            click.echo(f"{indent}{line}")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    return local_time(value) if isinstance(value, datetime) else str(value)
 
 
 @click.command()
 @click.argument("code")
 @json_option
-@language_option
 @click.option("--send", is_flag=True, help="Also send the case to its desk by mail, if that was not done.")
 @pass_context
-def support(context: Context, *, code: str, as_json: bool, language: Language, send: bool) -> None:
+def support(context: Context, *, code: str, as_json: bool, send: bool) -> None:
     """Show the case of CODE, which a student reads out: as it was found then, and what is found now.
 
     The servers are asked again; nothing is changed. Looking is audited.
     """
     from sesame.operations.support import cases
-    from sesame.web.portal_context import smtp_of
 
-    site, asked = context.looking, cases.CaseAsked(code=code, language=language)
+    site, asked = context.looking, cases.CaseAsked(code=code)
     if send:
+        from sesame.web.portal_context import smtp_of
+
         found = cases.send(site, operator(), asked, post=smtp_of(site.settings))
     else:
         found = cases.look(site, operator(), asked)
@@ -93,8 +102,8 @@ def support(context: Context, *, code: str, as_json: bool, language: Language, s
         write_json(found.model_dump())
         return
     click.echo(found.text)
-    click.echo("Sent to the desk." if found.sent else "Not sent to the desk.")
-    click.echo("\nNow:")
+    click.echo(gettext("Sent to the desk.") if found.sent else gettext("Not sent to the desk."))
+    click.echo("\n" + gettext("Now:"))
     _show(found.now)
 
 

@@ -15,6 +15,7 @@ from pipeline import dead_letters
 from pipeline.audit import operator_notes
 from pipeline.dead_letters import DeadLetter, Which
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
 from sesame.operations.diagnosis import explain
 from sesame.operations.ports import Configured, Stored
@@ -226,9 +227,10 @@ def only(connection: Connection, prefix: str) -> DeadLetter:
     """
     found = dead_letters.by_id(connection, prefix)
     if not found:
-        raise NoSuchDeadLetter(f"no dead letter {prefix!r}")
+        raise NoSuchDeadLetter(gettext("no dead letter {prefix!r}", prefix=prefix))
     if len(found) > 1:
-        raise SeveralDeadLetters(f"{prefix!r} begins {', '.join(one.id[:ID_SHOWN] for one in found)}")
+        ids = ", ".join(one.id[:ID_SHOWN] for one in found)
+        raise SeveralDeadLetters(gettext("{prefix!r} begins {ids}", prefix=prefix, ids=ids))
     return found[0]
 
 
@@ -258,8 +260,13 @@ def _chosen(connection: Connection, request: Dismissal) -> list[DeadLetter]:
 def _refuse_targets(letters: Iterable[DeadLetter], targets: Collection[str]) -> None:
     for letter in letters:
         if letter.consumer in targets and letter.student_number is not None:
+            replay = f"sesame replay --consumer {letter.consumer} --student {letter.student_number}"
             raise StillOwed(
-                f"{letter.id[:ID_SHOWN]} is what {letter.consumer} could not do for {letter.student_number}",
-                remedy="Mend its cause, then: "
-                f"sesame replay --consumer {letter.consumer} --student {letter.student_number}",
+                gettext(
+                    "{id} is what {consumer} could not do for {number}",
+                    id=letter.id[:ID_SHOWN],
+                    consumer=letter.consumer,
+                    number=letter.student_number,
+                ),
+                remedy=gettext("Mend its cause, then: {command}", command=replay),
             )

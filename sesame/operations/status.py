@@ -63,4 +63,6 @@ def show(
                 steps=", ".join(f"{year} {step}-{version}" for year, step, version in cancelled),
             )
         )
-    raise (HeldInDoubt if held else NoSuchStudent)(f"no account for student number {student_number!r}")
+    raise (HeldInDoubt if held else NoSuchStudent)(
+        gettext("no account for student number {number!r}", number=student_number)
+    )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from pipeline import lost_records, quarantine
 from pipeline.audit import operator_notes
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.ports import Stored
 
@@ -53,7 +54,7 @@ def lift(site: Stored, actor: Actor, request: LetGoOn) -> None:
     """
     with site.database.write() as connection:
         if not quarantine.lift(connection, request.consumer):
-            raise NotInQuarantine(f"{request.consumer} is not in quarantine")
+            raise NotInQuarantine(gettext("{consumer} is not in quarantine", consumer=request.consumer))
         _note(connection, site, actor, "quarantine.lift", request)
 
 
@@ -97,7 +98,9 @@ def accept(site: Stored, actor: Actor, request: LetGoOn) -> LossAccepted:
     with site.database.write() as connection:
         count = lost_records.accept(connection, site.database, request.consumer)
         if not count:
-            raise NothingLost(f"{request.consumer} waits for no loss to be accepted")
+            raise NothingLost(
+                gettext("{consumer} waits for no loss to be accepted", consumer=request.consumer)
+            )
         _note(connection, site, actor, "lost_records.accept", request, losses=count)
     return LossAccepted(consumer=request.consumer, partitions=count)
 

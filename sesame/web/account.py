@@ -150,7 +150,7 @@ def account_page(
     standing = _standing(visit, number)
     support = visit.context.support
     causes = support.causes(number, visit.language) if support is not None else ()
-    case = support.recent(number) if support is not None and visit.owner is not None else None
+    case = support.recent(number, visit.language) if support is not None and visit.owner is not None else None
     seen = any(cause.weight == "stops" for cause in case.bundle.causes) if case is not None else False
     causes = tuple(each for each in causes if each.rule not in _SETTLED and standing.tells(each.service))
     now = utc_now()

@@ -44,7 +44,7 @@ def send_case(visit: Visiting, code: str) -> Response:
     """Send it to its desk, as it was shown."""
     case = _mine(visit, code)
     try:
-        case = _support(visit).send(code, visit.context.post)
+        case = _support(visit).send(code, visit.language, visit.context.post)
     except (MailServerDown, MailRefused):
         return visit.page("help.html", 503, case=case, fault="unsent", number=visit.student)
     return visit.to(f"/compte/aide/{case.code}")
@@ -57,7 +57,7 @@ def _mine(visit: PortalRequest, code: str) -> Case:
         PageError: it is none of theirs, or has expired.
     """
     try:
-        return _support(visit).mine(code, visit.student)
+        return _support(visit).mine(code, visit.student, visit.language)
     except UnknownCode as error:
         raise PageError(404, "missing") from error
 

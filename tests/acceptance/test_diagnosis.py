@@ -23,7 +23,8 @@ from schemas.events import IdentityDecision
 from sesame.app.wiring import utc_now
 from sesame.login.port import TicketRefused
 from sesame.operations.diagnosis.rules import all_rules
-from sesame.operations.diagnosis.rules.base import glossary, judges
+from sesame.operations.diagnosis.rules.base import judges
+from sesame.operations.diagnosis.words import glossary
 from sesame.testing.servers.cas_kit import ticket_of
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in
 from sesame.testing.servers.post_office import doveadm
@@ -364,7 +365,7 @@ def test_the_command_shows_evidence_and_the_student_sees_none(here: Clinic) -> N
     text = here.sesame("diagnose", here.numbers["collision"])
     assert "given_up" in text
     assert "identity_collision" in text
-    document = json.loads(here.sesame("diagnose", here.numbers["collision"], "--json", "--language", "en"))
+    document = json.loads(here.sesame("diagnose", here.numbers["collision"], "--json", "--lang", "en"))
     finding = next(each for each in document["findings"] if each["rule"] == "given_up")
     assert finding["evidence"]["cause"] == "identity_collision"
     assert finding["who"] == "the IT team"

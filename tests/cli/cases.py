@@ -84,11 +84,11 @@ def _audited_looks() -> Iterator[Case]:
         "unpaid": "22600006",
     }.items():
         line = f"diagnose {number} --no-live"
-        yield Case(f"diagnose-{name}", (line, f"{line} --language en", f"{line} --json"))
+        yield Case(f"diagnose-{name}", (line, f"{line} --lang fr", f"{line} --json"))
     yield Case("diagnose-live", ("diagnose 22600001", "diagnose 22600001 --json"))
     yield Case(
         "support",
-        ("support 64S3Z-6BWDP", "support 64S3Z-6BWDP --language en --json", "audit --limit 2 --json"),
+        ("support 64S3Z-6BWDP", "support 64S3Z-6BWDP --lang fr --json", "audit --limit 2 --json"),
     )
     yield Case("support-send", ("support RPGYS-NHQSR --send",))
     yield Case("access", ("access 22600015", "audit --limit 1"))

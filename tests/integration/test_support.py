@@ -95,7 +95,7 @@ def test_a_code_leads_to_what_was_found_then_and_now_and_looking_is_audited(app:
     case = support.open(NUMBER, "fr", said="Message : « accès refusé », à 9 h 12")
     assert NUMBER not in case.code
     assert "zoe" not in case.code.lower()
-    found, now = support.look(case.code.lower(), actor="desk")
+    found, now = support.look(case.code.lower(), "fr", actor="desk")
     assert found.bundle == case.bundle
     assert "given_up" in [cause.rule for cause in found.bundle.causes]
     assert now.situation.number == NUMBER
@@ -112,7 +112,7 @@ def test_the_bundle_has_what_support_asks_for_and_nothing_of_the_person(app: App
     for wanted in (NUMBER, "Erreur 403 sur Moodle", "compte activé", "identity_collision", "event-7"):
         assert wanted in text
     assert "is held by an entry that does not carry" in text  # the exact error
-    assert "directory\u00a0: down" in text  # the states
+    assert "L'annuaire\u00a0: indisponible" in text  # the states
     for personal in ("Lefèvre", "Zoé"):
         assert personal not in text
 
@@ -131,13 +131,13 @@ def test_a_code_expires_and_a_mistyped_one_leads_nowhere(app: Application) -> No
     code = support.open(NUMBER, "fr").code
     for wrong in ("", "AAAAA-AAAAA", code[:-1], "' or 1=1 --"):
         with pytest.raises(UnknownCode):
-            support.look(wrong, actor="desk")
+            support.look(wrong, "fr", actor="desk")
     with pytest.raises(UnknownCode):
-        support.mine(code, "22600002")
+        support.mine(code, "22600002", "fr")
     later = Application(app.settings.model_copy(update={"support": app.settings.support}))
     later.database._clock = lambda: 4_000_000_000.0  # noqa: SLF001 (the store's clock, years from now)
     with pytest.raises(UnknownCode):
-        Support(later).look(code, actor="desk")
+        Support(later).look(code, "fr", actor="desk")
     later.close()
 
 
@@ -170,8 +170,8 @@ def test_a_case_is_sent_once_word_for_word_as_it_was_shown(app: Application, sin
     shown = case.text
     assert not case.sent
     earlier = len(sink.messages("moodle@desk.example"))  # from the other database
-    assert support.send(case.code, post).sent
-    assert support.send(case.code, post).sent
+    assert support.send(case.code, "fr", post).sent
+    assert support.send(case.code, "fr", post).sent
     (message,) = sink.messages("moodle@desk.example")[earlier:]
     assert message.get_content().replace("\r\n", "\n").strip() == shown.replace("\r\n", "\n").strip()
     assert case.code in message["Subject"]
@@ -185,8 +185,8 @@ def test_a_mail_server_that_is_away_leaves_the_case_unsent(app: Application) -> 
     support = Support(app)
     case = support.open(NUMBER, "fr")
     with pytest.raises(MailServerDown):
-        support.send(case.code, smtp_of(away))
-    assert not support.mine(case.code, NUMBER).sent
+        support.send(case.code, "fr", smtp_of(away))
+    assert not support.mine(case.code, NUMBER, "fr").sent
 
 
 def test_the_audit_of_looking_stays(app: Application) -> None:
@@ -194,6 +194,6 @@ def test_the_audit_of_looking_stays(app: Application) -> None:
         audit.note(connection, app.database, actor="a", action="support.look", detail={})
     known(app)
     with pytest.raises(UnknownCode):
-        Support(app).look("00000-00000", actor="desk")
+        Support(app).look("00000-00000", "fr", actor="desk")
     with app.database.read() as connection:
         assert len(connection.execute(select(audit_table)).all()) == 1

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from schemas.language import Language
+from schemas.language import Language, gettext, spoken
 from schemas.typography import spaced
 from sesame.operations.acts import Actor, Report, act, note
 from sesame.operations.diagnosis.live import LOOK_S_MAX, LiveChecks
 from sesame.operations.diagnosis.rules import Finding, all_rules
-from sesame.operations.diagnosis.rules.base import glossary, judges
+from sesame.operations.diagnosis.rules.base import judges
 from sesame.operations.diagnosis.situation import Situation, gather
+from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Diagnosable
 
 ALL_SEEMS_WELL, PARTLY_SEEN = "all_seems_well", "partly_seen"
@@ -51,7 +52,11 @@ class StudentCause(BaseModel):
 
 
 class EvidencedCause(StudentCause):
-    """One cause with what it was concluded from, for the support desk. May be personal."""
+    """One cause with what it was concluded from, for the support desk. May be personal.
+
+    Attributes:
+        evidence: by tokens, whose words are in `words.toml`.
+    """
 
     evidence: Mapping[str, Any]
 
@@ -72,10 +77,9 @@ class DiagnosisReport(Report):
 
 
 class DiagnosisAsked(BaseModel):
-    """Of whom, in which language, and whether the servers are asked."""
+    """Of whom, and whether the servers are asked."""
 
     student_number: str
-    language: Language = "fr"
     live: bool = True
 
 
@@ -104,17 +108,16 @@ class Diagnosis:
 
     def for_student(self, language: Language) -> StudentDiagnosis:
         """What the student is shown."""
-        services = glossary()["services"]
         return StudentDiagnosis(
             student_number=self.situation.number,
             looked_at=self.situation.now,
             causes=tuple(_cause(finding, language) for finding in self.findings),
-            unseen=tuple(services[name][language] for name in sorted(self.situation.live.unseen)),
+            unseen=tuple(word("services", name, language) for name in sorted(self.situation.live.unseen)),
         )
 
-    def report(self, language: Language) -> DiagnosisReport:
-        """Everything, with the evidence: for the support desk."""
-        said = self.for_student(language)
+    def report(self) -> DiagnosisReport:
+        """Everything, with the evidence: for the support desk, in the language that is spoken."""
+        said = self.for_student(spoken())
         return DiagnosisReport(
             student_number=self.situation.number,
             looked_at=self.situation.now,
@@ -132,7 +135,7 @@ def show(site: Diagnosable, actor: Actor, request: DiagnosisAsked) -> DiagnosisR
     """Why something does not work for a student, with the evidence. The look is noted in the audit."""
     found = diagnose(site, request.student_number, live=request.live)
     note(site.database, actor, "diagnose", student_number=request.student_number, live=found.live)
-    return found.report(request.language)
+    return found.report()
 
 
 def diagnose(
@@ -171,12 +174,11 @@ def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Itera
         return
     unseen = sorted(situation.live.unseen)
     rule = PARTLY_SEEN if unseen else ALL_SEEMS_WELL
-    yield Finding(rule, "account", {"could not be seen": ", ".join(unseen) or "nothing"})
+    yield Finding(rule, "account", {"could not be seen": ", ".join(unseen) or gettext("nothing")})
 
 
 def _cause(finding: Finding, language: Language) -> StudentCause:
-    rule, words = all_rules()[finding.rule], glossary()
-    service = words["services"][finding.service][language]
+    rule, service = all_rules()[finding.rule], word("services", finding.service, language)
     said = {**finding.words, "service": service}
     sentence = rule.sentences[language]
     return StudentCause(
@@ -184,11 +186,11 @@ def _cause(finding: Finding, language: Language) -> StudentCause:
         service=finding.service,
         weight=rule.weight,
         service_name=service,
-        symptoms=tuple(_set(words["symptoms"][token][language], language) for token in rule.symptoms),
+        symptoms=tuple(_set(word("symptoms", token, language), language) for token in rule.symptoms),
         cause=_set(_filled(sentence.cause, said), language),
-        who=words["who"][rule.who][language],
+        who=word("who", rule.who, language),
         todo=_set(_filled(sentence.todo, said), language),
-        delay=words["delay"][rule.delay][language],
+        delay=word("delay", rule.delay, language),
         since=finding.since,
         leads_to=rule.leads_to,
     )

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Any
 
 from consumers.mailbox.difference import RedirectInvalid, script_of
@@ -17,6 +18,7 @@ from consumers.mailbox.port import Key
 from consumers.moodle.errors import BatchDeadline
 from pipeline.errors import SesameError, fault
 from schemas.account import Account
+from schemas.language import gettext
 from sesame.operations.diagnosis.situation import CAS, DIRECTORY, MAILBOX, MOODLE, Live
 from sesame.operations.ports import Diagnosable
 
@@ -105,7 +107,8 @@ def _at_once(looks: Mapping[str, Look], seconds: float) -> tuple[dict[str, Any],
             answers.put((name, fault(error)))
 
     for name, look in looks.items():
-        threading.Thread(target=ask, args=(name, look), name=f"look-{name}", daemon=True).start()
+        here = copy_context()  # a thread of its own speaks the same language
+        threading.Thread(target=here.run, args=(ask, name, look), name=f"look-{name}", daemon=True).start()
     found: dict[str, Any] = {}
     unseen: dict[str, str] = {}
     waiting, end = set(looks), time.monotonic() + seconds
@@ -119,4 +122,5 @@ def _at_once(looks: Mapping[str, Look], seconds: float) -> tuple[dict[str, Any],
             unseen[name] = said
         else:
             found |= said
-    return found, unseen | dict.fromkeys(sorted(waiting), f"no answer within {seconds:g} s")
+    late = gettext("no answer within {seconds} s", seconds=f"{seconds:g}")
+    return found, unseen | dict.fromkeys(sorted(waiting), late)

@@ -23,6 +23,7 @@ from schemas.language import gettext
 from sesame.login import cas_logins
 from sesame.operations.acts import Report, utc, utc_or_none
 from sesame.operations.diagnosis.reasons import explain
+from sesame.operations.diagnosis.words import word
 
 _PLACED, _ACTIONS = "hold.place", ("hold.place", "hold.lift")
 
@@ -66,6 +67,7 @@ class TargetStatus:
         version: the account version that was last read back there; 0: none.
         cause: in words; empty when all is well.
         next: what happens next, or who must do what.
+        message: what the target or the consumer said, word for word, where that tells more than `cause`.
     """
 
     target: str
@@ -76,6 +78,7 @@ class TargetStatus:
     pending: tuple[str, ...] = ()
     cause: str = ""
     next: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,11 @@ def _target(target: str, known: _Known, letters: list[dead_letters.DeadLetter]) 
         step = gettext("A file of the registrar's that has one opens the way.")
         return TargetStatus(target, "not_opened", None, seen, cause=text, next=step)
     if account.stage is Stage.PRECREATED and account.activated_at is None:
-        text = "The student has not activated the account."
-        return TargetStatus(target, "not_opened", None, seen, cause=text, next="The student activates it.")
+        text, step = (
+            gettext("The student has not activated the account."),
+            gettext("The student activates it."),
+        )
+        return TargetStatus(target, "not_opened", None, seen, cause=text, next=step)
     if account.stage is Stage.PRECREATED:  # whatever was read of it so far: no target is touched before
         words = explain(ADMINISTRATIVE_PENDING)
         text, step = words.what, words.next
@@ -235,39 +241,47 @@ def _failed(
 ) -> TargetStatus:
     words = explain(state.reason)
     mine = [letter for letter in letters if letter.consumer == target]
-    detail = mine[-1].message if mine else words.what
+    message = words.beyond(mine[-1].message) if mine else ""
     step = f"sesame dead-letters show {mine[-1].id[:12]}" if mine else words.next
-    return TargetStatus(target, "failed", since, seen, state.reason, (), detail, step)
+    return TargetStatus(target, "failed", since, seen, state.reason, (), words.what, step, message)
 
 
 def _on_its_way(target: str, seen: int, known: _Known) -> TargetStatus:
     consumer, parked = known.consumers.get(target), known.parked.get(target)
     if consumer is None or consumer.state == "stopped" or _silent(consumer, known.now):
         since = utc(consumer.seen_at) if consumer is not None else None
-        text = "No consumer of this target is running."
-        return TargetStatus(target, "down", since, seen, cause=text, next="An operator starts `sesame run`.")
+        text = gettext("No consumer of this target is running.")
+        step = gettext("An operator starts `sesame run`.")
+        return TargetStatus(target, "down", since, seen, cause=text, next=step)
     if consumer.state != "running":
         state = "down" if consumer.state == "open" else consumer.state  # an open circuit, in people's words
-        text = f"The target is {state}: {consumer.reason}"
+        text = gettext(
+            "The target is {state}: {reason}", state=word("states", state), reason=gettext(consumer.reason)
+        )
         step = (
-            "An operator looks at it; nothing is lost."
+            gettext("An operator looks at it; nothing is lost.")
             if consumer.state == "quarantined"
-            else "It goes on by itself when the target is back; nothing is lost."
+            else gettext("It goes on by itself when the target is back; nothing is lost.")
         )
         return TargetStatus(target, "down", utc(consumer.since), seen, state, (), text, step)
     leader = known.follows.get(target)
     if leader is not None and not _reached(leader, known):
-        text = f"Begins when {leader} has this version."
-        return TargetStatus(target, "after", None, seen, leader, cause=text, next="Goes on by itself.")
+        text, step = (
+            gettext("Begins when {leader} has this version.", leader=leader),
+            gettext("Goes on by itself."),
+        )
+        return TargetStatus(target, "after", None, seen, leader, cause=text, next=step)
     if parked is not None and parked.kind is not Kind.WAITING:
         words = explain(parked.cause)
         due = utc_or_none(parked.due_at)
-        step = f"Attempt {parked.attempts + 1} at {due:%H:%M:%S} UTC." if due is not None else words.next
-        what = parked.message or words.what
-        return TargetStatus(target, "retrying", utc(parked.first_at), seen, parked.cause, (), what, step)
-    return TargetStatus(
-        target, "queued", known.account.opened_at, seen, cause="On its way.", next="Goes on by itself."
-    )
+        step = words.next
+        if due is not None:
+            time = f"{due.astimezone():%H:%M:%S}"
+            step = gettext("Attempt {attempt} at {time}.", attempt=parked.attempts + 1, time=time)
+        said, since = words.beyond(parked.message), utc(parked.first_at)
+        return TargetStatus(target, "retrying", since, seen, parked.cause, (), words.what, step, said)
+    text, step = gettext("On its way."), gettext("Goes on by itself.")
+    return TargetStatus(target, "queued", known.account.opened_at, seen, cause=text, next=step)
 
 
 def _reached(target: str, known: _Known) -> bool:

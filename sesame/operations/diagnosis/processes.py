@@ -12,7 +12,9 @@ from pipeline import status
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
 from pipeline.status import ConsumerStatus
+from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, note, utc
+from sesame.operations.diagnosis.words import word
 from sesame.operations.ports import Configured, Stored
 
 OF_THE_STORE: Final = ("registry", "propagation")
@@ -86,9 +88,10 @@ def forget(site: Stored, actor: Actor, process: str) -> Forgotten:
         now = database.now(connection)
         rows = [one for one in status.statuses(connection) if one.place.partition("#")[0] == process]
     if not rows:
-        raise NoSuchProcess(f"no process is called {process!r}")
+        raise NoSuchProcess(gettext("no process is called {process!r}", process=process))
     if not all(one.is_silent(now) for one in rows):
-        raise StillAlive(f"{process} was seen {min(one.silent_s(now) for one in rows):.0f} s ago")
+        ago = f"{min(one.silent_s(now) for one in rows):.0f}"
+        raise StillAlive(gettext("{process} was seen {seconds} s ago", process=process, seconds=ago))
     note(database, actor, "process.forget", process=process)
     with database.write() as connection:
         for one in rows:
@@ -109,13 +112,19 @@ def consumers(
 
 def _process(row: ConsumerStatus, now: float) -> Process:
     silent = row.is_silent(now)
-    words = f"{row.state} ({row.place})"
+    state = word("states", row.state)
+    words = f"{state} ({row.place})"
     if silent:
-        words = f"silent for {row.silent_s(now):.0f} s ({row.place}), last state {row.state}"
+        words = gettext(
+            "silent for {seconds} s ({place}), last state {state}",
+            seconds=f"{row.silent_s(now):.0f}",
+            place=row.place,
+            state=state,
+        )
     return Process(
         place=row.place,
         state=row.state,
-        reason=row.reason,
+        reason=gettext(row.reason),
         since=utc(row.since),
         seen_at=utc(row.seen_at),
         silent=silent,
@@ -125,7 +134,7 @@ def _process(row: ConsumerStatus, now: float) -> Process:
 
 def _consumer(processes: Sequence[Process]) -> ConsumerProcess:
     if not processes:
-        return ConsumerProcess(state=ABSENT, reason="no process runs it", processes=processes)
+        return ConsumerProcess(state=ABSENT, reason=gettext("no process runs it"), processes=processes)
     alive = [process for process in processes if not process.silent]
     if not alive:
         return ConsumerProcess(state=SILENT, reason=processes[0].words, processes=processes)

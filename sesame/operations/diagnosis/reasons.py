@@ -1,6 +1,6 @@
 """What each reason and cause means, and what happens next: one line each, for support and operators.
 
-The words are in `reasons.toml`; those of Moodle stand beside the code that finds them.
+The words are in `reasons.toml`, in each language; those of Moodle stand beside the code that finds them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, Final
 
 from consumers.moodle.causes import CauseKind, MoodleCause
+from schemas.language import LANGUAGES, Language, spoken
 
 _WORDS = Path(__file__).with_name("reasons.toml")
 _KINDS = {CauseKind.WAIT: "waiting", CauseKind.RETRY: "retry", CauseKind.DEAD: "dead"}
 _WHO = {"waiting": "operator", "retry": "nobody", "dead": "operator"}
-_NEXT = {
-    "waiting": "An operator mends it in Moodle; it is looked at again by itself.",
-    "retry": "It is tried again by itself.",
-    "dead": "An operator mends it, then replays.",
+_NEXT: Final[Mapping[str, Mapping[Language, str]]] = {
+    "waiting": {
+        "fr": "L'équipe informatique corrige dans Moodle ; une nouvelle vérification a lieu d'elle-même.",
+        "en": "An operator mends it in Moodle; it is looked at again by itself.",
+    },
+    "retry": {"fr": "Un nouvel essai a lieu de lui-même.", "en": "It is tried again by itself."},
+    "dead": {
+        "fr": "L'équipe informatique corrige, puis relance.",
+        "en": "An operator mends it, then replays.",
+    },
 }
+_OTHERS_NEXT: Final[Mapping[Language, str]] = {
+    "fr": "La suite à donner est indiquée par les échecs définitifs (sesame dead-letters).",
+    "en": "See the dead letters for the remedy.",
+}
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a token means, and what happens next or who must do what."""
+
+    what: str
+    next: str
 
 
 @dataclass(frozen=True)
@@ -30,36 +50,51 @@ class Explanation:
     Attributes:
         kind: how a turn that ended so ended: waiting, retry or dead.
         where: the consumers that say it.
-        what: what it means.
-        next: what happens next, or who must do what.
-        who: who must act: a token of the rules' words (`rules/words.toml`).
+        words: by language.
+        who: who must act: a token of `words.toml`.
         held_back: nothing is written until it ends: the target may have nothing of the student.
     """
 
     kind: str
     where: str
-    what: str
-    next: str
+    words: Mapping[Language, Meaning]
     who: str = "nobody"
     held_back: bool = False
+
+    @property
+    def what(self) -> str:
+        """What it means, in the language that is spoken."""
+        return self.words[spoken()].what
+
+    @property
+    def next(self) -> str:
+        """What happens next, or who must do what, likewise."""
+        return self.words[spoken()].next
+
+    def beyond(self, message: str) -> str:
+        """What a recorded message tells beyond what the token means: messages begin with that, in English."""
+        said = self.words["en"].what
+        return message.removeprefix(said).strip(" []") if message.startswith(said) else message
 
 
 @cache
 def explanations() -> Mapping[str, Explanation]:
     """Every token that is explained."""
-    words = tomllib.loads(_WORDS.read_text(encoding="utf-8"))
-    moodle = {
-        cause.value: Explanation(
-            kind := _KINDS[cause.kind],
-            "moodle",
-            cause.explanation,
-            _NEXT[kind],
-            _WHO[kind],
-            held_back=cause.kind is CauseKind.WAIT,
-        )
-        for cause in MoodleCause
+    document = tomllib.loads(_WORDS.read_text(encoding="utf-8"))
+    return {token: _explanation(**each) for token, each in document.items()} | {
+        cause.value: _of_moodle(cause) for cause in MoodleCause
     }
-    return {token: Explanation(**each) for token, each in words.items()} | moodle
+
+
+def _explanation(**fields: Any) -> Explanation:
+    words = {language: Meaning(**fields.pop(language)) for language in LANGUAGES}
+    return Explanation(words=words, **fields)
+
+
+def _of_moodle(cause: MoodleCause) -> Explanation:
+    kind = _KINDS[cause.kind]
+    words = {language: Meaning(cause.explanations[language], _NEXT[kind][language]) for language in LANGUAGES}
+    return Explanation(kind, "moodle", words, _WHO[kind], held_back=cause.kind is CauseKind.WAIT)
 
 
 def explain(token: str | None) -> Explanation:
@@ -67,9 +102,13 @@ def explain(token: str | None) -> Explanation:
     known = explanations().get(token or "")
     if known is not None:
         return known
-    words = (token or "unknown").replace("_", " ")
-    what = words[:1].upper() + words[1:] + "."
-    return Explanation("", "", what, "See the dead letters for the remedy.", who="operator")
+    name = (token or "unknown").replace("_", " ")
+    what: dict[Language, str] = {
+        "fr": f"Cause sans explication dans cette version : {token or 'inconnue'}.",
+        "en": name[:1].upper() + name[1:] + ".",
+    }
+    words = {language: Meaning(what[language], _OTHERS_NEXT[language]) for language in LANGUAGES}
+    return Explanation("", "", words, who="operator")
 
 
 def for_operator(*counted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:

@@ -20,6 +20,7 @@ from pipeline.errors import SesameError
 from pipeline.parking import Kind
 from pipeline.parking.rows import parked
 from pipeline.target_states import State
+from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis.people import ACTIVATED, PersonTargets, people
 from sesame.operations.diagnosis.reasons import explanations
@@ -109,7 +110,10 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
     """
     state, cause = request.state, request.cause
     if state is not None and state not in list(ListedState):
-        raise UnknownState(f"no state is called {state!r}", remedy=f"There are: {', '.join(ListedState)}.")
+        raise UnknownState(
+            gettext("no state is called {state!r}", state=state),
+            remedy=gettext("There are: {names}.", names=", ".join(ListedState)),
+        )
     chosen = None if state is None else ListedState(state)
     limit = max(1, min(request.limit, LIMIT_MAX))
     with site.database.read() as connection:
@@ -129,12 +133,17 @@ def listed(site: Following, _actor: Actor, request: PageAsked) -> Page:
 def _check(connection: Connection, state: ListedState | None, cause: str) -> None:
     """Refuse a cause that cannot be: a typing error would look like good news."""
     if state is not None and state not in _CAUSED:
-        others = ", ".join(_CAUSED)
-        raise UnknownCause(f"{state} has no cause", remedy=f"Those have: {others}.")
+        others = gettext("Those have: {names}.", names=", ".join(_CAUSED))
+        raise UnknownCause(gettext("{state} has no cause", state=state), remedy=others)
     present = causes(connection, state)
     if cause not in present and cause not in explanations():
-        here = f"There are: {', '.join(present)}." if present else "There is none at present."
-        raise UnknownCause(f"nobody is {state or 'waiting, retrying or failed'} for {cause!r}", remedy=here)
+        names = ", ".join(present)
+        here = (
+            gettext("There are: {names}.", names=names) if present else gettext("There is none at present.")
+        )
+        states = state or gettext("waiting, retrying or failed")
+        what = gettext("nobody is {state} for {cause!r}", state=states, cause=cause)
+        raise UnknownCause(what, remedy=here)
 
 
 def causes(connection: Connection, state: ListedState | None) -> list[str]:

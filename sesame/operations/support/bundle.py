@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
@@ -20,8 +19,10 @@ from schemas.typography import spaced
 from sesame.login.cas_logins import CasLogin
 from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.engine import Diagnosis, StudentCause
+from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.diagnosis.rules.base import all_rules
 from sesame.operations.diagnosis.situation import Situation
+from sesame.operations.diagnosis.words import glossary, word
 from sesame.operations.support.support_cases import shown_code
 from sesame.settings import Settings
 
@@ -98,9 +99,11 @@ class ServiceState(BaseModel):
 
 
 class Bundle(BaseModel):
-    """A case as it was found, and as it is sent.
+    """A case as it was found, and as it is sent, in one language.
 
     Attributes:
+        language: of its words.
+        page_language: of the page that the student reads.
         said: what the student wrote: the exact message, what was tried.
         errors: exact messages, of the pipeline's and of the servers'.
         traces: ids that find the case in logs and events.
@@ -114,6 +117,7 @@ class Bundle(BaseModel):
     components: tuple[str, ...]
     taken_at: AwareDatetime
     language: Language
+    page_language: Language
     said: str
     causes: tuple[StudentCause, ...]
     unseen: tuple[str, ...]
@@ -129,12 +133,14 @@ class Bundle(BaseModel):
         return f"[Sésame] {shown_code(self.code)} {rules}".rstrip()
 
     def text(self, desk: SupportDesk) -> str:
-        """The whole message, as it is shown and sent. In French: desks read it."""
+        """The whole message, as it is shown and sent."""
         return "\n".join(_lines(self, desk)) + "\n"
 
 
-def bundle_of(diagnosis: Diagnosis, *, code: str, language: Language, said: str = "") -> Bundle:
-    """The bundle of what was found."""
+def bundle_of(
+    diagnosis: Diagnosis, *, code: str, language: Language, page_language: Language, said: str = ""
+) -> Bundle:
+    """The bundle of what was found, in this language."""
     situation = diagnosis.situation
     seen = diagnosis.for_student(language)
     return Bundle(
@@ -144,13 +150,14 @@ def bundle_of(diagnosis: Diagnosis, *, code: str, language: Language, said: str 
         components=_components(situation),
         taken_at=situation.now,
         language=language,
+        page_language=page_language,
         said=said.strip()[:SAID_MAX],
         causes=seen.causes,
         unseen=tuple(sorted(situation.live.unseen)),
         states=tuple(_states(situation)),
-        steps=tuple(sorted(_steps(situation), key=lambda step: step.at)),
+        steps=tuple(sorted(_steps(situation, language), key=lambda step: step.at)),
         errors=tuple(dict.fromkeys(_errors(situation))),
-        traces=tuple(dict.fromkeys(_traces(situation))),
+        traces=tuple(dict.fromkeys(_traces(situation, language))),
     )
 
 
@@ -170,26 +177,32 @@ def _states(s: Situation) -> Iterator[ServiceState]:
         )
 
 
-def _steps(s: Situation) -> Iterator[Step]:
-    account = s.account
+def _steps(s: Situation, language: Language) -> Iterator[Step]:
+    account, targets = s.account, s.status.targets if s.status is not None else ()
     moments: list[tuple[datetime | None, str]] = [
-        (s.requested_at, "activation demandée"),
-        (account.activated_at if account is not None else None, "compte activé"),
-        *_logins(s.login),
-        *((utc(each.recorded_at), f"{each.consumer} : abandonné ({each.cause})") for each in s.letters),
-        *((utc(each.first_at), f"{name} : {each.cause}") for name, each in s.parked.items()),
+        (s.requested_at, _in(language, "activation_requested")),
+        (account.activated_at if account is not None else None, _in(language, "activated")),
+        *_logins(s.login, language),
     ]
-    targets = s.status.targets if s.status is not None else ()
-    moments += [(target.since, f"{target.target} : {target.state}") for target in targets]
+    for each in s.letters:
+        what = _in(language, "given_up", service=_service(each.consumer, language), why=each.cause)
+        moments.append((utc(each.recorded_at), what))
+    for name, parked in s.parked.items():
+        what = _in(language, "parked", service=_service(name, language), why=parked.cause)
+        moments.append((utc(parked.first_at), what))
+    for target in targets:
+        state = word("states", target.state, language)
+        what = _in(language, "parked", service=_service(target.target, language), why=state)
+        moments.append((target.since, what))
     for at, what in moments:
         if at is not None:
-            yield Step(at=at, what=spaced(what))
+            yield Step(at=at, what=what)
 
 
-def _logins(login: CasLogin | None) -> Iterator[tuple[datetime | None, str]]:
+def _logins(login: CasLogin | None, language: Language) -> Iterator[tuple[datetime | None, str]]:
     if login is not None:
-        yield (utc_or_none(login.seen_at), "première connexion CAS vue")
-        yield (utc_or_none(login.failed_at), f"retour de CAS sans succès ({login.failure})")
+        yield (utc_or_none(login.seen_at), _in(language, "login_seen"))
+        yield (utc_or_none(login.failed_at), _in(language, "login_failed", why=login.failure))
 
 
 def _errors(s: Situation) -> Iterator[str]:
@@ -201,48 +214,75 @@ def _errors(s: Situation) -> Iterator[str]:
         yield f"{name}: {why}"
 
 
-def _traces(s: Situation) -> Iterator[str]:
+def _traces(s: Situation, language: Language) -> Iterator[str]:
     for letter in s.letters:
-        yield f"lettre {letter.id[:12]}"
+        yield _in(language, "letter", id=letter.id[:12])
         if letter.event_id is not None:
-            yield f"évènement {letter.event_id}"
+            yield _in(language, "event", id=letter.event_id)
     for parked in s.parked.values():
-        yield f"évènement {parked.event_id}"
+        yield _in(language, "event", id=parked.event_id)
     for fact in s.person.recent_facts[-FACTS_MAX:] if s.person is not None else ():
-        yield f"évènement {fact}"
+        yield _in(language, "event", id=fact)
 
 
 def _lines(b: Bundle, desk: SupportDesk) -> Iterator[str]:
-    zone = ZoneInfo(desk.timezone)
-    yield f"Dossier {shown_code(b.code)}, pour {desk.name}" + (f" ({desk.hours})" if desk.hours else "")
-    who = f", identifiant : {b.login}" if b.login else ""
-    yield spaced(f"Numéro d'étudiant : {b.student_number}{who}")
+    language, zone = b.language, ZoneInfo(desk.timezone)
+    hours = f" ({desk.hours})" if desk.hours else ""
+    yield _in(language, "head", code=shown_code(b.code), desk=desk.name) + hours
+    login = _in(language, "login", login=b.login) if b.login else ""
+    yield _in(language, "number", number=b.student_number) + login
     if b.components:
-        yield spaced(f"Composante : {', '.join(b.components)}")
-    yield spaced(
-        f"Constaté : {_time(b.taken_at, zone)} (heure de {desk.timezone}), langue de la page : {b.language}"
-    )
-    yield from _block("Ce que dit l'étudiant", b.said.splitlines())
-    yield from _block("Causes", [spaced(f"{c.rule} ({c.service}, {c.who}) : {c.cause}") for c in b.causes])
-    yield from _block("Services non observés", b.unseen)
-    yield from _block("États", [_state(each, zone) for each in b.states])
-    yield from _block("Étapes", [f"{_time(step.at, zone)}  {step.what}" for step in b.steps])
-    yield from _block("Erreurs exactes", b.errors)
-    yield from _block("Traces", b.traces)
+        yield _in(language, "component", names=", ".join(b.components))
+    page = word("languages", b.page_language, language)
+    yield _in(language, "found", at=_time(b.taken_at, b, zone), zone=desk.timezone, page=page)
+    yield from _block(b, "said", b.said.splitlines())
+    yield from _block(b, "causes", [_cause(each, language) for each in b.causes])
+    yield from _block(b, "unseen", [_service(name, language) for name in b.unseen])
+    yield from _block(b, "states", [_state(each, b, zone) for each in b.states])
+    yield from _block(b, "steps", [f"{_time(step.at, b, zone)}  {step.what}" for step in b.steps])
+    yield from _block(b, "errors", b.errors)
+    yield from _block(b, "traces", b.traces)
 
 
-def _block(title: str, lines: Any) -> Iterator[str]:
+def _block(b: Bundle, title: str, lines: Collection[str]) -> Iterator[str]:
     if lines:
         yield ""
-        yield spaced(f"{title} :")
+        yield _in(b.language, title)
         yield from (f"  {line}" for line in lines)
 
 
-def _state(each: ServiceState, zone: ZoneInfo) -> str:
-    since = f", depuis {_time(each.since, zone)}" if each.since is not None else ""
-    reason = f" ({each.reason})" if each.reason else ""
-    return spaced(f"{each.service} : {each.state}{reason}, version {each.version}{since}")
+def _cause(each: StudentCause, language: Language) -> str:
+    service = each.service_name
+    return _in(language, "cause", rule=each.rule, service=service, who=each.who, cause=each.cause)
 
 
-def _time(at: datetime, zone: ZoneInfo) -> str:
-    return f"{at.astimezone(zone):%d/%m/%Y %H:%M:%S}"
+def _state(each: ServiceState, b: Bundle, zone: ZoneInfo) -> str:
+    state, why = word("states", each.state, b.language), _reason(each.reason, b.language)
+    if why and why != state:
+        state += _in(b.language, "reason", reason=why)
+    since = _in(b.language, "since", at=_time(each.since, b, zone)) if each.since is not None else ""
+    service = _service(each.service, b.language)
+    return _in(b.language, "state", service=service, state=state, version=each.version) + since
+
+
+def _reason(token: str | None, language: Language) -> str:
+    """Why a service is in its state: a reason, a state of its consumer, or the service that comes first."""
+    known = explanations().get(token or "")
+    if known is not None:
+        return known.words[language].what.rstrip(".")
+    kind = "services" if token in glossary()["services"] else "states"
+    return word(kind, token or "", language)
+
+
+def _service(name: str, language: Language) -> str:
+    return word("services", name, language)
+
+
+def _in(language: Language, token: str, /, **fields: object) -> str:
+    """Words of the case in this language, with their fields filled in, as that language is set."""
+    text = word("case", token, language).format(**fields)
+    return spaced(text) if language == "fr" else text
+
+
+def _time(at: datetime, b: Bundle, zone: ZoneInfo) -> str:
+    return at.astimezone(zone).strftime("%d/%m/%Y %H:%M:%S" if b.language == "fr" else "%Y-%m-%d %H:%M:%S")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from pipeline import audit
 from pipeline.errors import SesameError
-from schemas.language import Language
+from schemas.language import LANGUAGES, Language, spoken
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis.engine import Diagnosis, DiagnosisReport, StudentCause, diagnose
 from sesame.operations.diagnosis.live import LOOK_S_MAX
@@ -37,7 +38,7 @@ class UnknownCode(SesameError):
 
 @dataclass(frozen=True)
 class Case:
-    """A case: the bundle as it was found, the desk that it goes to, and whether it was sent there."""
+    """A case in one language: the bundle as it was found, the desk that it goes to, whether it was sent."""
 
     bundle: Bundle
     desk: SupportDesk
@@ -55,10 +56,9 @@ class Case:
 
 
 class CaseAsked(BaseModel):
-    """The case of which code; what is found now is said in this language."""
+    """The case of which code."""
 
     code: str
-    language: Language = "fr"
 
 
 class CaseReport(Report):
@@ -82,27 +82,48 @@ def look(site: Diagnosable, actor: Actor, request: CaseAsked) -> CaseReport:
     Raises:
         UnknownCode: there is none.
     """
-    case, now = Support(site).look(request.code, actor=actor.name)
-    return _report(case, now, request.language)
+    return _report(*Support(site).look(request.code, spoken(), actor=actor.name))
 
 
 @act("support.send")
 def send(site: Diagnosable, actor: Actor, request: CaseAsked, *, post: Post) -> CaseReport:
-    """Look at the case, and send it to its desk if that was not done.
+    """Look at the case, and send it to its desk, in the language that is spoken, if that was not done.
 
     Raises:
         UnknownCode: there is none.
         MailServerDown, MailRefused: it was not sent; try again.
     """
     support = Support(site)
-    _, now = support.look(request.code, actor=actor.name)
-    return _report(support.send(request.code, post), now, request.language)
+    _, now = support.look(request.code, spoken(), actor=actor.name)
+    return _report(support.send(request.code, spoken(), post), now)
 
 
-def _report(case: Case, now: Diagnosis, language: Language) -> CaseReport:
-    return CaseReport(
-        desk=case.desk.name, sent=case.sent, then=case.bundle, now=now.report(language), text=case.text
-    )
+def _report(case: Case, now: Diagnosis) -> CaseReport:
+    return CaseReport(desk=case.desk.name, sent=case.sent, then=case.bundle, now=now.report(), text=case.text)
+
+
+class _Kept(BaseModel):
+    """A case as the store keeps it: what was found then, in every language, for whoever reads it.
+
+    Attributes:
+        page_language: of the page on which the student opened it.
+    """
+
+    page_language: Language
+    bundles: Mapping[Language, Bundle]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_one_language(cls, kept: Any) -> Any:
+        """A case that was kept before it was kept in every language."""
+        if isinstance(kept, dict) and "code" in kept:
+            page = kept["language"]
+            return {"page_language": page, "bundles": {page: kept | {"page_language": page}}}
+        return kept
+
+    def said_in(self, language: Language) -> Bundle:
+        """What was found, in this language, or in the page's if it was not kept in this one."""
+        return self.bundles.get(language) or self.bundles[self.page_language]
 
 
 class Support:
@@ -127,27 +148,29 @@ class Support:
         """
         wanted = self._settings.support
         before = self._newest(student_number)
-        if before is not None and (
-            not said or Bundle.model_validate_json(before.bundle).said == said.strip()
-        ):
-            return self._case(before)
+        if before is not None and (not said or _kept(before).said_in(language).said == said.strip()):
+            return self._case(before, language)
         found = diagnose(self._site, student_number, look_s_max=self._look_s_max)
         code = support_cases.new_code()
-        bundle = bundle_of(found, code=code, language=language, said=said)
+        bundles = {
+            each: bundle_of(found, code=code, language=each, page_language=language, said=said)
+            for each in LANGUAGES
+        }
+        kept = _Kept(page_language=language, bundles=bundles).model_dump_json()
         with self._database.write() as connection:
             now = self._database.now(connection)
             expires_at = now + wanted.code_days * _DAY_S
-            case = SupportCase(code, student_number, now, expires_at, bundle.model_dump_json())
+            case = SupportCase(code, student_number, now, expires_at, kept)
             support_cases.add(connection, case)
             support_cases.forget(connection, expired_before=now)
-        return self._case(case)
+        return self._case(case, language)
 
-    def recent(self, student_number: str) -> Case | None:
+    def recent(self, student_number: str, language: Language) -> Case | None:
         """The case that `open` would give again; None: there is none."""
         found = self._newest(student_number)
-        return None if found is None else self._case(found)
+        return None if found is None else self._case(found, language)
 
-    def mine(self, code: str, student_number: str) -> Case:
+    def mine(self, code: str, student_number: str, language: Language) -> Case:
         """A student's own case.
 
         Raises:
@@ -156,16 +179,17 @@ class Support:
         case = self._find(code)
         if case.student_number != student_number:
             raise UnknownCode
-        return self._case(case)
+        return self._case(case, language)
 
-    def send(self, code: str, post: Post) -> Case:
-        """Send a case to its desk, as it was shown. Sending it twice is harmless: the desk gets one.
+    def send(self, code: str, language: Language, post: Post) -> Case:
+        """Send a case to its desk, as it is shown in this language. Sending it twice is harmless: the desk
+        gets one.
 
         Raises:
             UnknownCode: there is none.
             MailServerDown, MailRefused: it was not sent; try again.
         """
-        case = self._case(self._find(code))
+        case = self._case(self._find(code), language)
         if case.sent:
             return case
         post.send(self._message(case))
@@ -174,7 +198,7 @@ class Support:
             support_cases.sent(connection, case.bundle.code, case.desk.name, now=now)
         return Case(case.bundle, case.desk, sent=True)
 
-    def look(self, code: str, *, actor: str) -> tuple[Case, Diagnosis]:
+    def look(self, code: str, language: Language, *, actor: str) -> tuple[Case, Diagnosis]:
         """The case as it was found, and what is found now: for the desk. Audited.
 
         Raises:
@@ -185,7 +209,7 @@ class Support:
             detail = {"code": found.code, "student_number": found.student_number}
             audit.note(connection, self._database, actor=actor, action="support.look", detail=detail)
         now = diagnose(self._site, found.student_number, look_s_max=self._look_s_max)
-        return self._case(found), now
+        return self._case(found, language), now
 
     def _newest(self, student_number: str) -> SupportCase | None:
         with self._database.read() as connection:
@@ -200,9 +224,9 @@ class Support:
             raise UnknownCode
         return found
 
-    def _case(self, case: SupportCase) -> Case:
+    def _case(self, case: SupportCase, language: Language) -> Case:
         """The case as it is kept; the desk is that of the causes that were found then."""
-        bundle = Bundle.model_validate_json(case.bundle)
+        bundle = _kept(case).said_in(language)
         desk = desk_for(self._settings, bundle.causes, bundle.components, bundle.language)
         return Case(bundle, desk, sent=case.sent_at is not None)
 
@@ -217,3 +241,7 @@ class Support:
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834
         message.set_content(case.text, cte="quoted-printable")
         return message
+
+
+def _kept(case: SupportCase) -> _Kept:
+    return _Kept.model_validate_json(case.bundle)

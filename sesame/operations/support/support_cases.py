@@ -21,7 +21,7 @@ support_cases = Table(
     Column("student_number", String(32), nullable=False, index=True),
     Column("opened_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, index=True),
-    Column("bundle", Text, nullable=False),  # what was found then (JSON)
+    Column("bundle", Text, nullable=False),  # what was found then, in every language (JSON)
     Column("desk", String(64)),  # whom it was sent to; None: nobody yet
     Column("sent_at", Float),
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from schemas.account import Account, Administrative, Hold, Stage
+from schemas.account import Account, Administrative, Enrolment, Hold, Stage
+from schemas.language import gettext
 from sesame.operations.acts import utc
-from sesame.operations.diagnosis.rules.base import Finding, rule
+from sesame.operations.diagnosis.rules.base import Finding, rule, said_by
 from sesame.operations.diagnosis.situation import Situation
+from sesame.operations.diagnosis.words import word
 
 ACCOUNT = "account"
 
@@ -45,7 +47,7 @@ def access_suspended(s: Situation) -> Iterator[Finding]:
         notes = s.status.hold_notes if s.status is not None else ()
         since = max((note.since for note in notes), default=None)
         said = "; ".join(f"{note.actor}: {note.words}" for note in notes)
-        evidence = {"holds": ", ".join(shut), "said": said}
+        evidence = {"holds": ", ".join(word("holds", hold) for hold in shut), "said": said}
         yield Finding("access_suspended", ACCOUNT, evidence, since=since)
 
 
@@ -54,7 +56,9 @@ def not_activated(s: Situation) -> Iterator[Finding]:
     """The account could be activated, and nobody has asked."""
     account = _to_activate(s)
     if account is not None and _reachable(s):
-        yield Finding("not_activated", ACCOUNT, {"stage": account.stage.value, **_enrolments(account)})
+        yield Finding(
+            "not_activated", ACCOUNT, {"stage": word("stages", account.stage), **_enrolments(account)}
+        )
 
 
 @rule("no_personal_address")
@@ -62,7 +66,9 @@ def no_personal_address(s: Situation) -> Iterator[Finding]:
     """The account could be activated, and the code has nowhere to go."""
     account = _to_activate(s)
     if account is not None and not _reachable(s):
-        yield Finding("no_personal_address", ACCOUNT, {"personal address": "none", **_enrolments(account)})
+        yield Finding(
+            "no_personal_address", ACCOUNT, {"personal address": gettext("none"), **_enrolments(account)}
+        )
 
 
 @rule("personal_address_refused")
@@ -81,7 +87,7 @@ def activation_on_its_way(s: Situation) -> Iterator[Finding]:
     given_up = any(letter.consumer == "registry" for letter in s.letters)
     if s.requested_at is not None and s.account is not None and not given_up:
         registry = s.consumers.get("registry")
-        state = f"{registry.state} {registry.reason}".strip() if registry is not None else "not running"
+        state = said_by(registry) if registry is not None else word("states", "absent")
         evidence = {"requested": s.requested_at, "registry": state}
         yield Finding("activation_on_its_way", ACCOUNT, evidence, since=s.requested_at)
 
@@ -121,7 +127,7 @@ def account_in_grace(s: Situation) -> Iterator[Finding]:
 def account_expired(s: Situation) -> Iterator[Finding]:
     """The time is over."""
     if s.account is not None and s.account.stage in (Stage.EXPIRED, Stage.ERASED):
-        evidence = {"stage": s.account.stage.value, "until": s.account.valid_until}
+        evidence = {"stage": word("stages", s.account.stage), "until": s.account.valid_until}
         yield Finding("account_expired", ACCOUNT, evidence)
 
 
@@ -153,8 +159,14 @@ def _targets(s: Situation) -> tuple[Any, ...]:
 
 def _enrolments(account: Account) -> dict[str, str]:
     """Each enrolment with its two states."""
-    shown = [
-        f"{e.year} {e.step}: {e.administrative.value}, pedagogical {e.pedagogical.value}"
-        for e in account.enrolments
-    ]
-    return {"enrolments": "; ".join(shown) or "none"}
+    return {"enrolments": "; ".join(map(_enrolment, account.enrolments)) or gettext("none")}
+
+
+def _enrolment(each: Enrolment) -> str:
+    return gettext(
+        "{year} {step}: administrative {administrative}, pedagogical {pedagogical}",
+        year=each.year,
+        step=each.step,
+        administrative=word("administrative", each.administrative),
+        pedagogical=word("pedagogical", each.pedagogical),
+    )

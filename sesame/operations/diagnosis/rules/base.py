@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
-from schemas.language import Language
+from pipeline.status import ConsumerStatus
+from schemas.language import Language, gettext
 from sesame.operations.diagnosis.situation import Situation
-
-_WORDS = Path(__file__).with_name("words.toml")
+from sesame.operations.diagnosis.words import rules_document, word
 
 Weight = Literal["stops", "delays", "tells"]
 """Whether something does not work; is only late, and goes on by itself; or is worth knowing."""
@@ -69,6 +67,12 @@ class Rule:
     leads_to: str | None = None
 
 
+def said_by(consumer: ConsumerStatus) -> str:
+    """A consumer's state in words, with the reason that it gave."""
+    state, reason = word("states", consumer.state), gettext(consumer.reason)
+    return gettext("{name}: {value}", name=state, value=reason) if reason else state
+
+
 Judge = Callable[[Situation], Iterator[Finding]]
 
 _JUDGES: dict[str, Judge] = {}
@@ -104,17 +108,5 @@ def all_rules() -> Mapping[str, Rule]:
             sentences={"fr": Sentence(**each["fr"]), "en": Sentence(**each["en"])},
             leads_to=each.get("leads_to"),
         )
-        for name, each in _document()["rules"].items()
+        for name, each in rules_document().items()
     }
-
-
-@cache
-def glossary() -> Mapping[str, Mapping[str, Mapping[Language, str]]]:
-    """The words for services, symptoms, who must act and delays: by kind, token and language."""
-    document = _document()
-    return {kind: document[kind] for kind in ("services", "symptoms", "who", "delay")}
-
-
-@cache
-def _document() -> dict[str, Any]:
-    return tomllib.loads(_WORDS.read_text(encoding="utf-8"))

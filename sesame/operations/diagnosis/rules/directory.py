@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from schemas.language import gettext
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.rules.work import SEAL_BROKEN
@@ -56,7 +57,9 @@ def entry_locked(s: Situation) -> Iterator[Finding]:
     """Locked for good, by hand: no hold of ours says so."""
     entry = s.live.entry
     if s.should_work(DIRECTORY) is not None and entry is not None and entry.locked:
-        yield Finding("entry_locked", DIRECTORY, {"dn": entry.dn, "pwdAccountLockedTime": "for good"})
+        yield Finding(
+            "entry_locked", DIRECTORY, {"dn": entry.dn, "pwdAccountLockedTime": gettext("for good")}
+        )
 
 
 @rule("entry_changed")
@@ -94,7 +97,7 @@ def locked_until_reset(s: Situation) -> Iterator[Finding]:
     locked_at = entry.password.locked_at
     evidence = {
         "locked": locked_at,
-        "until": "an operator lifts it",
+        "until": gettext("an operator lifts it"),
         "wrong passwords": len(entry.password.failures),
     }
     yield Finding("locked_until_reset", DIRECTORY, evidence, since=locked_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from schemas.language import gettext
 from sesame.login.login import LoginFailure
 from sesame.login.outcome import ProbeOutcome
 from sesame.operations.acts import utc, utc_or_none
@@ -17,7 +18,7 @@ _REFUSING = (ProbeOutcome.SERVICE_REFUSED, ProbeOutcome.TICKET_REJECTED, ProbeOu
 def cas_down(s: Situation) -> Iterator[Finding]:
     """The service account met no login server, or one that was too slow for anybody."""
     if CAS in s.live.unseen:
-        yield Finding("cas_down", CAS, {"probe": "no answer", "said": s.live.unseen[CAS]})
+        yield Finding("cas_down", CAS, {"probe": gettext("no answer"), "said": s.live.unseen[CAS]})
         return
     yield from _probed(s, "cas_down", ProbeOutcome.UNAVAILABLE)
     yield from _unprobed(s, "cas_down", LoginFailure.CAS_DOWN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consumers.mailbox.port import ObservedMailbox, Unknown
+from schemas.language import gettext
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.rules.base import Finding, rule
 from sesame.operations.diagnosis.situation import MAILBOX, Situation
@@ -26,7 +27,7 @@ def mailbox_not_enabled(s: Situation) -> Iterator[Finding]:
         return
     entry = s.live.entry
     shown = entry.attributes.get("sesameMailEnabled", ()) if entry is not None else ()
-    evidence = {"address": s.open.mail, "sesameMailEnabled": ", ".join(shown) or "not there"}
+    evidence = {"address": s.open.mail, "sesameMailEnabled": ", ".join(shown) or gettext("not there")}
     yield Finding("mailbox_not_enabled", MAILBOX, evidence, since=target.since)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from schemas.account import Lane
+from schemas.language import gettext
 from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S, TargetStatus
 from sesame.operations.diagnosis.reasons import explain
-from sesame.operations.diagnosis.rules.base import Finding, rule
+from sesame.operations.diagnosis.rules.base import Finding, rule, said_by
 from sesame.operations.diagnosis.situation import DIRECTORY, Situation
+from sesame.operations.diagnosis.words import word
 
 _DOWN = frozenset({"open", "down", "half_open"})
 _MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
@@ -69,7 +71,7 @@ def consumer_stopped(s: Situation) -> Iterator[Finding]:
         silent = consumer is None or s.now.timestamp() - consumer.seen_at > CONSUMER_SILENT_AFTER_S
         if consumer is None or consumer.state == "stopped" or silent:
             seen_at = utc(consumer.seen_at) if consumer is not None else None
-            said = f"{consumer.state} {consumer.reason}".strip() if consumer is not None else "never"
+            said = said_by(consumer) if consumer is not None else gettext("never")
             evidence = {"last heard of": seen_at, "said": said}
             yield Finding("consumer_stopped", target.target, evidence, since=seen_at)
 
@@ -155,7 +157,8 @@ def on_its_way(s: Situation) -> Iterator[Finding]:
             continue
         if target.state in ("queued", "after") and not _stopped(s, target):
             waited = (s.now - opened).total_seconds() if opened is not None else 0.0
-            evidence = {"state": target.state, "after": target.reason, "waited (s)": round(waited, 1)}
+            state = word("states", target.state)
+            evidence = {"state": state, "after": target.reason, "waited (s)": round(waited, 1)}
             yield Finding("on_its_way", target.target, evidence, since=opened)
 
 
@@ -180,7 +183,7 @@ def _by_state(s: Situation, name: str, states: frozenset[str] | set[str]) -> Ite
         if target.state in ("failed", "waiting") or consumer is None or consumer.state not in states:
             continue
         if s.now.timestamp() - consumer.seen_at <= CONSUMER_SILENT_AFTER_S:
-            evidence = {"state": consumer.state, "said": consumer.reason}
+            evidence = {"state": word("states", consumer.state), "said": consumer.reason}
             yield Finding(name, target.target, evidence, since=utc(consumer.since))
 
 
