@@ -23,7 +23,6 @@ from sqlalchemy import (
     func,
     select,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 
@@ -46,7 +45,7 @@ def _narrowed(query: Select[Any], wanted: Column[Any], is_sqlite: bool) -> Selec
     if is_sqlite:
         each = func.json_each(bindparam("among")).table_valued("value")
         return query.where(wanted.in_(select(each.c.value)))
-    return query.where(wanted == any_(bindparam("among", type_=ARRAY(wanted.type))))
+    return query.where(wanted == any_(bindparam("among", type_=_array(wanted.type))))
 
 
 def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromClause:
@@ -59,7 +58,7 @@ def given(columns: Mapping[str, TypeEngine[Any]], *, is_sqlite: bool) -> FromCla
             for index, (name, kind) in enumerate(columns.items())
         ]
         return select(*fields).subquery("given")
-    arrays = (bindparam(f"given_{name}", type_=ARRAY(kind)) for name, kind in columns.items())
+    arrays = (bindparam(f"given_{name}", type_=_array(kind)) for name, kind in columns.items())
     unnested = func.unnest(*arrays).table_valued(*(column(name, kind) for name, kind in columns.items()))
     return unnested.render_derived(name="given")
 
@@ -73,3 +72,9 @@ def rows_given(
     return {
         f"given_{name}": list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)
     }
+
+
+def _array(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    from sqlalchemy.dialects.postgresql import ARRAY  # it brings a driver's library along
+
+    return ARRAY(kind)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     make_url,
     select,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
@@ -328,7 +328,11 @@ _REPEATING = Retrying(
 
 def insert_for(table: Any, *, is_sqlite: bool) -> Any:
     """A dialect's INSERT, which knows ON CONFLICT."""
-    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+    if is_sqlite:
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # it brings a driver's library along
+
+    return postgresql.insert(table)
 
 
 @cache

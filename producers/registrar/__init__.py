@@ -2,20 +2,29 @@
 
 `import_file` is the whole interface; profiles say how each registrar writes its exports. The optional second
 file, of teaching units and groups, is in `producers.registrar.teachings`.
+
+Each name is loaded from its module when it is first asked for: who needs the settings only, as every command
+does, does not load the readers of files.
 """
 
-from producers.registrar.encodings import ENCODINGS
-from producers.registrar.enrolments import import_file
-from producers.registrar.explanation import ImportExplanation, explain
-from producers.registrar.faults import REMEDIES, Fault, UnusableFile
-from producers.registrar.feed import FeedMemory, TeachingMemory
-from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
-from producers.registrar.import_steps import ImportOptions
-from producers.registrar.lines import SpoolFailed
-from producers.registrar.mapping import MappingUnusable
-from producers.registrar.profile import FeedProfile
-from producers.registrar.profiles import PROFILES, UnknownProfile, apogee, choose
-from producers.registrar.report import ImportKind, ImportReport
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from producers.registrar.encodings import ENCODINGS
+    from producers.registrar.enrolments import import_file
+    from producers.registrar.explanation import ImportExplanation, explain
+    from producers.registrar.faults import REMEDIES, Fault, UnusableFile
+    from producers.registrar.feed import FeedMemory, TeachingMemory
+    from producers.registrar.guard import Acceptance, Approval, Threshold, YearFigures
+    from producers.registrar.import_steps import ImportOptions
+    from producers.registrar.lines import SpoolFailed
+    from producers.registrar.mapping import MappingUnusable
+    from producers.registrar.profile import FeedProfile
+    from producers.registrar.profiles import PROFILES, UnknownProfile, apogee, choose
+    from producers.registrar.report import ImportKind, ImportReport
 
 __all__ = [
     "ENCODINGS",
@@ -42,3 +51,36 @@ __all__ = [
     "explain",
     "import_file",
 ]
+
+_PLACES: Final = {
+    "Acceptance": "guard",
+    "Approval": "guard",
+    "ENCODINGS": "encodings",
+    "Fault": "faults",
+    "FeedMemory": "feed",
+    "FeedProfile": "profile",
+    "ImportExplanation": "explanation",
+    "ImportKind": "report",
+    "ImportOptions": "import_steps",
+    "ImportReport": "report",
+    "MappingUnusable": "mapping",
+    "PROFILES": "profiles",
+    "REMEDIES": "faults",
+    "SpoolFailed": "lines",
+    "TeachingMemory": "feed",
+    "Threshold": "guard",
+    "UnknownProfile": "profiles",
+    "UnusableFile": "faults",
+    "YearFigures": "guard",
+    "apogee": "profiles",
+    "choose": "profiles",
+    "explain": "explanation",
+    "import_file": "enrolments",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from its module (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

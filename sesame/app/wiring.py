@@ -14,32 +14,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
-from consumers.propagation.handler import Propagation, Said
-from consumers.propagation.rows import at_rest
-from consumers.registry.handler import Registry
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.engine import Engine, topics_for
-from pipeline.eventlog.port import Consumer, EventLog, Producer
-from pipeline.eventlog.sqlite import SqliteEventLog
-from pipeline.facts import FactHandler, FactLoop, FactObserver
-from pipeline.outbox import OutboxRelay
-from pipeline.runner import WAIT_S_MAX, Effects, Observer, TargetWorker
-from pipeline.target import Handler
-from pipeline.vault import Vault, read_keys
-from sesame.app import cas, targets
-from sesame.app.event_log import open_log
-from sesame.app.group_members import GroupMembers
-from sesame.app.observability.metrics import Metrics
+from sesame.app import cas, servers
 from sesame.settings import LiveSecret, Settings, folders
 
-if TYPE_CHECKING:  # the libraries of targets and of CAS are loaded where somebody asks those servers
+if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
     from consumers.mailbox.port import Mailboxes
     from consumers.moodle.port import MoodlePort
+    from consumers.propagation.handler import Propagation, Said
+    from consumers.registry.handler import Registry
+    from pipeline.eventlog.port import Consumer, EventLog, Producer
+    from pipeline.facts import FactHandler, FactLoop, FactObserver
+    from pipeline.outbox import OutboxRelay
+    from pipeline.runner import Effects, Observer, TargetWorker
+    from pipeline.target import Handler
+    from pipeline.vault import Vault
+    from sesame.app.group_members import GroupMembers
+    from sesame.app.observability.metrics import Metrics
     from sesame.login.probe import LoginProbe
     from sesame.web import PortalContext
 REGISTRY, PROPAGATION = "registry", "propagation"
@@ -117,6 +111,8 @@ class Application:
             LogError: it cannot be used, or has other partitions than the settings say.
             SettingsError: a secret is missing.
         """
+        from sesame.app.event_log import open_log
+
         return open_log(self.settings)
 
     @property
@@ -135,6 +131,8 @@ class Application:
         Raises:
             LogUnavailable: try again.
         """
+        from pipeline.eventlog.sqlite import SqliteEventLog
+
         if isinstance(self.log, SqliteEventLog):
             self.log.prune(utc_now())
 
@@ -150,6 +148,8 @@ class Application:
         Raises:
             VaultKeyError: its key cannot be used.
         """
+        from pipeline.vault import Vault, read_keys
+
         return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
 
     def portal(self, metrics: Metrics | None = None) -> PortalContext:
@@ -162,6 +162,10 @@ class Application:
             VaultKeyError: the vault's key cannot be used.
             StoreUnavailable, StoreNotMigrated, StoreFromTheFuture: as `database`.
         """
+        import structlog
+
+        from pipeline.vault import read_keys
+        from sesame.app.observability.metrics import Metrics
         from sesame.operations.support import Support
         from sesame.web import Cas, Counted, PortalContext
 
@@ -193,6 +197,8 @@ class Application:
     @cached_property
     def outbox(self) -> OutboxRelay:
         """Sends what the database has to say."""
+        from pipeline.outbox import OutboxRelay
+
         return OutboxRelay(self.database, self.producer)
 
     # --- consumers --------------------------------------------------------------------------------
@@ -200,10 +206,15 @@ class Application:
     @cached_property
     def registry(self) -> Registry:
         """The registry's handler of facts."""
+        from consumers.propagation.rows import at_rest
+        from consumers.registry.handler import Registry
+
         return Registry(self.database, self.vault, self.settings.registry, at_rest=at_rest)
 
     def propagation(self, on_said: Callable[[Said], None] = lambda _event: None) -> Propagation:
         """The propagation consumer's handler of facts."""
+        from consumers.propagation.handler import Propagation
+
         return Propagation(
             self.database,
             targets=self.settings.targets,
@@ -228,6 +239,8 @@ class Application:
         Raises:
             SettingsError: a secret is missing.
         """
+        from sesame.app import targets
+
         return targets.handler(target, self.settings, self.database, self.vault)
 
     def cas_probe(self) -> LoginProbe | None:
@@ -249,7 +262,7 @@ class Application:
         Raises:
             SettingsError: a secret is missing.
         """
-        made = targets.ldap_directory(self.settings, read_only=read_only)
+        made = servers.ldap_directory(self.settings, read_only=read_only)
         try:
             yield made
         finally:
@@ -262,7 +275,7 @@ class Application:
         Raises:
             SettingsError: a secret is missing.
         """
-        made = targets.dovecot_mailboxes(self.settings, read_only=read_only)
+        made = servers.dovecot_mailboxes(self.settings, read_only=read_only)
         try:
             yield made
         finally:
@@ -275,7 +288,7 @@ class Application:
         Raises:
             SettingsError: a secret is missing.
         """
-        made = targets.moodle_site(self.settings, self.database, read_only=read_only)
+        made = servers.moodle_site(self.settings, self.database, read_only=read_only)
         try:
             yield made
         finally:
@@ -283,7 +296,7 @@ class Application:
 
     def welcome_id(self, student_number: str) -> str:
         """The Message-ID of a student's welcome."""
-        return targets.welcome_of(self.settings).message_id(student_number)
+        return servers.welcome_of(self.settings).message_id(student_number)
 
     @property
     def log_has_one_owner(self) -> bool:
@@ -293,10 +306,14 @@ class Application:
     @cached_property
     def members(self) -> GroupMembers:
         """The names of this process's members of consumer groups."""
+        from sesame.app.group_members import GroupMembers
+
         return GroupMembers(self.settings.data_dir / "members", self.life.host)
 
     def fact_loop(self, handler: FactHandler, observer: FactObserver, worker: int = 1) -> FactLoop:
         """The loop that feeds a handler of facts, in this process's worker of that number."""
+        from pipeline.facts import FactLoop
+
         return FactLoop(
             handler=handler,
             consumer=self._consumer(handler.name, handler.topics, worker),
@@ -308,6 +325,8 @@ class Application:
 
     def effects(self, target: str, handler: Handler) -> Effects:
         """What carries turns of this target out, in the right order. Each one has leases of its own."""
+        from pipeline.runner import WAIT_S_MAX, Effects
+
         engine = self.settings.engine
         return Effects(
             target=target,
@@ -317,7 +336,7 @@ class Application:
             backoff=engine.backoff(),
             lease_s=WAIT_S_MAX
             + handler.call_s_max
-            + targets.execution_s_max(target, self.settings)
+            + servers.execution_s_max(target, self.settings)
             + engine.lease_margin_s,
             recheck_s=engine.recheck_s,
             follows=self.follows.get(target),
@@ -325,6 +344,9 @@ class Application:
 
     def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
         """The loop that works for a target, in this process's worker of that number."""
+        from pipeline.engine import Engine, topics_for
+        from pipeline.runner import TargetWorker
+
         handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)
         try:
             consumer = self._consumer(target, topics_for(follows), number)

@@ -58,6 +58,9 @@ class Context:
     def application(self) -> Application:
         """Everything connected as the settings say; built at the first use, closed with the command."""
         if self._built is None:
+            from sesame.app import lean_imports
+
+            lean_imports.load()
             from sesame.app.wiring import build
 
             self.quiet_logs()

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Final
-
-import structlog
+from typing import Any, Final
 
 from pipeline.settings import FILE_SUFFIX, SecretUnreadable, Section
 
@@ -43,7 +41,6 @@ class LiveSecret:
         self._clock = clock
         self._lock = Lock()
         self._path: Path | None = getattr(section, name + FILE_SUFFIX)
-        self._log = structlog.get_logger()
         self._stamp = self._stamp_now()
         self._value = section.secret(name).get_secret_value()
         self._read_at = clock()
@@ -85,7 +82,13 @@ class LiveSecret:
             self._value = self._section.secret(self._name).get_secret_value()
         except SecretUnreadable as error:
             self._not_taken = str(error)
-            self._log.warning("secret_kept", reason=self._not_taken)
+            _log().warning("secret_kept", reason=self._not_taken)
             return
         self._read_at, self._not_taken = self._clock(), ""
-        self._log.info("secret_read_again", reason=f"{self._section.place}.{self._name}{FILE_SUFFIX}")
+        _log().info("secret_read_again", reason=f"{self._section.place}.{self._name}{FILE_SUFFIX}")
+
+
+def _log() -> Any:
+    import structlog  # loaded when there is something to say: most commands have nothing
+
+    return structlog.get_logger()

@@ -22,7 +22,7 @@ from producers.registrar.sheets import MEANINGS
 from schemas.catalogue import TOPICS
 from schemas.envelope import EnvelopeError
 from schemas.events import EVENT_TYPES, TYPE_PREFIX
-from sesame.app.observability import Metrics
+from sesame.app.observability.metrics import Metrics
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.operations.diagnosis.reasons import explanations

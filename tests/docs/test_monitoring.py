@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sesame.app.observability import Metrics
+from sesame.app.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS, GRAFANA = ROOT / "ops" / "prometheus", ROOT / "ops" / "grafana"

@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import SesameError
 from sesame import pages
 from sesame.app.errors import errors_page
-from sesame.app.observability import Metrics
+from sesame.app.observability.metrics import Metrics
 from sesame.cli import main
 from sesame.cli.page import walk
 from sesame.settings import Settings

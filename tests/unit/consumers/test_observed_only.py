@@ -9,7 +9,7 @@ from pipeline import parking
 from pipeline.parking import Kind
 from pipeline.target import OBSERVED_ONLY, WHEN_RUNG, Task, Waiting
 from schemas.events import TargetProvisioned, TargetWaiting
-from sesame.app.observability import Metrics
+from sesame.app.observability.metrics import Metrics
 from sesame.app.wiring import build
 from sesame.operations.diagnosis import observed
 from sesame.operations.diagnosis.overview import show

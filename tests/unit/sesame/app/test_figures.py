@@ -14,7 +14,7 @@ from pipeline.outbox import OutboxRelay
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from schemas.events import PropagationBreached, PropagationCompleted, PropagationLate, Window
-from sesame.app.observability import Metrics
+from sesame.app.observability.metrics import Metrics
 from sesame.app.reporter import Reporter
 from tests.unit.database_kit import START, Clock
 

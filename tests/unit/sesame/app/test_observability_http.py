@@ -13,8 +13,8 @@ import pytest
 from pipeline.errors import DependencyDown
 from sandbox.process import PATIENCE_S
 from sesame.app.health import portal_health_server
-from sesame.app.observability import Metrics
 from sesame.app.observability.http import Check, HttpServer, PortTaken
+from sesame.app.observability.metrics import Metrics
 from sesame.app.wiring import build
 from sesame.settings import Settings
 

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from pipeline.errors import SesameError
-from sesame.app.observability import LOG_FIELDS, configure_logs
+from sesame.app.observability.logs import LOG_FIELDS, configure_logs
 
 Lines = Callable[[], list[dict[str, Any]]]
 SHIPPED = ("schemas", "pipeline", "consumers", "producers", "sesame")

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sesame.app.observability import LABELS, Metrics
-from sesame.app.observability.metrics import Definition
+from sesame.app.observability.metrics import LABELS, Definition, Metrics
 
 ROOT = Path(__file__).parents[4]
 OF_A_PERSON = ("student", "number", "login", "mail", "name", "user", "uid", "ine", "person")

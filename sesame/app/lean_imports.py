@@ -1,0 +1,33 @@
+"""Libraries without what they load for consoles of their own, which nobody here looks at.
+
+structlog brings rich and pygments along, to colour tracebacks that the logs here leave out, and httpx its own
+command line: a sixth of the processor time of a command that asks a student's servers. Both do without where
+these are not installed; so they are told that.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_CONSOLES = ("rich", "better_exceptions", "colorama")
+
+
+def load() -> None:
+    """Load structlog as it is where no console library is installed; keep httpx from its command line."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # as importlib has it: not there
+    with _without(*_CONSOLES):
+        import structlog  # noqa: F401  (that is all)
+
+
+@contextmanager
+def _without(*names: str) -> Iterator[None]:
+    """Let what is loaded here find none of these, unless somebody has loaded it already."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

@@ -1,0 +1,113 @@
+"""From the settings to each target's own server, as its port has it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sesame.settings import LiveSecret, Settings
+
+if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
+    from consumers.directory.upsert import LdapDirectory
+    from consumers.mailbox.mailboxes import DovecotMailboxes
+    from consumers.mailbox.welcome import Welcome
+    from consumers.moodle.port import MoodlePort
+    from pipeline.db.database import Database
+
+
+def execution_s_max(target: str, settings: Settings) -> float:
+    """How long a target may go on, in seconds, with a call that was given up."""
+    seconds: float = getattr(settings, target).execution_s_max
+    return seconds
+
+
+def ldap_directory(
+    settings: Settings, *, read_only: bool = False, password: LiveSecret | None = None
+) -> LdapDirectory:
+    """The directory, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    from consumers.directory.ldap import Endpoint, LdapClient
+    from consumers.directory.port import Branches
+    from consumers.directory.upsert import LdapDirectory
+
+    wanted = settings.directory
+    endpoint = Endpoint(
+        uri=wanted.uri,
+        bind_dn=wanted.bind_dn,
+        password=password or LiveSecret(wanted, "bind_password"),
+        ca_file=wanted.ca_file,
+        connect_timeout_s=wanted.connect_timeout_s,
+        receive_timeout_s=wanted.receive_timeout_s,
+        read_only=read_only or wanted.mode == "observe",
+    )
+    branches = Branches(
+        wanted.people_dn,
+        wanted.groups_dn,
+        wanted.probe_dn,
+        static_groups=wanted.group_kind == "static",
+        policy=wanted.policy_dn,
+    )
+    return LdapDirectory(LdapClient(endpoint), branches)
+
+
+def dovecot_mailboxes(
+    settings: Settings, *, read_only: bool = False, api_key: LiveSecret | None = None
+) -> DovecotMailboxes:
+    """The mail server, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    from consumers.mailbox.dovecot import Doveadm
+    from consumers.mailbox.lmtp import Lmtp
+    from consumers.mailbox.mailboxes import DovecotMailboxes
+    from consumers.mailbox.transport import context_of
+
+    wanted = settings.mailbox
+    doveadm = Doveadm(
+        wanted.doveadm_url,
+        api_key or LiveSecret(wanted, "api_key"),
+        ca_file=wanted.ca_file,
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+        read_only=read_only or wanted.mode == "observe",
+    )
+    lmtp = Lmtp(
+        wanted.lmtp_host,
+        wanted.lmtp_port,
+        sender=wanted.sender,
+        context=context_of(wanted.ca_file),
+    )
+    return DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
+
+
+def welcome_of(settings: Settings) -> Welcome:
+    """The welcome message, as this site sends it."""
+    from consumers.mailbox.welcome import Welcome
+
+    wanted = settings.mailbox
+    return Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
+
+
+def moodle_site(
+    settings: Settings, database: Database, *, read_only: bool = False, token: LiveSecret | None = None
+) -> MoodlePort:
+    """The Moodle site, as its port has it; `read_only` whatever the settings say.
+
+    Raises:
+        SettingsError: a secret is missing.
+    """
+    from consumers.moodle import handler
+    from pipeline.locks import SiteLocks
+    from sesame.operations.managed_cohorts import ManagedCohorts
+
+    wanted = settings.moodle
+    managed = ManagedCohorts(database, [template.key for template in settings.registry.cohorts])
+    return handler.moodle_site(
+        wanted.model_copy(update={"mode": "observe"}) if read_only else wanted,
+        lock=SiteLocks(database),
+        is_managed=managed,
+        token=token or LiveSecret(wanted, "token"),
+    )
