@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from schemas.language import gettext
+from sesame.cli import click_words
 from sesame.cli.encoding import write_anything
 from sesame.cli.errors import ExitCode, report
 from sesame.cli.languages import with_lang
@@ -80,14 +81,18 @@ class RootGroup(LazyGroup):
     """The group of all commands: whatever goes wrong in one ends here, in a sentence and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the whole of `sesame`, on outputs that take every character."""
+        """Run the whole of `sesame`, on outputs that take every character, and in one language."""
         write_anything()
+        click_words.translate()
         return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an exception into its message, its remedy and its exit code."""
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            error.show()  # now: outside, nobody knows the language any more
+            _leave(ctx, ExitCode.USAGE)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise  # click shows these as they should be
         except (KeyboardInterrupt, click.Abort):

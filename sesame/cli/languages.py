@@ -44,6 +44,7 @@ def with_lang(command: click.Command) -> click.Command:
                 help=HELP,
                 hidden=True,
                 expose_value=False,
+                is_eager=True,  # what is wrong with the others is told in this language
                 callback=_choose,
             )
         )
