@@ -13,7 +13,7 @@ from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option, yes_option
-from sesame.cli.output import confirm, data_console, show_table, side_console, write_json
+from sesame.cli.output import confirm, data_console, local_time, show_table, side_console, write_json
 from sesame.cli.settlement import settle_command
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
             one.other or gettext("(itself)"),
             words.evidence(one.evidence),
             words.state(one.state),
-            words.moment(one.raised_at),
+            local_time(one.raised_at),
         )
         for one in found
     ]
@@ -169,7 +169,7 @@ def _print_case(case: IdentityCase) -> None:
             "{why}: {state}, since {time}",
             why=words.evidence(case.evidence),
             state=words.state(case.state),
-            time=words.moment(case.raised_at),
+            time=local_time(case.raised_at),
         )
     )
     table = Table(box=None, pad_edge=False, header_style="bold")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Final
 
 from schemas.language import gettext, gettext_noop
+from sesame.cli.output import local_day, local_time
 
 if TYPE_CHECKING:
     from sesame.operations.known_persons import Side
@@ -42,20 +43,6 @@ _LABELS: Final = {
     "merged_into": gettext_noop("merged into"),
 }
 
-_STAGES: Final = {
-    "precreated": gettext_noop("precreated"),
-    "active": gettext_noop("active"),
-    "grace": gettext_noop("grace"),
-    "expired": gettext_noop("expired"),
-    "erased": gettext_noop("erased"),
-}
-
-_HOLDS: Final = {
-    "suspended": gettext_noop("suspended"),
-    "administrative": gettext_noop("administrative"),
-    "technical": gettext_noop("technical"),
-}
-
 _TELLING: Final = frozenset(
     {"birth_name", "usage_name", "given_name", "preferred_given_name", "birth_date", "ine"}
 )
@@ -76,7 +63,21 @@ def state(verdict: str) -> str:
 
 def stage(token: str | None) -> str:
     """How far an account is."""
-    return NONE if token is None else gettext(_STAGES[token])
+    from sesame.operations.diagnosis.words import word
+
+    return NONE if token is None else word("stages", token)
+
+
+def hold(token: str) -> str:
+    """A reason to shut access."""
+    from sesame.operations.diagnosis.words import word
+
+    return word("holds", token)
+
+
+def born(day: str) -> str:
+    """A birth date, which comes as ISO 8601 has it."""
+    return local_day(date.fromisoformat(day))
 
 
 def compared(before: Side, after: Side | None) -> list[tuple[str, str, str, str]]:
@@ -91,18 +92,15 @@ def compared(before: Side, after: Side | None) -> list[tuple[str, str, str, str]
     return rows
 
 
-def moment(at: datetime) -> str:
-    """A time on this machine's clock."""
-    return at.astimezone().strftime("%Y-%m-%d %H:%M")
-
-
 def _word(name: str, value: object) -> str:
     if value is None or value == ():
         return NONE
     if name == "holds" and isinstance(value, tuple):
-        return ", ".join(gettext(_HOLDS[each]) for each in value)
+        return ", ".join(hold(each) for each in value)
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     if isinstance(value, datetime):
-        return moment(value)
+        return local_time(value)
+    if name == "birth_date":
+        return born(str(value))
     return stage(str(value)) if name == "stage" else str(value)

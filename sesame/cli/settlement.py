@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LEFT: Final = {
     "several_doubts": gettext_noop("in doubt with somebody else too"),
     "merged_already": gettext_noop("goes on under another number already"),
-    "access_shut": gettext_noop("access is shut: a merge would shut both"),
+    "access_shut": gettext_noop("access is shut, a merge would shut both"),
     "two_accounts": gettext_noop("both have an account, and nothing says which goes on (--keep)"),
     "no_account": gettext_noop("neither has an account"),
     "changed": gettext_noop("changed since it was shown"),
@@ -182,7 +182,7 @@ def _row(what: str, side: Side) -> tuple[str, ...]:
         what,
         side.student_number,
         f"{names} {side.given_name}".strip(),
-        side.birth_date,
+        words.born(side.birth_date),
         side.ine or words.NONE,
         account,
         ", ".join(side.enrolments) or words.NONE,
@@ -199,7 +199,9 @@ def _counts(shown: SettlementPreview) -> Iterator[str]:
         yield gettext("{n} more beyond --limit", n=shown.beyond)
     if shown.left:
         causes = Counter(left.cause.value for left in shown.left)
-        told = "; ".join(f"{number} {gettext(_LEFT[cause])}" for cause, number in sorted(causes.items()))
+        told = "; ".join(
+            gettext("{why}: {n}", why=gettext(_LEFT[cause]), n=n) for cause, n in sorted(causes.items())
+        )
         yield gettext("{n} left to one by one ({why})", n=len(shown.left), why=told)
     yield gettext("{n} that the rule does not fit", n=shown.others)
 
