@@ -20,6 +20,7 @@ FRENCH: Final = ROOT / "docs" / "fr"
 TWINS: Final = {
     "identites-douteuses.md": "how-to/settle-doubtful-identities.md",
     "importer-chaque-nuit.md": "how-to/import-nightly.md",
+    "repondre-a-un-etudiant.md": "how-to/answer-a-student.md",
     "lignes-refusees.md": "reference/rejections.md",
 }
 """The French page, and the English one, below `docs`."""
