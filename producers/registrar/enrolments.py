@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar import rows
+from producers.registrar.affected import OF_PERSON, RecordedPersons, shown
 from producers.registrar.faults import Fault, Rejection, UnusableFile
 from producers.registrar.feed import (
     FeedMemory,
@@ -45,7 +47,6 @@ from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from schemas.language import gettext
 
 _PAGE = 500
-_STATES = frozenset({OutlineChange.CANCELLED, OutlineChange.GONE, OutlineChange.NOT_IN_FORCE})
 
 
 def import_file(
@@ -58,6 +59,7 @@ def import_file(
     clock: Callable[[], datetime],
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
+    persons: RecordedPersons | None = None,
 ) -> ImportReport:
     """Import one export of enrolments; see `import_steps.run_import`, also for what it raises.
 
@@ -67,10 +69,20 @@ def import_file(
         profile: how to read it; see `producers.registrar.profile`.
         feed: what was published before.
         producer, clock, progress, sleep: see `import_steps.ImportDeps`.
+        persons: who was recorded before, for the file of affected people; None: nobody can tell.
     """
     with Spool(profile) as spool:
         deps = ImportDeps(producer, clock, progress, sleep)
-        return run_import(path, options, _Enrolments(profile, feed, spool, options.acceptance), deps)
+        subject = _Enrolments(profile, feed, spool, options.acceptance, persons)
+        return run_import(path, options, subject, deps)
+
+
+class _Noted(NamedTuple):
+    """A change that is to be shown: of which fact, and what was published before."""
+
+    spooled: Spooled
+    change: OutlineChange
+    was: Outline | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +131,19 @@ class _Enrolments:
     affected_sheet = AFFECTED
 
     def __init__(
-        self, profile: FeedProfile, feed: FeedMemory, spool: Spool, acceptance: Acceptance | None
+        self,
+        profile: FeedProfile,
+        feed: FeedMemory,
+        spool: Spool,
+        acceptance: Acceptance | None,
+        persons: RecordedPersons | None,
     ) -> None:
         self.profile = profile
         self.spool = spool
         self.memory: ImportMemory[Intended] = feed
         self._feed = feed
         self._acceptance = acceptance
+        self._persons = persons
         self._remembered: Collection[tuple[str, str]] | None = None
         self._accepted: set[tuple[str, str]] = set()
 
@@ -167,6 +185,7 @@ class _Enrolments:
             known = self._feed.published(source, students)
             anywhere = _newest_of_each([known, *(self._feed.published(other, students) for other in others)])
             newest = _newest(anywhere)
+            noted: list[_Noted] = []
             for each in page:
                 before = known.get(each.step_key)
                 same = before is not None and before.fingerprint == each.fingerprint
@@ -174,10 +193,12 @@ class _Enrolments:
                     counts.unchanged += 1
                     continue
                 _count(counts, each)
-                self._keep_to_publish(each, before, anywhere.get(each.step_key), newest.get(each.student))
+                held, last = anywhere.get(each.step_key), newest.get(each.student)
+                noted += self._keep_to_publish(each, before, held, last)
                 if not same:
                     was = None if before is None else before.fingerprint
                     fingerprint.add(each.step_key, was, each.fingerprint)
+            self._note_affected(noted)
             comparison.progress(page[-1].line)
         return counts
 
@@ -207,8 +228,8 @@ class _Enrolments:
 
     def _keep_to_publish(
         self, each: Spooled, before: Published | None, held: Published | None, newest: Published | None
-    ) -> None:
-        """Keep a fact, and what it takes or changes.
+    ) -> list[_Noted]:
+        """Keep a fact; return what it takes or changes.
 
         Args:
             each: the fact.
@@ -224,12 +245,20 @@ class _Enrolments:
         )
         if held is not None and held.live:
             changes = changes_between(recalled, outline, gone=each.fact.get("reason") == GONE)
-        else:
-            elsewhere = Outline.read(newest.outline) if newest is not None else None
-            changes = [] if elsewhere is None else changes_of_person(elsewhere, outline)
-        for change in changes:
-            was = recalled.state if recalled is not None and change in _STATES else ""
-            self.spool.note_affected(each.step_key, change, was, _shown(change, each.fact))
+            return [_Noted(each, change, recalled) for change in changes]
+        elsewhere = Outline.read(newest.outline) if newest is not None else None
+        changes = [] if elsewhere is None else changes_of_person(elsewhere, outline)
+        return [_Noted(each, change, elsewhere) for change in changes]
+
+    def _note_affected(self, noted: Sequence[_Noted]) -> None:
+        """Keep these changes as they are shown. Who somebody was is asked only where that has changed."""
+        changed = {each.spooled.student for each in noted if each.change in OF_PERSON}
+        persons = self._persons.recorded(changed) if self._persons is not None and changed else {}
+        for spooled, change, was in noted:
+            person = persons.get(spooled.student)
+            self.spool.note_affected(
+                spooled.step_key, change, shown(change, spooled.fact, was, person, self.profile)
+            )
 
     def changes(self) -> Iterator[list[ToPublish]]:
         found = self.spool.database.execute(
@@ -272,15 +301,3 @@ def _newest(known: Mapping[StepKey, Published]) -> dict[str, Published]:
         if published.outline and (student not in found or found[student].sequence < published.sequence):
             found[student] = published
     return found
-
-
-def _shown(change: OutlineChange, fact: Fact) -> str:
-    """What the file says now, for the operator's eye."""
-    parts: Iterable[object] = {
-        OutlineChange.IDENTITY: (fact.get("given_name"), fact.get("birth_name"), fact.get("birth_date")),
-        OutlineChange.INE: (fact.get("ine"),),
-        OutlineChange.PERSONAL_MAIL: (fact.get("personal_mail"),),
-        OutlineChange.PEDAGOGICAL: (fact.get("pedagogical"),),
-        OutlineChange.COMPONENT: (fact.get("component"),),
-    }.get(change, (fact.get("reason") or fact.get("administrative"),))
-    return " ".join(str(part) for part in parts if part)

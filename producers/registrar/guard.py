@@ -203,11 +203,13 @@ class Affected(NamedTuple):
 
     Attributes:
         key: student, year, and step and its version, or unit and group.
-        before, after: for the operator's eye; of a unit, the groups of it that are left.
+        columns: of the file, that it is about; empty: none.
+        before, after: for the operator's eye; of a unit, the groups of it.
     """
 
     key: tuple[str, int, str, str]
     change: OutlineChange
+    columns: str
     before: str
     after: str
 

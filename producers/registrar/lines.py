@@ -35,7 +35,7 @@ CREATE TABLE rejections (
 );
 CREATE TABLE affected (
     student TEXT NOT NULL, year INTEGER NOT NULL, code TEXT NOT NULL, part TEXT NOT NULL,
-    change TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL
+    change TEXT NOT NULL, columns TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL
 );
 """
 
@@ -124,21 +124,26 @@ class Lines(ABC):
         return shown(line for (line,) in found)
 
     def note_affected(
-        self, key: tuple[str, int, str, str], change: OutlineChange, before: str, after: str
+        self, key: tuple[str, int, str, str], change: OutlineChange, shown: tuple[str, str, str]
     ) -> None:
-        """Keep what the file takes from a student, or changes; see `guard.Affected`."""
+        """Keep what the file takes from a student, or changes; see `guard.Affected`.
+
+        Args:
+            key, change: as there.
+            shown: the columns, and their values before and after.
+        """
         self._database.execute(
-            "INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, change.value, before, after)
+            "INSERT INTO affected VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, change.value, *shown)
         )
 
     def affected(self) -> Iterator[Affected]:
         """Everything of that, by year and student."""
         rows = self._database.execute(
-            "SELECT student, year, code, part, change, before, after FROM affected"
+            "SELECT student, year, code, part, change, columns, before, after FROM affected"
             " ORDER BY year, student, code, part, change"
         )
-        for *key, change, before, after in rows:
-            yield Affected(tuple(key), OutlineChange(change), before, after)
+        for *key, change, columns, before, after in rows:
+            yield Affected(tuple(key), OutlineChange(change), columns, before, after)
 
     def affected_people(self) -> Iterator[tuple[int, str, frozenset[OutlineChange]]]:
         """Year, student, and what is unusual about them; by year."""

@@ -149,6 +149,7 @@ AFFECTED = WorkbookSheet(
         gettext_noop("year"),
         gettext_noop("step"),
         gettext_noop("version"),
+        gettext_noop("columns"),
         gettext_noop("before"),
         gettext_noop("after"),
         gettext_noop("meaning"),
@@ -167,6 +168,7 @@ AFFECTED_TEACHINGS = WorkbookSheet(
         gettext_noop("year"),
         gettext_noop("unit"),
         gettext_noop("group"),
+        gettext_noop("groups before"),
         gettext_noop("groups left"),
         gettext_noop("meaning"),
         AFFECTED_MARK,
@@ -220,13 +222,13 @@ def affected_cells(sheet: WorkbookSheet, affected: Iterable[Affected]) -> Iterat
     """The rows of AFFECTED or AFFECTED_TEACHINGS."""
     for each in affected:
         student, year, code, part = each.key
-        states = (each.before, each.after) if "before" in sheet.columns else (each.after,)
+        columns = [each.columns] if sheet is AFFECTED else []
         yield (
             cell(student),
             year,
             cell(code),
             cell(part),
-            *map(cell, states),
+            *map(cell, (*columns, each.before, each.after)),
             gettext(MEANINGS[each.change]),
             each.change.value,
         )

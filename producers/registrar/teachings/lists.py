@@ -202,13 +202,15 @@ class _Teachings:
         for element, group in sorted(was.keys() - listed.keys()):
             if not group and element in units:
                 continue  # it has got groups
-            left = sorted(other for unit, other in listed if unit == element and other)
+            had, left = (
+                ", ".join(sorted(other for unit, other in each if unit == element and other))
+                for each in (was, listed)
+            )
             change = OutlineChange.GROUP if element in units else OutlineChange.TEACHING
             self.spool.note_affected(
                 (stated.student, stated.year, element, group),
                 OutlineChange.GONE if absent else change,
-                "",
-                ", ".join(left),
+                ("", had, left),
             )
 
     def changes(self) -> Iterator[list[ListToPublish]]:

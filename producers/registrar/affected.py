@@ -1,0 +1,141 @@
+"""What a file would change about somebody, before and after, in the words of its own columns.
+
+A feed keeps no names, dates or addresses of those whom it published, only digests. What was published before
+is asked of whoever has recorded it, and shown if it has that very digest; otherwise it is not known any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from producers.registrar.guard import Outline, OutlineChange, folded
+from producers.registrar.profile import FeedProfile
+from producers.registrar.rows import Fact
+from schemas.account import Administrative, Pedagogical
+from schemas.language import gettext, gettext_noop
+
+
+class RecordedPerson(NamedTuple):
+    """Who a student is, as was recorded last. `birth_date`: ISO 8601; empty or None: there is none."""
+
+    birth_name: str
+    given_name: str
+    birth_date: str
+    ine: str | None
+    personal_mail: str | None
+
+
+class RecordedPersons(Protocol):
+    """Whoever reads what feeds publish, and keeps it."""
+
+    def recorded(self, students: Collection[str]) -> Mapping[str, RecordedPerson]:
+        """Those of these students (at most some hundreds) who are known. Raises `StoreUnavailable`."""
+
+
+class BeforeAfter(NamedTuple):
+    """A change for the operator's eye: the file's columns that it is about, and their values."""
+
+    columns: str
+    before: str
+    after: str
+
+
+OF_PERSON: Final = frozenset({OutlineChange.IDENTITY, OutlineChange.INE, OutlineChange.PERSONAL_MAIL})
+"""Changes of which a feed has a digest only."""
+
+_IDENTITY: Final = ("given_name", "birth_name", "birth_date")
+_STATES: Final = {
+    Administrative.PENDING.value: gettext_noop("pending"),
+    Administrative.AWAITING_PAYMENT.value: gettext_noop("awaiting payment"),
+    Administrative.IN_FORCE.value: gettext_noop("in force"),
+    Administrative.CANCELLED.value: gettext_noop("cancelled"),
+    "terminated": gettext_noop("terminated"),
+    Pedagogical.VALIDATED.value: gettext_noop("validated"),
+}
+_NOT_KEPT: Final = gettext_noop("another value, which is not kept")
+_NOTHING: Final = gettext_noop("(nothing)")
+
+
+def shown(
+    change: OutlineChange,
+    fact: Fact,
+    was: Outline | None,
+    person: RecordedPerson | None,
+    profile: FeedProfile,
+) -> BeforeAfter:
+    """What a fact changes.
+
+    Args:
+        change: of what kind.
+        fact: as the file has it.
+        was: what was published before; None: that is not kept.
+        person: who was recorded last under this number, if that is known.
+        profile: names the columns.
+    """
+    if change in OF_PERSON:
+        return _of_person(change, fact, was, person, profile)
+    if change is OutlineChange.COMPONENT:
+        before = was.component if was is not None else ""
+        return BeforeAfter(profile.column_of("component"), before, str(fact["component"]))
+    if change is OutlineChange.PEDAGOGICAL:
+        column, before = profile.column_of("pedagogical"), was.pedagogical if was is not None else ""
+        return BeforeAfter(column, _state(before), _state(fact["pedagogical"]))
+    before = _state(was.state if was is not None else "")
+    if change is OutlineChange.GONE:
+        return BeforeAfter("", before, gettext("not in the file"))
+    after = fact.get("reason") or fact.get("administrative")
+    return BeforeAfter(profile.column_of("state"), before, _state(after))
+
+
+def _of_person(
+    change: OutlineChange,
+    fact: Fact,
+    was: Outline | None,
+    person: RecordedPerson | None,
+    profile: FeedProfile,
+) -> BeforeAfter:
+    names = _IDENTITY if change is OutlineChange.IDENTITY else (change.value,)
+    if person is None or was is None or not _published(change, fact, was, person):
+        columns, after = _columns(names, profile), ", ".join(_value(fact.get(name)) for name in names)
+        return BeforeAfter(columns, gettext(_NOT_KEPT), after)
+    recorded = person._asdict()
+    differ = [name for name in names if _compared(name, recorded[name]) != _compared(name, fact.get(name))]
+    return BeforeAfter(
+        _columns(differ, profile),
+        ", ".join(_value(recorded[name]) for name in differ),
+        ", ".join(_value(fact.get(name)) for name in differ),
+    )
+
+
+def _published(change: OutlineChange, fact: Fact, was: Outline, person: RecordedPerson) -> bool:
+    """Whether what was recorded of the person is what the feed published before."""
+    then = Outline.of(fact | person._asdict())
+    return bool(getattr(then, change.value) == getattr(was, change.value))
+
+
+def _compared(name: str, value: object) -> str:
+    text = str(value or "")
+    if name in ("birth_name", "given_name"):
+        return folded(text)
+    return text.casefold() if name == "personal_mail" else text
+
+
+def _columns(names: Collection[str], profile: FeedProfile) -> str:
+    return ", ".join(dict.fromkeys(_headed(names, profile)))
+
+
+def _headed(names: Collection[str], profile: FeedProfile) -> Iterator[str]:
+    for name in names:
+        column = profile.column_of(name)
+        if column:
+            yield column
+
+
+def _value(value: object) -> str:
+    return str(value) if value else gettext(_NOTHING)
+
+
+def _state(token: object) -> str:
+    words = _STATES.get(str(token))
+    return str(token) if words is None else gettext(words)
