@@ -15,6 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Producer
+from producers.registrar.report import ImportDetail
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import RegistrarFact
@@ -99,8 +100,13 @@ class ImportMemory(Protocol[_Intent_contra]):
     the older one. **Failure.** Every method raises `StoreUnavailable` when the database cannot be used.
     """
 
-    def begin(self, source: str, *, file_name: str, started_at: float) -> int:
+    def begin(
+        self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
+    ) -> int:
         """A new import; its id. `started_at`: seconds since the epoch, UTC."""
+
+    def note_failed(self, source: str, *, file_name: str, started_at: float, detail: ImportDetail) -> None:
+        """Keep that an import ended before it began."""
 
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
         """Note for ever who let this import go on. Raises `ImportSuperseded`."""
@@ -114,8 +120,18 @@ class ImportMemory(Protocol[_Intent_contra]):
     def confirm(self, import_id: int, through_sequence: int) -> None:
         """The log has everything of this import up to this source sequence."""
 
-    def finish(self, import_id: int, *, finished_at: float, summary: Mapping[str, int]) -> None:
+    def finish(
+        self,
+        import_id: int,
+        *,
+        finished_at: float,
+        summary: Mapping[str, int],
+        detail: ImportDetail | None = None,
+    ) -> None:
         """The import ran to its end. `finished_at`: seconds since the epoch, UTC."""
+
+    def break_off(self, import_id: int, detail: ImportDetail) -> None:
+        """The import did not run to its end; `detail` says why."""
 
 
 class FeedMemory(ImportMemory[Intended], Protocol):
@@ -200,6 +216,9 @@ class Publisher(Generic[_Intent]):
         memory: remembers what was published.
         producer: appends to the log.
         sleep: waits between two attempts to append; seconds.
+
+    Attributes:
+        published: how many facts the log has acknowledged.
     """
 
     def __init__(
@@ -218,6 +237,7 @@ class Publisher(Generic[_Intent]):
         self._memory = memory
         self._producer = producer
         self._sleep = sleep
+        self.published = 0
 
     def publish(self, changes: Iterable[UnpublishedFact[_Intent]]) -> None:
         """Append these facts, and remember that they were.
@@ -247,3 +267,4 @@ class Publisher(Generic[_Intent]):
             with attempt:
                 self._producer.append(records)
         self._memory.confirm(self.import_id, sequences[-1])
+        self.published += len(batch)

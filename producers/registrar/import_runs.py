@@ -10,15 +10,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table, Text, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Integer,
+    Row,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from pipeline import audit
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.errors import SesameError
+from producers.registrar.report import ImportDetail
 
 imports = Table(
     "imports",
@@ -31,9 +45,23 @@ imports = Table(
     Column("superseded", Boolean, nullable=False, default=False),  # a newer import began meanwhile
     Column("confirmed_through", BigInteger, nullable=False, default=0),  # source sequence
     Column("summary", Text),  # counts as JSON, no personal data
+    Column("detail", Text),  # `ImportDetail` as JSON, no personal data of students; None: of an older release
 )
 
 BEGIN_ATTEMPTS_MAX = 5
+
+
+class ImportRun(NamedTuple):
+    """One run, as it is kept. Times are epoch seconds."""
+
+    id: int
+    source: str
+    file_name: str
+    started_at: float
+    finished_at: float | None
+    superseded: bool
+    counts: Mapping[str, int]
+    detail: ImportDetail | None
 
 
 class ImportSuperseded(SesameError):
@@ -47,39 +75,56 @@ class SqlImports:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def begin(self, source: str, *, file_name: str, started_at: float) -> int:
+    def begin(
+        self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
+    ) -> int:
         """A new import of `source`, whose id is above every other. Unfinished ones of it are fenced off.
 
         Args:
             source: the feed's name.
             file_name: for the operator's eye, without folders.
             started_at: seconds since the epoch, UTC.
+            detail: who runs it; None: nobody says.
 
         Raises:
             StoreUnavailable: nothing has begun, or an import that does nothing.
         """
+        values = {"source": source, "file_name": file_name, "started_at": started_at}
+        return self._add(values | {"detail": _document(detail)}, fences=True)
+
+    def note_failed(self, source: str, *, file_name: str, started_at: float, detail: ImportDetail) -> None:
+        """Keep that an import ended before it began: its file could not be used. It fences nothing off.
+
+        Args:
+            source, file_name, started_at: as for `begin`.
+            detail: who ran it, and how it ended.
+
+        Raises:
+            StoreUnavailable: nothing was kept.
+        """
+        values = {"source": source, "file_name": file_name, "started_at": started_at}
+        self._add(values | {"detail": _document(detail), "superseded": True}, fences=False)
+
+    def _add(self, values: Mapping[str, object], *, fences: bool) -> int:
         for attempt in range(1, BEGIN_ATTEMPTS_MAX + 1):
             try:
-                return self._begin(source, file_name, started_at)
+                return self._added(values, fences=fences)
             except IntegrityError:  # another process took that id at the same moment
                 if attempt == BEGIN_ATTEMPTS_MAX:
                     raise
         raise AssertionError("unreachable")
 
-    def _begin(self, source: str, file_name: str, started_at: float) -> int:
-        running = imports.c.source == source, imports.c.finished_at.is_(None)
+    def _added(self, values: Mapping[str, object], *, fences: bool) -> int:
+        running = imports.c.source == values["source"], imports.c.finished_at.is_(None)
         with self._database.write() as connection:
             newest = connection.execute(select(func.coalesce(func.max(imports.c.id), 0))).scalar_one()
             import_id = int(newest) + 1
-            connection.execute(
-                imports.insert().values(
-                    id=import_id, source=source, file_name=file_name, started_at=started_at
+            connection.execute(imports.insert().values(id=import_id, **values))
+            if fences:
+                # Waits for a transaction of the older import that is under way: its intents are then visible.
+                connection.execute(
+                    update(imports).where(*running, imports.c.id < import_id).values(superseded=True)
                 )
-            )
-            # Waits for a transaction of the older import that is under way: its intents are then visible.
-            connection.execute(
-                update(imports).where(*running, imports.c.id < import_id).values(superseded=True)
-            )
         return import_id
 
     def approve(self, import_id: int, *, actor: str, detail: Mapping[str, object]) -> None:
@@ -109,23 +154,65 @@ class SqlImports:
         with self._database.write() as connection:
             connection.execute(update(imports).where(*ahead).values(confirmed_through=through_sequence))
 
-    def finish(self, import_id: int, *, finished_at: float, summary: Mapping[str, int]) -> None:
+    def finish(
+        self,
+        import_id: int,
+        *,
+        finished_at: float,
+        summary: Mapping[str, int],
+        detail: ImportDetail | None = None,
+    ) -> None:
         """The import ran to its end.
 
         Args:
             import_id: as `begin` gave it.
             finished_at: seconds since the epoch, UTC.
             summary: counts, without anything personal.
+            detail: the rest; None: nothing else is to be kept.
 
         Raises:
             StoreUnavailable: the import looks unfinished; nothing else follows from it.
         """
+        counts = json.dumps(dict(summary), sort_keys=True)
+        self._change(import_id, finished_at=finished_at, summary=counts, detail=detail)
+
+    def break_off(self, import_id: int, detail: ImportDetail) -> None:
+        """The import did not run to its end; `detail` says why. What is in doubt stays so.
+
+        Raises:
+            StoreUnavailable: the import looks as if it were under way; nothing else follows from it.
+        """
+        self._change(import_id, detail=detail)
+
+    def _change(self, import_id: int, *, detail: ImportDetail | None, **values: object) -> None:
+        values["detail"] = _document(detail)
         with self._database.write() as connection:
-            connection.execute(
-                update(imports)
-                .where(imports.c.id == import_id)
-                .values(finished_at=finished_at, summary=json.dumps(dict(summary), sort_keys=True))
-            )
+            connection.execute(update(imports).where(imports.c.id == import_id).values(**values))
+
+    def past(self, *, before: int | None, limit: int) -> list[ImportRun]:
+        """The runs, the newest first.
+
+        Args:
+            before: those that are older than the one of this id; None: from the newest on.
+            limit: at most so many.
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        query = select(imports).order_by(imports.c.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            rows = connection.execute(query if before is None else query.where(imports.c.id < before)).all()
+        return [_run(row) for row in rows]
+
+    def run_of(self, import_id: int) -> ImportRun | None:
+        """One run; None: there is none of this id (any more).
+
+        Raises:
+            StoreUnavailable: try again.
+        """
+        with self._database.read() as connection:
+            row = connection.execute(select(imports).where(imports.c.id == import_id)).one_or_none()
+        return None if row is None else _run(row)
 
     @staticmethod
     def _hold(connection: Any, import_id: int) -> None:
@@ -136,3 +223,20 @@ class SqlImports:
         )
         if held.rowcount != 1:
             raise ImportSuperseded
+
+
+def _document(detail: ImportDetail | None) -> str | None:
+    return None if detail is None else detail.model_dump_json(exclude_defaults=True)
+
+
+def _run(row: Row[Any]) -> ImportRun:
+    return ImportRun(
+        row.id,
+        row.source,
+        row.file_name,
+        row.started_at,
+        row.finished_at,
+        row.superseded,
+        json.loads(row.summary or "{}"),
+        None if row.detail is None else ImportDetail.model_validate_json(row.detail),
+    )

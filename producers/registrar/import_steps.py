@@ -10,6 +10,7 @@ import hmac
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
@@ -17,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from pipeline.errors import SesameError
 from pipeline.eventlog.port import Producer
 from producers.registrar import reader, rows
 from producers.registrar.damage import likely_encoding
@@ -28,17 +30,25 @@ from producers.registrar.lines import Lines
 from producers.registrar.packing import opened
 from producers.registrar.physical import Layout, Line, Source
 from producers.registrar.profile import FeedProfile
-from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
+from producers.registrar.report import (
+    Comparison,
+    Counts,
+    ImportDetail,
+    ImportEnd,
+    ImportKind,
+    ImportReport,
+)
 from producers.registrar.rows import Fact
 from producers.registrar.sheets import REJECTS, WorkbookSheet, affected_cells, harmless, reject_cells
-from schemas.language import gettext
+from schemas.language import gettext, ngettext
 
 _PROGRESS_LINES = 500
 _LOOKED_AT = 1000  # damaged values, to tell the encoding
 
 _Intent = TypeVar("_Intent")
 Progress = Callable[[int, int | None], None]
-"""Told how many steps are done, and how many there are in all: two per line (read, compared)."""
+"""Told how many lines are done, and how many there are in all. A line that was read is half done, one that
+was compared three quarters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,7 @@ class ImportOptions:
         threshold: how much may change before the file is held.
         approval: an operator's word for a file that was held.
         acceptance: an operator's word for values that look damaged.
+        actor: who runs it.
     """
 
     rejects_path: Path
@@ -65,6 +76,24 @@ class ImportOptions:
     threshold: Threshold = field(default_factory=Threshold)
     approval: Approval | None = None
     acceptance: Acceptance | None = None
+    actor: str = ""
+
+
+class ImportInterrupted(SesameError):
+    """An import was interrupted (Ctrl-C, or the system's word to end). Start the same command again: what the
+    log has is recognised and not published twice, and the rest follows."""
+
+    exit_code = 130
+
+    def __init__(self, published: int, of: int) -> None:
+        text = ngettext(
+            "interrupted: {n} of {of} changes was published",
+            "interrupted: {n} of {of} changes were published",
+            published,
+            of=of,
+        )
+        super().__init__(text if published else gettext("interrupted: nothing was published"))
+        self.done: tuple[ImportReport, ...] = ()  # what became of the files before it
 
 
 class ImportSubject(Protocol[_Intent]):
@@ -133,6 +162,7 @@ def run_import(
         UnusableFile: the file as a whole is no export, or a file about it cannot be written.
         SpoolFailed: no room for the temporary copy.
         ImportSuperseded: a newer import of the same source goes on alone.
+        ImportInterrupted: of a KeyboardInterrupt: the same again goes on.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
     _refuse_one_place_for_two(path, options)
@@ -152,38 +182,83 @@ class _Import(Generic[_Intent]):
         self.spool = subject.spool
         self.memory = subject.memory
         self.deps = deps
+        self.started_at = deps.clock()
+        self.about = ImportDetail(kind=subject.kind, actor=options.actor)
+        self.import_id: int | None = None
+        self.publisher: Publisher[_Intent] | None = None
+        self.planned = 0
 
     def run(self) -> ImportReport:
-        started_at = self.deps.clock()
+        try:
+            return self._run()
+        except KeyboardInterrupt:
+            self._break_off(ImportEnd.INTERRUPTED, "")
+            raise ImportInterrupted(self.published, self.planned) from None
+        except SesameError as error:
+            self._break_off(ImportEnd.FAILED, str(error))
+            raise
+
+    @property
+    def published(self) -> int:
+        """How many facts the log has acknowledged so far."""
+        return 0 if self.publisher is None else self.publisher.published
+
+    def _run(self) -> ImportReport:
         with opened(self.path, self.profile) as source:
             layout = reader.examine(source, self.profile)
             report = self._read(source, layout)
-        import_id = None
         if not self.options.dry_run:
-            import_id = self.memory.begin(
-                self.profile.name, file_name=self.path.name, started_at=started_at.timestamp()
+            self.import_id = self.memory.begin(
+                self.profile.name,
+                file_name=self.path.name,
+                started_at=self.started_at.timestamp(),
+                detail=self.about,
             )
-        report = self._judge(replace(report, import_id=import_id), layout)
-        if import_id is None:
+        report = self._judge(replace(report, import_id=self.import_id), layout)
+        if self.import_id is None:
             return report
         if not report.held:
-            self._approve(import_id, report)
-            report = replace(report, accepted=self.subject.remember_accepted(import_id))
-            publisher = Publisher(
-                import_id=import_id,
-                source=self.profile.name,
-                started_at=started_at,
-                memory=self.memory,
-                producer=self.deps.producer,
-                sleep=self.deps.sleep,
-            )
-            for page in self.subject.changes():
-                publisher.publish(page)
-                self._advance(layout, 1.5, page[-1].line)
+            self._approve(self.import_id, report)
+            report = replace(report, accepted=self.subject.remember_accepted(self.import_id))
+            self._publish(self.import_id, layout, report)
         self._advance(layout, 2.0, 0)
+        ended_at = self.deps.clock().timestamp()
         summary = {**report.counts(), "held": int(report.held)}
-        self.memory.finish(import_id, finished_at=self.deps.clock().timestamp(), summary=summary)
+        detail = report.detail(self.options.actor, ended_at)
+        self.memory.finish(self.import_id, finished_at=ended_at, summary=summary, detail=detail)
         return report
+
+    def _publish(self, import_id: int, layout: Layout, report: ImportReport) -> None:
+        self.planned = report.published
+        self.publisher = Publisher(
+            import_id=import_id,
+            source=self.profile.name,
+            started_at=self.started_at,
+            memory=self.memory,
+            producer=self.deps.producer,
+            sleep=self.deps.sleep,
+        )
+        for page in self.subject.changes():
+            self.publisher.publish(page)
+            self._advance(layout, 1.5, page[-1].line)
+
+    def _break_off(self, ended: ImportEnd, error: str) -> None:
+        """Keep how it ended, if that can be: what stopped it may be the store."""
+        if self.options.dry_run:
+            return
+        ended_at = self.deps.clock().timestamp()
+        update = {"ended": ended, "ended_at": ended_at, "error": error, "published": self.published}
+        detail = self.about.model_copy(update=update)
+        with suppress(SesameError):
+            if self.import_id is None:
+                self.memory.note_failed(
+                    self.profile.name,
+                    file_name=self.path.name,
+                    started_at=self.started_at.timestamp(),
+                    detail=detail,
+                )
+            else:
+                self.memory.break_off(self.import_id, detail)
 
     def _read(self, source: Source, layout: Layout) -> ImportReport:
         """Put every line's fact or faults into the spool, and compare the lines with one another."""
@@ -315,7 +390,7 @@ class _Import(Generic[_Intent]):
     def _advance(self, layout: Layout, part: float, line: int) -> None:
         """Tell how far it is: reading is one step per line, comparing and publishing are half a step each."""
         steps = min(line, layout.lines) if part < 1 else min(line, layout.lines) // 2
-        self.deps.progress(int(part * layout.lines) + steps, 2 * layout.lines)
+        self.deps.progress((int(part * layout.lines) + steps) // 2, layout.lines)
 
 
 def _refuse_one_place_for_two(path: Path, options: ImportOptions) -> None:

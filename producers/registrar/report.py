@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from producers.registrar.faults import Fault
 from producers.registrar.guard import YearFigures
 
@@ -17,6 +19,49 @@ class ImportKind(StrEnum):
 
     ENROLMENTS = "enrolments"
     TEACHINGS = "teachings"
+
+
+class ImportEnd(StrEnum):
+    """How an import ended."""
+
+    DONE = "done"
+    HELD = "held"  # the guard let nothing be published
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"  # by whoever ran it, or by the system's going down
+
+
+class ImportDetail(BaseModel):
+    """What is kept of an import besides its counts. It names nobody but who ran it.
+
+    Attributes:
+        kind: what the file is about: see `ImportKind`.
+        actor: who ran it.
+        ended, ended_at: how and when (epoch seconds); None: it is under way, or was killed.
+        error: what was wrong, in the words that the command said.
+        published: facts that the log has acknowledged; of a broken-off import alone.
+        faults: refused lines by class of fault.
+        years: what would have changed unusually: see `guard.YearFigures.to_json`.
+        rejects, affected: where these files were written; None: there was nothing to write.
+        approval: the id that lets it go on, or let it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: ImportKind
+    actor: str
+    ended: ImportEnd | None = None
+    ended_at: float | None = None
+    error: str = ""
+    published: int = 0
+    sha256: str = ""
+    encoding: str = ""
+    form: str = ""
+    full_year: int | None = None
+    faults: dict[str, int] = {}
+    years: tuple[dict[str, Any], ...] = ()
+    rejects: str | None = None
+    affected: str | None = None
+    approval: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +191,29 @@ class ImportReport:
             "duplicates": self.duplicates,
             "rejected": self.rejected,
         }
+
+    def detail(self, actor: str, ended_at: float) -> ImportDetail:
+        """What is kept of it besides the counts.
+
+        Args:
+            actor: who ran it.
+            ended_at: seconds since the epoch, UTC.
+        """
+        return ImportDetail(
+            kind=self.kind,
+            actor=actor,
+            ended=ImportEnd.HELD if self.held else ImportEnd.DONE,
+            ended_at=ended_at,
+            sha256=self.digest,
+            encoding=self.encoding,
+            form=self.form,
+            full_year=self.full_year,
+            faults={fault.value: count for fault, count in self.faults.items()},
+            years=tuple(figures.to_json() for figures in self.years),
+            rejects=None if self.rejects_path is None else str(self.rejects_path),
+            affected=None if self.affected_path is None else str(self.affected_path),
+            approval=self.approval,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The form of `--json`."""

@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, str]] = {
     "hold": "sesame.cli.hold:hold",
     "identities": "sesame.cli.identities:identities",
     "import": "sesame.cli.imports:import_command",
+    "imports": "sesame.cli.past_imports:imports",
     "ledger": "sesame.cli.identities:ledger",
     "lost-records": "sesame.cli.consumers:lost_records_group",
     "migrate": "sesame.cli.installation:migrate",

@@ -11,6 +11,7 @@ import click
 from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.interruption import interruptible
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option
 from sesame.cli.output import progress_bar, write_json
@@ -18,7 +19,7 @@ from sesame.cli.output import progress_bar, write_json
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from sesame.operations.imports import ExplainRequest
+    from sesame.operations.imports import ExplainRequest, Imported, ImportRequest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -122,9 +123,10 @@ def import_command(
 
     Exit code 3 when some lines were refused: the rejects file names line, column, fault and remedy. Exit
     code 5 when nothing was published since too many people would lose something or change unusually. With
-    two files the graver code counts; one that is held does not hold the other. Noted in the audit.
+    two files the graver code counts; one that is held does not hold the other. Ctrl-C and SIGTERM end it
+    with exit code 130: the same command again goes on. Noted in the audit.
     """
-    from sesame.operations.imports import ExplainRequest, ImportRequest, Reading, import_files
+    from sesame.operations.imports import ExplainRequest, ImportRequest, Reading
 
     _check_usage(file, groups, full=full, year=year, of_one=(approve, rejects, affected), accept=accept)
     reading = Reading(file=file, groups=groups, profile=profile, encoding=encoding, sheet=sheet)
@@ -142,22 +144,9 @@ def import_command(
         affected=affected,
     )
     from producers.registrar import ImportKind
-    from sesame.app.wiring import utc_now
     from sesame.cli.import_output import told, warn
 
-    titles = {
-        ImportKind.ENROLMENTS: gettext("importing"),
-        ImportKind.TEACHINGS: gettext("importing groups"),
-    }
-    with progress_bar() as bar:
-        tasks: dict[ImportKind, TaskID] = {}
-
-        def progress(kind: ImportKind, done: int, total: int | None) -> None:
-            if kind not in tasks:
-                tasks[kind] = bar.add_task(titles[kind], total=None)
-            bar.update(tasks[kind], completed=done, total=total)
-
-        imported = import_files(context.application, operator(), request, clock=utc_now, progress=progress)
+    imported = _imported(context, request)
     reports = imported.reports
     if as_json:
         write_json(imported.model_dump())
@@ -170,6 +159,37 @@ def import_command(
         raise click.exceptions.Exit(int(ExitCode.HELD))
     if any(report.rejected for report in reports):
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
+
+
+def _imported(context: Context, request: ImportRequest) -> Imported:
+    """Import the files. What interrupts it says what was done; the files before have their reports first."""
+    from producers.registrar import ImportKind
+    from producers.registrar.import_steps import ImportInterrupted
+    from sesame.app.wiring import utc_now
+    from sesame.cli.import_output import told
+    from sesame.operations.imports import import_files
+
+    titles = {
+        ImportKind.ENROLMENTS: gettext("importing"),
+        ImportKind.TEACHINGS: gettext("importing groups"),
+    }
+    with progress_bar() as bar, interruptible():
+        tasks: dict[ImportKind, TaskID] = {}
+
+        def progress(kind: ImportKind, done: int, total: int | None) -> None:
+            if kind not in tasks:
+                tasks[kind] = bar.add_task(titles[kind], total=None)
+            bar.update(tasks[kind], completed=done, total=total)
+
+        try:
+            return import_files(context.application, operator(), request, clock=utc_now, progress=progress)
+        except ImportInterrupted as interrupted:
+            bar.stop()
+            for report in interrupted.done:
+                click.echo("\n".join(told(report)))
+            raise
+        except KeyboardInterrupt:  # before the first file was begun
+            raise ImportInterrupted(0, 0) from None
 
 
 def _check_usage(

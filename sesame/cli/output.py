@@ -157,8 +157,15 @@ def _plain(value: object) -> str:
 
 
 def progress_bar() -> Progress:
-    """A progress bar on standard error, shown on a terminal only."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    """A progress bar on standard error, shown on a terminal only, with the time that is left."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     console = side_console()
     return Progress(
@@ -166,6 +173,8 @@ def progress_bar() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn(gettext("left:")),
+        TimeRemainingColumn(),
         console=console,
         disable=not console.is_terminal,
         transient=True,

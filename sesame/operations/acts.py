@@ -118,6 +118,8 @@ RIGHTS: Final[Mapping[str, frozenset[Role]]] = {
     "identity.show": _OFFICE,
     "import": _OFFICE,
     "import.explain": _OFFICE,
+    "import.list": _OFFICE,
+    "import.show": _OFFICE,
     "ledger.refresh": _OPERATORS,
     "lost_records.accept": _OPERATORS,
     "lost_records.list": _EVERYBODY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, InstanceOf, model_serializer
 
+from consumers.registry.people import People
+from pipeline.db.database import Database
 from producers.registrar import (
     Acceptance,
     Approval,
@@ -23,7 +25,9 @@ from producers.registrar import (
     import_file,
 )
 from producers.registrar import explain as explain_file
+from producers.registrar.affected import RecordedPerson
 from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.import_steps import ImportInterrupted
 from producers.registrar.profiles import choose_groups
 from producers.registrar.settings import RegistrarSettings
 from producers.registrar.sheets import harmless
@@ -139,13 +143,15 @@ def import_files(
 
     Raises:
         UnusableFile, UnknownProfile, MappingUnusable: nothing of this file was published.
+        ImportInterrupted: of a KeyboardInterrupt; it has the reports of the files before.
         LogUnavailable, StoreUnavailable: import it again.
     """
     settings = site.settings.registrar
     profile, groups_profile = _profiles(request, settings, clock())
     parts: list[tuple[ImportKind, str, Path, Callable[..., ImportReport]]] = []
     if request.file is not None and profile is not None:
-        work = partial(import_file, profile=profile, feed=SqlFeedMemory(site.database))
+        feed, persons = SqlFeedMemory(site.database), _Recorded(site.database)
+        work = partial(import_file, profile=profile, feed=feed, persons=persons)
         parts.append((ImportKind.ENROLMENTS, "import", request.file, work))
     if request.groups is not None and groups_profile is not None:
         work = partial(import_groups, profile=groups_profile, feed=SqlTeachingMemory(site.database))
@@ -155,9 +161,12 @@ def import_files(
         order = _order(request, path, settings, actor)
         _note(site, actor, action, request, path)
         progress(kind, 0, None)
-        reports.append(
-            run(path, order, producer=site.producer, clock=clock, progress=partial(progress, kind))
-        )
+        told = partial(progress, kind)
+        try:
+            reports.append(run(path, order, producer=site.producer, clock=clock, progress=told))
+        except ImportInterrupted as interrupted:
+            interrupted.done = tuple(reports)
+            raise
     return Imported(reports=tuple(reports))
 
 
@@ -179,6 +188,28 @@ def explain(
         explanation = explain_file(request.groups, groups_profile, request.lines_max, parse=parse)
         found.append(FileExplained(file=request.groups, profile=groups_profile, explanation=explanation))
     return Explained(files=tuple(found))
+
+
+class _Recorded:
+    """`producers.registrar.affected.RecordedPersons`: the registry's answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._people = People(database)
+
+    def recorded(self, students: Collection[str]) -> dict[str, RecordedPerson]:
+        with self._database.read() as connection:
+            known = self._people.known_among(connection, students)
+        return {
+            number: RecordedPerson(
+                person.identity.birth_name,
+                person.identity.given_name,
+                person.identity.birth_date.isoformat(),
+                person.ine,
+                person.personal_mail,
+            )
+            for number, person in known.items()
+        }
 
 
 def _profiles(
@@ -222,6 +253,7 @@ def _order(request: ImportRequest, path: Path, settings: RegistrarSettings, acto
         threshold=settings.threshold,
         approval=None if request.approve is None else Approval(request.approve, actor.name),
         acceptance=Acceptance(frozenset(request.accept), actor.name),
+        actor=actor.name,
     )
 
 

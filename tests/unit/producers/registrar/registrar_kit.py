@@ -20,6 +20,7 @@ from producers.registrar import (
     apogee,
     import_file,
 )
+from producers.registrar.affected import RecordedPersons
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.profiles import choose_groups
@@ -122,6 +123,7 @@ class Registrar:
         self.affected = folder / "affected.csv"
         self.slept_s: list[float] = []
         self.acceptance: Acceptance | None = None
+        self.persons: RecordedPersons | None = None
 
     def write(self, rows: Iterable[Row], *, separator: str = ";", encoding: str = "utf-8") -> Path:
         with self.export.open("w", encoding=encoding, newline="") as file:
@@ -154,6 +156,7 @@ class Registrar:
             clock=lambda: NOW,
             progress=progress,
             sleep=self.slept_s.append,
+            persons=self.persons,
         )
 
     def write_groups(self, *lines: str, separator: str = ";", encoding: str = "utf-8") -> Path:
@@ -195,6 +198,7 @@ class Registrar:
             threshold=asked.get("threshold") or Threshold(),
             approval=Approval(approval, "odile") if approval else None,
             acceptance=acceptance,
+            actor="odile",
         )
 
     def rejected(self) -> list[dict[str, str]]:

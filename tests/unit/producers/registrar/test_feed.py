@@ -16,7 +16,8 @@ from producers.registrar import lines as spooled
 from producers.registrar.faults import Fault
 from producers.registrar.feed import APPEND_ATTEMPTS_MAX, Intended
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.import_runs import ImportSuperseded
+from producers.registrar.import_runs import ImportSuperseded, SqlImports
+from producers.registrar.report import ImportEnd
 from schemas.catalogue import ENROLMENTS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, NOW, ZOE, Registrar
@@ -309,14 +310,29 @@ def test_a_rejects_file_of_an_earlier_import_does_not_stay(registrar: Registrar)
     assert not registrar.rejects.exists()
 
 
-def test_a_file_that_cannot_be_used_publishes_nothing_and_begins_no_import(registrar: Registrar) -> None:
+def test_a_file_that_cannot_be_used_publishes_nothing_and_is_kept_as_failed(registrar: Registrar) -> None:
     with pytest.raises(UnusableFile, match="line 1: a header, and no line below it"):
         registrar.import_rows()
     registrar.export.write_text("COD_ETU;LIB_PR1_IND\n1;Zoé\n")
     with pytest.raises(UnusableFile, match="the header lacks COD_NNE_IND"):
         registrar.import_(registrar.export)
     assert registrar.log.records == []
-    assert registrar.import_rows(ZOE).import_id == 1
+    assert registrar.import_rows(ZOE).import_id == 3
+    *_, failed = SqlImports(registrar.database).past(before=None, limit=10)
+    assert (failed.id, failed.finished_at, failed.counts) == (1, None, {})
+    assert failed.detail is not None
+    assert (failed.detail.ended, failed.detail.published) == (ImportEnd.FAILED, 0)
+    assert "line 1: a header, and no line below it" in failed.detail.error
+
+
+def test_an_unusable_file_fences_nobody_off(registrar: Registrar) -> None:
+    memory = SqlImports(registrar.database)
+    running = memory.begin("apogee", file_name="nuit.csv", started_at=1.0)
+    with pytest.raises(UnusableFile):
+        registrar.import_rows()
+    run = memory.run_of(running)
+    assert run is not None
+    assert not run.superseded
 
 
 def test_the_rejects_file_never_takes_the_exports_place(registrar: Registrar) -> None:
@@ -331,8 +347,9 @@ def test_progress_only_grows_and_ends_at_the_whole(registrar: Registrar) -> None
     told: list[tuple[int, int | None]] = []
     registrar.import_(registrar.write(rows), progress=lambda done, in_all: told.append((done, in_all)))
     assert [done for done, _ in told] == sorted(done for done, _ in told)
-    assert told[-1] == (2402, 2402)
+    assert told[-1] == (1201, 1201)
     assert len(told) > 3
+    assert {in_all for _, in_all in told} == {1201}, "the lines of the file, header included"
 
 
 def test_the_report_is_plain_json(registrar: Registrar) -> None:
@@ -405,9 +422,10 @@ def test_every_line_of_every_file_is_accounted_for_and_the_last_fact_is_what_the
             report = registrar.import_rows(*rows)
             counts = report.counts()
             assert report.lines == len(file) == sum(counts.values()) - counts["lines"] - counts["students"]
-            assert len(registrar.log.take()) == report.published
+            assert len(registrar.log.take()) == (0 if report.held else report.published)
             again = registrar.import_rows(*rows)
-            assert (again.published, again.rejected) == (0, report.rejected)
+            left = report.published if report.held else 0
+            assert (again.held, again.published, again.rejected) == (report.held, left, report.rejected)
     finally:
         registrar.close()
 

@@ -14,6 +14,7 @@ from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.guard import OutlineChange
 from producers.registrar.import_runs import ImportSuperseded, imports
+from producers.registrar.report import ImportDetail
 from producers.registrar.sheets import MEANINGS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar, Row, students
@@ -56,7 +57,7 @@ def test_a_file_that_cancels_everybody_is_held_and_says_who(registrar: Registrar
     rows = registrar.affected_rows()
     assert {row["student"] for row in rows} == {f"226{index:05d}" for index in range(60)}
     assert {(row["change"], row["before"], row["after"]) for row in rows} == {
-        ("cancelled", "in_force", "cancelled")
+        ("cancelled", "in force", "cancelled")
     }
     assert summary(registrar, report.import_id)["held"] == 1
 
@@ -441,7 +442,9 @@ def test_a_file_that_is_still_being_written_is_refused(
     path = registrar.write(students(3))
 
     class Late(SqlFeedMemory):
-        def begin(self, source: str, *, file_name: str, started_at: float) -> int:
+        def begin(
+            self, source: str, *, file_name: str, started_at: float, detail: ImportDetail | None = None
+        ) -> int:
             raise AssertionError("nothing begins")
 
     registrar.memory = Late(registrar.database)

@@ -75,9 +75,9 @@ def test_a_dry_run_is_not_kept(registrar: Registrar) -> None:
     assert kept(registrar) == []
 
 
-def test_the_steps_are_told_line_by_line_up_to_two_per_line(registrar: Registrar) -> None:
+def test_the_lines_that_are_done_are_told_up_to_all_of_them(registrar: Registrar) -> None:
     told: list[tuple[int, int | None]] = []
     registrar.import_(
         registrar.write([ZOE, MAMADOU]), progress=lambda done, in_all: told.append((done, in_all))
     )
-    assert told == [(4, 6), (5, 6), (6, 6)]
+    assert told == [(2, 3), (2, 3), (3, 3)]

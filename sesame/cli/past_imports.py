@@ -1,0 +1,195 @@
+"""`sesame imports`: past imports of the registrar's files, and how each ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from schemas.language import gettext, gettext_noop
+from sesame.cli.context import Context, pass_context
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import show_table, write_json
+
+if TYPE_CHECKING:
+    from sesame.operations.past_imports import PastImport, PastImportShown
+
+_LIMIT, _LIMIT_MAX = 20, 1000
+_STATES = {
+    "done": gettext_noop("done"),
+    "held": gettext_noop("held"),
+    "failed": gettext_noop("failed"),
+    "interrupted": gettext_noop("interrupted"),
+    "superseded": gettext_noop("a newer one went on alone"),
+    "unfinished": gettext_noop("under way, or killed"),
+}
+_KINDS = {"enrolments": gettext_noop("enrolments"), "teachings": gettext_noop("groups")}
+_COUNTS = {
+    "lines": gettext_noop("lines"),
+    "students": gettext_noop("students"),
+    "recorded": gettext_noop("recorded"),
+    "cancelled": gettext_noop("cancelled"),
+    "gone": gettext_noop("cancelled, since the file does not have them"),
+    "unchanged": gettext_noop("unchanged"),
+    "duplicates": gettext_noop("repeated"),
+    "rejected": gettext_noop("refused"),
+    "published": gettext_noop("published before it broke off"),
+}
+
+
+@click.group(name="imports")
+def imports() -> None:
+    """Look at past imports: who ran them, how they ended, what they would have changed."""
+
+
+@imports.command(name="list")
+@click.option("--after", type=int, metavar="ID", help="Those that are older than this one: the next page.")
+@click.option(
+    "--limit", type=click.IntRange(1, _LIMIT_MAX), default=_LIMIT, show_default=True, help="At most so many."
+)
+@json_option
+@pass_context
+def list_command(context: Context, *, after: int | None, limit: int, as_json: bool) -> None:
+    """List past imports, the newest first."""
+    from sesame.operations.past_imports import ImportsPage, listed
+
+    page = listed(context.looking, operator(), ImportsPage(limit=limit, after=after))
+    if as_json:
+        write_json(page.model_dump())
+        return
+    if not page.imports:
+        click.echo(gettext("No import."), err=True)
+        return
+    names = (
+        "id",
+        gettext("begun"),
+        gettext("by"),
+        gettext("file"),
+        gettext("of"),
+        gettext("state"),
+        gettext("lines"),
+        gettext("published"),
+        gettext("refused"),
+        gettext("took"),
+    )
+    show_table(names, [_row(one) for one in page.imports], right={names[0], *names[6:]})
+    if page.next is not None:
+        click.echo(gettext("There are more: add --after {id}", id=page.next), err=True)
+
+
+@imports.command(name="show")
+@click.argument("import_id", metavar="ID", type=int)
+@json_option
+@pass_context
+def show_command(context: Context, *, import_id: int, as_json: bool) -> None:
+    """Show the import ID: its figures, the years and their differences, and what was refused.
+
+    Noted in the audit.
+    """
+    from sesame.operations.past_imports import shown
+
+    found = shown(context.looking, operator(), import_id)
+    if as_json:
+        write_json(found.model_dump())
+    else:
+        click.echo("\n".join(_told(found)))
+
+
+def _row(one: PastImport) -> tuple[str, ...]:
+    counts = one.counts
+    return (
+        str(one.id),
+        _time(one.started_at),
+        one.actor or "",
+        one.file,
+        gettext(_KINDS[one.kind]) if one.kind is not None else "",
+        gettext(_STATES[one.state]),
+        str(counts.get("lines", "")),
+        "" if one.state in ("held", "unfinished") else str(_published(counts)),
+        str(counts.get("rejected", "")),
+        _took(one.duration_s),
+    )
+
+
+def _published(counts: dict[str, int]) -> int:
+    return sum(counts.get(name, 0) for name in ("published", "recorded", "cancelled", "gone"))
+
+
+def _told(one: PastImportShown) -> Iterator[str]:
+    yield gettext(
+        "import {id}: {file} ({feed}), {state}",
+        id=one.id,
+        file=one.file,
+        feed=one.feed,
+        state=gettext(_STATES[one.state]),
+    )
+    begun = gettext("begun {at}", at=_time(one.started_at))
+    by = gettext("by {actor}", actor=one.actor) if one.actor else ""
+    took = gettext("took {duration}", duration=_took(one.duration_s)) if one.duration_s is not None else ""
+    yield ", ".join(filter(None, (begun, by, took)))
+    yield from _figures(one)
+    yield from _files(one)
+
+
+def _figures(one: PastImportShown) -> Iterator[str]:
+    if one.error:
+        yield one.error
+    if one.full_year is not None:
+        yield gettext("complete for {year}", year=one.full_year)
+    if one.state == "held":
+        yield gettext("nothing was published; the figures say what would have been")
+    for name, count in one.counts.items():
+        if count or name in ("lines", "published"):
+            yield f"  {gettext(_COUNTS[name]) if name in _COUNTS else name}: {count}"
+    for year in one.years:
+        yield from _year(year)
+    if one.faults:
+        yield gettext("refused, by fault:")
+        yield from (f"  {fault}: {count}" for fault, count in sorted(one.faults.items()))
+
+
+def _files(one: PastImportShown) -> Iterator[str]:
+    if one.rejects is not None:
+        yield gettext("the refused lines were written to {path}", path=one.rejects)
+    if one.affected is not None:
+        yield gettext("who was affected was written to {path}", path=one.affected)
+    if one.approval is not None and one.state == "held":
+        yield gettext(
+            "if the file is right, and is still the same: sesame import FILE --approve {approval}",
+            approval=one.approval,
+        )
+    elif one.approval is not None:
+        yield gettext("approved: {approval}", approval=one.approval)
+
+
+def _year(year: dict[str, Any]) -> Iterator[str]:
+    from producers.registrar.guard import OutlineChange
+    from sesame.cli.import_output import CHANGES
+
+    yield gettext(
+        "{year}: {affected} of {known} people affected, {losing} of them lose something",
+        year=year["year"],
+        affected=year["affected"],
+        known=year["known"],
+        losing=year["losing"],
+    )
+    if year["over_threshold"]:
+        yield gettext("  over the threshold")
+    for change, people in sorted(year["changes"].items()):
+        yield f"  {gettext(CHANGES[OutlineChange(change)])}: {people}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _took(duration_s: float | None) -> str:
+    if duration_s is None:
+        return ""
+    minutes, seconds = divmod(round(duration_s), 60)
+    return (
+        gettext("{minutes} min {seconds} s", minutes=minutes, seconds=seconds) if minutes else f"{seconds} s"
+    )

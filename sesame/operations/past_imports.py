@@ -1,0 +1,137 @@
+"""Past imports: which there were, how each ended, and what it would have changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from pipeline.errors import SesameError
+from producers.registrar.import_runs import ImportRun, SqlImports
+from producers.registrar.report import ImportDetail, ImportEnd
+from sesame.operations import acts
+from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
+from sesame.operations.ports import Stored
+
+SUPERSEDED, UNFINISHED = "superseded", "unfinished"
+
+
+class NoSuchImport(SesameError):
+    """There is no import of this id. `sesame imports list` shows them; those of which nothing is in force are
+    removed when `store.history_days` are over."""
+
+
+class PastImport(Report):
+    """One import.
+
+    Attributes:
+        feed: the profile's name.
+        kind: `enrolments` or `teachings`; None: it was not kept then.
+        file: without folders.
+        actor: who ran it; None: it was not kept then.
+        state: `done`, `held`, `failed`, `interrupted`, `superseded` (a newer one went on alone), or
+            `unfinished`: under way, or killed.
+        duration_s: None: it has not ended, as far as is known.
+        counts: of lines and facts; of a broken-off import, what was published.
+    """
+
+    id: int
+    feed: str
+    kind: str | None
+    file: str
+    actor: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_s: float | None
+    state: str
+    counts: dict[str, int]
+    error: str
+
+
+class PastImportShown(PastImport):
+    """The same, and what it would have changed; see `producers.registrar.report.ImportDetail`."""
+
+    full_year: int | None = None
+    sha256: str = ""
+    encoding: str = ""
+    form: str = ""
+    faults: dict[str, int] = Field(default_factory=dict)
+    years: tuple[dict[str, Any], ...] = ()
+    rejects: str | None = None
+    affected: str | None = None
+    approval: str | None = None
+
+
+class ImportsPage(BaseModel):
+    """Which imports: `limit` at most; `after`: the id that ended the page before."""
+
+    limit: int
+    after: int | None = None
+
+
+class ImportsListed(Report):
+    """A page, the newest first; `next`: the id to give as `after`, None: there are no more."""
+
+    imports: tuple[PastImport, ...]
+    next: int | None
+
+
+@act("import.list")
+def listed(site: Stored, _actor: Actor, request: ImportsPage) -> ImportsListed:
+    """These, the newest first."""
+    found = SqlImports(site.database).past(before=request.after, limit=request.limit + 1)
+    shown = found[: request.limit]
+    return ImportsListed(
+        imports=tuple(PastImport(**_told(run)) for run in shown),
+        next=shown[-1].id if len(found) > len(shown) else None,
+    )
+
+
+@act("import.show")
+def shown(site: Stored, actor: Actor, import_id: int) -> PastImportShown:
+    """One import, whole. Noted in the audit.
+
+    Raises:
+        NoSuchImport: there is none.
+    """
+    run = SqlImports(site.database).run_of(import_id)
+    if run is None:
+        raise NoSuchImport
+    acts.note(site.database, actor, "import.show", import_id=import_id)
+    kept = run.detail.model_dump(include=_KEPT) if run.detail is not None else {}
+    return PastImportShown(**_told(run), **kept)
+
+
+_KEPT = set(PastImportShown.model_fields) - set(PastImport.model_fields)
+
+
+def _told(run: ImportRun) -> dict[str, Any]:
+    detail = run.detail
+    ended_at = run.finished_at
+    if ended_at is None and detail is not None:
+        ended_at = detail.ended_at
+    counts = {name: count for name, count in run.counts.items() if name != ImportEnd.HELD.value}
+    if not counts and detail is not None and detail.ended is not None:
+        counts = {"published": detail.published}
+    return {
+        "id": run.id,
+        "feed": run.source,
+        "kind": None if detail is None else detail.kind.value,
+        "file": run.file_name,
+        "actor": None if detail is None else detail.actor,
+        "started_at": utc(run.started_at),
+        "ended_at": utc_or_none(ended_at),
+        "duration_s": None if ended_at is None else round(max(0.0, ended_at - run.started_at), 1),
+        "state": _state(run, detail),
+        "counts": counts,
+        "error": "" if detail is None else detail.error,
+    }
+
+
+def _state(run: ImportRun, detail: ImportDetail | None) -> str:
+    if run.finished_at is not None:
+        return (ImportEnd.HELD if run.counts.get(ImportEnd.HELD.value) else ImportEnd.DONE).value
+    if detail is not None and detail.ended is not None:
+        return detail.ended.value
+    return SUPERSEDED if run.superseded else UNFINISHED

@@ -1,0 +1,90 @@
+"""Ctrl-C and SIGTERM in a real import: what it says, and that the same command goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sandbox.process import PATIENCE_S
+from tests.command import sesame
+from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
+
+STUDENTS = 8_000
+IMPORT = ("import", "export.csv")
+
+
+@pytest.fixture(autouse=True)
+def site(command_folder: Path) -> Path:
+    lines = [";".join(row[column] for column in COLUMNS) for row in students(STUDENTS)]
+    Path("export.csv").write_text("\n".join((";".join(COLUMNS), *lines, "")), encoding="utf-8")
+    return command_folder
+
+
+def begun() -> subprocess.Popen[str]:
+    """An import in a process of its own, as a shell starts it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "sesame", *IMPORT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "LC_ALL": "C.UTF-8"},
+    )
+
+
+def confirmed(site: Path) -> int:
+    """How many facts the store knows to be on the log, by a reader of its own."""
+    count = (
+        "SELECT COUNT(*) FROM feed_rows JOIN imports ON imports.id = feed_rows.import_id"
+        " WHERE feed_rows.sequence <= imports.confirmed_through"
+    )
+    try:
+        with closing(sqlite3.connect(f"file:{site}/data/sesame.db?mode=ro", uri=True)) as store:
+            return int(store.execute(count).fetchone()[0])
+    except sqlite3.OperationalError:  # it is being made
+        return 0
+
+
+def interrupted(site: Path, running: subprocess.Popen[str], by: signal.Signals) -> str:
+    """What it says on standard error when the signal comes while it publishes."""
+    limit = time.monotonic() + PATIENCE_S
+    while not confirmed(site):
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < limit
+    running.send_signal(by)
+    _, said = running.communicate(timeout=PATIENCE_S)
+    assert running.returncode == 130, said
+    return said
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_import_that_a_signal_ends_says_how_far_it_came_and_goes_on(
+    site: Path, by: signal.Signals
+) -> None:
+    said = interrupted(site, begun(), by)
+    found = re.search(rf"interrupted: (\d+) of {STUDENTS} changes were published", said)
+    assert found, said
+    published = int(found.group(1))
+    assert 0 < published < STUDENTS
+    assert published <= confirmed(site) <= published + 500, "at most the batch that was under way is more"
+    assert "Start the same command again" in said
+    assert "Traceback" not in said
+
+    again = sesame(*IMPORT, "--json")
+    assert again.exit_code == 0
+    told = json.loads(again.stdout)
+    assert told["recorded"] + told["unchanged"] == STUDENTS
+    assert told["unchanged"] >= published
+    assert confirmed(site) == STUDENTS
+    [second, first] = json.loads(sesame("imports", "list", "--json").stdout)["imports"]
+    assert (first["state"], first["counts"]) == ("interrupted", {"published": published})
+    assert (second["state"], second["counts"]["recorded"]) == ("done", told["recorded"])
