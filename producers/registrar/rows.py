@@ -301,7 +301,9 @@ def _against_form(field: str, value: str, error: ErrorDetails) -> str:
     signs = _SIGNS_OF_NUMBERS if field == "student_number" else _SIGNS_OF_CODES
     for sign in value:
         if not (sign.isascii() and sign.isalnum()) and sign not in signs:
-            shown = sign if sign.isprintable() and not sign.isspace() else f"U+{ord(sign):04X}"
+            if sign.isspace():
+                return gettext("holds a blank, which is not allowed there")
+            shown = sign if sign.isprintable() else f"U+{ord(sign):04X}"
             return gettext('holds "{sign}", which is not allowed there', sign=shown)
     return gettext("does not begin with a letter or a digit")
 

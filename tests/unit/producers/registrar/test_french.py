@@ -74,7 +74,9 @@ def test_every_fault_is_told_in_french_and_has_the_same_place_and_token(
     ("change", "detail"),
     [
         ({"COD_ETU": "22600017/A"}, "contient « / », qui n'est pas admis"),
-        ({"COD_ETU": "2260\u00a0001"}, "contient « U+00A0 », qui n'est pas admis"),
+        ({"COD_ETU": "2260\u00a0001"}, "contient un espace, qui n'est pas admis"),
+        ({"COD_ETU": "2260 001"}, "contient un espace, qui n'est pas admis"),
+        ({"COD_ETU": "2260\u200d001"}, "contient « U+200D », qui n'est pas admis"),
         ({"COD_ETU": "-1"}, "ne commence ni par une lettre ni par un chiffre"),
         ({"COD_ETU": "1" * 33}, "plus de 32 caractères"),
         ({"COD_ETP": "L1;INFO#"}, "contient « ; », qui n'est pas admis"),
