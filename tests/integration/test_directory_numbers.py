@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,11 @@ import pytest
 from pipeline.target import Done, Preview, Retry
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold, Stage
+from schemas.events import IdentityDecided, IdentityDecision
 from sesame.testing.servers.directory_kit import Consumer, account, fresh_number
 from sesame.testing.servers.ldap_tools import as_provisioner, can_log_in, search
+from sesame.testing.servers.registry_kit import Desk, activation, cancelled, enrolled
+from sesame.testing.servers.stores import sqlite_store
 
 PASSWORD = "Mon-Mot-de-Passe-2026!"
 
@@ -129,6 +134,38 @@ def test_an_erased_person_s_entry_is_still_known(slapd: Slapd, consumer: Consume
     assert isinstance(consumer.bring(erased), Done)
     assert entry(slapd, one)["supannRefId"] == [f"{{SESAME}}{old}"]
     assert carriers(slapd, new) == {}
+
+
+def test_what_the_registry_makes_of_a_merge_is_what_the_directory_shows(
+    slapd: Slapd, consumer: Consumer, tmp_path: Path
+) -> None:
+    """Two accounts become one; the registrar goes on with the other number, and then with the first."""
+    desk = Desk(sqlite_store(tmp_path))
+    old, new = fresh_number(), fresh_number()
+
+    def shown() -> dict[str, list[str]]:
+        for number in (old, new):  # whoever is too early comes again, as the engine sees to
+            consumer.bring(desk.account(number))
+        outcomes = [consumer.bring(desk.account(number)) for number in (old, new)]
+        assert all(isinstance(outcome, Done) for outcome in outcomes), outcomes
+        found = {number: entry(slapd, desk.account(number)) for number in (old, new)}
+        return {number: values.get("supannEtuId", []) for number, values in found.items()}
+
+    try:
+        name = f"Lefèvre{old[-6:]}"
+        desk.apply(enrolled(old, birth_name=name))
+        desk.apply(enrolled(new, 2, birth_name=name, birth_date=date(2005, 2, 3)))
+        for number in (old, new):
+            desk.apply(activation(number))
+        assert shown() == {old: [old], new: [new]}
+        desk.apply(IdentityDecided(student_number=new, other=old, decision=IdentityDecision.MERGE))
+        assert shown() == {old: [old], new: [new]}
+        desk.apply(cancelled(old, 3))
+        assert shown() == {old: [new], new: []}
+        desk.apply(enrolled(old, 4, year=2027, birth_name=name))
+        assert shown() == {old: [old], new: [new]}
+    finally:
+        desk.database.close()
 
 
 def test_further_numbers_that_others_wrote_are_left_alone(slapd: Slapd, consumer: Consumer) -> None:
