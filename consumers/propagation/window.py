@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from consumers.propagation.settings import PropagationSettings
 from schemas.account import Lane
-from schemas.events import Window
+
+if TYPE_CHECKING:  # whoever reads rows only does not load every event
+    from schemas.events import Window
 
 
 class PropagationState(StrEnum):
@@ -117,6 +120,8 @@ def judge(
 
 def window_of(lane: Lane, elapsed_s: float, objectives: PropagationSettings) -> Window:
     """Where a completed propagation ended with respect to the objectives."""
+    from schemas.events import Window
+
     if lane is Lane.BULK:
         return Window.BULK
     if elapsed_s <= objectives.late_s:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     Column,
@@ -25,7 +25,9 @@ from sqlalchemy import (
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
-from schemas.envelope import Headers
+
+if TYPE_CHECKING:
+    from schemas.envelope import Headers
 
 pending_facts = Table(
     "pending_facts",

@@ -11,13 +11,15 @@ still be known for ours, or its last member would stay in it.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, Table, Text, bindparam, select
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
-from schemas.events import TeachingsRecorded
+
+if TYPE_CHECKING:
+    from schemas.events import TeachingsRecorded
 
 teachings = Table(
     "teachings",

@@ -2,15 +2,13 @@
 
 `import_file` is the whole interface; profiles say how each registrar writes its exports. The optional second
 file, of teaching units and groups, is in `producers.registrar.teachings`.
-
-Each name is loaded from its module when it is first asked for: who needs the settings only, as every command
-does, does not load the readers of files.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from schemas.late_names import late_names
 
 if TYPE_CHECKING:
     from producers.registrar.encodings import ENCODINGS
@@ -52,35 +50,31 @@ __all__ = [
     "import_file",
 ]
 
-_PLACES: Final = {
-    "Acceptance": "guard",
-    "Approval": "guard",
-    "ENCODINGS": "encodings",
-    "Fault": "faults",
-    "FeedMemory": "feed",
-    "FeedProfile": "profile",
-    "ImportExplanation": "explanation",
-    "ImportKind": "report",
-    "ImportOptions": "import_steps",
-    "ImportReport": "report",
-    "MappingUnusable": "mapping",
-    "PROFILES": "profiles",
-    "REMEDIES": "faults",
-    "SpoolFailed": "lines",
-    "TeachingMemory": "feed",
-    "Threshold": "guard",
-    "UnknownProfile": "profiles",
-    "UnusableFile": "faults",
-    "YearFigures": "guard",
-    "apogee": "profiles",
-    "choose": "profiles",
-    "explain": "explanation",
-    "import_file": "enrolments",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """A public name, from its module (PEP 562)."""
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__ = late_names(
+    __name__,
+    {
+        "Acceptance": "guard",
+        "Approval": "guard",
+        "ENCODINGS": "encodings",
+        "Fault": "faults",
+        "FeedMemory": "feed",
+        "FeedProfile": "profile",
+        "ImportExplanation": "explanation",
+        "ImportKind": "report",
+        "ImportOptions": "import_steps",
+        "ImportReport": "report",
+        "MappingUnusable": "mapping",
+        "PROFILES": "profiles",
+        "REMEDIES": "faults",
+        "SpoolFailed": "lines",
+        "TeachingMemory": "feed",
+        "Threshold": "guard",
+        "UnknownProfile": "profiles",
+        "UnusableFile": "faults",
+        "YearFigures": "guard",
+        "apogee": "profiles",
+        "choose": "profiles",
+        "explain": "explanation",
+        "import_file": "enrolments",
+    },
+)

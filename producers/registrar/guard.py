@@ -24,10 +24,12 @@ from enum import StrEnum
 from hashlib import blake2b
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from producers.registrar.rows import Fact
 from schemas.account import Administrative, Pedagogical
+
+if TYPE_CHECKING:  # the settings have a threshold, and read no file
+    from producers.registrar.rows import Fact
 
 
 class OutlineChange(StrEnum):
