@@ -207,7 +207,8 @@ FILES: Mapping[str, tuple[bytes, str]] = {
         "separated by semicolons, commas, tabs or |",
     ),
     "spreadsheet.csv": (b"PK\x03\x04\x14\x00\x06\x00", "damaged, or packed in an unknown way"),
-    "utf-16.csv": (codecs.BOM_UTF16_LE + "COD_ETU".encode("utf-16-le"), "the encoding is UTF-16"),
+    "utf-16.csv": ("COD_ETU".encode("utf-16-le"), "zero bytes"),  # without its mark
+    "utf-16-cut.csv": (codecs.BOM_UTF16_LE + "COD_ETU".encode("utf-16-le")[:-1], "it is damaged"),
     "zero-bytes.csv": (b"\0" * 4096, "zero bytes"),
     "no-line-breaks.csv": (b"x" * 1_000_000, "line 1: the header is longer than"),
     "json.csv": (b'[{"codeApprenant": "98000001"}]\n', "line 1: no header"),

@@ -239,6 +239,13 @@ def _csv() -> Iterator[OfficeFile]:
             _numbered(*rows),
         )
     yield OfficeFile(
+        "Le « Texte Unicode » d'Excel (UTF-16)",
+        "Des tabulations, et deux octets par caractère.",
+        "texte-unicode.txt",
+        _text(rows, "\t").encode("utf-16"),
+        _numbered(*rows),
+    )
+    yield OfficeFile(
         "Des barres verticales, des titres, un pied de page",
         "Une édition mise en page, puis exportée.",
         "edition.txt",
