@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +12,7 @@ from schemas.language import gettext, gettext_noop, ngettext
 from sesame.cli import identity_words as words
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
+from sesame.cli.interruption import deferred
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, yes_option
 from sesame.cli.output import confirm, show_table, write_json
@@ -91,7 +89,7 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, 
         if not as_json:
             click.echo(gettext("decided: {text}", text=told[-1]))
 
-    with _until_interrupted() as interrupted:
+    with deferred() as interrupted:
         try:
             done = settle(
                 context.looking,
@@ -120,26 +118,6 @@ def _settle(context: Context, request: Settlement, shown: SettlementPreview, *, 
         )
     if done.left:
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
-
-
-@contextmanager
-def _until_interrupted() -> Iterator[Callable[[], bool]]:
-    """Let SIGINT or SIGTERM end the work after the decision under way; a second one ends it as usual."""
-    asked = False
-    before: dict[int, Any] = {}
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(number, before[number])
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        before[each] = signal.signal(each, stop)
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _show(shown: SettlementPreview, *, in_full: bool) -> None:
