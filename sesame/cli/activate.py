@@ -154,7 +154,7 @@ def _told(report: Activated) -> Iterator[str]:
 
 
 def _warn(report: Activated, *, kept_days: float) -> None:
-    if report.without_password:
+    if report.without_password and report.requested > len(report.not_known_yet):
         text = ngettext(
             "{n} has no password, and cannot log in yet",
             "{n} have no password, and cannot log in yet",

@@ -30,12 +30,12 @@ _KINDS = {"enrolments": gettext_noop("enrolments"), "teachings": gettext_noop("g
 _COUNTS = {
     "lines": gettext_noop("lines"),
     "students": gettext_noop("students"),
-    "recorded": gettext_noop("recorded"),
-    "cancelled": gettext_noop("cancelled"),
-    "gone": gettext_noop("cancelled, since the file does not have them"),
+    "recorded": gettext_noop("enrolments, or lists of groups"),
+    "cancelled": gettext_noop("cancellations"),
+    "gone": gettext_noop("cancellations of what the file does not have"),
     "unchanged": gettext_noop("unchanged"),
-    "duplicates": gettext_noop("repeated"),
-    "rejected": gettext_noop("refused"),
+    "duplicates": gettext_noop("lines repeated"),
+    "rejected": gettext_noop("lines refused"),
     "published": gettext_noop("published before it broke off"),
 }
 
@@ -141,14 +141,15 @@ def _figures(one: PastImportShown) -> Iterator[str]:
         yield gettext("complete for {year}", year=one.full_year)
     if one.state == "held":
         yield gettext("nothing was published; the figures say what would have been")
-    for name, count in one.counts.items():
-        if count or name in ("lines", "published"):
-            yield f"  {gettext(_COUNTS[name]) if name in _COUNTS else name}: {count}"
+    for name, words in _COUNTS.items():
+        if one.counts.get(name) or (name in one.counts and name in ("lines", "published")):
+            yield "  " + gettext("{what}: {n}", what=gettext(words), n=one.counts[name])
     for year in one.years:
         yield from _year(year)
     if one.faults:
         yield gettext("refused, by fault:")
-        yield from (f"  {fault}: {count}" for fault, count in sorted(one.faults.items()))
+        for fault, count in sorted(one.faults.items()):
+            yield "  " + gettext("{what}: {n}", what=fault, n=count)
 
 
 def _files(one: PastImportShown) -> Iterator[str]:
@@ -179,7 +180,7 @@ def _year(year: dict[str, Any]) -> Iterator[str]:
     if year["over_threshold"]:
         yield gettext("  over the threshold")
     for change, people in sorted(year["changes"].items()):
-        yield f"  {gettext(CHANGES[OutlineChange(change)])}: {people}"
+        yield "  " + gettext("{what}: {n}", what=gettext(CHANGES[OutlineChange(change)]), n=people)
 
 
 def _time(moment: datetime) -> str:
