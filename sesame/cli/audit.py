@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment
@@ -59,7 +60,8 @@ def audit(
     if as_json:
         write_json([entry.model_dump() for entry in shown])
     else:
-        names = ("id", "at", "actor", "action", "detail", "reason")
+        detail = gettext("detail")
+        names = (gettext("id"), gettext("at"), gettext("actor"), gettext("action"), detail, gettext("reason"))
         rows = [
             (
                 str(entry.id),
@@ -71,9 +73,9 @@ def audit(
             )
             for entry in shown
         ]
-        show_table(names, rows, folded="detail")
+        show_table(names, rows, folded=detail)
     if more:
-        click.echo(f"older ones: --before {shown[-1].id}", err=True)
+        click.echo(gettext("older ones: --before {id}", id=shown[-1].id), err=True)
 
 
 def _in_one_line(detail: Mapping[str, Any]) -> str:

@@ -35,13 +35,13 @@ def place_command(context: Context, *, student: str, kind: str, reason: str) -> 
         said = gettext(
             "{number}: hold {kind} is placed; `sesame status {number}` shows when access is shut",
             number=student,
-            kind=kind,
+            kind=gettext(kind),
         )
     else:
         said = gettext(
             "{number}: hold {kind} is kept until an import brings this number: it has no account yet",
             number=student,
-            kind=kind,
+            kind=gettext(kind),
         )
     click.echo(said)
 
@@ -56,7 +56,7 @@ def lift_command(context: Context, *, student: str, kind: str, reason: str) -> N
     from sesame.operations.holds import lift
 
     lift(context.application, operator(), _change(student, kind, reason))
-    click.echo(gettext("{number}: hold {kind} is lifted", number=student, kind=kind))
+    click.echo(gettext("{number}: hold {kind} is lifted", number=student, kind=gettext(kind)))
 
 
 def _change(student: str, kind: str, reason: str) -> HoldChange:

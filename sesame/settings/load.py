@@ -12,7 +12,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as SourceError
 
+from pipeline.errors import system_words
 from pipeline.settings import SettingsError
+from schemas.language import gettext
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, unknown_key
 from sesame.settings.model import Settings
 from sesame.settings.withdrawn import WithdrawnSetting, found_in, without
@@ -41,8 +43,11 @@ def find_file(config: Path | None = None) -> Path | None:
     if named is not None:
         if not named.is_file():
             raise SettingsError(
-                f"the settings file {named} does not exist",
-                remedy=f"Name another one by --config or {CONFIG_VARIABLE}; examples/sesame.toml is a start.",
+                gettext("the settings file {path} does not exist", path=named),
+                remedy=gettext(
+                    "Name another one by --config or {variable}; examples/sesame.toml is a start.",
+                    variable=CONFIG_VARIABLE,
+                ),
             )
         return named
     return next((path for path in USUAL_FILES if path.is_file()), None)
@@ -80,7 +85,7 @@ def load(config: Path | None = None) -> Settings:
 
 
 def _refused(faults: list[str], contrary: Sequence[WithdrawnSetting] = ()) -> SettingsError:
-    text = "\n".join(["the settings cannot be used:", *(f"  {fault}" for fault in faults)])
+    text = "\n".join([gettext("the settings cannot be used:"), *(f"  {fault}" for fault in faults)])
     others = [SettingsError.remedy] if len(faults) > len(contrary) else []
     return SettingsError(text, remedy=" ".join([*(each.remedy for each in contrary), *others]))
 
@@ -93,10 +98,13 @@ def _read(path: Path | None) -> _File:
         return _File(path, text, tomllib.loads(text))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(
-            f"{path} is not TOML: {error}", remedy="See https://toml.io for the syntax."
+            gettext("{path} is not TOML: {why}", path=path, why=error),
+            remedy=gettext("See https://toml.io for the syntax."),
         ) from None
     except OSError as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
+        raise SettingsError(
+            gettext("the settings file {path} cannot be read: {why}", path=path, why=system_words(error))
+        ) from error
 
 
 def _environment() -> dict[str, str]:

@@ -181,7 +181,7 @@ def test_a_header_that_does_not_fit_is_told_in_french(registrar: Registrar) -> N
     with pytest.raises(UnusableFile) as refused:
         in_french(lambda: registrar.import_(registrar.export))
     assert str(refused.value).splitlines() == [
-        f"{registrar.export}, ligne 1 : il manque dans l'en-tête COD_ETP",
+        f"{registrar.export}, ligne 1 : colonnes absentes de l'en-tête : COD_ETP",
         "  COD_ETP attendu : trouvé COD_ETAPE",
         "  l'en-tête contient aussi : COD_ETAPE",
     ]
