@@ -58,7 +58,7 @@ def test_a_page_ends_with_where_the_next_one_begins() -> None:
 
 def test_a_table_says_it_in_the_language_asked_for() -> None:
     lines = sesame("--lang", "fr", "imports", "list").stdout.splitlines()
-    assert ["échoué" in lines[1], "retenu" in lines[2], "terminé" in lines[3]] == [True] * 3
+    assert ["échoué" in lines[1], "mis en attente" in lines[2], "terminé" in lines[3]] == [True] * 3
     assert ME in lines[1]
 
 
