@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, system_words
 from producers.activation.hashes import PASSWORD_LENGTH_MAX
+from schemas.language import gettext, ngettext
 
 FAULTS_SHOWN_MAX = 10
 NUMBER, PASSWORD = "student_number", "password"
@@ -61,7 +62,8 @@ def read_students(path: Path) -> StudentList:
         header, rows = _rows(path, file, StudentListUnusable)
         if header is not None and NUMBER not in header:
             raise StudentListUnusable(
-                f"{path}, line 1: no column {NUMBER}", remedy=f"Name the column of numbers {NUMBER}."
+                gettext("{path}, line 1: no column {column}", path=path, column=NUMBER),
+                remedy=gettext("Name the column of numbers {column}.", column=NUMBER),
             )
         columns = header or [NUMBER]
         if PASSWORD in columns:
@@ -84,8 +86,13 @@ def read_passwords(path: Path) -> dict[str, str]:
         header, rows = _rows(path, file, PasswordFileUnusable, split_at=":")
         if header is not None and not {NUMBER, PASSWORD} <= set(header):
             raise PasswordFileUnusable(
-                f"{path}, line 1: a header without {NUMBER} or {PASSWORD}",
-                remedy=f"Make it {NUMBER},{PASSWORD}, or use lines number:password without a header.",
+                gettext(
+                    "{path}, line 1: a header without {one} or {other}", path=path, one=NUMBER, other=PASSWORD
+                ),
+                remedy=gettext(
+                    "Make it {header}, or use lines number:password without a header.",
+                    header=f"{NUMBER},{PASSWORD}",
+                ),
             )
         return _selected(path, header or [NUMBER, PASSWORD], rows, PasswordFileUnusable).passwords
 
@@ -94,7 +101,7 @@ def _opened(path: Path, error: type[SesameError]) -> TextIO:
     try:
         return path.open(encoding="utf-8-sig", newline="")
     except OSError as reason:
-        raise error(f"{path} cannot be read: {reason.strerror}") from reason
+        raise error(gettext("{path} cannot be read: {why}", path=path, why=system_words(reason))) from reason
 
 
 def _refuse_exposed(path: Path, file: TextIO) -> None:
@@ -102,7 +109,11 @@ def _refuse_exposed(path: Path, file: TextIO) -> None:
     mode = os.fstat(file.fileno()).st_mode
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise PasswordFileExposed(
-            f"{path} holds passwords and has mode {stat.S_IMODE(mode):04o}: others may read it",
+            gettext(
+                "{path} holds passwords and has mode {mode}: others may read it",
+                path=path,
+                mode=f"{stat.S_IMODE(mode):04o}",
+            ),
             remedy=f"chmod 600 {path}",
         )
 
@@ -115,7 +126,8 @@ def _rows(
         lines = [line.removesuffix("\r") for line in file.read().split("\n")]
     except UnicodeDecodeError as reason:
         raise error(
-            f"{path} is not UTF-8 (byte {reason.start})", remedy="Save it as UTF-8 and try again."
+            gettext("{path} is not UTF-8 (byte {byte})", path=path, byte=reason.start),
+            remedy=gettext("Save it as UTF-8 and try again."),
         ) from reason
     first = lines[0].lower().replace('"', "").replace(" ", "")
     separator = next((char for char in _SEPARATORS if char in first), None)
@@ -147,34 +159,47 @@ def _selected(
         fault, number, password = _row(columns, cells)
         earlier = students.get(number)
         if fault is None and earlier is not None and passwords.get(number) != password:
-            fault = f"the same student as in line {earlier} with another password: keep one of them"
+            fault = gettext(
+                "the same student as in line {line} with another password: keep one of them", line=earlier
+            )
         if fault is not None:
-            faults.append(f"line {line}: {fault}")
+            faults.append(gettext("line {line}: {fault}", line=line, fault=fault))
             continue
         students.setdefault(number, line)
         if password is not None:
             passwords[number] = password
     if faults:
         more = len(faults) - FAULTS_SHOWN_MAX
-        shown = faults[:FAULTS_SHOWN_MAX] + ([f"and {more} more lines"] if more > 0 else [])
-        raise error(f"{path}: " + "; ".join(shown), remedy="Mend these lines; nothing was activated.")
+        shown = faults[:FAULTS_SHOWN_MAX] + (
+            [ngettext("and {n} more line", "and {n} more lines", more)] if more > 0 else []
+        )
+        raise error(
+            gettext("{path}: {faults}", path=path, faults="; ".join(shown)),
+            remedy=gettext("Mend these lines; nothing was activated."),
+        )
     if not students:
-        raise error(f"{path} names no student", remedy="Check that it is the right file.")
+        raise error(
+            gettext("{path} names no student", path=path), remedy=gettext("Check that it is the right file.")
+        )
     return StudentList(tuple(students), passwords)
 
 
 def _row(columns: list[str], cells: list[str]) -> tuple[str | None, str, str | None]:
     """What is wrong with a line, its student number, and its password."""
     if len(cells) != len(columns):
-        return f"{len(cells)} columns instead of {len(columns)}", "", None
+        return gettext("{n} columns instead of {wanted}", n=len(cells), wanted=len(columns)), "", None
     row = dict(zip(columns, cells, strict=True))
     number, password = row[NUMBER].strip(), row.get(PASSWORD)
     if not is_student_number(number):
-        return "no student number (letters, digits, dot, hyphen, underscore; at most 32)", "", None
+        fault = gettext("no student number (letters, digits, dot, hyphen, underscore; at most 32)")
+        return fault, "", None
     if password is not None and not password.strip():
-        return "an empty password: give one, or leave the student out", number, None
+        return gettext("an empty password: give one, or leave the student out"), number, None
     if password is not None and len(password) > PASSWORD_LENGTH_MAX:
-        return f"a password of more than {PASSWORD_LENGTH_MAX} characters: choose another one", number, None
+        fault = gettext(
+            "a password of more than {limit} characters: choose another one", limit=PASSWORD_LENGTH_MAX
+        )
+        return fault, number, None
     if password is not None and not password.isprintable():
-        return "a password with control characters: choose another one", number, None
+        return gettext("a password with control characters: choose another one"), number, None
     return None, number, password

@@ -69,7 +69,7 @@ def activate(
     from sesame.operations.activation import Activation, ActivationOfAll
 
     if sum((bool(students), listed is not None, everybody)) != 1:
-        raise click.UsageError("give students' numbers, --from or --all, and one of them only")
+        raise click.UsageError(gettext("give students' numbers, --from or --all, and one of them only"))
     passwords: Mapping[str, str] = {}
     if listed is not None:
         students, passwords = read_students(listed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import click
@@ -16,7 +17,7 @@ from schemas.language import gettext
 from sesame.cli import click_words
 from sesame.cli.encoding import write_anything
 from sesame.cli.errors import ExitCode, report
-from sesame.cli.languages import with_lang
+from sesame.cli.languages import of_locale, speak, with_lang
 
 COMMANDS: Final[dict[str, str]] = {
     "access": "sesame.cli.support:access",
@@ -86,6 +87,15 @@ class RootGroup(LazyGroup):
         write_anything()
         click_words.translate()
         return super().main(*args, **kwargs)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command asked for; that there is none such is told in the language asked for."""
+        if args[0] not in self._lazy:
+            speak(ctx.params.get("lang") or of_locale())
+            ctx.call_on_close(partial(speak, "en"))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an exception into its message, its remedy and its exit code."""

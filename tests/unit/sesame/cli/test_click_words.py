@@ -61,6 +61,8 @@ def test_wrong_usage_is_told_in_french(line: str, says: str) -> None:
         ("import --year", "L'option '--year' demande une valeur."),
         ("import --full=yes", "L'option '--full' n'admet pas de valeur."),
         ("status 1 2 3", "Arguments en trop (2 3)"),
+        ("nimporte", "La commande 'nimporte' n'existe pas."),
+        ("activate", "Erreur : indiquez soit des numéros d'étudiant, soit --from, soit --all"),
     ],
 )
 def test_what_cannot_be_parsed_is_told_in_french(line: str, says: str) -> None:
