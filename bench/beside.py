@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from bench.lanes import KEYS, RESULT, SOURCE, Drained, Message, drain, fill
 from bench.rows import Row
-from pipeline.engine import Limits
+from pipeline.engine.limits import Limits
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.port import EventLog, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from bench.plant import Nothing, account_of, bell, embedded, fill, migrated, numbers, ring, running, until
 from bench.rows import Row, middle
-from pipeline.engine import Limits
+from pipeline.engine.limits import Limits
 from pipeline.eventlog.sqlite import SqliteEventLog
 from sandbox.postgres import Postgres
 from sandbox.process import MissingServer

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from bench.plant import Silent, embedded, migrated, until
-from pipeline.engine import Bell, Engine, Limits, Place, WorkItem
+from pipeline.engine.bell import Bell, Place, WorkItem
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
 from pipeline.eventlog.port import EventLog, NewRecord, Producer, Record
 from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Description, HandlerOutcome

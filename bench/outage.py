@@ -22,7 +22,7 @@ from bench.plant import (
     until,
 )
 from bench.rows import Row, side_by_side
-from pipeline.engine import EngineSettings, Limits
+from pipeline.engine.limits import EngineSettings, Limits
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog

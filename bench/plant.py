@@ -15,7 +15,10 @@ from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
 from pipeline.digest import digest_of
-from pipeline.engine import Backoff, Engine, Limits, topics_for
+from pipeline.engine.bell import topics_for
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
+from pipeline.engine.retry import Backoff
 from pipeline.eventlog.port import EventLog, NewRecord, TopicPartition
 from pipeline.runner import Effects, TargetWorker
 from pipeline.target import Description, Done, Handler, HandlerOutcome, Preview, Task

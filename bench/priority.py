@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from bench.plant import Nothing, account_of, bell, embedded, fill, migrated, numbers, ring, running, until
 from bench.rows import Row
 from pipeline.db.database import Database
-from pipeline.engine import Limits
+from pipeline.engine.limits import Limits
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.target import HandlerOutcome, Task
 from schemas import catalogue

@@ -35,7 +35,7 @@ from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.handler import MoodleHandler, moodle_site
 from consumers.moodle.port import SiteLock
 from pipeline.db.database import Database
-from pipeline.engine import EngineSettings
+from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.locks import SiteLocks
 from pipeline.target import Done, Handler, HandlerOutcome, Task

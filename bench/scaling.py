@@ -19,7 +19,8 @@ from multiprocessing.synchronize import Event
 from bench.plant import Nothing, account_of, bell, fill, migrated, numbers, ring, running, until
 from bench.rows import Row, side_by_side
 from pipeline.db.database import Database
-from pipeline.engine import EngineSettings, topics_for
+from pipeline.engine.bell import topics_for
+from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres

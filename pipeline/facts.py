@@ -14,9 +14,10 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from pipeline import dead_letters, lost_records
+from pipeline import lost_records
 from pipeline.db.database import Database, stores_fault
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import events as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.eventlog.port import (
     Consumer,

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Float, String, Table, Text, bindparam
 
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
-from pipeline.engine import Engine
+from pipeline.engine.core import Engine
 
 quarantines = Table(
     "quarantines",

@@ -34,8 +34,10 @@ from consumers.registry.identity import ascii_word
 from consumers.registry.identity_doubts import Doubt, Verdict
 from consumers.registry.minter import NAME
 from consumers.registry.people import Identity, KnownPerson, People
-from pipeline import accounts, dead_letters
+from pipeline import accounts
 from pipeline.db.database import Database
+from pipeline.dead_letters import events as letter_events
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.facts import Rejected
 from schemas.account import Hold
 from schemas.envelope import event_id
@@ -167,7 +169,7 @@ class Doubts:
         if self._open_about(connection, student_number):
             return
         now = self._database.now(connection)
-        dead_letters.resolve(
+        letter_events.resolve(
             connection, NAME, student_number, up_to_version=0, how="dismissed", now=now, cause=DOUBTFUL
         )
 
@@ -254,7 +256,7 @@ def bury_fact(
         recorded_at=database.now(connection),
         event_id=fact_id,
     )
-    dead_letters.record(connection, database, letter)
+    letter_events.record(connection, database, letter)
 
 
 def _question(number: str, others: list[str], *, without_account: bool) -> str:

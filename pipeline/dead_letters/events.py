@@ -12,7 +12,7 @@ from pipeline import outbox
 from pipeline.db.database import Database
 from pipeline.dead_letters import rows
 from pipeline.dead_letters.rows import DeadLetter
-from pipeline.engine import WorkItem
+from pipeline.engine.bell import WorkItem
 from pipeline.eventlog.port import Record
 from pipeline.target import Dead
 from schemas import catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.engine import WorkItem
+from pipeline.engine.bell import WorkItem
 from pipeline.parking.rows import Kind, Parked
 from schemas.account import Lane
 

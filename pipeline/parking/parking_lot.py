@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 
 from pipeline import parking
 from pipeline.db.database import Database
-from pipeline.engine import Bell
+from pipeline.engine.bell import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.parking import Share, repair, resync
 

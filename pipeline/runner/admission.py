@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from pipeline import accounts, dead_letters, parking, replays, target_states
+from pipeline import accounts, parking, replays, target_states
 from pipeline.db.database import Database
-from pipeline.engine import WorkItem
+from pipeline.dead_letters import events as dead_letters
+from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, lane_for, parked_item, replays_of
 from pipeline.runner.announcement import Admitted

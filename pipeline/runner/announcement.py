@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.engine import WorkItem
+from pipeline.engine.bell import WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.parking.parked_items import lane_for, replays_of
 from pipeline.target import ADMINISTRATIVE_PENDING, Dead, Done, HandlerOutcome, Task, Waiting

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from pipeline.engine import Batch, Limits
+from pipeline.engine.bell import Batch
+from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault
 from pipeline.eventlog.port import TopicPartition
 from pipeline.runner.announcement import Admitted

@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from pipeline.engine import Batch, Limits
+from pipeline.engine.bell import Batch
+from pipeline.engine.limits import Limits
 from schemas.account import Lane
 
 

@@ -12,9 +12,12 @@ from typing import Literal
 
 from sqlalchemy import Connection
 
-from pipeline import accounts, dead_letters, outbox, parking, replays, target_states
+from pipeline import accounts, outbox, parking, replays, target_states
 from pipeline.db.database import Database
-from pipeline.engine import Backoff, WorkItem
+from pipeline.dead_letters import events as letter_events
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.engine.bell import WorkItem
+from pipeline.engine.retry import Backoff
 from pipeline.errors import fault
 from pipeline.parking import Kind
 from pipeline.parking.parked_items import LEASE_RETRY_MARGIN_S, Why, parked_item
@@ -114,10 +117,10 @@ class Recorder:
         def write(connection: Connection) -> None:
             now = self._database.now(connection)
             version = accounts.version_of(connection, number)
-            letter = dead_letters.letter_of(
+            letter = letter_events.letter_of(
                 self._target, item, dead, letter_id=letter_id, now=now, version=version
             )
-            standing = dead_letters.record_work(connection, self._database, letter, number)
+            standing = letter_events.record_work(connection, self._database, letter, number)
             replays.end(connection, self._target, {number: item.replays}, failed=[number])
             parking.remove(connection, self._target, number, replays=item.replays)
             if version is None:
@@ -168,7 +171,7 @@ class Recorder:
             self._park(connection, admitted, now, Why(Kind.RETRY, due_at, outcome.cause, outcome.message))
         elif isinstance(outcome, Dead):
             self._unpark(connection, admitted)
-            letter = dead_letters.letter_of(
+            letter = letter_events.letter_of(
                 self._target,
                 admitted.item,
                 outcome,
@@ -177,7 +180,7 @@ class Recorder:
                 attempts=admitted.attempt,
                 version=admitted.account.version,
             )
-            dead_letters.record_work(connection, self._database, letter, admitted.account.student_number)
+            letter_events.record_work(connection, self._database, letter, admitted.account.student_number)
 
     def _end_replays(
         self, connection: Connection, written: Mapping[str, tuple[Admitted, HandlerOutcome, HandlerOutcome]]
@@ -194,7 +197,7 @@ class Recorder:
     def _resolve(self, connection: Connection, admitted: Admitted, now: float) -> None:
         how: Literal["replayed", "newer_success"] = "replayed" if admitted.replays else "newer_success"
         number, version = admitted.account.student_number, admitted.account.version
-        dead_letters.resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
+        letter_events.resolve(connection, self._target, number, up_to_version=version, how=how, now=now)
 
     def _unpark(self, connection: Connection, admitted: Admitted) -> None:
         parked = admitted.parked

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from pipeline import dead_letters
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
-from pipeline.engine import Backoff, WorkItem
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
+from pipeline.engine.bell import WorkItem
+from pipeline.engine.retry import Backoff
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.runner.admission import Admission
 from pipeline.runner.announcement import Admitted, announcement

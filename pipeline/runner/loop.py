@@ -12,10 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from pipeline import dead_letters
 from pipeline.db.database import Database
-from pipeline.dead_letters import record_unreadable
-from pipeline.engine import Engine, Place, bell_for
+from pipeline.dead_letters import events as dead_letters
+from pipeline.dead_letters.events import record_unreadable
+from pipeline.engine.bell import Place, bell_for
+from pipeline.engine.core import Engine
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import (
     Consumer,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pipeline.engine import Batch, Engine
+from pipeline.engine.bell import Batch
+from pipeline.engine.core import Engine
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled, fault, told
 from pipeline.eventlog.port import LogError
 from pipeline.runner.batch_run import BatchRun, Observer, Probed, Runner

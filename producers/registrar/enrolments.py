@@ -36,7 +36,8 @@ from producers.registrar.guard import (
     changes_between,
     changes_of_person,
 )
-from producers.registrar.import_steps import ImportDeps, ImportOptions, Progress, run_import
+from producers.registrar.import_steps import run_import
+from producers.registrar.import_subject import ImportDeps, ImportOptions, Progress
 from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport

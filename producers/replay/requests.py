@@ -11,9 +11,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from pipeline import audit, dead_letters, outbox, replays, target_states
+from pipeline import audit, outbox, replays, target_states
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import NewRecord, Producer
 from pipeline.replays import Replay

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
-from pipeline import dead_letters, target_states
+from pipeline import target_states
 from pipeline.accounts import accounts
 from pipeline.db.database import Database
+from pipeline.dead_letters import rows as dead_letters
 
 NUMBERS_PER_QUERY = 500
 _FOR_EVER = 1e12  # epoch seconds

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from consumers.propagation.handler import BREACHED, LATE, Propagation
-from pipeline import dead_letters, timers
-from pipeline.dead_letters import DeadLetter
+from pipeline import timers
+from pipeline.dead_letters import events as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.errors import DependencyDown, SesameError, fault
 from pipeline.facts import Rejected
 from pipeline.timers import OnDue

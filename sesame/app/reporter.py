@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import structlog
 
 from consumers.propagation.handler import Said
-from pipeline import dead_letters, parking, quarantine, status, target_states
+from pipeline import parking, quarantine, status, target_states
 from pipeline.db.database import Database
-from pipeline.engine import CircuitState
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.engine.circuit import CircuitState
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import TopicPartition
 from pipeline.outbox import OutboxRelay

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, CursorResult, delete, func, or_, select
 from sqlalchemy.sql.expression import ColumnElement
 
 from consumers.registry.people import people
-from pipeline import dead_letters
 from pipeline.audit.tables import remarks
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.lost_records import lost_records
 from pipeline.replays import replay_students, replays
 from pipeline.vault import vault

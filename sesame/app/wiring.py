@@ -344,7 +344,8 @@ class Application:
 
     def worker(self, target: str, observer: Observer, number: int = 1) -> TargetWorker:
         """The loop that works for a target, in this process's worker of that number."""
-        from pipeline.engine import Engine, topics_for
+        from pipeline.engine.bell import topics_for
+        from pipeline.engine.core import Engine
         from pipeline.runner import TargetWorker
 
         handler, engine, follows = self.handler(target), self.settings.engine, self.follows.get(target)

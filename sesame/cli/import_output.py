@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
-from producers.registrar import ENCODINGS, FeedProfile, ImportExplanation, ImportKind, ImportReport
-from producers.registrar.explanation import LineReading
+from producers.registrar.encodings import ENCODINGS
+from producers.registrar.explanation import ImportExplanation, LineReading
 from producers.registrar.faults import REMEDIES, Fault, Rejection
 from producers.registrar.guard import OutlineChange, YearFigures
 from producers.registrar.packing import WIDE
 from producers.registrar.physical import Layout
+from producers.registrar.profile import FeedProfile
+from producers.registrar.report import ImportKind, ImportReport
 from producers.registrar.sheets import harmless
 from schemas.language import gettext, gettext_noop, ngettext
 

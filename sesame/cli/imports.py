@@ -143,7 +143,7 @@ def import_command(
         rejects=rejects,
         affected=affected,
     )
-    from producers.registrar import ImportKind
+    from producers.registrar.report import ImportKind
     from sesame.cli.import_output import told, warn
 
     imported = _imported(context, request)
@@ -163,8 +163,8 @@ def import_command(
 
 def _imported(context: Context, request: ImportRequest) -> Imported:
     """Import the files. What interrupts it says what was done; the files before have their reports first."""
-    from producers.registrar import ImportKind
-    from producers.registrar.import_steps import ImportInterrupted
+    from producers.registrar.import_subject import ImportInterrupted
+    from producers.registrar.report import ImportKind
     from sesame.app.wiring import utc_now
     from sesame.cli.import_output import told
     from sesame.operations.imports import import_files

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
-from pipeline import accounts, dead_letters, target_states
+from pipeline import accounts, target_states
 from pipeline.db.database import Database
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import Handler, Preview
 from schemas.account import Account, Stage
 from sesame.operations.acts import Actor, Report, act

@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 from sqlalchemy import Connection
 
-from pipeline import dead_letters
 from pipeline.audit import operator_notes
-from pipeline.dead_letters import DeadLetter, Which
+from pipeline.dead_letters import events as letter_events
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter, Which
 from pipeline.errors import SesameError
 from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act, utc, utc_or_none
@@ -214,7 +215,7 @@ def dismiss(site: Configured, actor: Actor, request: Dismissal) -> Dismissed:
                 words=request.reason,
                 detail={"count": len(chosen), "by_cause": text, "first": chosen[0].id},
             )
-            count = dead_letters.dismiss(connection, chosen, now=site.database.now(connection))
+            count = letter_events.dismiss(connection, chosen, now=site.database.now(connection))
     newest = max((letter.recorded_at for letter in chosen), default=0.0)
     return Dismissed(dismissed=count, found=len(chosen), dry_run=request.dry_run, text=text, newest=newest)
 

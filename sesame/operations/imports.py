@@ -13,22 +13,16 @@ from pydantic import BaseModel, InstanceOf, model_serializer
 
 from consumers.registry.people import People
 from pipeline.db.database import Database
-from producers.registrar import (
-    Acceptance,
-    Approval,
-    FeedProfile,
-    ImportExplanation,
-    ImportKind,
-    ImportOptions,
-    ImportReport,
-    choose,
-    import_file,
-)
-from producers.registrar import explain as explain_file
 from producers.registrar.affected import RecordedPerson
+from producers.registrar.enrolments import import_file
+from producers.registrar.explanation import ImportExplanation
+from producers.registrar.explanation import explain as explain_file
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.import_steps import ImportInterrupted
-from producers.registrar.profiles import choose_groups
+from producers.registrar.guard import Acceptance, Approval
+from producers.registrar.import_subject import ImportInterrupted, ImportOptions
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import choose, choose_groups
+from producers.registrar.report import ImportKind, ImportReport
 from producers.registrar.settings import RegistrarSettings
 from producers.registrar.sheets import harmless
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory

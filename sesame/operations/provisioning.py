@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from pipeline import accounts, parking, quarantine, target_states
 from pipeline.db.database import Database
-from pipeline.engine import Bell, WorkItem
+from pipeline.engine.bell import Bell, WorkItem
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
 from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from pipeline import dead_letters, replays
+from pipeline import replays
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import SesameError
 from pipeline.replays import Replay
 from producers.replay.requests import Progress, go_on, plan, progress_of

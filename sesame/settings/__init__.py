@@ -2,7 +2,7 @@
 
 from consumers.directory.settings import DirectorySettings
 from consumers.moodle.settings import MoodleSettings
-from pipeline.engine import EngineSettings
+from pipeline.engine.limits import EngineSettings
 from pipeline.settings import SecretUnreadable, Section, SettingsError
 from sesame.settings.load import find_file, load
 from sesame.settings.login import CasSettings

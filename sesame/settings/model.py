@@ -15,7 +15,7 @@ from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
-from pipeline.engine import EngineSettings
+from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.settings import LogSettings
 from pipeline.settings import is_advanced
 from producers.activation.hashes import HashingSettings

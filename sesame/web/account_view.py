@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from pipeline import accounts, dead_letters
+from pipeline import accounts
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
 from schemas.account import Account, Stage
 from sesame.login import cas_logins

@@ -16,7 +16,7 @@ from consumers.propagation.rows import propagation
 from pipeline.accounts import accounts
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.dead_letters import unresolved
+from pipeline.dead_letters.rows import unresolved
 from pipeline.vault import new_key
 from sandbox.demo.credentials import write_private
 from sandbox.demo.pipeline import SesameProcess

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from pipeline.dead_letters import unresolved
+from pipeline.dead_letters.rows import unresolved
 from pipeline.eventlog.port import NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from sandbox.process import wait_until

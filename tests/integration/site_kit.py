@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from consumers.directory.upsert import LdapDirectory
-from pipeline import dead_letters, status
+from pipeline import status
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import TargetDown
 from pipeline.eventlog.port import Headers, NewRecord, TopicPartition
 from pipeline.target import Handler

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import Headers, NewRecord, RecordTooLarge
 from schemas import catalogue
 from schemas.asyncapi import COMPONENTS

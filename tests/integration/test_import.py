@@ -16,8 +16,12 @@ from examples.generate import write
 from pipeline.db.database import Database
 from pipeline.eventlog.port import Record
 from pipeline.eventlog.sqlite import SqliteEventLog
-from producers.registrar import ImportOptions, ImportReport, Threshold, apogee, import_file
+from producers.registrar.enrolments import import_file
 from producers.registrar.feed_memory import SqlFeedMemory
+from producers.registrar.guard import Threshold
+from producers.registrar.import_subject import ImportOptions
+from producers.registrar.profiles import apogee
+from producers.registrar.report import ImportReport
 from sandbox.process import PATIENCE_S
 from schemas.catalogue import ENROLMENTS
 from schemas.envelope import from_record

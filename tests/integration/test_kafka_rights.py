@@ -14,7 +14,7 @@ from click.testing import Result
 
 from consumers.propagation.handler import Propagation
 from consumers.registry.handler import Registry
-from pipeline.engine import topics_for
+from pipeline.engine.bell import topics_for
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Security, Timing
 from pipeline.eventlog.kafka.rights import Granting, Right, read_rights
 from pipeline.eventlog.port import Consumer, NewRecord, NotAllowed, TopicPartition, UnknownTopic

@@ -10,7 +10,7 @@ import pytest
 
 from consumers.moodle.handler import MoodleHandler
 from pipeline import target_states
-from pipeline.engine import Limits
+from pipeline.engine.limits import Limits
 from pipeline.target import HandlerOutcome, Task
 from sandbox.moodle import MoodleStandIn
 from sesame.testing.servers import stores

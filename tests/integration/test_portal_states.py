@@ -15,8 +15,8 @@ import pytest
 from sqlalchemy import insert
 
 from consumers.propagation.rows import propagation, propagation_targets
-from pipeline import dead_letters
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking.rows import parked
 from schemas.account import Administrative, Hold
 from schemas.events import HoldPlaced
@@ -112,7 +112,7 @@ def letter(portal: Portal, number: str, consumer: str, cause: str) -> None:
     now = portal.clock.now
     one = DeadLetter(f"{consumer}{number}", consumer, number, 1, cause, "said", 3, now)
     with portal.database.write() as connection:
-        dead_letters.rows.add(connection, portal.database, one)
+        dead_letters.add(connection, portal.database, one)
 
 
 def logged_in(portal: Portal, number: str) -> None:

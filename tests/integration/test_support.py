@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from pipeline import audit, dead_letters, target_states
+from pipeline import audit, target_states
 from pipeline.audit.tables import audit as audit_table
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import events as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from producers.activation.smtp import MailServerDown
 from sandbox.smtp import MailSink
 from sesame.app.wiring import Application, build

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from pipeline import dead_letters
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import Kind
 from pipeline.target_states import State
 from tests.simulation import oracle

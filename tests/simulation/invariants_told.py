@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from sqlalchemy import select
 
 from consumers.propagation.rows import propagation, propagation_targets
-from pipeline import dead_letters
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.target_states import State, TargetState
 from schemas.events import DeadLetterRecorded, PropagationCompleted, TargetFailed, TargetWaiting
 from tests.simulation import oracle

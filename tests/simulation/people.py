@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
-from pipeline import accounts, dead_letters
+from pipeline import accounts
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable, NewRecord
 from schemas import catalogue

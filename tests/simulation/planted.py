@@ -17,7 +17,7 @@ from consumers.mailbox.port import Intent, ReadResult
 from consumers.mailbox.welcome import Decision, Posting
 from consumers.propagation.handler import Propagation
 from consumers.propagation.window import PropagationProgress, SeenOutcome, judge
-from pipeline.engine import Place
+from pipeline.engine.bell import Place
 from pipeline.engine.culprit import Culprit
 from pipeline.engine.offsets import Offsets, OffsetTracker
 from pipeline.outbox import outbox

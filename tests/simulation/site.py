@@ -23,7 +23,10 @@ from consumers.registry.handler import Registry
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
 from consumers.timetable.handler import TimetableHandler
 from pipeline import timers
-from pipeline.engine import Backoff, Engine, Limits, topics_for
+from pipeline.engine.bell import topics_for
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
+from pipeline.engine.retry import Backoff
 from pipeline.errors import DependencyDown
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.facts import FactHandler, FactLoop

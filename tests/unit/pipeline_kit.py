@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import dead_letters, parking, target_states
+from pipeline import parking, target_states
 from pipeline.db.database import Database
-from pipeline.engine import Backoff, Engine, Limits, topics_for
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.engine.bell import topics_for
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
+from pipeline.engine.retry import Backoff
 from pipeline.eventlog.port import Consumer, NewRecord
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.runner import Effects, TargetWorker

@@ -27,7 +27,8 @@ from producers.registrar.feed import (
     new_record,
 )
 from producers.registrar.guard import Fingerprint, OutlineChange
-from producers.registrar.import_steps import ImportDeps, ImportOptions, Progress, run_import
+from producers.registrar.import_steps import run_import
+from producers.registrar.import_subject import ImportDeps, ImportOptions, Progress
 from producers.registrar.physical import LINES_MAX, Line
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport

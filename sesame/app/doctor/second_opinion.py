@@ -13,7 +13,7 @@ from typing import Final
 
 from pipeline import status
 from pipeline.db.database import Database
-from pipeline.engine import CircuitState
+from pipeline.engine.circuit import CircuitState
 from pipeline.settings import FILE_SUFFIX
 from pipeline.status import ConsumerStatus
 from sesame.app.doctor.findings import CheckResult, CheckState, warn

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from pipeline import dead_letters, parking, target_states
+from pipeline import parking, target_states
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.target_states import State
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.diagnosis import observed as observation

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, select
 
 from consumers.propagation.rows import propagation
 from consumers.registry.people import People
-from pipeline import accounts, dead_letters, parking, status, target_states
+from pipeline import accounts, parking, status, target_states
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target import ADMINISTRATIVE_PENDING

@@ -13,9 +13,10 @@ from consumers.mailbox.port import ReadResult
 from consumers.moodle.port import Seen
 from consumers.registry import pending_facts
 from consumers.registry.people import KnownPerson, People
-from pipeline import accounts, dead_letters, parking, status
+from pipeline import accounts, parking, status
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking import Parked
 from pipeline.status import ConsumerStatus
 from producers.activation import mail_proofs, request_rows

@@ -18,7 +18,7 @@ from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import RegistrySettings
 from pipeline import accounts
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter, unresolved
+from pipeline.dead_letters.rows import DeadLetter, unresolved
 from pipeline.eventlog.port import Record
 from pipeline.outbox import outbox
 from pipeline.vault import Vault, new_key

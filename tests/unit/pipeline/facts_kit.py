@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from pipeline import dead_letters
 from pipeline.db.database import Database
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.eventlog.port import Consumer, LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
 from pipeline.facts import FactLoop

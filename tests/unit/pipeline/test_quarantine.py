@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import quarantine
-from pipeline.engine import Engine
+from pipeline.engine.core import Engine
 from pipeline.quarantine import Quarantine
 from pipeline.target import Dead
 from tests.unit.pipeline_kit import LIMITS, Plant

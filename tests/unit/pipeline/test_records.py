@@ -10,11 +10,13 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from consumers.mailbox.welcome_journal import RecordedIntent, WelcomeMessages, welcome_messages
-from pipeline import accounts, audit, dead_letters, status
+from pipeline import accounts, audit, status
 from pipeline.accounts import accounts as accounts_table
 from pipeline.audit.tables import audit as audit_table
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter, record_unreadable
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.events import record_unreadable
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import Record
 from pipeline.status import ConsumerStatus
 from schemas import catalogue
@@ -43,12 +45,12 @@ def letter(name: str, **changes: object) -> DeadLetter:
 
 def record(database: Database, *letters: DeadLetter) -> list[bool]:
     with database.write() as connection:
-        return [dead_letters.rows.add(connection, database, each) for each in letters]
+        return [dead_letters.add(connection, database, each) for each in letters]
 
 
 def resolve(database: Database, student: str, version: int, *, cause: str | None = None) -> list[str]:
     with database.write() as connection:
-        return dead_letters.rows.mark_resolved(
+        return dead_letters.mark_resolved(
             connection, "moodle", student, up_to_version=version, how="replayed", now=START + 9, cause=cause
         )
 
@@ -80,7 +82,7 @@ def test_a_success_resolves_the_letters_up_to_its_version_and_keeps_them(databas
 def test_dead_letters_are_paged_by_key_and_each_comes_once(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dead_letters.rows, "_ROWS_PER_PAGE", 3)
+    monkeypatch.setattr(dead_letters, "_ROWS_PER_PAGE", 3)
     names = [f"{name:02}" for name in range(10)]
     record(database, *(letter(name, recorded_at=START + int(name) // 4) for name in reversed(names)))
     record(database, letter("other", cause="timed_out", recorded_at=START))

@@ -7,8 +7,8 @@ import json
 import pytest
 from sqlalchemy import select
 
-from pipeline import dead_letters
-from pipeline.engine import WorkItem
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.engine.bell import WorkItem
 from pipeline.outbox import outbox
 from pipeline.replays import Replay, identity
 from pipeline.target import Dead, HandlerOutcome, Retry, Waiting

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, select
 
-from pipeline import dead_letters
 from pipeline.accounts import accounts
 from pipeline.audit.tables import audit, remarks
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import Producer
 from pipeline.eventlog.sqlite import SqliteEventLog
 from producers.replay.requests import ReplayReport, replay
@@ -45,7 +45,7 @@ def know(database: Database, **activated: bool) -> None:
 def bury(database: Database, name: str, student: str | None, cause: str, consumer: str = "moodle") -> None:
     letter = DeadLetter(name, consumer, student, 1, cause, "no", 1, START)
     with database.write() as connection:
-        dead_letters.rows.add(connection, database, letter)
+        dead_letters.add(connection, database, letter)
 
 
 def ask(database: Database, producer: Producer, *students: str, lane: Lane = Lane.PERSONAL) -> ReplayReport:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.beside import embedded_log, in_turn
 from bench.lanes import drain
-from pipeline.engine import Limits
+from pipeline.engine.limits import Limits
 
 
 def test_no_two_measurements_on_one_log_share_a_consumer_group() -> None:

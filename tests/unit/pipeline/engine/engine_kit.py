@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.engine import Batch, Engine
+from pipeline.engine.bell import Batch
+from pipeline.engine.core import Engine
 
 
 def taken(engine: Engine, now: float = 0.0) -> Batch:

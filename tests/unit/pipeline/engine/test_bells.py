@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import Place, bell_for, topics_for
+from pipeline.engine.bell import Place, bell_for, topics_for
 from schemas import catalogue
 from schemas.account import Hold, Lane, Stage
 from schemas.envelope import Message

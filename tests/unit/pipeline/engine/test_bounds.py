@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import Batch, Bell, Engine, Limits, Place
+from pipeline.engine.bell import Batch, Bell, Place
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import OffsetTracker
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS, by_lane

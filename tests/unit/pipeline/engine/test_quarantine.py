@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place
+from pipeline.engine.bell import Batch, Bell, Place
+from pipeline.engine.circuit import CircuitState
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
 from schemas.account import Lane
 from schemas.catalogue import ACCOUNTS
 from tests.unit.pipeline.engine.engine_kit import taken

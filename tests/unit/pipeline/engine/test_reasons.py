@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.engine import Backoff, Limits, Place
+from pipeline.engine.bell import Place
 from pipeline.engine.circuit import TRANSITIONS, Circuit, CircuitState
 from pipeline.engine.failure_rate import FailureRate
+from pipeline.engine.limits import Limits
 from pipeline.engine.offsets import Offsets
+from pipeline.engine.retry import Backoff
 from schemas import catalogue
 
 LIMITS = Limits(

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from pipeline import parking
-from pipeline.engine import Bell
+from pipeline.engine.bell import Bell
 from pipeline.eventlog.port import OffsetOutOfRange, TopicPartition
 from pipeline.parking import Kind, Parked
 from pipeline.parking.parking_lot import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 from dataclasses import dataclass
 
-from pipeline.engine import Batch, Bell, WorkItem
+from pipeline.engine.bell import Batch, Bell, WorkItem
 from pipeline.runner.batch_run import BatchRun, Probed, Runner
 from pipeline.target import Done, HandlerOutcome
 from sandbox.process import PATIENCE_S

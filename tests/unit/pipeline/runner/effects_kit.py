@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 
 from pipeline import target_states
-from pipeline.engine import Bell, Place, WorkItem
+from pipeline.engine.bell import Bell, Place, WorkItem
 from pipeline.runner import Effects
 from pipeline.runner.announcement import Admitted
 from pipeline.target import Done, HandlerOutcome, Retry

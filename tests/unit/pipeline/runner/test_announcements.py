@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Bell, Place, WorkItem
+from pipeline.engine.bell import Bell, Place, WorkItem
 from pipeline.parking import Kind, Parked
 from pipeline.parking.parked_items import lane_for, replays_of
 from pipeline.runner.announcement import Admitted, announcement, failure

@@ -12,7 +12,9 @@ from typing import Any, cast
 
 import pytest
 
-from pipeline.engine import Bell, Engine, Limits, Place, WorkItem
+from pipeline.engine.bell import Bell, Place, WorkItem
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.runner.announcement import Admitted
 from pipeline.runner.batch_run import WAIT_S_MAX, BatchRun, Probed, Runner

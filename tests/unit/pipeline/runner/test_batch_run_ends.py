@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Limits, WorkItem
+from pipeline.engine.bell import WorkItem
+from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.eventlog.port import LogUnavailable
 from pipeline.runner.batch_run import BatchRun, Probed, Runner

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from pipeline.engine import Batch, Limits
+from pipeline.engine.bell import Batch
+from pipeline.engine.limits import Limits
 from pipeline.runner.call_queue import CallQueue, Precedence
 from sandbox.process import PATIENCE_S
 from schemas.account import Lane

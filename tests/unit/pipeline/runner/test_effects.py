@@ -7,7 +7,8 @@ from typing import NoReturn
 import pytest
 
 from pipeline import parking, target_states
-from pipeline.engine import Backoff, Bell, Place, WorkItem
+from pipeline.engine.bell import Bell, Place, WorkItem
+from pipeline.engine.retry import Backoff
 from pipeline.errors import DependencyDown
 from pipeline.outbox import OutboxRelay
 from pipeline.parking import Kind, resync

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline import dead_letters
-from pipeline.dead_letters import DeadLetter
-from pipeline.engine import WorkItem
+from pipeline.dead_letters import events as letter_events
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
+from pipeline.engine.bell import WorkItem
 from pipeline.eventlog.port import Record
 from pipeline.outbox import OutboxRelay
 from pipeline.runner.announcement import failure
@@ -43,7 +44,7 @@ def buried(plant: Plant, *letters: DeadLetter) -> list[str]:
     """The ids under which they stand."""
     with plant.database.write() as connection:
         return [
-            dead_letters.record_work(connection, plant.database, letter, letter.student_number or "")
+            letter_events.record_work(connection, plant.database, letter, letter.student_number or "")
             for letter in letters
         ]
 
@@ -53,7 +54,7 @@ def test_a_letter_is_announced_once_with_all_that_it_says_and_the_headers_of_oth
 ) -> None:
     with plant.database.write() as connection:
         for _ in range(2):  # a redelivery
-            dead_letters.record(connection, plant.database, LETTER)
+            letter_events.record(connection, plant.database, LETTER)
     [record] = records(plant)
     message = from_record(record.key, record.headers, record.value)
     assert message.event == DeadLetterRecorded(
@@ -96,7 +97,7 @@ def test_one_whose_bell_came_from_the_parking_lot_names_no_place(plant: Plant) -
 
 def test_a_letter_of_nobody_is_recorded_and_not_announced(plant: Plant) -> None:
     with plant.database.write() as connection:
-        dead_letters.record(connection, plant.database, replace(LETTER, student_number=None))
+        letter_events.record(connection, plant.database, replace(LETTER, student_number=None))
     assert len(plant.letters()) == 1
     assert records(plant) == []
 
@@ -133,12 +134,12 @@ def test_letters_of_several_students_targets_and_causes_are_told_apart(plant: Pl
 def test_resolving_says_so_of_each_letter_and_of_one_cause_alone_if_asked(plant: Plant) -> None:
     buried(plant, LETTER, replace(LETTER, id="letter-c", cause="mail_taken"))
     with plant.database.write() as connection:
-        dead_letters.resolve(
+        letter_events.resolve(
             connection, "moodle", "A", up_to_version=4, how="dismissed", now=START + 9, cause="mail_taken"
         )
     assert [letter.id for letter in plant.letters()] == ["letter-1"]
     with plant.database.write() as connection:
-        dead_letters.resolve(connection, "moodle", "A", up_to_version=4, how="replayed", now=START + 10)
+        letter_events.resolve(connection, "moodle", "A", up_to_version=4, how="replayed", now=START + 10)
         [letter] = dead_letters.by_id(connection, "letter-1")
     assert (letter.resolution, letter.resolved_at) == ("replayed", START + 10)
     resolved = [message for message in said(plant) if isinstance(message.event, DeadLetterResolved)]
@@ -181,7 +182,7 @@ def test_a_student_whom_nobody_knows_is_one_letter_that_counts_and_one_for_each(
     assert letters["A"].id != letters["B"].id
     assert letters["A"].cause == "unknown_student"
     with plant.database.write() as connection:
-        dead_letters.resolve(connection, plant.target.name, "A", up_to_version=9, how="dismissed", now=START)
+        letter_events.resolve(connection, plant.target.name, "A", up_to_version=9, how="dismissed", now=START)
     effects.admit([bell("A", 1, "bell-3")])
     assert {letter.student_number for letter in plant.letters()} == {"A", "B"}
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Backoff, Limits, WorkItem
+from pipeline.engine.bell import WorkItem
+from pipeline.engine.limits import Limits
+from pipeline.engine.retry import Backoff
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import Consumer, NewRecord, NotAssigned, Record, TopicPartition
 from pipeline.runner import Effects

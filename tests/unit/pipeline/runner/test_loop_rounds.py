@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Engine, Limits
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, TargetDown
 from pipeline.eventlog.port import LogUnavailable, NotAssigned, OffsetOutOfRange, Record, TopicPartition
 from pipeline.parking.parking_lot import LOOK_EVERY_S

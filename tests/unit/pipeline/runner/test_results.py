@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import Batch, Bell, CircuitState, Engine, Limits, Place, WorkItem
+from pipeline.engine.bell import Batch, Bell, Place, WorkItem
+from pipeline.engine.circuit import CircuitState
+from pipeline.engine.core import Engine
+from pipeline.engine.limits import Limits
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown, Throttled
 from pipeline.runner.batch_run import BatchRun, Probed
 from pipeline.runner.results import Results

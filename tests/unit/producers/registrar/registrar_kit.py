@@ -10,20 +10,15 @@ from typing import TypedDict, Unpack
 
 from pipeline.db.database import Database
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
-from producers.registrar import (
-    Acceptance,
-    Approval,
-    FeedProfile,
-    ImportOptions,
-    ImportReport,
-    Threshold,
-    apogee,
-    import_file,
-)
 from producers.registrar.affected import RecordedPersons
+from producers.registrar.enrolments import import_file
 from producers.registrar.feed import FeedMemory, TeachingMemory
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.profiles import choose_groups
+from producers.registrar.guard import Acceptance, Approval, Threshold
+from producers.registrar.import_subject import ImportOptions
+from producers.registrar.profile import FeedProfile
+from producers.registrar.profiles import apogee, choose_groups
+from producers.registrar.report import ImportReport
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from producers.registrar.teachings.lists import import_groups
 from schemas.envelope import Message, from_record

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from producers.registrar import Threshold, apogee
+from producers.registrar.guard import Threshold
 from producers.registrar.profile import Column
+from producers.registrar.profiles import apogee
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
 
 SECOND = ZOE | {"COD_ETP": "DULSF", "LIB_ETP": "DU Langue des signes", "TEM_IAE_PRM": "N"}

@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import select
 
 from pipeline.audit.tables import audit
-from producers.registrar import Acceptance, Fault, ImportReport, Threshold
+from producers.registrar.faults import Fault
+from producers.registrar.guard import Acceptance, Threshold
 from producers.registrar.physical import Line
 from producers.registrar.profiles import apogee
+from producers.registrar.report import ImportReport
 from producers.registrar.rows import parse
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar, students
 

@@ -12,7 +12,7 @@ import pytest
 import examples.generate
 import examples.groups
 from examples.generate import COLUMNS, bad_lines, fold, lines, main, write
-from producers.registrar import apogee
+from producers.registrar.profiles import apogee
 from schemas.account import Administrative
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import Registrar

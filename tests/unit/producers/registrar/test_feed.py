@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.eventlog.port import LogUnavailable
-from producers.registrar import ImportReport, SpoolFailed, UnusableFile, choose
 from producers.registrar import lines as spooled
-from producers.registrar.faults import Fault
+from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.feed import APPEND_ATTEMPTS_MAX, Intended
 from producers.registrar.feed_memory import SqlFeedMemory
 from producers.registrar.import_runs import ImportSuperseded, SqlImports
-from producers.registrar.report import ImportEnd
+from producers.registrar.lines import SpoolFailed
+from producers.registrar.profiles import choose
+from producers.registrar.report import ImportEnd, ImportReport
 from schemas.catalogue import ENROLMENTS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, NOW, ZOE, Registrar

@@ -12,10 +12,10 @@ from typing import TypeVar
 import pytest
 
 from examples import hostile, hostile_groups
-from producers.registrar import MappingUnusable, UnusableFile, apogee
 from producers.registrar.damage import damage
-from producers.registrar.faults import Fault
-from producers.registrar.mapping import read_mapping
+from producers.registrar.faults import Fault, UnusableFile
+from producers.registrar.mapping import MappingUnusable, read_mapping
+from producers.registrar.profiles import apogee
 from sesame.cli.languages import speak
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.producers.registrar.test_mapping import WHOLE

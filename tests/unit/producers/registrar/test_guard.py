@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import select
 
 from pipeline.audit.tables import audit
-from producers.registrar import ImportReport, Threshold, UnusableFile, apogee
+from producers.registrar.faults import UnusableFile
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.guard import OutlineChange
+from producers.registrar.guard import OutlineChange, Threshold
 from producers.registrar.import_runs import ImportSuperseded, imports
-from producers.registrar.report import ImportDetail
+from producers.registrar.profiles import apogee
+from producers.registrar.report import ImportDetail, ImportReport
 from producers.registrar.sheets import MEANINGS
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar, Row, students

@@ -10,8 +10,8 @@ import pytest
 
 from examples.hostile import REPEATED, Case
 from examples.hostile_groups import CASES, LISTED, TEACHINGS_MAX, export, lines, main
-from producers.registrar import ImportReport
 from producers.registrar.faults import REMEDIES, Fault
+from producers.registrar.report import ImportReport
 from schemas import events
 from schemas.events import Teaching, TeachingsRecorded
 from tests.unit.producers.registrar.registrar_kit import Registrar

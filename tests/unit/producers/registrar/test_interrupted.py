@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from producers.registrar.import_runs import ImportRun, SqlImports
-from producers.registrar.import_steps import ImportInterrupted
+from producers.registrar.import_subject import ImportInterrupted
 from producers.registrar.report import ImportEnd, ImportKind
 from tests.unit.producers.registrar.registrar_kit import RecordedLog, Registrar, students
 

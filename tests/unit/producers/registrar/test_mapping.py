@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 import examples
-from producers.registrar import FeedProfile, MappingUnusable, UnknownProfile, choose, explain
-from producers.registrar.mapping import FIELDS, read_mapping
-from producers.registrar.profile import FileForm
+from producers.registrar.explanation import explain
+from producers.registrar.mapping import FIELDS, MappingUnusable, read_mapping
+from producers.registrar.profile import FeedProfile, FileForm
+from producers.registrar.profiles import UnknownProfile, choose
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import Registrar

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.registrar import MappingUnusable, UnusableFile, apogee
 from producers.registrar.excel_numbers import whole_number
-from producers.registrar.mapping import read_mapping
+from producers.registrar.faults import UnusableFile
+from producers.registrar.mapping import MappingUnusable, read_mapping
 from producers.registrar.physical import Source
 from producers.registrar.profile import Column, FeedProfile, FileOptions
+from producers.registrar.profiles import apogee
 from producers.registrar.reader import examine, read
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.producers.registrar.test_mapping import HEADER, LINE, WHOLE

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from odfdo import Cell, Document, Row, Table
 from python_calamine import CalamineWorkbook
 
-from producers.registrar import FeedProfile, UnusableFile, apogee, workbooks
+from producers.registrar import workbooks
+from producers.registrar.faults import UnusableFile
 from producers.registrar.packing import opened
 from producers.registrar.physical import Line
-from producers.registrar.profile import Column, FileOptions
-from producers.registrar.profiles import choose_groups, pegase
+from producers.registrar.profile import Column, FeedProfile, FileOptions
+from producers.registrar.profiles import apogee, choose_groups, pegase
 from producers.registrar.reader import examine, read
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE, Registrar
 from tests.unit.producers.registrar.workbook_kit import (

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 
 import examples.pegase
 from examples.pegase import NAMES, main
-from producers.registrar import UnusableFile, choose
-from producers.registrar.faults import Fault
+from producers.registrar.faults import Fault, UnusableFile
 from producers.registrar.physical import LINE_BYTES_MAX
-from producers.registrar.profiles import academic_year, path_code, pegase
+from producers.registrar.profiles import academic_year, choose, path_code, pegase
 from schemas.account import Administrative, Pedagogical
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from tests.unit.producers.registrar.registrar_kit import Registrar

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from producers.registrar import Threshold, UnknownProfile, UnusableFile, explain
-from producers.registrar.faults import REMEDIES, Fault
+from producers.registrar.explanation import explain
+from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.feed import IntendedList
-from producers.registrar.guard import OutlineChange
+from producers.registrar.guard import OutlineChange, Threshold
 from producers.registrar.import_runs import ImportSuperseded
 from producers.registrar.profile import FeedProfile
-from producers.registrar.profiles import choose_groups
+from producers.registrar.profiles import UnknownProfile, choose_groups
 from producers.registrar.report import ImportKind
 from producers.registrar.sheets import MEANINGS
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from producers.registrar import MappingUnusable, UnknownProfile, choose, explain
 from producers.registrar import enrolments as compared
+from producers.registrar.explanation import explain
 from producers.registrar.faults import REMEDIES, Fault, UnusableFile
 from producers.registrar.guard import OutlineChange, YearFigures
-from producers.registrar.mapping import BYTES_MAX, read_mapping
+from producers.registrar.mapping import BYTES_MAX, MappingUnusable, read_mapping
 from producers.registrar.physical import LINE_BYTES_MAX, too_long
+from producers.registrar.profiles import UnknownProfile, choose
 from producers.registrar.report import ImportReport
 from tests.unit.producers.registrar.registrar_kit import MAMADOU, ZOE, Registrar
 

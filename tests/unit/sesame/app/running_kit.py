@@ -10,7 +10,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from consumers.propagation.rows import propagation
-from pipeline import dead_letters, status
+from pipeline import status
+from pipeline.dead_letters import rows as dead_letters
 from pipeline.eventlog.port import NewRecord
 from pipeline.facts import FactHandler, FactLoop, FactObserver
 from pipeline.runner import Observer, TargetWorker

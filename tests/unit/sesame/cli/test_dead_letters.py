@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import dead_letters
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import events as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from sesame.cli import main
 from tests.command import sesame
 

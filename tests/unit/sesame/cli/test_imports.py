@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from producers.registrar import ENCODINGS
+from producers.registrar.encodings import ENCODINGS
 from schemas.account import Hold
 from sesame.cli import main
 from sesame.cli.commands import COMMANDS

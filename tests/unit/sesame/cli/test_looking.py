@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from pipeline import dead_letters, parking, status, target_states
+from pipeline import parking, status, target_states
 from pipeline.db import migrate
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
@@ -44,7 +45,7 @@ def give_up(store: Database, letters: int) -> list[str]:
     with store.write() as connection:
         for number, name in enumerate(ids):
             one = DeadLetter(name, "moodle", str(number), 1, "moodle_rejected", "no", 1, START + number)
-            dead_letters.rows.add(connection, store, one)
+            dead_letters.add(connection, store, one)
     return ids
 
 
@@ -161,7 +162,7 @@ def test_what_an_operator_must_mend_is_shown_apart_and_measured(store: Database)
     wait_at_moodle(store, "pedagogical_enrolment_pending", 5)
     collision = DeadLetter("0" * 64, "directory", "22600001", 1, "identity_collision", "held", 1, 1.0)
     with store.write() as connection:
-        dead_letters.rows.add(connection, store, collision)
+        dead_letters.add(connection, store, collision)
     lines = [line for line in sesame("overview").stdout.splitlines() if "an operator must act" in line]
     assert lines == [
         "  an operator must act: moodle moodle_email_taken: 3",

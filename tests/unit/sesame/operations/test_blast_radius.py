@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from pipeline import dead_letters, replays
-from pipeline.dead_letters import DeadLetter
+from pipeline import replays
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.eventlog.port import LogUnavailable, NewRecord, TopicPartition
 from pipeline.replays import Replay
 from pipeline.target import Dead
@@ -35,7 +36,7 @@ def radius(plant: Plant, *numbers: str, follows: str | None = None) -> Radius:
 def bury(plant: Plant, number: str, version: int, *, at: float = START) -> None:
     letter = DeadLetter(f"{number}-{version}", "directory", number, version, "refused", "no", 1, at)
     with plant.database.write() as connection:
-        dead_letters.rows.add(connection, plant.database, letter)
+        dead_letters.add(connection, plant.database, letter)
 
 
 # --- the dry run ----------------------------------------------------------------------------------

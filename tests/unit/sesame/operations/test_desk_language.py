@@ -19,7 +19,7 @@ import pytest
 
 from consumers.moodle.causes import MoodleCause
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.engine.circuit import CircuitState
 from pipeline.errors import TargetDown
 from schemas.account import Administrative, Hold, Pedagogical, Stage

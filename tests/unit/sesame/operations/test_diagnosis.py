@@ -10,10 +10,11 @@ from sqlalchemy import insert
 
 from consumers.moodle.port import Seen, User
 from consumers.propagation.rows import propagation
-from pipeline import dead_letters, parking, status, target_states
+from pipeline import parking, status, target_states
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking import Kind, Parked
 from pipeline.status import ConsumerStatus
 from pipeline.target_states import Conclusion, State
@@ -88,7 +89,7 @@ class Desk:
     def letter(self, target: str, name: str = "abcdef0123456789") -> None:
         letter = DeadLetter(name, target, LEA, 2, "identity_collision", "held by p.durand; ask", 1, START)
         with self.database.write() as connection:
-            dead_letters.rows.add(connection, self.database, letter)
+            dead_letters.add(connection, self.database, letter)
 
     def consumer(self, target: str, state: str, reason: str = "", *, seen_at: float = START) -> None:
         said = ConsumerStatus(target, "life-1", state, reason, START - 120, seen_at)
@@ -360,7 +361,7 @@ def test_of_a_target_s_letters_the_newest_is_told_and_of_the_registry_s_each(des
             ("other fact", "registry", START + 1),
         ):
             letter = DeadLetter(name, consumer, LEA, 2, "some_cause", "what it said", 1, at)
-            dead_letters.rows.add(connection, desk.database, letter)
+            dead_letters.add(connection, desk.database, letter)
     seen = gather(desk.database, LEA, targets=TARGETS, follows={}, uses_cas=False)
     assert [letter.id for letter in seen.letters] == ["one fact", "other fact", "new moodle"]
 

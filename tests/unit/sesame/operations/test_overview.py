@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from pipeline import dead_letters
 from pipeline.db.database import Database
-from pipeline.dead_letters import DeadLetter
+from pipeline.dead_letters import rows as dead_letters
+from pipeline.dead_letters.rows import DeadLetter
 from sesame.operations.diagnosis import population
 from sesame.operations.diagnosis.overview import Overview, show, show_people
 from tests.unit.database_kit import START
@@ -45,7 +45,7 @@ def test_everybody_who_has_activated_is_counted_once(database: Database) -> None
     student(database, "E", "in_progress", activated=False)
     letter = DeadLetter("letter", "moodle", "C", 1, "identity_collision", "no", 1, START)
     with database.write() as connection:
-        dead_letters.rows.add(connection, database, letter)
+        dead_letters.add(connection, database, letter)
     seen = look(database)
     assert (seen.students, seen.completed, seen.waiting, seen.failed, seen.in_progress) == (4, 1, 1, 1, 1)
     assert seen.waiting_by_reason == {"pedagogical_enrolment_pending": 1}

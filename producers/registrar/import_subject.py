@@ -1,0 +1,126 @@
+"""What an import is given: the file's subject, what is to be done with it, and what it works with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from pipeline.errors import SesameError
+from pipeline.eventlog.port import Producer
+from producers.registrar.faults import Rejection
+from producers.registrar.feed import ImportMemory, UnpublishedFact
+from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold
+from producers.registrar.lines import Lines
+from producers.registrar.physical import Line
+from producers.registrar.profile import FeedProfile
+from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
+from producers.registrar.rows import Fact
+from producers.registrar.sheets import WorkbookSheet
+from schemas.language import gettext, ngettext
+
+_Intent = TypeVar("_Intent")
+Progress = Callable[[int, int | None], None]
+"""Told how many lines are done, and how many there are in all. A line that was read is half done, one that
+was compared three quarters."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What is to be done with a file.
+
+    Attributes:
+        rejects_path: where to write what was refused. Replaced if something was; a former one is removed if
+            nothing was.
+        affected_path: where to write who would lose an enrolment or change unusually; treated alike.
+        dry_run: compare and report only. Both files are written all the same.
+        republish: publish unchanged rows too, for a log that has lost them.
+        full_year: the academic year that the file is complete for: what it does not have is cancelled.
+        threshold: how much may change before the file is held.
+        approval: an operator's word for a file that was held.
+        acceptance: an operator's word for values that look damaged.
+        actor: who runs it.
+    """
+
+    rejects_path: Path
+    affected_path: Path
+    dry_run: bool = False
+    republish: bool = False
+    full_year: int | None = None
+    threshold: Threshold = field(default_factory=Threshold)
+    approval: Approval | None = None
+    acceptance: Acceptance | None = None
+    actor: str = ""
+
+
+class ImportInterrupted(SesameError):
+    """An import was interrupted (Ctrl-C, or the system's word to end). Start the same command again: what the
+    log has is recognised and not published twice, and the rest follows."""
+
+    exit_code = 130
+
+    def __init__(self, published: int, of: int) -> None:
+        text = ngettext(
+            "interrupted: {n} of {of} changes was published",
+            "interrupted: {n} of {of} changes were published",
+            published,
+            of=of,
+        )
+        super().__init__(text if published else gettext("interrupted: nothing was published"))
+        self.done: tuple[ImportReport, ...] = ()  # what became of the files before it
+
+
+class ImportSubject(Protocol[_Intent]):
+    """What a file is about. Made for one import; owned by one thread."""
+
+    @property
+    def kind(self) -> ImportKind:
+        """In one word."""
+
+    @property
+    def affected_sheet(self) -> WorkbookSheet:
+        """The form of the file of affected people."""
+
+    @property
+    def profile(self) -> FeedProfile:
+        """How the file is written."""
+
+    @property
+    def spool(self) -> Lines:
+        """The import's temporary database, with the file's lines in it."""
+
+    @property
+    def memory(self) -> ImportMemory[_Intent]:
+        """What was published before."""
+
+    def parse(self, line: Line) -> Fact | list[Rejection]:
+        """What a line states, or all its faults."""
+
+    def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
+        """Find what differs from what was published before, and tell `fingerprint` of each difference."""
+
+    def remember_accepted(self, import_id: int) -> int:
+        """Keep what an operator accepted in this import; return of how many students that is."""
+
+    def changes(self) -> Iterator[Sequence[UnpublishedFact[_Intent]]]:
+        """What is to be published, in the order of the lines, some hundreds at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportDeps:
+    """What an import needs besides the file.
+
+    Attributes:
+        producer: appends to the log. Not used in a dry run, nor when the file is held.
+        clock: the time, with a zone.
+        progress: see `Progress`.
+        sleep: waits between attempts to append; seconds.
+    """
+
+    producer: Producer
+    clock: Callable[[], datetime]
+    progress: Progress
+    sleep: Callable[[float], None] = time.sleep
