@@ -87,7 +87,7 @@ def compared(before: Side, after: Side | None) -> list[tuple[str, str, str, str]
     rows = []
     for name, label in _LABELS.items():
         one, other = _word(name, mine[name]), _word(name, theirs[name]) if theirs else ""
-        differs = name in _TELLING and one != other
+        differs = bool(theirs) and name in _TELLING and one != other
         rows.append((gettext(label), one, other, gettext("differs") if differs else ""))
     return rows
 
