@@ -59,8 +59,12 @@ settings.load_profile("project")
 def pytest_configure() -> None:
     """Databases, logs and servers' files are in memory: the tests waited for the disk most of their time.
 
-    What survives kill -9 is as it is on a disk; a power cut is tested nowhere.
+    What survives kill -9 is as it is on a disk; a power cut is tested nowhere. Commands, which speak
+    the locale's language, speak English unless a test says otherwise.
     """
+    for name in ("LC_ALL", "LC_MESSAGES"):  # commands speak the locale's language
+        os.environ.pop(name, None)
+    os.environ["LANG"] = "C.UTF-8"
     with contextlib.suppress(OSError):
         place = os.statvfs(IN_MEMORY)
         roomy = place.f_bavail * place.f_frsize >= ROOM_BYTES and not place.f_flag & os.ST_NOEXEC

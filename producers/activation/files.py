@@ -132,7 +132,9 @@ def _rows(
     first = lines[0].lower().replace('"', "").replace(" ", "")
     separator = next((char for char in _SEPARATORS if char in first), None)
     names = first.split(separator) if separator else [first]
-    header = names if NUMBER in names else None
+    is_comment = first.startswith("#")
+    is_header = any(map(str.isalpha, first)) and not any(map(str.isdigit, first)) and not is_comment
+    header = names if is_header or NUMBER in names else None
 
     def cells(line: str) -> list[str]:
         if header is None:

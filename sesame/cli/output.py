@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from schemas.language import gettext, spoken
+from sesame.cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +106,8 @@ def confirm(question: str) -> None:
     """Ask on standard error; who does not say yes ends the command. In French `o` and `oui` are yes too.
 
     Raises:
-        click.Abort: it was not said.
+        click.Abort: it was not answered.
+        click.exceptions.Exit: it was said no.
     """
     yes, no = _ANSWERS["en"]
     shown = "[y/N]: "
@@ -123,7 +125,8 @@ def confirm(question: str) -> None:
         question, default="", show_default=False, prompt_suffix=f" {shown}", value_proc=agreed, err=True
     )
     if not asked:
-        raise click.Abort
+        click.echo(gettext("nothing was done"), err=True)
+        raise click.exceptions.Exit(int(ExitCode.INTERRUPTED))
 
 
 def write_json(document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -79,6 +79,7 @@ def test_a_password_file_that_is_open_to_others_is_refused(tmp_path: Path, mode:
         (f"22001234:{SECRET}{'x' * 1024}\n", "line 1: a password of more than 1024 characters"),
         (f"22001234:{SECRET}\n#\n22001234:x{SECRET}\n", "line 3: the same student as in line 1"),
         (f"student_number,secret\n22001234,{SECRET}\n", "line 1: a header without"),
+        (f"numero:secret\n22001234:{SECRET}\n", "line 1: a header without"),
         ("", "names no student"),
     ],
 )
@@ -96,7 +97,8 @@ def test_a_fault_of_a_password_file_names_the_line_and_no_password(
     ("text", "said"),
     [
         ("22001234;Martin\n", "line 1: no student number"),
-        ("Martin Léa\n", "line 1: no student number"),
+        ("22001234\nMartin Léa\n", "line 2: no student number"),
+        ("numero\n22001234\n", "line 1: no column student_number"),
         ("student_number;nom\n22001234\n", "line 2: 1 columns instead of 2"),
         ("# personne\n", "names no student"),
     ],

@@ -161,6 +161,7 @@ def test_a_decision_is_asked_for_and_may_be_refused(desk: Desk, tmp_path: Path) 
     refused = identities("separate", PAUL, "--reason", "papers seen", answer="n\n")
     assert refused.exit_code == ExitCode.INTERRUPTED
     assert f"{PAUL} and {LEA} are two people" in refused.stderr
+    assert refused.stderr.endswith("nothing was done\n")
     assert published(tmp_path) == []
     assert identities("separate", PAUL, "--reason", "papers seen", answer="y\n").exit_code == 0
     assert len(published(tmp_path)) == 1
