@@ -142,4 +142,4 @@ def _student(connection: Connection, login: str) -> tuple[str | None, str | None
     query = select(accounts.c.student_number).where(func.lower(accounts.c.login) == login.lower())
     found = connection.execute(query).scalars().all()
     account = find(connection, found[0]) if len(found) == 1 else None
-    return (None, None) if account is None else (account.student_number, account.shown_number)
+    return (None, None) if account is None else (found[0], account.shown_number)
