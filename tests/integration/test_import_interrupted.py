@@ -19,7 +19,7 @@ from sandbox.process import PATIENCE_S
 from tests.command import sesame
 from tests.unit.producers.registrar.registrar_kit import COLUMNS, students
 
-STUDENTS = 8_000
+STUDENTS = 20_000  # it is still publishing when a busy machine has looked
 IMPORT = ("import", "export.csv")
 
 
@@ -41,23 +41,31 @@ def begun() -> subprocess.Popen[str]:
     )
 
 
-def confirmed(site: Path) -> int:
-    """How many facts the store knows to be on the log, by a reader of its own."""
-    count = (
-        "SELECT COUNT(*) FROM feed_rows JOIN imports ON imports.id = feed_rows.import_id"
-        " WHERE feed_rows.sequence <= imports.confirmed_through"
-    )
+CONFIRMED = (
+    "SELECT COUNT(*) FROM feed_rows JOIN imports ON imports.id = feed_rows.import_id"
+    " WHERE feed_rows.sequence <= imports.confirmed_through"
+)
+BEGUN = "SELECT COUNT(*) FROM imports WHERE confirmed_through > 0"
+
+
+def counted(site: Path, query: str) -> int:
+    """What the store counts, by a reader of its own."""
     try:
         with closing(sqlite3.connect(f"file:{site}/data/sesame.db?mode=ro", uri=True)) as store:
-            return int(store.execute(count).fetchone()[0])
+            return int(store.execute(query).fetchone()[0])
     except sqlite3.OperationalError:  # it is being made
         return 0
+
+
+def confirmed(site: Path) -> int:
+    """How many facts the store knows to be on the log."""
+    return counted(site, CONFIRMED)
 
 
 def interrupted(site: Path, running: subprocess.Popen[str], by: signal.Signals) -> str:
     """What it says on standard error when the signal comes while it publishes."""
     limit = time.monotonic() + PATIENCE_S
-    while not confirmed(site):
+    while not counted(site, BEGUN):
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < limit
     running.send_signal(by)

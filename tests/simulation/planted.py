@@ -159,7 +159,7 @@ def _complete_without_one() -> AbstractContextManager[object]:
 def _bury_nothing() -> AbstractContextManager[object]:
     """What is given up leaves no dead letter."""
     return patch(
-        "pipeline.dead_letters.record_work", lambda _connection, _database, letter, _number: letter.id
+        "pipeline.dead_letters.events.record_work", lambda _connection, _database, letter, _number: letter.id
     )
 
 
