@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from datetime import datetime
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
@@ -61,6 +62,11 @@ def ngettext(one: str, several: str, n: int, /, **fields: object) -> str:
 def gettext_noop(message: str) -> str:
     """The message as it is: marks a constant for the catalogue, which `gettext` gets where it is shown."""
     return message
+
+
+def written_time(at: datetime, language: Language) -> str:
+    """A time to the second as people of this language write it, in its own zone."""
+    return at.strftime("%d/%m/%Y %H:%M:%S" if language == "fr" else "%Y-%m-%d %H:%M:%S")
 
 
 def compiled(catalogue: Path, language: Language) -> GNUTranslations:

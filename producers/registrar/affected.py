@@ -80,12 +80,12 @@ def shown(
         return BeforeAfter(profile.column_of("component"), before, str(fact["component"]))
     if change is OutlineChange.PEDAGOGICAL:
         column, before = profile.column_of("pedagogical"), was.pedagogical if was is not None else ""
-        return BeforeAfter(column, _state(before), _state(fact["pedagogical"]))
-    before = _state(was.state if was is not None else "")
+        return BeforeAfter(column, state_words(before), state_words(fact["pedagogical"]))
+    before = state_words(was.state if was is not None else "")
     if change is OutlineChange.GONE:
         return BeforeAfter("", before, gettext("not in the file"))
     after = fact.get("reason") or fact.get("administrative")
-    return BeforeAfter(profile.column_of("state"), before, _state(after))
+    return BeforeAfter(profile.column_of("state"), before, state_words(after))
 
 
 def _of_person(
@@ -136,6 +136,7 @@ def _value(value: object) -> str:
     return str(value) if value else gettext(_NOTHING)
 
 
-def _state(token: object) -> str:
+def state_words(token: object) -> str:
+    """An enrolment's state for people; the token itself, if it is none."""
     words = _STATES.get(str(token))
     return str(token) if words is None else gettext(words)

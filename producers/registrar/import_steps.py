@@ -31,7 +31,7 @@ from producers.registrar.report import (
     ImportEnd,
     ImportReport,
 )
-from producers.registrar.sheets import REJECTS, affected_cells, harmless, reject_cells
+from producers.registrar.sheets import REJECTS, affected_cells, reject_cells
 from schemas.language import gettext
 
 _PROGRESS_LINES = 500
@@ -210,7 +210,7 @@ class _Import(Generic[_Intent]):
             encoding=layout.encoding,
             separator=layout.separator,
             form=layout.form,
-            sheet=harmless(layout.sheet),
+            sheet=layout.sheet,
             titles=layout.titles,
             footers=layout.footers,
             dates={form: count for form, count in dates.items() if form},

@@ -137,7 +137,7 @@ def _taken_out(
             if is_there:
                 if profile.form is FileForm.JSON_LINES:
                     raise Unpackable(gettext("it is a spreadsheet, and the profile reads JSON lines"))
-                return kind, write(archive, profile.file.sheet, into, budget)
+                return kind, harmless(write(archive, profile.file.sheet, into, budget))
         if names.intersection(_OFFICE):
             raise Unpackable(gettext("it is an office document, but no .xlsx and no .ods"))
         if not archives:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from producers.registrar.affected import state_words
 from producers.registrar.encodings import ENCODINGS
 from producers.registrar.explanation import ImportExplanation, LineReading
 from producers.registrar.faults import REMEDIES, Fault, Rejection
@@ -15,7 +16,6 @@ from producers.registrar.packing import WIDE
 from producers.registrar.physical import Layout
 from producers.registrar.profile import FeedProfile
 from producers.registrar.report import ImportKind, ImportReport
-from producers.registrar.sheets import harmless
 from schemas.language import gettext, gettext_noop, ngettext
 
 _SEPARATORS = {
@@ -25,14 +25,6 @@ _SEPARATORS = {
 }
 _ENCODINGS = {**ENCODINGS, "utf-8-sig": gettext_noop("UTF-8 with a byte order mark")}
 _DATES = {"dd/mm/yyyy": gettext_noop("dd/mm/yyyy"), "yyyy-mm-dd": gettext_noop("yyyy-mm-dd")}
-_STATES = {
-    "pending": gettext_noop("pending"),
-    "awaiting_payment": gettext_noop("awaiting payment"),
-    "in_force": gettext_noop("in force"),
-    "validated": gettext_noop("validated"),
-    "cancelled": gettext_noop("cancelled"),
-    "terminated": gettext_noop("terminated"),
-}
 CHANGES = {
     OutlineChange.CANCELLED: gettext_noop("enrolment cancelled"),
     OutlineChange.GONE: gettext_noop("absent from the file"),
@@ -93,22 +85,18 @@ def _given(line: LineReading) -> str:
             return end if ended else gettext("a group of a teaching unit")
         return gettext("the end of a teaching unit") if ended else gettext("a teaching unit")
     if "reason" in fact:
-        return gettext("a cancellation ({reason})", reason=_state(fact["reason"]))
+        return gettext("a cancellation ({reason})", reason=state_words(fact["reason"]))
     return gettext(
         "an enrolment: administrative {administrative}, pedagogical {pedagogical}",
-        administrative=_state(fact["administrative"]),
-        pedagogical=_state(fact["pedagogical"]),
+        administrative=state_words(fact["administrative"]),
+        pedagogical=state_words(fact["pedagogical"]),
     )
-
-
-def _state(token: str) -> str:
-    return gettext(_STATES.get(token, token))
 
 
 def _written(of: Layout | ImportReport) -> str:
     """How a file is written: what it was packed in, its encoding and its separator."""
     if of.sheet:
-        return gettext("{form}, sheet {sheet}", form=of.form, sheet=harmless(of.sheet))
+        return gettext("{form}, sheet {sheet}", form=of.form, sheet=of.sheet)
     if not of.separator:
         how = gettext("JSON lines")
     elif of.separator in _SEPARATORS:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from schemas.language import gettext, spoken
+from schemas.language import gettext, spoken, written_time
 from sesame.cli.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def coloured(text: str, colour: str | None, *, bold: bool = False) -> str:
 
 def local_time(at: datetime) -> str:
     """A time as people here read it: by this machine's clock, in the form of the language that is spoken."""
-    return at.astimezone().strftime("%d/%m/%Y %H:%M:%S" if spoken() == "fr" else "%Y-%m-%d %H:%M:%S")
+    return written_time(at.astimezone(), spoken())
 
 
 def local_day(day: date) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +11,7 @@ from schemas.language import gettext, gettext_noop
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import local_time, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.operations.past_imports import PastImport, PastImportShown
@@ -102,7 +101,7 @@ def _row(one: PastImport) -> tuple[str, ...]:
     counts = one.counts
     return (
         str(one.id),
-        _time(one.started_at),
+        local_time(one.started_at),
         one.actor or "",
         one.file,
         gettext(_KINDS[one.kind]) if one.kind is not None else "",
@@ -126,7 +125,7 @@ def _told(one: PastImportShown) -> Iterator[str]:
         feed=one.feed,
         state=gettext(_STATES[one.state]),
     )
-    begun = gettext("begun {at}", at=_time(one.started_at))
+    begun = gettext("begun {at}", at=local_time(one.started_at))
     by = gettext("by {actor}", actor=one.actor) if one.actor else ""
     took = gettext("took {duration}", duration=_took(one.duration_s)) if one.duration_s is not None else ""
     yield ", ".join(filter(None, (begun, by, took)))
@@ -181,10 +180,6 @@ def _year(year: dict[str, Any]) -> Iterator[str]:
         yield gettext("  over the threshold")
     for change, people in sorted(year["changes"].items()):
         yield "  " + gettext("{what}: {n}", what=gettext(CHANGES[OutlineChange(change)]), n=people)
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _took(duration_s: float | None) -> str:

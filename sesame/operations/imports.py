@@ -24,7 +24,6 @@ from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import choose, choose_groups
 from producers.registrar.report import ImportKind, ImportReport
 from producers.registrar.settings import RegistrarSettings
-from producers.registrar.sheets import harmless
 from producers.registrar.teachings.feed_memory import SqlTeachingMemory
 from producers.registrar.teachings.lists import import_groups, parse
 from sesame.operations import acts
@@ -105,7 +104,7 @@ class FileExplained(Report):
             "encoding": layout.encoding,
             "separator": layout.separator,
             "form": layout.form,
-            "sheet": harmless(layout.sheet),
+            "sheet": layout.sheet,
             "titles": layout.titles,
             "footers": layout.footers,
             "lines": layout.lines,

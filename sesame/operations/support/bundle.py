@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from schemas.language import Language
+from schemas.language import Language, written_time
 from schemas.typography import spaced
 from sesame.login.cas_logins import CasLogin
 from sesame.operations.acts import utc, utc_or_none
@@ -285,4 +285,4 @@ def _in(language: Language, token: str, /, **fields: object) -> str:
 
 
 def _time(at: datetime, b: Bundle, zone: ZoneInfo) -> str:
-    return at.astimezone(zone).strftime("%d/%m/%Y %H:%M:%S" if b.language == "fr" else "%Y-%m-%d %H:%M:%S")
+    return written_time(at.astimezone(zone), b.language)
