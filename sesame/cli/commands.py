@@ -91,7 +91,10 @@ class RootGroup(LazyGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command asked for; that there is none such is told in the language asked for."""
+        """The command asked for; that there is none such is told in the language asked for.
+
+        One that there is, is imported before a language is chosen: click's types name themselves then.
+        """
         if args[0] not in self._lazy:
             speak(ctx.params.get("lang") or of_locale())
             ctx.call_on_close(partial(speak, "en"))
