@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -23,10 +22,8 @@ from pipeline.facts import Rejected
 from schemas import catalogue
 from schemas.envelope import from_record
 from schemas.events import IdentityDecided, IdentityDecision
-from sesame.app.wiring import build
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
-from sesame.settings import load
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.command import sesame
 
@@ -36,16 +33,10 @@ KARIM: dict[str, Any] = {"birth_name": "Benali", "given_name": "Karim", "birth_d
 REASON = ("--reason", "papers seen", "--yes")
 
 
-@pytest.fixture
-def desk(command_folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A registry on the very store that the commands use."""
+@pytest.fixture(autouse=True)
+def operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who types the commands."""
     monkeypatch.setenv("LOGNAME", "operatrice")
-    monkeypatch.setenv("SESAME_STORE__URL", store_url)
-    with closing(build(load(None))) as app:
-        app.log.close()
-    desk = Desk(store_url)
-    with closing(desk.database):
-        yield desk
 
 
 def identities(*words: str, answer: str | None = None) -> Result:

@@ -42,17 +42,6 @@ SETTLE = ("--rule", RULE)
 BORN = date(2005, 1, 2)
 
 
-@pytest.fixture
-def desk(command_folder: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A registry on the very store that the commands use."""
-    monkeypatch.setenv("SESAME_STORE__URL", store_url)
-    with closing(build(load(None))) as app:
-        app.log.close()
-    desk = Desk(store_url)
-    with closing(desk.database):
-        yield desk
-
-
 def settle(*words: str, answer: str | None = None) -> Result:
     return sesame("identities", "settle", *words, answer=answer)
 
