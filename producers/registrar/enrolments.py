@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.eventlog.port import NewRecord, Producer
 from producers.registrar import rows
+from producers.registrar.acceptance import Acceptance, AcceptedValues
 from producers.registrar.affected import OF_PERSON, RecordedPersons, shown
-from producers.registrar.faults import Fault, Rejection, UnusableFile
+from producers.registrar.faults import Rejection, UnusableFile
 from producers.registrar.feed import (
     FeedMemory,
     ImportMemory,
@@ -29,7 +29,6 @@ from producers.registrar.feed import (
 )
 from producers.registrar.guard import (
     GONE,
-    Acceptance,
     Fingerprint,
     Outline,
     OutlineChange,
@@ -43,7 +42,7 @@ from producers.registrar.profile import FeedProfile
 from producers.registrar.report import Comparison, Counts, ImportKind, ImportReport
 from producers.registrar.rows import Fact
 from producers.registrar.sheets import AFFECTED
-from producers.registrar.spool import Spool, Spooled, canonical
+from producers.registrar.spool import Spool, Spooled
 from schemas.events import EnrolmentCancelled, EnrolmentRecorded
 from schemas.language import gettext
 
@@ -143,37 +142,22 @@ class _Enrolments:
         self.spool = spool
         self.memory: ImportMemory[Intended] = feed
         self._feed = feed
-        self._acceptance = acceptance
+        self._accepted = AcceptedValues(acceptance, feed)
         self._persons = persons
-        self._remembered: Collection[tuple[str, str]] | None = None
-        self._accepted: set[tuple[str, str]] = set()
 
     def parse(self, line: Line) -> Fact | list[Rejection]:
         parsed = rows.parse(line, self.profile)
-        if isinstance(parsed, list) and self._is_accepted(parsed):
-            return rows.parse(line, self.profile, accepted=True)
-        return parsed
+        if not isinstance(parsed, list):
+            self._accepted.note(str(parsed["student_number"]))
+            return parsed
+        self._accepted.note(parsed[0].student_number)
+        return self._accepted.judge(parsed) or rows.parse(line, self.profile, accepted=True)
 
-    def _is_accepted(self, rejections: Sequence[Rejection]) -> bool:
-        """Whether a line has no other fault than values that look damaged, and an operator knows them."""
-        if any(each.fault is not Fault.DAMAGED_TEXT for each in rejections):
-            return False
-        if self._remembered is None:
-            self._remembered = self._feed.accepted()
-        student = rejections[0].student_number
-        values = canonical([student, *([each.column, each.value] for each in rejections)])
-        key = student, blake2b(values.encode(), digest_size=16).hexdigest()
-        if key in self._remembered:
-            return True
-        if self._acceptance is None or student not in self._acceptance.students:
-            return False
-        self._accepted.add(key)
-        return True
+    def check_accepted(self, path: Path) -> None:
+        self._accepted.check(path)
 
     def remember_accepted(self, import_id: int) -> int:
-        if self._accepted and self._acceptance is not None:
-            self._feed.accept(import_id, self._accepted, actor=self._acceptance.actor)
-        return len({student for student, _ in self._accepted})
+        return self._accepted.remember(import_id)
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         if comparison.full_year is not None:

@@ -65,7 +65,7 @@ REMEDIES: dict[Fault, str] = {
     ),
     Fault.UNDECODABLE: gettext_noop("Export the whole file in one encoding, best UTF-8."),
     Fault.DAMAGED_TEXT: gettext_noop(
-        "Correct the value; if it is right, import once with --accept and the number."
+        "Correct the value; if it is right, import once with the --accept that the detail gives."
     ),
     Fault.CONTROL_CHARACTER: gettext_noop(
         "Retype the value in the registrar's software; it holds an invisible character."

@@ -187,19 +187,6 @@ class Approval:
     actor: str
 
 
-@dataclass(frozen=True, slots=True)
-class Acceptance:
-    """An operator's word that values of some students are right though they look damaged.
-
-    Attributes:
-        students: their numbers.
-        actor: the operator's user name.
-    """
-
-    students: frozenset[str]
-    actor: str
-
-
 class Affected(NamedTuple):
     """An enrolment, or a teaching unit or group, that is lost or changed unusually.
 

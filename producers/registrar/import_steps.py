@@ -51,6 +51,7 @@ def run_import(
 
     Raises:
         UnusableFile: the file as a whole is no export, or a file about it cannot be written.
+        AcceptanceUnfit: what is to be accepted does not stand in it.
         SpoolFailed: no room for the temporary copy.
         ImportSuperseded: a newer import of the same source goes on alone.
         ImportInterrupted: of a KeyboardInterrupt: the same again goes on.
@@ -185,6 +186,7 @@ class _Import(Generic[_Intent]):
             REJECTS.write(rejects_path, map(reject_cells, self.spool.rejections()))
         else:
             REJECTS.remove(self.options.rejects_path)
+        self.subject.check_accepted(self.path)
         year = self.options.full_year
         if year is not None and not self.spool.has_year(year):
             raise UnusableFile(

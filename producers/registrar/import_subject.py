@@ -11,9 +11,10 @@ from typing import Protocol, TypeVar
 
 from pipeline.errors import SesameError
 from pipeline.eventlog.port import Producer
+from producers.registrar.acceptance import Acceptance
 from producers.registrar.faults import Rejection
 from producers.registrar.feed import ImportMemory, UnpublishedFact
-from producers.registrar.guard import Acceptance, Approval, Fingerprint, Threshold
+from producers.registrar.guard import Approval, Fingerprint, Threshold
 from producers.registrar.lines import Lines
 from producers.registrar.physical import Line
 from producers.registrar.profile import FeedProfile
@@ -101,6 +102,13 @@ class ImportSubject(Protocol[_Intent]):
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:
         """Find what differs from what was published before, and tell `fingerprint` of each difference."""
+
+    def check_accepted(self, path: Path) -> None:
+        """Refuse an acceptance of what no line of the file (at `path`) has.
+
+        Raises:
+            AcceptanceUnfit: there is one.
+        """
 
     def remember_accepted(self, import_id: int) -> int:
         """Keep what an operator accepted in this import; return of how many students that is."""

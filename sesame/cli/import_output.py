@@ -250,10 +250,11 @@ def _of_damage(report: ImportReport, again: str) -> Iterator[str]:
         yield from _misread(report, again)
     elif report.faults.get(Fault.DAMAGED_TEXT):
         yield gettext(
-            "Of some the text is damaged. If it is right as it stands, let it pass, once and for all:"
+            "Of some the text is damaged. If it is right as it stands, let it pass, once and for all, with "
+            "the code that the rejects file gives for it:"
         )
-        student = gettext("STUDENT")
-        yield f"  {again} --accept {student}"
+        code = gettext("NUMBER:CODE")
+        yield f"  {again} --accept {code}"
     if report.accepted:
         yield ngettext(
             "accepted as they stand: values of {n} student",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,20 @@ _ENCODINGS = ("utf-8", "windows-1252", "iso-8859-15", "mac-roman", "cp850", "utf
 _EXPLAINED_LINES = 5
 _REPEATED = ("profile", "full", "year", "rejects", "affected", "republish", "encoding", "sheet", "accept")
 """The options that say how a file is imported."""
+
+
+_CODE = re.compile(r"[\w.-]+:[0-9a-f]{8}", re.ASCII)
+"""`producers.registrar.acceptance.CODE`, tested."""
+
+
+def _codes(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    """What is to be accepted is what somebody has seen."""
+    for each in given:
+        if not _CODE.fullmatch(each):
+            raise click.BadParameter(
+                gettext("{given} is not NUMBER:CODE, as the rejects file gives it for a value", given=each)
+            )
+    return given
 
 
 class _Import(click.Command):
@@ -95,8 +110,10 @@ class _Import(click.Command):
 @click.option(
     "--accept",
     multiple=True,
-    metavar="STUDENT",
-    help="Take what looks damaged on this student's lines of FILE as right, now and later. May be repeated.",
+    metavar="NUMBER:CODE",
+    callback=_codes,
+    help="Take what looks damaged on a student's lines of FILE as right, now and later: what the rejects "
+    "file gives for it. May be repeated.",
 )
 @click.option("--republish", is_flag=True, help="Publish unchanged lines too, for a log that has lost them.")
 @pass_context

@@ -13,12 +13,13 @@ from pydantic import BaseModel, InstanceOf, model_serializer
 
 from consumers.registry.people import People
 from pipeline.db.database import Database
+from producers.registrar.acceptance import Acceptance
 from producers.registrar.affected import RecordedPerson
 from producers.registrar.enrolments import import_file
 from producers.registrar.explanation import ImportExplanation
 from producers.registrar.explanation import explain as explain_file
 from producers.registrar.feed_memory import SqlFeedMemory
-from producers.registrar.guard import Acceptance, Approval
+from producers.registrar.guard import Approval
 from producers.registrar.import_subject import ImportInterrupted, ImportOptions
 from producers.registrar.profile import FeedProfile
 from producers.registrar.profiles import choose, choose_groups
@@ -66,7 +67,7 @@ class ImportRequest(Reading):
 
     Attributes:
         approve: the id that was told when the file was held.
-        accept: students whose values are right although they look damaged.
+        accept: codes of values that are right although they look damaged.
         rejects, affected: where to write them; None: beside the file.
     """
 
@@ -135,7 +136,7 @@ def import_files(
     """Publish what differs from what was published before. One file that is held does not hold the other.
 
     Raises:
-        UnusableFile, UnknownProfile, MappingUnusable: nothing of this file was published.
+        UnusableFile, UnknownProfile, MappingUnusable, AcceptanceUnfit: nothing of this file was published.
         ImportInterrupted: of a KeyboardInterrupt; it has the reports of the files before.
         LogUnavailable, StoreUnavailable: import it again.
     """

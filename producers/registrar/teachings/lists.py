@@ -125,8 +125,11 @@ class _Teachings:
     def parse(self, line: Line) -> Fact | list[Rejection]:
         return parse(line, self.profile)
 
+    def check_accepted(self, path: Path) -> None:
+        """Nothing is accepted: a list of units has no names."""
+
     def remember_accepted(self, import_id: int) -> int:
-        del import_id  # a list of units has no names
+        del import_id
         return 0
 
     def compare(self, fingerprint: Fingerprint, comparison: Comparison) -> Counts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,8 +12,9 @@ import pytest
 from sqlalchemy import select
 
 from pipeline.audit.tables import audit
+from producers.registrar.acceptance import CODE, Acceptance, AcceptanceUnfit
 from producers.registrar.faults import Fault
-from producers.registrar.guard import Acceptance, Threshold
+from producers.registrar.guard import Threshold
 from producers.registrar.physical import Line
 from producers.registrar.profiles import apogee
 from producers.registrar.report import ImportReport
@@ -148,38 +150,75 @@ def import_rows(
     return registrar.import_rows(*rows, **options)  # type: ignore[arg-type]
 
 
+def seen(registrar: Registrar, *rows: dict[str, str]) -> str:
+    """The code that the rejects file gives for the last line that has one, as a preview shows it."""
+    import_rows(registrar, *rows, dry_run=True)
+    details = [row["detail"] for row in registrar.rejected()]
+    found = [match[1] for detail in details if (match := re.search(r" \(--accept ([^)]+)\)$", detail))]
+    assert all(CODE.fullmatch(each) for each in found)
+    return found[-1]
+
+
 def test_a_true_name_that_looks_damaged_is_accepted_once_and_for_all(registrar: Registrar) -> None:
     assert import_rows(registrar, JENNIFER, MAMADOU).rejected == 1
-    dry = import_rows(registrar, JENNIFER, MAMADOU, accept="22600099", dry_run=True)
+    code = seen(registrar, JENNIFER)
+    dry = import_rows(registrar, JENNIFER, MAMADOU, accept=code, dry_run=True)
     assert (dry.rejected, dry.recorded) == (0, 1)
     assert import_rows(registrar, JENNIFER, MAMADOU).rejected == 1, "a dry run accepts nothing"
-    report = import_rows(registrar, JENNIFER, MAMADOU, accept="22600099")
+    report = import_rows(registrar, JENNIFER, MAMADOU, accept=code)
     assert (report.rejected, report.recorded, report.accepted) == (0, 1, 1)
     assert {message.event.student_number for message in registrar.log.messages} == {"22600018", "22600099"}
     later = import_rows(registrar, JENNIFER | {"IP_VALIDE": "N"}, MAMADOU)
     assert (later.rejected, later.recorded) == (0, 1), "nobody is asked again"
+    again = import_rows(registrar, JENNIFER, MAMADOU, accept=code)
+    assert (again.rejected, again.accepted) == (0, 0), "the same command again accepts nothing anew"
     with registrar.database.read() as connection:
         rows = connection.execute(select(audit).where(audit.c.action == "import.accept")).all()
     assert [(row.actor, json.loads(row.detail)["students"]) for row in rows] == [("odile", ["22600099"])]
 
 
 def test_what_was_accepted_is_that_value_of_that_student_only(registrar: Registrar) -> None:
-    import_rows(registrar, JENNIFER, accept="22600099")
+    import_rows(registrar, JENNIFER, accept=seen(registrar, JENNIFER))
     other = JENNIFER | {"COD_ETU": "22600098", "COD_NNE_IND": ""}
     assert import_rows(registrar, JENNIFER, other).rejected == 1
     assert import_rows(registrar, JENNIFER | {"LIB_NOM_PAT_IND": "NULL"}).rejected == 1
 
 
+def test_a_code_of_another_file_accepts_nothing_and_says_so(registrar: Registrar) -> None:
+    of_yesterday = seen(registrar, JENNIFER)
+    unseen = JENNIFER | {"LIB_NOM_PAT_IND": "Lef?vre"}
+    with pytest.raises(AcceptanceUnfit, match="another value than this file has") as refused:
+        import_rows(registrar, unseen, MAMADOU, accept=of_yesterday)
+    assert refused.value.exit_code == 2
+    with pytest.raises(AcceptanceUnfit, match="another value than this file has"):
+        import_rows(registrar, JENNIFER | {"LIB_NOM_PAT_IND": "Nulle"}, accept=of_yesterday)
+    with pytest.raises(AcceptanceUnfit, match=r"22600099:.{8}: no line is of this student"):
+        import_rows(registrar, MAMADOU, accept=of_yesterday, dry_run=True)
+    assert registrar.log.messages == []
+    assert import_rows(registrar, unseen, accept=seen(registrar, unseen)).accepted == 1
+
+
 def test_another_fault_of_the_line_is_not_accepted_with_it(registrar: Registrar) -> None:
-    report = import_rows(registrar, JENNIFER | {"DATE_NAI_IND": "31/02/2005"}, accept="22600099")
+    late = JENNIFER | {"DATE_NAI_IND": "31/02/2005"}
+    code = seen(registrar, late)
+    report = import_rows(registrar, late, accept=code)
     assert (report.rejected, report.accepted) == (1, 0)
-    assert import_rows(registrar, JENNIFER | {"LIB_PR1_IND": "Jen\0nifer"}, accept="22600099").rejected == 1
+    assert import_rows(registrar, JENNIFER, accept=code).accepted == 1, "the date was mended"
+    control = JENNIFER | {"LIB_PR1_IND": "Jen\0nifer"}
+    assert import_rows(registrar, control).rejected == 1
+
+
+def test_a_wrong_number_is_no_part_of_a_code(registrar: Registrar) -> None:
+    report = import_rows(registrar, JENNIFER | {"COD_ETU": "2260 ?:(99"})
+    assert report.rejected == 1
+    assert not any("--accept" in row["detail"] for row in registrar.rejected())
 
 
 def test_nothing_is_accepted_by_an_import_that_is_held(registrar: Registrar) -> None:
     rows = students(10)
     import_rows(registrar, *rows)
-    assert import_rows(registrar, JENNIFER, *rows[:2], accept="22600099", full_year=2026).held
+    code = seen(registrar, JENNIFER)
+    assert import_rows(registrar, JENNIFER, *rows[:2], accept=code, full_year=2026).held
     assert import_rows(registrar, JENNIFER, *rows).rejected == 1
 
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import click
 import pytest
 
+from producers.registrar.acceptance import CODE
 from producers.registrar.encodings import ENCODINGS
 from schemas.account import Hold
 from sesame.cli import main
 from sesame.cli.commands import COMMANDS
+from sesame.cli.imports import _CODE
 from sesame.cli.page import walk
 from sesame.operations.dead_letters import PAGE
 from sesame.operations.replays import PER_S
@@ -80,6 +82,11 @@ def test_what_an_option_offers_is_what_its_room_knows(path: str, option: str, wo
     (offered,) = (each.type for each in command.params if each.name == option)
     assert isinstance(offered, click.Choice)
     assert list(offered.choices) == words
+
+
+def test_a_code_to_be_accepted_looks_as_the_rejects_file_writes_it() -> None:
+    """Known by the command without loading the room: it is written twice."""
+    assert (_CODE.pattern, _CODE.flags) == (CODE.pattern, CODE.flags)
 
 
 def test_the_help_of_replay_tells_the_pace_of_the_act() -> None:
