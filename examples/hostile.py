@@ -180,6 +180,7 @@ CASES: tuple[Case, ...] = (
     Case("one field too few", "wrong_field_count", raw=_sound_bytes().rpartition(b";")[0]),
     Case("a field of 10 MB", "line_too_long", raw=_sound_bytes(LIB_ETP="x" * 10_000_000)),
     _one("no student number", "missing_value", COD_ETU=""),
+    _one("a number that a spreadsheet shortened", "lost_digits", COD_ETU="2,26E+07"),
     _one("an LDAP filter as a student number", "bad_student_number", COD_ETU="*)(uid=*"),
     _one("a student number of 33 characters", "bad_student_number", COD_ETU="9" * 33),
     Case("a line of nothing but separators", SKIPPED, raw=b";" * (len(COLUMNS) - 1)),

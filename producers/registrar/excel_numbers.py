@@ -57,10 +57,8 @@ def write_whole(fields: dict[str, str], profile: FeedProfile) -> Iterable[Proble
             continue
         number = whole_number(text)
         if number is None:
-            lost = gettext(
-                "a spreadsheet's form, in which digits are lost; format the column as text, then export again"
-            )
-            yield field, fault, text, lost
+            lost = gettext("a number rewritten by a spreadsheet, which has lost digits of it")
+            yield field, Fault.LOST_DIGITS, text, lost
         elif form and not re.fullmatch(form, number):
             yield field, fault, text, _not_of(form)
         else:

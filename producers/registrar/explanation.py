@@ -66,10 +66,12 @@ class ImportExplanation:
     """How a file is written, and how its first lines are read.
 
     Attributes:
+        rows: lines that state something; neither titles, nor the header, nor footers.
         ignored: columns of the file that the profile does not use.
     """
 
     layout: Layout
+    rows: int
     ignored: tuple[str, ...]
     lines: tuple[LineReading, ...]
 
@@ -96,10 +98,12 @@ def explain(
         layout = reader.examine(source, profile)
         used = {folded(name) for name in profile.column_names}
         found = reader.read(source, layout, profile)
+        lines = tuple(_explained(line, profile, parse) for line in islice(found, lines_max))
         return ImportExplanation(
             layout,
-            tuple(name for name in layout.header if name and name not in used),
-            tuple(_explained(line, profile, parse) for line in islice(found, lines_max)),
+            rows=len(lines) + sum(1 for _ in found),
+            ignored=tuple(name for name in layout.header if name and name not in used),
+            lines=lines,
         )
 
 

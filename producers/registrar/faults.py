@@ -28,6 +28,7 @@ class Fault(StrEnum):
     MISSING_VALUE = "missing_value"
     TOO_LONG = "too_long"
     BAD_STUDENT_NUMBER = "bad_student_number"
+    LOST_DIGITS = "lost_digits"
     BAD_INE = "bad_ine"
     BAD_DATE = "bad_date"
     IMPLAUSIBLE_DATE = "implausible_date"
@@ -73,7 +74,11 @@ REMEDIES: dict[Fault, str] = {
     Fault.MISSING_VALUE: gettext_noop("Fill in the value in the registrar's software, then export again."),
     Fault.TOO_LONG: gettext_noop("Shorten the value; check that no other text was pasted into it."),
     Fault.BAD_STUDENT_NUMBER: gettext_noop(
-        "Use letters, digits, dot, hyphen and underscore only, at most 32."
+        "Correct the number: letters, digits, dot, hyphen and underscore only, at most 32."
+    ),
+    Fault.LOST_DIGITS: gettext_noop(
+        "Give the column the format Text in the spreadsheet before the values come into it, then export "
+        "again: the lost digits are not in this file."
     ),
     Fault.BAD_INE: gettext_noop("Give the INE's 11 letters and digits, or leave it empty."),
     Fault.BAD_DATE: gettext_noop(

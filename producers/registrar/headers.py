@@ -7,6 +7,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,17 +43,23 @@ class Header(NamedTuple):
         separator: between its cells.
         names: of the columns, folded.
         titles: how many lines above it are not empty.
+        written: the names as the file has them, for messages.
     """
 
     line: int
     separator: str
     names: tuple[str, ...]
     titles: int = 0
+    written: tuple[str, ...] = ()
 
 
 def folded(name: str) -> str:
     """A column's name as two spellings of it are compared: NFC, one plain blank for any, upper case."""
-    return _BLANKS.sub(" ", unicodedata.normalize("NFC", name).replace("\ufeff", "")).strip().upper()
+    return _shown(name).upper()
+
+
+def _shown(name: str) -> str:
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", name).replace("\ufeff", "")).strip()
 
 
 def split(text: str, separator: str) -> list[str] | None:
@@ -120,14 +127,16 @@ def _read(number: int, text: str, separators: Sequence[str], wanted: set[str]) -
     for place, separator in enumerate(separators):
         cells = split(text, separator) or []
         names = tuple(map(folded, cells))
-        found.append((len(wanted.intersection(names)), len(names), -place, Header(number, separator, names)))
+        header = Header(number, separator, names, written=tuple(map(_shown, cells)))
+        found.append((len(wanted.intersection(names)), len(names), -place, header))
     hits, _, _, header = max(found)
     return hits, header
 
 
 def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str], *, hits: int) -> None:
     if not hits:
-        told = "" if any(map(_DATA.search, header.names)) else _beside(header.names, columns)
+        _refuse_what_is_no_export(path, header, columns)
+        told = "" if any(map(_DATA.search, header.names)) else _beside(header.written, columns)
         none = gettext(
             "{path}, line {line}: no header: none of the expected columns is there, be they separated by "
             "semicolons, commas, tabs or |",
@@ -142,7 +151,7 @@ def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str]
         raise UnusableFile(none + told, remedy=remedy)
     if missing := [column for column in columns if folded(column) not in header.names]:
         known = {folded(column) for column in columns}
-        others = [name for name in header.names if name not in known]
+        others = [name for name in header.written if folded(name) not in known]
         lacking = gettext(
             "{path}, line {line}: the header lacks {columns}",
             path=path,
@@ -164,6 +173,28 @@ def _refuse_what_does_not_fit(path: Path, header: Header, columns: Sequence[str]
         raise UnusableFile(repeated, remedy=gettext("Name each column once."))
 
 
+def _refuse_what_is_no_export(path: Path, header: Header, columns: Sequence[str]) -> None:
+    """Refuse in one sentence a file whose header is like none; a line of data is not repeated."""
+    names = [name for name in header.written if name]
+    alike = any(
+        folded(column) in name or _nearest(column, names) for column in columns for name in header.names
+    )
+    if not names or alike or any(_DATA.search(name) or name.isdigit() for name in names):
+        return
+    what = gettext(
+        "{path}, line {line}: this does not look like an export of students; its header is: {names}",
+        path=path,
+        line=header.line,
+        names=_listed(names),
+    )
+    remedy = gettext(
+        "Check that it is the right file: its header must name {columns}. A mapping file may say what they "
+        "are called in it (docs/reference/mapping.md).",
+        columns=", ".join(columns),
+    )
+    raise UnusableFile(what, remedy=remedy)
+
+
 def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
     """What was found beside what was expected, nearest first: a line for each expected column."""
     names = [name for name in dict.fromkeys(found) if name]
@@ -171,16 +202,25 @@ def _beside(found: Iterable[str], expected: Sequence[str]) -> str:
         return ""
     lines = []
     for column in expected:
-        near = difflib.get_close_matches(folded(column), names, n=3, cutoff=0.5)
+        near = _nearest(column, names)
         lines.append(
             gettext("expected {column}: found {names}", column=column, names=", ".join(near))
             if near
             else gettext("expected {column}: found nothing like it", column=column)
         )
-    more = "…" if len(names) > _FOUND_SHOWN_MAX else ""
-    shown = ", ".join(names[:_FOUND_SHOWN_MAX]) + more
-    lines.append(gettext("the header has, besides: {names}", names=shown))
+    lines.append(gettext("the header has, besides: {names}", names=_listed(names)))
     return "".join(f"\n  {line}" for line in lines)
+
+
+def _nearest(column: str, names: Iterable[str]) -> list[str]:
+    """Which of these are written like this column's name, the nearest first."""
+    written = {folded(name): name for name in names}
+    return [written[near] for near in difflib.get_close_matches(folded(column), written, n=3, cutoff=0.5)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ("".join(char if char.isprintable() else "�" for char in name) for name in names)
+    return ", ".join(islice(shown, _FOUND_SHOWN_MAX)) + ("…" if len(names) > _FOUND_SHOWN_MAX else "")
 
 
 def end_of_data(

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from pipeline.settings import ADVANCED, Section
 from producers.registrar.guard import Threshold
+from schemas.language import gettext
 
 _GUARD = Threshold()
 
@@ -75,7 +76,7 @@ class RegistrarSettings(Section):
         try:
             re.compile(pattern)
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from error
+            raise ValueError(gettext("is not a regular expression: {why}", why=error)) from error
         return pattern
 
     @property

@@ -46,7 +46,7 @@ def explained(file: Path, profile: FeedProfile, explanation: ImportExplanation) 
     yield ngettext(
         "{file}: {n} line ({written}), profile {profile}",
         "{file}: {n} lines ({written}), profile {profile}",
-        layout.lines,
+        explanation.rows,
         file=file,
         written=_written(layout),
         profile=profile.name,

@@ -108,7 +108,7 @@ class FileExplained(Report):
             "sheet": layout.sheet,
             "titles": layout.titles,
             "footers": layout.footers,
-            "lines": layout.lines,
+            "lines": self.explanation.rows,
             "ignored_columns": self.explanation.ignored,
             "read": [line.to_json() for line in self.explanation.lines],
         }

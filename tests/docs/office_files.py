@@ -312,9 +312,9 @@ _HEAD: Final = """\
 
 <!-- Écrit par `python -m tests.docs.office_files`, à partir de vrais imports. -->
 
-Des fichiers tels que les bureaux les envoient : curieux, abîmés ou hostiles. Chacun a été importé, et cette
-page montre ce que la commande a répondu et ce qu'il est advenu de chaque ligne. Elle est récrite à partir des
-imports eux-mêmes, et un test la compare : elle ne peut pas se tromper. En bref :
+Des fichiers tels que les bureaux les envoient : curieux, endommagés ou hostiles. Chacun a été importé, et
+cette page montre ce que la commande a répondu et ce qu'il est advenu de chaque ligne. Elle est récrite à
+partir des imports eux-mêmes, et un test la compare : elle ne peut pas se tromper. En bref :
 [les fichiers acceptés](importer-chaque-nuit.md#les-fichiers-acceptés) et
 [les lignes refusées, avec leur remède](lignes-refusees.md).
 

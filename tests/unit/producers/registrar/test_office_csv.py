@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producers.registrar.excel_numbers import whole_number
+from producers.registrar.explanation import explain
 from producers.registrar.faults import UnusableFile
 from producers.registrar.mapping import MappingUnusable, read_mapping
 from producers.registrar.physical import Source
@@ -156,10 +157,10 @@ def test_what_was_found_stands_beside_what_was_expected_nearest_first(path: Path
         examine(Source(path), replace(PROFILE, columns=(*PROFILE.columns, Column("d", "Nom"))))
     assert str(refused.value).splitlines() == [
         f"{path}, line 1: the header lacks Numéro, Nom d'usage, Année",
-        "  expected Numéro: found NUMERO",
-        "  expected Nom d'usage: found NOM D'USAGES",
-        "  expected Année: found ANNEE UNIV",
-        "  the header has, besides: NUMERO, NOM D'USAGES, ANNEE UNIV",
+        "  expected Numéro: found Numero",
+        "  expected Nom d'usage: found Nom d'usages",
+        "  expected Année: found Annee univ",
+        "  the header has, besides: Numero, Nom d'usages, Annee univ",
     ]
     assert "mapping" in refused.value.remedy
 
@@ -221,8 +222,9 @@ def test_a_number_that_excel_rewrote_is_published_as_it_was(
 def test_a_number_that_lost_digits_is_refused_with_a_remedy(registrar: Registrar) -> None:
     registrar.import_rows(ZOE | {"COD_ETU": "2.61E7"}, MAMADOU)
     (row,) = registrar.rejected()
-    assert (row["line"], row["column"], row["fault"]) == ("2", "COD_ETU", "bad_student_number")
-    assert "digits are lost" in row["detail"]
+    assert (row["line"], row["column"], row["fault"]) == ("2", "COD_ETU", "lost_digits")
+    assert row["detail"] == "a number rewritten by a spreadsheet, which has lost digits of it"
+    assert row["remedy"].startswith("Give the column the format Text in the spreadsheet")
     assert [message.event.student_number for message in registrar.log.messages] == ["22600018"]
 
 
@@ -295,3 +297,10 @@ def test_what_is_wrong_under_file_is_said_by_key(tmp_path: Path) -> None:
         read_mapping(mapping)
     keys = [line.split(":")[0].strip() for line in str(refused.value).splitlines()[1:]]
     assert keys == ["file.shet", "file.separator", "file.encoding", "file.number_pattern", "file.header_line"]
+
+
+def test_titles_the_header_and_footers_are_no_lines_of_an_explanation(path: Path) -> None:
+    path.write_text(f"Université\n\n{TOP}1;Roux;2026\n2;Noël;2026\n\nTotal : 2;;\n", encoding="utf-8")
+    found = explain(path, PROFILE, 1, parse=lambda _line, _profile: [])
+    assert (found.rows, len(found.lines)) == (2, 1)
+    assert (found.layout.titles, found.layout.footers) == (1, 1)

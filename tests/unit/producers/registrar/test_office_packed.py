@@ -223,7 +223,7 @@ def test_a_number_that_looks_like_a_date_in_another_column_is_refused(
     xlsx(path, {"A": row(*COLUMNS) + row(*(cell.replace("'", "&apos;") for cell in line))})
     registrar.import_(path)
     (wrong,) = registrar.rejected()
-    assert wrong["fault"] == "bad_student_number"
+    assert wrong["fault"] == "lost_digits"
 
 
 # --- sheets -----------------------------------------------------------------------------------------

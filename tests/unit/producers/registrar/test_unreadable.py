@@ -74,24 +74,32 @@ BY_MAPPING = "Or name the export's own columns in a mapping file (docs/reference
     ("header", "says", "remedy"),
     [
         (
-            "NOM;PRENOM",
+            "Salle;Bâtiment  A",
+            "line 2: this does not look like an export of students; its header is: Salle, Bâtiment A",
+            (
+                f"Check that it is the right file: its header must name {', '.join(COLUMNS)}. A mapping file "
+                "may say what they are called in it (docs/reference/mapping.md)."
+            ),
+        ),
+        (
+            "Cod. etu.;Prénom",
             (
                 "line 2: no header: none of the expected columns is there, be they separated by semicolons, "
                 "commas, tabs or |\n"
-                "  expected COD_ETU: found nothing like it\n"
+                "  expected COD_ETU: found Cod. etu.\n"
                 "  expected LIB_NOM_PAT_IND: found nothing like it\n"
                 "  expected LIB_ETP: found nothing like it\n"
-                "  the header has, besides: NOM, PRENOM"
+                "  the header has, besides: Cod. etu., Prénom"
             ),
             f"Export with a header line that names the columns: {', '.join(COLUMNS)}. {BY_MAPPING}",
         ),
         (
-            "LIB_ETP,NOM",
+            "LIB_ETP,Nom",
             (
                 "line 2: the header lacks COD_ETU, LIB_NOM_PAT_IND\n"
                 "  expected COD_ETU: found nothing like it\n"
                 "  expected LIB_NOM_PAT_IND: found nothing like it\n"
-                "  the header has, besides: NOM"
+                "  the header has, besides: Nom"
             ),
             f"Add the columns to the export, under exactly these names. {BY_MAPPING}",
         ),
