@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,7 +24,6 @@ from producers.activation.activation_requests import PASSWORD as SEALED_PASSWORD
 from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
-from producers.activation.policy import PasswordSettings, PasswordVerdict, Personal, judge
 from producers.activation.postman import CHANGED, REDIRECTED, Notices
 from producers.activation.proofs import PASSWORD, REDIRECT, REPEAT_S
 from producers.activation.request_rows import ActivationRequest
@@ -68,17 +67,13 @@ class Choices:
         database: Database,
         vault: Vault,
         hasher: Hasher,
-        policy: PasswordSettings,
         *,
-        site_words: Sequence[str],
         known: KnownStudents,
         end_sessions: Callable[[Connection, str, float], None],
     ) -> None:
         self._database = database
         self._vault = vault
         self._hasher = hasher
-        self._policy = policy
-        self._site_words = tuple(site_words)
         self._known = known
         self._end_sessions = end_sessions
         self._notices = Notices(known, vault)
@@ -90,24 +85,6 @@ class Choices:
             if account is None:
                 return None
             return ActivationState(student_number, account.login, self._activated(connection, student_number))
-
-    def judge(self, student_number: str, password: str) -> PasswordVerdict:
-        """What a password is worth for this student."""
-        with self._database.read() as connection:
-            person = self._known.known(connection, student_number)
-            account = accounts.find(connection, student_number)
-        names: list[str | None] = list(self._site_words)
-        numbers: list[str | None] = [student_number]
-        birth = None
-        if person is not None:
-            who = person.identity
-            names += [who.birth_name, who.usage_name, who.given_name, who.preferred_given_name]
-            names += [person.preferred_given_name, (person.personal_mail or "").partition("@")[0]]
-            numbers.append(person.ine)
-            birth = who.birth_date
-        if account is not None:
-            names.append(account.login)
-        return judge(password, Personal.of(names, numbers, birth), self._policy)
 
     def choose_password(
         self, proof: MailProof, grant: str, password: str, *, charter: str | None, language: Language

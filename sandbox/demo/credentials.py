@@ -14,7 +14,15 @@ _CHARACTERS = 18  # log2(57 ** 18) is 105 bits
 
 def make(numbers: Iterable[str]) -> dict[str, str]:
     """A password for each student number."""
-    return {number: "".join(secrets.choice(_ALPHABET) for _ in range(_CHARACTERS)) for number in numbers}
+    return {number: _made() for number in numbers}
+
+
+def _made() -> str:
+    """Of three kinds of characters, as students' passwords must be."""
+    while True:
+        made = "".join(secrets.choice(_ALPHABET) for _ in range(_CHARACTERS))
+        if all(any(map(kind, made)) for kind in (str.islower, str.isupper, str.isdecimal)):
+            return made
 
 
 def write_private(path: Path, text: str) -> Path:

@@ -57,8 +57,8 @@ def activate(
     """Activate STUDENT..., or those of --from FILE, or --all.
 
     Named students and lists are activated as persons, who wait; --all in bulk, which waits for them. Who was
-    activated before is skipped, and counted. Only the password's hash leaves this command, sealed. Noted in
-    the audit.
+    activated before is skipped, and counted. A password that a student might not choose is refused, and then
+    nobody is activated. Only the password's hash leaves this command, sealed. Noted in the audit.
 
     Exit code 1 when nobody has the number, 3 when that is so of some: the requests are kept, and go on when
     a file brings them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 from sqlalchemy import and_, case, func, not_, select
@@ -14,11 +14,15 @@ from consumers.registry.people import People, people
 from pipeline.accounts import accounts, numbers_after
 from pipeline.db.database import Database
 from producers.activation.activation_requests import activate as publish
+from producers.activation.password_judge import PasswordJudge
 from producers.registrar.feed_memory import SqlFeedMemory
 from schemas.account import Lane
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import Sealing
+
+if TYPE_CHECKING:
+    from sesame.settings import Settings
 
 _NAMED_MAX = 20  # numbers in one line of the audit; a list is named by its file
 _PAGE = 1000
@@ -94,10 +98,14 @@ def activate(
     """Activate these students, as persons, who wait.
 
     Raises:
+        WeakPasswords: of these students; nothing was published.
         StudentListUnusable: something is no student number; nothing of its batch was published.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
     students = request.students
+    named = set(students)
+    given = {number: password for number, password in request.passwords.items() if number in named}
+    password_judge(site.database, site.settings).refuse_weak(given)
     if not request.dry_run:
         acts.note(
             site.database,
@@ -123,8 +131,10 @@ def activate_all(
     """Activate everybody who was imported, in bulk, which waits for persons.
 
     Raises:
+        WeakPasswords: whosever they are; nothing was published.
         LogUnavailable, StoreUnavailable: try again; what is in doubt is published again.
     """
+    password_judge(site.database, site.settings).refuse_weak(request.passwords)
     if not request.dry_run:
         acts.note(
             site.database,
@@ -137,6 +147,12 @@ def activate_all(
     before = _everybody(site.database)
     asked = ask_for(site, _not_activated(site.database), request, Lane.BULK, clock, progress)
     return asked.model_copy(update={"everybody": before, "already": asked.already + before.active})
+
+
+def password_judge(database: Database, settings: Settings) -> PasswordJudge:
+    """What judges a password here, whoever hands it over: a student, or an operator for one."""
+    words = [settings.portal.institution, settings.registry.mail_domain]
+    return PasswordJudge(database, settings.password, site_words=words, known=People(database))
 
 
 def ask_for(

@@ -41,7 +41,7 @@ def take_password(visit: Visiting, form: Posted) -> Response:
     if proof is None or situation is None:
         raise PageError(409, "not_yet")
     password = form.get("mot_de_passe", "")
-    verdict = visit.context.choices.judge(situation.student_number, password)
+    verdict = visit.context.password_judge.judge(situation.student_number, password)
     if followed.state is LinkState.GOOD:
         faults = _faults(form, verdict, situation)
         if faults:
@@ -69,7 +69,7 @@ def measure(visit: Visiting, form: Posted) -> Response:
     wait_s = visit.context.take(f"meter:{proof_id}", METER)
     if wait_s:
         raise PageError(429, "slow", retry_after_s=wait_s)
-    verdict = visit.context.choices.judge(situation.student_number, form.get("mot_de_passe", ""))
+    verdict = visit.context.password_judge.judge(situation.student_number, form.get("mot_de_passe", ""))
     html = visit.render("_meter.html", verdict=verdict, broken={rule.value for rule in verdict.broken})
     return JSONResponse({"strength": verdict.strength, "accepted": verdict.accepted, "html": html})
 

@@ -25,6 +25,7 @@ from producers.activation.throttles import Rate
 from sesame.login import cas_sessions
 from sesame.login.login import CasLogins
 from sesame.login.port import LoginServer
+from sesame.operations.activation import password_judge
 from sesame.operations.support import Support
 from sesame.settings import LiveSecret, Settings
 from sesame.settings.portal import Networks
@@ -121,11 +122,10 @@ class PortalContext:
             self.database,
             self.vault,
             Hasher(self.settings.activation),
-            self.settings.password,
-            site_words=[portal.institution, self.settings.registry.mail_domain],
             known=known,
             end_sessions=_end_sessions,
         )
+        self.password_judge = password_judge(self.database, self.settings)
 
     # --- slow-downs ---
 

@@ -53,6 +53,43 @@ def test_somebody_whom_the_registry_has_not_read_yet_is_somebody() -> None:
     assert (told["on_their_way"], told["not_known_yet"]) == ([number], [NOBODY])
 
 
+def private(text: str) -> str:
+    """A file of passwords that nobody else may read."""
+    path = Path("passwords")
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_password_that_a_student_might_not_choose_is_refused_and_nobody_is_activated() -> None:
+    weak = "22600001:abc\n22600002:Motdepasse2026!\n22600003:xX!22600003-vTq2\n"
+    file = private(f"{NOBODY}:kX9!vTq2#mLp\n{weak}")
+    asked = ("activate", NOBODY, "22600001", "22600002", "22600003", "--password-file", file)
+    for command in (asked, (*asked, "--dry-run"), ("activate", "--all", "--yes", "--password-file", file)):
+        result = sesame(*command)
+        assert result.exit_code == 1
+        told = result.stderr
+        assert "3 passwords are too weak: 22600001: too short, or of too few kinds" in told
+        assert "(at least 12 of 4 kinds, 14 of one kind less, or 7 words), common, or easy to guess;" in told
+        assert "; 22600002: common, or easy to guess; 22600003: holds a name, a date or a number" in told
+        assert "nothing was activated" in told
+        assert not any(password in told for password in ("abc", "Motdepasse", "vTq2"))
+    of_one = sesame("activate", NOBODY, "--password-file", file).stdout
+    assert "1 asked for, 0 were before" in of_one, "nobody was asked for, and others' passwords do not matter"
+
+
+def test_what_a_password_must_be_is_the_setting_of_the_students_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = private(f"{NOBODY}:kX9!vTq2#mLp\n")
+    monkeypatch.setenv("SESAME_PASSWORD__LENGTH_MIN", "13")
+    monkeypatch.setenv("SESAME_PASSWORD__WORDS_REFUSED", '["vTq2"]')
+    result = sesame("activate", NOBODY, "--password-file", file)
+    assert "(at least 13 of 4 kinds, 14 of one kind less, or 7 words)" in result.stderr
+    monkeypatch.setenv("SESAME_PASSWORD__LENGTH_MIN", "12")
+    assert "1 asked for" in sesame("activate", NOBODY, "--password-file", file).stdout
+
+
 def test_everybody_has_figures_where_there_is_nobody_too() -> None:
     result = sesame("activate", "--all", "--yes")
     assert result.exit_code == 0
