@@ -108,6 +108,15 @@ def _acts() -> Iterator[Case]:
         ),
     )
     yield Case("hold-kind", ("hold place 22600001 --kind administrative --reason impayé",))
+    yield Case(
+        "hold-again",
+        (
+            "hold place 22600002 --reason encore",
+            "hold lift 22600001 --reason rien",
+            "hold place 22600002 --reason encore --lang fr",
+            "hold lift 22600001 --reason rien --lang fr",
+        ),
+    )
     yield Case("hold-of-nobody", ("hold place 22699999 --reason vol", "hold lift 22699999 --reason retrouvé"))
     yield Case("activate", ("activate 22600019 22600020 22600001 22699999", "activate 22600020 --json"))
     yield Case(

@@ -124,7 +124,7 @@ def test_the_audit_is_read_newest_first_by_pages_with_reasons(site: Path) -> Non
 def test_the_audit_is_searched_by_user_act_and_student(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hold()
     monkeypatch.setenv("SUDO_UID", str(pwd.getpwnam("nobody").pw_uid))
-    sesame("hold", "lift", "22600002", "--reason", "found")
+    sesame("hold", "lift", "22600002", "--kind", "technical", "--reason", "found")
 
     def actions(*options: str) -> list[str]:
         return [entry["action"] for entry in json.loads(sesame("audit", "--json", *options).stdout)]
