@@ -11,7 +11,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, moment
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import local_time, show_table, write_json
 
 _SHOWN = 50
 
@@ -65,7 +65,7 @@ def audit(
         rows = [
             (
                 str(entry.id),
-                f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
+                local_time(entry.at),
                 entry.actor,
                 entry.action,
                 _in_one_line(entry.detail),

@@ -44,6 +44,7 @@ def list_command(
 ) -> None:
     """List unresolved dead letters, oldest first, a page at a time, with a summary of all by cause."""
     from sesame.operations.dead_letters import ID_SHOWN, DeadLetterPage, listed, page
+    from sesame.operations.diagnosis import explain
 
     site = context.looking
     asked = DeadLetterPage(consumer=consumer, student_number=student, cause=cause, after=after, limit=limit)
@@ -67,7 +68,7 @@ def list_command(
             letter.student_number or "",
             letter.cause,
             str(letter.attempts),
-            letter.message,
+            explain(letter.cause).told(letter.message),
         )
         for letter in found.letters
     ]

@@ -182,7 +182,8 @@ def _print_case(case: IdentityCase) -> None:
     for row in words.compared(case.before, case.after):
         table.add_row(*row)
     console.print(table)
-    side_console().print(_next(case))
+    if case.other is not None or case.state == "open":  # a holder is decided about once
+        side_console().print(_next(case))
 
 
 def _next(case: IdentityCase) -> str:

@@ -63,7 +63,7 @@ def list_command(context: Context, *, after: int | None, limit: int, as_json: bo
         click.echo(gettext("No import."), err=True)
         return
     names = (
-        "id",
+        gettext("id"),
         gettext("begun"),
         gettext("by"),
         gettext("file"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -166,6 +166,8 @@ def students(
     ]
     targets = gettext("targets")
     show_table((gettext("student"), gettext("state"), targets), rows, folded=targets)
+    for words in _causes(page.students):
+        click.echo(words, err=True)
     if page.next is not None:
         click.echo(gettext("There are more: add --after {last}", last=page.next), err=True)
 
@@ -179,8 +181,21 @@ def _targets(student: ListedStudent) -> Iterator[str]:
         if retry is not None:
             since = local_time(retry.since)
             yield gettext(
-                "{target} tried again since {time}: {cause}", target=name, time=since, cause=retry.cause
+                "{target} tried again since {time}: {cause}",
+                target=name,
+                time=since,
+                cause=retry.cause,
             )
         elif one["state"] != "provisioned":
             what, why = f"{name} {word('states', one['state'])}", one["reason"]
             yield gettext("{name}: {value}", name=what, value=why) if why else what
+
+
+def _causes(listed: Sequence[ListedStudent]) -> Iterator[str]:
+    """Each cause that is named, as `--cause` takes it, with its words."""
+    from sesame.operations.diagnosis import explain
+
+    found = {retry.cause for one in listed for retry in one.retrying.values()}
+    found |= {target["reason"] for one in listed for target in one.person.targets.values()} - {None}
+    for token in sorted(found):
+        yield gettext("{name}: {value}", name=token, value=explain(token).what)

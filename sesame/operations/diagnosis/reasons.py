@@ -71,6 +71,14 @@ class Explanation:
         """What happens next, or who must do what, likewise."""
         return self.words[spoken()].next
 
+    def told(self, message: str) -> str:
+        """A recorded message as it is shown: what the token means, then what is told beyond that, as it
+        stands."""
+        if spoken() == "en":
+            return message
+        more = self.beyond(message)
+        return f"{self.what} [{more}]" if more else self.what
+
     def beyond(self, message: str) -> str:
         """What a recorded message tells beyond what the token means: messages begin with that, in English."""
         said = self.words["en"].what

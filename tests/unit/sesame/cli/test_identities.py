@@ -73,6 +73,17 @@ def test_the_list_names_numbers_and_nobody(desk: Desk) -> None:
     assert (first["other"], first["evidence"], second["other"]) == (LEA, ["birth", "ine"], None)
 
 
+def test_a_decision_about_a_holder_is_not_offered_again(desk: Desk) -> None:
+    desk.apply(enrolled(OTHER, 3, birth_name="Petit"))
+    desk.apply(enrolled(OTHER, 4, **KARIM))
+    assert f"sesame identities merge {OTHER} --holder" in identities("show", OTHER).stderr
+    desk.apply(IdentityDecided(student_number=OTHER, decision=IdentityDecision.SEPARATE))
+    decided = identities("show", OTHER)
+    assert decided.exit_code == 0
+    assert "separate" in decided.stdout
+    assert "sesame identities" not in decided.stderr
+
+
 def test_nothing_in_doubt_is_said_beside_the_data(desk: Desk) -> None:
     result = identities("list")
     assert (result.exit_code, result.stdout) == (0, "")

@@ -55,6 +55,15 @@ def spoken_in(language: Language, said: Callable[[], str]) -> str:
     return contextvars.copy_context().run(run)
 
 
+def test_a_recorded_message_is_told_by_its_cause_and_stands_apart() -> None:
+    cause = explain("identity_collision")
+    english, french = cause.words["en"].what, cause.words["fr"].what
+    assert spoken_in("en", lambda: cause.told(f"{english} [uid=x]")) == f"{english} [uid=x]"
+    assert spoken_in("fr", lambda: cause.told(f"{english} [uid=x]")) == f"{french} [uid=x]"
+    assert spoken_in("fr", lambda: cause.told(english)) == french
+    assert spoken_in("fr", lambda: cause.told("said by a server")) == f"{french} [said by a server]"
+
+
 # --- words --------------------------------------------------------------------------------------------
 
 
