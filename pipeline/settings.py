@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr, StringConstraints, model_validator
 from pydantic.fields import FieldInfo
 
-from pipeline.errors import SesameError
+from pipeline.errors import SesameError, system_words
+from schemas.language import gettext
 
 FILE_SUFFIX = "_file"
 """A secret `x` may be given as the setting `x`, or as `x_file`: the path of a file that holds it alone."""
@@ -62,7 +63,10 @@ class Section(BaseModel):
     def _secret_given_once(self) -> Section:
         for name in self.secrets():
             if getattr(self, name) is not None and getattr(self, name + FILE_SUFFIX) is not None:
-                raise ValueError(f"{name} and {name}{FILE_SUFFIX} are both set: keep one of them")
+                file = name + FILE_SUFFIX
+                raise ValueError(
+                    gettext("{one} and {other} are both set: keep one of them", one=name, other=file)
+                )
         return self
 
     def has_secret(self, name: str) -> bool:
@@ -83,8 +87,12 @@ class Section(BaseModel):
         if path is None:
             variable = "SESAME_" + key.upper().replace(".", "__") + FILE_SUFFIX.upper()
             raise SecretUnreadable(
-                f"{key} is not set",
-                remedy=f"Write it into a file of mode 0600, named by {key}{FILE_SUFFIX} or {variable}.",
+                gettext("{key} is not set", key=key),
+                remedy=gettext(
+                    "Write it into a file of mode 0600, named by {key} or {variable}.",
+                    key=f"{key}{FILE_SUFFIX}",
+                    variable=variable,
+                ),
             )
         return SecretStr(read_secret(path, f"{key}{FILE_SUFFIX}"))
 
@@ -105,15 +113,20 @@ def read_secret(path: Path, key: str) -> str:
             mode = stat.S_IMODE(path.stat().st_mode)
             content = file.read(_SECRET_BYTES_MAX + 1)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
+        reason = system_words(error).lower()
         raise SecretUnreadable(
-            f"{key}: {path} cannot be read: {reason}",
-            remedy="Create it with mode 0600, owned by the user that runs Sésame.",
+            gettext("{key}: {path} cannot be read: {why}", key=key, path=path, why=reason),
+            remedy=gettext("Create it with mode 0600, owned by the user that runs Sésame."),
         ) from error
     if mode & stat.S_IRWXO:
         raise SecretUnreadable(
-            f"{key}: {path} is open to every user of this machine (mode {mode:04o})",
-            remedy=f"chmod 0600 {path}, and change the secret if others may have read it.",
+            gettext(
+                "{key}: {path} is open to every user of this machine (mode {mode})",
+                key=key,
+                path=path,
+                mode=f"{mode:04o}",
+            ),
+            remedy=gettext("chmod 0600 {path}, and change the secret if others may have read it.", path=path),
         )
     try:
         text = content.decode().rstrip("\r\n")
@@ -121,8 +134,8 @@ def read_secret(path: Path, key: str) -> str:
         text = ""
     if not text or len(content) > _SECRET_BYTES_MAX:
         raise SecretUnreadable(
-            f"{key}: {path} is empty, not text, or too large for a secret",
-            remedy="The file holds the secret and nothing else.",
+            gettext("{key}: {path} is empty, not text, or too large for a secret", key=key, path=path),
+            remedy=gettext("The file holds the secret and nothing else."),
         )
     return text
 
@@ -135,9 +148,11 @@ def tls(name: str, url: str) -> None:
     """
     parts = urlsplit(url)
     if parts.username or parts.password:
-        raise ValueError(f"{name} must not carry a name or a password: it is shown and logged")
+        raise ValueError(
+            gettext("{name} must not carry a name or a password: it is shown and logged", name=name)
+        )
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ValueError(f"{name} must begin with https://: a secret is sent there")
+        raise ValueError(gettext("{name} must begin with https://: a secret is sent there", name=name))
 
 
 def is_loopback(host: str) -> bool:

@@ -33,6 +33,7 @@ from sqlalchemy import (
 from pipeline.db.database import Database
 from pipeline.db.metadata import metadata
 from pipeline.errors import SesameError
+from schemas.language import gettext
 
 vault = Table(
     "vault",
@@ -87,11 +88,15 @@ def read_keys(path: Path) -> list[str]:
         mode = path.stat().st_mode
         lines = path.read_text(encoding="ascii").split()
     except (OSError, UnicodeDecodeError) as error:
-        raise VaultKeyError(f"the vault's key file {path} cannot be read: {error}") from error
+        raise VaultKeyError(
+            gettext("the vault's key file {path} cannot be read: {why}", path=path, why=error)
+        ) from error
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise VaultKeyError(f"the vault's key file {path} is open to others", remedy=f"chmod 600 {path}")
+        raise VaultKeyError(
+            gettext("the vault's key file {path} is open to others", path=path), remedy=f"chmod 600 {path}"
+        )
     if not lines:
-        raise VaultKeyError(f"the vault's key file {path} is empty")
+        raise VaultKeyError(gettext("the vault's key file {path} is empty", path=path))
     return lines
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, Mode, Seconds, Section
+from schemas.language import gettext
 
 LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
 Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
@@ -103,7 +104,7 @@ class DirectorySettings(Section):
         try:
             groups = re.compile(pattern).groups
         except re.error as error:
-            raise ValueError(f"is not a regular expression: {error}") from error
+            raise ValueError(gettext("is not a regular expression: {why}", why=error)) from error
         if groups < 1:
-            raise ValueError("has no group: put the part that is the cursus year in parentheses")
+            raise ValueError(gettext("has no group: put the part that is the cursus year in parentheses"))
         return pattern

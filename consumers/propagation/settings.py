@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 from pydantic import Field, model_validator
 
 from pipeline.settings import Section
+from schemas.language import gettext
 
 
 class PropagationSettings(Section):
@@ -22,5 +23,5 @@ class PropagationSettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.late_s >= self.breach_s:
-            raise ValueError("late_s must be less than breach_s")
+            raise ValueError(gettext("late_s must be less than breach_s"))
         return self

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pipeline.settings import ADVANCED
 from schemas.account import Requirement
-from schemas.language import Language
+from schemas.language import Language, gettext
 
 NAME_FIELDS = frozenset(
     {"given", "family", "birth_family", "given_initial", "given_initials", "family_initial", "student_number"}
@@ -64,7 +64,8 @@ def template_fields(template: str) -> frozenset[str]:
         if name is None:
             continue
         if form or conversion:
-            raise ValueError(f"{{{name}}} takes neither a conversion nor a format")
+            field = f"{{{name}}}"
+            raise ValueError(gettext("{field} takes neither a conversion nor a format", field=field))
         fields.add(name)
     return frozenset(fields)
 
@@ -72,16 +73,21 @@ def template_fields(template: str) -> frozenset[str]:
 def _check_fields(template: str, allowed: frozenset[str]) -> None:
     unknown = sorted(template_fields(template) - allowed)
     if unknown:
-        raise ValueError(f"unknown field {{{unknown[0]}}}; known are {', '.join(sorted(allowed))}")
+        known = ", ".join(sorted(allowed))
+        field = f"{{{unknown[0]}}}"
+        raise ValueError(gettext("unknown field {field}; known are {names}", field=field, names=known))
 
 
 def _check_local_part(template: str, allowed: frozenset[str]) -> None:
     _check_fields(template, allowed)
     if not template_fields(template):
-        raise ValueError("a template without any field gives everybody the same name")
+        raise ValueError(gettext("a template without any field gives everybody the same name"))
     for literal, _name, _form, _conversion in string.Formatter().parse(template):
         if not _LITERAL.match(literal):
-            raise ValueError(f"{literal!r}: between fields, only a-z, 0-9, dot, underscore and hyphen")
+            what = gettext(
+                "{literal!r}: between fields, only a-z, 0-9, dot, underscore and hyphen", literal=literal
+            )
+            raise ValueError(what)
 
 
 class RegistryModel(BaseModel):
@@ -125,14 +131,16 @@ class MembershipTemplate(RegistryModel):
         if not self.of_teachings:
             return self
         if mixed := sorted(self.fields - TEACHING_FIELDS):
-            raise ValueError(
-                f"{{{mixed[0]}}} belongs to an enrolment, {{element}} and {{group}} to a teaching unit: "
-                "one template cannot name both"
+            what = gettext(
+                "{field} belongs to an enrolment, {units} to a teaching unit: one template cannot name both",
+                field=f"{{{mixed[0]}}}",
+                units="{element}, {group}",
             )
+            raise ValueError(what)
         if template_fields(self.key).isdisjoint({"element", "group"}):
-            raise ValueError("a teaching unit's key must name {element} or {group}")
+            raise ValueError(gettext("a teaching unit's key must name {element} or {group}"))
         if "element_label" in template_fields(self.key):
-            raise ValueError("a key cannot name {element_label}, which changes: name {element}")
+            raise ValueError(gettext("a key cannot name {element_label}, which changes: name {element}"))
         return self
 
 
@@ -233,7 +241,10 @@ class RegistrySettings(RegistryModel):
     @classmethod
     def _a_domain(cls, domain: str | None) -> str | None:
         if domain is not None and not _DOMAIN.match(domain):
-            raise ValueError(f"{domain!r} is not a domain name in lower case, like etu.univ.example")
+            what = gettext(
+                "{domain!r} is not a domain name in lower case, like etu.univ.example", domain=domain
+            )
+            raise ValueError(what)
         return domain
 
     @field_validator("login_template")
@@ -247,7 +258,9 @@ class RegistrySettings(RegistryModel):
     def _an_address(cls, template: str) -> str:
         local, at, domain = template.partition("@")
         if not at or (domain not in ("{domain}", "{scope}") and not _DOMAIN.match(domain)):
-            raise ValueError("an address template ends in @{domain}, @{scope} or @ and a domain name")
+            raise ValueError(
+                gettext("an address template ends in @{domain}, @{scope} or @ and a domain name")
+            )
         _check_local_part(local, NAME_FIELDS | {"login"})
         return template
 
@@ -260,7 +273,7 @@ class RegistrySettings(RegistryModel):
     @classmethod
     def _a_day(cls, text: str) -> str:
         if not re.fullmatch(r"\d\d-\d\d", text):
-            raise ValueError("a month and a day, like 10-31")
+            raise ValueError(gettext("a month and a day, like 10-31"))
         date.fromisoformat(f"2001-{text}")  # no leap year: 02-29 would not exist three years out of four
         return text
 
@@ -269,5 +282,5 @@ class RegistrySettings(RegistryModel):
         for kind in (self.cohorts, self.groups):
             keys = [template.key for template in kind]
             if len(set(keys)) != len(keys):
-                raise ValueError("two templates of one kind have the same key")
+                raise ValueError(gettext("two templates of one kind have the same key"))
         return self

@@ -8,6 +8,7 @@ from typing import ClassVar, Final, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from pipeline.settings import ADVANCED, Section
+from schemas.language import gettext
 
 LINGER_S: Final = 0.005
 """How long a record may wait for others to be sent with it: it does not count beside a request's own time."""
@@ -114,20 +115,22 @@ class LogSettings(Section):
         for server in servers:
             host, _, port = server.rpartition(":")
             if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _PORT_MAX:
-                raise ValueError(f"{server!r} is not host:port")
+                raise ValueError(gettext("{server!r} is not host:port", server=server))
         return servers
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.kind == "kafka" and not self.servers:
-            raise ValueError("servers must name at least one of Kafka's servers")
+            raise ValueError(gettext("servers must name at least one of Kafka's servers"))
         if self.kind == "kafka" and self.security == "SASL_SSL":
             if self.username is None:
-                raise ValueError("username must be set with SASL_SSL")
+                raise ValueError(gettext("username must be set with SASL_SSL"))
             if not self.has_secret("password"):
-                raise ValueError("password_file must be set with SASL_SSL")
+                raise ValueError(gettext("password_file must be set with SASL_SSL"))
         if self.min_insync_replicas > self.replication:
-            raise ValueError("min_insync_replicas must not be above replication")
+            raise ValueError(gettext("min_insync_replicas must not be above replication"))
         if self.delivery_timeout_s < self.request_timeout_s + LINGER_S:
-            raise ValueError(f"delivery_timeout_s must be {LINGER_S} above request_timeout_s at least")
+            raise ValueError(
+                gettext("delivery_timeout_s must be {s} above request_timeout_s at least", s=LINGER_S)
+            )
         return self

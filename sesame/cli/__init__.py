@@ -6,7 +6,6 @@ approval, 130 interrupted.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ from schemas.language import LANGUAGES, Language
 from sesame.app import gc_freeze
 from sesame.cli.commands import COMMANDS, RootGroup
 from sesame.cli.context import Context
-from sesame.cli.languages import HELP, speak
+from sesame.cli.languages import HELP
 
 __all__ = ["main"]
 
@@ -44,5 +43,4 @@ def main(ctx: click.Context, config: Path | None, lang: Language | None) -> None
     ctx.call_on_close(gc_freeze.usual)
     ctx.obj = Context(config=config)
     ctx.call_on_close(ctx.obj.close)
-    ctx.call_on_close(partial(speak, "en"))
     ctx.obj.choose(lang)

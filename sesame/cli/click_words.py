@@ -1,17 +1,23 @@
 """What click says of wrong usage, in the language of the command.
 
 click asks `_` and `ngettext` of each of its modules, which are Python's own and know the process's locale
-only. They are replaced by ours; what stands in no catalogue (the headings of a help) stays English, as the
-help is.
+only. They are replaced by ours.
 """
 
 from __future__ import annotations
 
-from click import core, exceptions, parser, termui, types
+from click import core, decorators, exceptions, formatting, parser, termui, types
 
 from schemas.language import gettext, gettext_noop
 
 WORDS = (
+    gettext_noop("Usage:"),
+    gettext_noop("Options"),
+    gettext_noop("Commands"),
+    gettext_noop("default: {default}"),
+    gettext_noop("required"),
+    gettext_noop("Show this message and exit."),
+    gettext_noop("Show the version and exit."),
     gettext_noop("Error: {message}"),
     gettext_noop("Try '{command} {option}' for help."),
     gettext_noop("Missing command."),
@@ -44,7 +50,7 @@ WORDS = (
 
 def translate() -> None:
     """Let click say its words in the language of the context."""
-    for module in (core, exceptions, parser, termui, types):
+    for module in (core, decorators, exceptions, formatting, parser, termui, types):
         for name, ours in (("_", gettext), ("ngettext", _one_or_several)):
             if hasattr(module, name):
                 setattr(module, name, ours)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from functools import partial
+from contextvars import copy_context
+from types import ModuleType
 from typing import Any, Final, NoReturn
 
 import click
@@ -17,7 +18,7 @@ from schemas.language import gettext
 from sesame.cli import click_words
 from sesame.cli.encoding import write_anything
 from sesame.cli.errors import ExitCode, report
-from sesame.cli.languages import of_locale, speak, with_lang
+from sesame.cli.languages import in_words, speak, speak_as_asked, with_lang
 
 COMMANDS: Final[dict[str, str]] = {
     "access": "sesame.cli.support:access",
@@ -69,14 +70,20 @@ class LazyGroup(click.Group):
         return sorted({*super().list_commands(ctx), *self._lazy})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, imported now."""
+        """The command, imported now, with its help in the language that is spoken."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         module, _, attribute = self._lazy[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
+        command = getattr(copy_context().run(_imported, module), attribute)
         if not isinstance(command, click.Command):
             raise TypeError(f"{self._lazy[cmd_name]} is not a click command")
-        return with_lang(command)
+        return in_words(with_lang(command))
+
+
+def _imported(module: str) -> ModuleType:
+    """A module, in English whatever is spoken: click's types name themselves when they are made."""
+    speak("en")
+    return importlib.import_module(module)
 
 
 class RootGroup(LazyGroup):
@@ -86,27 +93,24 @@ class RootGroup(LazyGroup):
         """Run the whole of `sesame`, on outputs that take every character, and in one language."""
         write_anything()
         click_words.translate()
-        return super().main(*args, **kwargs)
+        try:
+            return super().main(*args, **kwargs)
+        finally:
+            speak("en")
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command asked for; that there is none such is told in the language asked for.
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words, in the language that they ask for."""
+        speak_as_asked(args)
+        return super().parse_args(ctx, args)
 
-        One that there is, is imported before a language is chosen: click's types name themselves then.
-        """
-        if args[0] not in self._lazy:
-            speak(ctx.params.get("lang") or of_locale())
-            ctx.call_on_close(partial(speak, "en"))
-        return super().resolve_command(ctx, args)
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the help, in the language that is spoken."""
+        super(RootGroup, in_words(self)).format_help(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn an exception into its message, its remedy and its exit code."""
         try:
             return super().invoke(ctx)
-        except click.UsageError as error:
-            error.show()  # now: outside, nobody knows the language any more
-            _leave(ctx, ExitCode.USAGE)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
             raise  # click shows these as they should be
         except (KeyboardInterrupt, click.Abort):

@@ -10,7 +10,7 @@ import click
 
 from pipeline.errors import SesameError
 from schemas.language import gettext
-from sesame.cli.languages import of_locale, speak
+from sesame.cli.languages import speak
 
 if TYPE_CHECKING:
     from schemas.language import Language
@@ -50,9 +50,10 @@ class Context:
         return settings
 
     def choose(self, language: Language | None) -> None:
-        """Speak this language, whatever the settings say; None: the locale's, unless they say another."""
+        """Speak this language, whatever the settings say; None: theirs, or the locale's, as was chosen."""
         self._chosen = language
-        speak(language or of_locale())
+        if language is not None:
+            speak(language)
 
     @property
     def application(self) -> Application:

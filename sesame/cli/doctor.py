@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext
 from sesame.app.doctor.findings import Check, CheckResult, CheckState, examine
 from sesame.cli.context import Context, pass_context
 from sesame.cli.errors import ExitCode
@@ -50,7 +51,9 @@ def _chosen(checks: list[Check], only: tuple[str, ...]) -> list[Check]:
     unknown = set(only) - {check.name for check in checks}
     if unknown:
         names = ", ".join(check.name for check in checks)
-        raise click.BadParameter(f"unknown: {', '.join(sorted(unknown))}; the checks are {names}")
+        wrong = ", ".join(sorted(unknown))
+        text = gettext("unknown: {wrong}; the checks are {names}", wrong=wrong, names=names)
+        raise click.BadParameter(text)
     return [check for check in checks if not only or check.name in only]
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version as version_of
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
@@ -20,7 +21,8 @@ def migrate(context: Context) -> None:
     """Bring the database to the form that this version wants. Doing it again changes nothing."""
     from pipeline.db.migrate import upgrade
 
-    click.echo(f"The database is at revision {upgrade(context.application.database_as_it_is)}.", err=True)
+    revision = upgrade(context.application.database_as_it_is)
+    click.echo(gettext("The database is at revision {revision}.", revision=revision), err=True)
 
 
 @click.group()
@@ -35,7 +37,10 @@ def init(context: Context) -> None:
     from sesame.operations.vault import make_key
 
     made = make_key(context, operator())
-    click.echo(f"Wrote {made.path}. Keep a copy of it apart from the backups of the database.", err=True)
+    click.echo(
+        gettext("Wrote {path}. Keep a copy of it apart from the backups of the database.", path=made.path),
+        err=True,
+    )
 
 
 @click.command()

@@ -1,25 +1,44 @@
-"""A command's language: `--lang`, else the setting `language`, else the locale's, else English."""
+"""A command's language: `--lang`, else the setting `language`, else the locale's, else English.
+
+It is chosen before anything is parsed, by a look at the words themselves: so wrong usage and a command's help
+are in it too. What click then parses says the same again, and checks it.
+"""
 
 from __future__ import annotations
 
 import os
+import tomllib
+from collections.abc import Sequence
+from copy import copy
 from functools import cache, partial
 from gettext import GNUTranslations
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import click
 
 from schemas import language as spoken
-from schemas.language import LANGUAGES, Language, compiled, in_code
+from schemas.language import LANGUAGES, Language, compiled, gettext, in_code
 
 CATALOGUES: Final = Path(__file__).parents[1] / "locale"
 HELP: Final = "Language of what is said. Default: the setting `language`, then the locale's."
+CONFIG_VARIABLE: Final = "SESAME_CONFIG"
+USUAL_FILES: Final = (Path("sesame.toml"), Path("/etc/sesame/sesame.toml"))
+"""As `sesame.settings.load` has them, which needs more than a help may load; tested."""
+
+_WHOLE: Final = 1000  # characters: a list of commands has each one's first sentence, and not its beginning
+
+_Command = TypeVar("_Command", bound=click.Command)
 
 
 def speak(language: Language) -> None:
     """Say everything in this language from here on."""
     spoken.speak(language, in_code if language == "en" else partial(_translations, language))
+
+
+def speak_as_asked(words: Sequence[str]) -> None:
+    """Say everything in the language that these words, the settings or the locale ask for."""
+    speak(_known(_given(words, "--lang")) or _of_settings(_given(words, "--config")) or of_locale())
 
 
 @cache
@@ -30,8 +49,62 @@ def _translations(language: Language) -> GNUTranslations:
 def of_locale() -> Language:
     """The language of the locale's messages (POSIX, Environment Variables, 8.2)."""
     given = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    locale = next(filter(None, given), "").partition("_")[0]
-    return next((one for one in LANGUAGES if one == locale), "en")
+    return _known(next(filter(None, given), "").partition("_")[0]) or "en"
+
+
+def _of_settings(config: str) -> Language | None:
+    """What the setting says, if it can be read; whatever is wrong with it is told when it is loaded."""
+    if given := os.environ.get("SESAME_LANGUAGE"):
+        return _known(given)
+    named = config or os.environ.get(CONFIG_VARIABLE)
+    try:
+        path = Path(named) if named else next(path for path in USUAL_FILES if path.is_file())
+        return _known(tomllib.loads(path.read_text(encoding="utf-8"))["language"])
+    except (StopIteration, OSError, ValueError, LookupError):
+        return None
+
+
+def _known(given: object) -> Language | None:
+    return next((one for one in LANGUAGES if one == given), None)
+
+
+def _given(words: Sequence[str], option: str) -> str:
+    """The value that an option has among these words, wherever it stands; empty: it is not there."""
+    found = ""
+    for word, after in zip(words, [*words, ""][1:], strict=False):
+        if word == option:
+            found = after
+        elif word.startswith(f"{option}="):
+            found = word.removeprefix(f"{option}=")
+    return found
+
+
+def in_words(command: _Command) -> _Command:
+    """The command with its help in the language that is spoken; English is the docstring itself."""
+    if spoken.spoken() == "en":
+        return command
+    told = copy(command)
+    told._help_option = None  # noqa: SLF001 -- made once, in the language of the first who asked
+    if command.help is not None:
+        told.help = "\n\n".join(map(gettext, paragraphs(command.help)))
+    told.short_help = told.get_short_help_str(_WHOLE)
+    told.params = [_option_in_words(each) for each in command.params]
+    if isinstance(told, click.Group):
+        told.commands = {name: in_words(below) for name, below in told.commands.items()}
+    return told
+
+
+def paragraphs(text: str) -> list[str]:
+    """Each paragraph of a help, in one line: a text of the catalogue."""
+    return [" ".join(each.split()) for each in text.split("\n\n")]
+
+
+def _option_in_words(option: click.Parameter) -> click.Parameter:
+    if not isinstance(option, click.Option) or not option.help:
+        return option
+    told = copy(option)
+    told.help = gettext(option.help)
+    return told
 
 
 def with_lang(command: click.Command) -> click.Command:

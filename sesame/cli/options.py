@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import click
 
+from schemas.language import gettext
+
 Command = TypeVar("Command", bound=Callable[..., object])
 
 
@@ -45,7 +47,9 @@ def moment(option: str, text: str | None) -> float | None:
     try:
         given = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{option} is a time such as 2026-09-01T08:00, not {text!r}") from None
+        raise click.BadParameter(
+            gettext("{option} is a time such as 2026-09-01T08:00, not {text!r}", option=option, text=text)
+        ) from None
     return given.timestamp()
 
 
@@ -59,4 +63,4 @@ def _one_line(_context: click.Context, _option: click.Parameter, value: object) 
     try:
         return TypeAdapter(Text).validate_python(value.strip())
     except ValidationError:
-        raise click.BadParameter("give one line of 1 to 512 characters") from None
+        raise click.BadParameter(gettext("give one line of 1 to 512 characters")) from None

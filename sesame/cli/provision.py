@@ -7,6 +7,7 @@ import time
 import click
 
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option
@@ -33,6 +34,7 @@ def provision(
     against a lease, a quarantine or the order of the targets. Noted in the audit.
     """
     from sesame.operations.acts import UnknownTarget
+    from sesame.operations.diagnosis.words import word
     from sesame.operations.provisioning import Provision
     from sesame.operations.provisioning import provision as bring
 
@@ -41,7 +43,8 @@ def provision(
 
     def say(target: str, what: str) -> None:
         if explain:
-            click.echo(f"{time.monotonic() - began:6.2f} s  {target}: {what}", err=as_json)
+            told = gettext("{name}: {value}", name=target, value=what)
+            click.echo(f"{time.monotonic() - began:6.2f} s  {told}", err=as_json)
 
     request = Provision(student_number=student, targets=chosen)
     try:
@@ -52,6 +55,7 @@ def provision(
         write_json(found.model_dump())
     else:
         for each in found.targets:
-            click.echo(f"{each.target}: {each.state}: {each.text}")
+            how = gettext("{name}: {value}", name=word("outcomes", each.state), value=each.text)
+            click.echo(gettext("{name}: {value}", name=each.target, value=how))
     if not all(each.well for each in found.targets):
         raise NotThere

@@ -10,7 +10,7 @@ from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import dry_run_option, json_option, moment, reason_option, yes_option
-from sesame.cli.output import confirm, show_table, write_json
+from sesame.cli.output import confirm, local_time, show_table, write_json
 
 if TYPE_CHECKING:
     from sesame.app.wiring import Application
@@ -52,9 +52,9 @@ def replay(context: Context, /, *, resume: str | None, consumer: str, **given: A
     target then (it was restored from a backup, say); neither, both.
     """
     if resume is not None and consumer:
-        raise click.UsageError("--resume goes on with a replay: it takes no --consumer")
+        raise click.UsageError(gettext("--resume goes on with a replay: it takes no --consumer"))
     if resume is None and not consumer:
-        raise click.UsageError("Missing option '--consumer' (or '--resume')")
+        raise click.UsageError(gettext("Missing option '--consumer' (or '--resume')"))
     from sesame.app.wiring import utc_now
     from sesame.operations.blast_radius import PreviewRequest, preview
     from sesame.operations.replays import NobodyToReplay, ReplayRequest
@@ -103,13 +103,16 @@ def replays(context: Context, *, as_json: bool) -> None:
         write_json([one.model_dump() for one in known])
         return
     if not known:
-        click.echo("No replay was begun yet.", err=True)
+        click.echo(gettext("No replay was begun yet."), err=True)
         return
-    names = ("replay", "begun", "consumer", "actor", "students", "asked", "done", "failed")
+    names = (
+        *(gettext("replay"), gettext("begun"), gettext("consumer"), gettext("actor")),
+        *(gettext("students"), gettext("asked"), gettext("done"), gettext("failed")),
+    )
     rows = [
         (
             one.replay_id,
-            f"{one.begun_at.astimezone():%Y-%m-%d %H:%M}",
+            local_time(one.begun_at),
             one.consumer,
             one.actor,
             *map(str, (one.students, one.asked, one.done, one.failed)),
@@ -128,16 +131,20 @@ def _select(site: Application, consumer: str, given: dict[str, Any]) -> ReplaySe
     try:
         selected = select(site, operator(), ReplayFilter(consumer=consumer, **whom, **times))
     except UnknownTarget as error:
-        raise click.UsageError(f"--consumer must be one of {', '.join(site.settings.targets)}") from error
+        targets = ", ".join(site.settings.targets)
+        raise click.UsageError(gettext("--consumer must be one of {targets}", targets=targets)) from error
     except UnclearSelection as error:
         raise click.UsageError(
-            "give --student, --cause or --all, and one of them only, or --since or --until; "
-            "a --student has no time"
+            gettext(
+                "give --student, --cause or --all, and one of them only, or --since or --until; "
+                "a --student has no time"
+            )
         ) from error
     for number in selected.unknown:
-        click.echo(f"{number}: no such account", err=True)
+        click.echo(gettext("{number}: no such account", number=number), err=True)
     for number in selected.not_activated:
-        click.echo(f"{number}: not activated, no target is touched for this student", err=True)
+        text = gettext("{number}: not activated, no target is touched for this student", number=number)
+        click.echo(text, err=True)
     return selected
 
 
@@ -146,21 +153,41 @@ def _show_preview(found: ReplayPreview, *, as_json: bool) -> None:
         write_json(found.model_dump())
         return
     count = found.looked_at
-    part = "" if count == found.students else f" (the first {count} of {found.students})"
-    click.echo(
-        f"{count} students would be compared with {found.consumer}{part}: {found.changed} would be written, "
-        f"{found.same} are as they should be, {sum(found.obstacles.values())} meet an obstacle; "
-        f"{found.obsolete} dead letters are about a version that a newer one has replaced"
+    whom = {"n": count, "consumer": found.consumer}
+    compared = (
+        gettext("{n} students would be compared with {consumer}", **whom)
+        if count == found.students
+        else gettext(
+            "{n} students would be compared with {consumer} (the first {n} of {all})",
+            all=found.students,
+            **whom,
+        )
     )
-    for title, counts in (("would be written", found.differs), ("obstacle", found.obstacles)):
-        for name, number in counts.items():
-            click.echo(f"  {title}: {name}: {number}")
+    click.echo(
+        gettext(
+            "{compared}: {changed} would be written, {same} are as they should be, {obstacles} meet an "
+            "obstacle; {obsolete} dead letters are about a version that a newer one has replaced",
+            compared=compared,
+            changed=found.changed,
+            same=found.same,
+            obstacles=sum(found.obstacles.values()),
+            obsolete=found.obsolete,
+        )
+    )
+    for name, number in found.differs.items():
+        click.echo(gettext("  would be written: {name}: {n}", name=name, n=number))
+    for name, number in found.obstacles.items():
+        click.echo(gettext("  obstacle: {name}: {n}", name=name, n=number))
     for effect in found.effects[:_SHOWN_MAX]:
-        said = ", ".join(effect.differs) or "nothing"
-        notes = [*([f"but: {effect.obstacle}"] if effect.obstacle else []), *(["obsolete"] * effect.obsolete)]
-        click.echo("; ".join((f"{effect.student_number}: {said}", *notes)))
+        said = ", ".join(effect.differs) or gettext("nothing")
+        notes = [gettext("{name}: {value}", name=effect.student_number, value=said)]
+        if effect.obstacle:
+            notes.append(gettext("but: {cause}", cause=effect.obstacle))
+        if effect.obsolete:
+            notes.append(gettext("obsolete"))
+        click.echo("; ".join(notes))
     if count > _SHOWN_MAX:
-        click.echo(f"… and {count - _SHOWN_MAX} more: --json has them all")
+        click.echo(gettext("… and {n} more: --json has them all", n=count - _SHOWN_MAX))
 
 
 def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
@@ -173,8 +200,14 @@ def _resume(site: Application, replay_id: str, given: dict[str, Any]) -> None:
     request = Resumption(replay_id=replay_id, first=given["first"], per_s=given["per_s"])
     before = standing(site, actor, request)
     click.echo(
-        f"{before.asked} of {before.students} were asked for: {before.done} done, "
-        f"{before.failed} failed again, {before.under_way} under way",
+        gettext(
+            "{asked} of {all} were asked for: {done} done, {failed} failed again, {under_way} under way",
+            asked=before.asked,
+            all=before.students,
+            done=before.done,
+            failed=before.failed,
+            under_way=before.under_way,
+        ),
         err=True,
     )
     if given["dry_run"]:
@@ -191,10 +224,18 @@ def _say(asked: ReplayAsked, *, as_json: bool) -> None:
     if as_json:
         write_json(asked.model_dump())
         return
-    who = f"{asked.asked_now} students are compared with {asked.consumer}"
+    said = {"n": asked.asked_now, "consumer": asked.consumer, "asked": asked.asked, "all": asked.students}
     if asked.asked == asked.students == asked.asked_now:
-        click.echo(f"{who} (replay {asked.replay_id})")
+        click.echo(
+            gettext(
+                "{n} students are compared with {consumer} (replay {id})",
+                n=asked.asked_now,
+                consumer=asked.consumer,
+                id=asked.replay_id,
+            )
+        )
         return
-    click.echo(f"{who}: {asked.asked} of {asked.students} so far")
+    click.echo(gettext("{n} students are compared with {consumer}: {asked} of {all} so far", **said))
     if asked.asked < asked.students:
-        click.echo(f"look at them (sesame replays), then: sesame replay --resume {asked.replay_id}")
+        command = f"sesame replay --resume {asked.replay_id}"
+        click.echo(gettext("look at them (sesame replays), then: {command}", command=command))

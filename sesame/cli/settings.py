@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from schemas.language import gettext, ngettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.options import json_option
 from sesame.cli.output import write_json
@@ -37,7 +38,7 @@ def show(context: Context, *, as_json: bool) -> None:
     advanced = found.advanced()
     for name in (each for each in shown if each not in advanced):
         click.echo(f"{name} = {shown[name]}")
-    click.echo("\n# Advanced")
+    click.echo("\n# " + gettext("Advanced"))
     for name in (each for each in shown if each in advanced):
         click.echo(f"{name} = {shown[name]}")
 
@@ -58,8 +59,13 @@ def check(context: Context) -> None:
     if not faults:
         _ = found.store_url  # which looks at what the URL says too
     if faults:
-        raise SettingsError(f"{len(faults)} secret(s) cannot be used: see above")
-    click.echo(f"The settings are usable ({where or 'no file: defaults and environment'}).", err=True)
+        raise SettingsError(
+            ngettext(
+                "{n} secret cannot be used: see above", "{n} secrets cannot be used: see above", len(faults)
+            )
+        )
+    source = where or gettext("no file: defaults and environment")
+    click.echo(gettext("The settings are usable ({source}).", source=source), err=True)
 
 
 def _secret_faults(section: BaseModel) -> Iterator[SettingsError]:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline import audit
 from pipeline.errors import SesameError
+from schemas.language import gettext
 
 if TYPE_CHECKING:
     from pipeline.db.database import Database
@@ -162,7 +163,10 @@ def act(name: str) -> Callable[[_Act[_Site, _More, _Report]], _Act[_Site, _More,
         def checked(site: _Site, actor: Actor, /, *args: _More.args, **kwargs: _More.kwargs) -> _Report:
             if not actor.roles & allowed:
                 may = ", ".join(sorted(allowed))
-                raise ActRefused(f"{actor.name} may not do {name}", remedy=f"It takes one of: {may}.")
+                raise ActRefused(
+                    gettext("{actor} may not do {act}", actor=actor.name, act=name),
+                    remedy=gettext("It takes one of: {roles}.", roles=may),
+                )
             return function(site, actor, *args, **kwargs)
 
         checked.__dict__["act"] = name

@@ -20,9 +20,11 @@ from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled
 from pipeline.runner import Effects
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Waiting
 from schemas.account import Account, Lane
+from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis import explain
+from sesame.operations.diagnosis.words import word
 from sesame.operations.known_persons import NoSuchStudent
 from sesame.operations.ports import Provided, check_target
 from sesame.operations.restored.admission import admit
@@ -90,11 +92,16 @@ def provision(site: Provided, actor: Actor, request: Provision, say: Say) -> Pro
     provisioning = Provisioning(site.database, say)
     account = provisioning.account(number)
     if account is None:
-        raise NoSuchStudent(f"no account for student number {number!r}")
+        raise NoSuchStudent(gettext("no account for student number {number!r}", number=number))
     if account.activated_at is None:
-        raise NotActivated(f"{number} has not activated")
-    access = "open" if account.access_open else "shut"
-    say("account", f"version {account.version}, {account.stage}, access {access}")
+        raise NotActivated(gettext("{number} has not activated", number=number))
+    told = {"version": account.version, "stage": word("stages", account.stage)}
+    say(
+        "account",
+        gettext("version {version}, {stage}, access open", **told)
+        if account.access_open
+        else gettext("version {version}, {stage}, access shut", **told),
+    )
     ended = []
     for target in site.settings.targets:
         if target not in chosen:
@@ -136,7 +143,11 @@ class Provisioning:
             return Ended(
                 target=target,
                 state="quarantined",
-                text=f"the consumer is in quarantine: {standing.reason}. sesame quarantine lift {target}",
+                text=gettext(
+                    "the consumer is in quarantine: {why}. {command}",
+                    why=standing.reason,
+                    command=f"sesame quarantine lift {target}",
+                ),
             )
         bell = Bell(student_number, 0, Lane.PERSONAL, f"provision-{secrets.token_hex(12)}", replay=True)
         admitted = effects.admit([WorkItem((bell,))])
@@ -144,7 +155,8 @@ class Provisioning:
         if one is None:
             return self._not_admitted(student_number, target)
         until = _time(one.lease_until)
-        self._say(target, f"lease taken: epoch {one.epoch}, until {until} at the latest")
+        taken = gettext("lease taken: epoch {epoch}, until {time} at the latest", epoch=one.epoch, time=until)
+        self._say(target, taken)
         outcome = one.decided
         if outcome is None:
             try:
@@ -152,18 +164,22 @@ class Provisioning:
                 outcome = handler.handle([one.task])[student_number]
             except (TargetDown, Throttled, Misconfigured) as error:
                 effects.give_back(admitted, unknown=error.unknown)
-                self._say(target, "lease given back: nobody is charged")
+                self._say(target, gettext("lease given back: nobody is charged"))
                 raise
         outcome = effects.finish(admitted, {student_number: outcome})[student_number]
-        self._say(target, "announced on the log, recorded in the store, lease given back")
+        self._say(target, gettext("announced on the log, recorded in the store, lease given back"))
         return _ended(target, outcome)
 
     def _tell_difference(self, handler: Handler, account: Account) -> None:
         found = handler.preview([account])[account.student_number]
         differs = ", ".join(found.differs)
-        self._say(handler.name, f"read: {'differs: ' + differs if differs else 'nothing differs'}")
+        self._say(
+            handler.name,
+            gettext("read: differs: {names}", names=differs) if differs else gettext("read: nothing differs"),
+        )
         if found.obstacle:
-            self._say(handler.name, f"in the way: {found.obstacle}: {explain(found.obstacle).what}")
+            why = explain(found.obstacle).what
+            self._say(handler.name, gettext("in the way: {cause}: {why}", cause=found.obstacle, why=why))
 
     def _not_admitted(self, student_number: str, target: str) -> Ended:
         """The effects found nothing to do, or somebody else at work: the store says which."""
@@ -172,10 +188,19 @@ class Provisioning:
             state = target_states.states_of(connection, target, [student_number]).get(student_number)
         if row is None:
             version = state.applied_version if state is not None else 0
-            return Ended(target=target, state="done", text=f"nothing to do: it has version {version}")
-        when = f"; it is looked at again at {_time(row.due_at)}" if row.due_at is not None else ""
+            text = gettext("nothing to do: it has version {version}", version=version)
+            return Ended(target=target, state="done", text=text)
         words = row.message or explain(row.cause).what
-        return Ended(target=target, state="elsewhere", text=f"{words}{when}, and goes on by itself")
+        text = (
+            gettext("{why}, and goes on by itself", why=words)
+            if row.due_at is None
+            else gettext(
+                "{why}; it is looked at again at {time}, and goes on by itself",
+                why=words,
+                time=_time(row.due_at),
+            )
+        )
+        return Ended(target=target, state="elsewhere", text=text)
 
 
 def _ended(target: str, outcome: HandlerOutcome) -> Ended:
@@ -186,18 +211,24 @@ def _ended(target: str, outcome: HandlerOutcome) -> Ended:
 def _words(outcome: HandlerOutcome) -> tuple[str, str]:
     match outcome:
         case Done(digest, changed):
-            what = "written and read back" if changed else "nothing had to be written; read back"
-            return "done", f"{what}, digest {digest[:19]}…"
+            text = (
+                gettext("written and read back, digest {digest}…", digest=digest[:19])
+                if changed
+                else gettext("nothing had to be written; read back, digest {digest}…", digest=digest[:19])
+            )
+            return "done", text
         case Waiting(reason, pending):
             names = f" ({', '.join(pending)})" if pending else ""
             words = explain(reason)
-            return "waiting", f"{reason}{names}: {words.what} {words.next}"
+            text = gettext("{cause}: {why} {next}", cause=f"{reason}{names}", why=words.what, next=words.next)
+            return "waiting", text
         case Retry(cause, message):
-            return "retry", f"{cause}: {message}; it is tried again by itself"
+            text = gettext("{cause}: {why}; it is tried again by itself", cause=cause, why=message)
+            return "retry", text
         case Dead(cause, message):
-            return "dead", f"{cause}: {message}"
+            return "dead", gettext("{name}: {value}", name=cause, value=message)
         case Closed():
-            return "elsewhere", "access is shut; the rest follows the directory"
+            return "elsewhere", gettext("access is shut; the rest follows the directory")
 
 
 def _time(epoch_s: float) -> str:

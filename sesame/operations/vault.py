@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.errors import SesameError
 from pipeline.vault import new_key
+from schemas.language import gettext
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import HasSettings
 from sesame.settings import folders
@@ -36,8 +37,8 @@ def make_key(site: HasSettings, _actor: Actor) -> KeyMade:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise KeyExists(
-            f"{path} exists, and is left as it is",
-            remedy="To change keys, put a new one on a line above the present one.",
+            gettext("{path} exists, and is left as it is", path=path),
+            remedy=gettext("To change keys, put a new one on a line above the present one."),
         ) from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(new_key() + "\n")

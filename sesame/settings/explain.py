@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from pipeline.settings import FILE_SUFFIX, Section
+from schemas.language import gettext, gettext_noop
 
 Loc = tuple[int | str, ...]
 
@@ -40,15 +41,14 @@ class Sources:
         for length in range(len(names), 0, -1):
             variable = ENV_PREFIX + ENV_NESTED.join(names[:length]).upper()
             if variable in self.environment:
-                return f"environment, {variable}"
+                return in_environment(variable)
             if any(name.startswith(variable + ENV_NESTED) for name in self.environment) and not self._holds(
                 loc
             ):
-                return f"environment, {variable}{ENV_NESTED}…"
+                return in_environment(f"{variable}{ENV_NESTED}…")
         if self.file is not None and (self._holds(loc) or self._holds(loc[:1])):
-            line = self.line(names)
-            return f"{self.file}{f', line {line}' if line else ''}, {dotted(loc)}"
-        return f"setting {dotted(loc)}"
+            return in_file(self.file, self.line(names), loc)
+        return gettext("setting {name}", name=dotted(loc))
 
     def _holds(self, loc: Loc) -> bool:
         value: Any = self.content
@@ -76,16 +76,29 @@ class Sources:
         return None
 
 
+def in_environment(variable: str) -> str:
+    """Where a setting was read: a variable."""
+    return gettext("environment, {name}", name=variable)
+
+
+def in_file(file: Path | None, line: int | None, loc: Loc) -> str:
+    """Where a setting was read: a file, and its line if it is known."""
+    name = dotted(loc)
+    if not line:
+        return f"{file}, {name}"
+    return gettext("{file}, line {line}, {name}", file=file, line=line, name=name)
+
+
 def explain(error: ValidationError, model: type[BaseModel], sources: Sources) -> list[str]:
     """One line for each fault."""
     return [
-        f"{sources.place(each['loc'])}: {_what(each, model)}"
+        gettext("{place}: {what}", place=sources.place(each["loc"]), what=_what(each, model))
         for each in error.errors(include_url=False, include_context=True, include_input=True)
     ]
 
 
 def unknown_key(model: type[BaseModel], loc: Loc) -> str:
-    """The end of the sentence about an unknown key: the nearest valid names, if any is near."""
+    """What is said of an unknown key: the nearest valid names, if any is near."""
     names = all_names(model)
     here = [name for name in names if name.rpartition(".")[0] == dotted(loc[:-1])]
     last = str(loc[-1])
@@ -95,11 +108,16 @@ def unknown_key(model: type[BaseModel], loc: Loc) -> str:
     near = near or difflib.get_close_matches(dotted(loc), same, n=1, cutoff=0.75) or same
     near = near or difflib.get_close_matches(dotted(loc), names, n=1, cutoff=0.75)
     if near:
-        return f"; did you mean {' or '.join(near)}?"
+        return gettext("unknown; did you mean {names}?", names=_or(near))
     sections = [name for name in model.model_fields if _is_section(model, name)]
     where = dotted(loc[:-1])
     valid = [name.rpartition(".")[2] for name in here] or sections
-    return f"; {where or 'the file'} has {', '.join(valid)}"
+    return gettext("unknown; {where} has {names}", where=where or gettext("the file"), names=", ".join(valid))
+
+
+def _or(choices: Sequence[str]) -> str:
+    word = gettext("or")
+    return f" {word} ".join(choices)
 
 
 def all_names(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -126,41 +144,45 @@ def _is_section(model: type[BaseModel], name: str) -> bool:
 
 
 _WORDS: dict[str, str] = {
-    "missing": "is missing",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "must look like {pattern}",
-    "too_short": "must have {min_length} or more entries",
-    "literal_error": "must be {expected}",
-    "enum": "must be {expected}",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "string_type": "must be a text in quotes",
-    "path_type": "must be a path in quotes",
-    "tuple_type": "must be a list in brackets",
-    "model_type": "must be a table, with a line for each setting",
-    "dict_type": "must be a table, with a line for each setting",
+    "missing": gettext_noop("is missing"),
+    "greater_than": gettext_noop("must be more than {gt}"),
+    "greater_than_equal": gettext_noop("must be at least {ge}"),
+    "less_than": gettext_noop("must be less than {lt}"),
+    "less_than_equal": gettext_noop("must be at most {le}"),
+    "string_too_short": gettext_noop("must have at least {min_length} characters"),
+    "string_too_long": gettext_noop("must have at most {max_length} characters"),
+    "string_pattern_mismatch": gettext_noop("must look like {pattern}"),
+    "too_short": gettext_noop("must have {min_length} or more entries"),
+    "literal_error": gettext_noop("must be {expected}"),
+    "enum": gettext_noop("must be {expected}"),
+    "int_parsing": gettext_noop("must be a whole number"),
+    "int_type": gettext_noop("must be a whole number"),
+    "int_from_float": gettext_noop("must be a whole number"),
+    "float_parsing": gettext_noop("must be a number"),
+    "float_type": gettext_noop("must be a number"),
+    "bool_parsing": gettext_noop("must be true or false"),
+    "bool_type": gettext_noop("must be true or false"),
+    "string_type": gettext_noop("must be a text in quotes"),
+    "path_type": gettext_noop("must be a path in quotes"),
+    "tuple_type": gettext_noop("must be a list in brackets"),
+    "model_type": gettext_noop("must be a table, with a line for each setting"),
+    "dict_type": gettext_noop("must be a table, with a line for each setting"),
 }
 
 
 def _what(each: ErrorDetails, model: type[BaseModel]) -> str:
     if each["type"] == "extra_forbidden":
-        return "unknown" + unknown_key(model, each["loc"])
+        return unknown_key(model, each["loc"])
     if each["type"] == "value_error":
         return str(each["ctx"]["error"])
     context = each.get("ctx", {})
     if each["type"] not in _WORDS:
         return each["msg"][:1].lower() + each["msg"][1:]
-    return _WORDS[each["type"]].format(**context) + _found(each, model)
+    if "expected" in context:  # pydantic's list, in English
+        context = {**context, "expected": _or(context["expected"].split(" or "))}
+    template = _WORDS[each["type"]]
+    what, found = gettext(template, **context), _found(each, model)
+    return gettext("{what}, and is {found}", what=what, found=found) if found else what
 
 
 def _found(each: ErrorDetails, model: type[BaseModel]) -> str:
@@ -169,7 +191,7 @@ def _found(each: ErrorDetails, model: type[BaseModel]) -> str:
     if _may_be_secret(each["loc"], model) or not isinstance(value, str | int | float):
         return ""
     shown = repr(value)
-    return f", and is {shown}" if len(shown) <= 80 else ""  # noqa: PLR2004 (a line of a terminal)
+    return shown if len(shown) <= 80 else ""  # noqa: PLR2004 (a line of a terminal)
 
 
 def _may_be_secret(loc: Loc, model: type[BaseModel]) -> bool:

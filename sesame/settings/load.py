@@ -15,7 +15,7 @@ from pydantic_settings import SettingsError as SourceError
 from pipeline.errors import system_words
 from pipeline.settings import SettingsError
 from schemas.language import gettext
-from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, unknown_key
+from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, in_environment, unknown_key
 from sesame.settings.model import Settings
 from sesame.settings.withdrawn import WithdrawnSetting, found_in, without
 
@@ -65,7 +65,11 @@ def load(config: Path | None = None) -> Settings:
     file = _read(find_file(config))
     sources = Sources(file.path, file.text, file.content, _environment())
     faults = [
-        f"environment, {name}: unknown{unknown_key(Settings, sources.path_of(name))}"
+        gettext(
+            "{place}: {what}",
+            place=in_environment(name),
+            what=unknown_key(Settings, sources.path_of(name)),
+        )
         for name in sorted(sources.environment)
         if name not in RESERVED_VARIABLES and not _is_setting(name)
     ]
@@ -77,7 +81,8 @@ def load(config: Path | None = None) -> Settings:
     except ValidationError as error:
         raise _refused(faults + explain(error, Settings, sources), contrary) from None
     except SourceError as error:
-        raise _refused([*faults, f"environment: {error}: it must be JSON"]) from None
+        wrong = gettext("environment: {error}: it must be JSON", error=error)
+        raise _refused([*faults, wrong]) from None
     if faults:
         raise _refused(faults, contrary)
     settings.note(tuple((str(each), each.remedy) for each in former))

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, is_loopback
+from schemas.language import gettext
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
 Linked = Literal["ent", "mailbox", "moodle", "timetable"]
@@ -198,7 +199,8 @@ class PortalSettings(Section):
             try:
                 ip_network(text, strict=False)
             except ValueError as error:
-                raise ValueError(f"{text!r} is no address or network, like 10.0.0.0/8: {error}") from error
+                what = gettext("{text!r} is no address or network, like 10.0.0.0/8", text=text)
+                raise ValueError(what) from error
         return texts
 
     @field_validator("color")
@@ -210,7 +212,11 @@ class PortalSettings(Section):
             nearest = legible(color, PAPER)
             if nearest != color:
                 raise ValueError(
-                    f"{color} is too pale to be read on white; the nearest that can be is {nearest}"
+                    gettext(
+                        "{color} is too pale to be read on white; the nearest that can be is {nearest}",
+                        color=color,
+                        nearest=nearest,
+                    )
                 )
         return color
 
@@ -219,7 +225,11 @@ class PortalSettings(Section):
     def _encrypted(cls, links: dict[Linked, str]) -> dict[Linked, str]:
         for name, url in links.items():
             if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
-                raise ValueError(f"{name}: {url} must begin with https://: students log in there")
+                raise ValueError(
+                    gettext(
+                        "{name}: {url} must begin with https://: students log in there", name=name, url=url
+                    )
+                )
         return links
 
     @field_validator("timezone")
@@ -228,20 +238,22 @@ class PortalSettings(Section):
         try:
             ZoneInfo(name)
         except (ValueError, ZoneInfoNotFoundError) as error:
-            raise ValueError(f"{name!r} is no time zone of this machine, like Europe/Paris") from error
+            raise ValueError(
+                gettext("{name!r} is no time zone of this machine, like Europe/Paris", name=name)
+            ) from error
         return name
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         parts = urlsplit(self.public_url)
         if parts.path.rstrip("/"):
-            raise ValueError("public_url has no path: the pages want a host name of their own")
+            raise ValueError(gettext("public_url has no path: the pages want a host name of their own"))
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            raise ValueError("public_url must begin with https://: passwords are typed there")
+            raise ValueError(gettext("public_url must begin with https://: passwords are typed there"))
         if (self.tls_cert_file is None) != (self.tls_key_file is None):
-            raise ValueError("tls_cert_file and tls_key_file go together")
+            raise ValueError(gettext("tls_cert_file and tls_key_file go together"))
         if self.accessibility != "none" and self.accessibility_date is None:
-            raise ValueError("accessibility_date is missing: the day of the audit that found it")
+            raise ValueError(gettext("accessibility_date is missing: the day of the audit that found it"))
         return self
 
 
@@ -270,5 +282,7 @@ class SmtpSettings(Section):
     @model_validator(mode="after")
     def _clear_text_stays_here(self) -> Self:
         if self.security == "none" and not is_loopback(self.host):
-            raise ValueError("security none is for a server on this machine: codes would travel in the clear")
+            raise ValueError(
+                gettext("security none is for a server on this machine: codes would travel in the clear")
+            )
         return self

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, dotted
+from schemas.language import gettext
+from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, in_environment, in_file
 
 WITHDRAWN: Final[Mapping[tuple[str, str], float]] = {
     ("activation", "lanes"): 1,
@@ -43,8 +44,14 @@ class WithdrawnSetting:
     def __str__(self) -> str:
         """One line."""
         if self.same:
-            return f"{self.place}: is no longer needed, it is always {self.always:g}"
-        return f"{self.place}: can no longer be set and is always {self.always:g}, but is {self.value!r} here"
+            text = gettext("is no longer needed, it is always {always:g}", always=self.always)
+        else:
+            text = gettext(
+                "can no longer be set and is always {always:g}, but is {value!r} here",
+                always=self.always,
+                value=self.value,
+            )
+        return gettext("{place}: {what}", place=self.place, what=text)
 
 
 def found_in(sources: Sources) -> Iterator[WithdrawnSetting]:
@@ -52,19 +59,23 @@ def found_in(sources: Sources) -> Iterator[WithdrawnSetting]:
     for (section, name), always in WITHDRAWN.items():
         if _holds(sources.content, section, name):
             line = sources.line((section, name))
-            where = f"line {line} of {sources.file}" if line else f"{section}.{name} from {sources.file}"
-            place = f"{sources.file}{f', line {line}' if line else ''}, {dotted((section, name))}"
-            yield WithdrawnSetting(place, sources.content[section][name], always, f"Remove {where}.")
+            remedy = (
+                gettext("Remove line {line} of {file}.", line=line, file=sources.file)
+                if line
+                else gettext("Remove {name} from {file}.", name=f"{section}.{name}", file=sources.file)
+            )
+            place = in_file(sources.file, line, (section, name))
+            yield WithdrawnSetting(place, sources.content[section][name], always, remedy)
         whole = f"{ENV_PREFIX}{section}".upper()
         variable = f"{whole}{ENV_NESTED}{name}".upper()
         if variable in sources.environment:
             value = sources.environment[variable]
-            yield WithdrawnSetting(f"environment, {variable}", value, always, f"Unset {variable}.")
+            remedy = gettext("Unset {variable}.", variable=variable)
+            yield WithdrawnSetting(in_environment(variable), value, always, remedy)
         given = _json(sources.environment.get(whole, ""))
         if _holds({section: given}, section, name):
-            yield WithdrawnSetting(
-                f"environment, {whole}", given[name], always, f"Take {name} out of {whole}."
-            )
+            remedy = gettext("Take {name} out of {variable}.", name=name, variable=whole)
+            yield WithdrawnSetting(in_environment(whole), given[name], always, remedy)
 
 
 def without(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -182,7 +182,6 @@ def _acts() -> Iterator[Case]:
         ),
     )
     yield Case("settle-asks", ("identities settle --rule same-ine-and-birth --lang fr",), answer="n\n")
-    yield Case("identities-french", ("identities list --lang fr", "identities show 22700001 --lang fr"))
     yield Case("mint-again", ("identities mint-again 22600020 --reason accent --yes",))
     yield Case(
         "adopt-decide",
@@ -226,15 +225,6 @@ def _acts() -> Iterator[Case]:
     )
     yield Case("import-lacking", ("import lacking.csv", "import lacking.csv --json"))
     yield Case(
-        "import-french",
-        (
-            "import registrar.csv --groups groups.csv --lang fr",
-            "import registrar.csv --explain 1 --lang fr",
-            "import lacking.csv --lang fr",
-            "import --lang fr",
-        ),
-    )
-    yield Case(
         "restored-keep",
         ('restored keep 22600009 --reason "plainte en cours"', "restored list --all", "audit --limit 1"),
         "restored",
@@ -249,9 +239,46 @@ def _acts() -> Iterator[Case]:
     yield Case("vault-init-again", ("vault init",))
 
 
+def _french() -> Iterator[Case]:
+    """What staff read where French is spoken."""
+    yield Case(
+        "import-french",
+        (
+            "import registrar.csv --groups groups.csv --lang fr",
+            "import registrar.csv --explain 1 --lang fr",
+            "import lacking.csv --lang fr",
+            "import --lang fr",
+        ),
+    )
+    yield Case("identities-french", ("identities list --lang fr", "identities show 22700001 --lang fr"))
+    yield Case(
+        "desk-french",
+        (
+            "dead-letters list --lang fr",
+            "students --state waiting --lang fr",
+            "audit --limit 2 --lang fr",
+            "replays --lang fr",
+            "replay --consumer nobody --all --yes --lang fr",
+            "audit --since yesterday --lang fr",
+            "settings check --lang fr",
+            "migrate --lang fr",
+            "vault init --lang fr",
+        ),
+    )
+    yield Case("settings-wrong-french", ("settings check --lang fr",), "wrong")
+
+
 def _servers() -> Iterator[Case]:
     """Commands that ask servers, of which none answers."""
     yield Case("doctor", ("doctor", "doctor --json"))
+    yield Case(
+        "doctor-french",
+        (
+            "doctor --lang fr",
+            "provision 22600001 --explain --lang fr",
+            "replay --consumer directory --student 22600001 --dry-run --lang fr",
+        ),
+    )
     yield Case("doctor-only", ("doctor --only store --only retries", "doctor --only processes --json"))
     yield Case("provision", ("provision 22600001", "provision 22600012 --target moodle --json"))
     yield Case("adopt", ("adopt", "adopt --json"))
@@ -299,5 +326,6 @@ WITH_SERVERS = Case(
     ),
     world="real servers, on which nobody of the filled store has an account yet, and the filled store",
 )
-CASES = tuple(case for some in (_looks, _audited_looks, _acts, _servers, refusals) for case in some())
+_KINDS = (_looks, _audited_looks, _acts, _french, _servers, refusals)
+CASES = tuple(case for kind in _KINDS for case in kind())
 HELPS = tuple(_helps(main))

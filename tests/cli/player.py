@@ -62,7 +62,7 @@ def say(case: Case, folder: Path, words: Mapping[str, str] = MappingProxyType({}
 _SAME = (
     (re.compile(rf"{re.escape(metadata.version('sesame'))}(?=\n| \(Python|\",\n)"), "(version)"),
     (re.compile(r"(?<=Python )[0-9.]+(?=\)\n)|(?<=\"python\": \")[0-9.]+"), "(version)"),
-    (re.compile(r"(?<=at revision )[0-9]{4}"), "(newest)"),
+    (re.compile(r"(?:(?<=at revision )|(?<=à la révision ))[0-9]{4}"), "(newest)"),
     (re.compile(r"^ *[0-9]+[.][0-9]{2} s  (?=[a-z]+: )", re.MULTILINE), "  (time) s  "),
     (re.compile(r"(?<=\"seconds\": )[0-9.]+"), '"(time)"'),
 )

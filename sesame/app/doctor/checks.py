@@ -14,6 +14,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
+from schemas.language import gettext, ngettext
 from sesame.app.doctor import work
 from sesame.app.doctor.findings import Check, CheckResult, examine, fail, ok, warn
 from sesame.settings import Settings
@@ -53,34 +54,43 @@ def _disk(settings: Settings) -> CheckResult:
     folder = settings.data_dir
     if not folder.is_dir():
         return fail(
-            f"the folder {folder} does not exist",
-            f"Create it for the user that runs Sésame: install -d -m 0700 -o sesame {folder}",
+            gettext("the folder {folder} does not exist", folder=folder),
+            gettext(
+                "Create it for the user that runs Sésame: {command}",
+                command=f"install -d -m 0700 -o sesame {folder}",
+            ),
         )
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return fail(
-            f"the file system of {folder} is read-only",
-            "Look in the kernel's log why, and mount it writable.",
+            gettext("the file system of {folder} is read-only", folder=folder),
+            gettext("Look in the kernel's log why, and mount it writable."),
         )
     if not os.access(folder, os.W_OK):
         return fail(
-            f"the folder {folder} is not writable", f"chown it to the user that runs Sésame: {folder}"
+            gettext("the folder {folder} is not writable", folder=folder),
+            gettext("chown it to the user that runs Sésame: {path}", path=folder),
         )
     free = shutil.disk_usage(folder).free
     if free < _FULL_BYTES:
         return fail(
-            f"the disk of {folder} is full: {free // 10**6} MB free",
-            "Make room; work goes on by itself, nothing is lost.",
+            gettext("the disk of {folder} is full: {free} MB free", folder=folder, free=free // 10**6),
+            gettext("Make room; work goes on by itself, nothing is lost."),
         )
     if free < _FREE_BYTES_MIN:
-        return warn(f"{folder} has {free // 10**6} MB free", "Make room before the disk is full.")
-    return ok(f"{folder} is writable, {free // 10**9} GB free")
+        return warn(
+            gettext("{folder} has {free} MB free", folder=folder, free=free // 10**6),
+            gettext("Make room before the disk is full."),
+        )
+    return ok(gettext("{folder} is writable, {free} GB free", folder=folder, free=free // 10**9))
 
 
 def _vault(settings: Settings) -> CheckResult:
     from pipeline.vault import read_keys
 
     keys = read_keys(settings.vault_key_file)
-    return ok(f"{settings.vault_key_file} holds {len(keys)} key{'s' if len(keys) > 1 else ''}")
+    return ok(
+        ngettext("{path} holds {n} key", "{path} holds {n} keys", len(keys), path=settings.vault_key_file)
+    )
 
 
 def _store(settings: Settings) -> CheckResult:
@@ -91,16 +101,17 @@ def _store(settings: Settings) -> CheckResult:
     path = settings.store_file
     if path is not None and not path.exists():
         # Connecting would create it: the doctor changes nothing.
-        return fail(f"the database {path} does not exist", "Run `sesame migrate` once.")
+        return fail(
+            gettext("the database {path} does not exist", path=path), gettext("Run `sesame migrate` once.")
+        )
     with closing(Database(url)) as database:
         wrong = None if database.is_sqlite else _server(database)
         if wrong is not None:
             return wrong
         migrate.check(database)
         unsure = _restored(database)
-    return unsure or ok(
-        f"{database.engine.url.render_as_string(hide_password=True)} is at revision {migrate.head()}"
-    )
+    where = database.engine.url.render_as_string(hide_password=True)
+    return unsure or ok(gettext("{place} is at revision {revision}", place=where, revision=migrate.head()))
 
 
 def _restored(database: Database) -> CheckResult | None:
@@ -113,13 +124,13 @@ def _restored(database: Database) -> CheckResult | None:
         asked = len(questions.in_states(connection, [RestoreAnswer.OPEN]))
     if found is not None and found.shut_why:
         return fail(
-            f"nothing is written to any target: {found.shut_why}",
-            "Run `sesame restored check`, then start the processes that have stopped.",
+            gettext("nothing is written to any target: {why}", why=found.shut_why),
+            gettext("Run `sesame restored check`, then start the processes that have stopped."),
         )
     if asked:
         return warn(
-            f"shut since a restore, until somebody answers: {asked}",
-            "Answer for each of them: sesame restored list.",
+            gettext("shut since a restore, until somebody answers: {n}", n=asked),
+            gettext("Answer for each of them: sesame restored list."),
         )
     return None
 
@@ -136,12 +147,18 @@ def _server(database: Database) -> CheckResult | None:
             )
         ).one()
     if version < _POSTGRESQL_MIN:
-        return fail(f"PostgreSQL {version // 10_000} is too old", "Use version 14 or newer.")
+        return fail(
+            gettext("PostgreSQL {version} is too old", version=version // 10_000),
+            gettext("Use version 14 or newer."),
+        )
     if encoding != "UTF8":
-        return fail(f"the database's encoding is {encoding}", "Create it anew with ENCODING 'UTF8'.")
+        return fail(
+            gettext("the database's encoding is {encoding}", encoding=encoding),
+            gettext("Create it anew with ENCODING 'UTF8'."),
+        )
     if standby or read_only:
-        what = "a standby" if standby else "set read-only"
-        return fail(f"the database is {what}", "Let store.url name the primary.", down=True)
+        what = gettext("the database is a standby") if standby else gettext("the database is set read-only")
+        return fail(what, gettext("Let store.url name the primary."), down=True)
     return None
 
 
@@ -157,13 +174,18 @@ def _kafka(settings: Settings) -> CheckResult:
     with closing(build(settings)) as application:
         found = {topic: len(application.log.end_offsets(topic)) for topic in catalogue.TOPICS}
     wanted = settings.log.partitions
-    other = [f"{topic} has {count}" for topic, count in found.items() if count != wanted]
+    other = [
+        gettext("{topic} has {n}", topic=topic, n=count) for topic, count in found.items() if count != wanted
+    ]
     if other:
         return fail(
-            f"log.partitions is {wanted}, but {', '.join(other)}",
-            "Set log.partitions to what the topics have: another number would break the order of events.",
+            gettext("log.partitions is {n}, but {others}", n=wanted, others=", ".join(other)),
+            gettext(
+                "Set log.partitions to what the topics have: another number would break the order of events."
+            ),
         )
-    return ok(f"Kafka at {', '.join(settings.log.servers)} has all {len(found)} topics")
+    servers = ", ".join(settings.log.servers)
+    return ok(gettext("Kafka at {servers} has all {n} topics", servers=servers, n=len(found)))
 
 
 def _embedded_log(settings: Settings) -> CheckResult:
@@ -174,15 +196,21 @@ def _embedded_log(settings: Settings) -> CheckResult:
     if not path.exists():
         folder = path.parent
         if not os.access(folder, os.W_OK):
-            return fail(f"the folder {folder} of the event log is not writable", "chown it to Sésame's user.")
-        return ok(f"{path} will be created by `sesame run`")
+            return fail(
+                gettext("the folder {folder} of the event log is not writable", folder=folder),
+                gettext("chown it to the user that runs Sésame: {path}", path=folder),
+            )
+        return ok(gettext("{path} will be created by `sesame run`", path=path))
     if not os.access(path, os.W_OK):
-        return fail(f"the event log {path} is not writable", f"chown it to Sésame's user: {path}")
+        return fail(
+            gettext("the event log {path} is not writable", path=path),
+            gettext("chown it to the user that runs Sésame: {path}", path=path),
+        )
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".doctor-"):
         pass  # SQLite writes files of its own beside the log
     with closing(build(settings)) as application:
         application.log.end_offsets(catalogue.ENROLMENTS)  # a damaged file, or another number of partitions
-    return ok(f"{path} is writable, {path.stat().st_size // 10**6} MB")
+    return ok(gettext("{path} is writable, {size} MB", path=path, size=path.stat().st_size // 10**6))
 
 
 def _portal(settings: Settings) -> CheckResult:
@@ -193,15 +221,26 @@ def _portal(settings: Settings) -> CheckResult:
     portal = settings.portal
     for path in (portal.tls_cert_file, portal.tls_key_file, portal.charter_file, portal.charter_en_file):
         if path is not None and not os.access(path, os.R_OK):
-            return fail(f"{path} cannot be read", f"Make it readable for the user that runs Sésame: {path}")
+            return fail(
+                gettext("{path} cannot be read", path=path),
+                gettext("Make it readable for the user that runs Sésame: {path}", path=path),
+            )
     if portal.logo_file is not None:
         try:
             read_logo(portal.logo_file)
         except LogoUnusable as error:
             return fail(str(error), error.remedy)
     accents = smtp_of(settings).probe()
-    taken = "takes mail" if accents else "takes mail, but none for addresses with accents before the @"
-    return ok(f"{portal.public_url}; the mail server {settings.smtp.host} port {settings.smtp.port} {taken}")
+    said = {"url": portal.public_url, "host": settings.smtp.host, "port": settings.smtp.port}
+    return ok(
+        gettext("{url}; the mail server {host} port {port} takes mail", **said)
+        if accents
+        else gettext(
+            "{url}; the mail server {host} port {port} takes mail, but none for addresses with accents "
+            "before the @",
+            **said,
+        )
+    )
 
 
 def _target(settings: Settings, target: str) -> CheckResult:
@@ -212,7 +251,7 @@ def _target(settings: Settings, target: str) -> CheckResult:
 
     path = settings.store_file
     if path is not None and not path.exists():
-        return fail("not checked: its consumer needs the database", "Mend `store` first.")
+        return fail(gettext("not checked: its consumer needs the database"), gettext("Mend `store` first."))
     with closing(build(settings)) as application:
         found = examine(Check(target, lambda: _path_to(application, target)))
         return beside(found, settings, application.database, target)
@@ -222,8 +261,10 @@ def _path_to(application: Application, target: str) -> CheckResult:
     with closing(application.handler(target)) as handler:
         handler.probe()
         if target in application.settings.observed:
-            return ok(f"{handler.describe().system}: it can be read; it is only observed")
-        return ok(f"{handler.describe().system}: the whole path works")
+            return ok(
+                gettext("{system}: it can be read; it is only observed", system=handler.describe().system)
+            )
+        return ok(gettext("{system}: the whole path works", system=handler.describe().system))
 
 
 def _cas(settings: Settings) -> CheckResult:
@@ -233,7 +274,7 @@ def _cas(settings: Settings) -> CheckResult:
 
     probe = build(settings).cas_probe()
     if probe is None:
-        return ok("no CAS server is used")
+        return ok(gettext("no CAS server is used"))
     result = probe.run()
     outcome, text = result.outcome, f"{settings.cas.server_url}: {result.message}"
     if outcome is ProbeOutcome.OK:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.app.errors import is_away, remedy_of
 
 
@@ -68,5 +69,7 @@ def examine(check: Check) -> CheckResult:
     except SesameError as error:
         return fail(str(error), remedy_of(error), down=is_away(error))
     except Exception as error:  # noqa: BLE001 (the doctor examines the others all the same)
-        text = f"internal error, {type(error).__name__}"  # its own text may quote a person or a secret
-        return fail(text, "Run it again with SESAME_DEBUG=1, and report what it prints.")
+        # Its own text may quote a person or a secret.
+        text = gettext("internal error, {what}", what=type(error).__name__)
+        again = gettext("Run it again with {setting}, and report what it prints.", setting="SESAME_DEBUG=1")
+        return fail(text, again)

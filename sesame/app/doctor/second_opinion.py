@@ -16,8 +16,10 @@ from pipeline.db.database import Database
 from pipeline.engine.circuit import CircuitState
 from pipeline.settings import FILE_SUFFIX
 from pipeline.status import ConsumerStatus
+from schemas.language import gettext
 from sesame.app.doctor.findings import CheckResult, CheckState, warn
 from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S
+from sesame.operations.diagnosis.words import word
 from sesame.settings import Section, Settings
 
 _STOPPED: Final = (CircuitState.MISCONFIGURED, CircuitState.OPEN)
@@ -37,33 +39,47 @@ def beside(finding: CheckResult, settings: Settings, database: Database, target:
         return replace(finding, text="; ".join([finding.text, *map(_beside_a_failure, said)]))
     if not stopped:
         return finding
-    text = "; ".join([f"{finding.text} (tried just now)", *map(_stop, stopped)])
+    tried = gettext("{what} (tried just now)", what=finding.text)
+    text = "; ".join([tried, *map(_stop, stopped)])
     return warn(text, " ".join(_remedies(settings, target, stopped)))
 
 
 def _beside_a_failure(one: ConsumerStatus) -> str:
     if one.state in _STOPPED:
         return _stop(one)
-    return (
-        f"process {one.place} has been {one.state} since {_time(one.since)}: it has not met this yet, or "
-        "it uses a secret that it read before, or other settings"
+    return gettext(
+        "process {place} has been {state} since {time}: it has not met this yet, or it uses a secret that it "
+        "read before, or other settings",
+        place=one.place,
+        state=word("states", one.state),
+        time=_time(one.since),
     )
 
 
 def _stop(one: ConsumerStatus) -> str:
-    return f"process {one.place} has been {one.state} since {_time(one.since)}: {one.reason}"
+    return gettext(
+        "process {place} has been {state} since {time}: {why}",
+        place=one.place,
+        state=word("states", one.state),
+        time=_time(one.since),
+        why=one.reason,
+    )
 
 
 def _remedies(settings: Settings, target: str, stopped: list[ConsumerStatus]) -> list[str]:
     if all(one.state == CircuitState.OPEN for one in stopped):
-        return ["It looks again by itself, and goes on."]
-    looks = (
-        f"It looks again by itself within {settings.engine.misconfigured_delay_s:g} s, reads the secret's "
-        "file again if it has changed, and goes on. If it stays stopped, its settings or its environment are "
-        "not the doctor's: restart it."
+        return [gettext("It looks again by itself, and goes on.")]
+    looks = gettext(
+        "It looks again by itself within {seconds} s, reads the secret's file again if it has changed, and "
+        "goes on. If it stays stopped, its settings or its environment are not the doctor's: restart it.",
+        seconds=f"{settings.engine.misconfigured_delay_s:g}",
     )
     changed = [
-        f"{path} was changed at {_time(path.stat().st_ctime)}, after the process had stopped."
+        gettext(
+            "{path} was changed at {time}, after the process had stopped.",
+            path=path,
+            time=_time(path.stat().st_ctime),
+        )
         for path in _secret_files(getattr(settings, target))
         if path.stat().st_ctime > min(one.since for one in stopped)
     ]

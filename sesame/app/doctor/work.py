@@ -7,6 +7,7 @@ from contextlib import closing
 from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
+from schemas.language import gettext, ngettext
 from sesame.app.doctor.findings import CheckResult, fail, ok, warn
 from sesame.settings import Settings
 
@@ -27,13 +28,19 @@ def quarantine(settings: Settings) -> CheckResult:
 
     found = _looked_up(settings, lambda _store, connection: quarantine.every(connection))
     if found is None:
-        return ok("no consumer has worked yet")
+        return ok(gettext("no consumer has worked yet"))
     if not found:
-        return ok("no consumer is in quarantine")
+        return ok(gettext("no consumer is in quarantine"))
     names = ", ".join(one.consumer for one in found)
     return fail(
-        f"in quarantine: {'; '.join(f'{one.consumer}: {one.reason}' for one in found)}",
-        f"Look at `sesame dead-letters list`, mend the cause, then `sesame quarantine lift` for {names}.",
+        gettext(
+            "in quarantine: {which}",
+            which="; ".join(gettext("{name}: {value}", name=one.consumer, value=one.reason) for one in found),
+        ),
+        gettext(
+            "Look at `sesame dead-letters list`, mend the cause, then `sesame quarantine lift` for {names}.",
+            names=names,
+        ),
     )
 
 
@@ -44,32 +51,40 @@ def processes(settings: Settings) -> CheckResult:
     expected = (*OF_THE_STORE, *settings.targets)
     found = _looked_up(settings, lambda store, connection: consumers(connection, store, expected))
     if not found or not any(one.processes for one in found.values()):
-        return ok("none is at work: `sesame run` starts them all")
+        return ok(gettext("none is at work: `sesame run` starts them all"))
     wrong = [
-        f"{name}: {process.words}" + (f": {process.reason}" if process.reason and not process.silent else "")
+        gettext("{name}: {value}", name=name, value=_how(process))
         for name, one in found.items()
         for process in one.processes
         if process.silent or process.state != "running"
     ]
     absent = [name for name, one in found.items() if not one.processes]
-    wrong += [f"{name}: no process runs it" for name in absent]
+    wrong += [gettext("{name}: no process runs it", name=name) for name in absent]
     if not wrong:
         places = {process.place.partition("#")[0] for one in found.values() for process in one.processes}
-        return ok(f"{len(found)} consumers at work, in {', '.join(sorted(places))}")
+        where = ", ".join(sorted(places))
+        return ok(gettext("{n} consumers at work, in {places}", n=len(found), places=where))
     silent = [process for one in found.values() for process in one.processes if process.silent]
     return fail("; ".join(wrong), _remedy(silent, absent))
+
+
+def _how(process: Process) -> str:
+    if process.reason and not process.silent:
+        return gettext("{name}: {value}", name=process.words, value=process.reason)
+    return process.words
 
 
 def _remedy(silent: Sequence[Process], absent: Sequence[str]) -> str:
     if silent:
         place = silent[0].place.partition("#")[0]
-        return (
-            f"See in the log of its machine why {place} ended or hangs, and start it again; "
-            f"if it is not to come back: sesame processes forget {place}"
+        return gettext(
+            "See in the log of its machine why {place} ended or hangs, and start it again; if it is not to "
+            "come back: sesame processes forget {place}",
+            place=place,
         )
     if absent:
-        return f"Start it: sesame consume {absent[0]}, or sesame run for all."
-    return "The reason says what to mend; the consumer goes on by itself then."
+        return gettext("Start it: sesame consume {name}, or sesame run for all.", name=absent[0])
+    return gettext("The reason says what to mend; the consumer goes on by itself then.")
 
 
 def retries(settings: Settings) -> CheckResult:
@@ -81,22 +96,32 @@ def retries(settings: Settings) -> CheckResult:
         settings, lambda store, connection: (parking.retries(connection), store.now(connection))
     )
     if found is None:
-        return ok("no consumer has worked yet")
+        return ok(gettext("no consumer has worked yet"))
     rows, now = found
     if not rows:
-        return ok("nobody is tried again")
-    text = "tried again: " + "; ".join(
-        f"{one.consumer}: {one.students} student{'s' if one.students > 1 else ''}, "
-        f"the first for {max(0.0, now - one.oldest_at):.0f} s: {one.cause}"
+        return ok(gettext("nobody is tried again"))
+    each = [
+        ngettext(
+            "{consumer}: {n} student, the first for {seconds} s: {cause}",
+            "{consumer}: {n} students, the first for {seconds} s: {cause}",
+            one.students,
+            consumer=one.consumer,
+            seconds=f"{max(0.0, now - one.oldest_at):.0f}",
+            cause=one.cause,
+        )
         for one in rows
-    )
+    ]
+    text = gettext("tried again: {which}", which="; ".join(each))
     longest = min(rows, key=attrgetter("oldest_at"))
     if now - longest.oldest_at < _RETRIES_LAST_S:
         return ok(text)
     return warn(
         text,
-        f"{explain(longest.cause).what} "
-        f"Who they are: sesame students --state retrying --cause {longest.cause}",
+        gettext(
+            "{what} Who they are: {command}",
+            what=explain(longest.cause).what,
+            command=f"sesame students --state retrying --cause {longest.cause}",
+        ),
     )
 
 

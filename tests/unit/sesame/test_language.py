@@ -5,16 +5,21 @@ from __future__ import annotations
 import ast
 import contextvars
 import json
+import re
 import string
 from pathlib import Path
 from typing import Final
 
+import click
 import pytest
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from schemas.language import gettext, ngettext, spoken
-from sesame.cli.languages import speak
+from sesame.cli import languages, main
+from sesame.cli.languages import paragraphs, speak
+from sesame.cli.page import walk
+from sesame.settings.load import CONFIG_VARIABLE, USUAL_FILES
 from tests.command import sesame
 
 ROOT: Final = Path(__file__).parents[3]
@@ -56,17 +61,26 @@ def of_errors() -> set[object]:
     return found
 
 
+def of_helps() -> set[object]:
+    """What commands and their options say of themselves: a paragraph of a docstring, an option's help."""
+    found = set[object]()
+    for context in walk(main, "sesame"):
+        found.update(paragraphs(context.command.help or ""))
+        found.update(each.help for each in context.command.params if isinstance(each, click.Option))
+    return found - {"", None}
+
+
 def catalogue() -> dict[object, object]:
     with CATALOGUE.open("rb") as file:
         return {message.id: message.string for message in read_po(file, abort_invalid=True) if message.id}
 
 
 def test_french_has_every_text_of_the_code_and_no_other() -> None:
-    marked, errors, there = in_code(), of_errors(), set(catalogue())
-    assert marked
-    assert errors
-    assert sorted(map(str, (marked | errors) - there)) == []
-    assert sorted(map(str, there - marked - errors)) == []
+    found, there = [in_code(), of_errors(), of_helps()], set(catalogue())
+    assert all(found)
+    marked = set[object]().union(*found)
+    assert sorted(map(str, marked - there)) == []
+    assert sorted(map(str, there - marked)) == []
 
 
 def fields(text: str) -> set[str]:
@@ -134,6 +148,62 @@ def test_a_command_speaks_the_language_of_the_option_the_setting_or_the_locale(
     result = sesame(*command, *words) if behind else sesame(*words, *command)
     assert MISSING[expected] in result.stderr, result.stderr
     assert result.exit_code == 1
+
+
+ENGLISH_HELP: Final = re.compile(r"\b(?:the|of|and|this|who|is|options:|commands:|default:)\b")
+
+
+@pytest.mark.usefixtures("command_folder")
+@pytest.mark.parametrize(
+    "words", [context.command_path.split()[1:] for context in walk(main, "sesame")], ids=" ".join
+)
+def test_a_help_is_in_the_language_that_is_asked_for(words: list[str]) -> None:
+    for line in (("--lang", "fr", *words, "--help"), (*words, "--lang", "fr", "--help")):
+        result = sesame(*line)
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout.startswith("Usage : sesame")
+        assert "Affiche cette aide." in result.stdout
+        said = re.sub(r"`[^`]*`|[.\w-]*[-.=][.\w-]*", "", result.stdout)
+        assert not ENGLISH_HELP.search(said.lower()), result.stdout
+    assert "Show this message and exit." in sesame(*words, "--help").stdout, "and not the one before it"
+    assert spoken() == "en"
+
+
+@pytest.mark.usefixtures("command_folder")
+@pytest.mark.parametrize(
+    "line", ["--help", "hold --help", "import --help", "hold place --help", "--nimporte"]
+)
+def test_the_setting_and_the_locale_choose_the_language_of_what_needs_no_settings(
+    line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def told(*options: str) -> str:
+        result = sesame(*options, *line.split())
+        return result.stdout + result.stderr
+
+    french = {"Usage : sesame", "Affiche cette aide."} if "help" in line else {"n'existe pas"}
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    assert not any(each in told() for each in french)
+    settings = tmp_path / "other.toml"
+    settings.write_text('language = "fr"\n', encoding="utf-8")
+    assert all(each in told("--config", str(settings)) for each in french)
+    assert not any(each in told("--config", str(settings), "--lang=en") for each in french)
+    Path("sesame.toml").write_text('language = "fr"\n', encoding="utf-8")
+    assert all(each in told() for each in french)
+    Path("sesame.toml").write_text("language = {", encoding="utf-8")
+    assert not any(each in told() for each in french), "what is wrong with the file is told when it is used"
+    monkeypatch.setenv("SESAME_LANGUAGE", "fr")
+    assert all(each in told() for each in french)
+    monkeypatch.setenv("SESAME_LANGUAGE", "en")
+    monkeypatch.setenv("LANG", "fr_FR.UTF-8")
+    assert not any(each in told() for each in french)
+    monkeypatch.delenv("SESAME_LANGUAGE")
+    assert all(each in told() for each in french)
+
+
+def test_the_settings_file_is_looked_for_where_the_settings_are() -> None:
+    """Known without loading what reads them: it is written twice."""
+    assert (languages.CONFIG_VARIABLE, languages.USUAL_FILES) == (CONFIG_VARIABLE, USUAL_FILES)
 
 
 @pytest.mark.usefixtures("command_folder")

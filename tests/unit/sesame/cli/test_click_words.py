@@ -49,7 +49,7 @@ def test_wrong_usage_is_told_in_french(line: str, says: str) -> None:
         assert says in result.stderr, result.stderr
         assert "Pour de l'aide : 'sesame" in result.stderr
         usage, _, rest = result.stderr.partition("\n")
-        assert usage.startswith("Usage: ")
+        assert usage.startswith("Usage : ")
         assert not ENGLISH.search(rest), rest
 
 
