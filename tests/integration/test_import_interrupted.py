@@ -30,10 +30,10 @@ def site(command_folder: Path) -> Path:
     return command_folder
 
 
-def begun() -> subprocess.Popen[str]:
+def begun(*more: str) -> subprocess.Popen[str]:
     """An import in a process of its own, as a shell starts it."""
     return subprocess.Popen(
-        [sys.executable, "-m", "sesame", *IMPORT],
+        [sys.executable, "-m", "sesame", *IMPORT, *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,6 +44,10 @@ def begun() -> subprocess.Popen[str]:
 CONFIRMED = (
     "SELECT COUNT(*) FROM feed_rows JOIN imports ON imports.id = feed_rows.import_id"
     " WHERE feed_rows.sequence <= imports.confirmed_through"
+)
+LISTED = (
+    "SELECT COUNT(*) FROM teaching_rows JOIN imports ON imports.id = teaching_rows.import_id"
+    " WHERE teaching_rows.sequence <= imports.confirmed_through"
 )
 BEGUN = "SELECT COUNT(*) FROM imports WHERE confirmed_through > 0"
 
@@ -62,23 +66,25 @@ def confirmed(site: Path) -> int:
     return counted(site, CONFIRMED)
 
 
-def interrupted(site: Path, running: subprocess.Popen[str], by: signal.Signals) -> str:
-    """What it says on standard error when the signal comes while it publishes."""
+def interrupted(
+    site: Path, running: subprocess.Popen[str], by: signal.Signals, *, in_file: int = 1
+) -> tuple[str, str]:
+    """What it says on both outputs when the signal comes while it publishes its n-th file."""
     limit = time.monotonic() + PATIENCE_S
-    while not counted(site, BEGUN):
+    while counted(site, BEGUN) < in_file:
         assert running.poll() is None, running.communicate()
         assert time.monotonic() < limit
     running.send_signal(by)
-    _, said = running.communicate(timeout=PATIENCE_S)
+    out, said = running.communicate(timeout=PATIENCE_S)
     assert running.returncode == 130, said
-    return said
+    return out, said
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
 def test_an_import_that_a_signal_ends_says_how_far_it_came_and_goes_on(
     site: Path, by: signal.Signals
 ) -> None:
-    said = interrupted(site, begun(), by)
+    _, said = interrupted(site, begun(), by)
     found = re.search(rf"interrupted: (\d+) of {STUDENTS} changes were published", said)
     assert found, said
     published = int(found.group(1))
@@ -96,3 +102,32 @@ def test_an_import_that_a_signal_ends_says_how_far_it_came_and_goes_on(
     [second, first] = json.loads(sesame("imports", "list", "--json").stdout)["imports"]
     assert (first["state"], first["counts"]) == ("interrupted", {"published": published})
     assert (second["state"], second["counts"]["recorded"]) == ("done", told["recorded"])
+
+
+def test_of_two_files_the_first_is_done_and_told_when_the_second_is_interrupted(site: Path) -> None:
+    head = "COD_ETU;COD_ANU;COD_ELP;LIB_ELP;COD_GPE\n"
+    units = [f"{row['COD_ETU']};2026;UE1;Algèbre;TD1\n" for row in students(STUDENTS)]
+    Path("groups.csv").write_text(head + "".join(units), encoding="utf-8")
+    both = ("--groups", "groups.csv")
+
+    out, said = interrupted(site, begun(*both), signal.SIGINT, in_file=2)
+    assert f"published: {STUDENTS} enrolments" in out, "the report of the first file"
+    assert "list" not in out
+    found = re.search(rf"interrupted: (\d+) of {STUDENTS} changes were published", said)
+    assert found, said
+    published = int(found.group(1))
+    assert 0 < published < STUDENTS
+    assert "Start the same command again" in said
+    [second, first] = json.loads(sesame("imports", "list", "--json").stdout)["imports"]
+    assert (first["kind"], first["state"], first["counts"]["recorded"]) == ("enrolments", "done", STUDENTS)
+    assert (second["kind"], second["state"]) == ("teachings", "interrupted")
+    assert second["counts"] == {"published": published}
+
+    again = sesame(*IMPORT, *both, "--json")
+    assert again.exit_code == 0
+    told = json.loads(again.stdout)
+    assert (told["recorded"], told["unchanged"]) == (0, STUDENTS)
+    groups = told["groups"]
+    assert groups["recorded"] + groups["unchanged"] == STUDENTS
+    assert groups["unchanged"] >= published
+    assert counted(site, LISTED) == STUDENTS
