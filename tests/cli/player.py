@@ -63,7 +63,7 @@ _SAME = (
     (re.compile(rf"{re.escape(metadata.version('sesame'))}(?=\n| \(Python|\",\n)"), "(version)"),
     (re.compile(r"(?<=Python )[0-9.]+(?=\)\n)|(?<=\"python\": \")[0-9.]+"), "(version)"),
     (re.compile(r"(?:(?<=at revision )|(?<=à la révision ))[0-9]{4}"), "(newest)"),
-    (re.compile(r"^ *[0-9]+[.][0-9]{2} s  (?=[a-z]+: )", re.MULTILINE), "  (time) s  "),
+    (re.compile(r"^ *[0-9]+[.][0-9]{2} s  (?=[a-z]+ ?: )", re.MULTILINE), "  (time) s  "),
     (re.compile(r"(?<=\"seconds\": )[0-9.]+"), '"(time)"'),
 )
 """Patterns, and what stands for them: versions, the newest migration, and how long `provision` took."""
