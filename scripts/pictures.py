@@ -8,6 +8,7 @@ a picture changes when its page does.
 
 from __future__ import annotations
 
+import re
 import sys
 from datetime import date
 from pathlib import Path
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def activate(portal: Portal, page: Page) -> None:
-    """Number and address, a wrong code, the password with its meter."""
+    """Number and address, a wrong code, the password with its meter, the account, a redirection."""
     enrol(portal, FRESH)
     page.goto(portal.url)
     take(page, "start")
@@ -86,6 +87,18 @@ def activate(portal: Portal, page: Page) -> None:
     page.fill("#mot_de_passe", GOOD)
     page.wait_for_selector(".meter-words")
     take(page, "password")
+    page.fill("#confirmation", GOOD)
+    page.check("#charte")
+    send(page, "/mot-de-passe")
+    take(page, "first")
+    portal.deliver(FRESH)
+    page.click("#redirection summary")
+    page.fill("#adresse", "lea.durand@ailleurs.example")
+    page.check("#accord")
+    send(page, "/compte/redirection")
+    link = re.search(r"https://\S+/redirection/\S+", portal.message(FRESH, count=2).text)
+    page.goto("" if link is None else link[0])
+    take(page, "redirect")
 
 
 def look_at_the_account(portal: Portal, page: Page) -> None:

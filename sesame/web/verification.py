@@ -53,7 +53,8 @@ class ProofRequest:
 @router.get("/demande")
 def show_start(visit: Visiting) -> Response:
     """The first page: what can be done here, and the form that begins all of it."""
-    return visit.page("start.html", given={}, faults={})
+    left = visit.request.query_params.get("fait") == "deconnexion"
+    return visit.page("start.html", given={}, faults={}, left=left)
 
 
 @router.post("/demande")
@@ -68,7 +69,7 @@ def take_request(visit: Visiting, form: Posted) -> Response:
     if not _ADDRESS_LIKE.fullmatch(given["courriel"]) or len(given["courriel"]) > MAIL_ADDRESS_LENGTH_MAX:
         faults["courriel"] = "form"
     if faults:
-        return visit.page("start.html", 422, given=given, faults=faults)
+        return visit.page("start.html", 422, given=given, faults=faults, left=False)
     proof_requests, browser = visit.context.proof_requests, visit.browser
     proof_id = proof_requests.ask(number, given["courriel"], visit.language, browser=browser)
     _keep_request(visit, ProofRequest((proof_id,), given["courriel"]))
@@ -163,7 +164,7 @@ def choose_language(visit: Visiting, language: str, page: str = "/") -> Response
 def leave(visit: Visiting) -> Response:
     """End the session, here and in the store."""
     visit.leave()
-    return visit.to("/")
+    return visit.to("/?fait=deconnexion")
 
 
 def link_page(visit: PortalRequest, followed: Link, link: str) -> Response:
