@@ -18,6 +18,7 @@ from consumers.directory.answers import Code, LdapAnswer, Patience, expect_succe
 from consumers.directory.difference import Raw, texts
 from consumers.directory.port import ObservedEntry, PasswordPolicy
 from pipeline.errors import Misconfigured, TargetDown
+from schemas.language import gettext
 
 if TYPE_CHECKING:  # it loads an LDAP library
     from consumers.directory.ldap import LdapClient
@@ -59,9 +60,12 @@ def try_login(
     answer, rows = search()
     expect_success(answer)
     if len(rows) != 1:
-        return Trial(
-            TrialVerdict.UNFIT_ENTRY, f"the directory has {len(rows) or 'no'} entries with this login"
+        said = (
+            gettext("the directory has {n} entries with this login", n=len(rows))
+            if rows
+            else gettext("the directory has no entries with this login")
         )
+        return Trial(TrialVerdict.UNFIT_ENTRY, said)
     answer = bind(rows[0][0], password)
     _, rows = search()
     entry = difference.observed(*rows[0])
@@ -88,17 +92,18 @@ def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | N
     state = entry.password
     if answer.code == Code.SUCCESS:
         if state.must_change:
-            return Trial(TrialVerdict.UNFIT_ENTRY, "the directory wants another password of it (pwdReset)")
+            said = gettext("the directory wants another password of it (pwdReset)")
+            return Trial(TrialVerdict.UNFIT_ENTRY, said)
         return Trial(TrialVerdict.LETS_IN)
     if entry.locked or state.locked_at is not None:
-        return Trial(TrialVerdict.UNFIT_ENTRY, "its entry in the directory is locked (pwdAccountLockedTime)")
+        said = gettext("its entry in the directory is locked (pwdAccountLockedTime)")
+        return Trial(TrialVerdict.UNFIT_ENTRY, said)
     if policy is not None and policy.age_s_max and state.changed_at is not None:
         ended = state.changed_at + timedelta(seconds=policy.age_s_max)
         if ended <= datetime.now(UTC):
-            return Trial(
-                TrialVerdict.UNFIT_ENTRY, f"its password in the directory has expired on {ended:%Y-%m-%d}"
-            )
-    return Trial(TrialVerdict.WRONG_PASSWORD, "the directory refuses the password too")
+            said = gettext("its password in the directory has expired on {day}", day=f"{ended:%Y-%m-%d}")
+            return Trial(TrialVerdict.UNFIT_ENTRY, said)
+    return Trial(TrialVerdict.WRONG_PASSWORD, gettext("the directory refuses the password too"))
 
 
 _READS_MAX = 3

@@ -85,7 +85,7 @@ def activate(
         dry_run=dry_run,
     )
     with progress_bar() as bar:
-        task = bar.add_task("activating", total=None if everybody else len(students))
+        task = bar.add_task(gettext("activating"), total=None if everybody else len(students))
 
         def progress(count: int) -> None:
             bar.advance(task, count)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from schemas.language import gettext, gettext_noop
+
 
 class ProbeOutcome(StrEnum):
     """How a probe ended."""
@@ -61,29 +63,48 @@ class ProbeResult:
     @property
     def remedy(self) -> str:
         """What an operator does about it; empty: there is nothing to do."""
-        return self.own_remedy or _REMEDIES.get(self.outcome, "")
+        return self.own_remedy or gettext(_REMEDIES.get(self.outcome, ""))
 
 
-_PAGE = "docs/how-to/connect-cas.md"
-_NOT_AGAIN = "It is not tried again by itself: wrong passwords lock an entry."
 _REMEDIES = {
-    ProbeOutcome.EXPIRING: "Give the probe's entry a new password before this one expires, or a password "
-    "policy without an end (pwdMaxAge 0).",
-    ProbeOutcome.NOT_TRIED: f"Set cas.probe_password_file: {_PAGE}.",
-    ProbeOutcome.NO_FORM: "A page that needs a script or a second factor cannot be probed: leave "
-    "cas.probe_password_file out.",
-    ProbeOutcome.REFUSED: "Compare the password of cas.probe_login in the directory with "
-    f"cas.probe_password_file; then see whether CAS reaches its directory. {_NOT_AGAIN}",
-    ProbeOutcome.WRONG_PASSWORD: "Give the entry of cas.probe_login the password of "
-    f"cas.probe_password_file, made without a line end: {_PAGE}. {_NOT_AGAIN}",
-    ProbeOutcome.UNFIT_ENTRY: "Mend the entry of cas.probe_login in the directory (ops/ldap/tree.ldif has "
-    "it): there, not locked, with a password that does not expire.",
-    ProbeOutcome.CAS_ALONE_REFUSES: "Look in CAS's own log whether it reaches its directory, and whether "
-    "its search (base, filter) finds the entry of cas.probe_login.",
-    ProbeOutcome.DIRECTORY_DOWN: "Start the directory, or mend the network to it.",
-    ProbeOutcome.SERVICE_REFUSED: "Register cas.service_url with the CAS server, exactly, and let "
-    f"cas.probe_login through its access strategy: {_PAGE}.",
-    ProbeOutcome.TICKET_REJECTED: "Compare cas.service_url with what the CAS server has, and both clocks.",
-    ProbeOutcome.MISMATCH: "Look at the attributes that the CAS server releases to cas.service_url.",
-    ProbeOutcome.UNAVAILABLE: "See whether the CAS server runs, and whether it reaches its directory.",
+    ProbeOutcome.EXPIRING: gettext_noop(
+        "Give the probe's entry a new password before this one expires, or a password policy "
+        "without an end (pwdMaxAge 0)."
+    ),
+    ProbeOutcome.NOT_TRIED: gettext_noop("Set cas.probe_password_file: docs/how-to/connect-cas.md."),
+    ProbeOutcome.NO_FORM: gettext_noop(
+        "A page that needs a script or a second factor cannot be probed: leave cas.probe_password_file out."
+    ),
+    ProbeOutcome.REFUSED: gettext_noop(
+        "Compare the password of cas.probe_login in the directory with cas.probe_password_file; "
+        "then see whether CAS reaches its directory. It is not tried again by itself: wrong "
+        "passwords lock an entry."
+    ),
+    ProbeOutcome.WRONG_PASSWORD: gettext_noop(
+        "Give the entry of cas.probe_login the password of cas.probe_password_file, made without "
+        "a line end: docs/how-to/connect-cas.md. It is not tried again by itself: wrong passwords"
+        " lock an entry."
+    ),
+    ProbeOutcome.UNFIT_ENTRY: gettext_noop(
+        "Mend the entry of cas.probe_login in the directory (ops/ldap/tree.ldif has it): there, "
+        "not locked, with a password that does not expire."
+    ),
+    ProbeOutcome.CAS_ALONE_REFUSES: gettext_noop(
+        "Look in CAS's own log whether it reaches its directory, and whether its search (base, "
+        "filter) finds the entry of cas.probe_login."
+    ),
+    ProbeOutcome.DIRECTORY_DOWN: gettext_noop("Start the directory, or mend the network to it."),
+    ProbeOutcome.SERVICE_REFUSED: gettext_noop(
+        "Register cas.service_url with the CAS server, exactly, and let cas.probe_login through "
+        "its access strategy: docs/how-to/connect-cas.md."
+    ),
+    ProbeOutcome.TICKET_REJECTED: gettext_noop(
+        "Compare cas.service_url with what the CAS server has, and both clocks."
+    ),
+    ProbeOutcome.MISMATCH: gettext_noop(
+        "Look at the attributes that the CAS server releases to cas.service_url."
+    ),
+    ProbeOutcome.UNAVAILABLE: gettext_noop(
+        "See whether the CAS server runs, and whether it reaches its directory."
+    ),
 }

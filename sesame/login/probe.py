@@ -16,6 +16,7 @@ import requests
 
 from consumers.directory.trial import Trial, TrialVerdict
 from pipeline.errors import Misconfigured, SesameError, TargetDown
+from schemas.language import gettext
 from sesame.login.client import BoundedSession, CasClient, trouble
 from sesame.login.form import LoginForm, login_form, onward_form
 from sesame.login.outcome import ProbeOutcome, ProbeResult
@@ -80,9 +81,9 @@ class LoginProbe:
         if self._password is None:
             with suppress(TicketRefused):  # which is the right answer: nobody has this ticket
                 self._client.validate("ST-of-nobody")
-            return ProbeResult(ProbeOutcome.NOT_TRIED, "no login was tried")
+            return ProbeResult(ProbeOutcome.NOT_TRIED, gettext("no login was tried"))
         if form is None:
-            return ProbeResult(ProbeOutcome.NO_FORM, "the login page has no form with a password")
+            return ProbeResult(ProbeOutcome.NO_FORM, gettext("the login page has no form with a password"))
         password = self._password()
         session.accepted.add(HTTPStatus.UNAUTHORIZED)
         answer = self._send(session, url, form, username=self._login, password=password)
@@ -94,7 +95,8 @@ class LoginProbe:
         address = urljoin(url, form.action)
         if urlsplit(address)[:2] != urlsplit(url)[:2]:
             raise Misconfigured(
-                "the login form goes to another site", remedy="Let cas.server_url name that site."
+                gettext("the login form goes to another site"),
+                remedy=gettext("Let cas.server_url name that site."),
             )
         return session.post(address, data=form.hidden | given, headers={"Referer": url})
 
@@ -111,7 +113,10 @@ class LoginProbe:
         if between and result.outcome is ProbeOutcome.OK:
             return ProbeResult(
                 ProbeOutcome.EXPIRING,
-                f"{self._login} can log in, after a page that CAS shows before a password expires",
+                gettext(
+                    "{login} can log in, after a page that CAS shows before a password expires",
+                    login=self._login,
+                ),
             )
         return result
 
@@ -121,42 +126,50 @@ class LoginProbe:
 
     def _redeem(self, answer: requests.Response) -> ProbeResult:
         if answer.status_code not in _REDIRECTS:
-            return ProbeResult(ProbeOutcome.SERVICE_REFUSED, "logged in, and refused for this service")
+            return ProbeResult(
+                ProbeOutcome.SERVICE_REFUSED, gettext("logged in, and refused for this service")
+            )
         location = answer.headers.get("Location", "")
         ticket = parse_qs(urlsplit(location).query).get("ticket", [""])[-1]
         if not ticket or location.partition("?")[0] != self._client.service_url.partition("?")[0]:
-            return ProbeResult(ProbeOutcome.SERVICE_REFUSED, "sent elsewhere, or without a ticket")
+            return ProbeResult(ProbeOutcome.SERVICE_REFUSED, gettext("sent elsewhere, or without a ticket"))
         return self._compared(self._client.validate(ticket))
 
     def _compared(self, validated: Validated) -> ProbeResult:
         if validated.login.lower() != self._login.lower():
-            return ProbeResult(ProbeOutcome.MISMATCH, "the ticket is somebody else's")
+            return ProbeResult(ProbeOutcome.MISMATCH, gettext("the ticket is somebody else's"))
         other = [
             name for name, value in self._expected.items() if value not in validated.attributes.get(name, ())
         ]
         if other:
-            return ProbeResult(ProbeOutcome.MISMATCH, f"not released as expected: {', '.join(other)}")
-        return ProbeResult(ProbeOutcome.OK, f"{self._login} can log in")
+            what = gettext("not released as expected: {names}", names=", ".join(other))
+            return ProbeResult(ProbeOutcome.MISMATCH, what)
+        return ProbeResult(ProbeOutcome.OK, gettext("{login} can log in", login=self._login))
 
     # --- a refusal, looked at again -------------------------------------------------------------------
 
     def _looked_at_again(self, password: str) -> ProbeResult:
-        refused = f"CAS refuses the login of {self._login}"
+        refused = gettext("CAS refuses the login of {login}", login=self._login)
         if self._second_look is None:
-            unknown = "a wrong password, the service's access strategy, or CAS's own directory is away"
-            return ProbeResult(ProbeOutcome.REFUSED, f"{refused}: {unknown}")
+            unknown = gettext(
+                "a wrong password, the service's access strategy, or CAS's own directory is away"
+            )
+            return ProbeResult(ProbeOutcome.REFUSED, gettext("{name}: {value}", name=refused, value=unknown))
         try:
             trial = self._second_look(self._login, password)
         except TargetDown as error:
-            return ProbeResult(ProbeOutcome.DIRECTORY_DOWN, f"{refused}, and the directory is away: {error}")
+            said = gettext("{refused}, and the directory is away: {why}", refused=refused, why=error)
+            return ProbeResult(ProbeOutcome.DIRECTORY_DOWN, said)
         except SesameError as error:
-            said = f"{refused}, and the directory could not be asked why: {error}"
+            said = gettext(
+                "{refused}, and the directory could not be asked why: {why}", refused=refused, why=error
+            )
             return ProbeResult(ProbeOutcome.REFUSED, said, error.remedy)
         if trial.verdict is TrialVerdict.LETS_IN:
             return self._let_in_elsewhere(refused, password)
         wrong = trial.verdict is TrialVerdict.WRONG_PASSWORD
         outcome = ProbeOutcome.WRONG_PASSWORD if wrong else ProbeOutcome.UNFIT_ENTRY
-        return ProbeResult(outcome, f"{refused}: {trial.said}")
+        return ProbeResult(outcome, gettext("{name}: {value}", name=refused, value=trial.said))
 
     def _let_in_elsewhere(self, refused: str, password: str) -> ProbeResult:
         """The directory lets the account in: does CAS, when no service is named? Its access strategies are
@@ -169,11 +182,14 @@ class LoginProbe:
             if not _refused(answer):
                 self._log_out(session)
                 return ProbeResult(
-                    ProbeOutcome.SERVICE_REFUSED, f"{refused} for this service: its access strategy"
+                    ProbeOutcome.SERVICE_REFUSED,
+                    gettext("{refused} for this service: its access strategy", refused=refused),
                 )
         return ProbeResult(
             ProbeOutcome.CAS_ALONE_REFUSES,
-            f"{refused}, which the directory itself accepts: it may refuse everybody",
+            gettext(
+                "{refused}, which the directory itself accepts: it may refuse everybody", refused=refused
+            ),
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shlex
 import sqlite3
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from click.testing import Result
 
 from examples.generate import write
 from tests.command import sesame
+from tests.unit.producers.registrar.registrar_kit import COLUMNS, MAMADOU, ZOE
 
 STUDENTS = 120
 
@@ -237,3 +239,33 @@ def test_groups_may_come_from_other_software_by_a_mapping_of_their_own(site: Pat
     told = json.loads(sesame("import", "--groups", "ade.csv", "--json").stdout)
     assert (told["source"], told["recorded"]) == ("ade_groups", 1)
     assert sesame("import", "export.csv").exit_code == 3, "the main file is read as before"
+
+
+def test_what_is_accepted_is_what_the_rejects_file_showed_and_no_older_file_s() -> None:
+    def written(name: str, birth_name: str) -> str:
+        rows = [ZOE | {"LIB_NOM_PAT_IND": birth_name}, MAMADOU]
+        lines = [";".join(row[column] for column in COLUMNS) for row in rows]
+        Path(name).write_text("\n".join((";".join(COLUMNS), *lines, "")), encoding="utf-8")
+        return name
+
+    older, newer = written("older.csv", "Lef?vre"), written("newer.csv", "Null")
+    refused = sesame("import", newer, "--dry-run")
+    assert refused.exit_code == 3
+    assert told_command(refused)[-2:] == ["--accept", "NUMBER:CODE"]
+    shown = re.search(r"--accept (\S+)\)", Path("newer.rejects.csv").read_text(encoding="utf-8"))
+    assert shown is not None
+    code = shown[1]
+
+    for line, says in (
+        (("import", older, "--accept", code), "another value than this file has of the student"),
+        (("import", "export.csv", "--accept", f"99999999:{code[-8:]}"), "no line is of this student"),
+        (("import", newer, "--accept", code.partition(":")[0]), "is not NUMBER:CODE"),
+        (("import", newer, "--accept", code.partition(":")[0], "--lang", "fr"), "la forme NUMÉRO:CODE"),
+    ):
+        wrong = sesame(*line)
+        assert (wrong.exit_code, wrong.stdout) == (2, "")
+        assert says in wrong.stderr
+    assert sesame("import", newer, "--accept", code).exit_code == 0
+    again = json.loads(sesame("import", newer, "--accept", code, "--json").stdout)
+    assert (again["unchanged"], again["accepted"]) == (2, 0)
+    assert sesame("import", older).exit_code == 3
