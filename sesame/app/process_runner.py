@@ -16,6 +16,7 @@ import structlog
 from pipeline.db.database import StoreDamaged
 from pipeline.errors import SesameError, fault
 from pipeline.eventlog.sqlite_file import DamagedLog
+from schemas.language import gettext
 from sesame.app import gc_freeze
 from sesame.app.background import Background, Loop
 from sesame.app.errors import remedy_of
@@ -64,7 +65,10 @@ class ProcessRunner:
         everything = (REGISTRY, PROPAGATION, *application.settings.targets)
         self._consumers = tuple(dict.fromkeys(everything if consumers is None else consumers))
         if unknown := [name for name in self._consumers if name not in everything]:
-            raise UnknownConsumer(f"no such consumer: {unknown[0]}; there are {', '.join(everything)}")
+            names = ", ".join(everything)
+            raise UnknownConsumer(
+                gettext("no such consumer: {name}; there are {names}", name=unknown[0], names=names)
+            )
         if workers > 1 and application.log_has_one_owner:
             raise OneOwner
         self._application = application

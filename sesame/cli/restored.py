@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from schemas.language import gettext
 from sesame.cli.context import Context, pass_context
 from sesame.cli.operator import operator
 from sesame.cli.options import json_option, reason_option
-from sesame.cli.output import show_table, write_json
+from sesame.cli.output import local_time, show_table, write_json
 
 
 @click.group()
@@ -31,9 +32,10 @@ def check_command(context: Context, *, as_json: bool) -> None:
     if as_json:
         write_json(found.model_dump())
     elif found.asked:
-        click.echo(f"{len(found.asked)} stay shut until you have answered: sesame restored list")
+        n = len(found.asked)
+        click.echo(gettext("{n} stay shut until you have answered: sesame restored list", n=n))
     else:
-        click.echo("Nobody is shut whom the store would open.")
+        click.echo(gettext("Nobody is shut whom the store would open."))
 
 
 @restored.command(name="list")
@@ -42,6 +44,7 @@ def check_command(context: Context, *, as_json: bool) -> None:
 @pass_context
 def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
     """List who stays shut after a restore until somebody answers, oldest first."""
+    from sesame.operations.diagnosis.words import word
     from sesame.operations.restored.questions import RestoreFilter, listed
 
     found = listed(context.looking, operator(), RestoreFilter(everything=everything))
@@ -52,15 +55,18 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
             (
                 each.student_number,
                 ", ".join(each.shown_shut_by),
-                each.state.value,
-                each.raised_at.isoformat()[:16],
+                word("restore_answers", each.state),
+                local_time(each.raised_at),
             )
             for each in found
         ]
-        show_table(("student", "shown shut by", "state", "since (UTC)"), rows)
-        click.echo("Then: sesame restored open STUDENT --reason …, or sesame restored keep …", err=True)
+        columns = gettext("student"), gettext("shown shut by"), gettext("state"), gettext("since")
+        show_table(columns, rows)
+        commands = "sesame restored open STUDENT --reason …", "sesame restored keep …"
+        then = gettext("Then: {one}, or {other}", one=commands[0], other=commands[1])
+        click.echo(then, err=True)
     else:
-        click.echo("Nobody is asked about.", err=True)
+        click.echo(gettext("Nobody is asked about."), err=True)
 
 
 @restored.command(name="open")
@@ -70,7 +76,7 @@ def list_command(context: Context, *, everything: bool, as_json: bool) -> None:
 def open_command(context: Context, *, student: str, reason: str) -> None:
     """Open STUDENT's access again: there was no reason to shut it, or it is gone. Noted in the audit."""
     _answer(context, student, "opened", reason)
-    click.echo(f"{student}: the hold is lifted")
+    click.echo(gettext("{number}: the hold is lifted", number=student))
 
 
 @restored.command()
@@ -82,7 +88,8 @@ def keep(context: Context, *, student: str, reason: str) -> None:
     from sesame.operations.restored.questions import HOLD
 
     _answer(context, student, "kept", reason)
-    click.echo(f"{student}: stays shut until: sesame hold lift {student} --kind {HOLD} --reason …")
+    command = f"sesame hold lift {student} --kind {HOLD} --reason …"
+    click.echo(gettext("{number}: stays shut until: {command}", number=student, command=command))
 
 
 def _answer(context: Context, student: str, answered: str, reason: str) -> None:

@@ -61,7 +61,7 @@ def apply(context: Context, file: Path, *, dry_run: bool, yes: bool, as_json: bo
                 confirm(gettext("Make these {n} changes?", n=count))
             granting.grant(missing)
             granting.revoke(too_many)
-            click.echo(f"{count} changes made", err=True)
+            click.echo(gettext("{n} changes made", n=count), err=True)
 
 
 @contextmanager
@@ -88,5 +88,5 @@ def _compared(
             columns = ("", "user", "may", "with", "named")
             show_table(columns, [(change, *right) for change, right in changes])
         else:
-            click.echo("every user has the rights that the file lists", err=True)
+            click.echo(gettext("every user has the rights that the file lists"), err=True)
         yield granting, missing, too_many

@@ -62,7 +62,7 @@ def apply(context: Context, *, dry_run: bool, yes: bool, as_json: bool) -> None:
             if not yes:
                 confirm(gettext("Make these {n} changes?", n=len(made)))
             planner.apply(plans, made)
-            click.echo(f"{len(made)} changes made", err=True)
+            click.echo(gettext("{n} changes made", n=len(made)), err=True)
     if len(made) < len(changes):
         raise click.exceptions.Exit(int(ExitCode.PARTLY))
 
@@ -101,4 +101,4 @@ def _show(changes: Sequence[TopicChange], *, as_json: bool) -> None:
         columns = ("", "topic", "what", "is", "wanted", "why not")
         show_table(columns, rows, folded="why not")
     else:
-        click.echo("every topic is as the settings want it", err=True)
+        click.echo(gettext("every topic is as the settings want it"), err=True)

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from pipeline import accounts
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act
 from sesame.operations.ports import Paged
@@ -40,6 +41,6 @@ def access(site: Paged, actor: Actor, request: AccessRequest) -> AccessLink:
     number = request.student_number
     with site.database.read() as connection:
         if number not in accounts.newest(connection, [number]):
-            raise NoAccount(f"{number} has no account")
+            raise NoAccount(gettext("{number} has no account", number=number))
     acts.note(site.database, actor, "access", student_number=number)
     return AccessLink(link=site.portal().access_link(number))

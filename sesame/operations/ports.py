@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from schemas.language import gettext
 from sesame.operations.acts import UnknownTarget
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def check_target(site: HasSettings, target: str) -> None:
     """
     targets = site.settings.targets
     if target not in targets:
-        raise UnknownTarget(f"{target!r} is none of {', '.join(targets)}")
+        names = ", ".join(targets)
+        raise UnknownTarget(gettext("{target!r} is none of {names}", target=target, names=names))
 
 
 class HasDirectory(Protocol):

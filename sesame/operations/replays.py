@@ -15,6 +15,7 @@ from pipeline.replays import Replay
 from producers.replay.requests import Progress, go_on, plan, progress_of
 from producers.replay.selection import Selection, select_students
 from schemas.account import Lane
+from schemas.language import gettext
 from sesame.operations import acts
 from sesame.operations.acts import Actor, Report, act, utc
 from sesame.operations.diagnosis.reasons import explanations
@@ -238,7 +239,7 @@ def _known(site: Stored, replay_id: str) -> Replay:
     with site.database.read() as connection:
         found = replays.by_id(connection, replay_id)
     if found is None:
-        raise NoSuchReplay(f"no replay {replay_id!r}")
+        raise NoSuchReplay(gettext("no replay {id!r}", id=replay_id))
     return found
 
 

@@ -265,6 +265,15 @@ def _french() -> Iterator[Case]:
             "vault init --lang fr",
         ),
     )
+    yield Case(
+        "restored-french",
+        (
+            "restored list --all --lang fr",
+            "restored open 22600009 --reason vérifié --lang fr",
+            "restored list --lang fr",
+        ),
+        "restored",
+    )
     yield Case("settings-wrong-french", ("settings check --lang fr",), "wrong")
 
 

@@ -11,6 +11,7 @@ from consumers.registry.people import People
 from pipeline.audit import operator_notes
 from pipeline.db.database import Database
 from pipeline.errors import SesameError
+from schemas.language import gettext
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.questions import BY_HAND, WORDS, QuestionKind
@@ -60,7 +61,7 @@ def find(database: Database, ids: Sequence[str]) -> list[QuestionRow]:
         for prefix in ids:
             several = adoptions.beginning_with(connection, prefix)
             if len(prefix) < _ID_CHARACTERS_MIN or len(several) != 1:
-                raise NoSuchQuestion(f"{prefix!r} names {len(several)} questions")
+                raise NoSuchQuestion(gettext("{id!r} names {n} questions", id=prefix, n=len(several)))
             found += several
     return found
 
@@ -95,7 +96,9 @@ def link(database: Database, question: QuestionRow, decision: Decision) -> None:
     question = replace(question, kind=BY_HAND)
     with database.write() as connection:
         if People(database).known(connection, question.student_number or "") is None:
-            raise UnknownStudent(f"no student number {question.student_number!r}")
+            raise UnknownStudent(
+                gettext("the registry knows no student number {number!r}", number=question.student_number)
+            )
         now = database.now(connection)
         adoptions.ask(connection, database, [question], now)
         adoptions.decide(connection, question, decision.answer, now)
