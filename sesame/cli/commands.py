@@ -100,6 +100,7 @@ class RootGroup(LazyGroup):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the words, in the language that they ask for."""
+        self.get_help_option(ctx)  # made now, in English: it is kept
         speak_as_asked(args)
         return super().parse_args(ctx, args)
 

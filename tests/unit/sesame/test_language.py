@@ -157,7 +157,10 @@ ENGLISH_HELP: Final = re.compile(r"\b(?:the|of|and|this|who|is|options:|commands
 @pytest.mark.parametrize(
     "words", [context.command_path.split()[1:] for context in walk(main, "sesame")], ids=" ".join
 )
-def test_a_help_is_in_the_language_that_is_asked_for(words: list[str]) -> None:
+def test_a_help_is_in_the_language_that_is_asked_for(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "_help_option", None)  # as in a process that has said nothing yet
     for line in (("--lang", "fr", *words, "--help"), (*words, "--lang", "fr", "--help")):
         result = sesame(*line)
         assert result.exit_code == 0, result.stderr
