@@ -1,0 +1,283 @@
+"""What a connector is: a few declarations, and verbs over one shape of what a target holds of a person.
+
+An author subclasses `Connector`. The kit's handler drives the verbs: it shuts first, reads, compares what is
+there with what is wanted, writes what differs, reads back, and says `done` of what it then found and of
+nothing else. Retries, leases, parking, dead letters, metrics and pages are the pipeline's, and ask nothing of
+an author.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+
+from consumers.kit.deadline import Deadline
+from consumers.kit.reasons import Reason
+from consumers.kit.settings import ConnectorSettings
+from pipeline.errors import SesameError
+from pipeline.target import Description, Handler
+from schemas.account import Account
+from schemas.language import Language
+
+SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
+
+Fields = Mapping[str, tuple[str, ...]]
+"""What a connector owns of an object: field name to values, in an order that does not change by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetObject:
+    """What a target shows of one object: a user, an entry, a mailbox.
+
+    Attributes:
+        ref: the target's own identifier of it, which outlives a change of names where the target has such a
+            one.
+        student_number: the number that it carries; empty: it carries none, and belongs to nobody of ours.
+        fields: those that the connector owns, as the target has them.
+        open: whether its owner may use it; None: the target knows no such thing.
+        names: (kind, value) of each login, mail address and principal name that it holds; kinds are `login`,
+            `mail` and `principal`. Adoption and the ledger read them.
+        revision: what guards a write against somebody else's (an ETag, `uSNChanged`); empty: nothing does.
+        evidence: what else tells whose it is (`family`, `given`, `birth` as YYYY-MM-DD, `ine`), for adoption.
+    """
+
+    ref: str
+    student_number: str = ""
+    fields: Fields = field(default_factory=dict)
+    open: bool | None = None
+    names: tuple[tuple[str, str], ...] = ()
+    revision: str = ""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A business precondition is missing at the target: not a failure. The student waits, and sees the
+    reason.
+
+    Attributes:
+        reason: a token that the connector explains in its `reasons`.
+        pending: names of what is not given yet.
+        recheck_after_s: look again after so many seconds; None: after the engine's usual time.
+    """
+
+    reason: str
+    pending: tuple[str, ...] = ()
+    recheck_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The target refuses this student's work, and nobody else's.
+
+    Attributes:
+        cause: a token that the connector explains in its `reasons`.
+        message: for operators; without personal data and without secrets.
+        lasting: no repetition helps until somebody changes something: a dead letter at once.
+        after_s: the target said when to come back.
+        unknown: whether it was carried out is not known: it is compared before it is written again.
+    """
+
+    cause: str
+    message: str
+    lasting: bool = False
+    after_s: float | None = None
+    unknown: bool = False
+
+
+Seen = Sequence[TargetObject] | Held | Refused
+"""What `read` says of one student: every object that carries the number or holds one of the names that the
+account wants, or why nothing can be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an account means at this target.
+
+    Attributes:
+        fields: those that the connector owns, in the same normal form as `TargetObject.fields`.
+        held: what cannot be given yet: the rest is, and the student then waits for this.
+    """
+
+    fields: Fields
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One student's work for `apply`.
+
+    Attributes:
+        found: the object as it was read; None: there is none, and it is to be made.
+        fields: the wanted values of the fields that differ; of a new object, all of them.
+        open: what its access is to be; None: that does not change.
+    """
+
+    account: Account
+    found: TargetObject | None
+    fields: Fields
+    open: bool | None = None
+
+
+class BatchRefused(Exception):
+    """The target refused a call for several students and did not say whose fault it is. The kit halves the
+    batch until it knows. Nothing of the call was carried out.
+
+    Args:
+        refused: what becomes of a student who is refused alone.
+    """
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.cause)
+        self.refused = refused
+
+
+class Secret(Protocol):
+    """A secret of the settings, read anew when its file has changed."""
+
+    def __call__(self) -> str:
+        """It. Never log it."""
+
+    @property
+    def told(self) -> str:
+        """Which one it is and when it was read, for operators."""
+
+
+@dataclass(frozen=True)
+class ConnectorContext(Generic[SettingsT]):
+    """What a connector is given: its settings, and what of the site it may use.
+
+    Attributes:
+        name: its name at this site: that of its section, of its consumer and in `targets`.
+        settings: its section.
+        secret: gives a secret of the section by its name.
+        read_only: no write may leave: a connector that uses the kit's clients need not think of it.
+        connections_max: how many calls may be under way at once.
+        adopted: of these student numbers, the `ref` of what was there before Sésame and was found to be
+            theirs.
+        monotonic: seconds.
+    """
+
+    name: str
+    settings: SettingsT
+    secret: Callable[[str], Secret]
+    read_only: bool = False
+    connections_max: int = 9
+    adopted: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {}
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Connector(ABC, Generic[SettingsT]):
+    """Brings one target to accounts' desired state. Called from several threads at once, never for one
+    student at once.
+
+    Every verb may raise, for the target as a whole: `TargetDown` (away; `unknown` says whether a write may
+    have been carried out all the same), `Throttled` (it asked for fewer calls) and `Misconfigured` (it
+    refuses us, whoever the student is). Anything else that it raises is a fault of its own, and costs the
+    student an attempt.
+    """
+
+    section: ClassVar[type[ConnectorSettings]]
+    """The model of its settings."""
+
+    title: ClassVar[Mapping[Language, str]]
+    """What students call the service, e.g. `{"fr": "La bibliothèque", "en": "The library"}`."""
+
+    follows: ClassVar[str | None] = None
+    """The target whose objects this one's server looks up: work waits for it. Usually none."""
+
+    reasons: ClassVar[Mapping[str, Reason]] = {}
+    """The tokens of its `Held` and `Refused`, in words."""
+
+    owns: ClassVar[tuple[str, ...]] = ()
+    """What it writes, in the target's own words: the keys of `Wanted.fields`."""
+
+    def __init__(self, context: ConnectorContext[SettingsT]) -> None:
+        self.context = context
+        self.settings = context.settings
+        self.name = context.name
+
+    # --- what an author writes ----------------------------------------------------------------------
+
+    @abstractmethod
+    def wanted(self, account: Account) -> Wanted:
+        """What this account means here. Pure: the account is all that it looks at."""
+
+    @abstractmethod
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """Observe, from the server that users reach: by student number, for each of these and nobody else."""
+
+    @abstractmethod
+    def probe(self) -> None:
+        """Exercise the whole path without a student's object; return only if it works."""
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """Write these differences and nothing else; may be repeated. By student number: who was refused.
+
+        Raises:
+            BatchRefused: the target refused the lot, and did not say for whom.
+        """
+        raise NotImplementedError
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """Shut access to these objects and do nothing else: done before anything else is, and alone."""
+        raise NotImplementedError
+
+    def objects(self) -> Iterator[TargetObject]:
+        """Everybody, ours or not, in bounded memory, in any order. Adoption, restore and reconcile read
+        it."""
+        raise NotImplementedError
+
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
+        """Remove these objects with all that they hold, for good. By `ref`: which were refused."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        """Give connections back. Nothing may be called afterwards."""
+
+    # --- what the kit makes of it -------------------------------------------------------------------
+
+    @classmethod
+    def verbs(cls) -> tuple[str, ...]:
+        """The verbs that it has, in the order of VERBS."""
+        return tuple(verb for verb in VERBS if getattr(cls, verb) is not getattr(Connector, verb))
+
+    def handler(self) -> Handler:
+        """Its consumer's logic; a connector whose bulk calls need more brings its own."""
+        from consumers.kit.handler import ConnectorHandler
+
+        return ConnectorHandler(self)
+
+    def describe(self) -> Description:
+        """What this target is and what is ours in it."""
+        return Description(self.name, self.settings.system, self.owns)
+
+
+VERBS: Final = ("apply", "close", "read", "objects", "probe", "erase")
+
+
+class ConnectorUnusable(SesameError):
+    """A connector cannot be used: its package or its settings. The other targets go on."""
+
+
+def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None) -> list[TargetObject]:
+    """Of what was seen, this student's: what carries the number, or was adopted for it."""
+    return [
+        each
+        for each in seen
+        if each.student_number == account.student_number or (adopted is not None and each.ref == adopted)
+    ]
+
+
+def differing(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str, ...]]:
+    """The wanted values of the fields that an object has otherwise; of none, all of them."""
+    if found is None:
+        return dict(wanted.fields)
+    return {name: values for name, values in wanted.fields.items() if found.fields.get(name, ()) != values}
+
+
+Anything = Connector[Any]
+"""A connector of whatever settings."""

@@ -1,0 +1,292 @@
+"""Drives a connector's verbs: shut, read, compare, apply, read back, say.
+
+What it says of a student is what was read last, never what a write answered. Each student is on their own:
+what is refused to one is that one's, and a batch that a target refuses as a whole is halved until it is known
+for whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+from consumers.kit.connector import (
+    Anything,
+    BatchRefused,
+    Change,
+    Fields,
+    Held,
+    Refused,
+    Seen,
+    TargetObject,
+    Wanted,
+    differing,
+    find_own,
+)
+from consumers.kit.deadline import Deadline, OutOfTime
+from pipeline.digest import digest_of
+from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from schemas.account import Account
+
+SLOW: Final = "target_slow"
+COLLISION: Final = "identity_collision"
+AMBIGUOUS: Final = "student_number_ambiguous"
+DIFFERS: Final = "read_back_differs"
+MISSING: Final = "read_back_missing"
+
+ACCESS: Final = "access"
+"""What a preview calls a change of access, beside the names of fields."""
+
+_Found = TargetObject | None | HandlerOutcome
+_Verb = Callable[[Sequence[Change], Deadline], Mapping[str, Refused]]
+_Outcomes = dict[str, HandlerOutcome]
+
+
+class ConnectorHandler:
+    """`pipeline.target.Handler` for any connector."""
+
+    def __init__(self, connector: Anything) -> None:
+        settings = connector.settings
+        self._connector = connector
+        self._work_s_max = settings.call_s_max
+        self._last_s_max = settings.verb_s_max
+        self._monotonic = connector.context.monotonic
+        self.name = connector.name
+        self.batch_size = settings.batch_size
+        # The last call, the probe of a doubt, and the reading back, each begun in time.
+        self.call_s_max = settings.call_s_max + 3 * settings.verb_s_max
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        """See `Handler.handle`."""
+        turn = _Turn(self._connector, Deadline.after(self._work_s_max, self._monotonic), self._last_s_max)
+        return turn.run(tasks)
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
+        """See `Handler.preview`."""
+        deadline = Deadline.after(self._work_s_max, self._monotonic)
+        try:
+            found = _found(self._connector, accounts, deadline)
+        except OutOfTime:
+            return {account.student_number: Preview(obstacle=SLOW) for account in accounts}
+        return {
+            account.student_number: _preview(
+                account, self._connector.wanted(account), found[account.student_number]
+            )
+            for account in accounts
+        }
+
+    def probe(self) -> None:
+        """See `Handler.probe`."""
+        self._connector.probe()
+
+    def describe(self) -> Description:
+        """See `Handler.describe`."""
+        return self._connector.describe()
+
+    def close(self) -> None:
+        """See `Handler.close`."""
+        self._connector.disconnect()
+
+
+class _Turn:
+    """One call of `handle`: its time, and whether the target as a whole was asked about a doubt."""
+
+    def __init__(self, connector: Anything, deadline: Deadline, last_s_max: float) -> None:
+        self._connector = connector
+        self._deadline = deadline
+        self._last_s_max = last_s_max
+        self._trusted = False
+        self._outcomes: _Outcomes = {}
+
+    def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        numbers = [task.account.student_number for task in tasks]
+        with suppress(OutOfTime):
+            self._work({task.account.student_number: task for task in tasks})
+        slow = Retry(SLOW, "the call's time was used up before this student's turn")
+        return {number: self._outcomes.get(number, slow) for number in numbers}
+
+    def _work(self, tasks: Mapping[str, Task]) -> None:
+        found = self._read([task.account for task in tasks.values()], self._deadline)
+        shutting = [
+            Change(task.account, found[number], {}, open=False)
+            for number, task in tasks.items()
+            if number in found and _to_be_shut(task, found[number])
+        ]
+        if shutting:
+            self._write(self._connector.close, shutting)
+            accounts = [
+                each.account for each in shutting if each.account.student_number not in self._outcomes
+            ]
+            found |= self._read_back(accounts)
+            for account in accounts:
+                one = found.get(account.student_number)
+                if one is not None and one.open:
+                    self._outcomes[account.student_number] = Retry(
+                        DIFFERS, "access is still open after it was shut"
+                    )
+        for number, task in tasks.items():
+            if task.close_only and isinstance(self._outcomes.get(number, Waiting("")), Waiting):
+                self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
+        left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
+        self._bring(left, found)
+
+    def _bring(self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None]) -> None:
+        """Write what differs, and say what is then read."""
+        wanted = {number: self._connector.wanted(account) for number, account in accounts.items()}
+        changes = []
+        for number, account in accounts.items():
+            change = _change(account, wanted[number], found[number])
+            if change is None:
+                self._outcomes[number] = _reached(wanted[number], found[number], changed=False)
+            else:
+                changes.append(change)
+        if not changes:
+            return
+        self._write(self._connector.apply, changes)
+        written = [each.account for each in changes if each.account.student_number not in self._outcomes]
+        after = self._read_back(written)
+        for account in written:
+            number = account.student_number
+            if number not in self._outcomes:
+                self._outcomes[number] = _after(account, wanted[number], after[number])
+
+    def _write(self, verb: _Verb, changes: Sequence[Change]) -> None:
+        """Have these carried out; who is refused has an outcome then."""
+        self._deadline.left_s()
+        try:
+            refused = verb(changes, self._deadline)
+        except BatchRefused as error:
+            if len(changes) == 1:
+                refused = {changes[0].account.student_number: error.refused}
+            else:
+                half = len(changes) // 2
+                self._write(verb, changes[:half])
+                self._write(verb, changes[half:])
+                return
+        self._refuse(
+            {each.account.student_number: refused.get(each.account.student_number) for each in changes}
+        )
+
+    def _refuse(self, refusals: Mapping[str, Refused | None]) -> None:
+        for number, refused in refusals.items():
+            if refused is not None:
+                self._doubt()
+                self._outcomes[number] = _refusal(refused)
+
+    def _doubt(self) -> None:
+        """Before anybody is charged: if the target answers everybody so, this raises, and nobody is."""
+        if not self._trusted:
+            self._connector.probe()
+            self._trusted = True
+
+    def _read(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, TargetObject | None]:
+        """What is there of each; who cannot be looked at further has an outcome instead."""
+        result: dict[str, TargetObject | None] = {}
+        if not accounts:
+            return result
+        for number, one in _found(self._connector, accounts, deadline).items():
+            if one is None or isinstance(one, TargetObject):
+                result[number] = one
+                continue
+            if isinstance(one, Retry | Dead) and one.cause not in (COLLISION, AMBIGUOUS):
+                self._doubt()
+            self._outcomes[number] = one
+        return result
+
+    def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
+        """A read that has its own time: what was written must not stay unknown because writing was slow."""
+        return self._read(accounts, Deadline.after(self._last_s_max, self._connector.context.monotonic))
+
+
+def _found(connector: Anything, accounts: Sequence[Account], deadline: Deadline) -> dict[str, _Found]:
+    """By student number: the one object that is theirs, None, or why neither can be said."""
+    deadline.left_s()
+    seen = connector.read(accounts, deadline)
+    adopted = connector.context.adopted([account.student_number for account in accounts])
+    return {
+        account.student_number: _theirs(
+            account, seen.get(account.student_number, _UNANSWERED), adopted.get(account.student_number)
+        )
+        for account in accounts
+    }
+
+
+_UNANSWERED: Final = Refused("internal_error", "the connector said nothing of this student")
+
+
+def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
+    if isinstance(seen, Held):
+        return Waiting(seen.reason, seen.pending, seen.recheck_after_s) if account.access_open else None
+    if isinstance(seen, Refused):
+        return _refusal(seen)
+    own = find_own(account, seen, adopted)
+    if len(own) > 1:
+        return Dead(AMBIGUOUS, f"{len(own)} objects carry this student number: take it away from all but one")
+    if len(seen) > len(own):
+        return Dead(
+            COLLISION, "an object that does not carry this student number holds the login or the address"
+        )
+    return own[0] if own else None
+
+
+def _to_be_shut(task: Task, found: TargetObject | None) -> bool:
+    return found is not None and bool(found.open) and (task.close_only or not task.account.access_open)
+
+
+def _change(account: Account, wanted: Wanted, found: TargetObject | None) -> Change | None:
+    """What has to be written; None: nothing. Nobody who may use nothing gets a new object."""
+    if found is None and not account.access_open:
+        return None
+    fields = differing(wanted, found)
+    opens = account.access_open if found is None or found.open is not None else None
+    changes_access = found is None or (opens is not None and found.open != opens)
+    if found is not None and not fields and not changes_access:
+        return None
+    return Change(account, found, fields, opens if changes_access else None)
+
+
+def _after(account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
+    """What is said of a student after a write: by what was read back, and by nothing else."""
+    if found is None:
+        return Retry(MISSING, "what was written was not found when it was read back")
+    left = _change(account, wanted, found)
+    if left is not None:
+        names = ", ".join(_names(left))
+        return Retry(DIFFERS, f"read back otherwise than written: {names}")
+    return _reached(wanted, found, changed=True)
+
+
+def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> HandlerOutcome:
+    if wanted.held is not None and found is not None:
+        return Waiting(wanted.held.reason, wanted.held.pending, wanted.held.recheck_after_s)
+    return Done(digest_of(_shown(wanted.fields, found)), changed)
+
+
+def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    fields: Fields = found.fields
+    return {"fields": {name: list(fields.get(name, ())) for name in owned}, "open": found.open}
+
+
+def _preview(account: Account, wanted: Wanted, found: _Found) -> Preview:
+    match found:
+        case Waiting(reason):
+            return Preview(obstacle=reason)
+        case Retry(cause) | Dead(cause):
+            return Preview(obstacle=cause)
+        case TargetObject() | None:
+            change = _change(account, wanted, found)
+            return Preview(_names(change)) if change is not None else Preview()
+    return Preview()
+
+
+def _names(change: Change) -> tuple[str, ...]:
+    return (*change.fields, *((ACCESS,) if change.open is not None and change.found is not None else ()))
+
+
+def _refusal(refused: Refused) -> HandlerOutcome:
+    if refused.lasting:
+        return Dead(refused.cause, refused.message)
+    return Retry(refused.cause, refused.message, refused.after_s, refused.unknown)

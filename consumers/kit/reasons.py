@@ -1,0 +1,81 @@
+"""Tokens of waiting, retries and dead letters in words: one line for what it means, one for what happens
+next."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from schemas.language import LANGUAGES, Language, spoken
+
+Kind = Literal["waiting", "retry", "dead"]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a token means, and what happens next or who must do what."""
+
+    what: str
+    next: str
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A token in words.
+
+    Attributes:
+        kind: how a turn that ended so ended.
+        words: by language.
+        who: who must act: a token of `words.toml` (student, registrar, component, desk, operator, nobody).
+        held_back: nothing is written until it ends: the target may have nothing of the student.
+        where: the consumers that say it; filled in when the connectors are put together.
+    """
+
+    kind: Kind | Literal[""]
+    words: Mapping[Language, Meaning]
+    who: str = "nobody"
+    held_back: bool = False
+    where: str = ""
+
+    @property
+    def what(self) -> str:
+        """What it means, in the language that is spoken."""
+        return self.words[spoken()].what
+
+    @property
+    def next(self) -> str:
+        """What happens next, or who must do what, likewise."""
+        return self.words[spoken()].next
+
+    def beyond(self, message: str) -> str:
+        """What a recorded message tells beyond what the token means: messages begin with that, in English."""
+        said = self.words["en"].what
+        return message.removeprefix(said).strip(" []") if message.startswith(said) else message
+
+    def said_by(self, consumer: str) -> Reason:
+        """The same, said by this consumer too."""
+        return replace(self, where=f"{self.where}, {consumer}" if self.where else consumer)
+
+
+def reason(
+    kind: Kind, *, fr: tuple[str, str], en: tuple[str, str], who: str = "", held_back: bool = False
+) -> Reason:
+    """A token's words: (what it means, what happens next) in each language. Of a retry nobody must do
+    anything unless it is said; of the rest an operator."""
+    who = who or ("nobody" if kind == "retry" else "operator")
+    return Reason(kind, {"fr": Meaning(*fr), "en": Meaning(*en)}, who, held_back)
+
+
+def read_reasons(path: Path) -> dict[str, Reason]:
+    """The reasons in a file: a table for each token, with `kind`, `who`, and `what` and `next` in each
+    language."""
+    document = tomllib.loads(path.read_text(encoding="utf-8"))
+    return {token: _reason(**each) for token, each in document.items()}
+
+
+def _reason(**fields: Any) -> Reason:
+    words = {language: Meaning(**fields.pop(language)) for language in LANGUAGES}
+    return Reason(words=words, **fields)

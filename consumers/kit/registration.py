@@ -1,0 +1,137 @@
+"""Connectors are found by entry point: one in a package of somebody else works as ours do.
+
+A package names its connectors in its metadata, and nothing in Sésame is edited:
+
+    [project.entry-points."sesame.connectors"]
+    library = "univ_library.connector:Library"
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Final
+
+from consumers.kit.connector import Anything, Connector, ConnectorUnusable
+from consumers.kit.reasons import Reason
+from consumers.kit.settings import ConnectorSettings
+from pipeline.errors import fault
+from schemas.language import LANGUAGES
+
+GROUP: Final = "sesame.connectors"
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A connector that a package brings.
+
+    Attributes:
+        name: what `targets` and the section call it.
+        package: the distribution's name and version, e.g. `sesame 0.1.0`.
+    """
+
+    name: str
+    package: str
+    points: tuple[EntryPoint, ...]
+
+    def load(self) -> type[Anything]:
+        """Its class.
+
+        Raises:
+            ConnectorUnusable: its package cannot be imported, or what it names is no connector.
+        """
+        return _load(self)
+
+
+@cache
+def installed() -> Mapping[str, Installed]:
+    """Every connector of every installed package, by name. Nothing is imported yet."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, []).append(point)
+    return {
+        name: Installed(name, ", ".join(_package(point) for point in points), tuple(points))
+        for name, points in sorted(found.items())
+    }
+
+
+def find(name: str) -> Installed:
+    """The connector of this name.
+
+    Raises:
+        ConnectorUnusable: no installed package has it.
+    """
+    known = installed()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise ConnectorUnusable(
+        f"no installed package has a connector {name!r}",
+        remedy=f"{hint}Install its package beside Sésame; `sesame connector list` shows those that are there.",
+    )
+
+
+def reason_of(token: str) -> Reason | None:
+    """The words of a token of any connector that can be loaded; None: none has it."""
+    found: Reason | None = None
+    for each in installed().values():
+        try:
+            known = each.load().reasons.get(token)
+        except ConnectorUnusable:
+            continue  # whoever looks at the connector is told
+        if known is not None:
+            found = (found or known).said_by(each.name)
+    return found
+
+
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else point.module
+
+
+@cache
+def _load(one: Installed) -> type[Anything]:
+    if len(one.points) > 1:
+        raise ConnectorUnusable(
+            f"the connector {one.name!r} is in several packages: {one.package}",
+            remedy="Uninstall all but one of them, and restart.",
+        )
+    where = f"the connector {one.name!r} ({one.package}, {one.points[0].value})"
+    try:
+        found = one.points[0].load()
+    except Exception as error:  # somebody else's code: whatever it raises, the other targets go on
+        said = f"{fault(error)}: {error}" if isinstance(error, ImportError) else fault(error)
+        raise ConnectorUnusable(
+            f"{where} cannot be imported: {said}",
+            remedy="Install what it needs, or another version of its package; then restart.",
+        ) from error
+    if wrong := _wrong(one.name, found):
+        raise ConnectorUnusable(
+            f"{where} is no connector: {wrong}",
+            remedy="Its author mends it: see docs/how-to/write-a-connector.md.",
+        )
+    connector: type[Anything] = found
+    return connector
+
+
+def _wrong(name: str, found: object) -> str:
+    """What a class lacks of a connector; empty: nothing."""
+    if _NAME.fullmatch(name) is None:
+        return "its name is not of lower-case letters, digits and underscores"
+    if not (isinstance(found, type) and issubclass(found, Connector)):
+        return "it is not a subclass of consumers.kit.connector.Connector"
+    if missing := sorted(found.__abstractmethods__):
+        return f"it has no {missing[0]}"
+    section = getattr(found, "section", None)
+    if not (isinstance(section, type) and issubclass(section, ConnectorSettings)):
+        return "its section is not a subclass of consumers.kit.settings.ConnectorSettings"
+    title = getattr(found, "title", {})
+    if lacking := [language for language in LANGUAGES if not title.get(language)]:
+        return f"its title has no {lacking[0]}"
+    return ""

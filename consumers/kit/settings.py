@@ -1,0 +1,97 @@
+"""What every connector's section of the settings has; an author adds the target's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, StringConstraints, model_validator
+
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, HttpsUrl, Mode, Seconds, Section, tls
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+
+
+class ConnectorSettings(Section):
+    """A target."""
+
+    connector: Name | None = Field(
+        None,
+        description="Which connector this is, if the section has another name: a site may have several.",
+        json_schema_extra=ADVANCED,
+    )
+    title: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="What the pages call the service, in French. Unset: as its connector does.",
+        json_schema_extra=ADVANCED,
+    )
+    title_en: str | None = Field(
+        None,
+        min_length=1,
+        max_length=60,
+        description="The same in English.",
+        json_schema_extra=ADVANCED,
+    )
+    mode: Mode = Field("write", description=MODE)
+    batch_size: int = Field(
+        50, ge=1, le=1000, description="Students in one call, at most.", json_schema_extra=ADVANCED
+    )
+    connect_timeout_s: Seconds = Field(
+        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
+    )
+    timeout_s: Seconds = Field(15.0, description="Longest wait for one answer.", json_schema_extra=ADVANCED)
+    call_s_max: Seconds = Field(
+        60.0,
+        description="Longest time for one batch; who is left is tried again.",
+        json_schema_extra=ADVANCED,
+    )
+    execution_s_max: Seconds = Field(30.0, description=EXECUTION, json_schema_extra=ADVANCED)
+
+    @property
+    def system(self) -> str:
+        """The technology and the server, as operators are shown it: no secret, neither path nor query."""
+        return type(self).__name__.removesuffix("Settings")
+
+    @property
+    def verb_s_max(self) -> float:
+        """The longest that one exchange can take after the batch's time was used up, in seconds."""
+        return 2 * (self.connect_timeout_s + self.timeout_s)
+
+
+class HttpConnectorSettings(ConnectorSettings):
+    """A target over HTTP."""
+
+    url: HttpsUrl = Field(description="The service's address; `http://` on loopback only.")
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    token: SecretStr | None = Field(
+        None,
+        description="A token that the service wants with each call, if any. Better given by a file.",
+        json_schema_extra=ADVANCED,
+    )
+    token_file: Path | None = Field(None, description="File that holds the token.")
+    token_header: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] = Field(
+        "Authorization",
+        description="The header that carries it; `Authorization` carries `Bearer` and it.",
+        json_schema_extra=ADVANCED,
+    )
+    bytes_max: int = Field(
+        8_000_000,
+        ge=1_000,
+        le=100_000_000,
+        description="Largest answer read, in bytes.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @property
+    def system(self) -> str:
+        """The server, as operators are shown it: neither path nor query."""
+        parts = urlsplit(self.url)
+        return f"{super().system} {parts.scheme}://{parts.netloc}"
+
+    @model_validator(mode="after")
+    def _under_tls(self) -> Self:
+        tls("url", self.url)
+        return self
