@@ -74,7 +74,7 @@ def find(name: str) -> Installed:
     hint = f"Did you mean {near[0]}? " if near else ""
     raise ConnectorUnusable(
         f"no installed package has a connector {name!r}",
-        remedy=f"{hint}Install its package beside Sésame; `sesame connector list` shows those that are there.",
+        remedy=f"{hint}Install its package beside Sésame; `sesame connector list` shows what is there.",
     )
 
 
