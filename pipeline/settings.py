@@ -25,6 +25,7 @@ CA_FILE = "Certificates (PEM) that the server's one is verified with. Without it
 
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s?#]*$", max_length=2048)]
 Address = Annotated[str, StringConstraints(pattern=r"^[^@\s<>]+@[^@\s<>]+$", max_length=254)]
+TargetName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Mode = Literal["write", "observe"]
 
@@ -95,6 +96,10 @@ class Section(BaseModel):
                 ),
             )
         return SecretStr(read_secret(path, f"{key}{FILE_SUFFIX}"))
+
+
+class TargetSection(Section):
+    """The section of a target: what `targets` may name."""
 
 
 def is_advanced(field: FieldInfo) -> bool:

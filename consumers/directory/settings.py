@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, Mode, Seconds, Section
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, Mode, Seconds, TargetSection
 from schemas.language import gettext
 
 LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
@@ -16,7 +16,7 @@ Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$
 Quota = Annotated[str, StringConstraints(pattern=r"^([1-9][0-9]{0,6}[MG])?$")]
 
 
-class DirectorySettings(Section):
+class DirectorySettings(TargetSection):
     """The directory: OpenLDAP, with the SupAnn and eduPerson schemas and Sésame's own."""
 
     place: ClassVar[str] = "directory"

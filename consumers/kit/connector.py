@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
-from consumers.kit.deadline import Deadline
+from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.reasons import Reason
 from consumers.kit.settings import ConnectorSettings
 from pipeline.errors import SesameError
@@ -87,6 +87,10 @@ class Refused:
     after_s: float | None = None
     unknown: bool = False
 
+
+SLOW: Final = "target_slow"
+TOO_SLOW: Final = "the call's time was used up before this student's turn"
+"""Cause and message of a retry: the time of the batch was used up."""
 
 Seen = Sequence[TargetObject] | Held | Refused
 """What `read` says of one student: every object that carries the number or holds one of the names that the
@@ -277,6 +281,28 @@ def differing(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str
     if found is None:
         return dict(wanted.fields)
     return {name: values for name, values in wanted.fields.items() if found.fields.get(name, ()) != values}
+
+
+_Item = TypeVar("_Item", bound=Account | Change)
+_Said = TypeVar("_Said")
+
+
+def one_by_one(
+    items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], _Said]
+) -> dict[str, _Said | Refused]:
+    """What a verb says of each, for a target without bulk calls: whoever the time does not reach is tried
+    again."""
+    said: dict[str, _Said | Refused] = {}
+    for item in items:
+        account = item if isinstance(item, Account) else item.account
+        try:
+            deadline.left_s()
+            said[account.student_number] = verb(item)
+        except OutOfTime:
+            said[account.student_number] = Refused(
+                SLOW, "the call's time was used up before this student's turn"
+            )
+    return said
 
 
 Anything = Connector[Any]

@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import Final
 
 from consumers.kit.connector import (
+    SLOW,
+    TOO_SLOW,
     Anything,
     BatchRefused,
     Change,
@@ -29,7 +31,6 @@ from pipeline.digest import digest_of
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from schemas.account import Account
 
-SLOW: Final = "target_slow"
 COLLISION: Final = "identity_collision"
 AMBIGUOUS: Final = "student_number_ambiguous"
 DIFFERS: Final = "read_back_differs"
@@ -103,7 +104,7 @@ class _Turn:
         numbers = [task.account.student_number for task in tasks]
         with suppress(OutOfTime):
             self._work({task.account.student_number: task for task in tasks})
-        slow = Retry(SLOW, "the call's time was used up before this student's turn")
+        slow = Retry(SLOW, TOO_SLOW)
         return {number: self._outcomes.get(number, slow) for number in numbers}
 
     def _work(self, tasks: Mapping[str, Task]) -> None:
@@ -126,7 +127,8 @@ class _Turn:
                         DIFFERS, "access is still open after it was shut"
                     )
         for number, task in tasks.items():
-            if task.close_only and isinstance(self._outcomes.get(number, Waiting("")), Waiting):
+            said = self._outcomes.get(number)
+            if task.close_only and (said is None or isinstance(said, Waiting)):
                 self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
         left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
         self._bring(left, found)
@@ -171,7 +173,8 @@ class _Turn:
     def _refuse(self, refusals: Mapping[str, Refused | None]) -> None:
         for number, refused in refusals.items():
             if refused is not None:
-                self._doubt()
+                if refused.cause != SLOW:
+                    self._doubt()
                 self._outcomes[number] = _refusal(refused)
 
     def _doubt(self) -> None:
@@ -189,7 +192,7 @@ class _Turn:
             if one is None or isinstance(one, TargetObject):
                 result[number] = one
                 continue
-            if isinstance(one, Retry | Dead) and one.cause not in (COLLISION, AMBIGUOUS):
+            if isinstance(one, Retry | Dead) and one.cause not in (COLLISION, AMBIGUOUS, SLOW):
                 self._doubt()
             self._outcomes[number] = one
         return result

@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumers.kit.connector import ConnectorContext, Secret
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.settings import HttpConnectorSettings
+from consumers.kit.settings import HttpClientSettings
 from pipeline.errors import (
     CredentialsRefused,
     Misconfigured,
@@ -37,7 +37,7 @@ from pipeline.errors import (
 from pipeline.tls import verified
 
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_READ_ATTEMPTS: Final = 2  # one more when a kept connection was just being ended; the rest is the engine's
+READ_ATTEMPTS: Final = 2  # one more when a kept connection was just being ended; the rest is the engine's
 _WAIT_S_MAX: Final = 0.5  # between the two
 _KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
 _PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
@@ -81,7 +81,8 @@ class HttpClient:
     """Calls one service. Safe to share between threads; bounded in flight.
 
     Args:
-        context: the connector's; its settings name the address, the bounds and the token.
+        context: the connector's; its settings name the bounds and the token.
+        url: the service's address, which paths are below.
         pause: waits that many seconds between two attempts.
         now: epoch seconds, for a Retry-After that is a date.
 
@@ -92,20 +93,21 @@ class HttpClient:
     def __init__(
         self,
         context: ConnectorContext[Any],
+        url: str = "",
         *,
         pause: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.time,
     ) -> None:
-        settings: HttpConnectorSettings = context.settings
+        settings: HttpClientSettings = context.settings
         self._settings = settings
         self._name = context.name
         self._read_only = context.read_only
         self._monotonic = context.monotonic
         self._now = now
         self._token: Secret | None = context.secret("token") if settings.has_secret("token") else None
-        self._base = settings.url.rstrip("/")
+        self._base = url.rstrip("/")
         self._attempts = Retrying(
-            stop=stop_after_attempt(_READ_ATTEMPTS),
+            stop=stop_after_attempt(READ_ATTEMPTS),
             wait=wait_random(0, _WAIT_S_MAX),
             retry=retry_if_exception_type((httpx.NetworkError, httpx.RemoteProtocolError)),
             sleep=pause,

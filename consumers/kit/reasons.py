@@ -55,6 +55,14 @@ class Reason:
         said = self.words["en"].what
         return message.removeprefix(said).strip(" []") if message.startswith(said) else message
 
+    def told(self, message: str) -> str:
+        """A recorded message as it is shown: what the token means, then what is told beyond that, as it
+        stands."""
+        if spoken() == "en":
+            return message
+        more = self.beyond(message)
+        return f"{self.what} [{more}]" if more else self.what
+
     def said_by(self, consumer: str) -> Reason:
         """The same, said by this consumer too."""
         return replace(self, where=f"{self.where}, {consumer}" if self.where else consumer)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Final, Self
 
 from consumers.kit.connector import Anything, Connector, ConnectorUnusable
 from consumers.kit.reasons import Reason
@@ -61,6 +61,15 @@ def installed() -> Mapping[str, Installed]:
     }
 
 
+def of_package(package: str) -> tuple[str, ...]:
+    """The names of the connectors that this distribution brings."""
+    return tuple(
+        name
+        for name, each in installed().items()
+        if any(point.dist is not None and point.dist.name == package for point in each.points)
+    )
+
+
 def find(name: str) -> Installed:
     """The connector of this name.
 
@@ -78,17 +87,43 @@ def find(name: str) -> Installed:
     )
 
 
-def reason_of(token: str) -> Reason | None:
-    """The words of a token of any connector that can be loaded; None: none has it."""
-    found: Reason | None = None
-    for each in installed().values():
+@dataclass(frozen=True)
+class Choice:
+    """Which connector a section of the settings is.
+
+    Attributes:
+        connector: its class; None: it cannot be used.
+        fault: why it cannot; None: it can.
+    """
+
+    connector: type[Anything] | None = None
+    fault: ConnectorUnusable | None = None
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """The connector of this name, or why there is none."""
         try:
-            known = each.load().reasons.get(token)
-        except ConnectorUnusable:
-            continue  # whoever looks at the connector is told
-        if known is not None:
-            found = (found or known).said_by(each.name)
+            return cls(find(name).load())
+        except ConnectorUnusable as error:
+            return cls(fault=error)
+
+
+def reasons() -> dict[str, Reason]:
+    """The words of every token of the connectors that can be loaded."""
+    found: dict[str, Reason] = {}
+    for each in installed().values():
+        chosen = Choice.of(each.name)
+        for token, known in chosen.connector.reasons.items() if chosen.connector is not None else ():
+            found[token] = found.get(token, known).said_by(each.name)
     return found
+
+
+def package_of(connector: type[Anything]) -> str:
+    """The distribution that brings a connector's class, with its version."""
+    for each in installed().values():
+        if Choice.of(each.name).connector is connector:
+            return each.package
+    return connector.__module__
 
 
 def _package(point: EntryPoint) -> str:

@@ -8,15 +8,26 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, HttpsUrl, Mode, Seconds, Section, tls
+from pipeline.settings import (
+    ADVANCED,
+    CA_FILE,
+    EXECUTION,
+    MODE,
+    HttpsUrl,
+    Mode,
+    Seconds,
+    TargetName,
+    TargetSection,
+    tls,
+)
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+Duration = Annotated[float, Field(ge=0, le=3600)]
 
 
-class ConnectorSettings(Section):
+class ConnectorSettings(TargetSection):
     """A target."""
 
-    connector: Name | None = Field(
+    connector: TargetName | None = Field(
         None,
         description="Which connector this is, if the section has another name: a site may have several.",
         json_schema_extra=ADVANCED,
@@ -48,7 +59,7 @@ class ConnectorSettings(Section):
         description="Longest time for one batch; who is left is tried again.",
         json_schema_extra=ADVANCED,
     )
-    execution_s_max: Seconds = Field(30.0, description=EXECUTION, json_schema_extra=ADVANCED)
+    execution_s_max: Duration = Field(30.0, description=EXECUTION, json_schema_extra=ADVANCED)
 
     @property
     def system(self) -> str:
@@ -61,10 +72,9 @@ class ConnectorSettings(Section):
         return 2 * (self.connect_timeout_s + self.timeout_s)
 
 
-class HttpConnectorSettings(ConnectorSettings):
-    """A target over HTTP."""
+class HttpClientSettings(ConnectorSettings):
+    """What the kit's HTTP client wants to know, besides addresses."""
 
-    url: HttpsUrl = Field(description="The service's address; `http://` on loopback only.")
     ca_file: Path | None = Field(None, description=CA_FILE)
     token: SecretStr | None = Field(
         None,
@@ -85,13 +95,24 @@ class HttpConnectorSettings(ConnectorSettings):
         json_schema_extra=ADVANCED,
     )
 
+
+class HttpConnectorSettings(HttpClientSettings):
+    """A target with an HTTP interface at one address."""
+
+    url: HttpsUrl = Field(description="The service's address; `http://` on loopback only.")
+
     @property
     def system(self) -> str:
         """The server, as operators are shown it: neither path nor query."""
-        parts = urlsplit(self.url)
-        return f"{super().system} {parts.scheme}://{parts.netloc}"
+        return f"{super().system} {server_of(self.url)}"
 
     @model_validator(mode="after")
     def _under_tls(self) -> Self:
         tls("url", self.url)
         return self
+
+
+def server_of(url: str) -> str:
+    """An address' scheme and server, as operators are shown it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

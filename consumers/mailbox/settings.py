@@ -16,12 +16,12 @@ from pipeline.settings import (
     HttpsUrl,
     Mode,
     Seconds,
-    Section,
+    TargetSection,
     tls,
 )
 
 
-class MailboxSettings(Section):
+class MailboxSettings(TargetSection):
     """The mail server: Dovecot, by doveadm over HTTP and LMTP."""
 
     place: ClassVar[str] = "mailbox"

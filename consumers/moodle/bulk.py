@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from math import ceil, log2
 from typing import Final, Generic, TypeVar
 
-from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import (
+    Broken,
+    CallFailed,
+    MoodleRefused,
+    NoTimeLeft,
+    OutcomeUnknown,
+    WriteRefused,
+)
 
 Row = TypeVar("Row")
 Item = TypeVar("Item")
@@ -100,7 +107,7 @@ def _carry(
         return
     try:
         answered = call(rows)
-    except (OutcomeUnknown, OutOfTime) as error:
+    except (OutcomeUnknown, NoTimeLeft) as error:
         report.failed += [Failure(row, error, alone=False) for row in rows]
         return
     except (MoodleRefused, Broken) as error:

@@ -18,8 +18,8 @@ from consumers.moodle.errors import (
     BatchDeadline,
     CallFailed,
     MoodleRefused,
+    NoTimeLeft,
     OutcomeUnknown,
-    OutOfTime,
     WriteRefused,
 )
 from consumers.moodle.functions import MoodleFunctions
@@ -136,7 +136,7 @@ class CohortCatalogue:
             return fault
         if isinstance(error, OutcomeUnknown):
             return MoodleFault(MoodleCause.OUTCOME_UNKNOWN, key)
-        if isinstance(error, OutOfTime):
+        if isinstance(error, NoTimeLeft):
             return MoodleFault(MoodleCause.OUT_OF_TIME, key)
         if isinstance(error, MoodleRefused) and not isinstance(error, WriteRefused):
             return MoodleFault(MoodleCause.COHORT_REFUSED, key)

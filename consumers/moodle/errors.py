@@ -49,7 +49,7 @@ class RightMissing(Misconfigured):
     which."""
 
 
-class OutOfTime(CallFailed):
+class NoTimeLeft(CallFailed):
     """The time of this batch is used up before the call was made."""
 
 
@@ -79,9 +79,9 @@ class BatchDeadline:
         """Seconds left.
 
         Raises:
-            OutOfTime: none worth starting a call for.
+            NoTimeLeft: none worth starting a call for.
         """
         left = self.at - self.clock()
         if left < _LEAST_S:
-            raise OutOfTime("the time of this batch is used up")
+            raise NoTimeLeft("the time of this batch is used up")
         return left

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
 from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.intent import NOTE_SHORTENED, is_shortened, owned_fields, pending_of, wanted_of
-from consumers.moodle.port import AdoptedUser, MoodlePort, Result, SiteLock, Wanted
+from consumers.moodle.port import AdoptedUser, MoodlePort, Result, SiteLock, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import preview_of
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
@@ -70,7 +70,7 @@ class MoodleHandler:
         # One that was not answered may still land, and shut what a newer version opens meanwhile.
         unanswered = {task.account.student_number for task in closing if deadline.lost} - shut
         faults: dict[str, MoodleFault] = {}
-        wanted: list[Wanted] = []
+        wanted: list[WantedUser] = []
         adopted = self._adopted([task.account.student_number for task in tasks])
         for task in tasks:
             intent = wanted_of(task.account, self._settings, compare=task.compare)
@@ -99,7 +99,7 @@ class MoodleHandler:
         deadline, adopted = self.deadline(), self._adopted(numbers)
         intents = {account.student_number: wanted_of(account, self._settings) for account in accounts}
         seen = self._port.read(numbers, deadline, adopted)
-        wanted = [each for each in intents.values() if isinstance(each, Wanted)]
+        wanted = [each for each in intents.values() if isinstance(each, WantedUser)]
         faults = self._port.foresee(wanted, seen, deadline)
         return {number: preview_of(intents[number], seen[number], faults.get(number)) for number in numbers}
 

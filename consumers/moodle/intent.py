@@ -18,7 +18,7 @@ import re
 from typing import Final
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.port import Wanted
+from consumers.moodle.port import WantedUser
 from consumers.moodle.settings import MoodleSettings
 from schemas.account import Account, Requirement, Stage
 
@@ -37,13 +37,17 @@ def owned_fields(settings: MoodleSettings) -> tuple[str, ...]:
     return (*fields, "lang") if settings.languages else fields
 
 
-def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = False) -> Wanted | MoodleFault:
+def wanted_of(
+    account: Account, settings: MoodleSettings, *, compare: bool = False
+) -> WantedUser | MoodleFault:
     """What Moodle should hold, or why it cannot."""
     cohorts = {membership.key: membership.name for membership in account.cohorts if membership.met}
     if account.stage is Stage.ERASED:
         # The person's names are gone from the account: access stays shut, cohorts are left, no field is
         # touched.
-        return Wanted(account.student_number, {}, suspended=True, cohorts={}, create=False, compare=compare)
+        return WantedUser(
+            account.student_number, {}, suspended=True, cohorts={}, create=False, compare=compare
+        )
     first, last = names_of(account, settings)
     if not last:
         return MoodleFault(MoodleCause.NAME_MISSING)
@@ -60,7 +64,7 @@ def wanted_of(account: Account, settings: MoodleSettings, *, compare: bool = Fal
     }
     if pack := settings.languages.get(account.person.language):
         fields["lang"] = pack
-    return Wanted(
+    return WantedUser(
         idnumber=account.student_number,
         fields=fields,
         suspended=not account.access_open,

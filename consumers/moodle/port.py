@@ -57,7 +57,7 @@ class AdoptedUser:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedUser:
     """The desired state of one student.
 
     Attributes:
@@ -141,7 +141,7 @@ class MoodlePort(Protocol):
     `read` is only given once the service user's right to see others has been verified.
     """
 
-    def apply(self, batch: Sequence[Wanted], deadline: BatchDeadline) -> Mapping[str, Result]:
+    def apply(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Result]:
         """Write what differs and nothing else, then read it back; by student number. May be repeated."""
 
     def close(self, idnumbers: Sequence[str], deadline: BatchDeadline) -> frozenset[str]:
@@ -156,7 +156,7 @@ class MoodlePort(Protocol):
         """Observe these students, absent ones included; the user `adopted` where nobody has the idnumber."""
 
     def foresee(
-        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
     ) -> Mapping[str, MoodleFault]:
         """What would stand in the way of `apply`, by student number, as far as reading shows it.
 

@@ -21,7 +21,7 @@ import httpx
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
 
 from consumers.moodle.answers import MoodleAnswer, result_of
-from consumers.moodle.errors import BatchDeadline, Broken, OutcomeUnknown, OutOfTime, WriteRefused
+from consumers.moodle.errors import BatchDeadline, Broken, NoTimeLeft, OutcomeUnknown, WriteRefused
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 from pipeline.tls import verified
@@ -80,7 +80,7 @@ class RestClient:
 
         Raises:
             Refused: Moodle says no to these parameters.
-            OutOfTime: the deadline has passed.
+            NoTimeLeft: the deadline has passed.
             TargetDown, Throttled, Misconfigured: as the port says.
         """
         attempts = Retrying(
@@ -101,7 +101,7 @@ class RestClient:
         A write that the database refused is tried again a few times, since nothing was committed.
 
         Raises:
-            Refused, WriteRefused, Broken, OutcomeUnknown, OutOfTime: see `errors.py`.
+            Refused, WriteRefused, Broken, OutcomeUnknown, NoTimeLeft: see `errors.py`.
             TargetDown, Throttled, Misconfigured: as the port says.
             WriteForbidden: the site is only observed; nothing was sent.
         """
@@ -157,7 +157,7 @@ class RestClient:
     def _call(self, function: str, params: Mapping[str, Any], deadline: BatchDeadline) -> Any:
         body = self._body(function, params)
         if not self._slots.acquire(timeout=deadline.left_s()):
-            raise OutOfTime("no call could be made in time: too many in flight")
+            raise NoTimeLeft("no call could be made in time: too many in flight")
         try:
             read_s = min(self._settings.read_timeout_s, deadline.left_s())
             response = self._http.post(
@@ -166,7 +166,7 @@ class RestClient:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise _unreachable(error) from error
         except httpx.PoolTimeout as error:
-            raise OutOfTime("no connection came free in time") from error
+            raise NoTimeLeft("no connection came free in time") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
             raise OutcomeUnknown(f"the answer was lost: {type(error).__name__}") from error
         finally:

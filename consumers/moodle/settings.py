@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, HttpsUrl, Mode, Seconds, Section, tls
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, MODE, HttpsUrl, Mode, Seconds, TargetSection, tls
 
 ShownName = Annotated[str, StringConstraints(pattern=r"^[^\s<>]([^<>]*[^\s<>])?$", max_length=100)]
 
 
-class MoodleSettings(Section):
+class MoodleSettings(TargetSection):
     """Moodle, by its web services."""
 
     place: ClassVar[str] = "moodle"

@@ -15,10 +15,10 @@ from typing import Final
 from consumers.moodle.bulk import Failure, carry
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.cohorts import CohortCatalogue
-from consumers.moodle.errors import BatchDeadline, CallFailed, OutcomeUnknown, OutOfTime
+from consumers.moodle.errors import BatchDeadline, CallFailed, NoTimeLeft, OutcomeUnknown
 from consumers.moodle.functions import MoodleFunctions
 from consumers.moodle.members import Memberships
-from consumers.moodle.port import AdoptedUser, Result, Seen, SiteLock, User, Wanted
+from consumers.moodle.port import AdoptedUser, Result, Seen, SiteLock, User, WantedUser
 from consumers.moodle.rest import RestClient
 from consumers.moodle.rights import Rights
 from consumers.moodle.settings import MoodleSettings
@@ -60,7 +60,7 @@ class MoodleSite:
         self._catalogue = CohortCatalogue(self._functions, lock)
         self._members = Memberships(self._functions, self._catalogue, is_managed, clock=clock)
 
-    def apply(self, batch: Sequence[Wanted], deadline: BatchDeadline) -> Mapping[str, Result]:
+    def apply(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Result]:
         """See `MoodlePort.apply`."""
         works = [Work(wanted) for wanted in batch]
         todo = works
@@ -75,7 +75,7 @@ class MoodleSite:
                         break
                     self._write(todo, deadline)
                     self._observe(todo, deadline, anew=False, begun=begun, since=self._clock())
-            except OutOfTime:
+            except NoTimeLeft:
                 for work in todo:
                     work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
                 # These may have been written since they were observed: only the next turn can say.
@@ -103,7 +103,7 @@ class MoodleSite:
         """See `MoodlePort.read`. Memberships are those of managed cohorts."""
         users = adopted or {}
         works = [
-            Work(Wanted(each, {}, suspended=False, cohorts={}, create=False, adopted=users.get(each)))
+            Work(WantedUser(each, {}, suspended=False, cohorts={}, create=False, adopted=users.get(each)))
             for each in idnumbers
         ]
         with self._doubting(deadline):
@@ -112,7 +112,7 @@ class MoodleSite:
         return {work.wanted.idnumber: _seen(work) for work in works}
 
     def foresee(
-        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
     ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.foresee`."""
         works = [Work(wanted, seen[wanted.idnumber].users) for wanted in batch]

@@ -7,8 +7,15 @@ from typing import Final
 
 from consumers.moodle.bulk import Failure
 from consumers.moodle.causes import CauseKind, MoodleCause, MoodleFault
-from consumers.moodle.errors import Broken, CallFailed, MoodleRefused, OutcomeUnknown, OutOfTime, WriteRefused
-from consumers.moodle.port import Seen, User, Wanted
+from consumers.moodle.errors import (
+    Broken,
+    CallFailed,
+    MoodleRefused,
+    NoTimeLeft,
+    OutcomeUnknown,
+    WriteRefused,
+)
+from consumers.moodle.port import Seen, User, WantedUser
 from pipeline.target import Preview
 
 _WARNED: Final = {
@@ -40,7 +47,7 @@ class Work:
         changed: something was written, or may have been.
     """
 
-    wanted: Wanted
+    wanted: WantedUser
     users: tuple[User, ...] = ()
     cohorts: dict[int, str] = field(default_factory=dict)
     user_fault: MoodleFault | None = None
@@ -120,7 +127,7 @@ class Work:
         return tuple(sorted(found, key=lambda fault: gravity.index(fault.cause.kind)))
 
 
-def preview_of(wanted: Wanted | MoodleFault, seen: Seen, fault: MoodleFault | None = None) -> Preview:
+def preview_of(wanted: WantedUser | MoodleFault, seen: Seen, fault: MoodleFault | None = None) -> Preview:
     """The difference, by Moodle's own names; `user`: there is none with this student number.
 
     Args:
@@ -183,7 +190,7 @@ def note_lost(work: Work, error: CallFailed) -> None:
     work.changed = work.changed or isinstance(error, OutcomeUnknown | Broken)
     if isinstance(error, OutcomeUnknown):
         work.lately = MoodleFault(MoodleCause.OUTCOME_UNKNOWN)
-    elif isinstance(error, OutOfTime):
+    elif isinstance(error, NoTimeLeft):
         work.lately = MoodleFault(MoodleCause.OUT_OF_TIME)
     elif isinstance(error, Broken):
         work.lately = MoodleFault(MoodleCause.BROKEN)

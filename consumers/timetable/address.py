@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import quote, urlsplit
 
-from consumers.timetable.port import Subject
-
 FIELDS: Final = ("login", "student_number", "mail")
 """What a template may name in braces."""
 
 _FIELD: Final = re.compile(r"\{([a-z_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose calendar: what an address may be made of."""
+
+    student_number: str
+    login: str
+    mail: str
 
 
 class CalendarAddressInvalid(ValueError):

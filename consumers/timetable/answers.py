@@ -5,14 +5,17 @@ Sources: RFC 5545 (iCalendar: a stream whose objects are VCALENDAR components), 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled
-from pipeline.errors import TargetDown, Throttled
+from consumers.kit.connector import Held, Refused
+
+if TYPE_CHECKING:
+    from consumers.kit.http import HttpAnswer
+
+NOT_SCHEDULED: Final = "timetable_not_scheduled"
+"""Reason of waiting: the service has no calendar for this student yet."""
 
 MISSING: Final = "missing"
 """Not scheduled yet: the service answers 404 or 410."""
@@ -20,8 +23,9 @@ MISSING: Final = "missing"
 EMPTY: Final = "empty"
 """Not scheduled yet: the calendar has no event."""
 
-_PAUSE_S: Final = 30.0  # when the service throttles without saying for how long
-_PAUSE_S_MAX: Final = 3600.0
+TO_BE_JUDGED: Final = frozenset(range(300, 429)) | {HTTPStatus.INTERNAL_SERVER_ERROR}
+"""Statuses that may be about one student: what they say of the service as a whole, the probe finds out."""
+
 _NESTED_MAX: Final = 100  # components that may be open at once; RFC 5545 knows three levels
 _BEGIN: Final = b"BEGIN:"
 _END: Final = b"END:"
@@ -31,40 +35,26 @@ class NotACalendar(ValueError):
     """The body is no iCalendar object."""
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarAnswer:
-    """An HTTP answer, without the library that fetched it.
-
-    Attributes:
-        body: None: it was longer than the settings allow. Fetched for status 200 only.
-    """
-
-    status: int
-    body: bytes | None = b""
-    retry_after: str | None = None
-
-
-def judge(answer: CalendarAnswer, not_scheduled: Collection[str]) -> Observed:
-    """What this answer says of one student.
+def judge(answer: HttpAnswer, not_scheduled: Collection[str], recheck_s: float) -> Held | Refused | None:
+    """What an answer says of one student; None: the calendar is there.
 
     Args:
+        answer: of the service, whatever its status.
         not_scheduled: which answers mean that there is no calendar yet: `MISSING`, `EMPTY`.
-
-    Raises:
-        TargetDown, Throttled: the answer is about the service.
+        recheck_s: how often to look again at who has none.
     """
+    not_yet = Held(NOT_SCHEDULED, recheck_after_s=recheck_s)
     if answer.status == HTTPStatus.OK:
-        return _calendar(answer.body, not_scheduled)
+        return _calendar(answer, not_yet if EMPTY in not_scheduled else None)
     if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         if MISSING in not_scheduled:
-            return NotScheduled()
-        return Odd("timetable_missing", f"the service does not know this student ({answer.status})")
+            return not_yet
+        return Refused("timetable_missing", f"the service does not know this student ({answer.status})")
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return Odd("timetable_refused", f"the service refuses this student's calendar ({answer.status})")
+        return Refused("timetable_refused", f"the service refuses this student's calendar ({answer.status})")
     if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
-        return Odd("timetable_redirected", "the service sends this student's calendar elsewhere")
-    _raise_for_service(answer)
-    return Odd("timetable_unreadable", f"the service answers {answer.status} for this student")
+        return Refused("timetable_redirected", "the service sends this student's calendar elsewhere")
+    return Refused("timetable_unreadable", f"the service answers {answer.status} for this student")
 
 
 def events_of(body: bytes) -> int:
@@ -86,33 +76,18 @@ def events_of(body: bytes) -> int:
     return sum(component.name == "VEVENT" for component in calendar.subcomponents)
 
 
-def _calendar(body: bytes | None, not_scheduled: Collection[str]) -> Observed:
-    if body is None:
+def _calendar(answer: HttpAnswer, if_empty: Held | None) -> Held | Refused | None:
+    if answer.body is None:
         message = "the calendar is larger than timetable.bytes_max: raise it, or have the service shorten it"
-        return Odd("timetable_too_large", message, lasting=True)
+        return Refused("timetable_too_large", message, lasting=True)
+    if answer.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        # It was asked for as it is: compressed, its size could not be bounded.
+        return Refused("timetable_unreadable", "the service answers something that is no calendar")
     try:
-        events = events_of(body)
+        events = events_of(answer.body)
     except NotACalendar:
-        return Odd("timetable_unreadable", "the service answers something that is no calendar")
-    return NotScheduled() if not events and EMPTY in not_scheduled else Scheduled(events)
-
-
-def _raise_for_service(answer: CalendarAnswer) -> None:
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise Throttled(
-            "the timetable service asked for fewer calls (429)", retry_after_s=_seconds(answer.retry_after)
-        )
-    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE and answer.retry_after is not None:
-        raise Throttled(
-            "the timetable service asked to be called later (503)",
-            retry_after_s=_seconds(answer.retry_after),
-        )
-    if answer.status in (
-        HTTPStatus.BAD_GATEWAY,
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        HTTPStatus.GATEWAY_TIMEOUT,
-    ):
-        raise TargetDown(f"the timetable service is out of order ({answer.status})", unknown=False)
+        return Refused("timetable_unreadable", "the service answers something that is no calendar")
+    return None if events else if_empty
 
 
 def _depth(body: bytes) -> int:
@@ -125,12 +100,3 @@ def _depth(body: bytes) -> int:
         elif line.startswith(_END):
             depth -= 1
     return deepest
-
-
-def _seconds(retry_after: str | None) -> float:
-    """RFC 9110, 10.2.3. The form with a date is rare and needs a clock: it counts as unsaid."""
-    try:
-        seconds = float(retry_after or "")
-    except ValueError:
-        return _PAUSE_S
-    return min(max(seconds, 1.0), _PAUSE_S_MAX) if math.isfinite(seconds) else _PAUSE_S

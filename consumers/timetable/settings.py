@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
+from consumers.kit.settings import Duration, HttpClientSettings, server_of
 from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
-from pipeline.settings import ADVANCED, CA_FILE, Seconds, Section, tls
+from pipeline.settings import ADVANCED, EXECUTION, MODE, Mode, Seconds, tls
 
 CalendarUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", max_length=2048)]
-Header = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")]
 NotScheduled = Literal["missing", "empty"]
 
 _FIELDS = ", ".join(f"`{{{name}}}`" for name in FIELDS)
 
 
-class TimetableSettings(Section):
+class TimetableSettings(HttpClientSettings):
     """The timetable service, read only. Used when `timetable` is among the `targets`."""
 
     place: ClassVar[str] = "timetable"
@@ -45,18 +43,6 @@ class TimetableSettings(Section):
         description="How often to look again at who is not scheduled yet.",
         json_schema_extra=ADVANCED,
     )
-    ca_file: Path | None = Field(None, description=CA_FILE)
-    token: SecretStr | None = Field(
-        None,
-        description="A token that the service wants with each call, if any. Better given by a file.",
-        json_schema_extra=ADVANCED,
-    )
-    token_file: Path | None = Field(None, description="File that holds `timetable.token`.")
-    token_header: Header = Field(
-        "Authorization",
-        description="The header that carries it; `Authorization` carries `Bearer` and it.",
-        json_schema_extra=ADVANCED,
-    )
     bytes_max: int = Field(
         1_000_000,
         ge=1_000,
@@ -64,29 +50,21 @@ class TimetableSettings(Section):
         description="Largest calendar read, in bytes.",
         json_schema_extra=ADVANCED,
     )
-    connect_timeout_s: Seconds = Field(
-        5.0, description="Longest wait for a connection.", json_schema_extra=ADVANCED
-    )
     timeout_s: Seconds = Field(10.0, description="Longest time for one calendar.", json_schema_extra=ADVANCED)
     batch_size: int = Field(
         5, ge=1, le=100, description="Students in one call, one after the other.", json_schema_extra=ADVANCED
     )
-    call_s_max: Seconds = Field(
-        60.0,
-        description="Longest time for one batch in all; the rest is retried.",
-        json_schema_extra=ADVANCED,
+    mode: Mode = Field(
+        "write", description=f"{MODE} Nothing is written there in either.", json_schema_extra=ADVANCED
+    )
+    execution_s_max: Duration = Field(
+        0.0, description=f"{EXECUTION} A read has no effect.", json_schema_extra=ADVANCED
     )
 
     @property
-    def server(self) -> str:
-        """The service's scheme and name, as the operator is shown it: neither path nor query."""
-        parts = urlsplit(self.calendar_url)
-        return f"{parts.scheme}://{parts.netloc}"
-
-    @property
-    def execution_s_max(self) -> float:
-        """How long the service may go on with a call that was given up: a read has no effect."""
-        return 0.0
+    def system(self) -> str:
+        """The service, as the operator is shown it: neither path nor query."""
+        return f"iCalendar {server_of(self.calendar_url)}"
 
     @field_validator("calendar_url")
     @classmethod

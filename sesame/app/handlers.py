@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from pipeline.db.database import Database
-from pipeline.errors import CredentialsRefused
+from pipeline.errors import CredentialsRefused, Misconfigured, SesameError
 from pipeline.target import (
     OBSERVED_ONLY,
     WHEN_RUNG,
@@ -68,12 +68,12 @@ class Credentials(_Around):
 
     Args:
         handler: the target's.
-        secret: what it identifies itself with.
+        secrets: what it identifies itself with.
     """
 
-    def __init__(self, handler: Handler, secret: LiveSecret) -> None:
+    def __init__(self, handler: Handler, *secrets: LiveSecret) -> None:
         super().__init__(handler)
-        self._secret = secret
+        self._secrets = secrets
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
@@ -95,9 +95,47 @@ class Credentials(_Around):
         try:
             yield
         except CredentialsRefused as error:
+            if not self._secrets:
+                raise
+            told = " and ".join(secret.told for secret in self._secrets)
             raise CredentialsRefused(
-                f"{error}; it was given {self._secret.told}", remedy=error.remedy, unknown=error.unknown
+                f"{error}; it was given {told}", remedy=error.remedy, unknown=error.unknown
             ) from error
+
+
+class Unusable:
+    """Stands for a connector that cannot be used: its consumer says why, and the others go on.
+
+    Args:
+        name: the target's.
+        why: what is wrong with its package or its settings.
+    """
+
+    batch_size = 1
+    call_s_max = 1.0
+
+    def __init__(self, name: str, why: SesameError | None) -> None:
+        self.name = name
+        self._why = Misconfigured(str(why or ""), remedy=why.remedy if why is not None else "")
+
+    def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:  # noqa: ARG002
+        """See `Handler.handle`."""
+        raise self._why
+
+    def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:  # noqa: ARG002
+        """See `Handler.preview`."""
+        raise self._why
+
+    def probe(self) -> None:
+        """See `Handler.probe`."""
+        raise self._why
+
+    def describe(self) -> Description:
+        """See `Handler.describe`."""
+        return Description(self.name, "cannot be used", ())
+
+    def close(self) -> None:
+        """See `Handler.close`."""
 
 
 class AdoptionGate(_Around):

@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most com
 
 def execution_s_max(target: str, settings: Settings) -> float:
     """How long a target may go on, in seconds, with a call that was given up."""
-    seconds: float = getattr(settings, target).execution_s_max
+    section = getattr(settings, target)
+    seconds: float = getattr(
+        section, "execution_s_max", 0.0
+    )  # of a connector that cannot be used there is none
     return seconds
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from consumers.kit.connector import ConnectorContext, ConnectorUnusable
+from consumers.kit.registration import Choice
+from consumers.kit.settings import ConnectorSettings
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
+from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
 from pipeline.vault import Vault
-from sesame.app.handlers import AdoptionGate, Credentials, DryRun
+from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
 from sesame.app.servers import dovecot_mailboxes, ldap_directory, moodle_site, welcome_of
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import adopted_mailboxes
@@ -26,9 +30,9 @@ def handler(target: str, settings: Settings, database: Database, vault: Vault) -
         "directory": lambda: _directory(settings, database, vault),
         "mailbox": lambda: _mailbox(settings, database),
         "moodle": lambda: _moodle(settings, database),
-        "timetable": lambda: _timetable(settings),
     }
-    made = AdoptionGate(makers[target](), database)
+    make = makers.get(target, lambda: _connector(target, settings, database))
+    made = AdoptionGate(make(), database)
     return DryRun(made) if target in settings.observed else made
 
 
@@ -84,23 +88,29 @@ def _moodle(settings: Settings, database: Database) -> Handler:
     return Credentials(handler, token)
 
 
-def _timetable(settings: Settings) -> Handler:
-    from consumers.timetable.handler import TimetableHandler
-    from consumers.timetable.ical import IcalTimetable
-
-    wanted = settings.timetable
-    service = IcalTimetable(
-        wanted,
-        token=LiveSecret(wanted, "token") if wanted.has_secret("token") else None,
-        connections_max=settings.engine.slots + 1,  # the probe has one too
-    )
-    return TimetableHandler(
-        service,
-        system=f"iCalendar {wanted.server}",
-        batch_size=wanted.batch_size,
-        work_s_max=wanted.call_s_max,
-        recheck_s=wanted.recheck_s,
-    )
+def _connector(target: str, settings: Settings, database: Database) -> Handler:
+    """Of a connector that is found by entry point."""
+    chosen = settings.connectors.get(target) or Choice.of(target)
+    if chosen.connector is None:
+        return Unusable(target, chosen.fault)
+    section: ConnectorSettings = getattr(settings, target)
+    secrets = {name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)}
+    try:
+        handler = chosen.connector(
+            ConnectorContext(
+                name=target,
+                settings=section,
+                secret=lambda name: secrets[name] if name in secrets else LiveSecret(section, name),
+                read_only=section.mode == "observe",
+                connections_max=settings.engine.slots + 1,  # the probe has one too
+                adopted=lambda numbers: _adopted(database, target, numbers),
+            )
+        ).handler()
+    except SesameError:
+        raise  # it says itself what is wrong
+    except Exception as error:  # noqa: BLE001 (somebody else's code: the other targets go on)
+        return Unusable(target, ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}"))
+    return Credentials(handler, *secrets.values())
 
 
 def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:

@@ -227,9 +227,12 @@ class Application:
     def follows(self) -> dict[str, str]:
         """Which of the configured targets follows which. One that is only observed follows none."""
         wanted, observed = self.settings.targets, self.settings.observed
+        theirs = {
+            name: each.connector.follows for name, each in self.settings.connectors.items() if each.connector
+        }
         return {
             target: leader
-            for target, leader in FOLLOWS.items()
+            for target, leader in {**theirs, **FOLLOWS}.items()
             if target in wanted and leader in wanted and target not in observed
         }
 

@@ -25,6 +25,7 @@ COMMANDS: Final[dict[str, str]] = {
     "activate": "sesame.cli.activate:activate",
     "adopt": "sesame.cli.adopt:adopt",
     "audit": "sesame.cli.audit:audit",
+    "connector": "sesame.cli.connector:connector",
     "consume": "sesame.cli.services:consume",
     "dead-letters": "sesame.cli.dead_letters:dead_letters",
     "diagnose": "sesame.cli.support:diagnose",

@@ -12,9 +12,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import SettingsError as SourceError
 
+from consumers.kit.connector import ConnectorUnusable
+from consumers.kit.registration import Choice
 from pipeline.errors import system_words
 from pipeline.settings import SettingsError
 from schemas.language import gettext
+from sesame.settings import connectors
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX, Sources, explain, in_environment, unknown_key
 from sesame.settings.model import Settings
 from sesame.settings.withdrawn import WithdrawnSetting, found_in, without
@@ -64,28 +67,53 @@ def load(config: Path | None = None) -> Settings:
     """
     file = _read(find_file(config))
     sources = Sources(file.path, file.text, file.content, _environment())
+    chosen = connectors.choices(sources)
+    model = connectors.model_for(chosen)
     faults = [
         gettext(
             "{place}: {what}",
             place=in_environment(name),
-            what=unknown_key(Settings, sources.path_of(name)),
+            what=unknown_key(model, sources.path_of(name)),
         )
         for name in sorted(sources.environment)
-        if name not in RESERVED_VARIABLES and not _is_setting(name)
+        if name not in RESERVED_VARIABLES and not _is_setting(model, name)
     ]
     former = list(found_in(sources))
     contrary = [each for each in former if not each.same]
     faults += map(str, contrary)
     try:
-        settings = Settings(**_absolute(Settings, without(file.content), file.path))
+        settings = _checked(chosen, sources)
     except ValidationError as error:
-        raise _refused(faults + explain(error, Settings, sources), contrary) from None
+        raise _refused(faults + explain(error, model, sources), contrary) from None
     except SourceError as error:
         wrong = gettext("environment: {error}: it must be JSON", error=error)
         raise _refused([*faults, wrong]) from None
     if faults:
         raise _refused(faults, contrary)
     settings.note(tuple((str(each), each.remedy) for each in former))
+    return settings
+
+
+def _checked(chosen: Mapping[str, Choice], sources: Sources) -> Settings:
+    """The settings; a section of somebody else's connector that is wrong is left aside, and the others go on.
+
+    Raises:
+        ValidationError: another part of them is wrong.
+    """
+    model = connectors.model_for(chosen)
+    try:
+        settings = model(**_absolute(model, without(sources.content), sources.file))
+    except ValidationError as error:
+        wrong = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
+        if not wrong or not wrong <= {name for name, each in chosen.items() if each.connector is not None}:
+            raise
+        lines = explain(error, model, sources)
+        faults = {
+            name: Choice(fault=ConnectorUnusable("\n".join(lines), remedy=SettingsError.remedy))
+            for name in wrong
+        }
+        return _checked({**chosen, **faults}, sources)
+    settings.choose(chosen)
     return settings
 
 
@@ -116,10 +144,10 @@ def _environment() -> dict[str, str]:
     return {name.upper(): value for name, value in os.environ.items() if name.upper().startswith(ENV_PREFIX)}
 
 
-def _is_setting(name: str) -> bool:
+def _is_setting(model: type[Settings], name: str) -> bool:
     """Whether the variable's first part is a setting or a section: the rest is checked with the file."""
     first = name.removeprefix(ENV_PREFIX).split(ENV_NESTED, maxsplit=1)[0]
-    return first.lower() in Settings.model_fields
+    return first.lower() in model.model_fields
 
 
 def _absolute(model: type[BaseModel], content: Mapping[str, Any], path: Path | None) -> dict[str, Any]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field, PrivateAttr, SecretStr
+from pydantic import BaseModel, Field, PrivateAttr, SecretStr, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.connector import Anything
+from consumers.kit.registration import Choice
+from consumers.kit.settings import ConnectorSettings
 from consumers.mailbox.settings import MailboxSettings
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
@@ -17,7 +22,7 @@ from consumers.registry.settings import RegistrySettings
 from consumers.timetable.settings import TimetableSettings
 from pipeline.engine.limits import EngineSettings
 from pipeline.eventlog.settings import LogSettings
-from pipeline.settings import is_advanced
+from pipeline.settings import TargetName, TargetSection, is_advanced
 from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
@@ -25,13 +30,25 @@ from producers.registrar.settings import RegistrarSettings
 from schemas.language import Language
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
-from sesame.settings.portal import PortalSettings, SmtpSettings
+from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
 from sesame.settings.runtime import HttpSettings, ObservabilitySettings
 from sesame.settings.storage import SQLITE, StoreSettings, VaultSettings
 from sesame.settings.support import SupportSettings
 from sesame.settings.withdrawn import without
 
-Target = Literal["directory", "mailbox", "moodle", "timetable"]
+
+def _none_but(names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a name of a target that no connector has."""
+    if unknown := [name for name in names if name not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+        raise ValueError(f"no connector has the name {unknown[0]!r}; {hint}")
+
+
+def _title(section: ConnectorSettings, connector: type[Anything]) -> Mapping[Language, str]:
+    title = connector.title
+    french = section.title or title["fr"]
+    return {"fr": french, "en": section.title_en or section.title or title["en"]}
 
 
 class _Known(PydanticBaseSettingsSource):
@@ -65,7 +82,7 @@ class Settings(BaseSettings):
         description="Folder of the embedded database, the embedded log and the vault's key, unless they are "
         "set by themselves. On a local disk.",
     )
-    targets: tuple[Target, ...] = Field(
+    targets: tuple[TargetName, ...] = Field(
         ("directory", "mailbox", "moodle"),
         min_length=1,
         description="The targets that are provisioned. An account is complete when all of these have it.",
@@ -121,11 +138,53 @@ class Settings(BaseSettings):
         """Keep what `unneeded` says."""
         self._unneeded = unneeded
 
+    _connectors: Mapping[str, Choice] = PrivateAttr({})
+
+    def choose(self, connectors: Mapping[str, Choice]) -> None:
+        """Keep which connector each section of another package is."""
+        self._connectors = connectors
+
+    @property
+    def connectors(self) -> Mapping[str, Choice]:
+        """Of each section of another package its connector's class, or why it cannot be used."""
+        return self._connectors
+
+    @property
+    def titles(self) -> Mapping[str, Mapping[Language, str]]:
+        """What people call the services of other packages' connectors, by target and language."""
+        return {
+            name: _title(getattr(self, name), each.connector)
+            for name, each in self._connectors.items()
+            if each.connector is not None
+        }
+
     @property
     def observed(self) -> frozenset[str]:
         """The targets that are only observed."""
         modes = {target: getattr(getattr(self, target), "mode", "write") for target in self.targets}
         return frozenset(target for target, mode in modes.items() if mode == "observe")
+
+    @field_validator("targets")
+    @classmethod
+    def _targets_known(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
+        _none_but(targets, cls.target_names())
+        return targets
+
+    @field_validator("portal")
+    @classmethod
+    def _links_known(cls, portal: PortalSettings) -> PortalSettings:
+        _none_but(portal.links, (PORTAL, *cls.target_names()))
+        return portal
+
+    @classmethod
+    def target_names(cls) -> tuple[str, ...]:
+        """What `targets` may name: sections of targets, and those of connectors that cannot be used."""
+        return tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if field.annotation == dict[str, Any]
+            or (isinstance(field.annotation, type) and issubclass(field.annotation, TargetSection))
+        )
 
     @property
     def store_url(self) -> SecretStr:

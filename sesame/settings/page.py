@@ -13,7 +13,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from consumers.kit import registration
+from consumers.kit.registration import Choice
 from pipeline.settings import is_advanced
+from sesame.settings.connectors import model_for
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.model import Settings
 
@@ -46,10 +49,17 @@ that are not given by a file. They stand in the same sections of the same file; 
 """
 
 
+def documented() -> type[Settings]:
+    """The settings, with the sections of the connectors that come with Sésame."""
+    ours = registration.of_package("sesame")
+    return model_for({name: Choice.of(name) for name in ours if name not in Settings.model_fields})
+
+
 def settings_page() -> str:
     """The page, in Markdown."""
-    sections = Settings.sections()
-    top = {name: field for name, field in Settings.model_fields.items() if name not in sections}
+    model = documented()
+    sections = model.sections()
+    top = {name: field for name, field in model.model_fields.items() if name not in sections}
     parts = [_HEAD, "## Without a section\n", _table("", top)]
     for name, section in sections.items():
         if main := _fields(section, advanced=False):

@@ -11,11 +11,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
-from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, is_loopback
+from pipeline.settings import ADVANCED, CA_FILE, Address, HttpsUrl, Section, TargetName, is_loopback
 from schemas.language import gettext
 
 Networks = tuple[IPv4Network | IPv6Network, ...]
-Linked = Literal["ent", "mailbox", "moodle", "timetable"]
+PORTAL: Final = "ent"
+"""Among the links: the portal that the login opens (environnement numérique de travail)."""
 
 COLOR: Final = "#1f3a8a"
 
@@ -57,10 +58,10 @@ class PortalSettings(Section):
         description="The university's logo beside its name: SVG without scripts, or PNG, of 32 KiB at most. "
         "Without it: the first letter of the name.",
     )
-    links: dict[Linked, HttpsUrl] = Field(
+    links: dict[TargetName, HttpsUrl] = Field(
         {},
-        description="Where each service is: the buttons that a student finds once it is ready. `ent` is what "
-        "the login opens. Services without an address have no button.",
+        description="Where each service is, by target: the buttons that a student finds once it is ready. "
+        "`ent` is what the login opens. Services without an address have no button.",
     )
     registrar_office: str = Field(
         "le service de la scolarité de votre composante",
@@ -222,7 +223,7 @@ class PortalSettings(Section):
 
     @field_validator("links")
     @classmethod
-    def _encrypted(cls, links: dict[Linked, str]) -> dict[Linked, str]:
+    def _encrypted(cls, links: dict[TargetName, str]) -> dict[TargetName, str]:
         for name, url in links.items():
             if not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
                 raise ValueError(

@@ -67,7 +67,12 @@ def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
     office = portal.registrar_office_en if language == "en" else spaced(portal.registrar_office)
     day = portal.accessibility_date
     audited = "" if day is None else format_date(day, "long", locale=language)
-    return {"charter": _charter(settings, language), "registrar_office": office, "audited": audited}
+    return {
+        "charter": _charter(settings, language),
+        "registrar_office": office,
+        "audited": audited,
+        "titles": {name: title[language] for name, title in settings.titles.items()},
+    }
 
 
 def _charter(settings: Settings, language: Language) -> list[str]:

@@ -27,6 +27,7 @@ def _looks() -> Iterator[Case]:
         "status-in-doubt": "status 22700001",
         "status-from-the-pages": "status 22600015",
         "status-not-activated": "status 22600020",
+        "connectors": "connector list",
         "students": "students",
         "students-waiting": "students --state waiting",
         "students-retrying": "students --state retrying --cause unavailable",

@@ -26,7 +26,7 @@ from sesame.app.observability.metrics import Metrics
 from sesame.cli import main
 from sesame.cli.errors import ExitCode
 from sesame.operations.diagnosis.reasons import explanations
-from sesame.settings import Settings
+from sesame.settings.page import documented
 from tests.docs.documents import ROOT, commands, documents, words_in_code
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -111,7 +111,7 @@ def test_every_documented_target_of_make_exists() -> None:
 
 
 def test_every_documented_setting_exists() -> None:
-    sections = {name: set(model.model_fields) for name, model in Settings.sections().items()}
+    sections = {name: set(model.model_fields) for name, model in documented().sections().items()}
     others = {event_type.removeprefix(TYPE_PREFIX).removesuffix(".v1") for event_type in EVENT_TYPES}
     others |= {"vault.key", "store.life"}  # files
     wrong = []
@@ -123,11 +123,11 @@ def test_every_documented_setting_exists() -> None:
 
 
 def test_every_documented_variable_is_a_setting() -> None:
-    sections = Settings.sections()
+    sections = documented().sections()
     known = {
         f"SESAME_{name}__{field}".upper() for name, model in sections.items() for field in model.model_fields
     }
-    known |= {f"SESAME_{name}".upper() for name in Settings.model_fields}
+    known |= {f"SESAME_{name}".upper() for name in documented().model_fields}
     known |= {"SESAME_CONFIG", "SESAME_DEBUG"}
     text = "\n".join(path.read_text(encoding="utf-8") for path in documents())
     assert set(re.findall(r"\bSESAME_[A-Z_]*[A-Z]", text)) - known == set()

@@ -17,7 +17,7 @@ from sandbox.kafka import Kafka
 from sandbox.ports import free_port
 from sandbox.tls import ThrowawayCA
 from sesame.cli.errors import ExitCode
-from sesame.testing.servers.relay import Cut, Relay
+from sesame.testing.relay import Cut, Relay
 from tests.command import sesame
 
 

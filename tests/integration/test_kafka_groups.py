@@ -26,8 +26,8 @@ from sandbox.kafka import Kafka
 from sandbox.process import PATIENCE_S
 from sesame.testing.eventlog.kit import read as taken
 from sesame.testing.eventlog.kit import until
+from sesame.testing.relay import Relay, Watcher
 from sesame.testing.servers import require_service
-from sesame.testing.servers.relay import Relay, Watcher
 
 TIMING = Timing(
     session_timeout_s=2.0, poll_interval_s_max=10.0, request_timeout_s=3.0, delivery_timeout_s=6.0

@@ -17,7 +17,7 @@ from kafka.producer.sender import Sender
 
 from pipeline.eventlog.kafka import Access, KafkaEventLog, Timing
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Record
-from sesame.testing.servers.relay import Cut, Relay
+from sesame.testing.relay import Cut, Relay
 
 PRODUCE, INIT_PRODUCER_ID = 0, 22  # the requests' numbers in Kafka's protocol
 COORDINATOR_LOAD_IN_PROGRESS = 14  # what a server answers that has no ids to give, for want of a controller

@@ -18,8 +18,7 @@ from consumers.mailbox.port import MailboxChange
 from consumers.mailbox.transport import context_of
 from consumers.moodle.errors import BatchDeadline
 from consumers.moodle.handler import MoodleHandler, moodle_site
-from consumers.moodle.port import MoodlePort
-from consumers.moodle.port import Wanted as WantedUser
+from consumers.moodle.port import MoodlePort, WantedUser
 from pipeline.errors import WriteForbidden
 from pipeline.target import OBSERVED_ONLY, Done, HandlerOutcome, Task, Waiting
 from sandbox.demo.sweep_directory import search

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from consumers.timetable.handler import NOT_SCHEDULED, TimetableHandler
+from consumers.kit.connector import ConnectorContext
+from consumers.timetable.answers import NOT_SCHEDULED
+from consumers.timetable.connector import TimetableConnector
 from consumers.timetable.settings import TimetableSettings
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from sandbox.timetable import Timetable, calendar
 from sandbox.tls import ThrowawayCA
 from schemas.account import Account, Hold, Person, Stage
-from sesame.app.targets import _timetable
-from sesame.settings import Settings
+from sesame.settings import LiveSecret
 
 TOKEN = "s3cret-token"
 EMPTY = calendar().replace("VEVENT", "VTODO")
@@ -46,7 +48,13 @@ def service(running: Timetable) -> Timetable:
 class Desk:
     """A handler made from settings, as the application makes it."""
 
-    def __init__(self, service: Timetable, tls: ThrowawayCA, **changes: Any) -> None:
+    def __init__(
+        self,
+        service: Timetable,
+        tls: ThrowawayCA,
+        monotonic: Callable[[], float] = time.monotonic,
+        **changes: Any,
+    ) -> None:
         wanted: dict[str, Any] = {
             "calendar_url": f"{service.url}/ical/{{login}}.ics",
             "probe_url": f"{service.url}/ical/sonde.ics",
@@ -54,10 +62,9 @@ class Desk:
             "timeout_s": 5.0,
         }
         section = TimetableSettings(**{**wanted, **changes})
-        settings = Settings(timetable=section, data_dir=Path("/nonexistent"))
-        handler = _timetable(settings)
-        assert isinstance(handler, TimetableHandler)
-        self.handler = handler
+        secrets = {name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)}
+        context = ConnectorContext("timetable", section, lambda name: secrets[name], monotonic=monotonic)
+        self.handler = TimetableConnector(context).handler()
 
     def outcome(self, account: Account) -> HandlerOutcome:
         return self.handler.handle([Task(account)])[account.student_number]
@@ -177,14 +184,12 @@ def test_no_cookie_of_one_student_is_sent_for_the_next(desk: Desk, service: Time
 
 
 def test_a_batch_without_time_left_tries_the_rest_again(service: Timetable, tls: ThrowawayCA) -> None:
-    desk = Desk(service, tls)
-    ticks = iter([0.0, 1.0, 61.0])
-    desk.handler._monotonic = lambda: next(ticks)  # noqa: SLF001
+    desk = Desk(service, tls, monotonic=lambda: 59.97 if service.requests() else 0.0, timeout_s=100.0)
     outcomes = desk.handler.handle([Task(account()), Task(account("paul.durand", "22600002"))])
     assert isinstance(outcomes["22600001"], Done)
     late = outcomes["22600002"]
     assert isinstance(late, Retry)
-    assert late.cause == "timetable_slow"
+    assert late.cause == "target_slow"
     desk.handler.close()
 
 

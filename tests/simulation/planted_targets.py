@@ -14,13 +14,15 @@ from sqlalchemy import Connection
 from consumers.directory import difference
 from consumers.directory.entry import desired_entry
 from consumers.directory.port import DesiredEntry
+from consumers.kit.connector import Held, Refused
 from consumers.mailbox.welcome import Posting, WelcomePost
 from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
-from consumers.moodle.port import Wanted
+from consumers.moodle.port import WantedUser
 from consumers.moodle.work import Work
-from consumers.timetable.handler import TimetableHandler
-from consumers.timetable.port import NotScheduled, Scheduled, Subject
+from consumers.timetable import answers
+from consumers.timetable import connector as timetable
+from consumers.timetable.address import Subject
 from pipeline import outbox
 from pipeline.runner import Effects
 from pipeline.runner.admission import Admission
@@ -34,7 +36,7 @@ from tests.simulation.planted_registry import both
 
 _changes = difference.changes
 _differing = Work.differing
-_outcome = TimetableHandler._outcome  # noqa: SLF001
+_judge = answers.judge
 _publish = Effects.publish
 _enqueue = outbox.enqueue
 
@@ -57,10 +59,10 @@ def _attribute(name: str, *values: str) -> AbstractContextManager[object]:
     return _entry(attributes=lambda right: {**right.attributes, name: values})
 
 
-def _moodle(make: Callable[[Account, Wanted], Wanted]) -> AbstractContextManager[object]:
+def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContextManager[object]:
     """What is wanted of Moodle, made otherwise."""
 
-    def wanted(account: Account, *args: Any, **named: Any) -> Wanted | MoodleFault:
+    def wanted(account: Account, *args: Any, **named: Any) -> WantedUser | MoodleFault:
         right = wanted_of(account, *args, **named)
         return right if isinstance(right, MoodleFault) else make(account, right)
 
@@ -89,9 +91,10 @@ def _without_case(self: Work) -> dict[str, str | int]:
     }
 
 
-def _scheduled_anyway(self: TimetableHandler, seen: Any) -> HandlerOutcome:
+def _scheduled_anyway(*args: Any) -> Refused | None:
     """Whoever has no calendar is done all the same."""
-    return _outcome(self, Scheduled(0) if isinstance(seen, NotScheduled) else seen)
+    seen = _judge(*args)
+    return None if isinstance(seen, Held) else seen
 
 
 def _publish_no_waiting(
@@ -142,10 +145,9 @@ PLANTED: dict[str, Callable[[], AbstractContextManager[object]]] = {
     "end no session while the leader is behind": lambda: patch(
         "pipeline.engine.bell._shuts", lambda _event: False
     ),
-    "take no calendar for one": lambda: patch.object(TimetableHandler, "_outcome", _scheduled_anyway),
-    "ask for a calendar by a wrong address": lambda: patch(
-        "consumers.timetable.handler.subject_of",
-        lambda account: Subject(account.student_number, account.login, account.principal + "."),
+    "take no calendar for one": lambda: patch.object(timetable, "judge", _scheduled_anyway),
+    "ask for a calendar by a wrong address": lambda: patch.object(
+        timetable, "Subject", lambda number, login, mail: Subject(number, login, mail + ".")
     ),
     "let a hold shut nothing": lambda: patch.object(Account, "access_open", property(_open_whatever_is_held)),
     "take each requirement for met": lambda: patch("consumers.registry.account._meets", lambda *_args: True),

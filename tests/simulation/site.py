@@ -8,10 +8,12 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Final
+from unittest.mock import patch
 
 from cryptography.fernet import Fernet
 
 from consumers.directory.handler import DirectoryHandler
+from consumers.kit.connector import ConnectorContext, Secret
 from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
@@ -21,7 +23,8 @@ from consumers.propagation.rows import at_rest
 from consumers.propagation.settings import PropagationSettings
 from consumers.registry.handler import Registry
 from consumers.registry.settings import MembershipTemplate, RegistrySettings
-from consumers.timetable.handler import TimetableHandler
+from consumers.timetable.connector import TimetableConnector
+from consumers.timetable.settings import TimetableSettings
 from pipeline import timers
 from pipeline.engine.bell import topics_for
 from pipeline.engine.core import Engine
@@ -45,7 +48,7 @@ from tests.simulation.targets.directory import PROFILE, SimulatedDirectory
 from tests.simulation.targets.mailboxes import FOLDERS, SimulatedMailboxes
 from tests.simulation.targets.moodle import MOODLE, SimulatedMoodle
 from tests.simulation.targets.target import LATE_S_MAX, Target
-from tests.simulation.targets.timetable import SimulatedTimetable
+from tests.simulation.targets.timetable import ADDRESS, SimulatedTimetable
 from tests.simulation.threads import Stop
 from tests.simulation.weather import Weather
 from tests.simulation.witness import Witness
@@ -67,12 +70,19 @@ LIMITS: Final = Limits(
 )
 BACKOFF: Final = Backoff(delay_s_min=1.0, delay_s_max=20.0, attempts_max=5)
 RECHECK_S: Final = 600.0
-CALENDAR_RECHECK_S: Final = 60.0
 SESSION_S: Final = 12.0
 OUTBOX: Final = "outbox"
 """Rung when there is something to send."""
 WORK_S_MAX: Final = 8.0
 LEASE_MARGIN_S: Final = 2.0
+TIMETABLE: Final = TimetableSettings(
+    calendar_url=ADDRESS,
+    batch_size=4,
+    call_s_max=WORK_S_MAX,
+    timeout_s=1.0,
+    connect_timeout_s=1.0,
+    recheck_s=60.0,
+)
 SETTINGS: Final = RegistrySettings(
     mail_domain="etu.univ-exemple.fr",
     rename="mail",
@@ -97,6 +107,10 @@ class Nobody:
 
     def __getattr__(self, _name: str) -> Callable[..., None]:
         return lambda *_args: None
+
+
+def _no_secret(name: str) -> Secret:
+    raise AssertionError(f"the timetable of the simulation wants no {name}")
 
 
 class Site:
@@ -230,14 +244,9 @@ class Site:
                 monotonic=now,
             )
         if name == "timetable":
-            return TimetableHandler(
-                self.timetable,
-                system="memory",
-                batch_size=4,
-                work_s_max=WORK_S_MAX,
-                recheck_s=CALENDAR_RECHECK_S,
-                monotonic=now,
-            )
+            with patch("consumers.kit.http.HttpClient", lambda _context: self.timetable):
+                context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)
+                return TimetableConnector(context).handler()
         return MoodleHandler(self.moodle, MOODLE, clock=now)
 
     def _facts(self, name: str, life: Life) -> FactLoop:

@@ -111,8 +111,10 @@ class Diagnosis:
         return StudentDiagnosis(
             student_number=self.situation.number,
             looked_at=self.situation.now,
-            causes=tuple(_cause(finding, language) for finding in self.findings),
-            unseen=tuple(word("services", name, language) for name in sorted(self.situation.live.unseen)),
+            causes=tuple(_cause(self.situation, finding, language) for finding in self.findings),
+            unseen=tuple(
+                self.situation.service(name, language) for name in sorted(self.situation.live.unseen)
+            ),
         )
 
     def report(self) -> DiagnosisReport:
@@ -153,6 +155,7 @@ def diagnose(
         targets=site.settings.targets,
         follows=site.follows,
         uses_cas=site.settings.cas.server_url is not None,
+        titles=site.settings.titles,
     )
     looks = live and situation.account is not None and situation.account.activated_at is not None
     if looks and situation.account is not None:
@@ -177,8 +180,8 @@ def _nothing(situation: Situation, found: list[Finding], *, live: bool) -> Itera
     yield Finding(rule, "account", {"could not be seen": ", ".join(unseen) or gettext("nothing")})
 
 
-def _cause(finding: Finding, language: Language) -> StudentCause:
-    rule, service = all_rules()[finding.rule], word("services", finding.service, language)
+def _cause(situation: Situation, finding: Finding, language: Language) -> StudentCause:
+    rule, service = all_rules()[finding.rule], situation.service(finding.service, language)
     said = {**finding.words, "service": service}
     sentence = rule.sentences[language]
     return StudentCause(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 
-from sesame.operations.diagnosis.reasons import Explanation, explanations
+from consumers.kit.reasons import Reason
+from sesame.operations.diagnosis.reasons import explanations
 from sesame.operations.diagnosis.rules.base import Rule, all_rules, judges
 from sesame.operations.diagnosis.words import glossary
 
@@ -65,7 +66,7 @@ def reasons_page() -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _both(each: Explanation) -> str:
+def _both(each: Reason) -> str:
     en, fr = each.words["en"], each.words["fr"]
     return f"{en.what} | {en.next} | {fr.what} | {fr.next}"
 

@@ -5,18 +5,22 @@ The words are in `reasons.toml`, in each language; those of Moodle stand beside 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from consumers.kit import registration
+from consumers.kit.reasons import Kind, Meaning, Reason, read_reasons
 from consumers.moodle.causes import CauseKind, MoodleCause
-from schemas.language import LANGUAGES, Language, spoken
+from schemas.language import LANGUAGES, Language
 
 _WORDS = Path(__file__).with_name("reasons.toml")
-_KINDS = {CauseKind.WAIT: "waiting", CauseKind.RETRY: "retry", CauseKind.DEAD: "dead"}
+_KINDS: Final[Mapping[CauseKind, Kind]] = {
+    CauseKind.WAIT: "waiting",
+    CauseKind.RETRY: "retry",
+    CauseKind.DEAD: "dead",
+}
 _WHO = {"waiting": "operator", "retry": "nobody", "dead": "operator"}
 _NEXT: Final[Mapping[str, Mapping[Language, str]]] = {
     "waiting": {
@@ -35,77 +39,23 @@ _OTHERS_NEXT: Final[Mapping[Language, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Meaning:
-    """What a token means, and what happens next or who must do what."""
-
-    what: str
-    next: str
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A token in words.
-
-    Attributes:
-        kind: how a turn that ended so ended: waiting, retry or dead.
-        where: the consumers that say it.
-        words: by language.
-        who: who must act: a token of `words.toml`.
-        held_back: nothing is written until it ends: the target may have nothing of the student.
-    """
-
-    kind: str
-    where: str
-    words: Mapping[Language, Meaning]
-    who: str = "nobody"
-    held_back: bool = False
-
-    @property
-    def what(self) -> str:
-        """What it means, in the language that is spoken."""
-        return self.words[spoken()].what
-
-    @property
-    def next(self) -> str:
-        """What happens next, or who must do what, likewise."""
-        return self.words[spoken()].next
-
-    def told(self, message: str) -> str:
-        """A recorded message as it is shown: what the token means, then what is told beyond that, as it
-        stands."""
-        if spoken() == "en":
-            return message
-        more = self.beyond(message)
-        return f"{self.what} [{more}]" if more else self.what
-
-    def beyond(self, message: str) -> str:
-        """What a recorded message tells beyond what the token means: messages begin with that, in English."""
-        said = self.words["en"].what
-        return message.removeprefix(said).strip(" []") if message.startswith(said) else message
-
-
 @cache
-def explanations() -> Mapping[str, Explanation]:
-    """Every token that is explained."""
-    document = tomllib.loads(_WORDS.read_text(encoding="utf-8"))
-    return {token: _explanation(**each) for token, each in document.items()} | {
-        cause.value: _of_moodle(cause) for cause in MoodleCause
-    }
+def explanations() -> Mapping[str, Reason]:
+    """Every token that Sésame explains itself, and those of the connectors that are installed."""
+    return (
+        registration.reasons()
+        | read_reasons(_WORDS)
+        | {cause.value: _of_moodle(cause) for cause in MoodleCause}
+    )
 
 
-def _explanation(**fields: Any) -> Explanation:
-    words = {language: Meaning(**fields.pop(language)) for language in LANGUAGES}
-    return Explanation(words=words, **fields)
-
-
-def _of_moodle(cause: MoodleCause) -> Explanation:
+def _of_moodle(cause: MoodleCause) -> Reason:
     kind = _KINDS[cause.kind]
     words = {language: Meaning(cause.explanations[language], _NEXT[kind][language]) for language in LANGUAGES}
-    return Explanation(kind, "moodle", words, _WHO[kind], held_back=cause.kind is CauseKind.WAIT)
+    return Reason(kind, words, _WHO[kind], held_back=cause.kind is CauseKind.WAIT, where="moodle")
 
 
-def explain(token: str | None) -> Explanation:
+def explain(token: str | None) -> Reason:
     """The explanation of a token; a plain one for a token of another version of the program."""
     known = explanations().get(token or "")
     if known is not None:
@@ -116,7 +66,7 @@ def explain(token: str | None) -> Explanation:
         "en": name[:1].upper() + name[1:] + ".",
     }
     words = {language: Meaning(what[language], _OTHERS_NEXT[language]) for language in LANGUAGES}
-    return Explanation("", "", words, who="operator")
+    return Reason("", words, who="operator")
 
 
 def for_operator(*counted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:

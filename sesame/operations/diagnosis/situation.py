@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy import Connection
 
@@ -23,6 +24,7 @@ from producers.activation import mail_proofs, request_rows
 from producers.activation.mail_proofs import MailProof
 from producers.activation.proofs import PASSWORD
 from schemas.account import Account, Lane
+from schemas.language import Language
 from sesame.login import cas_logins
 from sesame.login.cas_logins import CasLogin
 from sesame.login.outcome import ProbeResult
@@ -34,6 +36,7 @@ from sesame.operations.diagnosis.person import (
     person_status,
 )
 from sesame.operations.diagnosis.reasons import explain
+from sesame.operations.diagnosis.words import word
 
 DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
 
@@ -80,6 +83,7 @@ class Situation:
         held: facts that wait for a decision or for an enrolment.
         login: what was seen of logins by CAS; None: nothing.
         uses_cas: whether the settings name a CAS server.
+        titles: what people call the services of other packages' connectors, by target and language.
         lags: by consumer and lane, records that are not settled, of all its processes that are alive.
         refused: the last message with a code, if the mail server refused it for good; None: it did not.
     """
@@ -97,6 +101,7 @@ class Situation:
     held: int = 0
     login: CasLogin | None = None
     uses_cas: bool = False
+    titles: Mapping[str, Mapping[Language, str]] = field(default_factory=dict)
     refused: MailProof | None = None
     live: Live = field(default_factory=Live)
 
@@ -105,6 +110,10 @@ class Situation:
         """The account, if it was activated and its access is open: what should work."""
         account = self.account
         return account if account is not None and account.activated_at and account.access_open else None
+
+    def service(self, name: str, language: Language) -> str:
+        """What people call a service."""
+        return self.titles.get(name, {}).get(language) or word("services", name, language)
 
     def target(self, name: str) -> TargetStatus | None:
         """Where a target stands; None: there is no account, or it is not provisioned here."""
@@ -130,6 +139,7 @@ def gather(
     targets: tuple[str, ...],
     follows: Mapping[str, str],
     uses_cas: bool,
+    titles: Mapping[str, Mapping[Language, str]] = MappingProxyType({}),
 ) -> Situation:
     """What the store knows of a student; nothing is asked of any server."""
     people = People(database)
@@ -159,6 +169,7 @@ def gather(
             held=len(pending_facts.held(connection, number)),
             login=cas_logins.of(connection, number),
             uses_cas=uses_cas,
+            titles=titles,
             refused=mail_proofs.last_refused(connection, number, PASSWORD),
         )
 

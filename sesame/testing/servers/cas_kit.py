@@ -20,8 +20,8 @@ from sandbox.ports import free_port
 from sandbox.process import PATIENCE_S, wait_until
 from sandbox.slapd import Slapd
 from sandbox.tls import ThrowawayCA
+from sesame.testing.relay import Cut, Relay
 from sesame.testing.servers import require_service
-from sesame.testing.servers.relay import Cut, Relay
 
 STAFF = "http://127.0.0.1:7/staff"
 """A service that lets in nobody but staff."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.errors import BatchDeadline
-from consumers.moodle.port import AdoptedUser, Result, Seen, User, Wanted
+from consumers.moodle.port import AdoptedUser, Result, Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.work import Work
 from pipeline.errors import Misconfigured, TargetDown, Throttled
@@ -42,7 +42,7 @@ class SimulatedMoodle(Target):
         self.users: dict[str, User] = {}
         self.cohorts: dict[str, set[str]] = {}
 
-    def apply(self, batch: Sequence[Wanted], deadline: BatchDeadline) -> Mapping[str, Result]:
+    def apply(self, batch: Sequence[WantedUser], deadline: BatchDeadline) -> Mapping[str, Result]:
         """See `MoodlePort.apply`."""
         with self._doubting(deadline):
             self.meet()
@@ -67,7 +67,7 @@ class SimulatedMoodle(Target):
         return {number: self.seen(number) for number in idnumbers}
 
     def foresee(
-        self, batch: Sequence[Wanted], seen: Mapping[str, Seen], deadline: BatchDeadline
+        self, batch: Sequence[WantedUser], seen: Mapping[str, Seen], deadline: BatchDeadline
     ) -> Mapping[str, MoodleFault]:
         """See `MoodlePort.foresee`: nothing here is anybody else's."""
         return {}
@@ -121,7 +121,7 @@ class SimulatedMoodle(Target):
             error.unknown = error.unknown or deadline.lost
             raise
 
-    def _apply(self, wanted: Wanted, deadline: BatchDeadline) -> Work:
+    def _apply(self, wanted: WantedUser, deadline: BatchDeadline) -> Work:
         work, number = self._observe(Work(wanted)), wanted.idnumber
         if work.to_create and any(u.username == wanted.fields["username"] for u in self.users.values()):
             work.user_fault = MoodleFault(MoodleCause.USERNAME_TAKEN)

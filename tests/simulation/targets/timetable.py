@@ -1,49 +1,54 @@
-"""A timetable service in memory behind the timetable consumer's port: a calendar for each student, sooner or
-later, at the address that is the student's."""
+"""A timetable service in memory behind the kit's HTTP client: a calendar for each student, sooner or later,
+at the address that is the student's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
-from consumers.timetable.port import NotScheduled, Observed, Odd, Scheduled, Subject
+from consumers.kit.http import HttpAnswer
 from schemas.account import Account
 from tests.simulation import oracle
 from tests.simulation.targets.target import Target
 
+ADDRESS: Final = "https://edt.univ-exemple.fr/{student_number}/{login}/{mail}"
+
+_CALENDAR: Final = (
+    b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//edt//FR\r\n"
+    b"BEGIN:VEVENT\r\nUID:1\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
+)
+
 
 class SimulatedTimetable(Target):
-    """See `consumers.timetable.port.Timetable`.
+    """See `consumers.kit.http.HttpClient`.
 
     Attributes:
         calendars: whose there are.
         shown: what a handler's call in hand was answered, by student; the last one's until then.
     """
 
-    verb_s_max = 4.0
-
     def __init__(self, *args: object) -> None:
         super().__init__("timetable", *args)  # type: ignore[arg-type]  # as `Target` takes them
         self.calendars: set[str] = set()
         self.shown: dict[str, bool] = {}
 
-    def apply(self, batch: Sequence[Subject]) -> Mapping[str, Observed]:
-        """See `Timetable.apply`."""
-        return self.read(batch)
-
-    def close(self, batch: Sequence[Subject]) -> None:
-        """See `Timetable.close`."""
-
-    def read(self, batch: Sequence[Subject]) -> Mapping[str, Observed]:
-        """See `Timetable.read`."""
+    def call(self, _method: str, address: str, _deadline: object, **_asked: Any) -> HttpAnswer:
+        """See `HttpClient.call`."""
         self.meet()
-        return {subject.student_number: self._read(subject) for subject in batch}
-
-    def dump(self) -> Iterator[str]:
-        """See `Timetable.dump`."""
-        yield from ()
+        number, login, mail = map(unquote, urlsplit(address).path.removeprefix("/").split("/"))
+        if number == "sesame-probe":
+            return HttpAnswer(404)
+        if self.weather.strikes("busy", 0.02):
+            return HttpAnswer(500)
+        actor = self.schedule.current
+        account = actor.accounts.get(number) if actor is not None else None
+        if account is not None and (login, mail) != (account.login, account.mail):
+            return HttpAnswer(404)  # nobody's address
+        self.shown[number] = number in self.calendars
+        return HttpAnswer(200, _CALENDAR) if self.shown[number] else HttpAnswer(404)
 
     def disconnect(self) -> None:
-        """See `Timetable.disconnect`."""
+        """See `HttpClient.disconnect`."""
 
     def begin(self, number: str) -> None:
         """See `Target.begin`."""
@@ -64,13 +69,3 @@ class SimulatedTimetable(Target):
     def differs(self, account: Account) -> str:
         """See `Target.differs`: nothing there is ours."""
         return ""
-
-    def _read(self, subject: Subject) -> Observed:
-        if self.weather.strikes("busy", 0.02):
-            return Odd("timetable_unreadable", "no calendar")
-        number, actor = subject.student_number, self.schedule.current
-        account = actor.accounts.get(number) if actor is not None else None
-        if account is not None and (subject.login, subject.mail) != (account.login, account.mail):
-            return NotScheduled()  # nobody's address
-        self.shown[number] = number in self.calendars
-        return Scheduled(1) if self.shown[number] else NotScheduled()

@@ -14,8 +14,8 @@ from consumers.moodle.errors import (
     BatchDeadline,
     Broken,
     MoodleRefused,
+    NoTimeLeft,
     OutcomeUnknown,
-    OutOfTime,
     WriteRefused,
 )
 from consumers.moodle.functions import MoodleFunctions
@@ -145,7 +145,7 @@ def test_one_that_the_database_takes_for_the_same_stands_in_the_way(other: str) 
     ("error", "cause"),
     [
         (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN),
-        (OutOfTime("late"), MoodleCause.OUT_OF_TIME),
+        (NoTimeLeft("late"), MoodleCause.OUT_OF_TIME),
         (MoodleRefused("invalidparameter"), MoodleCause.COHORT_REFUSED),
         (WriteRefused("dmlwriteexception"), MoodleCause.BUSY),
         (Broken("500"), MoodleCause.BROKEN),

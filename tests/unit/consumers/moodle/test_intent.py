@@ -11,7 +11,7 @@ from pydantic import SecretStr, ValidationError
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.intent import is_shortened, pending_of, shortened, wanted_of
-from consumers.moodle.port import Seen, User, Wanted
+from consumers.moodle.port import Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from schemas.account import Account, Hold, Person, Requirement, Stage
 from sesame.testing.servers.moodle_kit import account, cohort
@@ -19,9 +19,9 @@ from sesame.testing.servers.moodle_kit import account, cohort
 SETTINGS = MoodleSettings(base_url="https://moodle.univ-exemple.fr", token=SecretStr("jeton-d-essai"))
 
 
-def wanted(one: Account, settings: MoodleSettings = SETTINGS) -> Wanted:
+def wanted(one: Account, settings: MoodleSettings = SETTINGS) -> WantedUser:
     intent = wanted_of(one, settings)
-    assert isinstance(intent, Wanted)
+    assert isinstance(intent, WantedUser)
     return intent
 
 
@@ -111,7 +111,7 @@ def test_an_only_name_is_the_last_name_and_the_settings_say_what_the_first_one_i
     assert (fields["firstname"], fields["lastname"]) == (".", "Suharto")
     settings = SETTINGS.model_copy(update={"missing_name": "(sans prénom)"})
     other = wanted_of(account(person=person), settings)
-    assert isinstance(other, Wanted)
+    assert isinstance(other, WantedUser)
     assert (other.fields["firstname"], other.fields["lastname"]) == ("(sans prénom)", "Suharto")
 
 
@@ -194,7 +194,7 @@ def test_plain_http_is_for_this_very_machine(host: str) -> None:
 def test_what_is_to_be_compared_is_said_of_whoever_it_is(*, compare: bool) -> None:
     for stage in (Stage.ACTIVE, Stage.ERASED):
         intent = wanted_of(account(stage=stage), SETTINGS, compare=compare)
-        assert isinstance(intent, Wanted)
+        assert isinstance(intent, WantedUser)
         assert intent.compare is compare
     assert not wanted(account()).compare
 

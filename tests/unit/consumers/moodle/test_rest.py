@@ -22,8 +22,8 @@ from consumers.moodle.errors import (
     BatchDeadline,
     Broken,
     MoodleRefused,
+    NoTimeLeft,
     OutcomeUnknown,
-    OutOfTime,
     WriteRefused,
 )
 from consumers.moodle.rest import RestClient, flatten
@@ -181,7 +181,7 @@ def test_without_a_source_of_chance_it_draws_its_own(deadline: BatchDeadline) ->
         (httpx.ConnectTimeout("slow"), TargetDown),
         (httpx.Response(502), TargetDown),
         (httpx.DecodingError("not gzip"), OutcomeUnknown),
-        (httpx.PoolTimeout("busy"), OutOfTime),
+        (httpx.PoolTimeout("busy"), NoTimeLeft),
         (httpx.Response(302, headers={"location": "https://ailleurs.example/"}), Misconfigured),
     ],
 )
@@ -193,7 +193,7 @@ def test_a_write_that_was_not_answered_is_sent_once(
         client_for(server).write("f", {}, deadline)
     assert len(server.requests) == 1
     if isinstance(answer, Exception):
-        says = "no connection came free" if error is OutOfTime else type(answer).__name__
+        says = "no connection came free" if error is NoTimeLeft else type(answer).__name__
         assert says in str(caught.value)
 
 
@@ -253,11 +253,11 @@ def test_no_call_begins_after_the_deadline() -> None:
     clock, server = Clock(), Server()
     deadline = BatchDeadline.after(5, clock)
     clock.advance(5)
-    with pytest.raises(OutOfTime, match=r"used up$"):
+    with pytest.raises(NoTimeLeft, match=r"used up$"):
         client_for(server).write("f", {}, deadline)
     assert server.requests == []
     assert BatchDeadline(0.05, lambda: 0.0).left_s() == 0.05
-    with pytest.raises(OutOfTime):
+    with pytest.raises(NoTimeLeft):
         BatchDeadline(0.049, lambda: 0.0).left_s()
 
 
@@ -340,7 +340,7 @@ def test_when_all_that_may_be_in_flight_are_a_call_gives_up_in_time_and_gives_it
     client: RestClient
 
     def serve(_request: httpx.Request) -> httpx.Response:
-        with pytest.raises(OutOfTime, match="in flight"):
+        with pytest.raises(NoTimeLeft, match="in flight"):
             client.read("f", {}, BatchDeadline.after(0.06, Clock()))
         return httpx.Response(500)
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from consumers.moodle import handler
 from consumers.moodle.causes import MoodleCause, MoodleFault
 from consumers.moodle.handler import MoodleHandler
-from consumers.moodle.port import AdoptedUser, MoodlePort, Result, Seen, User, Wanted
+from consumers.moodle.port import AdoptedUser, MoodlePort, Result, Seen, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Dead, Done, Preview, Retry, Task
@@ -109,7 +109,9 @@ def test_members_join_and_leave_in_calls_that_php_does_not_cut(tmp_path: Path) -
 # --- what becomes of whom ---------------------------------------------------------------------------------
 
 
-def wanted(number: str = NUMBER, *, suspended: bool = False, compare: bool = False, **cohorts: str) -> Wanted:
+def wanted(
+    number: str = NUMBER, *, suspended: bool = False, compare: bool = False, **cohorts: str
+) -> WantedUser:
     suffix = "" if number == NUMBER else number
     fields = {
         "username": LOGIN + suffix,
@@ -118,10 +120,10 @@ def wanted(number: str = NUMBER, *, suspended: bool = False, compare: bool = Fal
         "lastname": "Lefèvre",
         "email": MAIL.replace("@", f"{suffix}@"),
     }
-    return Wanted(number, fields, suspended=suspended, cohorts=cohorts, compare=compare)
+    return WantedUser(number, fields, suspended=suspended, cohorts=cohorts, compare=compare)
 
 
-def apply(site: Site, *batch: Wanted) -> dict[str, Result]:
+def apply(site: Site, *batch: WantedUser) -> dict[str, Result]:
     return dict(site.port.apply(batch, site.handler.deadline()))
 
 
@@ -286,7 +288,7 @@ def test_a_cohort_stands_in_the_way_of_those_alone_who_would_join_it(site: Site)
     new = replace(wanted(), cohorts={INFO: "Licence"})
     user = User(7, LOGIN, "cas", NUMBER, "Élodie", "Lefèvre", MAIL, suspended=False)
 
-    def foreseen(batch: Wanted, seen: Seen) -> dict[str, MoodleFault]:
+    def foreseen(batch: WantedUser, seen: Seen) -> dict[str, MoodleFault]:
         return dict(site.port.foresee([batch], {NUMBER: seen}, site.handler.deadline()))
 
     conflict = {NUMBER: MoodleFault(MoodleCause.COHORT_CONFLICT, INFO)}

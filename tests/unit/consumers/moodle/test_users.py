@@ -19,12 +19,12 @@ from consumers.moodle.errors import (
     Broken,
     CallFailed,
     MoodleRefused,
+    NoTimeLeft,
     OutcomeUnknown,
-    OutOfTime,
     WriteRefused,
 )
 from consumers.moodle.functions import MoodleFunctions
-from consumers.moodle.port import AdoptedUser, User, Wanted
+from consumers.moodle.port import AdoptedUser, User, WantedUser
 from consumers.moodle.settings import MoodleSettings
 from consumers.moodle.users import Users
 from consumers.moodle.work import Work
@@ -39,7 +39,7 @@ def held_by(idnumber: str) -> User:
     return User(7, LOGIN, "cas", idnumber, "Élodie", "Lefèvre", "elodie.lefevre@etu.univ-exemple.fr", False)
 
 
-def wanted() -> Wanted:
+def wanted() -> WantedUser:
     fields = {
         "username": LOGIN,
         "auth": "cas",
@@ -47,7 +47,7 @@ def wanted() -> Wanted:
         "lastname": "Lefèvre",
         "email": "elodie.lefevre@etu.univ-exemple.fr",
     }
-    return Wanted(NUMBER, fields, suspended=False, cohorts={})
+    return WantedUser(NUMBER, fields, suspended=False, cohorts={})
 
 
 class Overtaken:
@@ -175,7 +175,7 @@ def work(name: str, *users: User, **changes: Any) -> Work:
         "lastname": "Nom",
         "email": f"{name}@x.fr",
     }
-    return Work(Wanted(f"N-{name}", {**fields, **changes}, suspended=False, cohorts={}), users)
+    return Work(WantedUser(f"N-{name}", {**fields, **changes}, suspended=False, cohorts={}), users)
 
 
 def write(site: Site, *works: Work, **settings: Any) -> None:
@@ -435,7 +435,7 @@ def test_a_new_login_that_the_database_refuses_is_somebody_s_as_a_rule(
 LOST = [
     (OutcomeUnknown("504"), MoodleCause.OUTCOME_UNKNOWN, True),
     (Broken("500"), MoodleCause.BROKEN, True),
-    (OutOfTime("late"), MoodleCause.OUT_OF_TIME, False),
+    (NoTimeLeft("late"), MoodleCause.OUT_OF_TIME, False),
 ]
 
 
@@ -449,7 +449,7 @@ def test_an_update_that_was_not_answered_may_have_been_made(
     write(site, a)
     assert state(a)[:3] == (None, MoodleFault(cause), changed)
     assert a.user_unknown is isinstance(error, OutcomeUnknown)
-    site.fails = OutOfTime("late")
+    site.fails = NoTimeLeft("late")
     write(site, a)
     assert a.changed is changed  # what may have been written stays so
     assert a.user_unknown is isinstance(error, OutcomeUnknown)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from consumers.moodle.causes import MoodleCause, MoodleFault
-from consumers.moodle.port import AdoptedUser, Seen, User, Wanted
+from consumers.moodle.port import AdoptedUser, Seen, User, WantedUser
 from consumers.moodle.work import Work
 
 USER = User(7, "elodie", "cas", "22600001", "Élodie", "Lefèvre", "elodie@univ-exemple.fr", False)
 FIELDS = {"username": "elodie", "firstname": "Élodie"}
-WANTED = Wanted("22600001", FIELDS, suspended=False, cohorts={"L1": "Licence 1", "L2": "Licence 2"})
+WANTED = WantedUser("22600001", FIELDS, suspended=False, cohorts={"L1": "Licence 1", "L2": "Licence 2"})
 INSIDE = {1: "L1", 2: "L2"}
 
 

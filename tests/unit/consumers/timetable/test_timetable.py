@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, FileSystemLoader
 
-from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
-from consumers.timetable.answers import EMPTY, MISSING, CalendarAnswer, NotACalendar, events_of, judge
-from consumers.timetable.handler import NOT_SCHEDULED
-from consumers.timetable.port import NotScheduled, Odd, Scheduled, Subject
-from pipeline.errors import TargetDown, Throttled
+from consumers.kit.connector import Held, Refused
+from consumers.kit.http import HttpAnswer
+from consumers.timetable import answers
+from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Subject, Template
+from consumers.timetable.answers import EMPTY, MISSING, NOT_SCHEDULED, NotACalendar, events_of
 from sandbox.timetable import calendar
 from schemas.language import Language
 from sesame.settings import SettingsError, load
@@ -25,6 +25,7 @@ from sesame.web.languages import LOCALE_FOLDER, translations
 LEA = Subject("22600001", "lea.martin", "lea.martin@etu.univ-exemple.fr")
 EMPTY_CALENDAR = b"BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//x//FR\r\nEND:VCALENDAR\r\n"
 BOTH = (MISSING, EMPTY)
+NOT_YET = Held(NOT_SCHEDULED, recheck_after_s=60.0)
 any_text = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 
 
@@ -73,83 +74,60 @@ def test_a_template_that_makes_no_addresses_says_why(text: str, says: str) -> No
     assert says in str(refused.value)
 
 
+def judge(answer: HttpAnswer, not_scheduled: tuple[str, ...]) -> Held | Refused | None:
+    return answers.judge(answer, not_scheduled, 60.0)
+
+
 # --- answers --------------------------------------------------------------------------------------
 
 
 def test_a_calendar_with_an_event_is_there() -> None:
-    assert judge(CalendarAnswer(200, calendar().encode()), BOTH) == Scheduled(1)
+    assert judge(HttpAnswer(200, calendar().encode()), BOTH) is None
 
 
-@pytest.mark.parametrize(("not_scheduled", "seen"), [(BOTH, NotScheduled()), ((MISSING,), Scheduled(0))])
+@pytest.mark.parametrize(("not_scheduled", "seen"), [(BOTH, NOT_YET), ((MISSING,), None)])
 def test_an_empty_calendar_means_what_the_settings_say(not_scheduled: tuple[str, ...], seen: object) -> None:
-    assert judge(CalendarAnswer(200, EMPTY_CALENDAR), not_scheduled) == seen
+    assert judge(HttpAnswer(200, EMPTY_CALENDAR), not_scheduled) == seen
 
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_missing_calendar_means_what_the_settings_say(status: int) -> None:
-    assert judge(CalendarAnswer(status), BOTH) == NotScheduled()
-    odd = judge(CalendarAnswer(status), (EMPTY,))
-    assert isinstance(odd, Odd)
+    assert judge(HttpAnswer(status), BOTH) == NOT_YET
+    odd = judge(HttpAnswer(status), (EMPTY,))
+    assert isinstance(odd, Refused)
     assert (odd.cause, odd.lasting) == ("timetable_missing", False)
 
 
 @pytest.mark.parametrize(
     ("answer", "cause", "lasting"),
     [
-        (CalendarAnswer(401), "timetable_refused", False),
-        (CalendarAnswer(403), "timetable_refused", False),
-        (CalendarAnswer(302), "timetable_redirected", False),
-        (CalendarAnswer(400), "timetable_unreadable", False),
-        (CalendarAnswer(500), "timetable_unreadable", False),
-        (CalendarAnswer(204), "timetable_unreadable", False),
-        (CalendarAnswer(200, b""), "timetable_unreadable", False),
-        (CalendarAnswer(200, b"<html>Connexion</html>"), "timetable_unreadable", False),
-        (CalendarAnswer(200, b'{"error": 1}'), "timetable_unreadable", False),
-        (CalendarAnswer(200, b"BEGIN:VEVENT\r\nEND:VEVENT\r\n"), "timetable_unreadable", False),
-        (CalendarAnswer(200, EMPTY_CALENDAR * 2), "timetable_unreadable", False),
-        (CalendarAnswer(200, EMPTY_CALENDAR[:-15]), "timetable_unreadable", False),
-        (CalendarAnswer(200, None), "timetable_too_large", True),
+        (HttpAnswer(401), "timetable_refused", False),
+        (HttpAnswer(403), "timetable_refused", False),
+        (HttpAnswer(302), "timetable_redirected", False),
+        (HttpAnswer(400), "timetable_unreadable", False),
+        (HttpAnswer(500), "timetable_unreadable", False),
+        (HttpAnswer(204), "timetable_unreadable", False),
+        (HttpAnswer(200, b""), "timetable_unreadable", False),
+        (HttpAnswer(200, b"<html>Connexion</html>"), "timetable_unreadable", False),
+        (HttpAnswer(200, b'{"error": 1}'), "timetable_unreadable", False),
+        (HttpAnswer(200, b"BEGIN:VEVENT\r\nEND:VEVENT\r\n"), "timetable_unreadable", False),
+        (HttpAnswer(200, EMPTY_CALENDAR * 2), "timetable_unreadable", False),
+        (HttpAnswer(200, EMPTY_CALENDAR[:-15]), "timetable_unreadable", False),
+        (HttpAnswer(200, None), "timetable_too_large", True),
     ],
 )
-def test_another_answer_is_one_student_s_matter(answer: CalendarAnswer, cause: str, lasting: bool) -> None:
+def test_another_answer_is_one_student_s_matter(answer: HttpAnswer, cause: str, lasting: bool) -> None:
     odd = judge(answer, BOTH)
-    assert isinstance(odd, Odd)
+    assert isinstance(odd, Refused)
     assert (odd.cause, odd.lasting) == (cause, lasting)
     assert LEA.login not in odd.message
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
-def test_a_service_that_is_out_of_order_is_down(status: int) -> None:
-    with pytest.raises(TargetDown) as down:
-        judge(CalendarAnswer(status), BOTH)
-    assert down.value.unknown is False, "nothing is ever written there"
-
-
-@pytest.mark.parametrize(
-    ("answer", "pause_s"),
-    [
-        (CalendarAnswer(429, retry_after="7"), 7),
-        (CalendarAnswer(503, retry_after="7"), 7),
-        (CalendarAnswer(429), 30),
-        (CalendarAnswer(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT"), 30),
-        (CalendarAnswer(429, retry_after="nan"), 30),
-        (CalendarAnswer(429, retry_after="-5"), 1),
-        (CalendarAnswer(429, retry_after="1e9"), 3600),
-    ],
-)
-def test_a_service_that_asks_for_patience_gets_it_within_bounds(
-    answer: CalendarAnswer, pause_s: float
-) -> None:
-    with pytest.raises(Throttled) as throttled:
-        judge(answer, BOTH)
-    assert throttled.value.retry_after_s == pause_s
-
-
 @given(st.binary(max_size=400))
 def test_whatever_comes_is_a_calendar_or_is_not(body: bytes) -> None:
-    assert isinstance(judge(CalendarAnswer(200, body), BOTH), Scheduled | NotScheduled | Odd)
+    assert isinstance(judge(HttpAnswer(200, body), BOTH), Held | Refused | None)
     wrapped = b"BEGIN:VCALENDAR\r\n" + body + b"\r\nEND:VCALENDAR\r\n"
-    assert isinstance(judge(CalendarAnswer(200, wrapped), BOTH), Scheduled | NotScheduled | Odd)
+    assert isinstance(judge(HttpAnswer(200, wrapped), BOTH), Held | Refused | None)
 
 
 def test_a_calendar_nested_without_end_is_none() -> None:
@@ -219,5 +197,6 @@ def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Language, says:
         ),
         looked_at="12:00",
         links={},
+        titles={},
     )
     assert says in unescape(page)

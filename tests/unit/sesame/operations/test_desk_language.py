@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 
 import pytest
 
+from consumers.kit import registration
 from consumers.moodle.causes import MoodleCause
 from pipeline.db.database import Database
 from pipeline.dead_letters.rows import DeadLetter
@@ -73,7 +74,12 @@ def written() -> dict[str, dict[str, dict[str, str]]]:
     moodle = {
         each.value: {lang: {"what": each.explanations[lang]} for lang in LANGUAGES} for each in MoodleCause
     }
-    return reasons | moodle
+    theirs = {
+        token: {lang: vars(words) for lang, words in each.words.items()}
+        for one in registration.installed().values()
+        for token, each in one.load().reasons.items()
+    }
+    return reasons | moodle | theirs
 
 
 def test_every_reason_and_cause_has_its_words_in_both_languages() -> None:

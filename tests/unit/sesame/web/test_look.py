@@ -126,10 +126,11 @@ def test_links_lead_to_https_and_to_services_that_there_are() -> None:
     for wrong in (
         {"moodle": "http://moodle.univ.example"},
         {"moodle": "javascript:alert(1)"},
-        {"modle": "https://a.b"},
     ):
         with pytest.raises(ValidationError):
             PortalSettings(links=wrong)
+    with pytest.raises(ValidationError, match="did you mean moodle"):
+        Settings(portal=PortalSettings(links={"modle": "https://a.b"}))
 
 
 def test_an_audit_that_is_claimed_has_a_day() -> None:

@@ -13,7 +13,15 @@ _PIECE_BYTES_MAX = 65_536
 
 
 class Cut(Exception):  # it is no error: the wire is cut
-    """Raised by a watcher: this connection ends now, at both sides, and what it holds goes nowhere."""
+    """Raised by a watcher: this connection ends now, at both sides, and what it holds goes nowhere.
+
+    Args:
+        last: what the client is still sent.
+    """
+
+    def __init__(self, last: bytes = b"") -> None:
+        super().__init__()
+        self.last = last
 
 
 class Watcher(Protocol):
@@ -76,14 +84,19 @@ class Relay:
                 self._threads[-1].start()
 
     def _carry(self, client: socket.socket) -> None:
-        with suppress(Cut, OSError), client, socket.create_connection(self._server) as server:
-            watcher = self._watcher(self)
-            while True:
-                for side in select.select([client, server], [], [])[0]:
-                    piece = side.recv(_PIECE_BYTES_MAX)
-                    if not piece:
-                        return
-                    if side is client:
-                        server.sendall(watcher.asked(piece))
-                    else:
-                        client.sendall(watcher.answered(piece))
+        with suppress(OSError), client, socket.create_connection(self._server) as server:
+            try:
+                self._pass_on(client, server, self._watcher(self))
+            except Cut as cut:
+                client.sendall(cut.last)
+
+    def _pass_on(self, client: socket.socket, server: socket.socket, watcher: Watcher) -> None:
+        while True:
+            for side in select.select([client, server], [], [])[0]:
+                piece = side.recv(_PIECE_BYTES_MAX)
+                if not piece:
+                    return
+                if side is client:
+                    server.sendall(watcher.asked(piece))
+                else:
+                    client.sendall(watcher.answered(piece))

@@ -1,0 +1,101 @@
+"""`sesame connector`: which connectors there are, a new one, and what the suite says of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sesame.cli.context import Context, pass_context
+from sesame.cli.errors import ExitCode
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option
+from sesame.cli.output import show_table, write_json
+
+
+@click.group()
+def connector() -> None:
+    """Show, write or check connectors: what brings a target to accounts' state."""
+
+
+@connector.command("list")
+@json_option
+@pass_context
+def list_command(context: Context, *, as_json: bool) -> None:
+    """Show every connector that is installed, what it can do, and what was proven of it here."""
+    from sesame.operations.connectors.acts import list_connectors
+
+    path = context.settings.store_file
+    there = path is None or path.exists()
+    found = list_connectors(context.application, operator(), proven=there)
+    if as_json:
+        write_json([each.model_dump(mode="json") for each in found])
+        return
+    rows = [
+        (
+            each.name,
+            each.package,
+            each.follows or "",
+            ", ".join(each.verbs),
+            each.fault or (f"{len(each.proven)} checks" if each.proven else "nothing here"),
+        )
+        for each in found
+    ]
+    show_table(("name", "package", "follows", "verbs", "proven"), rows, folded="proven")
+
+
+@connector.command()
+@click.argument("name")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to write it; without it: a folder sesame-NAME here.",
+)
+@pass_context
+def new(context: Context, name: str, folder: Path | None) -> None:
+    """Write a connector and its test, which pass at once: replace what is the sample's by what is your
+    target's."""
+    from pydantic import ValidationError
+
+    from sesame.operations.connectors.acts import NewConnector
+    from sesame.operations.connectors.acts import new as write
+
+    try:
+        request = NewConnector(name=name, folder=folder or Path(f"sesame-{name}"))
+    except ValidationError:
+        raise click.BadParameter(
+            f"{name!r} must begin with a letter, and have lower-case letters, digits and _ only"
+        ) from None
+    written = write(context, operator(), request)
+    for path in written.files:
+        click.echo(path)
+    where = written.files[0].parent
+    click.echo(
+        f"Its suite: python -m pytest {where}. Install it beside Sésame: pip install -e {where}.", err=True
+    )
+
+
+@connector.command()
+@click.argument("name")
+@json_option
+@pass_context
+def check(context: Context, name: str, *, as_json: bool) -> None:
+    """Run the suite on a configured target, with accounts of its own. Exit code 1 when a check is not
+    passed."""
+    from sesame.operations.connectors.acts import CheckAsked
+    from sesame.operations.connectors.acts import check as run
+
+    report = run(context.application, operator(), CheckAsked(name=name, config=context.config))
+    if as_json:
+        write_json(report.model_dump(mode="json"))
+    else:
+        for failed in report.failed:
+            click.echo(f"FAILED {_sentence(failed.check)}\n  {failed.message}")
+        for skipped in report.skipped:
+            click.echo(f"skipped {_sentence(skipped.check)}: {skipped.reason}")
+        click.echo(f"{report.passed} passed, {len(report.failed)} failed, {len(report.skipped)} skipped")
+    raise click.exceptions.Exit(int(ExitCode.FAILED if report.failed else ExitCode.DONE))
+
+
+def _sentence(check: str) -> str:
+    return check.replace("_", " ")

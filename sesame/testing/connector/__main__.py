@@ -1,0 +1,82 @@
+"""The suite on a configured target: `sesame connector check` starts it, and reads its JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from consumers.kit.deadline import Deadline
+from pipeline.errors import SesameError, told
+from sesame.settings import load
+from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped
+from sesame.testing.connector.checks import CHECKS
+
+
+def bench_of(name: str, config: Path | None) -> ConnectorBench:
+    """The connector of this section of the settings, on its true target."""
+    settings = load(config)
+    chosen = settings.connectors[name]
+    assert chosen.connector is not None, chosen.fault
+    section = getattr(settings, name)
+    values = section.model_dump()
+    url = urlsplit(str(values.get("url") or values.get("uri") or ""))
+    plain = url.scheme in ("http", "ldap")  # under TLS no relay can stand in between
+    given = url.netloc if plain else ""
+    return ConnectorBench(
+        connector=chosen.connector,
+        settings=lambda address: {
+            key: value.replace(url.netloc, address) if isinstance(value, str) and given else value
+            for key, value in values.items()
+        },
+        address=given,
+        protocol="tcp" if url.scheme == "ldap" else "http",
+        domain=settings.registry.mail_domain
+        if hasattr(settings.registry, "mail_domain")
+        else "invalid.example",
+        name=name,
+    )
+
+
+def main() -> None:
+    """Run every check, erase what was made, and write what was found."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("--config", type=Path)
+    given = parser.parse_args()
+    bench = bench_of(given.name, given.config)
+    passed: list[str] = []
+    failed: list[dict[str, str]] = []
+    skipped: list[dict[str, str]] = []
+    for name, check in CHECKS.items():
+        try:
+            check(bench)
+        except Skipped as reason:
+            skipped.append({"check": name, "reason": str(reason)})
+        except SesameError as error:
+            failed.append({"check": name, "message": told(error)})
+        except AssertionError as error:
+            failed.append({"check": name, "message": str(error)})
+        except Exception as error:  # noqa: BLE001 (somebody else's code: the other checks are run)
+            failed.append({"check": name, "message": f"{type(error).__name__}: {error}"})
+        else:
+            passed.append(name)
+    clean(bench)
+    report = {"passed": len(passed), "failed": failed, "skipped": skipped}
+    print(json.dumps({"report": report, "passed": passed}))  # noqa: T201 (a program's answer)
+
+
+def clean(bench: ConnectorBench) -> None:
+    """Erase what the checks made, where the connector can."""
+    if "erase" not in bench.connector.verbs():
+        return
+    with bench.connected() as connector:
+        for account in bench.made:
+            with suppress(Exception):
+                connector.erase(bench.seen(account), Deadline.after(READ_S_MAX))
+
+
+if __name__ == "__main__":
+    main()

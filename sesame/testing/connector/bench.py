@@ -1,0 +1,155 @@
+"""What the suite is given of a connector: how to make one, and how to trouble its target."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from consumers.kit.connector import Anything, ConnectorContext, Secret, TargetObject
+from consumers.kit.deadline import Deadline
+from pipeline.target import Handler
+from schemas.account import (
+    Account,
+    Administrative,
+    Enrolment,
+    Hold,
+    Membership,
+    Pedagogical,
+    Person,
+    Requirement,
+    Stage,
+)
+from sesame.settings import LiveSecret
+
+READ_S_MAX = 60.0
+
+
+class Skipped(Exception):
+    """This check says nothing of this connector, and why."""
+
+
+@dataclass
+class ConnectorBench:
+    """A connector and its target.
+
+    Attributes:
+        connector: its class.
+        settings: the values of its section when its target is at this address (`host:port`).
+        address: where the target is; empty: it has none, and the suite injects no faults.
+        protocol: what is spoken there: faults of HTTP are for HTTP.
+        stranger: puts an object into the target that holds this account's login and mail, and no student
+            number.
+        refuse: makes of an account one that the target refuses, e.g. with a name that is too long.
+        domain: of the mail addresses of the suite's own accounts.
+        name: the connector's name.
+    """
+
+    connector: type[Anything]
+    settings: Callable[[str], Mapping[str, object]]
+    address: str = ""
+    protocol: Literal["http", "tcp"] = "http"
+    stranger: Callable[[Account], object] | None = None
+    refuse: Callable[[Account], Account] | None = None
+    domain: str = "etu.univ-exemple.fr"
+    name: str = "checked"
+    made: list[Account] = field(default_factory=list)
+
+    def account(self, **changes: Any) -> Account:
+        """An account of the suite's own: nobody else has its number, login or address."""
+        token = secrets.token_hex(4)
+        account = Account(
+            student_number=f"zz{token}",
+            version=1,
+            stage=Stage.ACTIVE,
+            login=f"zz{token}",
+            mail=f"zz{token}@{self.domain}",
+            principal=f"zz{token}@{self.domain}",
+            person=Person(birth_name="Éssai", given_name="Zoé"),
+            affiliations=("student", "member"),
+            entities=("SCI",),
+            enrolments=(
+                Enrolment(
+                    year=2026,
+                    step="L1INFO",
+                    step_version="261",
+                    step_label="Licence 1 informatique",
+                    component="SCI",
+                    primary=True,
+                    administrative=Administrative.IN_FORCE,
+                    pedagogical=Pedagogical.VALIDATED,
+                ),
+            ),
+            cohorts=(
+                Membership(key="zz-check", name="Essai", requires=Requirement.ADMINISTRATIVE, met=True),
+            ),
+            activated_at=datetime(2026, 9, 1, tzinfo=UTC),
+            opened_at=datetime(2026, 9, 1, tzinfo=UTC),
+        )
+        account = account.model_copy(update=changes)
+        self.made.append(account)
+        return account
+
+    @contextmanager
+    def connected(
+        self, address: str | None = None, *, read_only: bool = False, **values: Any
+    ) -> Iterator[Any]:
+        """The connector at this address, the target's own if none is named; disconnected at the end.
+
+        Args:
+            values: of its section, over those of `settings`.
+        """
+        given = {**self.settings(self.address if address is None else address), **values}
+        section = self.connector.section.model_validate(given)
+        secrets_of = {
+            name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)
+        }
+
+        def secret(name: str) -> Secret:
+            return secrets_of[name] if name in secrets_of else LiveSecret(section, name)
+
+        made = self.connector(
+            ConnectorContext(name=self.name, settings=section, secret=secret, read_only=read_only)
+        )
+        try:
+            yield made
+        finally:
+            made.disconnect()
+
+    @contextmanager
+    def handler(self, address: str | None = None, **values: Any) -> Iterator[tuple[Any, Handler]]:
+        """The connector, and the handler that drives it."""
+        with self.connected(address, **values) as connector:
+            yield connector, connector.handler()
+
+    def seen(self, account: Account) -> list[TargetObject]:
+        """What the target shows of this student now, through a connector of its own."""
+        with self.connected() as connector:
+            found = connector.read([account], Deadline.after(READ_S_MAX))[account.student_number]
+        if not isinstance(found, Iterable):
+            return []
+        return [each for each in found if each.student_number == account.student_number]
+
+    def needs(self, *verbs: str) -> None:
+        """Go on only if the connector has these verbs.
+
+        Raises:
+            Skipped: it has not.
+        """
+        for verb in verbs:
+            if verb not in self.connector.verbs():
+                raise Skipped(f"the connector has no {verb}")
+
+
+def shut(account: Account) -> Account:
+    """The same, without access."""
+    return account.model_copy(update={"holds": frozenset({Hold.SUSPENDED}), "version": account.version + 1})
+
+
+def renamed(account: Account) -> Account:
+    """The same, with another given name."""
+    person = account.person.model_copy(update={"given_name": "Zélie"})
+    return account.model_copy(update={"person": person, "version": account.version + 1})
