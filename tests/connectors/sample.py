@@ -42,7 +42,7 @@ def sample(folder: Path, replaced: Sequence[tuple[str, str]] = ()) -> Iterator[C
         test = module(folder, "test_library", (TEMPLATE / "test.txt").read_text(encoding="utf-8"))
         test.Service.patrons = {}
         server = ThreadingHTTPServer(("127.0.0.1", 0), test.Service)
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
             yield ConnectorBench(

@@ -28,7 +28,7 @@ Check = Callable[[ConnectorBench], None]
 CHECKS: Final[dict[str, Check]] = {}
 """Every check by its name, in the order in which they build on one another."""
 
-_QUICK: Final[dict[str, Any]] = {"connect_timeout_s": 1.0, "timeout_s": 1.0}
+_QUICK: Final[dict[str, Any]] = {"connect_timeout_s": 5.0, "timeout_s": 5.0}
 _FIFTY: Final = 50
 _MANY: Final = 60
 _MEMORY_BYTES_MAX: Final = 4_000_000
