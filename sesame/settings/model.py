@@ -27,7 +27,7 @@ from producers.activation.hashes import HashingSettings
 from producers.activation.policy import PasswordSettings
 from producers.activation.proofs import ProofSettings
 from producers.registrar.settings import RegistrarSettings
-from schemas.language import Language
+from schemas.language import Language, gettext
 from sesame.settings.explain import ENV_NESTED, ENV_PREFIX
 from sesame.settings.login import CasSettings
 from sesame.settings.portal import PORTAL, PortalSettings, SmtpSettings
@@ -40,9 +40,15 @@ from sesame.settings.withdrawn import without
 def _none_but(names: Iterable[str], known: Collection[str]) -> None:
     """Refuse a name of a target that no connector has."""
     if unknown := [name for name in names if name not in known]:
-        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-        raise ValueError(f"no connector has the name {unknown[0]!r}; {hint}")
+        name, near = unknown[0], difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.6)
+        if near:
+            text = gettext(
+                "no connector has the name {name!r}; did you mean {near}?", name=name, near=near[0]
+            )
+        else:
+            names = ", ".join(sorted(known))
+            text = gettext("no connector has the name {name!r}; there are {names}", name=name, names=names)
+        raise ValueError(text)
 
 
 def _title(section: ConnectorSettings, connector: type[Anything]) -> Mapping[Language, str]:
