@@ -1,0 +1,55 @@
+"""A service that speaks SCIM: where it is, and what of an account it gets."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints
+
+from consumers.kit.settings import HttpConnectorSettings
+from pipeline.settings import ADVANCED
+
+UserName = Literal["login", "mail", "principal"]
+Memberships = Literal["groups", "cohorts"]
+
+
+class ScimSettings(HttpConnectorSettings):
+    """A service that speaks SCIM 2.0. Used when `scim` is among the `targets`."""
+
+    place: ClassVar[str] = "scim"
+
+    user_name: UserName = Field(
+        "principal",
+        description="What the service calls a student by (`userName`): what it is told at login.",
+    )
+    groups: tuple[Memberships, ...] = Field(
+        (),
+        description="Which of an account's memberships become groups of the service: `groups`, `cohorts`, "
+        "both, or none.",
+    )
+    group_mark: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:._-]{1,40}$")] = Field(
+        "sesame:",
+        description="What the `externalId` of Sésame's groups begins with; other groups are left alone.",
+        json_schema_extra=ADVANCED,
+    )
+    batch_size: int = Field(
+        20,
+        ge=1,
+        le=1000,
+        description="Students in one call, at most. Fewer where the service allows few calls in a minute.",
+        json_schema_extra=ADVANCED,
+    )
+    page_size: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="How many objects are asked for at once when everybody is read.",
+        json_schema_extra=ADVANCED,
+    )
+
+    @property
+    def system(self) -> str:
+        """See `ConnectorSettings.system`."""
+        parts = urlsplit(self.url)
+        return f"SCIM {parts.scheme}://{parts.netloc}"
