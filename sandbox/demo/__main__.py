@@ -49,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             json_file=options.json,
             keep=options.keep,
             timetable=options.timetable,
+            scim=options.scim,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
             apereo=options.cas == "apereo",
@@ -71,6 +72,7 @@ def run(
     json_file: Path | None,
     keep: bool,
     timetable: bool,
+    scim: bool,
     brokers: int,
     processes: int,
     apereo: bool,
@@ -82,7 +84,13 @@ def run(
     if json_file is not None and not os.access(json_file.parent, os.W_OK):
         raise SandboxError(f"{json_file} cannot be written")  # said now, not at the end
     world = World(
-        records, keep=keep, timetable=timetable, brokers=brokers, processes=processes, apereo=apereo
+        records,
+        keep=keep,
+        timetable=timetable,
+        scim=scim,
+        brokers=brokers,
+        processes=processes,
+        apereo=apereo,
     )
     try:
         with stage("demo"):
@@ -183,6 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         "--json", type=lambda text: Path(text).absolute(), help="also write the numbers here"
     )
     play_it.add_argument("--timetable", action="store_true", help="a timetable service too, as a target")
+    play_it.add_argument("--scim", action="store_true", help="a service that speaks SCIM too, as a target")
     play_it.add_argument("--keep", action="store_true", help="leave everything running until `stop`")
     play_it.add_argument("--kafka", action="store_true", help="on Apache Kafka, not on the embedded log")
     play_it.add_argument(

@@ -23,6 +23,15 @@ probe_url = "@timetable_url@/ical/salle-a101.ics"
 ca_file = "@timetable_ca_file@"
 timeout_s = 5.0
 """
+_SCIM = """
+[scim]
+title = "La bibliothèque"
+title_en = "The library"
+url = "@scim_url@"
+ca_file = "@scim_ca_file@"
+token_file = "@scim_token_file@"
+groups = ["groups"]
+"""
 
 
 def write(world: World) -> None:
@@ -63,6 +72,13 @@ def write(world: World) -> None:
     if world.timetable is not None:
         text += _TIMETABLE
         values |= {"timetable_url": world.timetable.url, "timetable_ca_file": world.timetable.ca_file}
+    if world.scim is not None:
+        text += _SCIM
+        values |= {
+            "scim_url": world.scim.url,
+            "scim_ca_file": world.scim.ca_file,
+            "scim_token_file": world.scim.token_file,
+        }
     world.settings_file.write_text(
         re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"
     )

@@ -32,6 +32,7 @@ from sandbox.moodle import MoodleStandIn
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 from sandbox.process import SandboxError
+from sandbox.scim import ScimServer
 from sandbox.slapd import Layout, Slapd
 from sandbox.timetable import Timetable
 from sandbox.tls import ThrowawayCA
@@ -65,6 +66,7 @@ class World:
         records: where the record of what runs is written; default: the checkout's `.demo`.
         keep: let the servers outlive this process if it ends without closing the world.
         timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
+        scim: a service that speaks SCIM too, as a target.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
         processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`, on SQLite.
@@ -80,6 +82,7 @@ class World:
         *,
         keep: bool = False,
         timetable: bool = False,
+        scim: bool = False,
         brokers: int = 0,
         processes: int = 0,
         apereo: bool = False,
@@ -90,6 +93,7 @@ class World:
         self.private.mkdir(mode=0o700)
         self.settings_file = self.private / "sesame.toml"
         self.timetable: Timetable | None = None
+        self.scim: ScimServer | None = None
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None
         try:
@@ -97,6 +101,8 @@ class World:
             self.cas = self._cas(Apereo if apereo else CasServer, keep=keep)
             if timetable:
                 self.timetable = self._timetable(keep=keep)
+            if scim:
+                self.scim = self._scim(keep=keep)
             if brokers:
                 self.kafka = self._prepare_kafka(brokers, keep=keep)
             if processes:
@@ -138,6 +144,11 @@ class World:
         certificate = ThrowawayCA(folder).issue("timetable")
         return Timetable(folder, certificate=certificate, everybody=True, outlives_parent=keep)
 
+    def _scim(self, *, keep: bool) -> ScimServer:
+        folder = self.folder / "scim"
+        folder.mkdir()
+        return ScimServer(folder, certificate=ThrowawayCA(folder).issue("scim"), outlives_parent=keep)
+
     def _prepare_kafka(self, brokers: int, *, keep: bool) -> Kafka:
         password = secrets.token_urlsafe(18)
         write_private(self.private / settings.KAFKA_PASSWORD, password)
@@ -151,7 +162,8 @@ class World:
             "mailbox": self.dovecot,
             "moodle": self.moodle,
         }
-        return servers | ({"timetable": self.timetable} if self.timetable is not None else {})
+        further: dict[str, Server | None] = {"timetable": self.timetable, "scim": self.scim}
+        return servers | {name: server for name, server in further.items() if server is not None}
 
     @property
     def http_url(self) -> str:
@@ -221,6 +233,7 @@ class World:
             "pipeline",
             "cas",
             "timetable",
+            "scim",
             "moodle",
             "dovecot",
             "slapd",
