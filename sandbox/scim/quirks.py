@@ -29,6 +29,7 @@ QUIRKS: Final[Mapping[str, str]] = {
     "filter-ignored": "every search finds everybody",
     "no-filter": "no search is answered",
     "no-member-filter": "groups cannot be searched by members",
+    "member-filter-ignored": "a search of groups by members finds every group",
     "no-mail-filter": "users cannot be searched by address",
     "case-insensitive": "externalId is compared without regard to case",
     "not-found": "a search that finds nobody is answered with 404",
@@ -123,7 +124,8 @@ class Bent:
         return next((_error(status) for status, holds in conditions.items() if holds), None)
 
     def _bend_search(self, query: dict[str, str], quirks: Collection[str]) -> None:
-        if "filter-ignored" in quirks:
+        by_member = "members" in query.get("filter", "")
+        if "filter-ignored" in quirks or ("member-filter-ignored" in quirks and by_member):
             query.pop("filter", None)
         if "small-pages" in quirks:
             query["count"] = str(_PAGE)

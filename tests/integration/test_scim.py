@@ -272,6 +272,37 @@ def test_what_changed_meanwhile_is_read_again(
     assert (user["displayName"], user["title"]) == ("L. Martin", "Déléguée")
 
 
+def test_what_is_replaced_is_what_was_read(
+    running: ScimServer, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else writes between the reading and the replacement, of a user and of a group."""
+    running.behave("no-patch")
+    desk = Desk(running)
+    desk.outcome(LEA)
+    prof = eyes.make("/Users", userName="prof")
+    read = ScimService.get
+    others = {
+        "/Users": {"op": "replace", "path": "title", "value": "Déléguée"},
+        "/Groups": {"op": "add", "path": "members", "value": [{"value": prof}]},
+    }
+
+    def get(service: ScimService, endpoint: str, ref: str, deadline: Deadline) -> object:
+        found = read(service, endpoint, ref, deadline)
+        if operation := others.pop(endpoint, None):
+            eyes.ask("PATCH", f"{endpoint}/{ref}", {"Operations": [operation]})
+        return found
+
+    monkeypatch.setattr(ScimService, "get", get)
+    zoe = account("22600002", "zoe.muller", "Müller", "L1")
+    assert isinstance(desk.outcome(zoe), Done)
+    renamed = LEA.model_copy(update={"person": LEA.person.model_copy(update={"usage_name": "Petit"})})
+    assert isinstance(desk.outcome(renamed), Done)
+    assert others == {}
+    assert eyes.groups() == {"Groupe L1": [NAME, "prof", "zoe.muller@univ-exemple.fr"]}
+    user = eyes.users()[NAME]
+    assert (user["title"], user["name"]["familyName"]) == ("Déléguée", "Petit")
+
+
 def test_a_creation_whose_answer_was_lost_is_no_collision(desk: Desk, eyes: Eyes) -> None:
     desk.outcome(LEA)
     wanted = desk.connector.wanted(LEA).fields
