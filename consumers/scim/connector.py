@@ -51,7 +51,7 @@ class Scim(Connector[ScimSettings]):
 
     section = ScimSettings
     title: ClassVar[Mapping[Language, str]] = {
-        "fr": "L’application en ligne",
+        "fr": "L'application en ligne",
         "en": "The online application",
     }
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
@@ -61,7 +61,7 @@ class Scim(Connector[ScimSettings]):
         from consumers.kit.http import HttpClient  # slow to load, and the words are wanted without it
 
         super().__init__(context)
-        self._service = ScimService(context, HttpClient(context))
+        self._service = ScimService(context, HttpClient(context, self.settings.url))
         self._users = UserWrites(self._service, self._shown, self._look_at)
 
     # --- what there is --------------------------------------------------------------------------------

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
 
-from consumers.kit.settings import HttpConnectorSettings
+from consumers.kit.settings import HttpConnectorSettings, server_of
 from pipeline.settings import ADVANCED
 
 UserName = Literal["login", "mail", "principal"]
@@ -51,5 +50,4 @@ class ScimSettings(HttpConnectorSettings):
     @property
     def system(self) -> str:
         """See `ConnectorSettings.system`."""
-        parts = urlsplit(self.url)
-        return f"SCIM {parts.scheme}://{parts.netloc}"
+        return f"SCIM {server_of(self.url)}"

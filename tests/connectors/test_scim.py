@@ -6,7 +6,7 @@ import pytest
 
 from consumers.scim.connector import Scim
 from sandbox.scim import REFUSED, ScimServer
-from sesame.testing.connector import ConnectorBench
+from sesame.testing.connector.bench import ConnectorBench
 from sesame.testing.connector.suite import *
 from tests.integration.scim_kit import Eyes
 
