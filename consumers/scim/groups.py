@@ -18,7 +18,7 @@ from consumers.kit.connector import Refused
 from consumers.kit.deadline import Deadline
 from consumers.scim import resources
 from consumers.scim.service import GROUPS, ScimService, UnexpectedStatus, path_of
-from consumers.scim.writes import Operation, Written, write
+from consumers.scim.writes import Operation, WriteAnswer, write
 from pipeline.errors import Misconfigured
 
 _NOBODY: Final = "sesame-nobody"
@@ -102,7 +102,7 @@ class Groups:
         return refused
 
     def _judge(
-        self, operation: Operation, written: Written, part: Part, deadline: Deadline
+        self, operation: Operation, written: WriteAnswer, part: Part, deadline: Deadline
     ) -> dict[tuple[str, str], Refused]:
         if written.ok or not written.status:
             return {}
@@ -131,7 +131,7 @@ class Groups:
         """Replace a group's members under its ETag."""
         add, remove = part
         self.check(deadline)
-        written = Written(0)
+        written = WriteAnswer(0)
         for _ in range(_ATTEMPTS_MAX):
             ref = self._find(key, deadline)
             found = self._service.get(GROUPS, ref, deadline) if ref is not None else None
@@ -261,7 +261,7 @@ def _portions(add: list[str], remove: list[str]) -> Iterable[Part]:
         yield [ref for ref, adds in some if adds], [ref for ref, adds in some if not adds]
 
 
-def _refused(written: Written) -> Refused:
+def _refused(written: WriteAnswer) -> Refused:
     failed = written.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Refused(
         "scim_failed" if failed else "scim_refused",

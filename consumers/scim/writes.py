@@ -39,7 +39,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteAnswer:
     """What the service answered to an operation.
 
     Attributes:
@@ -74,7 +74,7 @@ class Written:
 
 def write(
     service: ScimService, operations: Sequence[Operation], deadline: Deadline
-) -> Iterator[tuple[Operation, Written]]:
+) -> Iterator[tuple[Operation, WriteAnswer]]:
     """Carry these out, each by itself; with what was answered to each. All of them are tried: that one is
     refused keeps none of the others back."""
     said = service.abilities(deadline)
@@ -90,23 +90,23 @@ def write(
             yield from _bulk(service, some, deadline)
 
 
-def _single(service: ScimService, operation: Operation, deadline: Deadline) -> Written:
+def _single(service: ScimService, operation: Operation, deadline: Deadline) -> WriteAnswer:
     answer = service.send(operation.method, operation.path, deadline, operation.body, operation.version)
     if not answer.ok:
         error = error_of(answer)
-        return Written(error.status, error.scim_type)
+        return WriteAnswer(error.status, error.scim_type)
     try:
         found = json.loads(answer.body or b"{}")
     except ValueError:
         found = {}
     body = found if isinstance(found, dict) else {}
     ref = body.get("id") or _last_part(answer.headers.get("location"))
-    return Written(answer.status, ref=ref if isinstance(ref, str) else "", body=body)
+    return WriteAnswer(answer.status, ref=ref if isinstance(ref, str) else "", body=body)
 
 
 def _bulk(
     service: ScimService, operations: Sequence[Operation], deadline: Deadline
-) -> Iterator[tuple[Operation, Written]]:
+) -> Iterator[tuple[Operation, WriteAnswer]]:
     body = {"schemas": [_BULK], "Operations": [_in_bulk(n, each) for n, each in enumerate(operations)]}
     answer = service.send("POST", "/Bulk", deadline, body)
     if answer.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE and len(operations) > 1:
@@ -123,7 +123,7 @@ def _bulk(
     results = said.get("Operations") if isinstance(said, dict) else None
     told = _told(results if isinstance(results, list) else [])
     for number, operation in enumerate(operations):
-        written = told.get(str(number)) or told.get(operation.path) or Written(0)
+        written = told.get(str(number)) or told.get(operation.path) or WriteAnswer(0)
         if written.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             raise Throttled(
                 f"the service asked to be called later ({written.status})", retry_after_s=_PAUSE_S
@@ -141,15 +141,15 @@ def _in_bulk(number: int, operation: Operation) -> dict[str, Any]:
     }
 
 
-def _told(results: Sequence[Any]) -> dict[str, Written]:
+def _told(results: Sequence[Any]) -> dict[str, WriteAnswer]:
     """What was answered, by `bulkId`, and by path where it is not repeated."""
-    told: dict[str, Written] = {}
+    told: dict[str, WriteAnswer] = {}
     for each in results:
         if not isinstance(each, dict):
             continue
         ref = _last_part(each.get("location"))
         response = each.get("response")
-        written = Written(
+        written = WriteAnswer(
             _status(each.get("status")),
             scim_type_of(response),
             ref,
@@ -193,7 +193,7 @@ def _portions(
         yield portion
 
 
-def refusal(written: Written) -> Refused:
+def refusal(written: WriteAnswer) -> Refused:
     """What becomes of a student whose write was answered so."""
     failed = written.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     return Refused(
@@ -281,7 +281,7 @@ class UserWrites:
         return Operation(number, "PUT", path, body, version)
 
     def _meaning(
-        self, change: Change, operation: Operation, written: Written, deadline: Deadline
+        self, change: Change, operation: Operation, written: WriteAnswer, deadline: Deadline
     ) -> Refused | Change | TargetObject | None:
         """What an answer means: refused, to be sent once more, made; None: the reading back tells."""
         try:
@@ -290,7 +290,7 @@ class UserWrites:
             return Refused("scim_failed", f"the service answers {error} to a reading")
 
     def _judge(
-        self, change: Change, operation: Operation, written: Written, deadline: Deadline
+        self, change: Change, operation: Operation, written: WriteAnswer, deadline: Deadline
     ) -> Refused | Change | TargetObject | None:
         number = change.account.student_number
         if operation.method == "POST":
