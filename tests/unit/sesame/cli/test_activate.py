@@ -87,6 +87,10 @@ def test_what_a_password_must_be_is_the_setting_of_the_students_pages(
     result = sesame("activate", NOBODY, "--password-file", file)
     assert "(at least 13 of 4 kinds, 14 of one kind less, or 7 words)" in result.stderr
     monkeypatch.setenv("SESAME_PASSWORD__LENGTH_MIN", "12")
+    monkeypatch.setenv("SESAME_PORTAL__INSTITUTION", "Université de Zanzibar")
+    named = private(f"{NOBODY}:Zanzibar-9!vTq2#m\n")
+    assert "holds a name" in sesame("activate", NOBODY, "--password-file", named).stderr
+    file = private(f"{NOBODY}:kX9!vTq2#mLp\n")
     assert "1 asked for" in sesame("activate", NOBODY, "--password-file", file).stdout
 
 
