@@ -266,6 +266,8 @@ VERBS: Final = ("apply", "close", "read", "objects", "probe", "erase")
 class ConnectorUnusable(SesameError):
     """A connector cannot be used: its package or its settings. The other targets go on."""
 
+    exit_code = 2
+
 
 def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None) -> list[TargetObject]:
     """Of what was seen, this student's: what carries the number, or was adopted for it."""
