@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from tests.connectors.sample import TEMPLATE
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A folder whose `library.py` a package brings, beside ours."""
-    ours = registration.entry_points(group=registration.GROUP)
+    ours = entry_points(group=registration.GROUP)
     theirs = EntryPoint("library", "library:Library", registration.GROUP)
     monkeypatch.setattr(registration, "entry_points", lambda **_group: [*ours, theirs])
     monkeypatch.syspath_prepend(str(tmp_path))
