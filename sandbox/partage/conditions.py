@@ -1,0 +1,102 @@
+"""What can be wrong with Partage: conditions, which last, and faults, which strike the next calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """The state of the service; times in seconds.
+
+    Attributes:
+        token_s: how long a token is good for.
+        latency_s: before each answer.
+        maintenance: names of accounts whose mailbox is being moved.
+        taken: addresses that distribution lists and resources hold.
+        unseen: names that a search does not find yet: it may ask a replica of the directory.
+        down: every call is answered 503.
+    """
+
+    token_s: float = 300.0
+    latency_s: float = 0.0
+    maintenance: tuple[str, ...] = ()
+    taken: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
+    down: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What befalls the next `calls` calls of `method` (any: empty) about `name` (anybody: empty).
+
+    Attributes:
+        message: answered with status 2; empty: no answer of BSS is given but what follows.
+        http: an HTTP status with a page.
+        hang_up: the connection is closed without an answer.
+        body: sent as it is, with 200.
+        after_commit: the call is carried out all the same.
+        delay_s: before whatever is answered.
+        headers: of an HTTP status.
+    """
+
+    message: str = ""
+    method: str = ""
+    name: str = ""
+    calls: int = 1
+    http: int = 0
+    hang_up: bool = False
+    body: str = ""
+    after_commit: bool = False
+    delay_s: float = 0.0
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+class State:
+    """Conditions, pending faults, and what was called."""
+
+    def __init__(self, conditions: Conditions) -> None:
+        self._start = conditions
+        self._lock = threading.Lock()
+        self._faults: list[Fault] = []
+        self.conditions = conditions
+        self.calls: list[dict[str, str]] = []
+
+    def reset(self) -> None:
+        """Go back to the conditions of the start; forget faults and calls."""
+        with self._lock:
+            self.conditions = self._start
+            self._faults.clear()
+            self.calls.clear()
+
+    def change(self, wish: Mapping[str, Any]) -> None:
+        """Set conditions by name; raises TypeError for one that there is not."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in wish.items()
+        }
+        with self._lock:
+            self.conditions = dataclasses.replace(self.conditions, **values)
+
+    def add(self, fault: Fault) -> None:
+        """One more, behind those that wait."""
+        with self._lock:
+            self._faults.append(fault)
+
+    def note(self, method: str, name: str) -> None:
+        """Write a call down."""
+        with self._lock:
+            self.calls.append({"method": method, "name": name})
+
+    def fault_of(self, method: str, name: str) -> Fault | None:
+        """The fault that strikes this call, and is then used up by one."""
+        with self._lock:
+            for at, fault in enumerate(self._faults):
+                if fault.method in ("", method) and fault.name.lower() in ("", name.lower()):
+                    left = dataclasses.replace(fault, calls=fault.calls - 1)
+                    self._faults[at : at + 1] = [left] if left.calls > 0 else []
+                    return fault
+        return None
