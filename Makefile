@@ -2,7 +2,8 @@
 #
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
-#             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE TIMETABLE=1 SCIM=1 KEEP=1   for `make demo`
+#             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
+#             TIMETABLE=1 SCIM=1 PARTAGE=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=3   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`
@@ -21,6 +22,7 @@ STUDENTS ?=
 JSON ?=
 TIMETABLE ?=
 SCIM ?=
+PARTAGE ?=
 KEEP ?=
 KAFKA ?=
 CAS ?=
@@ -64,7 +66,7 @@ demo: python servers ## From a registrar's file to accounts that work: STUDENTS=
 	  $(if $(filter-out 0 no false,$(PROCESSES)),--processes "$(PROCESSES)") \
 	  $(if $(CAS),--cas "$(CAS)") \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
-	  $(if $(filter-out 0 no false,$(SCIM)),--scim) \
+	  $(if $(filter-out 0 no false,$(SCIM)),--scim) $(if $(filter-out 0 no false,$(PARTAGE)),--partage) \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 stop: ## End what `make demo KEEP=1` left running

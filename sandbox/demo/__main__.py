@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             keep=options.keep,
             timetable=options.timetable,
             scim=options.scim,
+            partage=options.partage,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
             apereo=options.cas == "apereo",
@@ -73,6 +74,7 @@ def run(
     keep: bool,
     timetable: bool,
     scim: bool,
+    partage: bool,
     brokers: int,
     processes: int,
     apereo: bool,
@@ -88,6 +90,7 @@ def run(
         keep=keep,
         timetable=timetable,
         scim=scim,
+        partage=partage,
         brokers=brokers,
         processes=processes,
         apereo=apereo,
@@ -192,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     play_it.add_argument("--timetable", action="store_true", help="a timetable service too, as a target")
     play_it.add_argument("--scim", action="store_true", help="a service that speaks SCIM too, as a target")
+    play_it.add_argument("--partage", action="store_true", help="RENATER Partage's stand-in too, as a target")
     play_it.add_argument("--keep", action="store_true", help="leave everything running until `stop`")
     play_it.add_argument("--kafka", action="store_true", help="on Apache Kafka, not on the embedded log")
     play_it.add_argument(

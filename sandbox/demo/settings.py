@@ -32,6 +32,16 @@ ca_file = "@scim_ca_file@"
 token_file = "@scim_token_file@"
 groups = ["groups"]
 """
+_PARTAGE = """
+[partage]
+url = "@partage_url@"
+domain = "@partage_domain@"
+key_file = "@partage_key_file@"
+ca_file = "@partage_ca_file@"
+timeout_s = 5.0
+call_s_max = 20.0
+execution_s_max = 10.0
+"""
 
 
 def write(world: World) -> None:
@@ -78,6 +88,14 @@ def write(world: World) -> None:
             "scim_url": world.scim.url,
             "scim_ca_file": world.scim.ca_file,
             "scim_token_file": world.scim.token_file,
+        }
+    if world.partage is not None:
+        text += _PARTAGE
+        values |= {
+            "partage_url": world.partage.url,
+            "partage_domain": world.partage.domain,
+            "partage_key_file": world.partage.key_file,
+            "partage_ca_file": world.partage.ca_file,
         }
     world.settings_file.write_text(
         re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"

@@ -2,7 +2,7 @@
 
 Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
 servers show to those who use them: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
-Moodle's web service, and the timetable and the SCIM service where there are such.
+Moodle's web service, and the timetable, the SCIM service and Partage where there are such.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sandbox.demo import sweep_directory, sweep_mail, sweep_moodle, sweep_scim, sweep_timetable
+from sandbox.demo import (
+    sweep_directory,
+    sweep_mail,
+    sweep_moodle,
+    sweep_partage,
+    sweep_scim,
+    sweep_timetable,
+)
 from sandbox.demo.finding import COMPLETED, FAILED, WAITING, Announced, Disagreement
 from sandbox.demo.roll import Student
 from sandbox.demo.world import World
@@ -65,6 +72,11 @@ def sweep(
         held = sweep_scim.dump(world.scim)
         found += sweep_scim.compare(held, students, announced)
         looked["scim"] = f"{len(held.users)} users and {held.memberships} memberships compared"
+    if world.partage is not None:
+        progress("Partage: accounts by BSS")
+        accounts = sweep_partage.dump(world.partage)
+        found += sweep_partage.compare(accounts, students, announced)
+        looked["partage"] = f"{len(accounts)} accounts compared"
     return Report(looked, found)
 
 

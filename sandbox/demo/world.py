@@ -29,6 +29,7 @@ from sandbox.demo.program import Sesame
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.moodle import MoodleStandIn
+from sandbox.partage import Partage
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 from sandbox.process import SandboxError
@@ -67,6 +68,7 @@ class World:
         keep: let the servers outlive this process if it ends without closing the world.
         timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
         scim: a service that speaks SCIM too, as a target.
+        partage: RENATER Partage's stand-in too, as a further target beside the mail server.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
         processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`, on SQLite.
@@ -83,6 +85,7 @@ class World:
         keep: bool = False,
         timetable: bool = False,
         scim: bool = False,
+        partage: bool = False,
         brokers: int = 0,
         processes: int = 0,
         apereo: bool = False,
@@ -94,6 +97,7 @@ class World:
         self.settings_file = self.private / "sesame.toml"
         self.timetable: Timetable | None = None
         self.scim: ScimServer | None = None
+        self.partage: Partage | None = None
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None
         try:
@@ -103,6 +107,8 @@ class World:
                 self.timetable = self._timetable(keep=keep)
             if scim:
                 self.scim = self._scim(keep=keep)
+            if partage:
+                self.partage = self._partage(keep=keep)
             if brokers:
                 self.kafka = self._prepare_kafka(brokers, keep=keep)
             if processes:
@@ -149,6 +155,11 @@ class World:
         folder.mkdir()
         return ScimServer(folder, certificate=ThrowawayCA(folder).issue("scim"), outlives_parent=keep)
 
+    def _partage(self, *, keep: bool) -> Partage:
+        folder = self.folder / "partage"
+        folder.mkdir()
+        return Partage(folder, certificate=ThrowawayCA(folder).issue("partage"), outlives_parent=keep)
+
     def _prepare_kafka(self, brokers: int, *, keep: bool) -> Kafka:
         password = secrets.token_urlsafe(18)
         write_private(self.private / settings.KAFKA_PASSWORD, password)
@@ -162,7 +173,11 @@ class World:
             "mailbox": self.dovecot,
             "moodle": self.moodle,
         }
-        further: dict[str, Server | None] = {"timetable": self.timetable, "scim": self.scim}
+        further: dict[str, Server | None] = {
+            "timetable": self.timetable,
+            "scim": self.scim,
+            "partage": self.partage,
+        }
         return servers | {name: server for name, server in further.items() if server is not None}
 
     @property
@@ -234,6 +249,7 @@ class World:
             "cas",
             "timetable",
             "scim",
+            "partage",
             "moodle",
             "dovecot",
             "slapd",
