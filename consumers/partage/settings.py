@@ -24,9 +24,7 @@ class PartageSettings(HttpClientSettings):
         "https://api.partage.renater.fr/service/domain",
         description="The address of BSS; `http://` on loopback only.",
     )
-    domain: Domain = Field(
-        "etu.univ-exemple.fr", description="The mail domain that the key is for, as RENATER knows it."
-    )
+    domain: Domain = Field(description="The mail domain that the key is for, as RENATER knows it.")
     key: SecretStr | None = Field(
         None,
         description="The domain's pre-authentication key. Better given by a file.",

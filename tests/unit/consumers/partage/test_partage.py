@@ -62,7 +62,8 @@ def account(**changes: Any) -> Account:
     return Account(**{**values, **changes})
 
 
-SETTINGS = PartageSettings()
+DOMAIN = "etu.univ-exemple.fr"
+SETTINGS = PartageSettings(domain=DOMAIN)
 
 # --- answers ------------------------------------------------------------------------------------------
 
@@ -160,7 +161,12 @@ def test_an_account_in_partage_s_words() -> None:
 
 def test_what_the_settings_leave_out_is_not_ours() -> None:
     given = PartageSettings(
-        redirection=False, hidden=True, quota_bytes=0, class_of_service="c-1", number_attribute="pager"
+        domain=DOMAIN,
+        redirection=False,
+        hidden=True,
+        quota_bytes=0,
+        class_of_service="c-1",
+        number_attribute="pager",
     )
     wanted = wanted_fields(account(mail_redirect="lea@exemple.org"), given)
     assert "zimbraPrefMailForwardingAddress" not in wanted
@@ -228,7 +234,7 @@ def test_the_password_that_an_account_must_have_is_nobody_s() -> None:
 
 def test_the_key_does_not_travel_in_the_clear() -> None:
     with pytest.raises(ValidationError, match="https"):
-        PartageSettings(url="http://partage.univ-exemple.fr/service/domain")
+        PartageSettings(domain=DOMAIN, url="http://partage.univ-exemple.fr/service/domain")
 
 
 def test_every_reason_has_words_in_each_language() -> None:
