@@ -340,6 +340,19 @@ def test_access_is_shut_before_anything_else_and_whatever_else_fails(desk: Desk,
     assert partage.accounts()[f"lea.martin@{DOMAIN}"]["zimbraAccountStatus"] == "closed"
 
 
+def test_access_is_shut_though_somebody_else_holds_a_name_of_the_student(
+    desk: Desk, partage: Partage
+) -> None:
+    desk.outcome(account())
+    partage.give(f"other@{DOMAIN}", aliases=[f"lea.durand@{DOMAIN}"])
+    partage.reset()
+    found = desk.outcome(account("lea.durand", holds=frozenset({Hold.SUSPENDED})))
+    assert isinstance(found, Dead)
+    assert found.cause == "identity_collision"
+    assert partage.accounts()[f"lea.martin@{DOMAIN}"]["zimbraAccountStatus"] == "closed"
+    assert writes(partage) == ["ModifyAccount"]
+
+
 def test_who_may_not_log_in_has_no_account_made(desk: Desk, partage: Partage) -> None:
     assert isinstance(desk.outcome(account(holds=frozenset({Hold.SUSPENDED}))), Done)
     assert (partage.accounts(), writes(partage)) == ({}, [])
