@@ -25,7 +25,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from consumers.kit.connector import ConnectorContext, Secret
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.kit.settings import HttpClientSettings
+from consumers.kit.settings import HttpClientSettings, HttpTokenSettings
 from pipeline.errors import (
     CredentialsRefused,
     Misconfigured,
@@ -104,7 +104,10 @@ class HttpClient:
         self._read_only = context.read_only
         self._monotonic = context.monotonic
         self._now = now
-        self._token: Secret | None = context.secret("token") if settings.has_secret("token") else None
+        self._token: Secret | None = None
+        if isinstance(settings, HttpTokenSettings) and settings.has_secret("token"):
+            self._token = context.secret("token")
+            self._token_header = settings.token_header
         self._base = url.rstrip("/")
         self._attempts = Retrying(
             stop=stop_after_attempt(READ_ATTEMPTS),
@@ -229,7 +232,7 @@ class HttpClient:
                 f"{self._name}.token has characters that no header can carry",
                 remedy="Write the token into its file and nothing else, as the service gave it.",
             )
-        name = self._settings.token_header
+        name = self._token_header
         return {name: f"Bearer {token}" if name.lower() == "authorization" else token}
 
     def _raise_for_service(self, answer: HttpAnswer) -> None:

@@ -76,6 +76,18 @@ class HttpClientSettings(ConnectorSettings):
     """What the kit's HTTP client wants to know, besides addresses."""
 
     ca_file: Path | None = Field(None, description=CA_FILE)
+    bytes_max: int = Field(
+        8_000_000,
+        ge=1_000,
+        le=100_000_000,
+        description="Largest answer read, in bytes.",
+        json_schema_extra=ADVANCED,
+    )
+
+
+class HttpTokenSettings(HttpClientSettings):
+    """The same, of a service that may want a token with each call."""
+
     token: SecretStr | None = Field(
         None,
         description="A token that the service wants with each call, if any. Better given by a file.",
@@ -87,16 +99,9 @@ class HttpClientSettings(ConnectorSettings):
         description="The header that carries it; `Authorization` carries `Bearer` and it.",
         json_schema_extra=ADVANCED,
     )
-    bytes_max: int = Field(
-        8_000_000,
-        ge=1_000,
-        le=100_000_000,
-        description="Largest answer read, in bytes.",
-        json_schema_extra=ADVANCED,
-    )
 
 
-class HttpConnectorSettings(HttpClientSettings):
+class HttpConnectorSettings(HttpTokenSettings):
     """A target with an HTTP interface at one address."""
 
     url: HttpsUrl = Field(description="The service's address; `http://` on loopback only.")

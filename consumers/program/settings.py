@@ -6,7 +6,7 @@ from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from consumers.kit.settings import HttpClientSettings, server_of
+from consumers.kit.settings import HttpTokenSettings, server_of
 from pipeline.settings import HttpsUrl, tls
 
 FieldName = Literal[
@@ -27,7 +27,7 @@ FieldName = Literal[
 _USUAL: Final[tuple[FieldName, ...]] = ("login", "mail", "display_name")
 
 
-class ProgramSettings(HttpClientSettings):
+class ProgramSettings(HttpTokenSettings):
     """A connector in any language. The contract: docs/reference/connector-contract.md."""
 
     command: tuple[str, ...] = Field(

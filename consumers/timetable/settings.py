@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from consumers.kit.settings import Duration, HttpClientSettings, server_of
+from consumers.kit.settings import Duration, HttpTokenSettings, server_of
 from consumers.timetable.address import FIELDS, CalendarAddressInvalid, Template
 from consumers.timetable.answers import EMPTY, MISSING
 from pipeline.settings import ADVANCED, EXECUTION, MODE, Mode, Seconds, tls
@@ -17,7 +17,7 @@ NotScheduled = Literal["missing", "empty"]
 _FIELDS = ", ".join(f"`{{{name}}}`" for name in FIELDS)
 
 
-class TimetableSettings(HttpClientSettings):
+class TimetableSettings(HttpTokenSettings):
     """The timetable service, read only. Used when `timetable` is among the `targets`."""
 
     place: ClassVar[str] = "timetable"
