@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from consumers.kit.connector import (
@@ -39,7 +40,16 @@ MISSING: Final = "read_back_missing"
 ACCESS: Final = "access"
 """What a preview calls a change of access, beside the names of fields."""
 
-_Found = TargetObject | None | HandlerOutcome
+
+@dataclass(frozen=True, slots=True)
+class _Blocked:
+    """It is theirs, and something stands in the way of all but shutting it."""
+
+    found: TargetObject
+    outcome: Dead
+
+
+_Found = TargetObject | None | HandlerOutcome | _Blocked
 _Verb = Callable[[Sequence[Change], Deadline], Mapping[str, Refused]]
 _Outcomes = dict[str, HandlerOutcome]
 
@@ -99,6 +109,7 @@ class _Turn:
         self._last_s_max = last_s_max
         self._trusted = False
         self._outcomes: _Outcomes = {}
+        self._blocked: dict[str, Dead] = {}
 
     def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         numbers = [task.account.student_number for task in tasks]
@@ -130,6 +141,7 @@ class _Turn:
             said = self._outcomes.get(number)
             if task.close_only and (said is None or isinstance(said, Waiting)):
                 self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
+        self._outcomes = {**self._blocked, **self._outcomes}
         left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
         self._bring(left, found)
 
@@ -148,6 +160,7 @@ class _Turn:
         self._write(self._connector.apply, changes)
         written = [each.account for each in changes if each.account.student_number not in self._outcomes]
         after = self._read_back(written)
+        self._outcomes = {**self._blocked, **self._outcomes}
         for account in written:
             number = account.student_number
             if number not in self._outcomes:
@@ -189,6 +202,9 @@ class _Turn:
         if not accounts:
             return result
         for number, one in _found(self._connector, accounts, deadline).items():
+            if isinstance(one, _Blocked):
+                self._blocked[number] = one.outcome
+                one = one.found  # noqa: PLW2901
             if one is None or isinstance(one, TargetObject):
                 result[number] = one
                 continue
@@ -227,9 +243,10 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     if len(own) > 1:
         return Dead(AMBIGUOUS, f"{len(own)} objects carry this student number: take it away from all but one")
     if len(seen) > len(own):
-        return Dead(
+        taken = Dead(
             COLLISION, "an object that does not carry this student number holds the login or the address"
         )
+        return _Blocked(own[0], taken) if own else taken
     return own[0] if own else None
 
 
@@ -277,7 +294,7 @@ def _preview(account: Account, wanted: Wanted, found: _Found) -> Preview:
     match found:
         case Waiting(reason):
             return Preview(obstacle=reason)
-        case Retry(cause) | Dead(cause):
+        case Retry(cause) | Dead(cause) | _Blocked(outcome=Dead(cause)):
             return Preview(obstacle=cause)
         case TargetObject() | None:
             change = _change(account, wanted, found)
