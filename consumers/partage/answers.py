@@ -20,7 +20,7 @@ _VALUE_MIN: Final = 3
 _ADDRESS: Final = re.compile(r"\S+@\S+")
 
 
-class Meaning(Enum):
+class BssMessage(Enum):
     """What an answer says, by its message."""
 
     OK = ()
@@ -58,12 +58,12 @@ class Answer:
     root: Element
 
     @property
-    def meaning(self) -> Meaning:
+    def meaning(self) -> BssMessage:
         """What it says."""
         if self.status == 0:
-            return Meaning.OK
+            return BssMessage.OK
         said = self.message.casefold()
-        return next(each for each in Meaning if any(words in said for words in each.value))
+        return next(each for each in BssMessage if any(words in said for words in each.value))
 
     def told(self, form: Mapping[str, str]) -> str:
         """The message for operators: without addresses, without what was sent, and without what follows a

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 from consumers.kit.connector import ConnectorContext
 from consumers.kit.deadline import Deadline, OutOfTime
-from consumers.partage.answers import Answer, Meaning, NotBss, parse
+from consumers.partage.answers import Answer, BssMessage, NotBss, parse
 from consumers.partage.settings import PartageSettings
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
 
@@ -40,7 +40,7 @@ class BssRefused(Exception):
         wrote: whether the call would have changed something.
     """
 
-    def __init__(self, meaning: Meaning, told: str, *, wrote: bool) -> None:
+    def __init__(self, meaning: BssMessage, told: str, *, wrote: bool) -> None:
         super().__init__(told)
         self.meaning = meaning
         self.told = told
@@ -88,12 +88,12 @@ class Bss:
         for _ in range(2):
             client, token = self._entered(deadline)
             answer = self._post(client, f"/{method}/{token}", form, deadline, reads=reads)
-            if answer.meaning is not Meaning.TOKEN_EXPIRED:
+            if answer.meaning is not BssMessage.TOKEN_EXPIRED:
                 break
             self._forget(token)
         else:
             raise TargetDown("the service refuses the token that it has just given", unknown=False)
-        if answer.meaning is not Meaning.OK:
+        if answer.meaning is not BssMessage.OK:
             raise BssRefused(answer.meaning, f"{method}: {answer.told(form)}", wrote=not reads)
         return answer
 
@@ -129,10 +129,10 @@ class Bss:
         form = {"domain": domain, "timestamp": stamp, "preauth": preauth}
         answer = self._post(client, "/Auth", form, deadline, reads=True)
         name = self._context.name
-        if answer.meaning in (Meaning.TEMPORARY, Meaning.MAINTENANCE):
+        if answer.meaning in (BssMessage.TEMPORARY, BssMessage.MAINTENANCE):
             raise TargetDown(f"the service cannot let anybody in: {answer.told(form)}", unknown=False)
         token = answer.text("token")
-        if answer.meaning is not Meaning.OK or not token.isalnum():
+        if answer.meaning is not BssMessage.OK or not token.isalnum():
             raise CredentialsRefused(
                 f"the service refuses the key of {name} ({self._key.told}): {answer.told(form)}",
                 remedy=f"Check {name}.domain and {name}.key_file with RENATER, and this machine's clock.",

@@ -28,7 +28,7 @@ from consumers.kit.connector import (
 from consumers.kit.deadline import Deadline
 from consumers.kit.reasons import Reason, read_reasons
 from consumers.partage import objects as words
-from consumers.partage.answers import Answer, Meaning
+from consumers.partage.answers import Answer, BssMessage
 from consumers.partage.bss import Bss, BssRefused
 from consumers.partage.settings import PartageSettings
 from pipeline.errors import Misconfigured, TargetDown
@@ -37,7 +37,7 @@ from schemas.account import Account
 from schemas.language import Language
 
 _MAINTENANCE_S: Final = 600.0
-_OUT_OF_ORDER: Final = (Meaning.TEMPORARY, Meaning.MAINTENANCE)
+_OUT_OF_ORDER: Final = (BssMessage.TEMPORARY, BssMessage.MAINTENANCE)
 _PREDELETED: Final = "readytodelete_"
 """What the names of accounts that wait to be deleted begin with: a habit of Partage's administrators, which
 their tools know."""
@@ -112,7 +112,7 @@ class PartageConnector(Connector[PartageSettings]):
             try:
                 answer = self._bss.read("GetAccount", {"name": address}, deadline)
             except BssRefused as error:
-                if error.meaning is Meaning.NO_SUCH:
+                if error.meaning is BssMessage.NO_SUCH:
                     continue
                 return _refused(error)
             for one in answer.accounts():
@@ -220,12 +220,12 @@ class PartageConnector(Connector[PartageSettings]):
         try:
             answer = self._bss.read("GetAccount", {"name": name}, deadline)
         except BssRefused as error:
-            if error.meaning is Meaning.NO_SUCH:
+            if error.meaning is BssMessage.NO_SUCH:
                 return
             raise
         now = [words.object_of(each, self.settings) for each in answer.accounts()]
         if [(each.ref, each.student_number) for each in now] != [(found.ref, found.student_number)]:
-            raise BssRefused(Meaning.OTHER, "the account is no longer the one that was found", wrote=False)
+            raise BssRefused(BssMessage.OTHER, "the account is no longer the one that was found", wrote=False)
         if self.settings.erasure == "delete":
             self._bss.write("DeleteAccount", {"name": name}, deadline)
         else:
@@ -261,14 +261,14 @@ def unusable_password() -> str:
 
 def _refused(error: BssRefused) -> Refused:
     match error.meaning:
-        case Meaning.MAINTENANCE:
+        case BssMessage.MAINTENANCE:
             return Refused("partage_maintenance", error.told, after_s=_MAINTENANCE_S)
-        case Meaning.TAKEN:
+        case BssMessage.TAKEN:
             # Perhaps by an earlier try of ours that was not known to have worked: compared first.
             return Refused("partage_address_taken", error.told, unknown=True)
-        case Meaning.DOMAIN_UNKNOWN:
+        case BssMessage.DOMAIN_UNKNOWN:
             return Refused("partage_domain_unknown", error.told, lasting=True)
-        case Meaning.TEMPORARY:
+        case BssMessage.TEMPORARY:
             return Refused("partage_unwell", error.told, unknown=error.wrote)
         case _:
             return Refused("partage_refused", error.told)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from consumers.partage.answers import Meaning, NotBss, parse
+from consumers.partage.answers import BssMessage, NotBss, parse
 from consumers.partage.connector import PartageConnector, unusable_password
 from consumers.partage.objects import concerns, filter_of, object_of, owned, wanted_fields, without_others
 from consumers.partage.settings import PartageSettings
@@ -70,7 +70,7 @@ SETTINGS = PartageSettings(domain=DOMAIN)
 
 def test_the_clients_own_sample_is_read() -> None:
     read = parse(SAMPLE.encode())
-    assert (read.status, read.meaning) == (0, Meaning.OK)
+    assert (read.status, read.meaning) == (0, BssMessage.OK)
     [found] = [object_of(each, SETTINGS) for each in read.accounts()]
     assert (found.ref, found.student_number, found.open) == ("idTest", "22600001", True)
     assert found.fields["name"] == ("test@domain.com",)
@@ -83,24 +83,24 @@ def test_the_clients_own_sample_is_read() -> None:
 @pytest.mark.parametrize(
     ("message", "meaning"),
     [
-        ("Invalid token", Meaning.TOKEN_EXPIRED),
-        ("unable to get connection: pool", Meaning.TEMPORARY),
-        ("LDAP error: busy", Meaning.TEMPORARY),
-        ("system failure: ldap", Meaning.TEMPORARY),
-        ("Une erreur système bloque votre requête", Meaning.TEMPORARY),
-        ("unable to create account: x", Meaning.TEMPORARY),
-        ("mailbox in maintenance mode", Meaning.MAINTENANCE),
-        ("no such account: lea@x.fr", Meaning.NO_SUCH),
-        ("lea@x.fr ne fait pas partie des domaines", Meaning.DOMAIN_UNKNOWN),
-        ("email address already exists: lea@x.fr", Meaning.TAKEN),
-        ("Accès refusé", Meaning.ACCESS_REFUSED),
-        ("tout autre chose", Meaning.OTHER),
-        ("", Meaning.OTHER),
+        ("Invalid token", BssMessage.TOKEN_EXPIRED),
+        ("unable to get connection: pool", BssMessage.TEMPORARY),
+        ("LDAP error: busy", BssMessage.TEMPORARY),
+        ("system failure: ldap", BssMessage.TEMPORARY),
+        ("Une erreur système bloque votre requête", BssMessage.TEMPORARY),
+        ("unable to create account: x", BssMessage.TEMPORARY),
+        ("mailbox in maintenance mode", BssMessage.MAINTENANCE),
+        ("no such account: lea@x.fr", BssMessage.NO_SUCH),
+        ("lea@x.fr ne fait pas partie des domaines", BssMessage.DOMAIN_UNKNOWN),
+        ("email address already exists: lea@x.fr", BssMessage.TAKEN),
+        ("Accès refusé", BssMessage.ACCESS_REFUSED),
+        ("tout autre chose", BssMessage.OTHER),
+        ("", BssMessage.OTHER),
     ],
 )
-def test_an_error_is_known_by_its_message(message: str, meaning: Meaning) -> None:
+def test_an_error_is_known_by_its_message(message: str, meaning: BssMessage) -> None:
     assert parse(answer(2, message)).meaning is meaning
-    assert parse(answer(0, message)).meaning is Meaning.OK, "what counts is the status"
+    assert parse(answer(0, message)).meaning is BssMessage.OK, "what counts is the status"
 
 
 def test_operators_are_told_what_is_wrong_and_not_about_whom() -> None:
