@@ -114,9 +114,9 @@ class Unusable:
     batch_size = 1
     call_s_max = 1.0
 
-    def __init__(self, name: str, why: SesameError | None) -> None:
+    def __init__(self, name: str, why: SesameError) -> None:
         self.name = name
-        self._why = Misconfigured(str(why or ""), remedy=why.remedy if why is not None else "")
+        self._why = Misconfigured(str(why), remedy=why.remedy)
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:  # noqa: ARG002
         """See `Handler.handle`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from consumers.kit.connector import ConnectorContext, ConnectorUnusable
+from consumers.kit.connector import Anything, ConnectorContext, ConnectorUnusable
 from consumers.kit.registration import Choice
 from consumers.kit.settings import ConnectorSettings
 from consumers.mailbox.welcome_journal import WelcomeMessages
@@ -88,29 +88,47 @@ def _moodle(settings: Settings, database: Database) -> Handler:
     return Credentials(handler, token)
 
 
-def _connector(target: str, settings: Settings, database: Database) -> Handler:
-    """Of a connector that is found by entry point."""
+def connector(target: str, settings: Settings, database: Database, *, read_only: bool = False) -> Anything:
+    """A connector that is found by entry point; `read_only` whatever the settings say.
+
+    Raises:
+        ConnectorUnusable: its package or its section is wrong.
+        SettingsError: a secret is missing.
+    """
+    return _made(target, settings, database, read_only=read_only)[0]
+
+
+def _made(
+    target: str, settings: Settings, database: Database, *, read_only: bool = False
+) -> tuple[Anything, Mapping[str, LiveSecret]]:
     chosen = settings.connectors.get(target) or Choice.of(target)
     if chosen.connector is None:
-        return Unusable(target, chosen.fault)
+        raise chosen.fault or ConnectorUnusable
     section: ConnectorSettings = getattr(settings, target)
     secrets = {name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)}
+    context = ConnectorContext(
+        name=target,
+        settings=section,
+        secret=lambda name: secrets[name] if name in secrets else LiveSecret(section, name),
+        read_only=read_only or section.mode == "observe",
+        connections_max=settings.engine.slots + 1,  # the probe has one too
+        adopted=lambda numbers: _adopted(database, target, numbers),
+    )
     try:
-        handler = chosen.connector(
-            ConnectorContext(
-                name=target,
-                settings=section,
-                secret=lambda name: secrets[name] if name in secrets else LiveSecret(section, name),
-                read_only=section.mode == "observe",
-                connections_max=settings.engine.slots + 1,  # the probe has one too
-                adopted=lambda numbers: _adopted(database, target, numbers),
-            )
-        ).handler()
+        return chosen.connector(context), secrets
     except SesameError:
         raise  # it says itself what is wrong
-    except Exception as error:  # noqa: BLE001 (somebody else's code: the other targets go on)
-        return Unusable(target, ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}"))
-    return Credentials(handler, *secrets.values())
+    except Exception as error:  # somebody else's code: the other targets go on
+        raise ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}") from error
+
+
+def _connector(target: str, settings: Settings, database: Database) -> Handler:
+    """Its consumer's logic; what cannot be used says so, and the other targets go on."""
+    try:
+        made, secrets = _made(target, settings, database)
+    except ConnectorUnusable as error:
+        return Unusable(target, error)
+    return Credentials(made.handler(), *secrets.values())
 
 
 def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:

@@ -22,6 +22,7 @@ from sesame.settings import LiveSecret, Settings, folders
 if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command that looks wants little of it
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
+    from consumers.kit.connector import Anything
     from consumers.mailbox.port import Mailboxes
     from consumers.moodle.port import MoodlePort
     from consumers.propagation.handler import Propagation, Said
@@ -296,6 +297,22 @@ class Application:
             yield made
         finally:
             made.shut()
+
+    @contextmanager
+    def connector(self, target: str) -> Iterator[Anything]:
+        """A connector that is found by entry point, which can write nothing; disconnected at the end.
+
+        Raises:
+            ConnectorUnusable: its package or its section is wrong.
+            SettingsError: a secret is missing.
+        """
+        from sesame.app import targets
+
+        made = targets.connector(target, self.settings, self.database, read_only=True)
+        try:
+            yield made
+        finally:
+            made.disconnect()
 
     def welcome_id(self, student_number: str) -> str:
         """The Message-ID of a student's welcome."""

@@ -12,6 +12,7 @@ from sesame.operations.acts import UnknownTarget
 
 if TYPE_CHECKING:
     from consumers.directory.upsert import LdapDirectory
+    from consumers.kit.connector import Anything
     from consumers.mailbox.port import Mailboxes
     from consumers.moodle.port import MoodlePort
     from consumers.registry.handler import Registry
@@ -59,6 +60,9 @@ class Targets(HasDirectory, HasSettings, Protocol):
 
     def moodle(self, *, read_only: bool = False) -> AbstractContextManager[MoodlePort]:
         """The Moodle site."""
+
+    def connector(self, target: str) -> AbstractContextManager[Anything]:
+        """A connector that is found by entry point; it can write nothing."""
 
 
 class Stored(Protocol):

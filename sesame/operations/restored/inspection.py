@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -75,10 +76,10 @@ def check(site: Restored, actor: Actor, say: Callable[[str], None]) -> Checked:
     database.transact(shut)
     shown: dict[str, Shown] = {}
     read: dict[str, int] = {}
-    for target, reader in _READERS.items():
-        if target in set(site.settings.targets):
-            read[target] = reader(site, shown)
-            say(f"{target}: {read[target]} objects read")
+    for target, reader in _readers(site.settings.targets).items():
+        if (count := reader(site, shown)) is not None:
+            read[target] = count
+            say(f"{target}: {count} objects read")
     asked = []
     numbers = iter(sorted(shown))
     while page := {number: shown[number] for number in islice(numbers, _PAGE)}:
@@ -141,7 +142,29 @@ def _moodle(site: Restored, shown: dict[str, Shown]) -> int:
     return count
 
 
-_READERS: Final[dict[str, Callable[[Restored, dict[str, Shown]], int]]] = {
+def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None:
+    """Whoever a connector shows shut; None: it shows nobody, or cannot list them."""
+    count = 0
+    with site.connector(target) as connector:
+        if "objects" not in connector.verbs():
+            return None
+        for found in connector.objects():
+            count += 1
+            if found.open is False and found.student_number:
+                shown.setdefault(found.student_number, Shown()).shut_by.add(target)
+    return count
+
+
+_Reader = Callable[[Restored, dict[str, Shown]], int | None]
+
+
+def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
+    """What reads each of these targets, the directory first."""
+    ours: dict[str, _Reader] = {target: _READERS[target] for target in _READERS if target in targets}
+    return ours | {target: partial(_objects, target) for target in targets if target not in _READERS}
+
+
+_READERS: Final[dict[str, _Reader]] = {
     "directory": _directory,
     "mailbox": _mailbox,
     "moodle": _moodle,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import TargetDown
+from pipeline.target import Task
 from schemas.account import Hold
 from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Role
@@ -24,7 +25,9 @@ from sesame.operations.restored.questions import (
     answer,
     listed,
 )
+from sesame.testing.connector.bench import shut
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from tests.connectors.sample import sample
 
 NINA = "22009999"
 CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
@@ -107,6 +110,24 @@ def test_one_whom_a_target_shows_shut_is_held_and_asked_about_and_the_others_are
     assert (question.student_number, question.shown_shut_by) == (LEA, ("moodle",))
     assert checked(site) == ()  # once
     assert len(listed(site, CAMILLE, RestoreFilter())) == 1
+
+
+def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
+    site: Any, desk: Desk, show: Any, tmp_path: Path
+) -> None:
+    show()
+    site.settings.targets = ("directory", "library")
+    with sample(tmp_path) as bench, bench.handler() as (_, handler):
+        for number, open_ in ((LEA, False), (PAUL, True)):
+            account = desk.account(number)
+            handler.handle([Task(account)])
+            if not open_:
+                handler.handle([Task(shut(account))])
+        site.connector = lambda _target: bench.connected(read_only=True)
+        found = check(site, CAMILLE, say=lambda _what: None)
+    assert found.asked == (LEA,)
+    assert found.read == {"directory": 7, "library": 2}
+    assert listed(site, CAMILLE, RestoreFilter())[0].shown_shut_by == ("library",)
 
 
 def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
