@@ -7,7 +7,7 @@ for whom.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -125,12 +125,14 @@ class _Turn:
             for number, task in tasks.items()
             if number in found and _to_be_shut(task, found[number])
         ]
+        shut: set[str] = set()
         if shutting:
             self._write(self._connector.close, shutting)
             accounts = [
                 each.account for each in shutting if each.account.student_number not in self._outcomes
             ]
             found |= self._read_back(accounts)
+            shut = {account.student_number for account in accounts}
             for account in accounts:
                 one = found.get(account.student_number)
                 if one is not None and one.open:
@@ -143,16 +145,18 @@ class _Turn:
                 self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
         self._outcomes = {**self._blocked, **self._outcomes}
         left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
-        self._bring(left, found)
+        self._bring(left, found, shut)
 
-    def _bring(self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None]) -> None:
-        """Write what differs, and say what is then read."""
+    def _bring(
+        self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None], shut: Container[str]
+    ) -> None:
+        """Write what differs, and say what is then read. Whose access was just shut has changed already."""
         wanted = {number: self._connector.wanted(account) for number, account in accounts.items()}
         changes = []
         for number, account in accounts.items():
             change = _change(account, wanted[number], found[number])
             if change is None:
-                self._outcomes[number] = _reached(wanted[number], found[number], changed=False)
+                self._outcomes[number] = _reached(wanted[number], found[number], changed=number in shut)
             else:
                 changes.append(change)
         if not changes:

@@ -124,7 +124,9 @@ def test_who_may_use_nothing_is_not_made(desk: Desk, eyes: Eyes) -> None:
 
 def test_access_is_opened_again(desk: Desk, eyes: Eyes) -> None:
     desk.outcome(LEA)
-    desk.outcome(LEA.model_copy(update={"stage": Stage.EXPIRED}))
+    said = desk.outcome(LEA.model_copy(update={"stage": Stage.EXPIRED}))
+    assert isinstance(said, Done)
+    assert said.changed, "access alone was shut, and that is a change"
     assert eyes.users()[NAME]["active"] is False
     desk.outcome(LEA)
     assert eyes.users()[NAME]["active"] is True
