@@ -1,6 +1,11 @@
 """The SCIM connector passes the suite on a real server."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +32,25 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectorBench]:
             ),
             refuse=lambda account: account.model_copy(update={"mail": f"{account.login}{REFUSED}"}),
         )
+
+
+def test_the_command_checks_each_section_and_the_list_says_what_is_proven(tmp_path: Path) -> None:
+    with ScimServer(tmp_path / "scim") as server:
+        config = tmp_path / "sesame.toml"
+        config.write_text(
+            f'data_dir = "{tmp_path}"\ntargets = ["library"]\n[library]\nconnector = "scim"\n'
+            f'url = "{server.url}"\ntoken_file = "{server.token_file}"\n',
+            encoding="utf-8",
+        )
+
+        def sesame(*words: str) -> Any:
+            command = [sys.executable, "-m", "sesame", "--config", str(config), *words, "--json"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
+            return json.loads(done.stdout)
+
+        report = sesame("connector", "check", "library")
+        assert (report["failed"], report["passed"] > 20) == ([], True)
+        lines = {each["name"]: each for each in sesame("connector", "list")}
+        assert len(lines["library"]["proven"]) == report["passed"]
+        assert lines["scim"]["proven"] == []
+        assert Eyes(server).users() == {}, "the check erases what it made"

@@ -186,7 +186,8 @@ def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     with site.database.read() as connection:
         for entry in audit.entries(connection, action=CHECKED, limit=1000):  # the newest first
-            found.setdefault(entry.detail["target"], tuple(entry.detail["passed"]))
+            if entry.action == CHECKED:  # and not that one was begun
+                found.setdefault(entry.detail["target"], tuple(entry.detail["passed"]))
     return found
 
 

@@ -403,7 +403,7 @@ def certificates_are_verified(bench: ConnectorBench) -> None:
     _server(bench)
     with tempfile.TemporaryDirectory() as folder, impostor(Path(folder)) as (address, told):
         values = {name: _secured(value) for name, value in bench.settings(address).items()}
-        with bench.handler(address, **values, **_QUICK) as (_, handler):
+        with bench.handler(address, **{**values, **_QUICK}) as (_, handler):
             error = _raises(handler.probe)
         assert not told, "something was said to a server that nobody vouches for"
         assert isinstance(error, Misconfigured), f"{error!r} says nothing of the certificate"
