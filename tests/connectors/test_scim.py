@@ -54,3 +54,17 @@ def test_the_command_checks_each_section_and_the_list_says_what_is_proven(tmp_pa
         assert len(lines["library"]["proven"]) == report["passed"]
         assert lines["scim"]["proven"] == []
         assert Eyes(server).users() == {}, "the check erases what it made"
+
+
+def test_a_target_that_is_only_observed_is_not_checked(tmp_path: Path) -> None:
+    with ScimServer(tmp_path / "scim", record=True) as server:
+        config = tmp_path / "sesame.toml"
+        config.write_text(
+            f'data_dir = "{tmp_path}"\ntargets = ["scim"]\n[scim]\nmode = "observe"\n'
+            f'url = "{server.url}"\ntoken_file = "{server.token_file}"\n',
+            encoding="utf-8",
+        )
+        command = [sys.executable, "-m", "sesame", "--config", str(config), "connector", "check", "scim"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        assert (done.returncode, "only observed" in done.stderr) == (2, True)
+        assert server.requests() == []

@@ -42,6 +42,13 @@ class NotChecked(SesameError):
     """The suite could not be run."""
 
 
+class ObservedOnly(SesameError):
+    """This target is only observed (its setting `mode`), and the suite writes to it. Nothing was sent. Check
+    a copy of it, or set its `mode` to `write`."""
+
+    exit_code = 2
+
+
 class ConnectorLine(Report):
     """One connector.
 
@@ -148,11 +155,14 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
 
     Raises:
         ConnectorUnusable: there is no such connector, or it cannot be used.
+        ObservedOnly: nothing may be written there.
         NotChecked: the suite could not be run.
     """
     chosen = site.settings.connectors.get(request.name) or Choice.of(request.name)
     if chosen.fault is not None:
         raise chosen.fault
+    if getattr(getattr(site.settings, request.name, None), "mode", "write") == "observe":
+        raise ObservedOnly
     acts.note(site.database, actor, "connector.check.begin", target=request.name)
     given = [] if request.config is None else ["--config", str(request.config)]
     command = [sys.executable, "-m", "sesame.testing.connector", request.name, *given]
