@@ -1,4 +1,4 @@
-"""A Moodle site that answers as a real Moodle 4.5.6 was recorded to answer: the only stand-in of the project.
+"""A Moodle site that answers as a real Moodle 4.5.6 was recorded to answer: a stand-in.
 
 It computes its answers from rules and from its own data; it stores no recorded answer. Covered: the REST
 protocol (PHP's reading of forms with its silent limits, JSON and XML, token, service and capability
