@@ -65,8 +65,8 @@ class ConnectorHandler:
         self._monotonic = connector.context.monotonic
         self.name = connector.name
         self.batch_size = settings.batch_size
-        # The last call, the probe of a doubt, and the reading back, each begun in time.
-        self.call_s_max = settings.call_s_max + 3 * settings.verb_s_max
+        # The last call, the probe of a doubt, the reading back, and its last call: each was begun in time.
+        self.call_s_max = settings.call_s_max + 4 * settings.verb_s_max
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""

@@ -109,6 +109,7 @@ class HttpClient:
             self._token = context.secret("token")
             self._token_header = settings.token_header
         self._base = url.rstrip("/")
+        self._timeout = httpx.Timeout(settings.timeout_s, connect=settings.connect_timeout_s).as_dict()
         self._attempts = Retrying(
             stop=stop_after_attempt(READ_ATTEMPTS),
             wait=wait_random(0, _WAIT_S_MAX),
@@ -146,7 +147,8 @@ class HttpClient:
         Args:
             method: e.g. `GET`.
             path: below the settings' `url`, beginning with a slash; or an absolute address.
-            deadline: of the batch: the answer is not waited for beyond it.
+            deadline: of the batch: after it no call is begun. One that was begun has its whole time: cut
+                short, a target that is well would look as if it were away.
             body: sent as JSON.
             content: sent as it is, instead.
             reads: it changes nothing, whatever its method.
@@ -200,11 +202,9 @@ class HttpClient:
         self._http.close()
 
     def _once(self, request: httpx.Request, deadline: Deadline, *, wrote: bool) -> HttpAnswer:
-        left_s = min(self._settings.timeout_s, deadline.left_s())
-        end = self._monotonic() + left_s
-        request.extensions["timeout"] = httpx.Timeout(
-            left_s, connect=min(self._settings.connect_timeout_s, left_s)
-        ).as_dict()
+        deadline.left_s()
+        end = self._monotonic() + self._settings.timeout_s
+        request.extensions["timeout"] = self._timeout
         response = self._http.send(request, stream=True)
         try:
             body = bytearray()

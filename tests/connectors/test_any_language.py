@@ -19,7 +19,8 @@ from consumers.program.connector import ProgramConnector
 from pipeline.errors import Misconfigured, SesameError, TargetDown
 from pipeline.target import Task
 from schemas.account import Account
-from sesame.testing.connector.bench import ConnectorBench
+from sesame.testing.connector.bench import ConnectorBench, Skipped
+from sesame.testing.connector.checks import CHECKS
 from sesame.testing.connector.suite import *
 from tests.waiting import until
 
@@ -77,23 +78,52 @@ def endpoint(badges: Path) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(params=[*PROGRAMS, "endpoint"])
-def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ConnectorBench]:
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[ConnectorBench]:
     badges = tmp_path / "badges"
-    if request.param == "endpoint":
-        with endpoint(badges) as address:
-            yield ConnectorBench(
-                ProgramConnector,
-                lambda address: {"url": f"http://{address}"},
-                address,
-                stranger=stranger(badges),
-                refuse=refused,
-            )
-        return
+    with endpoint(badges) as address:
+        yield ConnectorBench(
+            ProgramConnector,
+            lambda address: {"url": f"http://{address}"},
+            address,
+            stranger=stranger(badges),
+            refuse=refused,
+        )
+
+
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> ConnectorBench:
+    badges = tmp_path / "badges"
     given = command(request.param, badges)
-    yield ConnectorBench(
+    return ConnectorBench(
         ProgramConnector, lambda _address: {"command": given}, stranger=stranger(badges), refuse=refused
     )
+
+
+OF_THE_NETWORK = frozenset(
+    {
+        "a_target_that_is_away_charges_nobody",
+        "a_reset_after_the_write_is_compared_before_it_is_written_again",
+        "a_time_out_after_the_write_is_compared_before_it_is_written_again",
+        "half_an_answer_is_compared_before_it_is_written_again",
+        "throttling_is_honoured",
+        "a_lying_success_is_not_announced",
+        "certificates_are_verified",
+        "a_call_ends_within_its_time",
+    }
+)
+"""A program of this machine has no network in between; the endpoint has."""
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS.keys() - OF_THE_NETWORK))
+def test_a_program(program: ConnectorBench, name: str) -> None:
+    CHECKS[name](program)
+
+
+def test_of_a_program_the_suite_says_that_it_injects_no_faults(program: ConnectorBench) -> None:
+    for name in OF_THE_NETWORK:
+        with pytest.raises(Skipped, match="no address"):
+            CHECKS[name](program)
 
 
 def saying(tmp_path: Path, script: str, **values: object) -> ConnectorBench:
