@@ -11,12 +11,14 @@ from sesame.app.errors import errors_page
 from sesame.app.observability.page import metrics_page
 from sesame.app.retention import retention_page
 from sesame.cli.page import cli_page
+from sesame.operations.connectors.page import connectors_page
 from sesame.operations.diagnosis.pages import diagnosis_page, reasons_page
 from sesame.settings.page import settings_page
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "reference"
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": cli_page,
+    "connectors.md": connectors_page,
     "diagnosis.md": diagnosis_page,
     "errors.md": errors_page,
     "metrics.md": metrics_page,

@@ -43,9 +43,9 @@ ACCESS: Final = "access"
 
 @dataclass(frozen=True, slots=True)
 class _Blocked:
-    """It is theirs, and something stands in the way of all but shutting it."""
+    """These are theirs, and something stands in the way of all but shutting them."""
 
-    found: TargetObject
+    found: Sequence[TargetObject]
     outcome: Dead
 
 
@@ -109,7 +109,7 @@ class _Turn:
         self._last_s_max = last_s_max
         self._trusted = False
         self._outcomes: _Outcomes = {}
-        self._blocked: dict[str, Dead] = {}
+        self._blocked: dict[str, _Blocked] = {}
 
     def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         numbers = [task.account.student_number for task in tasks]
@@ -120,32 +120,49 @@ class _Turn:
 
     def _work(self, tasks: Mapping[str, Task]) -> None:
         found = self._read([task.account for task in tasks.values()], self._deadline)
-        shutting = [
-            Change(task.account, found[number], {}, open=False)
-            for number, task in tasks.items()
-            if number in found and _to_be_shut(task, found[number])
-        ]
-        shut: set[str] = set()
-        if shutting:
-            self._write(self._connector.close, shutting)
-            accounts = [
-                each.account for each in shutting if each.account.student_number not in self._outcomes
-            ]
-            found |= self._read_back(accounts)
-            shut = {account.student_number for account in accounts}
-            for account in accounts:
-                one = found.get(account.student_number)
-                if one is not None and one.open:
-                    self._outcomes[account.student_number] = Retry(
-                        DIFFERS, "access is still open after it was shut"
-                    )
+        shut = self._shut(tasks, found)
         for number, task in tasks.items():
             said = self._outcomes.get(number)
             if task.close_only and (said is None or isinstance(said, Waiting)):
                 self._outcomes[number] = Closed()  # there is nothing to shut, or it is shut
-        self._outcomes = {**self._blocked, **self._outcomes}
+        self._block()
         left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
         self._bring(left, found, shut)
+
+    def _shut(self, tasks: Mapping[str, Task], found: dict[str, TargetObject | None]) -> Container[str]:
+        """Shut whoever is to be shut, each of their objects, and look again; who was shut."""
+        shutting = [
+            Change(task.account, each, {}, open=False)
+            for number, task in tasks.items()
+            if task.close_only or not task.account.access_open
+            for each in self._objects(number, found)
+            if each.open
+        ]
+        if not shutting:
+            return ()
+        self._write(self._connector.close, shutting)
+        accounts = {
+            each.account.student_number: each.account
+            for each in shutting
+            if each.account.student_number not in self._outcomes
+        }
+        found |= self._read_back(list(accounts.values()))
+        for number in accounts:
+            if any(each.open for each in self._objects(number, found)):
+                self._outcomes[number] = Retry(DIFFERS, "access is still open after it was shut")
+        return accounts.keys()
+
+    def _objects(self, number: str, found: Mapping[str, TargetObject | None]) -> Sequence[TargetObject]:
+        """All of a student's objects: several, if more than one carries the number."""
+        if number in self._blocked:
+            return self._blocked[number].found
+        one = found.get(number)
+        return () if one is None else (one,)
+
+    def _block(self) -> None:
+        """Whoever something stands in the way of has that for an outcome, if there is no other."""
+        blocked = {number: one.outcome for number, one in self._blocked.items()}
+        self._outcomes = {**blocked, **self._outcomes}
 
     def _bring(
         self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None], shut: Container[str]
@@ -164,7 +181,7 @@ class _Turn:
         self._write(self._connector.apply, changes)
         written = [each.account for each in changes if each.account.student_number not in self._outcomes]
         after = self._read_back(written)
-        self._outcomes = {**self._blocked, **self._outcomes}
+        self._block()
         for account in written:
             number = account.student_number
             if number not in self._outcomes:
@@ -207,14 +224,14 @@ class _Turn:
             return result
         for number, one in _found(self._connector, accounts, deadline).items():
             if isinstance(one, _Blocked):
-                self._blocked[number] = one.outcome
-                one = one.found  # noqa: PLW2901
-            if one is None or isinstance(one, TargetObject):
+                self._blocked[number] = one
+                result[number] = one.found[0]
+            elif one is None or isinstance(one, TargetObject):
                 result[number] = one
-                continue
-            if isinstance(one, Retry | Dead) and one.cause not in (COLLISION, AMBIGUOUS, SLOW):
-                self._doubt()
-            self._outcomes[number] = one
+            else:
+                if isinstance(one, Retry | Dead) and one.cause not in (COLLISION, SLOW):
+                    self._doubt()
+                self._outcomes[number] = one
         return result
 
     def _read_back(self, accounts: Sequence[Account]) -> dict[str, TargetObject | None]:
@@ -245,17 +262,14 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
         return _refusal(seen)
     own = find_own(account, seen, adopted)
     if len(own) > 1:
-        return Dead(AMBIGUOUS, f"{len(own)} objects carry this student number: take it away from all but one")
-    if len(seen) > len(own):
-        taken = Dead(
-            COLLISION, "an object that does not carry this student number holds the login or the address"
-        )
-        return _Blocked(own[0], taken) if own else taken
-    return own[0] if own else None
-
-
-def _to_be_shut(task: Task, found: TargetObject | None) -> bool:
-    return found is not None and bool(found.open) and (task.close_only or not task.account.access_open)
+        many = f"{len(own)} objects carry this student number: take it away from all but one"
+        return _Blocked(own, Dead(AMBIGUOUS, many))
+    if len(seen) == len(own) or (not own and not account.access_open):
+        return own[0] if own else None
+    taken = Dead(
+        COLLISION, "an object that does not carry this student number holds the login or the address"
+    )
+    return _Blocked(own, taken) if own else taken
 
 
 def _change(account: Account, wanted: Wanted, found: TargetObject | None) -> Change | None:

@@ -9,7 +9,6 @@ from unittest.mock import patch
 
 import pytest
 
-from consumers.kit import handler
 from consumers.kit.connector import Change
 from pipeline.target import Done
 from sesame.testing.connector.bench import ConnectorBench, Skipped
@@ -198,8 +197,8 @@ KIT_FAULTS: dict[str, tuple[str, Callable[..., object], tuple[str, ...]]] = {
         ("nothing_is_announced_that_was_not_read_back", "a_lying_success_is_not_announced"),
     ),
     "nobody is shut first": (
-        "_to_be_shut",
-        lambda *_: False,
+        "_Turn._shut",
+        lambda *_: (),
         ("access_is_shut_first_and_alone", "closing_only_shuts_and_does_nothing_else"),
     ),
     "what is shut is not looked at": (
@@ -219,7 +218,7 @@ KIT_FAULTS: dict[str, tuple[str, Callable[..., object], tuple[str, ...]]] = {
 @pytest.mark.parametrize("fault", KIT_FAULTS)
 def test_the_suite_names_a_fault_of_the_handler(fault: str, tmp_path: Path) -> None:
     name, instead, caught = KIT_FAULTS[fault]
-    with sample(tmp_path) as bench, patch.object(handler, name, instead):
+    with sample(tmp_path) as bench, patch(f"consumers.kit.handler.{name}", instead):
         assert [check for check in caught if red(bench, check)] == list(caught)
 
 

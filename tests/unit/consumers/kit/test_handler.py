@@ -1,0 +1,258 @@
+"""The kit's handler over a target in memory: whose an object is, what is shut, and what is said of whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consumers.kit.connector import (
+    BatchRefused,
+    Change,
+    Connector,
+    ConnectorContext,
+    Held,
+    Refused,
+    Secret,
+    Seen,
+    TargetObject,
+    Wanted,
+    one_by_one,
+)
+from consumers.kit.deadline import Deadline
+from consumers.kit.settings import ConnectorSettings
+from pipeline.errors import Misconfigured
+from pipeline.target import Closed, Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from schemas.account import Account, Hold, Person, Stage
+
+
+class Shelf(Connector[ConnectorSettings]):
+    """A target that is a dictionary."""
+
+    section = ConnectorSettings
+    title = {"fr": "Le rayon", "en": "The shelf"}  # noqa: RUF012
+    owns = ("name",)
+
+    def __init__(self, **values: Any) -> None:
+        self.now = 0.0
+        self.adopted: dict[str, str] = {}
+        self.there: dict[str, TargetObject] = {}
+        self.said: dict[str, Seen] = {}
+        self.bad: set[str] = set()
+        self.calls: list[tuple[str, list[str]]] = []
+        self.works = True
+        context = ConnectorContext(
+            "shelf",
+            ConnectorSettings(**values),
+            no_secret,
+            adopted=lambda _numbers: self.adopted,
+            monotonic=lambda: self.now,
+        )
+        super().__init__(context)
+
+    def put(
+        self, ref: str, number: str = "", login: str = "", *, open_: bool | None = True, name: str = "x"
+    ) -> None:
+        self.there[ref] = TargetObject(ref, number, {"name": (name,)}, open_, (("login", login),))
+
+    def wanted(self, account: Account) -> Wanted:
+        return Wanted({"name": (account.person.display_name,)})
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        deadline.left_s()
+        return {each.student_number: self.said.get(each.student_number, self.of(each)) for each in accounts}
+
+    def of(self, account: Account) -> list[TargetObject]:
+        number, login, ref = account.student_number, account.login, self.adopted.get(account.student_number)
+        return [
+            each
+            for each in self.there.values()
+            if each.student_number == number or ("login", login) in each.names or each.ref == ref
+        ]
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        deadline.left_s()
+        self.calls.append(("apply", [each.account.student_number for each in changes]))
+        if self.bad & {each.account.student_number for each in changes}:
+            raise BatchRefused(Refused("shelf_refused", "no", lasting=True))
+        for each in changes:
+            before = each.found or TargetObject(
+                f"new-{each.account.login}", each.account.student_number, {}, True
+            )
+            fields = {**before.fields, **each.fields}
+            names = (("login", each.account.login),)
+            open_ = before.open if each.open is None else each.open
+            self.there[before.ref] = replace(before, fields=fields, open=open_, names=names)
+        return {}
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        self.calls.append(("close", [each.account.student_number for each in changes]))
+        for each in changes:
+            assert each.found is not None
+            self.there[each.found.ref] = replace(each.found, open=False)
+        return {}
+
+    def probe(self) -> None:
+        self.calls.append(("probe", []))
+        if not self.works:
+            raise Misconfigured("the shelf refuses us")
+
+
+def no_secret(_name: str) -> Secret:
+    raise AssertionError
+
+
+def account(number: str = "1", **changes: Any) -> Account:
+    values: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": f"login-{number}",
+        "mail": f"{number}@etu.univ-exemple.fr",
+        "principal": f"{number}@univ-exemple.fr",
+        "person": Person(birth_name="Martin", given_name="Léa"),
+    }
+    return Account(**{**values, **changes})
+
+
+HELD = {"holds": frozenset({Hold.SUSPENDED})}
+
+
+def handle(shelf: Shelf, *accounts: Account, close_only: bool = False) -> Mapping[str, HandlerOutcome]:
+    return shelf.handler().handle([Task(each, close_only=close_only) for each in accounts])
+
+
+def test_somebody_new_is_made_and_read_back() -> None:
+    shelf = Shelf()
+    outcome = handle(shelf, account())["1"]
+    assert isinstance(outcome, Done)
+    assert outcome.changed
+    assert shelf.there["new-login-1"].fields == {"name": ("Léa Martin",)}
+    assert not handle(shelf, account())["1"].changed  # type: ignore[union-attr]
+
+
+def test_an_object_of_somebody_else_is_a_collision_and_stays() -> None:
+    shelf = Shelf()
+    shelf.put("theirs", login="login-1")
+    before = dict(shelf.there)
+    outcome = handle(shelf, account())["1"]
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "identity_collision"
+    assert shelf.there == before
+
+
+def test_what_was_adopted_is_theirs_though_it_carries_no_number() -> None:
+    shelf = Shelf()
+    shelf.put("before", login="old")
+    shelf.adopted = {"1": "before"}
+    assert isinstance(handle(shelf, account())["1"], Done)
+    assert shelf.there["before"].fields == {"name": ("Léa Martin",)}
+
+
+def test_of_two_that_carry_the_number_neither_is_written_and_both_are_shut() -> None:
+    shelf = Shelf()
+    shelf.put("a", "1")
+    shelf.put("b", "1")
+    outcome = handle(shelf, account())["1"]
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "student_number_ambiguous"
+    assert {each.fields["name"] for each in shelf.there.values()} == {("x",)}
+    shut = handle(shelf, account(**HELD))["1"]
+    assert isinstance(shut, Dead)
+    assert [each.open for each in shelf.there.values()] == [False, False]
+    assert [verb for verb, _ in shelf.calls] == ["close"]
+
+
+def test_access_is_shut_though_somebody_else_holds_the_login() -> None:
+    shelf = Shelf()
+    shelf.put("mine", "1")
+    shelf.put("theirs", login="login-1")
+    assert isinstance(handle(shelf, account(**HELD))["1"], Dead)
+    assert shelf.there["mine"].open is False
+    assert shelf.there["theirs"].open is True
+
+
+def test_of_somebody_without_access_and_without_an_object_nothing_is_wrong() -> None:
+    shelf = Shelf()
+    shelf.put("theirs", login="login-1")
+    assert isinstance(handle(shelf, account(**HELD))["1"], Done)
+    assert shelf.calls == []
+
+
+def test_while_the_leader_is_behind_access_is_shut_and_nothing_else() -> None:
+    shelf = Shelf()
+    shelf.put("mine", "1", "login-1")
+    outcomes = handle(shelf, account(**HELD), account("2", **HELD), close_only=True)
+    assert outcomes == {"1": Closed(), "2": Closed()}
+    assert shelf.there["mine"] == TargetObject("mine", "1", {"name": ("x",)}, False, (("login", "login-1"),))
+
+
+def test_one_refused_student_is_found_by_halves() -> None:
+    shelf = Shelf()
+    shelf.bad = {"5"}
+    outcomes = handle(shelf, *(account(str(number)) for number in range(8)))
+    assert [n for n, each in outcomes.items() if not isinstance(each, Done)] == ["5"]
+    assert outcomes["5"] == Dead("shelf_refused", "no")
+    assert shelf.calls.count(("apply", ["5"])) == 1
+    assert len([1 for verb, _ in shelf.calls if verb == "apply"]) == 7
+    assert [verb for verb, _ in shelf.calls].count("probe") == 1, "asked once whether it is the target's"
+
+
+def test_if_the_target_refuses_everybody_nobody_is_charged() -> None:
+    shelf = Shelf()
+    shelf.works = False
+    shelf.said = {"1": Refused("shelf_odd", "what?")}
+    with pytest.raises(Misconfigured):
+        handle(shelf, account(), account("2"))
+
+
+def test_who_waits_waits_and_who_is_shut_is_no_matter_of_waiting() -> None:
+    shelf = Shelf()
+    shelf.said = {"1": Held("shelf_not_yet", ("a",), 60.0), "2": Held("shelf_not_yet")}
+    outcomes = handle(shelf, account(), account("2", **HELD))
+    assert outcomes["1"] == Waiting("shelf_not_yet", ("a",), 60.0)
+    assert isinstance(outcomes["2"], Done)
+
+
+def test_a_student_of_whom_nothing_is_said_is_tried_again() -> None:
+    shelf = Shelf()
+    shelf.read = lambda _accounts, _deadline: {}  # type: ignore[method-assign]
+    outcome = handle(shelf, account())["1"]
+    assert isinstance(outcome, Retry)
+    assert outcome.cause == "internal_error"
+
+
+def test_whom_the_time_does_not_reach_is_tried_again_and_the_others_are_done() -> None:
+    shelf = Shelf(call_s_max=10.0)
+
+    def look(each: Account) -> Seen:
+        shelf.now += 6.0
+        return shelf.of(each)
+
+    for number in ("1", "2", "3"):
+        shelf.put(number, number, f"login-{number}", name="Léa Martin")
+    shelf.read = lambda accounts, deadline: one_by_one(accounts, deadline, look)  # type: ignore[method-assign]
+    outcomes = handle(shelf, account("1"), account("2"), account("3"))
+    assert [type(each) for each in outcomes.values()] == [Done, Done, Retry]
+    slow = outcomes["3"]
+    assert isinstance(slow, Retry)
+    assert slow.cause == "target_slow"
+    assert ("probe", []) not in shelf.calls, "slowness is no doubt"
+
+
+def test_a_preview_tells_what_would_be_written_and_what_stands_in_the_way() -> None:
+    shelf = Shelf()
+    shelf.put("mine", "1", "login-1", open_=False)
+    shelf.put("theirs", login="login-2")
+    shelf.put("a", "3")
+    shelf.put("b", "3")
+    people = [account(number) for number in ("1", "2", "3", "4")]
+    assert shelf.handler().preview(people) == {
+        "1": Preview(("name", "access")),
+        "2": Preview(obstacle="identity_collision"),
+        "3": Preview(obstacle="student_number_ambiguous"),
+        "4": Preview(("name",)),
+    }
+    assert shelf.calls == []
