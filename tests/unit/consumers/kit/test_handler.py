@@ -117,7 +117,7 @@ def account(number: str = "1", **changes: Any) -> Account:
     return Account(**{**values, **changes})
 
 
-HELD = {"holds": frozenset({Hold.SUSPENDED})}
+HELD: dict[str, Any] = {"holds": frozenset({Hold.SUSPENDED})}
 
 
 def handle(shelf: Shelf, *accounts: Account, close_only: bool = False) -> Mapping[str, HandlerOutcome]:
@@ -218,7 +218,7 @@ def test_who_waits_waits_and_who_is_shut_is_no_matter_of_waiting() -> None:
 
 def test_a_student_of_whom_nothing_is_said_is_tried_again() -> None:
     shelf = Shelf()
-    shelf.read = lambda _accounts, _deadline: {}  # type: ignore[method-assign]
+    shelf.read = lambda *_: {}  # type: ignore[method-assign]
     outcome = handle(shelf, account())["1"]
     assert isinstance(outcome, Retry)
     assert outcome.cause == "internal_error"
