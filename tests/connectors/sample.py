@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from unittest.mock import patch
 
 from sesame.testing.connector.bench import ConnectorBench
 
@@ -37,23 +36,24 @@ def sample(folder: Path, replaced: Sequence[tuple[str, str]] = ()) -> Iterator[C
     for old, new in replaced:
         assert text.count(old) == 1, f"{old!r} is {text.count(old)} times in the sample"
         text = text.replace(old, new)
-    with patch.dict(sys.modules):
-        connector = module(folder, "library", text).Library
-        test = module(folder, "test_library", (TEMPLATE / "test.txt").read_text(encoding="utf-8"))
-        test.Service.patrons = {}
-        server = ThreadingHTTPServer(("127.0.0.1", 0), test.Service)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield ConnectorBench(
-                connector,
-                lambda address: {"url": f"http://{address}"},
-                f"127.0.0.1:{server.server_port}",
-                stranger=test.stranger,
-                refuse=test.refused,
-                name="library",
-            )
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+    connector = module(folder, "library", text).Library
+    test = module(folder, "test_library", (TEMPLATE / "test.txt").read_text(encoding="utf-8"))
+    test.Service.patrons = {}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), test.Service)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield ConnectorBench(
+            connector,
+            lambda address: {"url": f"http://{address}"},
+            f"127.0.0.1:{server.server_port}",
+            stranger=test.stranger,
+            refuse=test.refused,
+            name="library",
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        for name in ("library", "test_library"):  # these alone: what is imported twice is two
+            sys.modules.pop(name, None)
