@@ -264,7 +264,7 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     if len(own) > 1:
         many = f"{len(own)} objects carry this student number: take it away from all but one"
         return _Blocked(own, Dead(AMBIGUOUS, many))
-    if len(seen) == len(own) or (not own and not account.access_open):
+    if len(seen) == len(own):
         return own[0] if own else None
     taken = Dead(
         COLLISION, "an object that does not carry this student number holds the login or the address"

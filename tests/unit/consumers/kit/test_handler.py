@@ -174,10 +174,12 @@ def test_access_is_shut_though_somebody_else_holds_the_login() -> None:
     assert shelf.there["theirs"].open is True
 
 
-def test_of_somebody_without_access_and_without_an_object_nothing_is_wrong() -> None:
+def test_a_collision_is_told_of_somebody_without_access_too() -> None:
     shelf = Shelf()
     shelf.put("theirs", login="login-1")
-    assert isinstance(handle(shelf, account(**HELD))["1"], Done)
+    outcome = handle(shelf, account(**HELD))["1"]
+    assert isinstance(outcome, Dead)
+    assert outcome.cause == "identity_collision"
     assert shelf.calls == []
 
 
