@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from sandbox.process import ManagedProcess
+from sandbox.ports import free_port
+from sandbox.process import ManagedProcess, accepts_tcp
+from sandbox.tls import Certificate
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
 
 
 class Server:
@@ -79,3 +87,58 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class WebService(Server):
+    """An HTTP service of the sandbox's own (see `sandbox.http_server`) on a loopback port, with its data in
+    `folder`; with `certificate` it speaks HTTPS. Its subclass says what `_runs` it."""
+
+    def __init__(self, folder: Path, *, certificate: Certificate | None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self._certificate = certificate
+
+    @property
+    def origin(self) -> str:
+        """Its scheme, host and port."""
+        return f"{'http' if self._certificate is None else 'https'}://127.0.0.1:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """What its certificate is verified with. Only of one that speaks HTTPS."""
+        assert self._certificate is not None  # noqa: S101
+        return self._certificate.ca_file
+
+    def _runs(
+        self,
+        module: str,
+        *arguments: str,
+        name: str,
+        outlives_parent: bool,
+        ready: Callable[[], bool] | None = None,
+    ) -> ManagedProcess:
+        """The process of this module of the sandbox's, not started yet; ready once it takes connections, if
+        nothing else is said."""
+        program = [sys.executable, "-m", f"sandbox.{module}", "--port", str(self.port)]
+        program += ["--folder", str(self.folder), *arguments]
+        if self._certificate is not None:
+            program += ["--certificate", str(self._certificate.cert_file)]
+            program += ["--key", str(self._certificate.key_file)]
+        return ManagedProcess(
+            name,
+            program,
+            log_file=self.folder / f"{module}.log",
+            ready=ready or (lambda: accepts_tcp(self.port)),
+            cwd=_ROOT,
+            outlives_parent=outlives_parent,
+        )
+
+
+def secret_file(path: Path, *, size: int = 32) -> Path:
+    """The file, with a fresh secret of so many bytes in it (readable by its owner only) unless it exists."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(secrets.token_hex(size))
+    return path

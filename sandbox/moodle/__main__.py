@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import Final
 
+from sandbox.http_server import serve_until_told
 from sandbox.moodle.conditions import Conditions, SiteState
 from sandbox.moodle.control import ControlEndpoint
 from sandbox.moodle.gateway import ENDPOINT_PATH, Gateway
@@ -27,14 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     except EmptySecret as error:
         print(error, file=sys.stderr)
         return 2
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-    print(f"moodle stand-in ready {_address(server)}{ENDPOINT_PATH}", flush=True)
-    stop.wait()
-    server.shutdown()
-    server.server_close()
+    ready = f"moodle stand-in ready {_address(server)}{ENDPOINT_PATH}"
+    serve_until_told(server, started=lambda: print(ready, flush=True))
     finished = server.wait_until_idle(_GRACE_S)
     storage.close()
     return 0 if finished else 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import sys
 import urllib.request
 from http import HTTPStatus
@@ -16,7 +14,7 @@ from sandbox.moodle.control import CONTROL_PATH
 from sandbox.moodle.gateway import ENDPOINT_PATH
 from sandbox.ports import free_port
 from sandbox.process import ManagedProcess
-from sandbox.server import Server
+from sandbox.server import Server, secret_file
 
 _CONTROL_TIMEOUT_S: Final = 15.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
@@ -37,8 +35,8 @@ class MoodleStandIn(Server):
         self.folder = folder
         self.port = port if port is not None else free_port()
         self.data_file = folder / "moodle.sqlite"
-        self.token_file = _secret_file(folder / "token")
-        self._control_key_file = _secret_file(folder / "control-key")
+        self.token_file = secret_file(folder / "token", size=16)
+        self._control_key_file = secret_file(folder / "control-key", size=16)
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._process = ManagedProcess(
             "the Moodle stand-in",
@@ -106,12 +104,3 @@ class MoodleStandIn(Server):
             if value is not False:
                 arguments += [option] if value is True else [option, str(value)]
         return arguments
-
-
-def _secret_file(path: Path) -> Path:
-    """Return the file, with a fresh secret in it (readable by its owner only) unless it exists."""
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(secrets.token_hex(16))
-    return path

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import ssl
-import sys
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from sandbox.partage.web import CONTROL, PREFIX
-from sandbox.ports import free_port
-from sandbox.process import ManagedProcess
-from sandbox.server import Server
+from sandbox.server import WebService, secret_file
 from sandbox.tls import Certificate
 
 _TIMEOUT_S: Final = 15.0
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
-class Partage(Server):
+class Partage(WebService):
     """BSS of one domain on a loopback port, with its data and keys in `folder`.
 
     Port, keys and data stay the same from one start to the next. With `certificate` it speaks HTTPS.
@@ -38,50 +32,38 @@ class Partage(Server):
         certificate: Certificate | None = None,
         outlives_parent: bool = False,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        super().__init__(folder, certificate=certificate)
         self.domain = domain
-        self.port = free_port()
-        self.key_file = _secret_file(folder / "preauth-key")
-        self._control_key = _secret_file(folder / "control-key").read_text(encoding="utf-8")
-        self._certificate = certificate
+        self.key_file = secret_file(folder / "preauth-key")
+        self._control_key = secret_file(folder / "control-key").read_text(encoding="utf-8")
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
-        program = [sys.executable, "-m", "sandbox.partage", "--port", str(self.port), "--folder", str(folder)]
-        program += ["--domain", domain, "--token-s", str(token_s), "--latency-s", str(latency_s)]
         if certificate is not None:
-            program += ["--certificate", str(certificate.cert_file), "--key", str(certificate.key_file)]
             trust = ssl.create_default_context(cafile=str(certificate.ca_file))
             handlers.append(urllib.request.HTTPSHandler(context=trust))
         self._opener = urllib.request.build_opener(*handlers)
-        self._process = ManagedProcess(
-            "the Partage stand-in",
-            program,
-            log_file=folder / "partage.log",
-            ready=self._is_ready,
-            cwd=_ROOT,
+        options = ("--domain", domain, "--token-s", str(token_s), "--latency-s", str(latency_s))
+        self._process = self._runs(
+            "partage",
+            *options,
+            name="the Partage stand-in",
             outlives_parent=outlives_parent,
+            ready=self._is_ready,
         )
 
     @property
     def url(self) -> str:
         """The address of BSS, to which a client adds `/Auth`."""
-        return f"{self._server}{PREFIX}"
+        return f"{self.origin}{PREFIX}"
 
     @property
     def key(self) -> str:
         """The domain's pre-authentication key."""
         return self.key_file.read_text(encoding="utf-8")
 
-    @property
-    def ca_file(self) -> Path:
-        """What its certificate is verified with. Only of one that speaks HTTPS."""
-        assert self._certificate is not None  # noqa: S101
-        return self._certificate.ca_file
-
     def control(self, **wish: Any) -> dict[str, Any]:
         """Send a wish to `/_control` (see `sandbox.partage.web`); the state after it."""
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
-            self._server + CONTROL,
+            self.origin + CONTROL,
             data=json.dumps(wish).encode(),
             headers={"X-Control-Key": self._control_key},
         )
@@ -119,22 +101,9 @@ class Partage(Server):
         """Go back to the conditions of the start; faults and calls are forgotten, data and tokens stay."""
         self.control(reset=True)
 
-    @property
-    def _server(self) -> str:
-        return f"http{'' if self._certificate is None else 's'}://127.0.0.1:{self.port}"
-
     def _is_ready(self) -> bool:
         request = urllib.request.Request(  # noqa: S310  (the address is ours)
-            self._server + CONTROL, headers={"X-Control-Key": self._control_key}
+            self.origin + CONTROL, headers={"X-Control-Key": self._control_key}
         )
         with self._opener.open(request, timeout=_TIMEOUT_S) as reply:
             return bool(reply.status == HTTPStatus.OK)
-
-
-def _secret_file(path: Path) -> Path:
-    """The file, with a fresh secret in it (readable by its owner only) unless it exists."""
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(secrets.token_hex(32))
-    return path

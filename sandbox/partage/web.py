@@ -15,11 +15,12 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 from xml.sax.saxutils import escape
 
+from sandbox.http_server import HttpServer
 from sandbox.partage.accounts import Accounts
 from sandbox.partage.conditions import Fault, State
 from sandbox.partage.service import SUCCESS, Node, Refusal, Service
@@ -32,10 +33,9 @@ _BODY_MAX: Final = 1_000_000
 _REFUSED: Final = 2
 
 
-class WebServer(ThreadingHTTPServer):
-    """The server. Each connection has a thread of its own."""
+class WebServer(HttpServer):
+    """The server."""
 
-    daemon_threads = True
     request_queue_size = 128
 
     def __init__(
@@ -48,16 +48,11 @@ class WebServer(ThreadingHTTPServer):
         control_key: str,
         context: ssl.SSLContext | None = None,
     ) -> None:
-        super().__init__(("127.0.0.1", port), _Request)
+        super().__init__(port, _Request, context)
         self.service = service
         self.accounts = accounts
         self.state = state
         self.control_key = control_key
-        if context is not None:
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up, or does not trust the certificate, is no event."""
 
     def control(self, wish: Mapping[str, Any]) -> None:
         """Do what a wish asks for."""

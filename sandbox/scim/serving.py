@@ -7,7 +7,7 @@ import json
 import ssl
 import threading
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -28,6 +28,7 @@ from scim2_server.responses import ScimResponse
 from scim2_server.service import ScimService
 from scim2_server.utils import load_default_provider
 
+from sandbox.http_server import HttpServer
 from sandbox.scim.quirks import Bent
 from sandbox.scim.server import PREFIX, QUIRKS_FILE, REFUSED, REQUESTS
 
@@ -110,20 +111,13 @@ class Application(WSGIApplication):
         self._memory.versions = itertools.count(1_000_000)
 
 
-class Server(ThreadingHTTPServer):
-    """The server. Each connection has a thread of its own."""
-
-    daemon_threads = True
+class Server(HttpServer):
+    """The server."""
 
     def __init__(self, port: int, application: Application, context: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", port), _Request)
+        super().__init__(port, _Request, context)
         self.application = application
         self.scheme = "http" if context is None else "https"
-        if context is not None:
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up, or does not trust the certificate, is no event."""
 
 
 class _Request(BaseHTTPRequestHandler):

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from sandbox.ports import free_port
-from sandbox.process import ManagedProcess, accepts_tcp
-from sandbox.server import Server
+from sandbox.server import WebService
 from sandbox.timetable.serving import BEHAVIOURS, CALENDAR, CALENDARS, EVERYBODY, REQUESTS
 from sandbox.tls import Certificate
-
-_ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def calendar(name: str = "sandbox") -> str:
@@ -21,7 +16,7 @@ def calendar(name: str = "sandbox") -> str:
     return CALENDAR.replace("{uid}", name)
 
 
-class Timetable(Server):
+class Timetable(WebService):
     """One timetable service on a loopback port, with its calendars in `folder`.
 
     With `certificate` it speaks HTTPS. The port stays the same from one start to the next. `everybody`: names
@@ -36,34 +31,19 @@ class Timetable(Server):
         everybody: bool = False,
         outlives_parent: bool = False,
     ) -> None:
-        self.folder = folder
-        (folder / CALENDARS).mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
-        self._scheme = "http" if certificate is None else "https"
-        self._certificate = certificate
-        program = [sys.executable, "-m", "sandbox.timetable", "--port", str(self.port)]
-        program += ["--folder", str(folder), *(["--everybody"] if everybody else [])]
-        if certificate is not None:
-            program += ["--certificate", str(certificate.cert_file), "--key", str(certificate.key_file)]
-        self._process = ManagedProcess(
-            "the timetable service",
-            program,
-            log_file=folder / "timetable.log",
-            ready=lambda: accepts_tcp(self.port),
-            cwd=_ROOT,
+        super().__init__(folder, certificate=certificate)
+        (folder / CALENDARS).mkdir(exist_ok=True)
+        self._process = self._runs(
+            "timetable",
+            *(["--everybody"] if everybody else []),
+            name="the timetable service",
             outlives_parent=outlives_parent,
         )
 
     @property
     def url(self) -> str:
         """The service's address; a calendar is at `/ical/NAME.ics`."""
-        return f"{self._scheme}://127.0.0.1:{self.port}"
-
-    @property
-    def ca_file(self) -> Path:
-        """What its certificate is verified with. Only of one that speaks HTTPS."""
-        assert self._certificate is not None  # noqa: S101
-        return self._certificate.ca_file
+        return self.origin
 
     def give(self, name: str, text: str | None = None) -> None:
         """From now on this name has this calendar (default: one lecture)."""

@@ -7,10 +7,12 @@ import ssl
 import threading
 import time
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+
+from sandbox.http_server import HttpServer
 
 BEHAVIOURS: Final = "behaviours.json"
 CALENDARS: Final = "calendars"
@@ -63,19 +65,12 @@ class Folder:
             file.write(line + "\n")
 
 
-class Server(ThreadingHTTPServer):
-    """The server. Each connection has a thread of its own."""
-
-    daemon_threads = True
+class Server(HttpServer):
+    """The server."""
 
     def __init__(self, port: int, folder: Folder, context: ssl.SSLContext | None) -> None:
-        super().__init__(("127.0.0.1", port), _Request)
+        super().__init__(port, _Request, context)
         self.folder = folder
-        if context is not None:
-            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up, or does not trust the certificate, is no event."""
 
 
 class _Request(BaseHTTPRequestHandler):

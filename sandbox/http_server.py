@@ -1,0 +1,74 @@
+"""What the sandbox's own HTTP services have in common: loopback, TLS, and an end by SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import ssl
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Protocol
+
+
+class HttpServer(ThreadingHTTPServer):
+    """A server on loopback. Each connection has a thread of its own, and ends its handshake there."""
+
+    daemon_threads = True
+
+    def __init__(
+        self, port: int, requests: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None
+    ) -> None:
+        super().__init__(("127.0.0.1", port), requests)
+        if context is not None:
+            self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that hangs up, or does not trust the certificate, is no event."""
+
+
+class Serving(Protocol):
+    """What of a `socketserver` serves and ends."""
+
+    def serve_forever(self, poll_interval: float = ...) -> None:
+        """Serve until `shutdown`."""
+
+    def shutdown(self) -> None:
+        """Take no request any more."""
+
+    def server_close(self) -> None:
+        """Give the port back."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to serve, and with which certificate."""
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--certificate", type=Path, help="serve HTTPS with this certificate (PEM)")
+    parser.add_argument("--key", type=Path, help="the certificate's private key (PEM)")
+
+
+def context_of(options: argparse.Namespace) -> ssl.SSLContext | None:
+    """TLS as `add_arguments` was told; None: plain HTTP."""
+    if options.certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(options.certificate, options.key)
+    return context
+
+
+def serve_until_told(server: Serving, *, started: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        server: it listens already.
+        started: called once it serves.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
+    started()
+    stop.wait()
+    server.shutdown()
+    server.server_close()
