@@ -2,6 +2,5 @@
 
 Rooms: `connector` (what an author writes: the verbs, and the shape that they speak of), `handler` (drives
 them: close, read, compare, apply, read back, say), `registration` (finds connectors by entry point),
-`reasons` (tokens in words), `settings`, `deadline`, `http` (the HTTP client), `program` (a connector in any
-language).
+`reasons` (tokens in words), `settings`, `deadline`, `http` (the HTTP client).
 """

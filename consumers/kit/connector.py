@@ -301,9 +301,7 @@ def one_by_one(
             deadline.left_s()
             said[account.student_number] = verb(item)
         except OutOfTime:
-            said[account.student_number] = Refused(
-                SLOW, "the call's time was used up before this student's turn"
-            )
+            said[account.student_number] = Refused(SLOW, TOO_SLOW)
     return said
 
 

@@ -77,7 +77,7 @@ class ConnectorHandler:
         """See `Handler.preview`."""
         deadline = Deadline.after(self._work_s_max, self._monotonic)
         try:
-            found = _found(self._connector, accounts, deadline)
+            found = _found(self._connector, accounts, _adopted(self._connector, accounts), deadline)
         except OutOfTime:
             return {account.student_number: Preview(obstacle=SLOW) for account in accounts}
         return {
@@ -108,10 +108,12 @@ class _Turn:
         self._deadline = deadline
         self._last_s_max = last_s_max
         self._trusted = False
+        self._adopted: Mapping[str, str] = {}
         self._outcomes: _Outcomes = {}
         self._blocked: dict[str, _Blocked] = {}
 
     def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        self._adopted = _adopted(self._connector, [task.account for task in tasks])
         numbers = [task.account.student_number for task in tasks]
         with suppress(OutOfTime):
             self._work({task.account.student_number: task for task in tasks})
@@ -222,7 +224,7 @@ class _Turn:
         result: dict[str, TargetObject | None] = {}
         if not accounts:
             return result
-        for number, one in _found(self._connector, accounts, deadline).items():
+        for number, one in _found(self._connector, accounts, self._adopted, deadline).items():
             if isinstance(one, _Blocked):
                 self._blocked[number] = one
                 result[number] = one.found[0]
@@ -239,11 +241,17 @@ class _Turn:
         return self._read(accounts, Deadline.after(self._last_s_max, self._connector.context.monotonic))
 
 
-def _found(connector: Anything, accounts: Sequence[Account], deadline: Deadline) -> dict[str, _Found]:
+def _adopted(connector: Anything, accounts: Sequence[Account]) -> Mapping[str, str]:
+    """What was adopted for these, asked of the store once for each call."""
+    return connector.context.adopted([account.student_number for account in accounts])
+
+
+def _found(
+    connector: Anything, accounts: Sequence[Account], adopted: Mapping[str, str], deadline: Deadline
+) -> dict[str, _Found]:
     """By student number: the one object that is theirs, None, or why neither can be said."""
     deadline.left_s()
     seen = connector.read(accounts, deadline)
-    adopted = connector.context.adopted([account.student_number for account in accounts])
     return {
         account.student_number: _theirs(
             account, seen.get(account.student_number, _UNANSWERED), adopted.get(account.student_number)

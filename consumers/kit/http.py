@@ -178,7 +178,6 @@ class HttpClient:
             params=params,
             headers={**given, "Accept-Encoding": "identity", **self._authorization(), **(headers or {})},
         )
-        deadline.left_s()
         try:
             answer = (
                 self._once(request, deadline, wrote=True)

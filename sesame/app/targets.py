@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from consumers.kit.connector import Anything, ConnectorContext, ConnectorUnusable
-from consumers.kit.registration import Choice
 from consumers.kit.settings import ConnectorSettings
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
@@ -101,7 +100,7 @@ def connector(target: str, settings: Settings, database: Database, *, read_only:
 def _made(
     target: str, settings: Settings, database: Database, *, read_only: bool = False
 ) -> tuple[Anything, Mapping[str, LiveSecret]]:
-    chosen = settings.connectors.get(target) or Choice.of(target)
+    chosen = settings.connector_of(target)
     if chosen.connector is None:
         raise chosen.fault or ConnectorUnusable
     section: ConnectorSettings = getattr(settings, target)

@@ -155,6 +155,10 @@ class Settings(BaseSettings):
         """Of each section of another package its connector's class, or why it cannot be used."""
         return self._connectors
 
+    def connector_of(self, target: str) -> Choice:
+        """The connector of a target that is found by entry point, or why there is none."""
+        return self._connectors.get(target) or Choice.of(target)
+
     @property
     def titles(self) -> Mapping[str, Mapping[Language, str]]:
         """What people call the services of other packages' connectors, by target and language."""

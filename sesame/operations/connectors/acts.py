@@ -158,7 +158,7 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
         ObservedOnly: nothing may be written there.
         NotChecked: the suite could not be run.
     """
-    chosen = site.settings.connectors.get(request.name) or Choice.of(request.name)
+    chosen = site.settings.connector_of(request.name)
     if chosen.fault is not None:
         raise chosen.fault
     if getattr(getattr(site.settings, request.name, None), "mode", "write") == "observe":

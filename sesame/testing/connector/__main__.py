@@ -18,7 +18,7 @@ from sesame.testing.connector.checks import CHECKS
 def bench_of(name: str, config: Path | None) -> ConnectorBench:
     """The connector of this section of the settings, on its true target."""
     settings = load(config)
-    chosen = settings.connectors[name]
+    chosen = settings.connector_of(name)
     assert chosen.connector is not None, chosen.fault
     section = getattr(settings, name)
     values = section.model_dump()
