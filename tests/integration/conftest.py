@@ -11,7 +11,9 @@ from playwright.sync_api import Browser
 from consumers.moodle.handler import MoodleHandler
 from sandbox.cas import CasServer
 from sandbox.moodle import MoodleStandIn
+from sandbox.scim import ScimServer
 from sandbox.slapd import Slapd
+from sandbox.tls import ThrowawayCA
 from sesame.testing.servers import require_service
 from sesame.testing.servers.cas_kit import LoginServer, login_server_of
 from sesame.testing.servers.mailbox_kit import Desk, desk_at
@@ -40,6 +42,19 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """One portal for a file, which slows nobody down: each test has students of its own."""
     with Portal(tmp_path_factory.mktemp("portal"), wish={"address_burst": 10_000}) as portal:
         yield portal
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> ThrowawayCA:
+    """An authority for the servers of a file."""
+    return ThrowawayCA(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def scim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScimServer]:
+    """One SCIM service for a file, which notes what it is asked."""
+    with ScimServer(tmp_path_factory.mktemp("scim"), record=True) as server:
+        yield server
 
 
 @pytest.fixture

@@ -36,11 +36,6 @@ DOMAIN = "etu.univ-exemple.fr"
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ThrowawayCA:
-    return ThrowawayCA(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, tls: ThrowawayCA) -> Iterator[Partage]:
     with Partage(tmp_path_factory.mktemp("partage"), certificate=tls.issue("partage")) as server:
         yield server

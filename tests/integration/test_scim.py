@@ -22,24 +22,18 @@ LEA = account("22600001", "lea.martin", "Martin", "L1")
 NAME = "lea.martin@univ-exemple.fr"
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScimServer]:
-    with ScimServer(tmp_path_factory.mktemp("scim"), record=True) as server:
-        yield server
-
-
 @pytest.fixture
-def eyes(running: ScimServer) -> Eyes:
-    running.behave()
-    eyes = Eyes(running)
+def eyes(scim: ScimServer) -> Eyes:
+    scim.behave()
+    eyes = Eyes(scim)
     eyes.empty()
-    running.forget()
+    scim.forget()
     return eyes
 
 
 @pytest.fixture
-def desk(running: ScimServer, eyes: Eyes) -> Iterator[Desk]:
-    desk = Desk(running)
+def desk(scim: ScimServer, eyes: Eyes) -> Iterator[Desk]:
+    desk = Desk(scim)
     yield desk
     desk.handler.close()
 
@@ -81,9 +75,9 @@ def test_two_users_with_one_number_wait_for_an_operator(desk: Desk, eyes: Eyes) 
     assert said.cause == "student_number_ambiguous"
 
 
-def test_who_was_adopted_gets_the_number_and_stays_the_same(running: ScimServer, eyes: Eyes) -> None:
+def test_who_was_adopted_gets_the_number_and_stays_the_same(scim: ScimServer, eyes: Eyes) -> None:
     ref = eyes.make("/Users", userName="lmartin", title="Étudiante")
-    desk = Desk(running, adopted={LEA.student_number: ref}, groups=())
+    desk = Desk(scim, adopted={LEA.student_number: ref}, groups=())
     assert isinstance(desk.outcome(LEA), Done)
     assert eyes.ask("GET", f"/Users/{ref}")["externalId"] == LEA.student_number
     assert eyes.users()[NAME]["title"] == "Étudiante"
@@ -137,7 +131,7 @@ def test_access_is_opened_again(desk: Desk, eyes: Eyes) -> None:
 
 @pytest.mark.parametrize("quirk", ["no-bulk", "no-patch"])
 def test_what_the_service_or_the_student_added_stays(
-    running: ScimServer, desk: Desk, eyes: Eyes, quirk: str
+    scim: ScimServer, desk: Desk, eyes: Eyes, quirk: str
 ) -> None:
     desk.outcome(LEA)
     ref = next(desk.connector.objects()).ref
@@ -154,7 +148,7 @@ def test_what_the_service_or_the_student_added_stays(
     ]
     schema = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
     eyes.ask("PATCH", f"/Users/{ref}", {"schemas": [schema], "Operations": operations})
-    running.behave(quirk)
+    scim.behave(quirk)
     renamed = LEA.model_copy(
         update={
             "mail": "lea.petit@etu.univ-exemple.fr",
@@ -210,9 +204,9 @@ def test_what_is_not_given_yet_is_no_group(desk: Desk, eyes: Eyes) -> None:
     assert eyes.groups() == {}
 
 
-def test_cohorts_become_groups_where_the_settings_say_so(running: ScimServer, eyes: Eyes) -> None:
+def test_cohorts_become_groups_where_the_settings_say_so(scim: ScimServer, eyes: Eyes) -> None:
     student = LEA.model_copy(update={"cohorts": memberships("cours")})
-    assert isinstance(Desk(running, groups=("cohorts",)).outcome(student), Done)
+    assert isinstance(Desk(scim, groups=("cohorts",)).outcome(student), Done)
     assert eyes.groups() == {"Groupe cours": [NAME]}
 
 
@@ -220,10 +214,8 @@ def test_cohorts_become_groups_where_the_settings_say_so(running: ScimServer, ey
 
 
 @pytest.mark.parametrize("quirk", ["", "no-bulk", "small-bulk", "bulk-statuses"])
-def test_one_of_fifty_is_refused_and_no_other(
-    running: ScimServer, desk: Desk, eyes: Eyes, quirk: str
-) -> None:
-    running.behave(*([quirk] if quirk else []))
+def test_one_of_fifty_is_refused_and_no_other(scim: ScimServer, desk: Desk, eyes: Eyes, quirk: str) -> None:
+    scim.behave(*([quirk] if quirk else []))
     students = [account(f"2260{n:04}", f"etudiant{n}", "Martin", "L1") for n in range(50)]
     students[17] = students[17].model_copy(update={"mail": f"etudiant17{REFUSED}"})
     said = desk.outcomes(*students)
@@ -236,10 +228,10 @@ def test_one_of_fifty_is_refused_and_no_other(
 
 
 @pytest.mark.parametrize("quirk", ["no-bulk", "no-patch"])
-def test_two_writers_of_one_group_lose_nobody(running: ScimServer, eyes: Eyes, quirk: str) -> None:
-    running.behave(quirk)
+def test_two_writers_of_one_group_lose_nobody(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
+    scim.behave(quirk)
     students = [account(f"2261{n:04}", f"etudiant{n}", "Martin", "L1") for n in range(24)]
-    desks = [Desk(running) for _ in range(4)]
+    desks = [Desk(scim) for _ in range(4)]
     assert isinstance(desks[0].outcome(LEA), Done)  # the group is there
 
     def work(which: int) -> None:
@@ -259,11 +251,9 @@ def test_two_writers_of_one_group_lose_nobody(running: ScimServer, eyes: Eyes, q
 
 
 @pytest.mark.parametrize("quirk", ["no-bulk", "no-patch", "strong-etags"])
-def test_what_changed_meanwhile_is_read_again(
-    running: ScimServer, desk: Desk, eyes: Eyes, quirk: str
-) -> None:
+def test_what_changed_meanwhile_is_read_again(scim: ScimServer, desk: Desk, eyes: Eyes, quirk: str) -> None:
     desk.outcome(LEA)
-    running.behave(quirk)
+    scim.behave(quirk)
     seen = desk.connector.read([LEA], soon())[LEA.student_number]
     assert isinstance(seen, list)
     body = {"Operations": [{"op": "replace", "path": "title", "value": "Déléguée"}]}
@@ -275,11 +265,11 @@ def test_what_changed_meanwhile_is_read_again(
 
 
 def test_what_is_replaced_is_what_was_read(
-    running: ScimServer, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+    scim: ScimServer, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody else writes between the reading and the replacement, of a user and of a group."""
-    running.behave("no-patch")
-    desk = Desk(running)
+    scim.behave("no-patch")
+    desk = Desk(scim)
     desk.outcome(LEA)
     prof = eyes.make("/Users", userName="prof")
     read = ScimService.get
@@ -325,8 +315,8 @@ def test_a_name_that_is_taken_by_nobody_that_is_shown(
 # --- the service as a whole ---------------------------------------------------------------------------
 
 
-def test_read_only_sends_no_write(running: ScimServer, eyes: Eyes) -> None:
-    desk = Desk(running, read_only=True)
+def test_read_only_sends_no_write(scim: ScimServer, eyes: Eyes) -> None:
+    desk = Desk(scim, read_only=True)
     preview = desk.handler.preview([LEA])[LEA.student_number]
     assert {*preview.differs} == {*desk.connector.owns} - {"active"}
     assert preview.obstacle == ""
@@ -338,14 +328,14 @@ def test_read_only_sends_no_write(running: ScimServer, eyes: Eyes) -> None:
     assert eyes.users() == {}
 
 
-def test_a_wrong_token_is_the_operators_to_mend(running: ScimServer, eyes: Eyes) -> None:
-    desk = Desk(running, token="wrong")
+def test_a_wrong_token_is_the_operators_to_mend(scim: ScimServer, eyes: Eyes) -> None:
+    desk = Desk(scim, token="wrong")
     with pytest.raises(CredentialsRefused):
         desk.handler.probe()
 
 
-def test_an_address_without_scim_says_what_to_set(running: ScimServer, eyes: Eyes) -> None:
-    desk = Desk(running, url=running.url.removesuffix("/v2"))
+def test_an_address_without_scim_says_what_to_set(scim: ScimServer, eyes: Eyes) -> None:
+    desk = Desk(scim, url=scim.url.removesuffix("/v2"))
     with pytest.raises(Misconfigured) as told:
         desk.handler.probe()
     assert "scim.url" in told.value.remedy

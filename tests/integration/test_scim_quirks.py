@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,20 +27,14 @@ TEACHER = "Prof@univ-exemple.fr"
 PROF: dict[str, Any] = {"userName": TEACHER, "active": True, "emails": [{"value": "prof@univ-exemple.fr"}]}
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScimServer]:
-    with ScimServer(tmp_path_factory.mktemp("scim"), record=True) as server:
-        yield server
-
-
 @pytest.fixture
-def eyes(running: ScimServer) -> Eyes:
-    running.behave()
-    eyes = Eyes(running)
+def eyes(scim: ScimServer) -> Eyes:
+    scim.behave()
+    eyes = Eyes(scim)
     eyes.empty()
     prof = eyes.make("/Users", **PROF)
     eyes.make("/Groups", displayName="Enseignants", members=[{"value": prof}])
-    running.forget()
+    scim.forget()
     return eyes
 
 
@@ -83,9 +76,9 @@ def at(*logins: str) -> list[str]:
 
 
 @pytest.mark.parametrize("quirk", ["", *QUIRKS])
-def test_a_quirk_changes_nothing_of_the_outcome(running: ScimServer, eyes: Eyes, quirk: str) -> None:
-    running.behave(*([quirk] if quirk else []))
-    desk = Desk(running)
+def test_a_quirk_changes_nothing_of_the_outcome(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
+    scim.behave(*([quirk] if quirk else []))
+    desk = Desk(scim)
 
     first = desk.outcomes(*STUDENTS)
     assert all(isinstance(said, Done) for said in first.values()), first
@@ -99,7 +92,7 @@ def test_a_quirk_changes_nothing_of_the_outcome(running: ScimServer, eyes: Eyes,
         "Groupe TD-2": at("zoe.muller"),
     }
 
-    running.forget()
+    scim.forget()
     second = desk.outcomes(*STUDENTS)
     assert all(isinstance(said, Done) and not said.changed for said in second.values()), second
     assert desk.writes() == [], "a second run writes nothing"
@@ -179,11 +172,11 @@ def _everybody(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "quirk", ["", "no-patch", "patch-denied", "no-bulk", "no-member-filter", "throttled"]
 )
-def test_who_is_erased_is_in_no_list_and_in_no_group(running: ScimServer, eyes: Eyes, quirk: str) -> None:
-    desk = Desk(running)
+def test_who_is_erased_is_in_no_list_and_in_no_group(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
+    desk = Desk(scim)
     desk.outcomes(*STUDENTS)
     found = [each for each in desk.connector.objects() if each.student_number == PAUL]
-    running.behave(*([quirk] if quirk else []))
+    scim.behave(*([quirk] if quirk else []))
     for _ in range(20):
         try:
             refused = desk.connector.erase(found, Deadline.after(60.0))
@@ -198,31 +191,31 @@ def test_who_is_erased_is_in_no_list_and_in_no_group(running: ScimServer, eyes: 
 
 
 @pytest.mark.parametrize("quirk", ["filter-ignored", "no-filter"])
-def test_a_search_that_does_not_work_is_not_asked_again(running: ScimServer, eyes: Eyes, quirk: str) -> None:
-    running.behave(quirk)
-    desk = Desk(running, page_size=100)
+def test_a_search_that_does_not_work_is_not_asked_again(scim: ScimServer, eyes: Eyes, quirk: str) -> None:
+    scim.behave(quirk)
+    desk = Desk(scim, page_size=100)
     desk.outcomes(*STUDENTS)
-    running.forget()
+    scim.forget()
     desk.outcomes(*STUDENTS)
-    asked = [(each["path"], each.get("filter")) for each in running.requests()]
+    asked = [(each["path"], each.get("filter")) for each in scim.requests()]
     assert asked == [("/Users", None), ("/Groups", None)]
 
 
-def test_who_has_neither_patch_nor_etags_is_refused_groups(running: ScimServer, eyes: Eyes) -> None:
-    running.behave("no-patch", "no-etags")
-    desk = Desk(running)
+def test_who_has_neither_patch_nor_etags_is_refused_groups(scim: ScimServer, eyes: Eyes) -> None:
+    scim.behave("no-patch", "no-etags")
+    desk = Desk(scim)
     with pytest.raises(Misconfigured, match="neither PATCH nor ETags"):
         desk.handler.probe()
     with pytest.raises(Misconfigured, match="neither PATCH nor ETags"):
         desk.outcomes(*STUDENTS)
-    alone = Desk(running, groups=())
+    alone = Desk(scim, groups=())
     alone.handler.probe()
     assert isinstance(alone.outcome(STUDENTS[3]), Done)
 
 
-def test_who_has_neither_patch_nor_put_is_refused(running: ScimServer, eyes: Eyes) -> None:
-    running.behave("no-patch", "no-put")
-    desk = Desk(running, groups=())
+def test_who_has_neither_patch_nor_put_is_refused(scim: ScimServer, eyes: Eyes) -> None:
+    scim.behave("no-patch", "no-put")
+    desk = Desk(scim, groups=())
     desk.outcomes(*STUDENTS)
     renamed = STUDENTS[0].model_copy(
         update={"person": STUDENTS[0].person.model_copy(update={"usage_name": "Autre"})}

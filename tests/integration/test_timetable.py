@@ -27,11 +27,6 @@ EMPTY = calendar().replace("VEVENT", "VTODO")
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ThrowawayCA:
-    return ThrowawayCA(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, tls: ThrowawayCA) -> Iterator[Timetable]:
     with Timetable(tmp_path_factory.mktemp("timetable"), certificate=tls.issue("edt")) as server:
         yield server

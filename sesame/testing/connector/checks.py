@@ -88,9 +88,7 @@ def the_second_run_plans_nothing_and_writes_nothing(bench: ConnectorBench) -> No
 def only_what_differs_is_written(bench: ConnectorBench) -> None:
     """A new name is written, and nothing else; the object stays the same one."""
     bench.needs("apply")
-    account = bench.account()
-    with bench.handler() as (connector, handler):
-        _done(_handle(handler, account))
+    with _known(bench) as (account, connector, handler):
         before = _only(bench.seen(account))
         later = renamed(account)
         old, new = connector.wanted(account).fields, connector.wanted(later).fields
@@ -124,11 +122,8 @@ def nothing_is_announced_that_was_not_read_back(bench: ConnectorBench) -> None:
 def access_is_shut_first_and_alone(bench: ConnectorBench) -> None:
     """Shutting comes before anything else is written, and is read back."""
     bench.needs("apply", "close")
-    account = bench.account()
-    with bench.handler() as (connector, handler):
-        _done(_handle(handler, account))
-        if _only(bench.seen(account)).open is None:
-            raise Skipped("the target knows no shut access")
+    with _known(bench) as (account, connector, handler):
+        _knows_shut_access(bench, account)
         with _writes(connector) as written:
             outcome = _handle(handler, shut(renamed(account)))
         assert written[:1] == ["close"], f"written in the order {written}"
@@ -141,11 +136,8 @@ def access_is_shut_first_and_alone(bench: ConnectorBench) -> None:
 def a_shut_that_did_not_happen_is_not_announced(bench: ConnectorBench) -> None:
     """The connector says that access is shut, and it is not."""
     bench.needs("apply", "close")
-    account = bench.account()
-    with bench.handler() as (connector, handler):
-        _done(_handle(handler, account))
-        if _only(bench.seen(account)).open is None:
-            raise Skipped("the target knows no shut access")
+    with _known(bench) as (account, connector, handler):
+        _knows_shut_access(bench, account)
         connector.close = lambda _changes, _deadline: {}
         connector.apply = lambda _changes, _deadline: {}
         outcome = _handle(handler, shut(account))
@@ -156,9 +148,7 @@ def a_shut_that_did_not_happen_is_not_announced(bench: ConnectorBench) -> None:
 def shut_access_opens_again(bench: ConnectorBench) -> None:
     """A hold that is lifted gives everything back."""
     bench.needs("apply", "close")
-    account = bench.account()
-    with bench.handler() as (_, handler):
-        _done(_handle(handler, account))
+    with _known(bench) as (account, _, handler):
         _done(_handle(handler, shut(account)))
         again = account.model_copy(update={"version": account.version + 2})
         _done(_handle(handler, again))
@@ -169,9 +159,7 @@ def shut_access_opens_again(bench: ConnectorBench) -> None:
 def closing_only_shuts_and_does_nothing_else(bench: ConnectorBench) -> None:
     """While the leader is behind, access is shut and no field is touched."""
     bench.needs("apply", "close")
-    account = bench.account()
-    with bench.handler() as (_, handler):
-        _done(_handle(handler, account))
+    with _known(bench) as (account, _, handler):
         before = _only(bench.seen(account))
         later = shut(renamed(account))
         outcome = handler.handle([Task(later, close_only=True)])[account.student_number]
@@ -432,6 +420,15 @@ def _handle(handler: Handler, account: Account) -> HandlerOutcome:
     return handler.handle([Task(account)])[account.student_number]
 
 
+@contextmanager
+def _known(bench: ConnectorBench) -> Iterator[tuple[Account, Any, Handler]]:
+    """A student whom the target has, the connector, and its handler."""
+    account = bench.account()
+    with bench.handler() as (connector, handler):
+        _done(_handle(handler, account))
+        yield account, connector, handler
+
+
 def _done(outcome: HandlerOutcome) -> None:
     assert isinstance(outcome, Done), outcome
 
@@ -439,6 +436,11 @@ def _done(outcome: HandlerOutcome) -> None:
 def _only(found: Sequence[TargetObject]) -> TargetObject:
     assert len(found) == 1, f"{len(found)} objects carry the number"
     return found[0]
+
+
+def _knows_shut_access(bench: ConnectorBench, account: Account) -> None:
+    if _only(bench.seen(account)).open is None:
+        raise Skipped("the target knows no shut access")
 
 
 def _raises(call: Callable[[], object]) -> SesameError:
