@@ -168,8 +168,8 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
     command = [sys.executable, "-m", "sesame.testing.connector", request.name, *given]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S_MAX, check=False)
-        report = ConnectorChecked.model_validate(json.loads(done.stdout)["report"])
-        passed = json.loads(done.stdout)["passed"]
+        said = json.loads(done.stdout)
+        report, passed = ConnectorChecked.model_validate(said["report"]), said["passed"]
     except (ValueError, KeyError, OSError, subprocess.TimeoutExpired) as error:
         raise NotChecked(
             f"the suite could not be run: {type(error).__name__}",

@@ -33,9 +33,7 @@ def bench_of(name: str, config: Path | None) -> ConnectorBench:
         },
         address=given,
         protocol="tcp" if url.scheme == "ldap" else "http",
-        domain=settings.registry.mail_domain
-        if hasattr(settings.registry, "mail_domain")
-        else "invalid.example",
+        domain=settings.registry.mail_domain,
         name=name,
     )
 
