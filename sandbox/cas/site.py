@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import ldap3
 from django.conf import settings  # type: ignore[import-untyped]
 
 from sandbox.cas.config import Config, Service
+from sandbox.ldap import VerifiedTls
 
 _HERE = Path(__file__).resolve().parent
 _APPS = ("contenttypes", "auth", "sessions", "messages")
@@ -104,7 +104,7 @@ def _cas(config: Config) -> dict[str, object]:
     ldap3.set_config_parameter("RESTARTABLE_TRIES", 2)
     ldap3.set_config_parameter("RESTARTABLE_SLEEPTIME", 0.2)
     server = ldap3.Server(
-        directory.uri, tls=_VerifiedTls(directory.ca_file), get_info=ldap3.NONE, connect_timeout=_LDAP_S_MAX
+        directory.uri, tls=VerifiedTls(directory.ca_file), get_info=ldap3.NONE, connect_timeout=_LDAP_S_MAX
     )
     return {
         "CAS_AUTH_CLASS": "sandbox.cas.people.DirectoryUser",
@@ -123,17 +123,3 @@ def _cas(config: Config) -> dict[str, object]:
         "CAS_LOGGED_TEMPLATE": "cas/logged.html",
         "CAS_LOGOUT_TEMPLATE": "cas/logout.html",
     }
-
-
-class _VerifiedTls(ldap3.Tls):
-    """TLS by the standard library's rules, addresses included, which ldap3's own check refuses."""
-
-    def __init__(self, ca_file: str) -> None:
-        super().__init__(validate=ssl.CERT_REQUIRED)
-        self._context = ssl.create_default_context(cafile=ca_file)
-
-    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
-        """Replace the connection's socket by a verified one (ldap3 calls this)."""
-        connection.socket = self._context.wrap_socket(
-            connection.socket, server_hostname=connection.server.host
-        )

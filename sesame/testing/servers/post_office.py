@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import ssl
-import warnings
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,9 +15,10 @@ from typing import Any, Self
 
 import httpx
 from argon2 import PasswordHasher
-from ldap3 import SAFE_SYNC, Connection, Server, Tls
+from ldap3 import SAFE_SYNC, Connection, Server
 
 from sandbox.dovecot import Dovecot, LookupDirectory
+from sandbox.ldap import VerifiedTls
 from sandbox.process import PATIENCE_S
 from sandbox.slapd import Slapd
 
@@ -96,20 +96,14 @@ class PostOffice:
 
     @contextlib.contextmanager
     def _directory(self) -> Iterator[Connection]:
-        # valid_names: from Python 3.12 on, ldap3 cannot match the address 127.0.0.1 with a certificate.
-        tls = Tls(
-            validate=ssl.CERT_REQUIRED, ca_certs_file=str(self.slapd.ca_file), valid_names=["localhost"]
+        connection = Connection(
+            Server(self.slapd.ldaps_uri, tls=VerifiedTls(self.slapd.ca_file), connect_timeout=5),
+            user=self.slapd.provisioner_dn,
+            password=self.slapd.provisioner_password_file.read_text(encoding="ascii"),
+            client_strategy=SAFE_SYNC,
+            receive_timeout=10,
+            auto_bind="NO_TLS",
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # ldap3 uses ssl.match_hostname
-            connection = Connection(
-                Server(self.slapd.ldaps_uri, tls=tls, connect_timeout=5),
-                user=self.slapd.provisioner_dn,
-                password=self.slapd.provisioner_password_file.read_text(encoding="ascii"),
-                client_strategy=SAFE_SYNC,
-                receive_timeout=10,
-                auto_bind="NO_TLS",
-            )
         try:
             yield connection
         finally:
