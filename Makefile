@@ -53,7 +53,7 @@ servers: # slapd and Dovecot, which demo and tests start for themselves
 	@scripts/setup-debian servers
 
 machine: python # all of the Debian packages that the tests use, and what Maven brings
-	@scripts/setup-debian servers node postgres java browser prometheus systemd containers
+	@scripts/setup-debian servers samba node postgres java browser prometheus systemd containers
 	@scripts/stage kafka "$(BIN)/python" -m sandbox.kafka
 	@scripts/stage apereo "$(BIN)/python" -m sandbox.apereo
 
