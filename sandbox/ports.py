@@ -15,6 +15,8 @@ import socket
 import tempfile
 import threading
 from collections import deque
+from collections.abc import Collection
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from sandbox.process import SandboxError
@@ -24,6 +26,9 @@ _PORTS = range(20_000, 32_000)
 take a server's port while that server is stopped."""
 
 _BLOCK = 200
+
+_ADDRESSES = int(IPv4Address("127.1.0.0")), int(IPv4Address("127.255.0.0"))
+"""From the first on, before the second: what everybody uses is in 127.0.0.0/16."""
 
 
 class _Ports:
@@ -92,3 +97,20 @@ def free_ports(count: int) -> tuple[int, ...]:
     Raises SandboxError if there are not so many.
     """
     return _mine.free(count)
+
+
+def free_address(ports: Collection[int]) -> str:
+    """Return an address of loopback with all of these ports free, for a server whose ports are given.
+
+    It is drawn from 16 million, so that two who ask at the same time do not meet.
+
+    Raises SandboxError if there is none, as when a server of this machine has one of the ports everywhere.
+    """
+    for _ in range(20):
+        address = str(IPv4Address(random.SystemRandom().randrange(*_ADDRESSES)))
+        with contextlib.suppress(OSError), contextlib.ExitStack() as held:
+            for port in ports:
+                probe = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+                probe.bind((address, port))
+            return address
+    raise SandboxError(f"no address of loopback has all of the ports {', '.join(map(str, ports))} free")

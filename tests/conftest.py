@@ -17,6 +17,7 @@ from xdist.scheduler import LoadFileScheduling
 from sandbox.dovecot import Dovecot, LookupDirectory
 from sandbox.kafka import Kafka
 from sandbox.postgres import Postgres
+from sandbox.samba import Samba
 from sandbox.slapd import Slapd
 from sesame.testing.servers import brokers, require_service, stores
 
@@ -126,6 +127,13 @@ def slapd() -> Iterator[Slapd]:
 def own_slapd() -> Iterator[Slapd]:
     """A directory for one test, which may freeze, kill and restart it."""
     with require_service(Slapd) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def samba() -> Iterator[Samba]:
+    """An Active Directory shared by the tests of one worker: use students of your own, do not stop it."""
+    with require_service(Samba) as server:
         yield server
 
 

@@ -6,9 +6,13 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv4Address
 
-from sandbox.ports import free_port, free_ports
-from sandbox.process import PATIENCE_S
+import pytest
+
+from sandbox import ports
+from sandbox.ports import free_address, free_port, free_ports
+from sandbox.process import PATIENCE_S, SandboxError
 
 ASK = "from sandbox.ports import free_ports; print(*free_ports(40), flush=True); input()"
 
@@ -40,3 +44,16 @@ def test_a_port_that_somebody_listens_on_is_not_given_when_its_turn_comes_again(
         port = free_port()
         taken.bind(("127.0.0.1", port))
         assert port not in free_ports(450)  # more than were looked at: it goes round
+
+
+def test_an_address_on_which_somebody_has_one_of_the_ports_is_not_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, free, taken = int(IPv4Address("127.1.0.0")), *free_ports(2)
+    monkeypatch.setattr(ports, "_ADDRESSES", (first, first + 2))
+    with socket.socket() as held:
+        held.bind(("127.1.0.0", taken))
+        assert free_address((free, taken)) == "127.1.0.1"
+        monkeypatch.setattr(ports, "_ADDRESSES", (first, first + 1))
+        with pytest.raises(SandboxError, match=f"{free}, {taken} free"):
+            free_address((free, taken))
