@@ -3,7 +3,7 @@
 A process id alone proves nothing: ids are given again. A process is ours if its id, its start time and the
 machine's boot are those that were recorded when it was started. A server that was being started when its demo
 was killed is not recorded yet; it is ours if it leads its own session and its command line names the demo's
-folder, whose random name nobody else has.
+folder, whose random name nobody else has, or it runs in there (Samba writes a title over its command line).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sandbox.process import stat_fields, wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_PROGRAMS = ("slapd", "dovecot", "python", "sesame")
+_PROGRAMS = ("slapd", "dovecot", "samba", "python", "sesame")
 FOLDER_PREFIX = "sesame-"
 
 
@@ -174,11 +174,13 @@ def _unrecorded(folder: Path) -> Iterator[Process]:
         pid = int(path.parent.name)
         try:
             words = path.read_bytes().split(b"\0")
+            runs_in = bytes(path.with_name("cwd").readlink()) + b"/"
             leads = os.getsid(pid) == pid
         except OSError:
             continue
         program = os.path.basename(os.fsdecode(words[0]))  # noqa: PTH119 (a word, not a path)
-        if leads and program.startswith(_PROGRAMS) and any(mark in word for word in words[1:]):
+        named = any(mark in word for word in (*words[1:], runs_in))
+        if leads and named and program.startswith(_PROGRAMS):
             yield Process.of(program, pid)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -182,6 +183,21 @@ def test_a_process_is_ours_only_if_it_started_when_ours_did() -> None:
         assert running.stdin is not None
         running.stdin.close()
     assert not ours.alive
+
+
+def test_a_server_that_was_not_recorded_yet_is_known_by_the_folder_it_runs_in(tmp_path: Path) -> None:
+    folder = tmp_path / f"{record.FOLDER_PREFIX}killed"
+    (folder / "samba").mkdir(parents=True)
+    killed = record.create(tmp_path, folder)
+    waits = [sys.executable, "-c", "input()"]
+    with (
+        subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True, cwd=tmp_path) as bystander,
+        subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True, cwd=folder / "samba") as ours,
+    ):
+        killed.end()
+        assert (bystander.poll(), ours.wait()) == (None, -signal.SIGTERM)
+        assert bystander.stdin is not None
+        bystander.stdin.close()
 
 
 def test_ending_a_demo_spares_a_process_that_was_given_an_old_id(tmp_path: Path) -> None:
