@@ -3,7 +3,7 @@
 # Variables:  PYTHON=python3.13   the interpreter for the environment (3.11 or newer)
 #             VENV=.venv          where the environment is
 #             STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo JSON=FILE KEEP=1   for `make demo`
-#             TIMETABLE=1 SCIM=1 PARTAGE=1   for `make demo`: further targets
+#             TIMETABLE=1 SCIM=1 PARTAGE=1 AD=1   for `make demo`: further targets
 #             MUTANTS="consumers.registry.identity*" for `make mutation`
 #             TESTS="tests/unit -k name" JOBS=3   for `make test`
 #             SECONDS=600 SEED=0 JSON=FILE DOCS=1   for `make soak`
@@ -23,6 +23,7 @@ JSON ?=
 TIMETABLE ?=
 SCIM ?=
 PARTAGE ?=
+AD ?=
 KEEP ?=
 KAFKA ?=
 CAS ?=
@@ -60,6 +61,7 @@ machine: python # all of the Debian packages that the tests use, and what Maven 
 demo: python servers ## From a registrar's file to accounts that work: STUDENTS=500 KAFKA=1 PROCESSES=2 CAS=apereo KEEP=1
 	@$(if $(filter-out 0 no false,$(KAFKA) $(PROCESSES)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.kafka,:)
 	@$(if $(filter-out 0 no false,$(PROCESSES)),scripts/setup-debian postgres,:)
+	@$(if $(filter-out 0 no false,$(AD)),scripts/setup-debian samba,:)
 	@$(if $(filter apereo,$(CAS)),scripts/setup-debian java && "$(BIN)/python" -m sandbox.apereo,:)
 	@"$(BIN)/python" -m sandbox.demo run --students "$(or $(STUDENTS),500)" \
 	  $(if $(filter-out 0 no false,$(KAFKA)),--kafka) \
@@ -67,6 +69,7 @@ demo: python servers ## From a registrar's file to accounts that work: STUDENTS=
 	  $(if $(CAS),--cas "$(CAS)") \
 	  $(if $(JSON),--json "$(JSON)") $(if $(filter-out 0 no false,$(TIMETABLE)),--timetable) \
 	  $(if $(filter-out 0 no false,$(SCIM)),--scim) $(if $(filter-out 0 no false,$(PARTAGE)),--partage) \
+	  $(if $(filter-out 0 no false,$(AD)),--ad) \
 	  $(if $(filter-out 0 no false,$(KEEP)),--keep)
 
 stop: ## End what `make demo KEEP=1` left running

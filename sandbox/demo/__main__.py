@@ -51,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             timetable=options.timetable,
             scim=options.scim,
             partage=options.partage,
+            active_directory=options.ad,
             brokers=1 if options.kafka or options.processes else 0,
             processes=options.processes,
             apereo=options.cas == "apereo",
@@ -75,6 +76,7 @@ def run(
     timetable: bool,
     scim: bool,
     partage: bool,
+    active_directory: bool,
     brokers: int,
     processes: int,
     apereo: bool,
@@ -91,6 +93,7 @@ def run(
         timetable=timetable,
         scim=scim,
         partage=partage,
+        active_directory=active_directory,
         brokers=brokers,
         processes=processes,
         apereo=apereo,
@@ -196,6 +199,9 @@ def _parser() -> argparse.ArgumentParser:
     play_it.add_argument("--timetable", action="store_true", help="a timetable service too, as a target")
     play_it.add_argument("--scim", action="store_true", help="a service that speaks SCIM too, as a target")
     play_it.add_argument("--partage", action="store_true", help="RENATER Partage's stand-in too, as a target")
+    play_it.add_argument(
+        "--ad", action="store_true", help="a Samba domain controller too, as a target; as root"
+    )
     play_it.add_argument("--keep", action="store_true", help="leave everything running until `stop`")
     play_it.add_argument("--kafka", action="store_true", help="on Apache Kafka, not on the embedded log")
     play_it.add_argument(

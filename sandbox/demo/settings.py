@@ -42,6 +42,15 @@ timeout_s = 5.0
 call_s_max = 20.0
 execution_s_max = 10.0
 """
+_ACTIVE_DIRECTORY = """
+[active_directory]
+uri = "@ad_uri@"
+ca_file = "@ad_ca_file@"
+bind_dn = "@ad_provisioner_dn@"
+bind_password_file = "@ad_provisioner_password_file@"
+users_dn = "@ad_users_dn@"
+groups_dn = "@ad_groups_dn@"
+"""
 
 
 def write(world: World) -> None:
@@ -96,6 +105,16 @@ def write(world: World) -> None:
             "partage_domain": world.partage.domain,
             "partage_key_file": world.partage.key_file,
             "partage_ca_file": world.partage.ca_file,
+        }
+    if world.samba is not None:
+        text += _ACTIVE_DIRECTORY
+        values |= {
+            "ad_uri": world.samba.ldaps_uri,
+            "ad_ca_file": world.samba.ca_file,
+            "ad_provisioner_dn": world.samba.provisioner_dn,
+            "ad_provisioner_password_file": world.samba.provisioner_password_file,
+            "ad_users_dn": world.samba.users_dn,
+            "ad_groups_dn": world.samba.groups_dn,
         }
     world.settings_file.write_text(
         re.sub(r"@([a-z_]+)@", lambda word: str(values.get(word[1], word[0])), text), encoding="utf-8"

@@ -2,7 +2,7 @@
 
 Three things are compared: what the registrar's file implies (`roll`), what was announced, and what the
 servers show to those who use them: ldapsearch over StartTLS, IMAP over TLS with each student's own password,
-Moodle's web service, and the timetable, the SCIM service and Partage where there are such.
+Moodle's web service, and the timetable, the SCIM service, Partage and Active Directory where there are such.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sandbox.demo import (
+    sweep_active_directory,
     sweep_directory,
     sweep_mail,
     sweep_moodle,
@@ -77,6 +78,15 @@ def sweep(
         accounts = sweep_partage.dump(world.partage)
         found += sweep_partage.compare(accounts, students, announced)
         looked["partage"] = f"{len(accounts)} accounts compared"
+    if world.samba is not None:
+        progress("Active Directory: users and groups over LDAPS, and some logins")
+        users = sweep_active_directory.dump(world.samba)
+        found += sweep_active_directory.compare(world.samba, users, students, announced)
+        opened, shut = sweep_active_directory.log_in(world.samba, announced, passwords)
+        found += shut
+        looked["active_directory"] = (
+            f"{len(users)} users compared, {opened} logins with the students' own passwords"
+        )
     return Report(looked, found)
 
 

@@ -33,6 +33,7 @@ from sandbox.partage import Partage
 from sandbox.ports import free_port
 from sandbox.postgres import Postgres
 from sandbox.process import SandboxError
+from sandbox.samba import Samba
 from sandbox.scim import ScimServer
 from sandbox.slapd import Layout, Slapd
 from sandbox.timetable import Timetable
@@ -69,13 +70,14 @@ class World:
         timetable: a timetable service too, as a fourth target; it has a calendar for everybody.
         scim: a service that speaks SCIM too, as a target.
         partage: RENATER Partage's stand-in too, as a further target beside the mail server.
+        active_directory: a Samba domain controller too, as a target; it needs root.
         brokers: run on Apache Kafka with so many nodes, one or three, over TLS with SCRAM; 0: on the embedded
             log.
         processes: so many `sesame consume` for each consumer, on PostgreSQL; 0: one `sesame run`, on SQLite.
         apereo: log in through an Apereo CAS; otherwise django-cas-server, which starts in a second.
 
     Raises:
-        MissingServer: slapd, Dovecot or what Kafka or Apereo CAS needs is not installed.
+        MissingServer: slapd, Dovecot, or what Kafka, Apereo CAS or Active Directory needs is not installed.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class World:
         timetable: bool = False,
         scim: bool = False,
         partage: bool = False,
+        active_directory: bool = False,
         brokers: int = 0,
         processes: int = 0,
         apereo: bool = False,
@@ -98,6 +101,7 @@ class World:
         self.timetable: Timetable | None = None
         self.scim: ScimServer | None = None
         self.partage: Partage | None = None
+        self.samba: Samba | None = None
         self.kafka: Kafka | None = None
         self.postgres: Postgres | None = None
         try:
@@ -109,6 +113,8 @@ class World:
                 self.scim = self._scim(keep=keep)
             if partage:
                 self.partage = self._partage(keep=keep)
+            if active_directory:
+                self.samba = Samba(self.folder / "samba", keep_running=keep)
             if brokers:
                 self.kafka = self._prepare_kafka(brokers, keep=keep)
             if processes:
@@ -177,6 +183,7 @@ class World:
             "timetable": self.timetable,
             "scim": self.scim,
             "partage": self.partage,
+            "active_directory": self.samba,
         }
         return servers | {name: server for name, server in further.items() if server is not None}
 
@@ -250,6 +257,7 @@ class World:
             "timetable",
             "scim",
             "partage",
+            "samba",
             "moodle",
             "dovecot",
             "slapd",
