@@ -72,4 +72,4 @@ class Disagreement:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.number:<12} {self.where:<10} {self.what}"
+        return f"{self.number:<12} {self.where:<16} {self.what}"

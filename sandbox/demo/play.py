@@ -243,8 +243,9 @@ def _say_import(world: World, cast: Cast, *, keep: bool) -> None:
 
 
 def _verdict(found: Result, swept: Report) -> bool:
+    width = max([10, *map(len, swept.looked)])
     for target, text in swept.looked.items():
-        say(f"sweep  {target:<10} {text}")
+        say(f"sweep  {target:<{width}} {text}")
     wrong = swept.disagreements
     say(f"sweep  {len(wrong)} disagreements" if wrong else "sweep  agrees with what was announced")
     for one in wrong[:_DISAGREEMENTS_SHOWN]:

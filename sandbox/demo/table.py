@@ -65,10 +65,11 @@ class Result:
         lines += [f"  dead letter  {cause}: {count}" for cause, count in sorted(self.dead_letters.items())]
         if self.unaccounted:
             lines.append(f"  NEITHER       {self.unaccounted:>6}")
-        lines += ["", f"  {'seconds':<12}" + "".join(f"{name:>9}" for name in QUANTILES)]
+        width = max([12, *(len(name) + 1 for name in self.seconds)])
+        lines += ["", f"  {'seconds':<{width}}" + "".join(f"{name:>9}" for name in QUANTILES)]
         for name in (*(name for name in self.seconds if name != "all"), "all"):
             some = self.seconds.get(name, {})
-            lines.append(f"  {name:<12}" + "".join(_number(some.get(q)) for q in QUANTILES))
+            lines.append(f"  {name:<{width}}" + "".join(_number(some.get(q)) for q in QUANTILES))
         lines += [
             "",
             f"  inside 15 min {self.within_15_min:>6}",
