@@ -2,14 +2,19 @@
 
 A secret is sealed where it is typed in (already hashed, if it is a password), travels as a reference, and is
 erased once the target has it: what is left is a tombstone, so that a replay is a no-op and not an error.
+
+A target that takes passwords as they are typed has a copy of its own of each, under a reference that is made
+of the first one's and its name (`plain_ref`), and for a short time only.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import stat
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +40,8 @@ from pipeline.db.metadata import metadata
 from pipeline.errors import SesameError
 from schemas.language import gettext
 
+PASSWORD: Final = "password"  # noqa: S105 (the purpose that hashes are kept for, not a password)
+
 vault = Table(
     "vault",
     metadata,
@@ -45,6 +52,7 @@ vault = Table(
     Column("sealed", LargeBinary),  # None: consumed, only the tombstone is left
     Column("created_at", Float, nullable=False),
     Column("consumed_at", Float),
+    Column("expires_at", Float),  # erased then, consumed or not; None: it waits until it is consumed
     sqlite_autoincrement=True,
 )
 
@@ -55,12 +63,16 @@ _ROW: Final = select(vault).where(vault.c.ref == bindparam("of_ref"))
 _SEQUENCE: Final = select(vault.c.sequence).where(
     vault.c.ref == bindparam("of_ref"), vault.c.student_number == bindparam("of_student")
 )
+_SEALED: Final = select(vault.c.ref).where(
+    vault.c.ref.in_(bindparam("refs", expanding=True)), vault.c.sealed.is_not(None)
+)
 _ERASE: Final = update(vault).where(
     vault.c.student_number == bindparam("of_student"),
     vault.c.purpose == bindparam("for_purpose"),
     vault.c.sequence <= bindparam("up_to"),
     vault.c.sealed.is_not(None),
 )
+_EXPIRE: Final = update(vault).where(vault.c.expires_at <= bindparam("now"), vault.c.sealed.is_not(None))
 
 
 class VaultKeyError(SesameError):
@@ -111,15 +123,34 @@ def derive_keys(keys: Sequence[str], purpose: str) -> list[bytes]:
     ]
 
 
+def plain_ref(ref: str, target: str) -> str:
+    """The reference of a target's own copy, as it was typed, of the password behind `ref`."""
+    return f"{ref}.{target}"
+
+
+def expire(connection: Connection, now: float) -> int:
+    """Erase what has waited for too long, and leave tombstones; return how many."""
+    values = {"now": now, "sealed": None, "consumed_at": now}
+    return connection.execute(_EXPIRE, values).rowcount
+
+
 class Vault:
     """Seals and opens. Thread-safe.
 
     Args:
         keys: as `read_keys` gives them.
         clock: seconds since the epoch, UTC.
+        plain_for: the targets that want passwords as they are typed, and for how many seconds each is kept.
     """
 
-    def __init__(self, database: Database, keys: Sequence[str], *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        keys: Sequence[str],
+        *,
+        clock: Callable[[], float],
+        plain_for: Mapping[str, float] | None = None,
+    ) -> None:
         try:
             self._fernet = MultiFernet([Fernet(key) for key in keys])
         except ValueError as error:
@@ -128,12 +159,38 @@ class Vault:
             ) from error
         self._database = database
         self._clock = clock
+        self._plain_for = dict(plain_for or {})
 
     def seal(self, connection: Connection, student_number: str, purpose: str, secret: str) -> str:
         """Keep `secret` for this student and purpose; return the reference that may travel."""
         # One after the other: what is sealed later has the higher sequence, and is seen later.
         self._database.alone(connection, "vault", student_number)
         ref = secrets.token_urlsafe(18)
+        self._keep(connection, ref, student_number, purpose, secret)
+        return ref
+
+    def seal_password(self, connection: Connection, student_number: str, hashed: str, password: str) -> str:
+        """Keep a password's hash, and beside it, as it was typed, a copy for each target that wants it so.
+
+        Returns:
+            The reference that may travel: that of the hash.
+        """
+        ref = self.seal(connection, student_number, PASSWORD, hashed)
+        typed = unicodedata.normalize("NFC", password)  # as it was hashed (RFC 8265, 4.2.2)
+        for target, life_s in self._plain_for.items():
+            expires_at = self._clock() + life_s
+            self._keep(connection, plain_ref(ref, target), student_number, f"@{target}", typed, expires_at)
+        return ref
+
+    def _keep(
+        self,
+        connection: Connection,
+        ref: str,
+        student_number: str,
+        purpose: str,
+        secret: str,
+        expires_at: float | None = None,
+    ) -> None:
         inside = json.dumps({"ref": ref, "student": student_number, "secret": secret})
         connection.execute(
             _SEAL,
@@ -143,19 +200,19 @@ class Vault:
                 "purpose": purpose,
                 "sealed": self._fernet.encrypt(inside.encode()),
                 "created_at": self._clock(),
+                "expires_at": expires_at,
             },
         )
-        return ref
 
     def open(self, ref: str) -> str | None:
-        """The secret behind a reference; None if it was consumed, or never was.
+        """The secret behind a reference; None if it was consumed, has expired, or never was.
 
         Raises:
             SealBroken: it is there and cannot be opened.
         """
         with self._database.read() as connection:
             row = connection.execute(_ROW, {"of_ref": ref}).one_or_none()
-        if row is None or row.sealed is None:
+        if row is None or row.sealed is None or (row.expires_at or math.inf) <= self._clock():
             return None
         try:
             inside = json.loads(self._fernet.decrypt(row.sealed))
@@ -183,10 +240,12 @@ class Vault:
     def consume(self, refs: Sequence[str]) -> None:
         """Erase these secrets for ever and leave tombstones, with those of the same student and purpose that
         are older: nothing may ever be set back to them. Consuming twice is harmless."""
-        if not refs:
+        with self._database.read() as connection:
+            left = list(connection.scalars(_SEALED, {"refs": list(refs)})) if refs else ()
+        if not left:
             return
         with self._database.write() as connection:
-            for ref in refs:
+            for ref in left:
                 self.erase(connection, ref)
 
     def erase(self, connection: Connection, ref: str) -> None:

@@ -8,64 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
 from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from consumers.directory.port import ApplyResult, EntryRefused, EntryUnsettled
+from consumers.kit.ldap_answers import Busy, Code, LdapAnswer, Lost
 from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
-
-
-class Code(IntEnum):
-    """The result codes that are told apart (RFC 4511, appendix A; RFC 4528 for ASSERTION_FAILED)."""
-
-    SUCCESS = 0
-    OPERATIONS_ERROR = 1
-    PROTOCOL_ERROR = 2
-    TIME_LIMIT = 3
-    SIZE_LIMIT = 4
-    STRONGER_AUTH_REQUIRED = 8
-    REFERRAL = 10
-    ADMIN_LIMIT = 11
-    CRITICAL_EXTENSION = 12
-    CONFIDENTIALITY_REQUIRED = 13
-    NO_SUCH_ATTRIBUTE = 16
-    UNDEFINED_TYPE = 17
-    CONSTRAINT = 19
-    VALUE_EXISTS = 20
-    INVALID_SYNTAX = 21
-    NO_SUCH_OBJECT = 32
-    INAPPROPRIATE_AUTH = 48
-    INVALID_CREDENTIALS = 49
-    INSUFFICIENT_ACCESS = 50
-    BUSY = 51
-    UNAVAILABLE = 52
-    UNWILLING = 53
-    NAMING_VIOLATION = 64
-    OBJECT_CLASS_VIOLATION = 65
-    ENTRY_EXISTS = 68
-    CLASS_MODS_PROHIBITED = 69
-    OTHER = 80
-    ASSERTION_FAILED = 122
-
-
-@dataclass(frozen=True, slots=True)
-class LdapAnswer:
-    """A result code, and the server's remark, which never leaves this consumer."""
-
-    code: int
-    diagnostic: str = ""
-
-
-class Busy(SesameError):
-    """The directory answers that it cannot do this now (busy, a time limit, an internal error)."""
-
-
-class Lost(SesameError):
-    """The connection broke, or no answer came in time: what was asked may have been done, or may yet be."""
-
 
 _BUSY = {
     Code.OPERATIONS_ERROR,

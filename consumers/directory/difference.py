@@ -5,10 +5,9 @@ Also the one place that translates between LDAP's attributes and the port's word
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal
 
 from consumers.directory.entry import EVIDENCE, KEPT_UNDER, OWNED, is_renumbered, missing_classes
 from consumers.directory.port import (
@@ -19,12 +18,7 @@ from consumers.directory.port import (
     ObservedEntry,
     PasswordState,
 )
-
-Raw = Mapping[str, Sequence[bytes]]
-"""An entry's attributes as the server sent them."""
-
-Change = tuple[Literal["add", "delete", "replace"], str, tuple[str, ...]]
-"""One modification: what, of which attribute, with which values."""
+from consumers.kit.ldap_answers import Modification, Raw
 
 READ = (
     "uid",
@@ -93,9 +87,9 @@ def new_attributes(desired: DesiredEntry) -> dict[str, tuple[str, ...]]:
     return attributes | {name: values for _, name, values in _credential_changes(desired, None)}
 
 
-def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Change]:
+def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Modification]:
     """The modifications that make `current` as desired; empty when it is."""
-    changes: list[Change] = []
+    changes: list[Modification] = []
     missing = missing_classes(desired.classes, current.classes)
     if missing:
         changes.append(("add", "objectClass", missing))
@@ -117,7 +111,7 @@ def changes(desired: DesiredEntry, current: ObservedEntry) -> list[Change]:
     return changes + _credential_changes(desired, current.credential_ref)
 
 
-def guarded_by_values(changed: list[Change], current: ObservedEntry) -> list[Change]:
+def guarded_by_values(changed: list[Modification], current: ObservedEntry) -> list[Modification]:
     """The same modifications, such that the server refuses all of them if what we read is no longer there.
 
     Instead of a replacement: delete the values that were read, add the new ones (16 or 20 when somebody was
@@ -128,7 +122,7 @@ def guarded_by_values(changed: list[Change], current: ObservedEntry) -> list[Cha
     shown["supannEtuId"] = current.numbers
     if current.credential_ref is not None:
         shown["sesameCredentialRef"] = (current.credential_ref,)
-    guarded: list[Change] = []
+    guarded: list[Modification] = []
     if not any(name == "sesameVersion" for _, name, _ in changed):
         same = (str(current.version),)
         guarded += [("delete", "sesameVersion", same), ("add", "sesameVersion", same)]
@@ -147,7 +141,7 @@ _NOT_GUARDED = frozenset({"userPassword", "pwdAccountLockedTime"})
 """A hash cannot be read; a lock may hold the server's own, temporary value."""
 
 
-def _credential_changes(desired: DesiredEntry, shown_ref: str | None) -> list[Change]:
+def _credential_changes(desired: DesiredEntry, shown_ref: str | None) -> list[Modification]:
     """The hash and its reference, always together; nothing if it is there, or if the vault has it no more."""
     credential = desired.credential
     if credential is None or credential.ref == shown_ref:
@@ -158,10 +152,10 @@ def _credential_changes(desired: DesiredEntry, shown_ref: str | None) -> list[Ch
     return [("replace", "userPassword", (value,)), ("replace", "sesameCredentialRef", (credential.ref,))]
 
 
-def shutting(observed: ObservedEntry) -> list[Change]:
+def shutting(observed: ObservedEntry) -> list[Modification]:
     """The modifications that shut access and leave the rest."""
     missing = missing_classes(["sesameAccount"], observed.classes)
-    changes: list[Change] = [("add", "objectClass", missing)] if missing else []
+    changes: list[Modification] = [("add", "objectClass", missing)] if missing else []
     return [
         *changes,
         ("replace", "pwdAccountLockedTime", (LOCKED_FOR_GOOD,)),

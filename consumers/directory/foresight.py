@@ -11,10 +11,11 @@ from functools import partial
 from typing import Final
 
 from consumers.directory.answers import Patience, expect_success, taken
+from consumers.directory.client import DirectoryClient
 from consumers.directory.difference import texts
 from consumers.directory.entry import is_renumbered
-from consumers.directory.ldap import LdapClient, any_of
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, ObservedEntry
+from consumers.kit.ldap import any_of
 
 _MAIL: Final = ("mail", "supannAutreMail")
 _DOMAINS: Final = {
@@ -44,7 +45,7 @@ class Foresight:
         people: the branch of people.
     """
 
-    def __init__(self, client: LdapClient, patience: Patience, people: str) -> None:
+    def __init__(self, client: DirectoryClient, patience: Patience, people: str) -> None:
         self._client = client
         self._patience = patience
         self._people = people

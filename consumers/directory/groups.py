@@ -18,10 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
-from consumers.directory.answers import Code, LdapAnswer, judge, misconfigured
-from consumers.directory.difference import Change, Raw, texts
-from consumers.directory.ldap import LdapClient, all_of, any_of, name_dn
+from consumers.directory.answers import judge, misconfigured
+from consumers.directory.client import DirectoryClient
+from consumers.directory.difference import texts
 from consumers.directory.port import Applied, EntryRefused
+from consumers.kit.ldap import all_of, any_of, name_dn
+from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw
 
 _DYNAMIC = "groupOfURLs"
 _STATIC = "groupOfNames"
@@ -38,7 +40,7 @@ class DynamicGroups:
         people: the branch that they search.
     """
 
-    def __init__(self, client: LdapClient, branch: str, people: str) -> None:
+    def __init__(self, client: DirectoryClient, branch: str, people: str) -> None:
         self._client = client
         self._branch = branch
         self._people = people
@@ -96,7 +98,7 @@ class StaticGroups:
         owner: the provisioner's name: what marks a group as ours.
     """
 
-    def __init__(self, client: LdapClient, branch: str, owner: str) -> None:
+    def __init__(self, client: DirectoryClient, branch: str, owner: str) -> None:
         self._client = client
         self._branch = branch
         self._owner = owner
@@ -173,9 +175,9 @@ class StaticGroups:
             return Applied(changed=False, foreign=(name,))
         return Applied(changed=True) if answer.code == Code.SUCCESS else judge(answer)
 
-    def _change(self, name: str, change: Change) -> LdapAnswer:
+    def _change(self, name: str, change: Modification) -> LdapAnswer:
         mine = (self._owner,)
-        guard: Sequence[Change] = (("delete", "owner", mine), ("add", "owner", mine))
+        guard: Sequence[Modification] = (("delete", "owner", mine), ("add", "owner", mine))
         return self._client.modify(self._dn(name), [*guard, change], revision=None)
 
     def _create(self, name: str, description: str, dn: str) -> LdapAnswer:

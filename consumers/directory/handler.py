@@ -30,20 +30,15 @@ from consumers.directory.port import (
     EntryUnsettled,
     ObservedEntry,
 )
+from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN, SEAL_BROKEN_TEXT
 from pipeline.digest import digest_of
 from pipeline.errors import TargetDown
 from pipeline.target import Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from schemas.account import Account
 
-CREDENTIAL_GONE = "credential_needed"
-"""Reason of waiting: the entry lacks the password, and the vault has it no more. A new one lifts it."""
-
 GROUP_NOT_OURS = "group_not_ours"
 """Reason of waiting: a group of that name is somebody else's. An operator removes it or hands it over."""
-
-SEAL_BROKEN = "seal_broken"
-"""Cause of a dead letter: the vault's key does not open the password."""
 
 OPERATOR_RECHECK_S = 3600.0
 """How often to look again at what waits for an operator."""
@@ -133,10 +128,7 @@ class DirectoryHandler:
             for number, result in results.items()
         }
         for number in unreadable:
-            outcomes[number] = Dead(
-                SEAL_BROKEN,
-                "the vault's key does not open this password: put the former key back, then replay",
-            )
+            outcomes[number] = Dead(SEAL_BROKEN, SEAL_BROKEN_TEXT)
         self._secrets.consume(list(_references_shown(observed.values(), accounts.values())))
         return outcomes
 
@@ -232,7 +224,7 @@ class DirectoryHandler:
             )
         different = differences(desired, shown[0])
         if different == ("sesameCredentialRef",) and consumed:
-            return Waiting(CREDENTIAL_GONE)
+            return Waiting(CREDENTIAL_NEEDED)
         if applied.foreign and set(different) <= {GROUPS}:
             return Waiting(GROUP_NOT_OURS, pending=applied.foreign, recheck_after_s=OPERATOR_RECHECK_S)
         if different:
@@ -264,7 +256,7 @@ def _waits(desired: DesiredEntry, found: ObservedEntry | None) -> str:
     credential = desired.credential
     if credential is None or (found is not None and found.credential_ref == credential.ref):
         return ""
-    return CREDENTIAL_GONE if credential.user_password() is None else ""
+    return CREDENTIAL_NEEDED if credential.user_password() is None else ""
 
 
 def _renumbered(accounts: Iterable[Account]) -> Mapping[str, str]:

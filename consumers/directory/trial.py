@@ -14,14 +14,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from consumers.directory import difference
-from consumers.directory.answers import Code, LdapAnswer, Patience, expect_success
-from consumers.directory.difference import Raw, texts
+from consumers.directory.answers import Patience, expect_success
+from consumers.directory.difference import texts
 from consumers.directory.port import ObservedEntry, PasswordPolicy
+from consumers.kit.ldap_answers import Code, LdapAnswer, Raw
 from pipeline.errors import Misconfigured, TargetDown
 from schemas.language import gettext
 
 if TYPE_CHECKING:  # it loads an LDAP library
-    from consumers.directory.ldap import LdapClient
+    from consumers.directory.client import DirectoryClient
 
 
 _POLICY = ("pwdMaxAge", "pwdLockoutDuration")
@@ -72,7 +73,7 @@ def try_login(
     return _judged(answer, entry, policy(entry.password.policy_dn))
 
 
-def policy_of(client: LdapClient, patience: Patience, dn: str) -> PasswordPolicy | None:
+def policy_of(client: DirectoryClient, patience: Patience, dn: str) -> PasswordPolicy | None:
     """The password policy of this name; None: there is none that we may see.
 
     Raises:
@@ -109,7 +110,7 @@ def _judged(answer: LdapAnswer, entry: ObservedEntry, policy: PasswordPolicy | N
 _READS_MAX = 3
 
 
-def leave_mark(client: LdapClient, patience: Patience, dn: str, now_ns: int) -> None:
+def leave_mark(client: DirectoryClient, patience: Patience, dn: str, now_ns: int) -> None:
     """Write a mark on the entry for probes and see it there. Several processes may do so at once: a later
     mark will do too.
 

@@ -15,20 +15,11 @@ from dataclasses import replace
 from functools import partial
 
 from consumers.directory import difference
-from consumers.directory.answers import (
-    NUMBER_TAKEN,
-    Code,
-    LdapAnswer,
-    Lost,
-    Patience,
-    expect_success,
-    judge,
-    misconfigured,
-)
-from consumers.directory.difference import DUMPED, READ, Change
+from consumers.directory.answers import NUMBER_TAKEN, Patience, expect_success, judge, misconfigured
+from consumers.directory.client import DirectoryClient
+from consumers.directory.difference import DUMPED, READ
 from consumers.directory.foresight import Foresight
 from consumers.directory.groups import DynamicGroups, StaticGroups, normal
-from consumers.directory.ldap import LdapClient, any_of, name_dn
 from consumers.directory.port import (
     Applied,
     ApplyResult,
@@ -40,6 +31,8 @@ from consumers.directory.port import (
     PasswordPolicy,
 )
 from consumers.directory.trial import Trial, leave_mark, policy_of, try_login
+from consumers.kit.ldap import any_of, name_dn
+from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification
 from pipeline.errors import TargetDown
 
 _VERB_S_MAX = 30.0
@@ -63,7 +56,7 @@ class LdapDirectory:
 
     def __init__(
         self,
-        client: LdapClient,
+        client: DirectoryClient,
         branches: Branches,
         *,
         sleep: Callable[[float], None] = time.sleep,
@@ -297,13 +290,13 @@ class LdapDirectory:
                 )
         return result
 
-    def _modify(self, current: ObservedEntry, changes: list[Change], *, by_values: bool) -> LdapAnswer:
+    def _modify(self, current: ObservedEntry, changes: list[Modification], *, by_values: bool) -> LdapAnswer:
         if by_values:
             guarded = difference.guarded_by_values(changes, current)
             return self._client.modify(current.dn, guarded, revision=None)
         return self._client.modify(current.dn, changes, revision=current.revision)
 
-    def _write(self, dn: str, changes: Sequence[Change]) -> ApplyResult:
+    def _write(self, dn: str, changes: Sequence[Modification]) -> ApplyResult:
         return self._changed(self._client.modify(dn, changes, revision=None))
 
     def _by_dn(self, dn: str) -> ObservedEntry | None:

@@ -9,12 +9,14 @@ an author.
 from __future__ import annotations
 
 import time
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.passwords import NoPasswords, Passwords
 from consumers.kit.reasons import Reason
 from consumers.kit.settings import ConnectorSettings
 from pipeline.errors import SesameError
@@ -118,12 +120,14 @@ class Change:
         found: the object as it was read; None: there is none, and it is to be made.
         fields: the wanted values of the fields that differ; of a new object, all of them.
         open: what its access is to be; None: that does not change.
+        password: as it was typed, where `Connector.credential` is among the fields: both are one write.
     """
 
     account: Account
     found: TargetObject | None
     fields: Fields
     open: bool | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 class BatchRefused(Exception):
@@ -162,6 +166,7 @@ class ConnectorContext(Generic[SettingsT]):
         connections_max: how many calls may be under way at once.
         adopted: of these student numbers, the `ref` of what was there before Sésame and was found to be
             theirs.
+        passwords: those of students, for a connector that has a `credential`; the kit's handler opens them.
         monotonic: seconds.
     """
 
@@ -171,6 +176,7 @@ class ConnectorContext(Generic[SettingsT]):
     read_only: bool = False
     connections_max: int = 9
     adopted: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {}
+    passwords: Passwords = field(default_factory=NoPasswords)
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -198,6 +204,11 @@ class Connector(ABC, Generic[SettingsT]):
 
     owns: ClassVar[tuple[str, ...]] = ()
     """What it writes, in the target's own words: the keys of `Wanted.fields`."""
+
+    credential: ClassVar[str | None] = None
+    """Of a target that wants passwords as they are typed, the field that shows which one an object has: the
+    account's `credential_ref`, since a password cannot be read back. Its section is then made of
+    `PlainPasswordSettings`, and the password comes in `Change.password`."""
 
     def __init__(self, context: ConnectorContext[SettingsT]) -> None:
         self.context = context
@@ -283,6 +294,12 @@ def differing(wanted: Wanted, found: TargetObject | None) -> dict[str, tuple[str
     if found is None:
         return dict(wanted.fields)
     return {name: values for name, values in wanted.fields.items() if found.fields.get(name, ()) != values}
+
+
+def tidy(text: str) -> str:
+    """A text as it is compared with what a target shows: Unicode NFC, blanks one by one and none at the ends,
+    as LDAP has them too (RFC 4518)."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
 _Item = TypeVar("_Item", bound=Account | Change)

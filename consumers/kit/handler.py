@@ -28,8 +28,10 @@ from consumers.kit.connector import (
     find_own,
 )
 from consumers.kit.deadline import Deadline, OutOfTime
+from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN, SEAL_BROKEN_TEXT
 from pipeline.digest import digest_of
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from pipeline.vault import SealBroken
 from schemas.account import Account
 
 COLLISION: Final = "identity_collision"
@@ -81,9 +83,7 @@ class ConnectorHandler:
         except OutOfTime:
             return {account.student_number: Preview(obstacle=SLOW) for account in accounts}
         return {
-            account.student_number: _preview(
-                account, self._connector.wanted(account), found[account.student_number]
-            )
+            account.student_number: _preview(self._connector, account, found[account.student_number])
             for account in accounts
         }
 
@@ -111,6 +111,7 @@ class _Turn:
         self._adopted: Mapping[str, str] = {}
         self._outcomes: _Outcomes = {}
         self._blocked: dict[str, _Blocked] = {}
+        self._passwords: dict[str, str] = {}
 
     def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         self._adopted = _adopted(self._connector, [task.account for task in tasks])
@@ -170,24 +171,38 @@ class _Turn:
         self, accounts: Mapping[str, Account], found: Mapping[str, TargetObject | None], shut: Container[str]
     ) -> None:
         """Write what differs, and say what is then read. Whose access was just shut has changed already."""
-        wanted = {number: self._connector.wanted(account) for number, account in accounts.items()}
+        wanted = {number: self._wanted(account, found[number]) for number, account in accounts.items()}
+        shown = {**found}
         changes = []
         for number, account in accounts.items():
-            change = _change(account, wanted[number], found[number])
+            change = _change(account, wanted[number], found[number], self._passwords.get(number))
             if change is None:
                 self._outcomes[number] = _reached(wanted[number], found[number], changed=number in shut)
             else:
                 changes.append(change)
-        if not changes:
-            return
-        self._write(self._connector.apply, changes)
-        written = [each.account for each in changes if each.account.student_number not in self._outcomes]
-        after = self._read_back(written)
-        self._block()
-        for account in written:
-            number = account.student_number
-            if number not in self._outcomes:
-                self._outcomes[number] = _after(account, wanted[number], after[number])
+        if changes:
+            self._write(self._connector.apply, changes)
+            written = [each.account for each in changes if each.account.student_number not in self._outcomes]
+            shown |= self._read_back(written)
+            self._block()
+            for account in written:
+                number = account.student_number
+                if number not in self._outcomes:
+                    self._outcomes[number] = _after(account, wanted[number], shown[number])
+        self._consume(accounts.values(), shown)
+
+    def _wanted(self, account: Account, found: TargetObject | None) -> Wanted:
+        wanted, password = _with_password(self._connector, account, found)
+        if password is not None:
+            self._passwords[account.student_number] = password
+        return wanted
+
+    def _consume(self, accounts: Iterable[Account], shown: Mapping[str, TargetObject | None]) -> None:
+        """Erase the passwords that the target was seen to have."""
+        field = self._connector.credential
+        if field is not None:
+            having = [each for each in accounts if _has_password(each, shown.get(each.student_number), field)]
+            self._connector.context.passwords.consume([each.credential_ref or "" for each in having])
 
     def _write(self, verb: _Verb, changes: Sequence[Change]) -> None:
         """Have these carried out; who is refused has an outcome then."""
@@ -280,7 +295,36 @@ def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     return _Blocked(own, taken) if own else taken
 
 
-def _change(account: Account, wanted: Wanted, found: TargetObject | None) -> Change | None:
+def _with_password(
+    connector: Anything, account: Account, found: TargetObject | None
+) -> tuple[Wanted, str | None]:
+    """What an account means here, and the password that the object is to have and does not show yet.
+
+    Where there is no such password any more, the rest is wanted, and the student waits. Whoever may not use
+    the account needs none.
+    """
+    wanted, field, ref = connector.wanted(account), connector.credential, account.credential_ref
+    if field is None or ref is None or _has_password(account, found, field):
+        return wanted, None
+    fields = {name: values for name, values in wanted.fields.items() if name != field}
+    if not account.access_open:
+        return Wanted(fields, wanted.held), None
+    try:
+        password = connector.context.passwords.open(ref)
+    except SealBroken:
+        return Wanted(fields, Held(SEAL_BROKEN)), None
+    return (wanted, password) if password is not None else (Wanted(fields, Held(CREDENTIAL_NEEDED)), None)
+
+
+def _has_password(account: Account, found: TargetObject | None, field: str) -> bool:
+    """Whether an object shows that it has the password that the account is to have."""
+    shown = () if found is None else found.fields.get(field, ())
+    return account.credential_ref is not None and shown == (account.credential_ref,)
+
+
+def _change(
+    account: Account, wanted: Wanted, found: TargetObject | None, password: str | None = None
+) -> Change | None:
     """What has to be written; None: nothing. Nobody who may use nothing gets a new object."""
     if found is None and not account.access_open:
         return None
@@ -289,7 +333,7 @@ def _change(account: Account, wanted: Wanted, found: TargetObject | None) -> Cha
     changes_access = found is None or (opens is not None and found.open != opens)
     if found is not None and not fields and not changes_access:
         return None
-    return Change(account, found, fields, opens if changes_access else None)
+    return Change(account, found, fields, opens if changes_access else None, password)
 
 
 def _after(account: Account, wanted: Wanted, found: TargetObject | None) -> HandlerOutcome:
@@ -305,6 +349,8 @@ def _after(account: Account, wanted: Wanted, found: TargetObject | None) -> Hand
 
 def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> HandlerOutcome:
     if wanted.held is not None and found is not None:
+        if wanted.held.reason == SEAL_BROKEN:
+            return Dead(SEAL_BROKEN, SEAL_BROKEN_TEXT)
         return Waiting(wanted.held.reason, wanted.held.pending, wanted.held.recheck_after_s)
     return Done(digest_of(_shown(wanted.fields, found)), changed)
 
@@ -316,15 +362,19 @@ def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object
     return {"fields": {name: list(fields.get(name, ())) for name in owned}, "open": found.open}
 
 
-def _preview(account: Account, wanted: Wanted, found: _Found) -> Preview:
+def _preview(connector: Anything, account: Account, found: _Found) -> Preview:
     match found:
         case Waiting(reason):
             return Preview(obstacle=reason)
         case Retry(cause) | Dead(cause) | _Blocked(outcome=Dead(cause)):
             return Preview(obstacle=cause)
         case TargetObject() | None:
+            wanted, _ = _with_password(connector, account, found)
             change = _change(account, wanted, found)
-            return Preview(_names(change)) if change is not None else Preview()
+            return Preview(
+                _names(change) if change is not None else (),
+                wanted.held.reason if wanted.held is not None else "",
+            )
     return Preview()
 
 

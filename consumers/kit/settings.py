@@ -21,6 +21,8 @@ from pipeline.settings import (
     tls,
 )
 
+LdapUri = Annotated[str, StringConstraints(pattern=r"^ldaps?://[^\s/?#]+/?$", max_length=512)]
+Dn = Annotated[str, StringConstraints(pattern=r"^[^=,]+=[^=,]+(,[^=,]+=[^=,]+)*$", max_length=512)]
 Duration = Annotated[float, Field(ge=0, le=3600)]
 
 
@@ -70,6 +72,18 @@ class ConnectorSettings(TargetSection):
     def verb_s_max(self) -> float:
         """The longest that one exchange can take after the batch's time was used up, in seconds."""
         return 2 * (self.connect_timeout_s + self.timeout_s)
+
+
+class PlainPasswordSettings(ConnectorSettings):
+    """A target that wants passwords as they are typed: its connector says so with `credential`."""
+
+    password_s_max: float = Field(
+        86_400.0,
+        ge=60,
+        le=7 * 86_400,
+        description="How long a password is kept for this target as it was typed, encrypted, in seconds. "
+        "After that it has to be chosen again.",
+    )
 
 
 class HttpClientSettings(ConnectorSettings):

@@ -6,13 +6,12 @@ blanks at their ends, since LDAP ignores those.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from consumers.kit.connector import Fields, TargetObject
+from consumers.kit.connector import Fields, TargetObject, tidy
 from consumers.partage.settings import PartageSettings
 from schemas.account import Account
 
@@ -134,7 +133,7 @@ def _names(account: Account) -> set[tuple[str, str]]:
 
 
 def _normal(name: str, values: Iterable[str | None]) -> tuple[str, ...]:
-    texts = (unicodedata.normalize("NFC", " ".join((value or "").split())) for value in values)
+    texts = (tidy(value or "") for value in values)
     return tuple(text.lower() if name in _ADDRESSES else text for text in texts if text)
 
 

@@ -34,7 +34,6 @@ from schemas.envelope import SOURCE_PREFIX, Message, event_id, to_record
 from schemas.events import ActivationRequested
 
 NAME = "activation"
-PASSWORD = "password"  # noqa: S105 - the purpose that the vault keeps it for, not a password
 STUDENTS_PER_BATCH = 50
 
 
@@ -199,7 +198,9 @@ class _Activator:
     def _request(
         self, connection: Connection, number: str, hashed: str | None, at: float
     ) -> ActivationRequest:
-        ref = None if hashed is None else self.vault.seal(connection, number, PASSWORD, hashed)
+        ref = None
+        if hashed is not None:
+            ref = self.vault.seal_password(connection, number, hashed, self.passwords[number])
         return ActivationRequest(
             number, event_id(ActivationRequested.type, NAME, number, ref, str(at)), ref, at
         )

@@ -20,7 +20,6 @@ from pipeline.db.metadata import metadata
 from pipeline.vault import Vault
 from producers.activation import mail_proofs, request_rows
 from producers.activation.activation_requests import NAME
-from producers.activation.activation_requests import PASSWORD as SEALED_PASSWORD
 from producers.activation.hashes import Hasher
 from producers.activation.known_students import KnownStudents
 from producers.activation.mail_proofs import MailProof
@@ -109,7 +108,7 @@ class Choices:
             now = self._database.now(connection)
             if not mail_proofs.use(connection, proof.id, now, by=mark):
                 return self._second_click(connection, proof.id, mark, now)
-            ref = self._vault.seal(connection, number, SEALED_PASSWORD, hashed)
+            ref = self._vault.seal_password(connection, number, hashed, password)
             self._announce_password(connection, number, ref, language, now)
             mail_proofs.void_others(connection, number, PASSWORD, now)
             self._end_sessions(connection, number, now)

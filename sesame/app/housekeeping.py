@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from pipeline import vault
 from pipeline.errors import DependencyDown, Misconfigured, TargetDown
 from pipeline.eventlog.port import LogError
 from sesame.app import retention
@@ -54,6 +55,7 @@ class Housekeeping:
         settings = self._application.settings
         chores = [
             _Chore("pending facts", MINUTE_S, self._expire_pending),
+            _Chore("vault", MINUTE_S, self._expire_secrets),
             _Chore("log retention", HOUR_S, self._prune),
             _Chore("retention", DAY_S, self._prune_store),
         ]
@@ -85,6 +87,11 @@ class Housekeeping:
         app = self._application
         with app.database.write() as connection:
             app.registry.expire_pending(connection, app.database.now(connection))
+
+    def _expire_secrets(self) -> None:
+        database = self._application.database
+        with database.write() as connection:
+            vault.expire(connection, database.now(connection))
 
     def _prune(self) -> None:
         self._application.prune_log()

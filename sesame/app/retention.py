@@ -52,7 +52,10 @@ KEPT: Final[Mapping[str, tuple[str, str]]] = {
     "restore_questions": (STUDENT, "whom a restored store would have opened, and what was answered"),
     "store_life": (EVER, "one row: by it a store that went back in time is recognised"),
     "outbox": (WORK, "a row goes once the log has acknowledged it"),
-    "vault": (HISTORY, "a secret until it is consumed; then its tombstone, and the newest tombstone stays"),
+    "vault": (
+        HISTORY,
+        "a secret until it is consumed or its time is over; then its tombstone, and the newest one stays",
+    ),
     "target_states": (STUDENT, "for each target"),
     "parked": (WORK, "one row for each consumer and student"),
     "dead_letters": (HISTORY, "once resolved; until somebody resolves it, for ever"),

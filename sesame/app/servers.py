@@ -32,9 +32,10 @@ def ldap_directory(
     Raises:
         SettingsError: a secret is missing.
     """
-    from consumers.directory.ldap import Endpoint, LdapClient
+    from consumers.directory.client import DirectoryClient
     from consumers.directory.port import Branches
     from consumers.directory.upsert import LdapDirectory
+    from consumers.kit.ldap import Endpoint
 
     wanted = settings.directory
     endpoint = Endpoint(
@@ -53,7 +54,7 @@ def ldap_directory(
         static_groups=wanted.group_kind == "static",
         policy=wanted.policy_dn,
     )
-    return LdapDirectory(LdapClient(endpoint), branches)
+    return LdapDirectory(DirectoryClient(endpoint), branches)
 
 
 def dovecot_mailboxes(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from consumers.kit.connector import Anything, ConnectorContext, ConnectorUnusable
+from consumers.kit.passwords import NoPasswords, Passwords, SealedPasswords
 from consumers.kit.settings import ConnectorSettings
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
@@ -19,18 +20,22 @@ from sesame.operations.adoption.adoptions import adopted_mailboxes
 from sesame.settings import LiveSecret, Settings
 
 
-def handler(target: str, settings: Settings, database: Database, vault: Vault) -> Handler:
+def handler(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:
     """The handler of a target, by its name; it only observes where the settings say so.
+
+    Args:
+        vault: asked for by the targets that are given passwords; the others' processes need no key of it.
 
     Raises:
         SettingsError: a secret is missing.
+        VaultKeyError: the vault's key cannot be used.
     """
     makers: dict[str, Callable[[], Handler]] = {
-        "directory": lambda: _directory(settings, database, vault),
+        "directory": lambda: _directory(settings, database, vault()),
         "mailbox": lambda: _mailbox(settings, database),
         "moodle": lambda: _moodle(settings, database),
     }
-    make = makers.get(target, lambda: _connector(target, settings, database))
+    make = makers.get(target, lambda: _connector(target, settings, database, vault))
     made = AdoptionGate(make(), database)
     return DryRun(made) if target in settings.observed else made
 
@@ -98,7 +103,12 @@ def connector(target: str, settings: Settings, database: Database, *, read_only:
 
 
 def _made(
-    target: str, settings: Settings, database: Database, *, read_only: bool = False
+    target: str,
+    settings: Settings,
+    database: Database,
+    *,
+    read_only: bool = False,
+    passwords: Passwords | None = None,
 ) -> tuple[Anything, Mapping[str, LiveSecret]]:
     chosen = settings.connector_of(target)
     if chosen.connector is None:
@@ -112,6 +122,7 @@ def _made(
         read_only=read_only or section.mode == "observe",
         connections_max=settings.engine.slots + 1,  # the probe has one too
         adopted=lambda numbers: _adopted(database, target, numbers),
+        passwords=passwords or NoPasswords(),
     )
     try:
         return chosen.connector(context), secrets
@@ -121,10 +132,11 @@ def _made(
         raise ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}") from error
 
 
-def _connector(target: str, settings: Settings, database: Database) -> Handler:
+def _connector(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:
     """Its consumer's logic; what cannot be used says so, and the other targets go on."""
     try:
-        made, secrets = _made(target, settings, database)
+        passwords = SealedPasswords(vault(), target) if target in settings.plain_passwords else None
+        made, secrets = _made(target, settings, database, passwords=passwords)
     except ConnectorUnusable as error:
         return Unusable(target, error)
     return Credentials(made.handler(), *secrets.values())

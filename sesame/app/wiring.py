@@ -151,7 +151,12 @@ class Application:
         """
         from pipeline.vault import Vault, read_keys
 
-        return Vault(self.database, read_keys(self.settings.vault_key_file), clock=time.time)
+        return Vault(
+            self.database,
+            read_keys(self.settings.vault_key_file),
+            clock=time.time,
+            plain_for=self.settings.plain_passwords,
+        )
 
     def portal(self, metrics: Metrics | None = None) -> PortalContext:
         """What the students' pages work with: the database and the vault's keys, and no log.
@@ -245,7 +250,7 @@ class Application:
         """
         from sesame.app import targets
 
-        return targets.handler(target, self.settings, self.database, self.vault)
+        return targets.handler(target, self.settings, self.database, lambda: self.vault)
 
     def cas_probe(self) -> LoginProbe | None:
         """The login probe, which tries no login without a password; None: the settings name no CAS server.

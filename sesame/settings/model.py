@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from consumers.directory.settings import DirectorySettings
 from consumers.kit.connector import Anything
 from consumers.kit.registration import Choice
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from consumers.mailbox.settings import MailboxSettings
 from consumers.moodle.settings import MoodleSettings
 from consumers.propagation.settings import PropagationSettings
@@ -173,6 +173,16 @@ class Settings(BaseSettings):
         """The targets that are only observed."""
         modes = {target: getattr(getattr(self, target), "mode", "write") for target in self.targets}
         return frozenset(target for target, mode in modes.items() if mode == "observe")
+
+    @property
+    def plain_passwords(self) -> Mapping[str, float]:
+        """The targets that are given passwords as they are typed, and for how many seconds each is kept."""
+        sections = {target: getattr(self, target) for target in self.targets if target not in self.observed}
+        return {
+            target: section.password_s_max
+            for target, section in sections.items()
+            if isinstance(section, PlainPasswordSettings)
+        }
 
     @field_validator("targets")
     @classmethod

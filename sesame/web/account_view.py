@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline import accounts
 from pipeline.dead_letters import rows as dead_letters
 from pipeline.target import ADMINISTRATIVE_PENDING, OBSERVED_ONLY
@@ -40,7 +41,6 @@ _SHOWN: Final = {
     "not_opened": NOT_YET,
 }
 DIRECTORY, CAS, REGISTRY, ACCOUNT = "directory", "cas", "registry", "account"
-NO_PASSWORD = "credential_needed"  # noqa: S105 - a reason, not a password
 _ENTRY_WORKS: Final = frozenset({"group_not_ours"})
 """What the directory may wait for while people can log in."""
 
@@ -191,7 +191,7 @@ def _login(context: PortalContext, student_number: str, directory: Service | Non
     if works:
         return (Service(CAS, READY, directory.since),)
     if directory.state in (FAILED, DOWN) or (
-        directory.state == WAITING and directory.reason not in (NO_PASSWORD, ADMINISTRATIVE_PENDING)
+        directory.state == WAITING and directory.reason not in (CREDENTIAL_NEEDED, ADMINISTRATIVE_PENDING)
     ):
         return (Service(CAS, AFTER, directory.since, DIRECTORY),)
     return (replace(directory, name=CAS, can_retry=False),)

@@ -14,6 +14,7 @@ from consumers.kit.connector import ConnectorUnusable
 from pipeline.db.database import Database
 from pipeline.errors import Misconfigured
 from pipeline.target import Task
+from pipeline.vault import Vault
 from sesame.app import targets
 from sesame.settings import SettingsError, load
 from sesame.testing.connector.bench import ConnectorBench
@@ -30,6 +31,10 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]
     forget()
     yield tmp_path
     forget()
+
+
+def no_vault() -> Vault:
+    raise AssertionError("this connector is given no passwords")
 
 
 def forget() -> None:
@@ -61,7 +66,7 @@ def test_a_package_s_connector_has_a_section_a_title_and_a_handler(installed: Pa
     assert settings.titles["library"] == {"fr": "La BU", "en": "La BU"}
     assert getattr(settings, "library").url == "https://library.univ-exemple.fr"  # noqa: B009
     database = Database("sqlite://")
-    handler = targets._connector("library", settings, database)  # noqa: SLF001
+    handler = targets._connector("library", settings, database, no_vault)  # noqa: SLF001
     assert handler.describe().system == "Library https://library.univ-exemple.fr"
     handler.close()
     database.close()
@@ -98,7 +103,7 @@ def test_a_package_that_cannot_be_used_is_its_own_trouble(installed: Path, text:
     settings = load(settings_of(installed, WITH))
     assert settings.targets == ("moodle", "library"), "the others are as they were"
     database = Database("sqlite://")
-    handler = targets._connector("library", settings, database)  # noqa: SLF001
+    handler = targets._connector("library", settings, database, no_vault)  # noqa: SLF001
     account = ConnectorBench(None, dict).account()  # type: ignore[arg-type]  # no connector is made
     for call in (handler.probe, lambda: handler.handle([Task(account)]), lambda: handler.preview([account])):
         with pytest.raises(Misconfigured) as stopped:
@@ -116,7 +121,7 @@ def test_a_section_that_is_wrong_is_its_own_trouble_and_names_the_line(installed
     fault = settings.connectors["library"].fault
     assert isinstance(fault, ConnectorUnusable)
     assert "line 5, library.batch_size: must be at least 1, and is 0" in str(fault)
-    handler = targets._connector("library", settings, Database("sqlite://"))  # noqa: SLF001
+    handler = targets._connector("library", settings, Database("sqlite://"), no_vault)  # noqa: SLF001
     with pytest.raises(Misconfigured, match="batch_size"):
         handler.probe()
 

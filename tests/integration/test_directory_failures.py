@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from consumers.directory.answers import LdapAnswer
+from consumers.directory.client import DirectoryClient
 from consumers.directory.entry import differences
-from consumers.directory.ldap import LdapClient
 from consumers.directory.port import Applied, DesiredEntry
+from consumers.kit.ldap_answers import LdapAnswer
 from pipeline.errors import Misconfigured, TargetDown
 from sandbox.ports import free_port
 from sandbox.slapd import Slapd
@@ -135,12 +135,14 @@ def test_a_frozen_server_is_down_and_answers_again_when_it_thaws(own_slapd: Slap
     directory.disconnect()
 
 
-class _FreezesOnce(LdapClient):
+class _FreezesOnce(DirectoryClient):
     """Freezes the server before the first add: no answer comes in time, but the add may still land."""
 
     slapd: Slapd
 
-    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> LdapAnswer:
+    def add(
+        self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str | bytes]]
+    ) -> LdapAnswer:
         if dn.startswith("uid=") and not self.frozen:
             self.frozen = True
             self.slapd.pause()
@@ -168,7 +170,7 @@ def test_after_a_time_out_the_entry_is_read_before_anything_is_decided(own_slapd
     directory.disconnect()
 
 
-class _KillsAtTheFirstAdd(LdapClient):
+class _KillsAtTheFirstAdd(DirectoryClient):
     """Kills the server in the middle of an add: it may have been carried out."""
 
     slapd: Slapd

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from consumers.directory.handler import CREDENTIAL_GONE
+from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.target import Dead, Done, Task, Waiting
 from sandbox.slapd import Slapd
 from schemas.account import Account, Hold, Stage
@@ -77,7 +77,7 @@ def test_what_somebody_else_changed_is_put_right_and_has_the_old_digest_again(
 
 def test_a_password_that_neither_vault_nor_directory_has_is_asked_of_the_student(consumer: Consumer) -> None:
     one = account(credential_ref="ref-perdue-1")
-    assert consumer.bring(one) == Waiting(CREDENTIAL_GONE)
+    assert consumer.bring(one) == Waiting(CREDENTIAL_NEEDED)
 
 
 def test_a_changed_password_replaces_the_former(slapd: Slapd, consumer: Consumer) -> None:

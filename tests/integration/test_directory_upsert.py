@@ -9,12 +9,12 @@ from threading import Barrier
 
 import pytest
 
-from consumers.directory.answers import Code
 from consumers.directory.difference import changes as difference_changes
 from consumers.directory.difference import guarded_by_values
 from consumers.directory.entry import differences
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryRefused, EntryUnsettled
 from consumers.directory.upsert import LdapDirectory
+from consumers.kit.ldap_answers import Code
 from pipeline.errors import Misconfigured
 from sandbox.slapd import Slapd
 from sesame.testing.servers.directory_kit import client_of, desired, directory_of, fresh_number

@@ -15,6 +15,7 @@ from consumers.directory import difference
 from consumers.directory.entry import desired_entry
 from consumers.directory.port import DesiredEntry
 from consumers.kit.connector import Held, Refused
+from consumers.kit.ldap_answers import Modification
 from consumers.mailbox.welcome import Posting, WelcomePost
 from consumers.moodle.causes import MoodleFault
 from consumers.moodle.intent import wanted_of
@@ -72,7 +73,7 @@ def _moodle(make: Callable[[Account, WantedUser], WantedUser]) -> AbstractContex
 def _no_change_of(name: str) -> AbstractContextManager[object]:
     """What differs in one attribute of an entry is not written, nor missed when it is read back."""
 
-    def changes(*args: Any) -> list[difference.Change]:
+    def changes(*args: Any) -> list[Modification]:
         return [change for change in _changes(*args) if change[1] != name]
 
     return both(

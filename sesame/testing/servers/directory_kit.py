@@ -9,12 +9,13 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
+from consumers.directory.client import DirectoryClient
 from consumers.directory.entry import Profile, desired_entry
 from consumers.directory.handler import DirectoryHandler
-from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import Branches, Credential, DesiredEntry
 from consumers.directory.settings import DirectorySettings
 from consumers.directory.upsert import LdapDirectory
+from consumers.kit.ldap import Endpoint
 from pipeline.target import HandlerOutcome, Task
 from sandbox.slapd import Slapd
 from schemas.account import (
@@ -96,7 +97,7 @@ class VaultOfTheTest:
         self.hashes.update(dict.fromkeys(refs))
 
 
-def client_of(slapd: Slapd, **settings: Any) -> LdapClient:
+def client_of(slapd: Slapd, **settings: Any) -> DirectoryClient:
     """The consumer's connections to this slapd; `settings` replace the endpoint's."""
     endpoint: dict[str, Any] = {
         "uri": slapd.ldap_uri,
@@ -105,12 +106,12 @@ def client_of(slapd: Slapd, **settings: Any) -> LdapClient:
         "ca_file": slapd.ca_file,
         "receive_timeout_s": 5,
     }
-    return LdapClient(Endpoint(**(endpoint | settings)))
+    return DirectoryClient(Endpoint(**(endpoint | settings)))
 
 
 def directory_of(
     slapd: Slapd,
-    client: LdapClient | None = None,
+    client: DirectoryClient | None = None,
     *,
     sleep: Callable[[float], None] = lambda _: None,
     **place: Any,

@@ -12,6 +12,7 @@ from consumers.directory import difference
 from consumers.directory.entry import Profile
 from consumers.directory.port import Applied, ApplyResult, DesiredEntry, EntryUnsettled, ObservedEntry
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.ldap_answers import Modification
 from pipeline.errors import TargetDown
 from schemas.account import Account
 from tests.simulation.oracle_entry import SCOPE, UAI, entry_differs
@@ -145,7 +146,7 @@ class SimulatedDirectory(Target):
         current = self.entries.get(number) or self.entries.get(self._logins.get(desired.login, ""))
         if current is None:
             new = {**difference.new_attributes(desired), "objectClass": desired.classes}
-            changes: list[difference.Change] = [("replace", name, values) for name, values in new.items()]
+            changes: list[Modification] = [("replace", name, values) for name, values in new.items()]
         else:
             forbidden = difference.forbidden(desired, current.shown)
             if forbidden is not None:
@@ -170,12 +171,10 @@ class SimulatedDirectory(Target):
 
         return self._answer(self.write(number, effect))
 
-    def _written(
-        self, number: str, changes: Sequence[difference.Change], current: Kept | None
-    ) -> ApplyResult:
+    def _written(self, number: str, changes: Sequence[Modification], current: Kept | None) -> ApplyResult:
         """Write under the assertion that the entry is as it was read (RFC 4528)."""
 
-        def effect(changes: Sequence[difference.Change] = changes) -> bool | None:
+        def effect(changes: Sequence[Modification] = changes) -> bool | None:
             now = self.entries.get(number)
             if now is not current:
                 return None
@@ -210,7 +209,7 @@ class SimulatedDirectory(Target):
 
 
 def _modified(
-    attributes: Mapping[str, tuple[str, ...]], changes: Sequence[difference.Change]
+    attributes: Mapping[str, tuple[str, ...]], changes: Sequence[Modification]
 ) -> dict[str, tuple[str, ...]]:
     """The attributes after a modify (RFC 4511, section 4.6)."""
     after = dict(attributes)

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 
 from pipeline.db.database import Database
-from pipeline.vault import SealBroken, Vault, VaultKeyError, new_key, read_keys
+from pipeline.vault import SealBroken, Vault, VaultKeyError, expire, new_key, plain_ref, read_keys
 from pipeline.vault import vault as table
 from tests.unit.database_kit import Clock, undone
 
@@ -181,3 +181,66 @@ def test_what_is_no_key_is_refused_without_being_shown(
     with pytest.raises(VaultKeyError) as refused:
         Vault(database, keys, clock=clock)
     assert all(key not in str(refused.value) for key in keys)
+
+
+# --- passwords as they were typed, for targets that want them so ---
+
+
+def seal_password(database: Database, vault: Vault, password: str = "Été 2026", student: str = LEA) -> str:
+    with database.write() as connection:
+        return vault.seal_password(connection, student, HASH, password)
+
+
+@pytest.fixture
+def plain(database: Database, keys: list[str], clock: Clock) -> Vault:
+    return Vault(database, keys, clock=clock, plain_for={"ad": 60.0, "imprimantes": 600.0})
+
+
+def test_a_target_that_wants_it_has_a_copy_of_its_own_of_a_password(database: Database, plain: Vault) -> None:
+    ref = seal_password(database, plain, "E\u0301te\u0301 2026")
+    assert plain.open(ref) == HASH
+    assert plain.open(plain_ref(ref, "ad")) == plain.open(plain_ref(ref, "imprimantes")) == "Été 2026"
+    assert plain.open(plain_ref(ref, "autre")) is None
+    assert all(b"2026" not in (sealed or b"") for sealed in rows(database).values())
+    plain.consume([plain_ref(ref, "ad")])
+    assert plain.open(plain_ref(ref, "ad")) is None
+    assert plain.open(plain_ref(ref, "imprimantes")) == "Été 2026"
+    assert plain.open(ref) == HASH
+
+
+def test_without_such_a_target_no_password_is_kept(database: Database, vault: Vault) -> None:
+    ref = seal_password(database, vault)
+    assert rows(database).keys() == {ref}
+
+
+def test_a_consumed_copy_takes_the_older_ones_of_its_target_with_it(database: Database, plain: Vault) -> None:
+    older, newer = seal_password(database, plain, "un"), seal_password(database, plain, "deux")
+    theirs = seal_password(database, plain, "trois", PAUL)
+    plain.consume([plain_ref(newer, "ad")])
+    assert plain.open(plain_ref(older, "ad")) is None
+    assert plain.open(plain_ref(older, "imprimantes")) == "un"
+    assert plain.open(plain_ref(theirs, "ad")) == "trois"
+
+
+def test_a_copy_is_not_opened_after_its_time_and_then_erased(
+    database: Database, plain: Vault, clock: Clock
+) -> None:
+    ref = seal_password(database, plain)
+    clock.now += 59.0
+    assert plain.open(plain_ref(ref, "ad")) == "Été 2026"
+    clock.now += 1.0
+    assert plain.open(plain_ref(ref, "ad")) is None
+    assert rows(database)[plain_ref(ref, "ad")] is not None
+    with database.write() as connection:
+        assert expire(connection, clock.now) == 1
+        assert expire(connection, clock.now) == 0
+    assert rows(database)[plain_ref(ref, "ad")] is None
+    assert plain.open(plain_ref(ref, "imprimantes")) == "Été 2026"
+    assert plain.open(ref) == HASH
+
+
+def test_the_longest_name_of_a_target_fits(database: Database, keys: list[str], clock: Clock) -> None:
+    name = "a" * 31
+    vault = Vault(database, keys, clock=clock, plain_for={name: 60.0})
+    ref = seal_password(database, vault)
+    assert vault.open(plain_ref(ref, name)) == "Été 2026"

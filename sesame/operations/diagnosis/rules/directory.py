@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN
 from schemas.language import gettext
 from sesame.operations.acts import utc
 from sesame.operations.diagnosis.rules.base import Finding, rule
-from sesame.operations.diagnosis.rules.work import SEAL_BROKEN
 from sesame.operations.diagnosis.situation import DIRECTORY, Situation
 
 
 @rule("password_needed")
 def password_needed(s: Situation) -> Iterator[Finding]:
-    """The entry lacks the password, and the vault has it no more, or no key that opens it."""
-    target = s.target(DIRECTORY)
-    if target is None:
-        return
-    if target.state == "waiting" and target.reason == "credential_needed":
-        yield Finding("password_needed", DIRECTORY, {"reason": target.reason}, since=target.since)
-    for letter in s.letters:
-        if target.state == "failed" and (letter.consumer, letter.cause) == SEAL_BROKEN:
-            evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
-            yield Finding("password_needed", DIRECTORY, evidence, since=utc(letter.recorded_at))
+    """A target lacks the password, and the vault has it no more, or no key that opens it."""
+    for target in s.status.targets if s.status is not None else ():
+        if target.state == "waiting" and target.reason == CREDENTIAL_NEEDED:
+            yield Finding("password_needed", target.target, {"reason": target.reason}, since=target.since)
+        for letter in s.letters:
+            if target.state == "failed" and letter.consumer == target.target and letter.cause == SEAL_BROKEN:
+                evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
+                yield Finding("password_needed", target.target, evidence, since=utc(letter.recorded_at))
 
 
 @rule("password_on_its_way")

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN
 from schemas.account import Lane
 from schemas.language import gettext
 from sesame.operations.acts import utc, utc_or_none
 from sesame.operations.diagnosis.person import CONSUMER_SILENT_AFTER_S, TargetStatus
 from sesame.operations.diagnosis.reasons import explain
 from sesame.operations.diagnosis.rules.base import Finding, rule, said_by
-from sesame.operations.diagnosis.situation import DIRECTORY, Situation
+from sesame.operations.diagnosis.situation import Situation
 from sesame.operations.diagnosis.words import word
 
-_DOWN = frozenset({"open", "down", "half_open"})
+_DOWN = frozenset({"open", "down", "half_open", "hanging"})
 _MISCONFIGURED, _THROTTLED, _QUARANTINED = "misconfigured", "throttled", "quarantined"
 NOT_SCHEDULED = "timetable_not_scheduled"
 OWN_RULE = frozenset(
     {
         "administrative_enrolment_pending",
         "pedagogical_enrolment_pending",
-        "credential_needed",
+        CREDENTIAL_NEEDED,
         "mailbox_full",
         "own_sieve_script_active",
         "redirect_invalid",
@@ -34,9 +35,6 @@ OWN_RULE = frozenset(
 
 BACKLOG_MIN = 50
 """From so many records on, a student is told that many others are served before."""
-
-SEAL_BROKEN = (DIRECTORY, "seal_broken")
-"""Who gave up, and why: a password that no key opens. It has a rule of its own: the student mends it."""
 
 
 @rule("target_down")
@@ -100,8 +98,8 @@ def given_up(s: Situation) -> Iterator[Finding]:
     """A dead letter."""
     for letter in s.letters:
         target = s.target(letter.consumer)
-        if letter.cause in OWN_RULE or (letter.consumer, letter.cause) == SEAL_BROKEN:
-            continue
+        if letter.cause in OWN_RULE or (target is not None and letter.cause == SEAL_BROKEN):
+            continue  # a password that no key opens has a rule of its own: the student mends it
         if target is not None and target.state != "failed":
             continue
         evidence = {

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
-from consumers.directory import ldap
+from consumers.directory.client import DirectoryClient
 from consumers.directory.entry import CLASSES, OWNED
-from consumers.directory.ldap import Endpoint, LdapClient
 from consumers.directory.port import Branches, DesiredEntry
 from consumers.directory.upsert import LdapDirectory
+from consumers.kit import ldap
+from consumers.kit.ldap import Endpoint
 
 BASE = "dc=univ-exemple,dc=fr"
 PEOPLE, GROUPS, PROBE = f"ou=people,{BASE}", f"ou=groups,{BASE}", f"cn=probe,{BASE}"
@@ -170,7 +171,7 @@ def _filter(text: str) -> Callable[[Attributes], bool]:
 
 
 class Connection:
-    """ldap3's, as `LdapClient` uses it (SAFE_SYNC)."""
+    """ldap3's, as `DirectoryClient` uses it (SAFE_SYNC)."""
 
     def __init__(self, tree: Tree, server: Any, **settings: Any) -> None:
         self.tree = tree
@@ -273,7 +274,7 @@ def tree_of(monkeypatch: pytest.MonkeyPatch) -> Tree:
 
 def directory_on(*, static_groups: bool = False, groups: str | None = None, **endpoint: Any) -> LdapDirectory:
     """The adapter, which waits for nobody."""
-    client = LdapClient(Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint))
+    client = DirectoryClient(Endpoint(ENDPOINT.uri, PROVISIONER, lambda: "mot de passe", **endpoint))
     branches = Branches(PEOPLE, groups, PROBE, static_groups=static_groups)
     return LdapDirectory(client, branches, sleep=lambda _seconds: None, clock_ns=lambda: 1_000)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.directory.answers import Busy, LdapAnswer, bind_refused, judge
+from consumers.directory.answers import bind_refused, judge
+from consumers.kit.ldap_answers import Busy, LdapAnswer
 from pipeline.errors import Misconfigured, TargetDown
 
 NON_UNIQUE = "non-unique attributes found with (|(mail=lea.martin@univ-exemple.fr))"

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from ldap3.core.exceptions import LDAPSocketOpenError, LDAPSocketReceiveError, LDAPStartTLSError
 
-from consumers.directory import ldap
-from consumers.directory.answers import Code, LdapAnswer, Lost
-from consumers.directory.difference import Change
-from consumers.directory.ldap import Endpoint, LdapClient
+from consumers.directory.client import DirectoryClient
 from consumers.directory.port import Branches, PasswordPolicy
 from consumers.directory.trial import TrialVerdict
 from consumers.directory.upsert import LdapDirectory
+from consumers.kit import ldap
+from consumers.kit.ldap import Endpoint
+from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 from tests.unit.consumers.directory.ldap_kit import (
     ENDPOINT,
@@ -30,7 +30,7 @@ from tests.unit.consumers.directory.ldap_kit import (
 )
 
 DN = f"uid=hugo.roux,{PEOPLE}"
-CHANGE: list[Change] = [("replace", "sn", ("x",))]
+CHANGE: list[Modification] = [("replace", "sn", ("x",))]
 
 
 class Clock:
@@ -64,7 +64,7 @@ def verbs(tree: Tree) -> list[str]:
 
 
 def test_a_connection_is_kept_and_each_thread_has_its_own(tree: Tree) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     for _ in range(2):
         client.entry(DN, ["uid"])
     thread = threading.Thread(target=lambda: client.entry(DN, ["uid"]))
@@ -81,7 +81,7 @@ def test_a_connection_is_kept_and_each_thread_has_its_own(tree: Tree) -> None:
 def test_a_connection_that_broke_is_replaced_and_the_answer_is_lost(
     tree: Tree, error: type[Exception]
 ) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     lose(tree, "search", error=error)
     with pytest.raises(Lost):
         client.entry(DN, ["uid"])
@@ -91,7 +91,7 @@ def test_a_connection_that_broke_is_replaced_and_the_answer_is_lost(
 
 
 def test_a_server_on_its_way_down_is_asked_over_a_new_connection(tree: Tree) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     tree.before = lambda asked: 52 if asked.verb == "search" and len(tree.connections) == 1 else None
     with pytest.raises(Exception, match="unavailable"):
         client.entry(DN, ["uid"])
@@ -101,7 +101,7 @@ def test_a_server_on_its_way_down_is_asked_over_a_new_connection(tree: Tree) -> 
 
 @pytest.mark.parametrize(("uri", "starts"), [("ldap://x.fr", True), ("ldaps://x.fr", False)])
 def test_tls_comes_before_the_bind(tree: Tree, uri: str, *, starts: bool) -> None:
-    LdapClient(Endpoint(uri, PROVISIONER, lambda: "x")).entry(DN, ["uid"])
+    DirectoryClient(Endpoint(uri, PROVISIONER, lambda: "x")).entry(DN, ["uid"])
     assert verbs(tree)[:3] == (["open", "start_tls", "bind"] if starts else ["open", "bind", "search"])
 
 
@@ -144,7 +144,7 @@ def test_a_bind_that_is_refused_stops_the_consumer_or_waits(
 
 def test_a_password_is_asked_for_at_each_connection(tree: Tree) -> None:
     words = iter(["one", "two"])
-    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: next(words)))
+    client = DirectoryClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: next(words)))
     lose(tree, "search")
     with pytest.raises(Lost):
         client.entry(DN, ["uid"])
@@ -164,7 +164,7 @@ def test_what_ldap3_leaves_open_is_decided(tree: Tree, monkeypatch: pytest.Monke
         connect_timeout_s=3,
         receive_timeout_s=7,
     )
-    LdapClient(endpoint).entry(DN, ["uid"])
+    DirectoryClient(endpoint).entry(DN, ["uid"])
     (connection,) = tree.connections
     assert connection.settings == {
         "user": PROVISIONER,
@@ -188,7 +188,7 @@ def test_an_authority_s_file_that_cannot_be_read_is_named(monkeypatch: pytest.Mo
         raise FileNotFoundError("no such file")
 
     monkeypatch.setattr(ldap, "verified", unreadable)
-    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", ca_file=Path("/none.pem")))
+    client = DirectoryClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", ca_file=Path("/none.pem")))
     with pytest.raises(Misconfigured, match=r"/none\.pem") as refused:
         client.entry(DN, ["uid"])
     assert "PEM" in refused.value.remedy
@@ -200,7 +200,7 @@ def test_the_socket_is_wrapped_for_the_server_s_own_name(tree: Tree, monkeypatch
             return socket, how
 
     monkeypatch.setattr(ldap, "verified", lambda _ca_file: Context())
-    LdapClient(Endpoint("ldaps://x.fr", PROVISIONER, lambda: "x")).entry(DN, ["uid"])
+    DirectoryClient(Endpoint("ldaps://x.fr", PROVISIONER, lambda: "x")).entry(DN, ["uid"])
     (connection,) = tree.connections
     connection.socket = "plain"
     connection.server.tls.wrap_socket(connection)
@@ -209,7 +209,7 @@ def test_the_socket_is_wrapped_for_the_server_s_own_name(tree: Tree, monkeypatch
 
 
 def test_a_connection_that_was_dropped_is_closed_once(tree: Tree) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     lose(tree, "search")
     with pytest.raises(Lost):
         client.entry(DN, ["uid"])
@@ -224,7 +224,7 @@ def test_a_connection_that_was_dropped_is_closed_once(tree: Tree) -> None:
 
 def test_nothing_is_begun_after_the_nearest_end(tree: Tree) -> None:
     clock = Clock()
-    client = LdapClient(ENDPOINT, monotonic=clock)
+    client = DirectoryClient(ENDPOINT, monotonic=clock)
     with client.within(10), client.within(50):
         clock.now += 9.9
         client.entry(DN, ["uid"])
@@ -243,8 +243,8 @@ def test_nothing_is_begun_after_the_nearest_end(tree: Tree) -> None:
 
 def test_the_longest_operation_is_a_connection_tls_a_bind_and_the_answer() -> None:
     endpoint = Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", connect_timeout_s=2, receive_timeout_s=7)
-    assert LdapClient(endpoint).operation_s_max == 2 + 3 * 7
-    assert LdapDirectory(LdapClient(endpoint), Branches(PEOPLE, None, PROBE)).operation_s_max == 23
+    assert DirectoryClient(endpoint).operation_s_max == 2 + 3 * 7
+    assert LdapDirectory(DirectoryClient(endpoint), Branches(PEOPLE, None, PROBE)).operation_s_max == 23
 
 
 @pytest.mark.parametrize(("verb", "unknown"), [("modify", True), ("search", False)])
@@ -252,7 +252,7 @@ def test_an_outage_is_unknown_only_after_a_write_without_an_answer(
     tree: Tree, verb: str, *, unknown: bool
 ) -> None:
     clock = Clock()
-    client = LdapClient(ENDPOINT, monotonic=clock)
+    client = DirectoryClient(ENDPOINT, monotonic=clock)
 
     def attempt() -> None:
         lose(tree, verb)
@@ -271,7 +271,7 @@ def test_an_outage_is_unknown_only_after_a_write_without_an_answer(
 
 def test_an_answer_that_was_had_later_does_not_settle_the_write_before_it(tree: Tree) -> None:
     clock = Clock()
-    client = LdapClient(ENDPOINT, monotonic=clock)
+    client = DirectoryClient(ENDPOINT, monotonic=clock)
 
     def attempt() -> None:
         lose(tree, "modify")
@@ -292,7 +292,7 @@ def test_an_answer_that_was_had_later_does_not_settle_the_write_before_it(tree: 
 
 
 def test_no_entry_is_none_and_a_read_that_failed_is_not(tree: Tree) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     assert client.entry(f"uid=none,{PEOPLE}", ["uid"]) is None
     tree.before = lambda asked: 50 if asked.verb == "search" else None
     with pytest.raises(Misconfigured):
@@ -300,7 +300,7 @@ def test_no_entry_is_none_and_a_read_that_failed_is_not(tree: Tree) -> None:
 
 
 def test_a_directory_that_is_only_observed_is_sent_no_write(tree: Tree) -> None:
-    client = LdapClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", read_only=True))
+    client = DirectoryClient(Endpoint("ldap://x.fr", PROVISIONER, lambda: "x", read_only=True))
     with pytest.raises(WriteForbidden):
         client.modify(DN, CHANGE, revision=None)
     with pytest.raises(WriteForbidden):
@@ -310,7 +310,7 @@ def test_a_directory_that_is_only_observed_is_sent_no_write(tree: Tree) -> None:
 
 
 def test_several_changes_of_one_attribute_are_sent_in_order(tree: Tree) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     changes = [("delete", "uid", ("hugo.roux",)), ("add", "uid", ("h.roux",)), ("replace", "sn", ("Roux",))]
     assert client.modify(DN, changes, revision=None) == LdapAnswer(Code.SUCCESS)  # type: ignore[arg-type]
     assert tree.entries[DN]["uid"] == ["h.roux"]
@@ -318,7 +318,7 @@ def test_several_changes_of_one_attribute_are_sent_in_order(tree: Tree) -> None:
 
 
 def test_an_answer_keeps_its_code_and_its_remark(tree: Tree) -> None:
-    client = LdapClient(ENDPOINT)
+    client = DirectoryClient(ENDPOINT)
     tree.before = lambda asked: (19, "sn: no") if asked.verb == "modify" else None
     assert client.modify(DN, CHANGE, revision=None) == LdapAnswer(19, "sn: no")
     assert client.add(DN, ["top"], {"uid": ("x",), "sn": ()}) == LdapAnswer(Code.ENTRY_EXISTS)
@@ -334,7 +334,7 @@ def trial(
 ) -> tuple[TrialVerdict, str]:
     tree.put(DN, uid="hugo.roux", objectClass="sesameAccount", **attributes)
     tree.before = lambda asked: code if asked.verb == "bind" and asked.dn == DN else None
-    directory = LdapDirectory(LdapClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=policy))
+    directory = LdapDirectory(DirectoryClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=policy))
     found = directory.trial("hugo.roux", "secret")
     return found.verdict, found.said
 

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from consumers.directory.entry import Profile, desired_entry
-from consumers.directory.ldap import any_of, name_dn
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.ldap import any_of, name_dn
 from schemas.account import Account, Administrative, Enrolment, Pedagogical, Person, Stage
 
 PARENT = "ou=people,dc=univ-exemple,dc=fr"

@@ -6,7 +6,7 @@ import pytest
 
 from consumers.directory.difference import changes, guarded_by_values
 from consumers.directory.entry import Profile
-from consumers.directory.handler import CREDENTIAL_GONE, DirectoryHandler
+from consumers.directory.handler import DirectoryHandler
 from consumers.directory.port import (
     Applied,
     DesiredEntry,
@@ -14,6 +14,7 @@ from consumers.directory.port import (
     EntryUnsettled,
 )
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import Account, Hold
 from tests.unit.consumers.directory.directory_kit import InMemory, Secrets, account
@@ -75,7 +76,7 @@ def test_a_hash_is_consumed_only_when_its_reference_was_read_back(directory: InM
 
 
 def test_a_password_that_is_gone_waits_for_a_new_one(directory: InMemory) -> None:
-    assert handle(directory, account("1", credential_ref="ref-x")) == [Waiting(CREDENTIAL_GONE)]
+    assert handle(directory, account("1", credential_ref="ref-x")) == [Waiting(CREDENTIAL_NEEDED)]
 
 
 def test_a_password_that_the_vault_still_has_is_written_again(directory: InMemory) -> None:

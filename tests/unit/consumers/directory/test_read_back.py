@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from consumers.directory.entry import OWNED, Profile
-from consumers.directory.handler import CREDENTIAL_GONE, GROUP_NOT_OURS, OPERATOR_RECHECK_S, DirectoryHandler
+from consumers.directory.handler import GROUP_NOT_OURS, OPERATOR_RECHECK_S, DirectoryHandler
 from consumers.directory.port import (
     Applied,
     ApplyResult,
@@ -23,6 +23,7 @@ from consumers.directory.port import (
     ObservedEntry,
 )
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.passwords import CREDENTIAL_NEEDED
 from pipeline.errors import TargetDown
 from pipeline.target import Dead, Done, HandlerOutcome, Retry, Task, Waiting
 from schemas.account import (
@@ -254,7 +255,7 @@ def test_a_password_that_the_vault_has_lost_waits_for_another_one(
     directory: Lying, shown: str | None
 ) -> None:
     directory.bend = lambda entry: (replace(entry, credential_ref=shown),)
-    assert turn(directory, secrets=Secrets()) == Waiting(CREDENTIAL_GONE)
+    assert turn(directory, secrets=Secrets()) == Waiting(CREDENTIAL_NEEDED)
 
 
 def test_what_differs_beside_the_password_is_tried_again(directory: Lying) -> None:
@@ -481,7 +482,7 @@ def test_what_would_stand_in_the_way_is_said_before_what_differs() -> None:
     assert preview(full()) == ((), "mail_taken")
     directory.foreseen = {NUMBER: Applied(changed=False, foreign=("info",))}
     assert preview(full()) == ((), GROUP_NOT_OURS)
-    assert preview(full(credential_ref="ref-gone")) == (("sesameCredentialRef",), CREDENTIAL_GONE)
+    assert preview(full(credential_ref="ref-gone")) == (("sesameCredentialRef",), CREDENTIAL_NEEDED)
     directory.foreseen = {}
     directory.bend = lambda entry: (entry, entry)
     assert preview(full()) == ((), "student_number_ambiguous")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from ldap3.core.exceptions import LDAPSocketReceiveError
 
+from consumers.directory.client import DirectoryClient
 from consumers.directory.difference import LOCKED_FOR_GOOD, observed
 from consumers.directory.entry import CLASSES, differences
-from consumers.directory.ldap import LdapClient
 from consumers.directory.port import (
     Applied,
     ApplyResult,
@@ -600,7 +600,7 @@ def test_the_usual_policy_applies_where_an_entry_names_none(tree: Tree) -> None:
     usual, special = f"cn=usual,{PEOPLE}", f"cn=special,{PEOPLE}"
     tree.put(usual, objectClass="pwdPolicy", pwdMaxAge="1", pwdLockoutDuration="2")
     tree.put(special, objectClass="pwdPolicy", pwdMaxAge="9")
-    directory = LdapDirectory(LdapClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=usual))
+    directory = LdapDirectory(DirectoryClient(ENDPOINT), Branches(PEOPLE, None, PROBE, policy=usual))
     policy = directory.policy(None)
     assert policy is not None
     assert (policy.age_s_max, policy.lockout_s) == (1, 2)

@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 
 from pipeline.eventlog.port import LogUnavailable, NewRecord, Record, TopicPartition
 from pipeline.eventlog.sqlite import SqliteEventLog
+from pipeline.vault import Vault, new_key, plain_ref
 from producers.activation.activation_requests import STUDENTS_PER_BATCH, ActivationReport, activate
 from producers.activation.files import StudentListUnusable
 from producers.activation.hashes import LANES, HashingSettings
@@ -114,6 +115,17 @@ def test_students_who_are_activated_with_a_password_get_it_sealed(office: Office
     assert hashed is not None
     assert hashed.startswith("{ARGON2}$argon2id$v=19$m=8192,t=1,p=1$")
     assert PasswordHasher().verify(hashed.removeprefix("{ARGON2}"), WORDS[LEA])
+
+
+def test_a_target_that_takes_no_hash_finds_the_password_as_it_was_typed(office: Office) -> None:
+    office.apply(enrolled())
+    office.vault = Vault(office.database, [new_key()], clock=office.clock, plain_for={"ad": 60.0})
+    office.activate(LEA)
+    [(record, message)] = office.published()
+    assert isinstance(message.event, ActivationRequested)
+    ref = message.event.credential_ref or ""
+    assert office.vault.open(plain_ref(ref, "ad")) == WORDS[LEA]
+    assert WORDS[LEA].encode() not in record.value
 
 
 def test_the_registry_opens_the_account_with_that_password(office: Office) -> None:

@@ -1,4 +1,4 @@
-"""LDAP as this consumer speaks it (RFC 4511), over ldap3 2.9.1: the only file that imports ldap3.
+"""LDAP as connectors speak it (RFC 4511), over ldap3 2.9.1: the only file that imports ldap3.
 
 ldap3 leaves everything dangerous open by default; here it is decided: TLS verified by the standard library
 before any bind, time-outs on connecting and on every answer, no referrals, nothing read from the server's
@@ -11,6 +11,7 @@ import re
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -35,9 +36,8 @@ from ldap3.core.exceptions import LDAPException
 from ldap3.utils.conv import escape_filter_chars
 from ldap3.utils.dn import escape_rdn
 
-from consumers.directory.answers import Code, LdapAnswer, Lost, bind_refused, judge
-from consumers.directory.difference import Change, Raw
-from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
+from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Operation, Raw
+from pipeline.errors import Misconfigured, SesameError, TargetDown, WriteForbidden
 from pipeline.tls import verified
 
 _Scope = Literal["BASE", "LEVEL", "SUBTREE"]
@@ -45,6 +45,7 @@ _Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 _OPERATIONS = {"add": MODIFY_ADD, "delete": MODIFY_DELETE, "replace": MODIFY_REPLACE}
 _ASSERTION = "1.3.6.1.1.12"  # RFC 4528
 _PAGED_RESULTS = "1.2.840.113556.1.4.319"  # RFC 2696
+_PERMISSIVE_MODIFY = "1.2.840.113556.1.4.1413"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,9 @@ class Endpoint:
     read_only: bool = False
 
 
-class LdapClient:
-    """The few operations that the directory consumer needs. Thread-safe: one connection per thread.
+class LdapClient(ABC):
+    """The few operations that connectors need. Thread-safe: one connection per thread. What an answer means
+    that concerns us, and no entry, its subclass says.
 
     Every method raises Lost when the connection breaks or no answer comes in time, TargetDown when no
     connection can be made, Misconfigured when the server's certificate or our credentials are refused. A
@@ -85,18 +87,53 @@ class LdapClient:
         self._lock = threading.Lock()
         self._open: set[Connection] = set()
 
-    def add(self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> LdapAnswer:
+    @abstractmethod
+    def bind_refused(self, answer: LdapAnswer) -> SesameError:
+        """The error for a bind that did not succeed."""
+
+    @abstractmethod
+    def judge_reading(self, answer: LdapAnswer) -> None:
+        """Raise for an entry that could not be read, unless that is about the entry alone."""
+
+    def add(
+        self, dn: str, classes: Sequence[str], attributes: Mapping[str, Sequence[str | bytes]]
+    ) -> LdapAnswer:
         """Create an entry. Attributes without values are left out (the protocol has no empty list)."""
         present = {name: list(values) for name, values in attributes.items() if values}
         return self._run(lambda c: c.add(dn, list(classes), present), writes=True)[0]  # type: ignore[no-untyped-call]
 
-    def modify(self, dn: str, changes: Sequence[Change], *, revision: str | None) -> LdapAnswer:
-        """Change an entry, all or nothing; with `revision`, only if its entryCSN is still that."""
-        by_name: dict[str, list[tuple[str, list[str]]]] = {}
+    def modify(
+        self,
+        dn: str,
+        changes: Sequence[tuple[Operation, str, Sequence[str | bytes]]],
+        *,
+        revision: str | None = None,
+        permissive: bool = False,
+    ) -> LdapAnswer:
+        """Change an entry, all or nothing.
+
+        Args:
+            revision: only if its entryCSN is still this.
+            permissive: a value that is there already, or that is not there to be deleted, is no error, at a
+                server that knows this control ([MS-ADTS] 3.1.1.3.4.1.8).
+        """
+        by_name: dict[str, list[tuple[str, list[str | bytes]]]] = {}
         for operation, name, values in changes:
             by_name.setdefault(name, []).append((_OPERATIONS[operation], list(values)))
-        controls = [(_ASSERTION, True, _equality("entryCSN", revision))] if revision else None
-        return self._run(lambda c: c.modify(dn, by_name, controls=controls), writes=True)[0]  # type: ignore[no-untyped-call]
+        controls: list[tuple[str, bool, bytes | None]] = []
+        if revision:
+            controls.append((_ASSERTION, True, _equality("entryCSN", revision)))
+        if permissive:
+            controls.append((_PERMISSIVE_MODIFY, False, None))
+        return self._run(lambda c: c.modify(dn, by_name, controls=controls or None), writes=True)[0]  # type: ignore[no-untyped-call]
+
+    def delete(self, dn: str) -> LdapAnswer:
+        """Remove an entry that has none below it."""
+        return self._run(lambda c: c.delete(dn), writes=True)[0]  # type: ignore[no-untyped-call]
+
+    def rename(self, dn: str, rdn: str) -> LdapAnswer:
+        """Give an entry another name in the same place."""
+        return self._run(lambda c: c.modify_dn(dn, rdn), writes=True)[0]
 
     def entry(self, dn: str, attributes: Sequence[str]) -> Raw | None:
         """One entry by its name; None if there is none (or none that we may see)."""
@@ -104,7 +141,7 @@ class LdapClient:
         if answer.code == Code.NO_SUCH_OBJECT:
             return None
         if answer.code != Code.SUCCESS:
-            judge(answer)  # raises whatever is not about the entry
+            self.judge_reading(answer)
         return found[0][1] if found else None
 
     def search(
@@ -221,7 +258,7 @@ class LdapClient:
         connection, answer = _bound(self.endpoint)
         if answer.code != Code.SUCCESS:
             _unbind(connection)
-            raise bind_refused(answer)
+            raise self.bind_refused(answer)
         return connection
 
     def _drop(self, connection: Connection) -> None:
@@ -308,7 +345,9 @@ def _bound(endpoint: Endpoint) -> tuple[Connection, LdapAnswer]:
                 f"TLS with {endpoint.uri} failed: {_without_certificate(error)}",
                 remedy="name the server as its certificate does, and give the file of its authority",
             ) from error
-        raise TargetDown(f"{endpoint.uri} cannot be reached: {type(error).__name__}") from error
+        raise TargetDown(
+            f"{endpoint.uri} cannot be reached: {type(error).__name__}", unknown=False
+        ) from error
     return connection, _answer(result)
 
 

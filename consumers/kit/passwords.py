@@ -1,0 +1,59 @@
+"""Passwords as they were typed, for a target that takes no hash: sealed in the vault for a short time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from pipeline.vault import Vault, plain_ref
+
+CREDENTIAL_NEEDED: Final = "credential_needed"
+"""Reason of waiting: the target lacks the password, and the vault has it no more. A new one lifts it."""
+
+SEAL_BROKEN: Final = "seal_broken"
+"""Cause of a dead letter: the vault's key does not open the password."""
+
+SEAL_BROKEN_TEXT: Final = "the vault's key does not open this password: put the former key back, then replay"
+
+
+class Passwords(Protocol):
+    """The passwords of one target."""
+
+    def open(self, ref: str) -> str | None:
+        """The password that an account's `credential_ref` stands for, in Unicode NFC; None: it was used, has
+        expired, or never was.
+
+        Raises:
+            SealBroken: it is there and cannot be opened.
+        """
+
+    def consume(self, refs: Sequence[str]) -> None:
+        """Erase these: the target was seen to have them. Twice is harmless."""
+
+
+class NoPasswords:
+    """Where none is to be given."""
+
+    def open(self, ref: str) -> str | None:  # noqa: ARG002
+        """See `Passwords.open`."""
+        return None
+
+    def consume(self, refs: Sequence[str]) -> None:
+        """See `Passwords.consume`."""
+
+
+@dataclass(frozen=True)
+class SealedPasswords:
+    """Those that the vault keeps for a target."""
+
+    vault: Vault
+    target: str
+
+    def open(self, ref: str) -> str | None:
+        """See `Passwords.open`."""
+        return self.vault.open(plain_ref(ref, self.target))
+
+    def consume(self, refs: Sequence[str]) -> None:
+        """See `Passwords.consume`."""
+        self.vault.consume([plain_ref(ref, self.target) for ref in refs])

@@ -1,0 +1,177 @@
+"""The kit's handler gives passwords as they were typed, once, to who may use the account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consumers.kit.connector import Change, Connector, ConnectorContext, Refused, Seen, TargetObject, Wanted
+from consumers.kit.deadline import Deadline
+from consumers.kit.settings import PlainPasswordSettings
+from pipeline.target import Dead, Done, HandlerOutcome, Preview, Retry, Task, Waiting
+from pipeline.vault import SealBroken
+from schemas.account import Account
+from tests.unit.consumers.kit.test_handler import HELD, account, no_secret
+
+
+class Drawer:
+    """The passwords that wait."""
+
+    def __init__(self) -> None:
+        self.kept = {"r1": "secret un", "r2": "secret deux"}
+        self.broken = False
+        self.opened: list[str] = []
+
+    def open(self, ref: str) -> str | None:
+        self.opened.append(ref)
+        if self.broken:
+            raise SealBroken
+        return self.kept.get(ref)
+
+    def consume(self, refs: Sequence[str]) -> None:
+        for ref in refs:
+            self.kept.pop(ref, None)
+
+
+class Safe(Connector[PlainPasswordSettings]):
+    """A target that wants passwords."""
+
+    section = PlainPasswordSettings
+    title = {"fr": "Le coffre", "en": "The safe"}  # noqa: RUF012
+    owns = ("name", "mark")
+    credential = "mark"
+
+    def __init__(self) -> None:
+        self.drawer = Drawer()
+        self.there: dict[str, TargetObject] = {}
+        self.passwords: dict[str, str] = {}
+        self.forgets_mark = False
+        self.refuses = False
+        self.changes: list[Change] = []
+        super().__init__(ConnectorContext("safe", PlainPasswordSettings(), no_secret, passwords=self.drawer))
+
+    def wanted(self, account: Account) -> Wanted:
+        mark = {"mark": (account.credential_ref,)} if account.credential_ref else {}
+        return Wanted({"name": (account.person.display_name,), **mark})
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> dict[str, Seen]:
+        deadline.left_s()
+        numbers = [each.student_number for each in accounts]
+        return {number: [self.there[number]] if number in self.there else [] for number in numbers}
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> dict[str, Refused]:
+        deadline.left_s()
+        self.changes += changes
+        if self.refuses:
+            return {each.account.student_number: Refused("too_weak", "no", lasting=True) for each in changes}
+        for each in changes:
+            number = each.account.student_number
+            fields = {**(each.found.fields if each.found else {}), **each.fields}
+            if self.forgets_mark:
+                fields.pop("mark", None)
+            if each.password is not None:
+                self.passwords[number] = each.password
+            before = each.found or TargetObject(number, number, {}, True)
+            self.there[number] = replace(
+                before, fields=fields, open=before.open if each.open is None else each.open
+            )
+        return {}
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> dict[str, Refused]:
+        return self.apply(changes, deadline)
+
+    def probe(self) -> None:
+        pass
+
+
+@pytest.fixture
+def safe() -> Safe:
+    return Safe()
+
+
+def turn(safe: Safe, **changes: Any) -> HandlerOutcome:
+    return safe.handler().handle([Task(account(**changes))])["1"]
+
+
+def test_a_password_is_given_with_its_mark_and_then_forgotten(safe: Safe) -> None:
+    assert isinstance(turn(safe, credential_ref="r1"), Done)
+    assert safe.passwords == {"1": "secret un"}
+    assert safe.there["1"].fields["mark"] == ("r1",)
+    assert safe.drawer.kept == {"r2": "secret deux"}
+
+
+def test_nobody_opens_a_password_that_the_target_has(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    safe.drawer.opened.clear()
+    safe.drawer.kept["r1"] = "left over from a crash before it was forgotten"
+    said = turn(safe, credential_ref="r1", version=2)
+    assert isinstance(said, Done)
+    assert not said.changed
+    assert safe.drawer.opened == []
+    assert "r1" not in safe.drawer.kept
+
+
+def test_a_newer_password_takes_the_place_of_the_older(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    assert isinstance(turn(safe, credential_ref="r2", version=2), Done)
+    assert safe.passwords == {"1": "secret deux"}
+    assert [set(change.fields) for change in safe.changes] == [{"name", "mark"}, {"mark"}]
+
+
+def test_without_the_password_the_rest_is_written_and_the_student_waits(safe: Safe) -> None:
+    safe.drawer.kept.clear()
+    assert turn(safe, credential_ref="r1") == Waiting("credential_needed")
+    assert safe.there["1"].fields == {"name": ("Léa Martin",)}
+    assert turn(safe, credential_ref="r1") == Waiting("credential_needed")
+    assert len(safe.changes) == 1
+    preview = safe.handler().preview([account(credential_ref="r1")])["1"]
+    assert preview == Preview((), "credential_needed")
+
+
+def test_a_password_that_no_key_opens_is_a_dead_letter_and_the_rest_is_written(safe: Safe) -> None:
+    safe.drawer.broken = True
+    said = turn(safe, credential_ref="r1")
+    assert isinstance(said, Dead)
+    assert said.cause == "seal_broken"
+    assert safe.there["1"].fields == {"name": ("Léa Martin",)}
+    assert safe.handler().preview([account(credential_ref="r1")])["1"].obstacle == "seal_broken"
+
+
+def test_a_mark_that_was_not_read_back_keeps_the_password(safe: Safe) -> None:
+    safe.forgets_mark = True
+    said = turn(safe, credential_ref="r1")
+    assert isinstance(said, Retry)
+    assert said.cause == "read_back_differs"
+    assert safe.drawer.kept["r1"] == "secret un"
+
+
+def test_a_refused_password_is_kept_and_its_cause_is_told(safe: Safe) -> None:
+    safe.refuses = True
+    said = turn(safe, credential_ref="r1")
+    assert isinstance(said, Dead)
+    assert said.cause == "too_weak"
+    assert "r1" in safe.drawer.kept
+
+
+def test_who_may_not_use_the_account_is_given_no_password(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    assert isinstance(turn(safe, credential_ref="r2", version=2, **HELD), Done)
+    assert safe.passwords == {"1": "secret un"}
+    assert safe.there["1"].open is False
+    assert safe.drawer.kept == {"r2": "secret deux"}
+    assert isinstance(turn(safe, credential_ref="r2", version=3), Done)
+    assert safe.passwords == {"1": "secret deux"}
+
+
+def test_an_account_without_a_password_needs_none(safe: Safe) -> None:
+    assert isinstance(turn(safe), Done)
+    assert safe.drawer.opened == []
+
+
+def test_a_password_stands_in_no_text_of_a_change(safe: Safe) -> None:
+    turn(safe, credential_ref="r1")
+    assert safe.changes[0].password == "secret un"
+    assert "secret" not in repr(safe.changes)
