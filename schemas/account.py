@@ -151,6 +151,9 @@ class Account(Model):
     stage: Stage
     holds: frozenset[Hold] = frozenset()
     login: str
+    short_login: str | None = None
+    """Where `login` has more than 20 characters, one that has not, for targets that take no longer one
+    (Active Directory's sAMAccountName); of the same ledger, for ever."""
     mail: str
     principal: str  # eduPersonPrincipalName
     aliases: tuple[str, ...] = ()  # further mail addresses, for ever this student's

@@ -46,6 +46,7 @@ class Known:
     previous: Account | None = None
     teachings: tuple[HeldTeaching, ...] = ()
     shown_number: str | None = None
+    short_login: str | None = None
 
 
 def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
@@ -60,6 +61,7 @@ def merge(known: Known, settings: RegistrySettings, today: date) -> Account:
         stage=stage,
         holds=person.holds,
         login=known.names.login,
+        short_login=known.short_login,
         mail=known.names.mail,
         principal=known.names.principal,
         aliases=tuple(mail for mail in known.mails if mail != known.names.mail),

@@ -36,8 +36,9 @@ from pipeline.errors import meaning
 from pipeline.facts import Rejected
 from schemas.account import Person
 
-LOGIN, MAIL, PRINCIPAL = "login", "mail", "principal"
+LOGIN, SHORT_LOGIN, MAIL, PRINCIPAL = "login", "short_login", "mail", "principal"
 LOCAL_PART_MAX = 64  # RFC 5321, 4.5.3.1.1
+SHORT_LOGIN_MAX = 20  # [MS-ADA3] 2.222: a user's sAMAccountName
 
 _APOSTROPHES = (
     "'`"
@@ -107,6 +108,26 @@ def mint(person: Person, student_number: str, settings: RegistrySettings, ledger
         if kind not in held:
             claim_first((kind,))
     return Names(held[LOGIN], held[MAIL], held[PRINCIPAL])
+
+
+def short_login(login: str, student_number: str, settings: RegistrySettings, ledger: Ledger) -> str | None:
+    """A login of 20 characters at most beside a longer one: its beginning, and a counter from 2 on where that
+    is somebody's. Nobody else is ever given it as a login either. None: the login itself is short enough.
+
+    Raises:
+        NamesExhausted: no counter up to `homonyms_max` is free.
+    """
+    if len(login) <= SHORT_LOGIN_MAX:
+        return None
+    held = ledger.held_by(student_number).get(SHORT_LOGIN)
+    for counter in range(1, settings.homonyms_max + 1) if held is None else ():
+        short = _numbered("{login}", {LOGIN: login}, SHORT_LOGIN_MAX, counter)
+        names = {LOGIN: short, SHORT_LOGIN: short}
+        if not _reserved(names.values(), settings) and ledger.claim(names, student_number):
+            return short
+    if held is None:
+        raise NamesExhausted
+    return held
 
 
 def renamed(

@@ -32,7 +32,7 @@ from pipeline.db.metadata import metadata
 ledger = Table(
     "ledger",
     metadata,
-    Column("kind", String(16), primary_key=True),  # login | mail | principal
+    Column("kind", String(16), primary_key=True),  # login | short_login | mail | principal
     Column("value", String(255), primary_key=True),  # compared in lower case; never deleted
     Column("student_number", String(32)),  # None: held by somebody who is not a student
     Column("origin", String(32), nullable=False),  # minted | directory | reserved …

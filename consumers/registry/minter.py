@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from consumers.registry import teachings
 from consumers.registry.account import Known, changes_after, current_enrolments, merge, shown_person
-from consumers.registry.identity import MAIL, Names, mint, renamed
+from consumers.registry.identity import MAIL, Names, mint, renamed, short_login
 from consumers.registry.ledger import SqlLedger
 from consumers.registry.people import KnownPerson, People
 from consumers.registry.settings import RegistrySettings
@@ -94,7 +94,8 @@ class Minter:
         mails = tuple(ledger.all_of(student_number, MAIL))
         taught = teachings.held(connection, *numbers)
         shown = self._shown_number(connection, person, numbers, today)
-        known = Known(person, names, mails, enrolments, previous, taught, shown)
+        short = short_login(names.login, student_number, self._settings, ledger)
+        known = Known(person, names, mails, enrolments, previous, taught, shown, short)
         account = merge(known, self._settings, today)
         self._arm(connection, account, today)
         if previous is not None and account.same_state(previous):

@@ -335,3 +335,23 @@ def test_settings_that_change_are_applied_by_a_replay_to_the_registry(reopened: 
         changed.apply(replay)
     assert [cohort.key for cohort in changed.account().cohorts] == ["SCI-L1INFO"]
     assert changed.account().version == 2
+
+
+def test_a_long_login_has_a_short_one_of_the_same_ledger(desk: Desk) -> None:
+    desk.apply(enrolled(given_name="Marie-Antoinette", birth_name="Delatour"))
+    account = desk.account()
+    assert (account.login, account.short_login) == ("marie-antoinette.delatour", "marie-antoinette.del")
+    born = date(2004, 1, 2)
+    desk.apply(enrolled(PAUL, given_name="Marie-Antoinette", birth_name="Delatourette", birth_date=born))
+    assert desk.account(PAUL).short_login == "marie-antoinette.d2"
+    desk.apply(enrolled(given_name="Marie-Antoinette", birth_name="Delatour", sequence=9, year=2025))
+    again = desk.account()
+    assert (again.login, again.short_login) == ("marie-antoinette.delatour", "marie-antoinette.del")
+    with desk.database.read() as connection:
+        ledger = SqlLedger(connection, desk.database, 0.0)
+        assert ledger.held_by(LEA)["login"] == "marie-antoinette.delatour"
+        holders = ledger.holders([("login", "marie-antoinette.del"), ("login", "marie-antoinette.d2")])
+    assert {name: each.student_number for (_, name), each in holders.items()} == {
+        "marie-antoinette.del": LEA,
+        "marie-antoinette.d2": PAUL,
+    }

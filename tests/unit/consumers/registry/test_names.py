@@ -20,6 +20,7 @@ from consumers.registry.identity import (
     ascii_word,
     mint,
     renamed,
+    short_login,
 )
 from consumers.registry.settings import RegistrySettings, template_fields
 from schemas.account import Person
@@ -457,3 +458,46 @@ def test_people_of_one_name_never_share_anything(numbers: set[str], given_name: 
 
 def test_the_fields_of_a_template_are_found() -> None:
     assert template_fields("{given}.{family}") == {"given", "family"}
+
+
+# --- short logins, for targets that take twenty characters ---
+
+LONG = "marie-antoinette.delatour-dauvergne"
+
+
+def test_a_login_of_twenty_characters_is_short_enough() -> None:
+    ledger = MemoryLedger()
+    assert short_login("a" * 20, "1", SETTINGS, ledger) is None
+    assert ledger.holders == {}
+
+
+def test_a_longer_login_has_a_short_one_for_ever() -> None:
+    ledger = MemoryLedger()
+    assert short_login(LONG, "1", SETTINGS, ledger) == "marie-antoinette.del"
+    assert short_login(LONG, "1", SETTINGS, ledger) == "marie-antoinette.del"
+    assert short_login(f"{LONG}2", "2", SETTINGS, ledger) == "marie-antoinette.d2"
+    assert short_login("abcdefghijklmnopqrs-tuv", "3", SETTINGS, ledger) == "abcdefghijklmnopqrs"
+
+
+def test_a_short_login_is_never_another_students_login() -> None:
+    ledger = MemoryLedger(**{"marie-antoinette.del": "9"})
+    assert short_login(LONG, "1", SETTINGS, ledger) == "marie-antoinette.d2"
+    taken = person("Marie-Antoinette", "De")
+    assert mint(taken, "2", SETTINGS, ledger).login == "marie-antoinette.de"
+    assert not ledger.claim({"login": "marie-antoinette.d2"}, "3")
+
+
+def test_short_logins_run_out_as_logins_do() -> None:
+    few = RegistrySettings(mail_domain="etu.univ-exemple.fr", homonyms_max=1)
+    ledger = MemoryLedger()
+    short_login(LONG, "1", few, ledger)
+    with pytest.raises(NamesExhausted):
+        short_login(f"{LONG}2", "2", few, ledger)
+
+
+@given(st.text("abcdefgh0123456789._-", min_size=21, max_size=64).filter(lambda text: text[0].isalnum()))
+def test_a_short_login_is_a_login(long: str) -> None:
+    short = short_login(long, "1", SETTINGS, MemoryLedger())
+    assert short is not None
+    assert len(short) <= 20
+    assert LOGIN.fullmatch(short)
