@@ -33,6 +33,10 @@ LINGER_S_MAX = 0.05
 """How long an end may wait for others to be written with it, however long batches linger: leases run."""
 
 
+HANGS_AFTER_S = 10.0
+"""How much longer than it promises a handler may take before an operator is told that it hangs."""
+
+
 class Observer(Protocol):
     """Told what happens, for metrics, logs and the consumer's status. Must not raise."""
 
@@ -130,6 +134,7 @@ class Runner:
         self._admissions: GroupCommit[BatchRun] = GroupCommit(self._admit)
         self._conclusions: GroupCommit[BatchRun] = GroupCommit(self._conclude, linger=self._await_others)
         self._broken: Exception | None = None
+        self._called_at: dict[int, float] = {}  # of the calls under way, by the batch's number
         self._stopped_through = 0.0  # batches up to this number are not called any more
 
     # --- the story --------------------------------------------------------------------------------
@@ -167,7 +172,11 @@ class Runner:
         decided = {number: one.decided for number, one in run.admitted.items()}
         run.outcomes = {number: outcome for number, outcome in decided.items() if outcome is not None}
         if tasks:
-            run.outcomes |= self._handle(tasks, run.admitted)
+            self._called_at[run.batch.number] = self._clock()
+            try:
+                run.outcomes |= self._handle(tasks, run.admitted)
+            finally:
+                del self._called_at[run.batch.number]
             run.called = True
 
     def _conclude(self, runs: Sequence[BatchRun]) -> None:
@@ -235,6 +244,12 @@ class Runner:
         """
         if self._broken is not None:
             raise self._broken
+
+    def hanging(self) -> int:
+        """How many calls have not come back in the time that the handler promises, and some more. Nobody can
+        end them: each keeps its slot, and its students' leases have run out."""
+        since = self._clock() - self._handler.call_s_max - HANGS_AFTER_S
+        return sum(called_at < since for called_at in list(self._called_at.values()))
 
     def close(self) -> None:
         """End the threads, each after what it is doing: what a call that goes on reaches is still written."""

@@ -44,6 +44,10 @@ IDLE_POLL_S = 0.5  # with nothing under way only the log has news, and it wakes 
 COMMIT_EVERY_S = 0.2
 REPORT_EVERY_S = 2.0
 STORE_PAUSE_S = 1.0
+HANGING = (
+    "{calls} of {slots} calls have not come back in the {seconds:g} s that the connector promises: restart"
+    " this process; if it comes again, tell the connector's author"
+)
 LANES = tuple(Lane)  # of an enumeration the class is slow to go through
 RECORDS_PER_POLL, RECORDS_PER_POLL_MAX = 500, 2_000
 """As many records as there is room for are read at once: the more of a student's bells are here, the fewer
@@ -263,8 +267,13 @@ class TargetWorker:
         self._next_report = now + REPORT_EVERY_S
         self._quarantine.agree(now)
         circuit = self._engine.circuit
+        state, reason = "running" if circuit.passes else circuit.state, circuit.reason
+        if hanging := self._runner.hanging():
+            slots, promised_s = self._engine.limits.slots, self._handler.call_s_max
+            state = "hanging" if hanging >= slots else state
+            reason = HANGING.format(calls=hanging, slots=slots, seconds=promised_s)
         self._observer.lag(self.name, self._consumer.lag())
-        self._observer.state(self.name, "running" if circuit.passes else circuit.state, circuit.reason)
+        self._observer.state(self.name, state, reason)
 
     def _drain(self) -> None:
         """Finish what is under way within the grace, commit, and leave the group."""

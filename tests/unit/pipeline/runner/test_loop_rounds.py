@@ -16,6 +16,7 @@ from pipeline.errors import DependencyDown, TargetDown
 from pipeline.eventlog.port import LogUnavailable, NotAssigned, OffsetOutOfRange, Record, TopicPartition
 from pipeline.parking.parking_lot import LOOK_EVERY_S
 from pipeline.runner import TargetWorker
+from pipeline.runner.batch_run import HANGS_AFTER_S
 from pipeline.runner.loop import COMMIT_EVERY_S, IDLE_POLL_S, POLL_S, REPORT_EVERY_S
 from pipeline.target import Dead
 from sandbox.process import PATIENCE_S
@@ -347,6 +348,43 @@ def test_a_stop_of_the_circuit_is_the_state_with_its_reason(desk: Desk) -> None:
     name, state, reason = desk.observer.states[-2]
     assert (name, state) == ("directory", "open")
     assert reason.startswith("no answer")
+
+
+@pytest.mark.parametrize(("slots", "expected"), [(1, "hanging"), (2, "running")])
+def test_calls_that_do_not_come_back_are_told_and_all_of_them_are_a_state(
+    desk: Desk, slots: int, expected: str
+) -> None:
+    gate = Gate("A")
+    desk.plant.target.script = gate
+    desk.plant.account("A")
+    before: list[str] = []
+
+    def told() -> bool:
+        before.append(desk.observer.states[-1][2])
+        desk.later(desk.plant.target.call_s_max + HANGS_AFTER_S - 0.1 if len(before) == 1 else REPORT_EVERY_S)
+        return desk.observer.states[-1][2] != ""
+
+    def let_go() -> list[Record]:
+        gate.open.set()
+        return []
+
+    def over() -> bool:
+        desk.later(REPORT_EVERY_S)
+        return desk.observer.states[-1][2] == ""
+
+    limits = Limits(linger_s=0.0).model_copy(update={"slots": slots})
+    desk.run(
+        lambda: [desk.bell("A")],
+        until(lambda: gate.reached.wait(PATIENCE_S)),
+        until(told),
+        let_go,
+        until(over),
+        limits=limits,
+    )
+    (_, state, reason) = next(each for each in desk.observer.states if each[2])
+    assert state == expected
+    assert reason.startswith(f"1 of {slots} calls have not come back in the 5 s that the connector promises")
+    assert desk.observer.states[-2] == ("directory", "running", "")
 
 
 @pytest.mark.parametrize("error", [DependencyDown("the store refuses"), LogUnavailable("the log refuses")])
