@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from pipeline.vault import Vault, plain_ref
+if TYPE_CHECKING:  # it loads cryptography, and words need none
+    from pipeline.vault import Vault
 
 CREDENTIAL_NEEDED: Final = "credential_needed"
 """Reason of waiting: the target lacks the password, and the vault has it no more. A new one lifts it."""
@@ -52,8 +53,13 @@ class SealedPasswords:
 
     def open(self, ref: str) -> str | None:
         """See `Passwords.open`."""
-        return self.vault.open(plain_ref(ref, self.target))
+        return self.vault.open(self._own(ref))
 
     def consume(self, refs: Sequence[str]) -> None:
         """See `Passwords.consume`."""
-        self.vault.consume([plain_ref(ref, self.target) for ref in refs])
+        self.vault.consume([self._own(ref) for ref in refs])
+
+    def _own(self, ref: str) -> str:
+        from pipeline.vault import plain_ref
+
+        return plain_ref(ref, self.target)

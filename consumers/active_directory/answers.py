@@ -1,0 +1,161 @@
+"""What Active Directory's refusals mean.
+
+Its remarks begin with an error of Windows in hexadecimal ([MS-ERREF] 2.2), which tells more than the LDAP
+code beside it; Samba uses the same ones. The rest of a remark may quote values, and is never shown; names of
+attributes are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Final
+
+from consumers.kit.connector import Refused
+from consumers.kit.ldap_answers import Code, LdapAnswer
+from pipeline.errors import CredentialsRefused, Misconfigured, SesameError, TargetDown
+
+_BUSY: Final = frozenset({Code.OPERATIONS_ERROR, Code.TIME_LIMIT, Code.BUSY, Code.UNAVAILABLE, Code.OTHER})
+_WINDOWS: Final = re.compile(r"^([0-9A-Fa-f]{8}):")
+_ATTRIBUTE: Final = re.compile(r"Att [0-9A-Fa-f]+ \(([A-Za-z][A-Za-z0-9-]*)\)")
+_BIND_DATA: Final = re.compile(r"data ([0-9a-f]{3}),")
+
+
+class Refusal(Enum):
+    """Why an operation was refused."""
+
+    NAME_TAKEN = auto()
+    PRINCIPAL_TAKEN = auto()
+    PASSWORD = auto()
+    QUOTA = auto()
+    RIGHT = auto()
+    CHANGED = auto()
+    VALUE = auto()
+    BUSY = auto()
+    OTHER = auto()
+
+
+_BY_WINDOWS: Final = {
+    0x005: Refusal.RIGHT,
+    0x2098: Refusal.RIGHT,
+    0x524: Refusal.NAME_TAKEN,
+    0x8B0: Refusal.NAME_TAKEN,
+    0x2071: Refusal.NAME_TAKEN,
+    0x21C8: Refusal.PRINCIPAL_TAKEN,
+    0x52C: Refusal.PASSWORD,
+    0x52D: Refusal.PASSWORD,
+    0x718: Refusal.QUOTA,
+    0x216D: Refusal.QUOTA,
+    0x2082: Refusal.VALUE,
+    0x202F: Refusal.VALUE,
+}
+_BY_CODE: Final[dict[int, Refusal]] = {
+    Code.ADMIN_LIMIT: Refusal.QUOTA,
+    Code.NO_SUCH_ATTRIBUTE: Refusal.CHANGED,
+    Code.CONSTRAINT: Refusal.VALUE,
+    Code.VALUE_EXISTS: Refusal.CHANGED,
+    Code.INVALID_SYNTAX: Refusal.VALUE,
+    Code.NO_SUCH_OBJECT: Refusal.CHANGED,
+    Code.INSUFFICIENT_ACCESS: Refusal.RIGHT,
+    Code.ENTRY_EXISTS: Refusal.NAME_TAKEN,
+    **dict.fromkeys(_BUSY, Refusal.BUSY),
+}
+_SAMBA_PRINCIPAL: Final = "already in use"
+"""What Samba says of a principal name that somebody has, with the error of a value that it does not take."""
+
+
+class AdRefused(Exception):
+    """An operation was refused.
+
+    Attributes:
+        refusal: why.
+        told: for operators, without values.
+    """
+
+    def __init__(self, answer: LdapAnswer) -> None:
+        self.refusal = _refusal(answer)
+        self.told = _told(answer)
+        super().__init__(self.told)
+
+    def refused(self) -> Refused:
+        """What it means for the student whose work it was."""
+        return _MEANING[self.refusal](self.told)
+
+
+def bind_refused(answer: LdapAnswer) -> SesameError:
+    """The error for a bind that did not succeed."""
+    if answer.code in _BUSY:
+        return TargetDown(f"the domain controller takes no bind now ({_told(answer)})")
+    if answer.code in (Code.STRONGER_AUTH_REQUIRED, Code.CONFIDENTIALITY_REQUIRED):
+        return Misconfigured(
+            "the domain controller wants TLS before the bind", remedy="use ldaps:// in active_directory.uri"
+        )
+    data = _BIND_DATA.search(answer.diagnostic)
+    why = _BIND.get(data[1], "") if data else ""
+    return CredentialsRefused(
+        f"the domain controller refuses Sésame's account{f': {why}' if why else ''} ({_told(answer)})",
+        remedy="compare active_directory.bind_dn and bind_password_file with the account in the domain",
+    )
+
+
+def reading_refused(answer: LdapAnswer) -> SesameError:
+    """The error for a search that did not succeed: it concerns our settings and rights, never a student."""
+    if answer.code in _BUSY:
+        return TargetDown(f"the domain controller cannot answer now ({_told(answer)})")
+    if answer.code in (Code.NO_SUCH_OBJECT, Code.REFERRAL):
+        return Misconfigured(
+            f"this domain has no such branch ({_told(answer)})",
+            remedy="compare active_directory.users_dn and groups_dn with the domain's own OUs",
+        )
+    return Misconfigured(
+        f"the domain controller refuses a search ({_told(answer)})",
+        remedy="let Sésame's account read the domain, as every account may by default",
+    )
+
+
+_BIND: Final = {
+    "525": "there is no such account",
+    "52e": "wrong password",
+    "530": "not at this hour",
+    "531": "not from this machine",
+    "532": "its password has expired",
+    "533": "it is disabled",
+    "701": "it has expired",
+    "773": "its password must be changed first",
+    "775": "it is locked out",
+}
+"""What Windows says of a refused bind, in the remark's `data`."""
+
+
+_MEANING: Final[Mapping[Refusal, Callable[[str], Refused]]] = {
+    # Perhaps by an earlier try of ours that was not known to have worked: compared first.
+    Refusal.NAME_TAKEN: lambda told: Refused("ad_name_taken", told, unknown=True),
+    Refusal.PRINCIPAL_TAKEN: lambda told: Refused("ad_principal_taken", told, lasting=True),
+    Refusal.PASSWORD: lambda told: Refused("ad_password_refused", told, lasting=True),
+    Refusal.QUOTA: lambda told: Refused("ad_quota", told),
+    Refusal.RIGHT: lambda told: Refused("ad_right_missing", told, lasting=True),
+    Refusal.CHANGED: lambda told: Refused("ad_contended", told),
+    Refusal.VALUE: lambda told: Refused("ad_value_refused", told, lasting=True),
+    Refusal.BUSY: lambda told: Refused("ad_busy", told),
+    Refusal.OTHER: lambda told: Refused("ad_refused", told, lasting=True),
+}
+
+
+def _refusal(answer: LdapAnswer) -> Refusal:
+    found = _BY_WINDOWS.get(_windows(answer) or 0) or _BY_CODE.get(answer.code, Refusal.OTHER)
+    if found is Refusal.VALUE and _SAMBA_PRINCIPAL in answer.diagnostic:
+        return Refusal.PRINCIPAL_TAKEN
+    return found
+
+
+def _windows(answer: LdapAnswer) -> int | None:
+    found = _WINDOWS.match(answer.diagnostic)
+    return int(found[1], 16) if found else None
+
+
+def _told(answer: LdapAnswer) -> str:
+    windows = _windows(answer)
+    names = ", ".join(dict.fromkeys(_ATTRIBUTE.findall(answer.diagnostic)))
+    error = f", error 0x{windows:x}" if windows else ""
+    return f"LDAP result {answer.code}{error}{f', about {names}' if names else ''}"

@@ -1,0 +1,275 @@
+"""The connector of Active Directory: a user for each student, with the password that the student chose.
+
+A user is found by the student number that it carries, and by the names that the student wants, in the whole
+domain. It is written under its objectGUID, so that a user that an administrator moves stays the student's.
+userAccountControl, of which one bit is ours, is written only if it is still what was read.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+from consumers.active_directory import objects as words
+from consumers.active_directory.answers import AdRefused, Refusal
+from consumers.active_directory.settings import ActiveDirectorySettings
+from consumers.kit.connector import (
+    Change,
+    Connector,
+    ConnectorContext,
+    Refused,
+    Seen,
+    TargetObject,
+    Wanted,
+    one_by_one,
+)
+from consumers.kit.deadline import Deadline
+from consumers.kit.ldap_answers import Code, LdapAnswer, Operation, Raw
+from consumers.kit.reasons import Reason, read_reasons
+from pipeline.errors import Misconfigured
+from pipeline.target import Description
+from schemas.account import Account
+from schemas.language import Language
+
+_RANDOM_BYTES: Final = 48
+
+Changes = list[tuple[Operation, str, Sequence[str | bytes]]]
+
+
+class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
+    """Users and groups of one domain."""
+
+    section = ActiveDirectorySettings
+    title: ClassVar[Mapping[Language, str]] = {
+        "fr": "Les salles informatiques (Windows)",
+        "en": "The computer rooms (Windows)",
+    }
+    reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
+    owns = ("employeeID", *words.OWN, words.GROUPS, words.CONTROL, "unicodePwd")
+    credential = words.CREDENTIAL
+
+    def __init__(self, context: ConnectorContext[ActiveDirectorySettings]) -> None:
+        from consumers.active_directory.client import DomainController
+        from consumers.active_directory.groups import DomainGroups
+
+        super().__init__(context)
+        settings = context.settings
+        self._client = DomainController(context)
+        self._groups: DomainGroups | None = None
+        if settings.groups_dn is not None:
+            self._groups = DomainGroups(self._client, settings.groups_dn, settings.page_size)
+
+    def describe(self) -> Description:
+        """See `Connector.describe`."""
+        return Description(self.name, self.settings.system, (*words.owned(self.settings), "unicodePwd"))
+
+    def wanted(self, account: Account) -> Wanted:
+        """See `Connector.wanted`."""
+        return Wanted(words.wanted_fields(account, self.settings))
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        """See `Connector.read`: one search for all of them, and one for the groups that they are in."""
+        rows = self._client.find_any(accounts, deadline)
+        adopted = self.context.adopted([account.student_number for account in accounts])
+        known = {words.ref_of(raw) for _, raw in rows}
+        for dn in (words.by_guid(ref) for ref in adopted.values() if ref not in known):
+            raw = self._client.shown(dn, words.read_attributes(self.settings))
+            rows += [(dn, raw)] if raw is not None else []
+        found = self._shown(rows, deadline)
+
+        def concerned(account: Account) -> list[TargetObject]:
+            ref = adopted.get(account.student_number)
+            return [one for one in found if one.ref == ref or words.concerns(one, account, self.settings)]
+
+        return {account.student_number: concerned(account) for account in accounts}
+
+    def objects(self) -> Iterator[TargetObject]:
+        """See `Connector.objects`: every person's account of the domain."""
+        ours = self._groups.all() if self._groups is not None else {}
+        attributes = words.read_attributes(self.settings)
+        rows = self._client.everybody(
+            self.settings.domain_dn, words.PEOPLE, attributes, page_size=self.settings.page_size
+        )
+        for _, raw in rows:
+            yield self._object(raw, ours)
+
+    def _shown(self, rows: Sequence[tuple[str, Raw]], deadline: Deadline) -> list[TargetObject]:
+        groups: Mapping[str, str] = {}
+        if self._groups is not None and rows:
+            names = [name for _, raw in rows for name in words.member_of(raw)]
+            groups = self._groups.among(names, deadline)
+        return [self._object(raw, groups) for _, raw in rows]
+
+    def _object(self, raw: Raw, groups: Mapping[str, str]) -> TargetObject:
+        names = (groups.get(words.normal(name)) for name in words.member_of(raw)) if groups else ()
+        return words.object_of(raw, [name for name in names if name is not None], self.settings)
+
+    def probe(self) -> None:
+        """See `Connector.probe`: whether users and groups may be made in their OUs, as the domain controller
+        itself says ([MS-ADTS] 3.1.1.4.5.22). Nothing is written."""
+        places = [("users_dn", self.settings.users_dn, "user")]
+        if self.settings.groups_dn is not None:
+            places.append(("groups_dn", self.settings.groups_dn, "group"))
+        for setting, dn, kind in places:
+            raw = self._client.shown(dn, [_MAY_MAKE])
+            if raw is None:
+                raise Misconfigured(
+                    f"the domain has no such OU: {dn}", remedy=f"Create it, or correct {self.name}.{setting}."
+                )
+            if not self.context.read_only and kind.encode() not in raw.get(_MAY_MAKE, ()):
+                raise Misconfigured(
+                    f"Sésame's account may make no {kind} in {dn}",
+                    remedy="Delegate the rights that docs/how-to/connect-active-directory.md lists.",
+                )
+
+    # --- writing --------------------------------------------------------------------------------------
+
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.apply`, one student after the other."""
+        return _each(changes, deadline, lambda change: self._write(change, deadline))
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.close`: one bit of userAccountControl."""
+        return _each(changes, deadline, lambda change: self._shut(change, deadline))
+
+    def erase(self, found: Sequence[TargetObject], deadline: Deadline) -> Mapping[str, Refused]:
+        """See `Connector.erase`. What a domain keeps of a deleted object for months holds nothing of the
+        person: everything that names them is taken away before."""
+        refused: dict[str, Refused] = {}
+        for one in found:
+            try:
+                self._erase(one, deadline)
+            except AdRefused as error:
+                refused[one.ref] = error.refused()
+        return refused
+
+    def disconnect(self) -> None:
+        """See `Connector.disconnect`."""
+        self._client.disconnect()
+
+    def _write(self, change: Change, deadline: Deadline) -> Refused | None:
+        """The user, then its groups. A password that the domain refuses leaves the rest written."""
+        if change.found is None:
+            ref, refused = self._make(change, deadline)
+            before: Sequence[str] = ()
+        else:
+            ref, refused = change.found.ref, self._change(change, change.found, deadline)
+            before = change.found.fields.get(words.GROUPS, ())
+        if self._groups is not None and ref and words.GROUPS in change.fields:
+            wanted = {group.key.lower(): group.key for group in change.account.groups if group.met}
+            refused = self._groups.settle(ref, before, wanted, deadline) or refused
+        return refused
+
+    def _make(self, change: Change, deadline: Deadline) -> tuple[str, Refused | None]:
+        """A new user: its reference, and why it has not the password that it should have."""
+        if words.LOGIN not in change.fields:
+            return "", Refused("ad_login_missing", "the account has no short login yet", lasting=True)
+        dn = self._client.name_in(self.settings.users_dn, change.fields[words.LOGIN][0])
+        control = words.NORMAL | (0 if self.settings.password_expires else words.DONT_EXPIRE)
+        fields = {name: values for name, values in change.fields.items() if name != words.GROUPS}
+
+        def make(fields: Mapping[str, Sequence[str]], password: str) -> None:
+            secret: Sequence[str | bytes] = (words.typed(password),)
+            own = {**fields, words.CONTROL: (str(control),), "unicodePwd": secret}
+            self._client.make(dn, words.CLASSES, own, deadline)
+
+        refused = None
+        try:
+            make(fields, change.password if change.password is not None else unguessable())
+        except AdRefused as error:
+            if error.refusal is not Refusal.PASSWORD or change.password is None:
+                raise
+            refused = error.refused()
+            make({name: values for name, values in fields.items() if name != words.CREDENTIAL}, unguessable())
+        raw = self._client.shown(dn, [words.GUID])
+        return "" if raw is None else words.ref_of(raw), refused
+
+    def _change(self, change: Change, found: TargetObject, deadline: Deadline) -> Refused | None:
+        dn = words.by_guid(found.ref)
+        left_out = (words.GROUPS, words.CREDENTIAL)
+        changes: Changes = [
+            ("replace", name, values) for name, values in change.fields.items() if name not in left_out
+        ]
+        if change.open is not None:
+            changes += self._access(dn, open_=change.open)
+        if changes:
+            self._client.change(dn, changes, deadline)
+        if change.password is None:
+            return None
+        try:
+            self._client.change(
+                dn,
+                [
+                    ("replace", "unicodePwd", (words.typed(change.password),)),
+                    ("replace", words.CREDENTIAL, change.fields[words.CREDENTIAL]),
+                ],
+                deadline,
+            )
+        except AdRefused as error:
+            if error.refusal is not Refusal.PASSWORD:
+                raise
+            return error.refused()
+        return None
+
+    def _shut(self, change: Change, deadline: Deadline) -> None:
+        assert change.found is not None  # noqa: S101  (for the type checker)
+        dn = words.by_guid(change.found.ref)
+        if changes := self._access(dn, open_=False):
+            self._client.change(dn, changes, deadline)
+
+    def _access(self, dn: str, *, open_: bool) -> Changes:
+        """The change of one bit, refused if somebody has changed another one since it was read."""
+        before = words.control_of(self._client.shown(dn, [words.CONTROL]) or {})
+        after = before & ~words.DISABLED if open_ else before | words.DISABLED
+        if before == after:
+            return []
+        return [("delete", words.CONTROL, (str(before),)), ("add", words.CONTROL, (str(after),))]
+
+    def _erase(self, found: TargetObject, deadline: Deadline) -> None:
+        dn, number = words.by_guid(found.ref), self.settings.number_attribute
+        raw = self._client.shown(dn, [number, _NAME])
+        if raw is None:
+            return
+        if [value.decode() for value in raw.get(number, ())] != [found.student_number]:
+            raise AdRefused(LdapAnswer(Code.NO_SUCH_OBJECT))  # it is no longer the one that was found
+        nameless = {
+            words.LOGIN: found.ref.replace("-", "")[: words.LOGIN_MAX],
+            words.UPN: f"{found.ref}@invalid",
+        }
+        changes: Changes = [
+            ("replace", name, (nameless[name],) if name in nameless else ())
+            for name in words.OWN
+            if found.fields.get(name)
+        ]
+        changes += self._access(dn, open_=False)
+        self._client.change(dn, changes, deadline)
+        # Samba renames nothing by its GUID.
+        self._client.move(raw[_NAME][0].decode(), f"CN={found.ref}", deadline)
+        self._client.change(dn, [("replace", number, ())], deadline)
+        self._client.remove(dn, deadline)
+
+
+_MAY_MAKE: Final = "allowedChildClassesEffective"
+_NAME: Final = "distinguishedName"
+
+
+def unguessable() -> str:
+    """A password that nobody has: a user must have one, and waits for the student's own."""
+    return f"Aa1-{secrets.token_urlsafe(_RANDOM_BYTES)}"
+
+
+def _each(
+    changes: Sequence[Change], deadline: Deadline, verb: Callable[[Change], Refused | None]
+) -> dict[str, Refused]:
+    def said(change: Change) -> Refused | None:
+        try:
+            return verb(change)
+        except AdRefused as error:
+            return error.refused()
+
+    outcomes = one_by_one(changes, deadline, said)
+    return {number: one for number, one in outcomes.items() if one is not None}

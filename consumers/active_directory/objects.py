@@ -1,0 +1,149 @@
+"""A user in Active Directory's words: what is wanted of one, and what is read of one ([MS-ADA1] to 3)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from consumers.active_directory.settings import ActiveDirectorySettings
+from consumers.kit.connector import TargetObject, tidy
+from consumers.kit.ldap_answers import Raw
+from schemas.account import Account
+
+LOGIN, UPN, MAIL = "sAMAccountName", "userPrincipalName", "mail"
+FAMILY, GIVEN, DISPLAY = "sn", "givenName", "displayName"
+GROUPS, CONTROL, GUID, REVISION = "memberOf", "userAccountControl", "objectGUID", "uSNChanged"
+
+CREDENTIAL: Final = "adminDisplayName"
+"""Shows which password an object has: an attribute that no tool of Windows shows or uses."""
+
+CLASSES: Final = ("top", "person", "organizationalPerson", "user")
+PEOPLE: Final = "(&(objectCategory=person)(objectClass=user))"
+
+NORMAL, DISABLED, DONT_EXPIRE = 0x200, 0x2, 0x10000
+"""Bits of userAccountControl ([MS-ADTS] 2.2.16)."""
+
+OWN: Final = (LOGIN, UPN, MAIL, FAMILY, GIVEN, DISPLAY, CREDENTIAL)
+"""What is ours at every site, besides the number; all of it names the person."""
+_NOT_IN_LOGIN: Final = re.compile(r'["/\\\[\]:;|=,+*?<>@\s]')
+LOGIN_MAX: Final = 20
+
+
+def owned(settings: ActiveDirectorySettings) -> tuple[str, ...]:
+    """The attributes that these settings make ours."""
+    groups = (GROUPS,) if settings.groups_dn is not None else ()
+    return (settings.number_attribute, *OWN, *groups, CONTROL)
+
+
+def read_attributes(settings: ActiveDirectorySettings) -> tuple[str, ...]:
+    """What `object_of` takes."""
+    return (*owned(settings), GUID, REVISION)
+
+
+def login_of(account: Account) -> str | None:
+    """The account's sAMAccountName: at most 20 characters, none of those that Windows refuses; None: the
+    account has none yet."""
+    login = account.short_login or account.login
+    return None if len(login) > LOGIN_MAX or _NOT_IN_LOGIN.search(login) else login
+
+
+def principal_of(account: Account, settings: ActiveDirectorySettings) -> str:
+    """The account's userPrincipalName."""
+    if settings.upn_suffix is None:
+        return account.principal
+    return f"{account.principal.partition('@')[0]}@{settings.upn_suffix}"
+
+
+def wanted_fields(account: Account, settings: ActiveDirectorySettings) -> dict[str, tuple[str, ...]]:
+    """What an account is to have, by attribute; access is not among them."""
+    person = account.person
+    values: dict[str, Iterable[str | None]] = {
+        settings.number_attribute: [account.student_number],
+        LOGIN: [login_of(account)],
+        UPN: [principal_of(account, settings)],
+        MAIL: [account.mail],
+        FAMILY: [person.filed_name],
+        GIVEN: [person.shown_given_name if person.family_name.strip() else None],
+        DISPLAY: [person.display_name],
+    }
+    fields = {name: _normal(each) for name, each in values.items()}
+    if not fields[LOGIN]:
+        del fields[LOGIN]  # whoever has one keeps it
+    if account.credential_ref is not None:
+        fields[CREDENTIAL] = (account.credential_ref,)
+    if settings.groups_dn is not None:
+        fields[GROUPS] = tuple(sorted({group.key.lower() for group in account.groups if group.met}))
+    return fields
+
+
+def object_of(raw: Raw, groups: Sequence[str], settings: ActiveDirectorySettings) -> TargetObject:
+    """What an entry shows.
+
+    Args:
+        groups: the names of those of our groups that it is a member of.
+    """
+    fields = {name: _normal(_texts(raw, name)) for name in (settings.number_attribute, *OWN)}
+    if settings.groups_dn is not None:
+        fields[GROUPS] = tuple(sorted(groups))
+    number = fields[settings.number_attribute]
+    named = (("login", LOGIN), ("principal", UPN), ("mail", MAIL))
+    return TargetObject(
+        ref=ref_of(raw),
+        student_number=number[0] if len(number) == 1 else "",
+        fields=fields,
+        open=not control_of(raw) & DISABLED,
+        names=tuple((kind, value) for kind, name in named for value in fields[name]),
+        revision="".join(_texts(raw, REVISION)),
+        evidence={"family": "".join(fields[FAMILY]), "given": "".join(fields[GIVEN])},
+    )
+
+
+def ref_of(raw: Raw) -> str:
+    """An entry's objectGUID, which it keeps for ever."""
+    return str(uuid.UUID(bytes_le=raw[GUID][0]))
+
+
+def member_of(raw: Raw) -> list[str]:
+    """The names of the groups that an entry is a member of; its primary group is not among them. A server
+    shows many in ranges ([MS-ADTS] 3.1.1.3.1.3.3), which ldap3 puts together."""
+    return _texts(raw, GROUPS)
+
+
+def control_of(raw: Raw) -> int:
+    """An entry's userAccountControl; a group has none."""
+    return int(next(iter(_texts(raw, CONTROL)), NORMAL))
+
+
+def concerns(found: TargetObject, account: Account, settings: ActiveDirectorySettings) -> bool:
+    """Whether it carries this student's number, or holds the login or the principal name that is wanted. A
+    mail address is unique in no domain: a contact may have it too."""
+    wanted = {("principal", principal_of(account, settings).lower())}
+    if (login := login_of(account)) is not None:
+        wanted.add(("login", login.lower()))
+    held = {(kind, value.lower()) for kind, value in found.names}
+    return found.student_number == account.student_number or not held.isdisjoint(wanted)
+
+
+def by_guid(ref: str) -> str:
+    """A name of an object that outlives its moving and renaming ([MS-ADTS] 3.1.1.3.1.2.4)."""
+    return f"<GUID={ref}>"
+
+
+def normal(dn: str) -> str:
+    """A distinguished name as it is compared here: in lower case, without blanks about commas."""
+    return ",".join(part.strip() for part in dn.lower().split(","))
+
+
+def typed(password: str) -> bytes:
+    """A password as unicodePwd takes it ([MS-ADTS] 3.1.1.3.1.5.1)."""
+    return f'"{password}"'.encode("utf-16-le")
+
+
+def _normal(values: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(text for value in values if (text := tidy(value or "")))
+
+
+def _texts(raw: Raw, name: str) -> list[str]:
+    return [value.decode("utf-8", errors="replace") for value in raw.get(name, ())]

@@ -1,0 +1,84 @@
+"""Active Directory: where it is, who we are there, and where its students and groups are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, SecretStr, StringConstraints, field_validator
+
+from consumers.kit.settings import Dn, LdapUri, PlainPasswordSettings
+from pipeline.settings import ADVANCED, CA_FILE
+from schemas.language import gettext
+
+Suffix = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+([.][A-Za-z0-9-]+)*$", max_length=253)]
+
+
+class ActiveDirectorySettings(PlainPasswordSettings):
+    """Active Directory. Used when `active_directory` is among the `targets`."""
+
+    place: ClassVar[str] = "active_directory"
+
+    uri: LdapUri = Field(
+        description="A domain controller that takes writes: `ldaps://HOST:PORT`, or `ldap://…` with StartTLS."
+    )
+    ca_file: Path | None = Field(None, description=CA_FILE)
+    bind_dn: Dn = Field(
+        description="Sésame's own account in the domain. It needs rights on the two OUs only."
+    )
+    bind_password: SecretStr | None = Field(
+        None, description="Its password. Better given by a file.", json_schema_extra=ADVANCED
+    )
+    bind_password_file: Path | None = Field(
+        None, description="File that holds `active_directory.bind_password`."
+    )
+    users_dn: Dn = Field(description="The OU in which new users are made.")
+    groups_dn: Dn | None = Field(
+        None, description="The OU of the groups that Sésame makes and fills. Unset: it touches no group."
+    )
+    upn_suffix: Suffix | None = Field(
+        None,
+        description="What follows the @ in userPrincipalName: a suffix that the forest knows. Unset: that "
+        "of the student's principal name.",
+    )
+    number_attribute: Literal["employeeID", "employeeNumber"] = Field(
+        "employeeID",
+        description="The attribute that carries the student number. `employeeID` takes 16 characters.",
+        json_schema_extra=ADVANCED,
+    )
+    password_expires: bool = Field(
+        False,
+        description="Whether the domain's maximum password age applies to new users: Sésame's own passwords "
+        "do not expire.",
+        json_schema_extra=ADVANCED,
+    )
+    page_size: int = Field(
+        500, ge=1, le=1000, description="Users per page of a listing.", json_schema_extra=ADVANCED
+    )
+    batch_size: int = Field(
+        20, ge=1, le=200, description="Students in one call, one after the other.", json_schema_extra=ADVANCED
+    )
+
+    @property
+    def system(self) -> str:
+        """The server, as operators are shown it."""
+        return f"Active Directory {self.uri.rstrip('/')}"
+
+    @property
+    def domain_dn(self) -> str:
+        """The domain's name: the `DC` components that `users_dn` ends with."""
+        parts = [part.strip() for part in self.users_dn.split(",")]
+        return ",".join(part for part in parts if part.upper().startswith("DC="))
+
+    @property
+    def verb_s_max(self) -> float:
+        """The longest that one exchange can take: a connection, TLS, a bind and the answer, in seconds."""
+        return self.connect_timeout_s + 3 * self.timeout_s
+
+    @field_validator("users_dn", "groups_dn")
+    @classmethod
+    def _in_a_domain(cls, dn: str | None) -> str | None:
+        if dn is not None and not re.search(r",\s*DC=", dn, re.IGNORECASE):
+            raise ValueError(gettext("is in no domain: an OU's name ends with DC=…"))
+        return dn

@@ -1,0 +1,181 @@
+"""A domain for a test: what it holds is read and written here as its administrator, without our code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from ldap3 import BASE, MODIFY_REPLACE, SUBTREE
+from ldap3.core.exceptions import LDAPException
+
+from consumers.active_directory.connector import ActiveDirectoryConnector
+from consumers.active_directory.settings import ActiveDirectorySettings
+from consumers.kit.connector import ConnectorContext
+from pipeline.target import HandlerOutcome, Task
+from pipeline.vault import SealBroken
+from sandbox.samba import Samba
+from schemas.account import Account, Membership, Person, Requirement, Stage
+from sesame.settings import LiveSecret
+
+SHOW_DELETED = ("1.2.840.113556.1.4.417", True, None)
+
+
+class Domain:
+    """Another pair of eyes on a domain."""
+
+    def __init__(self, samba: Samba) -> None:
+        self.samba = samba
+
+    @contextmanager
+    def admin(self) -> Iterator[Any]:
+        """A connection of the administrator."""
+        password = self.samba.administrator_password_file.read_text(encoding="ascii")
+        with self.samba.connect(self.samba.administrator_dn, password) as connection:
+            yield connection
+
+    def lets_in(self, who: str, password: str) -> bool:
+        """Whether somebody may log in with this password."""
+        try:
+            with self.samba.connect(who, password):
+                return True
+        except LDAPException:
+            return False
+
+    def found(self, criterion: str, *, deleted: bool = False) -> list[dict[str, Any]]:
+        """The objects of the domain that meet a filter, with all that they show."""
+        with self.admin() as admin:
+            admin.search(
+                self.samba.base_dn,
+                criterion,
+                SUBTREE,
+                attributes=["*"],
+                controls=[SHOW_DELETED] if deleted else None,
+            )
+            return [
+                {"dn": each["dn"], **each["raw_attributes"]}
+                for each in admin.response
+                if each["type"] == "searchResEntry"
+            ]
+
+    def user(self, number: str) -> dict[str, list[str]]:
+        """The one user with a student number, in the words that concern us."""
+        (one,) = self.found(f"(employeeID={number})")
+        binary = ("objectGUID", "objectSid")
+        return {k: [v.decode() for v in vs] for k, vs in one.items() if k != "dn" and k not in binary}
+
+    def dn(self, number: str) -> str:
+        """Its name."""
+        (one,) = self.found(f"(employeeID={number})")
+        return str(one["dn"])
+
+    def guid(self, number: str) -> bytes:
+        """Its objectGUID."""
+        (one,) = self.found(f"(employeeID={number})")
+        return bytes(one["objectGUID"][0])
+
+    def members(self, group: str) -> list[str]:
+        """The logins of a group's members."""
+        with self.admin() as admin:
+            admin.search(f"CN={group},{self.samba.groups_dn}", "(objectClass=*)", BASE, attributes=["member"])
+            names = admin.response[0]["raw_attributes"]["member"]
+        return sorted(name.decode().split(",")[0].removeprefix("CN=") for name in names)
+
+    def make(self, dn: str, kind: str = "user", **attributes: Any) -> None:
+        """Somebody makes an object."""
+        with self.admin() as admin:
+            admin.add(dn, kind, attributes)
+
+    def write(self, dn: str, **attributes: Sequence[str]) -> None:
+        """Somebody changes an object."""
+        with self.admin() as admin:
+            admin.modify(dn, {name: [(MODIFY_REPLACE, list(values))] for name, values in attributes.items()})
+
+    def empty(self) -> None:
+        """Remove whatever is in the two units."""
+        with self.admin() as admin:
+            for unit in (self.samba.users_dn, self.samba.groups_dn):
+                admin.search(unit, "(objectClass=*)", SUBTREE, attributes=["cn"])
+                names = [each["dn"] for each in admin.response if each["dn"].lower() != unit.lower()]
+                for dn in sorted(names, key=len, reverse=True):
+                    admin.delete(dn)
+
+
+@dataclass
+class Drawer:
+    """Passwords that wait, as the vault keeps them for one target."""
+
+    kept: dict[str, str] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+
+    def open(self, ref: str) -> str | None:
+        """See `Passwords.open`."""
+        if ref in self.broken:
+            raise SealBroken
+        return self.kept.get(ref)
+
+    def consume(self, refs: Sequence[str]) -> None:
+        """See `Passwords.consume`."""
+        for ref in refs:
+            self.kept.pop(ref, None)
+
+
+class Desk:
+    """The connector at work."""
+
+    def __init__(
+        self,
+        samba: Samba,
+        *,
+        adopted: Mapping[str, str] | None = None,
+        **values: Any,
+    ) -> None:
+        self.drawer = Drawer()
+        settings = settings_of(samba, **values)
+        self.connector = ActiveDirectoryConnector(
+            ConnectorContext(
+                name="active_directory",
+                settings=settings,
+                secret=lambda name: LiveSecret(settings, name),
+                adopted=lambda _numbers: adopted or {},
+                passwords=self.drawer,
+            )
+        )
+        self.handler = self.connector.handler()
+
+    def outcome(self, account: Account) -> HandlerOutcome:
+        """One turn."""
+        return self.handler.handle([Task(account)])[account.student_number]
+
+
+def settings_of(samba: Samba, **values: Any) -> ActiveDirectorySettings:
+    """The section of a site with this domain."""
+    given = {
+        "uri": samba.ldaps_uri,
+        "ca_file": samba.ca_file,
+        "bind_dn": samba.provisioner_dn,
+        "bind_password_file": samba.provisioner_password_file,
+        "users_dn": samba.users_dn,
+        "groups_dn": samba.groups_dn,
+    }
+    return ActiveDirectorySettings.model_validate({**given, **values})
+
+
+def account(number: str = "22600001", login: str = "lea.martin", **changes: Any) -> Account:
+    """A student."""
+    values: dict[str, Any] = {
+        "student_number": number,
+        "version": 1,
+        "stage": Stage.ACTIVE,
+        "login": login,
+        "mail": f"{login}@etu.univ-exemple.fr",
+        "principal": f"{login}@ad.univ-exemple.fr",
+        "person": Person(birth_name="Martin", given_name="Léa"),
+    }
+    return Account(**{**values, **changes})
+
+
+def groups(*keys: str) -> tuple[Membership, ...]:
+    """Memberships that are given."""
+    return tuple(Membership(key=k, name=k, requires=Requirement.ADMINISTRATIVE, met=True) for k in keys)
