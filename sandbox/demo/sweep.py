@@ -82,7 +82,7 @@ def sweep(
         progress("Active Directory: users and groups over LDAPS, and some logins")
         users = sweep_active_directory.dump(world.samba)
         found += sweep_active_directory.compare(world.samba, users, students, announced)
-        opened, shut = sweep_active_directory.log_in(world.samba, announced, passwords)
+        opened, shut = sweep_active_directory.log_in(world.samba, students, announced, passwords)
         found += shut
         looked["active_directory"] = (
             f"{len(users)} users compared, {opened} logins with the students' own passwords"

@@ -65,10 +65,13 @@ def compare(
 
 
 def log_in(
-    samba: Samba, announced: Mapping[str, Announced], passwords: Mapping[str, str]
+    samba: Samba,
+    students: Mapping[str, Student],
+    announced: Mapping[str, Announced],
+    passwords: Mapping[str, str],
 ) -> tuple[int, list[Disagreement]]:
     """Some students log in, each with the password that the demo chose: how many, and who could not."""
-    given = [said for said in announced.values() if said.given(_TARGET)]
+    given = [said for said in announced.values() if students[said.number].opened and said.given(_TARGET)]
     some = given[:: max(1, len(given) // _LOGINS)][:_LOGINS]
     found = []
     for said in some:

@@ -9,7 +9,7 @@ import pytest
 from ldap3 import MODIFY_ADD, MODIFY_REPLACE
 
 from sandbox.demo import sweep_active_directory as ad
-from sandbox.demo.finding import PROVISIONED, Announced
+from sandbox.demo.finding import PROVISIONED, Announced, Disagreement
 from sandbox.demo.roll import Student
 from sandbox.samba import Samba
 
@@ -55,10 +55,14 @@ def found(samba: Samba, student: Student = STUDENT) -> list[str]:
     return [one.what for one in said if one.number == NUMBER]
 
 
+def logged_in(samba: Samba, password: str, student: Student = STUDENT) -> tuple[int, list[Disagreement]]:
+    return ad.log_in(samba, {NUMBER: student}, {NUMBER: SAID}, {NUMBER: password})
+
+
 def test_a_user_as_announced_is_agreed_with_and_logs_in(domain: tuple[Samba, Any]) -> None:
     samba, _ = domain
     assert found(samba) == []
-    assert ad.log_in(samba, {NUMBER: SAID}, {NUMBER: PASSWORD}) == (1, [])
+    assert logged_in(samba, PASSWORD) == (1, [])
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,9 @@ def test_a_second_user_and_one_before_its_time_are_said(
 ) -> None:
     samba, connection = domain
     monkeypatch.setattr(ad, "_PAGE", 1)
-    assert found(samba, Student(NUMBER, "", "")) == ["is a user before any enrolment is in force"]
+    early = Student(NUMBER, "", "")
+    assert found(samba, early) == ["is a user before any enrolment is in force"]
+    assert logged_in(samba, PASSWORD, early) == (0, [])  # nobody asks it to
     twin = f"CN=twin,{samba.users_dn}"
     connection.add(twin, "user", {"sAMAccountName": "twin", "employeeID": NUMBER})
     assert found(samba) == ["2 users, one is announced"]
@@ -105,6 +111,6 @@ def test_a_user_whom_no_file_has_is_said(domain: tuple[Samba, Any]) -> None:
 
 def test_another_password_is_said(domain: tuple[Samba, Any]) -> None:
     samba, _ = domain
-    (opened, (refused,)) = ad.log_in(samba, {NUMBER: SAID}, {NUMBER: "Un-Autre-2026!"})
+    (opened, (refused,)) = logged_in(samba, "Un-Autre-2026!")
     assert (opened, refused.number) == (0, NUMBER)
     assert refused.what.startswith("cannot log in: ")
