@@ -86,8 +86,10 @@ class Desk:
             row = replace(ROW, **changes)  # type: ignore[arg-type]
             parking.park(connection, self.database, target, row, seen=None)
 
-    def letter(self, target: str, name: str = "abcdef0123456789") -> None:
-        letter = DeadLetter(name, target, LEA, 2, "identity_collision", "held by p.durand; ask", 1, START)
+    def letter(
+        self, target: str, name: str = "abcdef0123456789", *, cause: str = "identity_collision"
+    ) -> None:
+        letter = DeadLetter(name, target, LEA, 2, cause, "held by p.durand; ask", 1, START)
         with self.database.write() as connection:
             dead_letters.add(connection, self.database, letter)
 
@@ -318,6 +320,20 @@ def test_a_user_who_was_there_and_is_not_any_more_is_gone(desk: Desk, state: Sta
         "moodle", state, reason=None if state is State.PROVISIONED else "pedagogical_enrolment_pending"
     )
     assert "moodle_user_missing" in found_of_moodle(desk)
+
+
+def test_a_password_that_no_key_opens_is_told_of_the_target_that_lacks_it(desk: Desk) -> None:
+    desk.account()
+    for target in ("directory", "moodle"):
+        desk.ended(target, State.FAILED, reason="given up")
+    desk.letter("directory", "a" * 16, cause="schema_violation")
+    desk.letter("moodle", "b" * 16, cause="seal_broken")
+    situation = gather(desk.database, LEA, targets=TARGETS, follows={}, uses_cas=False)
+    found = {(each.rule, each.service) for each in judge(situation, live=True)}
+    assert ("password_needed", "moodle") in found
+    assert ("password_needed", "directory") not in found
+    assert ("given_up", "directory") in found
+    assert ("given_up", "moodle") not in found
 
 
 def test_who_must_act_is_said_of_every_reason_with_a_word_that_there_is() -> None:
