@@ -13,7 +13,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import NoPasswords, Passwords
@@ -195,6 +195,9 @@ class Connector(ABC, Generic[SettingsT]):
 
     title: ClassVar[Mapping[Language, str]]
     """What students call the service, e.g. `{"fr": "La bibliothèque", "en": "The library"}`."""
+
+    role: ClassVar[Literal["mailbox"] | None] = None
+    """What it is to students, where their pages know of such a thing: `mailbox`, where their mail is."""
 
     follows: ClassVar[str | None] = None
     """The target whose objects this one's server looks up: work waits for it. Usually none."""

@@ -48,6 +48,7 @@ class PartageConnector(Connector[PartageSettings]):
 
     section = PartageSettings
     title: ClassVar[Mapping[Language, str]] = {"fr": "La messagerie Partage", "en": "Partage mail"}
+    role = "mailbox"
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = (*words.OWNS, "zimbraNotes")
 

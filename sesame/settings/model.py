@@ -169,6 +169,12 @@ class Settings(BaseSettings):
         }
 
     @property
+    def roles(self) -> Mapping[str, str]:
+        """What other packages' connectors are to students, by target, of those that are something."""
+        made = {name: each.connector for name, each in self._connectors.items() if each.connector is not None}
+        return {name: connector.role for name, connector in made.items() if connector.role is not None}
+
+    @property
     def observed(self) -> frozenset[str]:
         """The targets that are only observed."""
         modes = {target: getattr(getattr(self, target), "mode", "write") for target in self.targets}

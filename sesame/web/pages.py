@@ -72,6 +72,7 @@ def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
         "registrar_office": office,
         "audited": audited,
         "titles": {name: title[language] for name, title in settings.titles.items()},
+        "roles": settings.roles,
     }
 
 

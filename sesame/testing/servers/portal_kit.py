@@ -16,6 +16,7 @@ from typing import Any, Self
 import httpx
 from sqlalchemy import insert, select
 
+from consumers.kit.registration import Choice
 from consumers.propagation.rows import at_rest
 from consumers.registry.handler import Registry
 from consumers.registry.people import People
@@ -39,6 +40,7 @@ from sesame.login.client import CasClient
 from sesame.login.login import CasLogins
 from sesame.operations.support import Support
 from sesame.settings import Settings
+from sesame.settings.connectors import model_for
 from sesame.testing.servers.portal_reader import MAIL, Browser, Letter
 from sesame.testing.servers.registry_kit import Clock, enrolled
 from sesame.testing.servers.stores import sqlite_store
@@ -85,7 +87,8 @@ class Portal:
             **self.wish,
         }
         smtp = {"host": "localhost", "port": self.sink.port, "ca_file": self.sink.ca_file, "timeout_s": 5.0}
-        self.settings = Settings(
+        chosen = {name: Choice.of(name) for name in self.more if name not in Settings.model_fields}
+        self.settings = model_for(chosen)(
             data_dir=self.folder,
             portal=portal,
             smtp=smtp,
@@ -95,6 +98,7 @@ class Portal:
             registry=self.registry_settings,
             **self.more,
         )
+        self.settings.choose(chosen)
         self.database = Database(self.store or sqlite_store(self.folder), clock=self.clock)
         self.keys = [new_key()]
         self.vault = Vault(self.database, self.keys, clock=self.clock)
