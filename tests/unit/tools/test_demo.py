@@ -195,7 +195,7 @@ def test_a_server_that_was_not_recorded_yet_is_known_by_the_folder_it_runs_in(tm
         subprocess.Popen(waits, stdin=subprocess.PIPE, start_new_session=True, cwd=folder / "samba") as ours,
     ):
         killed.end()
-        assert (bystander.poll(), ours.wait()) == (None, -signal.SIGTERM)
+        assert (bystander.poll(), ours.wait(timeout=10)) == (None, -signal.SIGTERM)
         assert bystander.stdin is not None
         bystander.stdin.close()
 
