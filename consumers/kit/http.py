@@ -42,6 +42,8 @@ _WAIT_S_MAX: Final = 0.5  # between the two
 _KEEPALIVE_S: Final = 4.0  # below the shortest keep-alive of common web servers (Apache: 5 s)
 _PAUSE_S: Final = 30.0  # when a service throttles without saying for how long
 _PAUSE_S_MAX: Final = 3600.0
+_SHORT_PAUSE_S: Final = 2.0  # waited here: a batch that begins anew costs more than that
+_SHORT_PAUSES_MAX: Final = 3  # of one call
 _AWAY: Final = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
@@ -104,6 +106,7 @@ class HttpClient:
         self._read_only = context.read_only
         self._monotonic = context.monotonic
         self._now = now
+        self._pause = pause
         self._token: Secret | None = None
         if isinstance(settings, HttpTokenSettings) and settings.has_secret("token"):
             self._token = context.secret("token")
@@ -143,6 +146,7 @@ class HttpClient:
         expect: Collection[int] = (),
     ) -> HttpAnswer:
         """One call. A call that reads is made again when its connection breaks; one that writes never is.
+        What the service did not take (429) and wants again in a moment is sent again in that moment.
 
         Args:
             method: e.g. `GET`.
@@ -179,11 +183,11 @@ class HttpClient:
             headers={**given, "Accept-Encoding": "identity", **self._authorization(), **(headers or {})},
         )
         try:
-            answer = (
-                self._once(request, deadline, wrote=True)
-                if writes
-                else self._attempts(self._once, request, deadline, wrote=False)
-            )
+            answer = self._answer(request, deadline, writes=writes)
+            for _ in range(_SHORT_PAUSES_MAX):
+                if not self._wants_it_again(answer, deadline):
+                    break
+                answer = self._answer(request, deadline, writes=writes)
         except httpx.PoolTimeout as error:
             raise OutOfTime from error
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -199,6 +203,21 @@ class HttpClient:
     def disconnect(self) -> None:
         """Give the connections back."""
         self._http.close()
+
+    def _answer(self, request: httpx.Request, deadline: Deadline, *, writes: bool) -> HttpAnswer:
+        if writes:
+            return self._once(request, deadline, wrote=True)
+        return self._attempts(self._once, request, deadline, wrote=False)
+
+    def _wants_it_again(self, answer: HttpAnswer, deadline: Deadline) -> bool:
+        """Wait, if the service asked for a moment's patience only, and there is time for it."""
+        if answer.status != HTTPStatus.TOO_MANY_REQUESTS or "retry-after" not in answer.headers:
+            return False
+        pause_s = self._seconds(answer.headers["retry-after"])
+        if pause_s > _SHORT_PAUSE_S or deadline.left_s() <= pause_s:
+            return False
+        self._pause(pause_s)
+        return True
 
     def _once(self, request: httpx.Request, deadline: Deadline, *, wrote: bool) -> HttpAnswer:
         deadline.left_s()

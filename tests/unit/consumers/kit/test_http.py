@@ -67,11 +67,16 @@ def serving(status: int = 200, body: bytes = b"{}", **headers: Any) -> Iterator[
 
 
 def client(
-    url: str, *, read_only: bool = False, monotonic: Callable[[], float] = time.monotonic, **values: Any
+    url: str,
+    *,
+    read_only: bool = False,
+    monotonic: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = lambda _seconds: None,
+    **values: Any,
 ) -> HttpClient:
     settings = HttpConnectorSettings(url=url, **values)
     context = ConnectorContext("library", settings, no_secret, read_only=read_only, monotonic=monotonic)
-    return HttpClient(context, url, now=lambda: NOW)
+    return HttpClient(context, url, now=lambda: NOW, pause=pause)
 
 
 def raised(status: int, method: str = "POST", **headers: Any) -> SesameError:
@@ -100,6 +105,37 @@ def test_a_service_that_asks_for_patience_gets_it_within_bounds(
     assert isinstance(error, Throttled)
     assert error.retry_after_s == pause_s
     assert not error.unknown
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_moments_patience_is_had_within_the_call(method: str) -> None:
+    paused: list[float] = []
+    with serving(429, Retry_After="2") as (url, service):
+
+        def pause(seconds: float) -> None:
+            paused.append(seconds)
+            service.status = 429 if len(paused) < 2 else 200
+
+        assert client(url, pause=pause).call(method, "/patrons", Deadline.after(60)).ok
+    assert paused == [2.0, 2.0]
+    assert service.asked == 3
+
+
+def test_patience_has_an_end() -> None:
+    paused: list[float] = []
+    with serving(429, Retry_After="1") as (url, service), pytest.raises(Throttled):
+        client(url, pause=paused.append).call("POST", "/patrons", Deadline.after(60))
+    assert (len(paused), service.asked) == (3, 4)
+
+
+@pytest.mark.parametrize(("status", "asked", "left_s"), [(429, "3", 60), (429, "2", 1.5), (503, "1", 60)])
+def test_a_longer_pause_or_one_without_time_for_it_is_the_engines(
+    status: int, asked: str, left_s: float
+) -> None:
+    paused: list[float] = []
+    with serving(status, Retry_After=asked) as (url, service), pytest.raises(Throttled):
+        client(url, pause=paused.append).call("POST", "/patrons", Deadline.after(left_s))
+    assert (paused, service.asked) == ([], 1)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
