@@ -31,6 +31,7 @@ class Refusal(Enum):
     QUOTA = auto()
     RIGHT = auto()
     CHANGED = auto()
+    NOT_MEMBER = auto()
     VALUE = auto()
     BUSY = auto()
     OTHER = auto()
@@ -47,6 +48,7 @@ _BY_WINDOWS: Final = {
     0x52D: Refusal.PASSWORD,
     0x718: Refusal.QUOTA,
     0x216D: Refusal.QUOTA,
+    0x561: Refusal.NOT_MEMBER,
     0x2082: Refusal.VALUE,
     0x202F: Refusal.VALUE,
 }
@@ -61,8 +63,11 @@ _BY_CODE: Final[dict[int, Refusal]] = {
     Code.ENTRY_EXISTS: Refusal.NAME_TAKEN,
     **dict.fromkeys(_BUSY, Refusal.BUSY),
 }
-_SAMBA_PRINCIPAL: Final = "already in use"
-"""What Samba says of a principal name that somebody has, with the error of a value that it does not take."""
+_SAMBA: Final = {
+    (Code.CONSTRAINT, "already in use"): Refusal.PRINCIPAL_TAKEN,
+    (Code.UNWILLING, "already deleted"): Refusal.NOT_MEMBER,
+}
+"""What Samba says in words, without an error of Windows or with one that says less."""
 
 
 class AdRefused(Exception):
@@ -136,6 +141,7 @@ _MEANING: Final[Mapping[Refusal, Callable[[str], Refused]]] = {
     Refusal.QUOTA: lambda told: Refused("ad_quota", told),
     Refusal.RIGHT: lambda told: Refused("ad_right_missing", told, lasting=True),
     Refusal.CHANGED: lambda told: Refused("ad_contended", told),
+    Refusal.NOT_MEMBER: lambda told: Refused("ad_contended", told),
     Refusal.VALUE: lambda told: Refused("ad_value_refused", told, lasting=True),
     Refusal.BUSY: lambda told: Refused("ad_busy", told),
     Refusal.OTHER: lambda told: Refused("ad_refused", told, lasting=True),
@@ -143,10 +149,10 @@ _MEANING: Final[Mapping[Refusal, Callable[[str], Refused]]] = {
 
 
 def _refusal(answer: LdapAnswer) -> Refusal:
-    found = _BY_WINDOWS.get(_windows(answer) or 0) or _BY_CODE.get(answer.code, Refusal.OTHER)
-    if found is Refusal.VALUE and _SAMBA_PRINCIPAL in answer.diagnostic:
-        return Refusal.PRINCIPAL_TAKEN
-    return found
+    for (code, words), refusal in _SAMBA.items():
+        if answer.code == code and words in answer.diagnostic:
+            return refusal
+    return _BY_WINDOWS.get(_windows(answer) or 0) or _BY_CODE.get(answer.code, Refusal.OTHER)
 
 
 def _windows(answer: LdapAnswer) -> int | None:

@@ -59,7 +59,9 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         self._client = DomainController(context)
         self._groups: DomainGroups | None = None
         if settings.groups_dn is not None:
-            self._groups = DomainGroups(self._client, settings.groups_dn, settings.page_size)
+            self._groups = DomainGroups(
+                self._client, settings.groups_dn, settings.page_size, context.monotonic
+            )
 
     def describe(self) -> Description:
         """See `Connector.describe`."""
@@ -153,22 +155,23 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
 
     def _write(self, change: Change, deadline: Deadline) -> Refused | None:
         """The user, then its groups. A password that the domain refuses leaves the rest written."""
-        if change.found is None:
-            ref, refused = self._make(change, deadline)
-            before: Sequence[str] = ()
-        else:
-            ref, refused = change.found.ref, self._change(change, change.found, deadline)
+        before: Sequence[str] = ()
+        if change.found is not None:
+            dn = words.by_guid(change.found.ref)
+            refused = self._change(dn, change, deadline)
             before = change.found.fields.get(words.GROUPS, ())
-        if self._groups is not None and ref and words.GROUPS in change.fields:
+        elif words.LOGIN in change.fields:
+            dn = self._client.name_in(self.settings.users_dn, change.fields[words.LOGIN][0])
+            refused = self._make(dn, change, deadline)
+        else:
+            return Refused("ad_login_missing", "the account has no short login yet", lasting=True)
+        if self._groups is not None and words.GROUPS in change.fields:
             wanted = {group.key.lower(): group.key for group in change.account.groups if group.met}
-            refused = self._groups.settle(ref, before, wanted, deadline) or refused
+            refused = self._groups.settle(dn, before, wanted, deadline) or refused
         return refused
 
-    def _make(self, change: Change, deadline: Deadline) -> tuple[str, Refused | None]:
-        """A new user: its reference, and why it has not the password that it should have."""
-        if words.LOGIN not in change.fields:
-            return "", Refused("ad_login_missing", "the account has no short login yet", lasting=True)
-        dn = self._client.name_in(self.settings.users_dn, change.fields[words.LOGIN][0])
+    def _make(self, dn: str, change: Change, deadline: Deadline) -> Refused | None:
+        """A new user; why it has not the password that it should have."""
         control = words.NORMAL | (0 if self.settings.password_expires else words.DONT_EXPIRE)
         fields = {name: values for name, values in change.fields.items() if name != words.GROUPS}
 
@@ -177,19 +180,16 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
             own = {**fields, words.CONTROL: (str(control),), "unicodePwd": secret}
             self._client.make(dn, words.CLASSES, own, deadline)
 
-        refused = None
         try:
             make(fields, change.password if change.password is not None else unguessable())
         except AdRefused as error:
             if error.refusal is not Refusal.PASSWORD or change.password is None:
                 raise
-            refused = error.refused()
             make({name: values for name, values in fields.items() if name != words.CREDENTIAL}, unguessable())
-        raw = self._client.shown(dn, [words.GUID])
-        return "" if raw is None else words.ref_of(raw), refused
+            return error.refused()
+        return None
 
-    def _change(self, change: Change, found: TargetObject, deadline: Deadline) -> Refused | None:
-        dn = words.by_guid(found.ref)
+    def _change(self, dn: str, change: Change, deadline: Deadline) -> Refused | None:
         left_out = (words.GROUPS, words.CREDENTIAL)
         changes: Changes = [
             ("replace", name, values) for name, values in change.fields.items() if name not in left_out

@@ -7,19 +7,22 @@ A member is one value, added or taken away by itself: writers on several machine
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.client import DomainController
-from consumers.active_directory.objects import by_guid, normal
+from consumers.active_directory.objects import normal
 from consumers.kit.connector import Refused
 from consumers.kit.deadline import Deadline
 from consumers.kit.ldap import all_of, any_of, name_dn
+from consumers.kit.ldap_answers import Operation, Raw
 
 _OURS: Final = (("objectClass", "group"), ("adminDisplayName", "sesame"))
 _GLOBAL_SECURITY: Final = "-2147483646"  # [MS-ADTS] 2.2.12
 _CN_MAX: Final = 64
+_KNOWN_S: Final = 60.0
 
 
 class DomainGroups:
@@ -28,12 +31,21 @@ class DomainGroups:
     Args:
         branch: the OU.
         page_size: groups per page of a listing.
+        monotonic: seconds: that a group is ours is believed for a minute.
     """
 
-    def __init__(self, client: DomainController, branch: str, page_size: int) -> None:
+    def __init__(
+        self,
+        client: DomainController,
+        branch: str,
+        page_size: int,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._client = client
         self._branch = branch
         self._page_size = page_size
+        self._monotonic = monotonic
+        self._known: dict[str, float] = {}  # when a group was seen to be ours
 
     def among(self, names: Iterable[str], deadline: Deadline) -> Mapping[str, str]:
         """Of these names of entries, those of our groups: what each is called, in lower case."""
@@ -52,36 +64,44 @@ class DomainGroups:
         return {normal(dn): _cn(raw) for dn, raw in rows}
 
     def settle(
-        self, ref: str, before: Iterable[str], wanted: Mapping[str, str], deadline: Deadline
+        self, member: str, before: Iterable[str], wanted: Mapping[str, str], deadline: Deadline
     ) -> Refused | None:
         """Make an object a member of exactly these of our groups.
 
         Args:
-            ref: the object's.
+            member: the object's name.
             before: names of those that it is a member of.
             wanted: what each is called by its name in lower case; one that does not exist is made.
         """
         inside = set(before)
-        member = by_guid(ref)
         for key in sorted(wanted.keys() - inside):
             if (refused := self._join(wanted[key], member, deadline)) is not None:
                 return refused
         for key in sorted(inside - wanted.keys()):
-            self._change(key, "delete", member, deadline)
+            self._change(key, ("delete", "member", (member,)), Refusal.NOT_MEMBER, deadline)
         return None
 
     def _join(self, name: str, member: str, deadline: Deadline) -> Refused | None:
         if len(name) > _CN_MAX:
             return Refused("ad_group_refused", "a group's name has more than 64 characters", lasting=True)
-        rows = self._client.find(self._branch, any_of("cn", [name]), ["cn", "adminDisplayName"], deadline)
-        if rows and not any(b"sesame" in raw.get("adminDisplayName", ()) for _, raw in rows):
-            return Refused("ad_group_not_ours", "a group of this name is not Sésame's", lasting=True)
-        if not rows:
-            self._make(name, deadline)
-        self._change(name, "add", member, deadline)
+        if not self._is_known(name):
+            found = self._find(name, deadline) or self._made(name, deadline)
+            if not any(b"sesame" in raw.get("adminDisplayName", ()) for raw in found):
+                return Refused("ad_group_not_ours", "a group of this name is not Sésame's", lasting=True)
+            self._known[name.lower()] = self._monotonic()
+        self._change(name, ("add", "member", (member,)), Refusal.NAME_TAKEN, deadline)
         return None
 
-    def _make(self, name: str, deadline: Deadline) -> None:
+    def _is_known(self, name: str) -> bool:
+        """Whether it was ours a moment ago."""
+        return self._monotonic() - self._known.get(name.lower(), -_KNOWN_S) < _KNOWN_S
+
+    def _find(self, name: str, deadline: Deadline) -> list[Raw]:
+        rows = self._client.find(self._branch, any_of("cn", [name]), ["cn", "adminDisplayName"], deadline)
+        return [raw for _, raw in rows]
+
+    def _made(self, name: str, deadline: Deadline) -> list[Raw]:
+        """The group after it was made; none, if something elsewhere in the domain has its account name."""
         attributes = {
             "sAMAccountName": (re.sub(r'["/\\\[\]:;|=,+*?<>@]', "_", name),),
             "groupType": (_GLOBAL_SECURITY,),
@@ -92,16 +112,18 @@ class DomainGroups:
         except AdRefused as error:
             if error.refusal is not Refusal.NAME_TAKEN:  # somebody else was faster
                 raise
+        return self._find(name, deadline)
 
-    def _change(self, name: str, how: str, member: str, deadline: Deadline) -> None:
-        dn = name_dn("CN", name, self._branch)
+    def _change(
+        self, name: str, change: tuple[Operation, str, Sequence[str]], so_already: Refusal, deadline: Deadline
+    ) -> None:
+        """One member more or less. Samba announces the control by which neither is refused where it is so
+        already, and refuses all the same."""
         try:
-            if how == "add":
-                self._client.change(dn, [("add", "member", (member,))], deadline, permissive=True)
-            else:
-                self._client.change(dn, [("delete", "member", (member,))], deadline, permissive=True)
+            self._client.change(name_dn("CN", name, self._branch), [change], deadline, permissive=True)
         except AdRefused as error:
-            if error.refusal is not Refusal.NAME_TAKEN:  # it is one already
+            self._known.pop(name.lower(), None)
+            if error.refusal is not so_already:
                 raise
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from ldap3 import MODIFY_DELETE
 
 from consumers.active_directory.client import DomainController
 from consumers.kit.connector import Change
 from consumers.kit.deadline import Deadline
 from pipeline.errors import CredentialsRefused, Misconfigured
-from pipeline.target import Dead, Done, Preview, Task, Waiting
+from pipeline.target import Dead, Done, Preview, Retry, Task, Waiting
 from sandbox.samba import Samba
 from schemas.account import Hold
 from tests.integration.active_directory_kit import Desk, Domain, account, groups
@@ -310,6 +312,45 @@ def test_groups_are_made_joined_and_left(desk: Desk, domain: Domain) -> None:
     again = desk.outcome(one)
     assert isinstance(again, Done)
     assert not again.changed
+
+
+def test_a_member_whom_somebody_else_has_moved_meanwhile_is_no_fault(desk: Desk, domain: Domain) -> None:
+    lea = account(groups=groups("info-l1"))
+    assert isinstance(desk.outcome(lea), Done)
+    (found,) = desk.connector.read([lea], soon())[lea.student_number]  # type: ignore[misc]
+    with domain.admin() as admin:
+        member = [(MODIFY_DELETE, [domain.dn("22600001")])]
+        admin.modify(f"CN=info-l1,{domain.samba.groups_dn}", {"member": member})
+    none = account(version=2)
+    assert desk.connector.apply([Change(none, found, {"memberOf": ()})], soon()) == {}
+    assert isinstance(desk.outcome(lea), Done)
+    fresh = replace(found, fields={**found.fields, "memberOf": ()})
+    assert desk.connector.apply([Change(lea, fresh, {"memberOf": ("info-l1",)})], soon()) == {}
+    assert domain.members("info-l1") == ["lea.martin"]
+
+
+def test_a_group_whose_name_something_else_in_the_domain_has_is_told(desk: Desk, domain: Domain) -> None:
+    theirs = f"CN=Autre,CN=Users,{domain.samba.base_dn}"
+    domain.make(theirs, "group", sAMAccountName="info-l1")
+    try:
+        said = desk.outcome(account(groups=groups("info-l1")))
+    finally:
+        with domain.admin() as admin:
+            admin.delete(theirs)
+    assert isinstance(said, Dead)
+    assert said.cause == "ad_group_not_ours"
+
+
+def test_a_group_that_is_deleted_under_way_is_made_again(desk: Desk, domain: Domain) -> None:
+    assert isinstance(desk.outcome(account(groups=groups("info-l1"))), Done)
+    with domain.admin() as admin:
+        admin.delete(f"CN=info-l1,{domain.samba.groups_dn}")
+    paul = account("22600002", "paul.durand", groups=groups("info-l1"))
+    said = desk.outcome(paul)
+    assert isinstance(said, Retry)
+    assert said.cause == "ad_contended"
+    assert isinstance(desk.outcome(paul), Done)
+    assert domain.members("info-l1") == ["paul.durand"]
 
 
 def test_a_group_of_somebody_else_is_left_alone(desk: Desk, domain: Domain) -> None:

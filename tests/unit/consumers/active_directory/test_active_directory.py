@@ -63,6 +63,8 @@ def account(**changes: Any) -> Account:
         (11, "00000718: SvcErr: problem 5008 (ADMIN_LIMIT_EXCEEDED)", "QUOTA"),
         (16, "attribute 'userAccountControl': no matching attribute value while deleting", "CHANGED"),
         (32, "", "CHANGED"),
+        (53, "Attribute member already deleted for target GUID 862eca41-e7a9", "NOT_MEMBER"),
+        (53, "00000561: SvcErr: DSID-031A120C, problem 5003 (WILL_NOT_PERFORM)", "NOT_MEMBER"),
         (51, "", "BUSY"),
         (53, "0000001F: SvcErr: DSID-031A12D2, problem 5003", "OTHER"),
         (50, "00000032: whatever", "RIGHT"),
@@ -219,11 +221,12 @@ def test_settings_that_cannot_work_are_refused(name: str, value: object) -> None
 
 
 def test_every_cause_of_a_refusal_has_words() -> None:
-    causes = {
-        AdRefused(LdapAnswer(code, remark)).refused().cause
-        for code in (1, 11, 16, 19, 48, 50, 68)
-        for remark in ("", "0000052D:", "000021C8:")
-    }
-    assert len(causes) == len(Refusal)
+    answers = [
+        AdRefused(LdapAnswer(code, remark))
+        for code in (1, 11, 16, 19, 48, 50, 53, 68)
+        for remark in ("", "0000052D:", "000021C8:", "already deleted")
+    ]
+    assert {each.refusal for each in answers} == set(Refusal)
+    causes = {each.refused().cause for each in answers}
     for cause in causes:
         assert all(ActiveDirectoryConnector.reasons[cause].words[language].what for language in LANGUAGES)
