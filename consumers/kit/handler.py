@@ -39,8 +39,8 @@ AMBIGUOUS: Final = "student_number_ambiguous"
 DIFFERS: Final = "read_back_differs"
 MISSING: Final = "read_back_missing"
 
-ACCESS: Final = "access"
-"""What a preview calls a change of access, beside the names of fields."""
+OBJECT, ACCESS = "object", "access"
+"""What a preview calls an object that is to be made, and a change of access, beside the names of fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +379,9 @@ def _preview(connector: Anything, account: Account, found: _Found) -> Preview:
 
 
 def _names(change: Change) -> tuple[str, ...]:
-    return (*change.fields, *((ACCESS,) if change.open is not None and change.found is not None else ()))
+    if change.found is None:
+        return (OBJECT, *change.fields)
+    return (*change.fields, *((ACCESS,) if change.open is not None else ()))
 
 
 def _refusal(refused: Refused) -> HandlerOutcome:

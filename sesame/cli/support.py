@@ -27,8 +27,8 @@ _COLOURS: Final = {"stops": "red", "delays": "yellow", "tells": "cyan"}
 def diagnose(context: Context, *, student: str, as_json: bool, no_live: bool) -> None:
     """Show why something does not work for STUDENT: each cause with its evidence, who must act, what to do.
 
-    The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, a login
-    by a service account); nothing is changed. Looking is audited.
+    The servers are asked too (entry and password, mailbox and redirection, Moodle's user and cohorts, what
+    other targets have, a login by a service account); nothing is changed. Looking is audited.
     """
     from sesame.operations.diagnosis.engine import DiagnosisAsked
     from sesame.operations.diagnosis.engine import show as look

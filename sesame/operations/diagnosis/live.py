@@ -11,15 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from consumers.mailbox.difference import RedirectInvalid, script_of
 from consumers.mailbox.port import Key
 from consumers.moodle.errors import BatchDeadline
-from pipeline.errors import SesameError, fault
+from pipeline.errors import SesameError, TargetDown, fault
+from pipeline.target import Preview
 from schemas.account import Account
 from schemas.language import gettext
-from sesame.operations.diagnosis.situation import CAS, DIRECTORY, MAILBOX, MOODLE, Live
+from sesame.operations.diagnosis.reasons import explain
+from sesame.operations.diagnosis.situation import CAS, DIRECTORY, IN_THE_WAY, MAILBOX, MOODLE, Live
 from sesame.operations.ports import Diagnosable
 
 LOOK_S_MAX = 8.0
@@ -41,13 +44,13 @@ class LiveChecks:
 
     def look(self, account: Account) -> Live:
         """Ask every server about a student. What fails is `unseen`, never raised."""
-        looks = {
-            name: look
-            for name, look in self._looks(account).items()
-            if name == CAS or name in self._site.settings.targets
-        }
-        found, unseen = _at_once(looks, self._look_s_max)
+        targets = self._site.settings.targets
+        looks = {name: look for name, look in self._looks(account).items() if name == CAS or name in targets}
+        others = {name: partial(self._object, name, account) for name in targets if name not in looks}
+        said, unseen = _at_once({**looks, **others}, self._look_s_max)
+        found = {field: value for name in looks for field, value in said.get(name, {}).items()}
         return Live(
+            objects={name: said[name] for name in others if name in said},
             redirect_script=_script(account),
             auth=self._site.settings.moodle.auth,
             unseen=unseen,
@@ -82,6 +85,21 @@ class LiveChecks:
         with self._site.moodle(read_only=True) as moodle:
             return {"moodle": moodle.read([number], BatchDeadline.after(self._look_s_max))[number]}
 
+    def _object(self, target: str, account: Account) -> Preview:
+        """Of a target that is found by entry point, the preview of a turn: it says by the consumer's own
+        comparison whose an object is and what differs. What is no preview shows here, in its own thread.
+
+        Raises:
+            TargetDown: the target says nothing of this student.
+        """
+        with self._site.connector(target) as connector:
+            found = connector.handler().preview([account])[account.student_number]
+            seen = Preview(tuple(map(str, found.differs)), str(found.obstacle))
+        why = explain(seen.obstacle) if seen.obstacle and seen.obstacle not in IN_THE_WAY else None
+        if why is not None and why.kind != "waiting":
+            raise TargetDown(why.what, unknown=False)
+        return seen
+
     def _login(self) -> Mapping[str, Any]:
         probe = self._site.cas_probe()
         return {} if probe is None else {"login": probe.run()}
@@ -94,16 +112,16 @@ def _script(account: Account) -> str | None:
         return None
 
 
-def _at_once(looks: Mapping[str, Look], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask everybody at once; what was found, and who could not be seen. Whoever is late is left to itself."""
-    answers: queue.SimpleQueue[tuple[str, Mapping[str, Any] | str]] = queue.SimpleQueue()
+def _at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[dict[str, Any], dict[str, str]]:
+    """Ask everybody at once: what each found, and who could not be seen. Whoever is late is left alone."""
+    answers: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
-    def ask(name: str, look: Look) -> None:
+    def ask(name: str, look: Callable[[], Any]) -> None:
         try:
             answers.put((name, look()))
         except SesameError as error:
             answers.put((name, str(error)))
-        except Exception as error:  # noqa: BLE001 (the others are shown all the same)
+        except BaseException as error:  # noqa: BLE001 (even an exit: the others are shown all the same)
             answers.put((name, fault(error)))
 
     for name, look in looks.items():
@@ -121,6 +139,6 @@ def _at_once(looks: Mapping[str, Look], seconds: float) -> tuple[dict[str, Any],
         if isinstance(said, str):
             unseen[name] = said
         else:
-            found |= said
+            found[name] = said
     late = gettext("no answer within {seconds} s", seconds=f"{seconds:g}")
     return found, unseen | dict.fromkeys(sorted(waiting), late)

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import Connection
 
 from consumers.directory.port import ObservedEntry, PasswordPolicy
+from consumers.kit.handler import AMBIGUOUS, COLLISION
 from consumers.mailbox.port import ReadResult
 from consumers.moodle.port import Seen
 from consumers.registry import pending_facts
@@ -20,6 +22,7 @@ from pipeline.dead_letters import rows as dead_letters
 from pipeline.dead_letters.rows import DeadLetter
 from pipeline.parking import Parked
 from pipeline.status import ConsumerStatus
+from pipeline.target import Preview
 from producers.activation import mail_proofs, request_rows
 from producers.activation.mail_proofs import MailProof
 from producers.activation.proofs import PASSWORD
@@ -40,6 +43,9 @@ from sesame.operations.diagnosis.words import word
 
 DIRECTORY, MAILBOX, MOODLE, CAS = "directory", "mailbox", "moodle", "cas"
 
+IN_THE_WAY: Final = frozenset({AMBIGUOUS, COLLISION})
+"""Of what a look at a target may meet, another object than the student's own."""
+
 
 @dataclass(frozen=True)
 class Live:
@@ -50,6 +56,7 @@ class Live:
         policy: the password policy that applies.
         mailbox: as the mail server shows it.
         moodle: as Moodle shows it.
+        objects: of each target that is found by entry point, what a turn would write there now.
         login: how the login probe ended: a service account's, not this student's.
         redirect_script: the sieve script that the account wants; None: no redirection.
         auth: the authentication method that Moodle users should have.
@@ -60,6 +67,7 @@ class Live:
     policy: PasswordPolicy | None = None
     mailbox: ReadResult | None = None
     moodle: Seen | None = None
+    objects: Mapping[str, Preview] = field(default_factory=dict)
     login: ProbeResult | None = None
     redirect_script: str | None = None
     auth: str = "cas"

@@ -1,6 +1,17 @@
 """Every rule: a cause that can be told from what is known and seen, with its words in `words.toml`."""
 
-from sesame.operations.diagnosis.rules import account, directory, login, mail, moodle, work
+from sesame.operations.diagnosis.rules import account, connectors, directory, login, mail, moodle, work
 from sesame.operations.diagnosis.rules.base import Finding, Rule, all_rules
 
-__all__ = ["Finding", "Rule", "account", "all_rules", "directory", "login", "mail", "moodle", "work"]
+__all__ = [
+    "Finding",
+    "Rule",
+    "account",
+    "all_rules",
+    "connectors",
+    "directory",
+    "login",
+    "mail",
+    "moodle",
+    "work",
+]

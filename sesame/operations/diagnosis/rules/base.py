@@ -73,6 +73,15 @@ def said_by(consumer: ConsumerStatus) -> str:
     return gettext("{name}: {value}", name=state, value=reason) if reason else state
 
 
+def read_back(s: Situation, target: str) -> dict[str, Any]:
+    """What the pipeline believes of a target that does not show it any more."""
+    found = s.target(target)
+    return {
+        "read back at version": found.version if found is not None else 0,
+        "since": found.since if found is not None else None,
+    }
+
+
 Judge = Callable[[Situation], Iterator[Finding]]
 
 _JUDGES: dict[str, Judge] = {}

@@ -1,14 +1,17 @@
-"""Rules about the directory's entry and its password, as the server shows them."""
+"""Rules about the directory's entry and its password, as the server shows them; of the password, as other
+targets show it too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
 
+from consumers.kit.handler import OBJECT
 from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN
 from schemas.language import gettext
 from sesame.operations.acts import utc
-from sesame.operations.diagnosis.rules.base import Finding, rule
+from sesame.operations.diagnosis.person import TargetStatus
+from sesame.operations.diagnosis.rules.base import Finding, read_back, rule
 from sesame.operations.diagnosis.situation import DIRECTORY, Situation
 
 
@@ -22,12 +25,19 @@ def password_needed(s: Situation) -> Iterator[Finding]:
             if target.state == "failed" and letter.consumer == target.target and letter.cause == SEAL_BROKEN:
                 evidence = {"cause": letter.cause, "message": letter.message, "dead letter": letter.id}
                 yield Finding("password_needed", target.target, evidence, since=utc(letter.recorded_at))
+    for target in _with_another_password(s):
+        if s.done(target.target) and target.reason != CREDENTIAL_NEEDED:
+            yield Finding("password_needed", target.target, {"shown": gettext("another password")})
 
 
 @rule("password_on_its_way")
 def password_on_its_way(s: Situation) -> Iterator[Finding]:
-    """A password was chosen that the entry does not show yet."""
+    """A password was chosen that the target does not show yet."""
     account, entry = s.open, s.live.entry
+    for target in _with_another_password(s):
+        if account is not None and target.state not in ("provisioned", "waiting", "failed"):
+            shown = {"shown": gettext("another password")}
+            yield Finding("password_on_its_way", target.target, shown, since=account.opened_at)
     if account is None or entry is None or account.credential_ref is None or s.done(DIRECTORY):
         return
     if entry.credential_ref != account.credential_ref:
@@ -39,7 +49,7 @@ def password_on_its_way(s: Situation) -> Iterator[Finding]:
 def entry_missing(s: Situation) -> Iterator[Finding]:
     """It was read back once, and is not there any more."""
     if s.should_work(DIRECTORY) is not None and s.live.entries == ():
-        yield Finding("entry_missing", DIRECTORY, _read_back(s))
+        yield Finding("entry_missing", DIRECTORY, read_back(s, DIRECTORY))
 
 
 @rule("entry_ambiguous")
@@ -132,10 +142,10 @@ def wrong_password_typed(s: Situation) -> Iterator[Finding]:
         yield Finding("wrong_password_typed", DIRECTORY, evidence, since=failures[-1])
 
 
-def _read_back(s: Situation) -> dict[str, object]:
-    """What the pipeline believes of the entry."""
-    target = s.target(DIRECTORY)
-    return {
-        "read back at version": target.version if target is not None else 0,
-        "since": target.since if target is not None else None,
-    }
+def _with_another_password(s: Situation) -> Iterator[TargetStatus]:
+    """Targets found by entry point whose object shows another password than the account has. A look is given
+    no password: the kit then says that it is needed."""
+    for name, seen in s.live.objects.items():
+        target = s.target(name) if s.open is not None else None
+        if target is not None and seen.obstacle == CREDENTIAL_NEEDED and OBJECT not in seen.differs:
+            yield target

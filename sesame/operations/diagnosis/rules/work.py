@@ -125,11 +125,16 @@ def waits_for_operator(s: Situation) -> Iterator[Finding]:
 
 @rule("timetable_not_scheduled")
 def timetable_not_scheduled(s: Situation) -> Iterator[Finding]:
-    """The timetable service has no calendar of this student yet; it is looked at again by itself."""
-    for target in _due(s):
-        if target.state == "waiting" and target.reason == NOT_SCHEDULED:
-            evidence = {"reason": target.reason, "meaning": target.cause, "next": target.next}
-            yield Finding("timetable_not_scheduled", target.target, evidence, since=target.since)
+    """The timetable service has no calendar of this student yet, or no longer: it appears by itself."""
+    for target in s.status.targets if s.status is not None else ():
+        seen = s.live.objects.get(target.target)
+        waits = target.state == "waiting" and target.reason == NOT_SCHEDULED
+        gone = target.state == "provisioned" and seen is not None and seen.obstacle == NOT_SCHEDULED
+        if waits or gone:
+            why = explain(NOT_SCHEDULED)
+            evidence = {"reason": NOT_SCHEDULED, "meaning": why.what, "next": why.next}
+            since = target.since if waits else None
+            yield Finding("timetable_not_scheduled", target.target, evidence, since=since)
 
 
 @rule("backlog")

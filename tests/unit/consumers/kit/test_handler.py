@@ -255,6 +255,6 @@ def test_a_preview_tells_what_would_be_written_and_what_stands_in_the_way() -> N
         "1": Preview(("name", "access")),
         "2": Preview(obstacle="identity_collision"),
         "3": Preview(obstacle="student_number_ambiguous"),
-        "4": Preview(("name",)),
+        "4": Preview(("object", "name")),
     }
     assert shelf.calls == []

@@ -1,0 +1,228 @@
+"""Looks at targets that are found by entry point: somebody else's fault is theirs, and told without a word of
+theirs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from consumers.kit.connector import (
+    Anything,
+    Connector,
+    ConnectorContext,
+    ConnectorUnusable,
+    Held,
+    Refused,
+    Secret,
+    Seen,
+    TargetObject,
+    Wanted,
+)
+from consumers.kit.settings import ConnectorSettings
+from pipeline.errors import TargetDown
+from pipeline.target import Preview
+from schemas.account import Account, Person, Stage
+from sesame.operations.diagnosis.engine import judge
+from sesame.operations.diagnosis.live import LiveChecks
+from sesame.operations.diagnosis.person import PersonStatus, TargetStatus
+from sesame.operations.diagnosis.situation import Live, Situation
+
+if TYPE_CHECKING:
+    from consumers.kit.deadline import Deadline
+    from sesame.operations.ports import Diagnosable
+
+NOW = datetime(2026, 7, 2, 12, tzinfo=UTC)
+LEA = Account(
+    student_number="22600001",
+    version=2,
+    stage=Stage.ACTIVE,
+    login="lea.martin",
+    mail="lea.martin@etu.univ-exemple.fr",
+    principal="lea.martin@univ-exemple.fr",
+    person=Person(birth_name="Martin", given_name="Léa"),
+    activated_at=NOW,
+    opened_at=NOW,
+)
+THERE = TargetObject("a", LEA.student_number, {"name": ("Léa",)}, open=True)
+
+
+class Odd(Connector[ConnectorSettings]):
+    """A connector that reads as it is told to, and shows which password an object has."""
+
+    section = ConnectorSettings
+    title = {"fr": "Le rayon", "en": "The shelf"}  # noqa: RUF012
+    credential = "ref"
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        super().__init__(ConnectorContext("odd", ConnectorSettings(), no_secret))
+        self._read = read
+
+    def wanted(self, account: Account) -> Wanted:
+        ref = () if account.credential_ref is None else (account.credential_ref,)
+        return Wanted({"name": ("Léa",), **({"ref": ref} if ref else {})})
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        return {each.student_number: self._read() for each in accounts}
+
+    def probe(self) -> None:
+        raise AssertionError("a look probes nothing")
+
+
+class Careless(Odd):
+    """Brings a handler of its own, which answers something else than it should."""
+
+    def handler(self) -> Any:
+        return SimpleNamespace(preview=lambda _accounts: {LEA.student_number: self._read()})
+
+
+def no_secret(_name: str) -> Secret:
+    raise AssertionError
+
+
+def says(said: Any) -> Callable[[], Any]:
+    return lambda: said
+
+
+def fails(error: BaseException) -> Callable[[], Any]:
+    def fail() -> Any:
+        raise error
+
+    return fail
+
+
+def look(account: Account = LEA, *, look_s_max: float = 20.0, **made: Callable[[], Anything]) -> Live:
+    """What is seen of a student on a site with these targets."""
+
+    class Site:
+        settings = SimpleNamespace(
+            targets=tuple(made),
+            cas=SimpleNamespace(has_secret=lambda _name: False),
+            moodle=SimpleNamespace(auth="cas"),
+        )
+
+        @contextmanager
+        def connector(self, target: str) -> Iterator[Anything]:
+            yield made[target]()
+
+    return LiveChecks(cast("Diagnosable", Site()), look_s_max=look_s_max).look(account)
+
+
+def well() -> Odd:
+    return Odd(says([THERE]))
+
+
+@pytest.mark.parametrize(
+    ("made", "why"),
+    [
+        (lambda: Odd(fails(KeyError("Léa Martin, née le 4 mai"))), "KeyError in test_looks.py"),
+        (lambda: Odd(fails(SystemExit("Léa Martin"))), "SystemExit in test_looks.py"),
+        (lambda: Odd(fails(TargetDown("it is away"))), "it is away"),
+        (lambda: Odd(says(None)), "TypeError in"),
+        (lambda: Odd(says(Refused("odd_failed", "Léa Martin"))), "Odd failed."),
+        (lambda: Odd(says(Refused("internal_error", "Léa Martin"))), "A fault of Sésame's own."),
+        (lambda: Careless(says(None)), "AttributeError in live.py"),
+        (lambda: Careless(says({"differs": ["name"]})), "AttributeError in live.py"),
+        (lambda: Careless(says(SimpleNamespace(differs=None, obstacle=""))), "TypeError in live.py"),
+        (fails(ConnectorUnusable("its package is gone")), "its package is gone"),
+    ],
+)
+def test_what_a_connector_does_wrong_is_unseen_and_the_others_are_shown(
+    made: Callable[[], Anything], why: str
+) -> None:
+    seen = look(well=well, odd=made)
+    assert seen.objects == {"well": Preview()}
+    assert seen.unseen.keys() == {"odd"}
+    assert seen.unseen["odd"].startswith(why)
+    assert "Léa" not in seen.unseen["odd"]
+
+
+def test_a_connector_that_hangs_is_waited_for_as_long_as_all_are() -> None:
+    let_go = threading.Event()
+    try:
+        seen = look(well=well, odd=lambda: Odd(let_go.wait), look_s_max=1.0)
+    finally:
+        let_go.set()
+    assert seen.objects == {"well": Preview()}
+    assert seen.unseen == {"odd": "no answer within 1 s"}
+
+
+@pytest.mark.parametrize(
+    "reason", ["timetable_not_scheduled", "program_waits", "pedagogical_enrolment_pending"]
+)
+def test_a_target_that_is_not_ready_has_said_so(reason: str) -> None:
+    seen = look(odd=lambda: Odd(says(Held(reason))))
+    assert (seen.objects, seen.unseen) == ({"odd": Preview(obstacle=reason)}, {})
+
+
+# --- the rules ----------------------------------------------------------------------------------------
+
+
+def rules(seen: Live, state: str = "provisioned", reason: str | None = None, **changes: Any) -> list[str]:
+    """What is concluded of a student whose target is said to be in this state."""
+    target = TargetStatus("odd", state, NOW, 2, reason)
+    status = PersonStatus(
+        student_number=LEA.student_number,
+        version=2,
+        stage="active",
+        holds=(),
+        login=LEA.login,
+        mail=LEA.mail,
+        state="completed",
+        activated_at=NOW,
+        opened_at=NOW,
+        completed_at=NOW,
+        elapsed_s=1.0,
+        targets=(target,),
+    )
+    account = LEA.model_copy(update=changes)
+    situation = Situation(LEA.student_number, NOW, account=account, status=status, live=seen)
+    about = ("object_", "password_")
+    return [each.rule for each in judge(situation, live=True) if each.rule.startswith(about)]
+
+
+MEDDLED = [
+    ([], "object_missing"),
+    ([THERE, TargetObject("b", LEA.student_number)], "object_ambiguous"),
+    ([THERE, TargetObject("b")], "object_ambiguous"),
+    ([TargetObject("a", LEA.student_number, {"name": ("Léa",)}, open=False)], "object_shut"),
+    ([TargetObject("a", LEA.student_number, {"name": ("Max",)}, open=True)], "object_changed"),
+]
+
+
+@pytest.mark.parametrize(("found", "rule"), MEDDLED)
+def test_a_difference_speaks_only_where_the_target_is_said_to_have_the_account(found: Any, rule: str) -> None:
+    seen = look(odd=lambda: Odd(says(found)))
+    assert rules(seen) == [rule]
+    assert rules(seen, "waiting", "pedagogical_enrolment_pending") == [rule]
+    for state, reason in (("queued", None), ("failed", "identity_collision"), ("waiting", "observed_only")):
+        assert rules(seen, state, reason) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("queued", None, ["password_on_its_way"]),
+        ("down", "down", ["password_on_its_way"]),
+        ("provisioned", None, ["password_needed"]),
+        ("waiting", "pedagogical_enrolment_pending", ["password_needed"]),
+        ("waiting", "credential_needed", ["password_needed"]),
+        ("waiting", "observed_only", []),
+        ("failed", "identity_collision", []),
+    ],
+)
+def test_another_password_is_no_change_by_hand(state: str, reason: str | None, said: list[str]) -> None:
+    older = TargetObject("a", LEA.student_number, {"name": ("Léa",), "ref": ("r1",)}, open=True)
+    seen = look(LEA.model_copy(update={"credential_ref": "r2"}), odd=lambda: Odd(says([older])))
+    assert rules(seen, state, reason, credential_ref="r2") == said
+
+
+def test_an_object_that_is_gone_has_no_other_password() -> None:
+    seen = look(LEA.model_copy(update={"credential_ref": "r2"}), odd=lambda: Odd(says([])))
+    assert rules(seen, credential_ref="r2") == ["object_missing"]
+    assert rules(seen, "queued", credential_ref="r2") == []
