@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,14 @@ from sqlalchemy import select
 from consumers.directory.port import DesiredEntry, EntryRefused, ObservedEntry
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.port import AdoptedUser
-from consumers.registry.ledger import MINTED, SqlLedger, ledger
+from consumers.registry.ledger import MINTED, SqlLedger
 from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
-from schemas.events import ReplayRequested
 from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
-from sesame.operations.adoption import AdoptionReport, QuestionKind, Reader, adopt, adoptions
+from sesame.operations.adoption import QuestionKind, adoptions
 from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
 from sesame.operations.adoption.decisions import (
-    Decision,
     NoSuchQuestion,
     NotDecidable,
     UnknownStudent,
@@ -33,12 +30,17 @@ from sesame.operations.adoption.decisions import (
     link,
     to_activate,
 )
-from sesame.operations.adoption.sheet import FoundObject
 from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
 from tests.unit.database_kit import ONLY_SQLITE
-
-OPERATOR = Decision(AdoptionAnswer.LINKED, "aline", "seen at the desk")
-NOT_THEIRS = Decision(AdoptionAnswer.SEPARATE, "aline", "seen at the desk")
+from tests.unit.sesame.operations.adoption_kit import (
+    NOT_THEIRS,
+    OPERATOR,
+    Targets,
+    asked,
+    held,
+    linked,
+    questions,
+)
 
 
 @pytest.fixture
@@ -48,94 +50,9 @@ def desk(store_url: str) -> Iterator[Desk]:
     desk.database.close()
 
 
-class Targets:
-    """What the targets hold; read as their ports would give it."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.objects: dict[str, list[FoundObject]] = {"directory": [], "mailbox": [], "moodle": []}
-
-    def entry(self, uid: str, *numbers: str, **more: Any) -> FoundObject:
-        """An entry; its mail is the uid's, its names Léa Martin's unless given."""
-        mail = more.pop("mail", f"{uid}@univ-exemple.fr")
-        aliases = more.pop("aliases", ())
-        names = (("login", uid.lower()), ("mail", mail), *(("mail", alias) for alias in aliases))
-        values = {"family": "Martin", "given": "Léa", **more}
-        dn = f"uid={uid},ou=people"
-        found = FoundObject("directory", dn.lower(), uid, mail, numbers, names=names, **values)
-        return self._put(found)
-
-    def user(self, id_: int, username: str, idnumber: str = "", **more: Any) -> FoundObject:
-        mail = more.pop("mail", f"{username}@univ-exemple.fr".lower())
-        values = {"family": "Martin", "given": "Léa", **more}
-        names = (("login", username.lower()), ("mail", mail))
-        numbers = (idnumber,) if idnumber else ()
-        return self._put(
-            FoundObject("moodle", f"{id_} {idnumber}".strip(), username, mail, numbers, names=names, **values)
-        )
-
-    def mailbox(self, address: str) -> FoundObject:
-        return self._put(FoundObject("mailbox", address, "", address, names=(("mail", address),)))
-
-    def replace(self, target: str, *found: FoundObject) -> None:
-        self.objects[target] = list(found)
-
-    def _put(self, found: FoundObject) -> FoundObject:
-        self.objects[found.target].append(found)
-        return found
-
-    def readers(self) -> dict[str, Reader]:
-        @contextmanager
-        def reading(found: Iterable[FoundObject]) -> Iterator[Iterable[FoundObject]]:
-            yield iter(found)
-
-        return {target: lambda found=found: reading(found) for target, found in self.objects.items()}  # type: ignore[misc]
-
-    def adopt(self, *, dry_run: bool = False, report: Path | None = None) -> AdoptionReport:
-        return adopt(self.readers(), self._desk.database, actor="aline", dry_run=dry_run, report_path=report)
-
-    def adopt_and_tell_the_registry(self) -> AdoptionReport:
-        """As the command does: whose account differs from what was found has it made again."""
-        found = self.adopt()
-        assert found.written is not None
-        for number in found.written.differing:
-            self._desk.apply(
-                ReplayRequested(
-                    student_number=number, consumer="registry", replay_id="adoption", reason_ref="reference"
-                ),
-                "sesame.activations.bulk",
-            )
-        return found
-
-
 @pytest.fixture
 def targets(desk: Desk) -> Targets:
     return Targets(desk)
-
-
-def linked(desk: Desk, target: str) -> dict[str, tuple[str, str]]:
-    """Object and evidence by student."""
-    from sesame.operations.adoption.adoptions import adoptions as table
-
-    with desk.database.read() as connection:
-        rows = connection.execute(select(table).where(table.c.target == target))
-        return {row.student_number: (row.object, row.evidence) for row in rows}
-
-
-def asked(desk: Desk, *states: AdoptionAnswer) -> set[tuple[str, str, str | None]]:
-    with desk.database.read() as connection:
-        found = adoptions.questions(connection, states or [AdoptionAnswer.OPEN])
-    return {(each.target, each.kind, each.student_number) for each in found}
-
-
-def questions(desk: Desk) -> list[QuestionRow]:
-    with desk.database.read() as connection:
-        return adoptions.questions(connection, [AdoptionAnswer.OPEN])
-
-
-def held(desk: Desk) -> dict[tuple[str, str], str | None]:
-    with desk.database.read() as connection:
-        return {(row.kind, row.value): row.student_number for row in connection.execute(select(ledger))}
 
 
 # --- what is certain ----------------------------------------------------------------------------------
