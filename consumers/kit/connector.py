@@ -13,7 +13,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import NoPasswords, Passwords
@@ -53,6 +53,19 @@ class TargetObject:
     names: tuple[tuple[str, str], ...] = ()
     revision: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+class AdoptedRef(str):
+    """The `ref` of an object that was adopted, and what it carried then instead of a student number."""
+
+    __slots__ = ("number",)
+    number: str
+
+    def __new__(cls, ref: str, number: str = "") -> Self:
+        """As it was found."""
+        made = super().__new__(cls, ref)
+        made.number = number
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +297,14 @@ class ConnectorUnusable(SesameError):
 
 
 def find_own(account: Account, seen: Iterable[TargetObject], adopted: str | None) -> list[TargetObject]:
-    """Of what was seen, this student's: what carries the number, or was adopted for it."""
+    """Of what was seen, this student's: what carries the number, or was adopted for it and carries no other
+    number than it did then."""
+    numbers = {"", account.student_number, adopted.number if isinstance(adopted, AdoptedRef) else ""}
     return [
         each
         for each in seen
-        if each.student_number == account.student_number or (adopted is not None and each.ref == adopted)
+        if each.student_number == account.student_number
+        or (adopted is not None and each.ref == adopted and each.student_number in numbers)
     ]
 
 

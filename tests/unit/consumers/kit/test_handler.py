@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from consumers.kit.connector import (
+    AdoptedRef,
     BatchRefused,
     Change,
     Connector,
@@ -149,6 +150,15 @@ def test_what_was_adopted_is_theirs_though_it_carries_no_number() -> None:
     shelf.adopted = {"1": "before"}
     assert isinstance(handle(shelf, account())["1"], Done)
     assert shelf.there["before"].fields == {"name": ("Léa Martin",)}
+
+
+@pytest.mark.parametrize(("number", "theirs"), [("HR 42", True), ("1", True), ("2", False)])
+def test_what_was_adopted_is_not_taken_back_from_who_it_was_given_to(number: str, *, theirs: bool) -> None:
+    shelf = Shelf()
+    shelf.put("before", number, login="login-1")
+    shelf.adopted = {"1": AdoptedRef("before", "HR 42")}
+    assert isinstance(handle(shelf, account())["1"], Done) is theirs
+    assert shelf.there["before"].fields["name"] == ("Léa Martin" if theirs else "x",)
 
 
 def test_of_two_that_carry_the_number_neither_is_written_and_both_are_shut() -> None:
