@@ -45,11 +45,12 @@ MINTED = "minted"
 DIRECTORY = "directory"
 MOODLE = "moodle"
 MAILBOX = "mailbox"
+SERVICE = "service"  # any other target
 RETIRED = "retired"
 """Origin of a name that was minted for a student who turned out to have one, or from a damaged name: nobody
 has seen it, nobody else is ever given it, and it is no alias of theirs."""
 
-SEEN = (DIRECTORY, MOODLE, MAILBOX)
+SEEN = (DIRECTORY, MOODLE, MAILBOX, SERVICE)
 """Origins of names that somebody had before Sésame gave any."""
 
 _STANDING = case((ledger.c.origin == DIRECTORY, 2), (ledger.c.origin.in_(SEEN), 1), else_=0)

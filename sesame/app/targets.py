@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from consumers.kit.connector import Anything, ConnectorContext, ConnectorUnusable
+from consumers.kit.connector import AdoptedRef, Anything, ConnectorContext, ConnectorUnusable
 from consumers.kit.passwords import NoPasswords, Passwords, SealedPasswords
 from consumers.kit.settings import ConnectorSettings
 from consumers.mailbox.welcome_journal import WelcomeMessages
@@ -16,7 +16,7 @@ from pipeline.vault import Vault
 from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
 from sesame.app.servers import dovecot_mailboxes, ldap_directory, moodle_site, welcome_of
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import adopted_mailboxes
+from sesame.operations.adoption.adoptions import NUMBER_AFTER, adopted_mailboxes
 from sesame.settings import LiveSecret, Settings
 
 
@@ -121,7 +121,7 @@ def _made(
         secret=lambda name: secrets[name] if name in secrets else LiveSecret(section, name),
         read_only=read_only or section.mode == "observe",
         connections_max=settings.engine.slots + 1,  # the probe has one too
-        adopted=lambda numbers: _adopted(database, target, numbers),
+        adopted=lambda numbers: adopted_refs(database, target, numbers),
         passwords=passwords or NoPasswords(),
     )
     try:
@@ -130,6 +130,12 @@ def _made(
         raise  # it says itself what is wrong
     except Exception as error:  # somebody else's code: the other targets go on
         raise ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}") from error
+
+
+def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dict[str, AdoptedRef]:
+    """What a connector is told of the objects that were adopted for these students."""
+    found = _adopted(database, target, numbers)
+    return {number: AdoptedRef(*named.split(NUMBER_AFTER, 1)) for number, named in found.items()}
 
 
 def _connector(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:

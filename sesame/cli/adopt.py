@@ -34,10 +34,11 @@ _ID_SHOWN = 12
 def adopt(ctx: click.Context, *, dry_run: bool, as_json: bool, report_path: Path | None) -> None:
     """Take account of what exists in the targets: whose it is, and which names are in use.
 
-    Reads every entry, mailbox and Moodle user and compares them with the registry. Takes every login, mail
-    address and principal name into the ledger, so that nobody is given one of them; links what is certainly a
-    student's, who keeps login and mail; asks an operator the rest. Nothing is written to any target. Doing it
-    again adds what is new. Exit code 3 when something waits for an operator: `sesame adopt questions`.
+    Reads every entry, mailbox and Moodle user, and whoever another target lists, and compares them with the
+    registry. Takes every login, mail address and principal name into the ledger, so that nobody is given one
+    of them; links what is certainly a student's, who keeps login and mail; asks an operator the rest. Nothing
+    is written to any target. Doing it again adds what is new. Exit code 3 when something waits for an
+    operator: `sesame adopt questions`.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -126,13 +127,14 @@ def decide_command(
 @adopt.command(name="link")
 @click.argument("student")
 @click.argument("object_", metavar="OBJECT")
-@click.option("--target", required=True, help="directory, mailbox or moodle.")
+@click.option("--target", required=True, help="The target that it is in.")
 @reason_option()
 @pass_context
 def link_command(context: Context, *, student: str, object_: str, target: str, reason: str) -> None:
     """Say that OBJECT is STUDENT's although nothing on it tells; the next `sesame adopt` acts on it.
 
-    OBJECT is a DN, a mail address, or a Moodle user as the report names it: its id and, if any, its idnumber.
+    OBJECT is as the report names it: a DN, a mail address, a Moodle user's id with its idnumber if it has
+    any, or what another target calls it.
     """
     from sesame.operations.acts import UnknownTarget
     from sesame.operations.adoption.acts import LinkRequest, link

@@ -169,7 +169,8 @@ def link(site: Configured, actor: Actor, request: LinkRequest) -> ObjectLinked:
         UnknownStudent: the registry does not know the number.
     """
     check_target(site, request.target)
-    ref = request.object if request.target == "moodle" else request.object.lower()
+    named_in_any_case = request.target in ("directory", "mailbox")
+    ref = request.object.lower() if named_in_any_case else request.object
     question = QuestionRow(request.target, ref, request.student_number, "")
     decisions.link(site.database, question, Decision(AdoptionAnswer.LINKED, actor.name, request.reason))
     return ObjectLinked(object=ref, student_number=request.student_number)

@@ -58,6 +58,9 @@ adoption_questions = Table(
 )
 
 
+NUMBER_AFTER: Final = "\n"
+"""Between an adopted object of a service and the number of another kind that it carried."""
+
 # Made once: each call of a target looks.
 _OBJECTS: Final = select(adoptions.c.student_number, adoptions.c.object).where(
     adoptions.c.target == bindparam("of_target")
@@ -81,7 +84,8 @@ class Adoption:
     """An object that existed, and whose it is.
 
     Attributes:
-        object: in the target's own words: an entry's DN in lower case, a Moodle user's id, an address.
+        object: in the target's own words: an entry's DN in lower case, a Moodle user's id, an address; of
+            a service its `ref`, and after NUMBER_AFTER what it carries instead of the student number.
         evidence: what says so: student_number, ine, login, mail or operator.
     """
 

@@ -28,7 +28,7 @@ class NoSuchQuestion(SesameError):
 
 class NotDecidable(SesameError):
     """This answer would leave the targets contradicting one another: such a conflict ends where it is, in the
-    directory or in Moodle. Mend it there, then adopt again."""
+    directory or in the other target. Mend it there, then adopt again."""
 
 
 class UnknownStudent(SesameError):

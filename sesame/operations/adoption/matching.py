@@ -4,7 +4,8 @@ Only strong evidence links by itself: the student number on the object itself, o
 birth date make a candidate. A login or an address that is the same in two targets links nothing: it tells
 where to look, and an operator decides. What was decided is not asked again.
 
-The directory is judged first: Moodle and the mailboxes are compared with it, then all of it with the ledger.
+The directory is judged first: the users of Moodle and of connectors, and the mailboxes, are compared with it,
+then all of it with the ledger.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.adoption import adoptions
+from sesame.operations.adoption.adoptions import DECIDED
 from sesame.operations.adoption.ledger_comparison import LedgerComparison
+from sesame.operations.adoption.owners import Owners, owners_of, same_names
 from sesame.operations.adoption.questions import BY_HAND, Answers, QuestionKind, ask
 from sesame.operations.adoption.sheet import Row, Sheet, Standing
 
 BY_NUMBER, BY_INE, BY_MAIL = "student_number", "ine", "mail"
+_OWN_RULES = ("directory", "mailbox")
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,7 @@ class _Page:
     active: Mapping[str, str]
     twice: frozenset[str]
     prints: Mapping[tuple[str, str], str]
+    owners: Owners
 
 
 class Matcher:
@@ -63,9 +68,10 @@ class Matcher:
             self._entries()
             self._twice("directory")
             self._shared()
-        if "moodle" in targets:
-            self._users()
-            self._twice("moodle")
+        for target in targets:
+            if target not in _OWN_RULES:
+                self._users(target)
+                self._twice(target)
         if "mailbox" in targets:
             self._mailboxes()
         for target in targets:
@@ -85,14 +91,18 @@ class Matcher:
     def _page(self, connection: Connection, rows: Sequence[Row], twice: frozenset[str]) -> _Page:
         prints = [item for row in rows if not row.number for item in _prints(row).items()]
         taken = with_fingerprints(connection, prints) if prints else {}
-        numbers = [*{row.number for row in rows if row.number} | set(taken.values())]
         target = rows[0].target
+        owners = Owners()
+        if target not in _OWN_RULES:
+            owners = owners_of(self._sheet, self._database, connection, rows)
+        numbers = [*{row.number for row in rows if row.number} | {*taken.values(), *owners.students.values()}]
         return _Page(
             answers=Answers(adoptions.about(connection, target, [row.ref for row in rows])),
             known=self._people.known_among(connection, numbers),
             active=accounts.active_logins(connection, numbers),
             twice=twice,
             prints=taken,
+            owners=owners,
         )
 
     def _entry(self, row: Row, page: _Page) -> None:
@@ -119,8 +129,9 @@ class Matcher:
         elif row.target == "directory" and login is not None and login != row.login.lower():
             ask(self._sheet, row, row.student, QuestionKind.ACCOUNT_DIFFERS, page.answers)
 
-    def _anonymous(self, row: Row, page: _Page) -> None:
-        """An entry without a number: the INE may tell whose it is; names and birth date may suggest it."""
+    def _anonymous(self, row: Row, page: _Page) -> bool:
+        """An object without a number: the INE may tell whose it is; names and birth date may suggest it.
+        Return whether they do."""
         prints = _prints(row)
         ine = page.prints.get(("ine", prints.get("ine", "")))
         birth = page.prints.get(("birth", prints.get("birth", "")))
@@ -130,6 +141,7 @@ class Matcher:
         elif birth is not None:
             row.standing = Standing.MATCH
             ask(self._sheet, row, birth, QuestionKind.NAMES_AND_BIRTH_DATE, page.answers)
+        return ine is not None or birth is not None
 
     def _shared(self) -> None:
         """A login or an address that several entries have, other than of one student."""
@@ -148,11 +160,11 @@ class Matcher:
             others = ", ".join(row.ref for row in rows[1:])
             self._contradict(rows[0], QuestionKind.NUMBER_TWICE, student, others)
 
-    # --- Moodle ---------------------------------------------------------------------------------------
+    # --- users of Moodle and of connectors ------------------------------------------------------------
 
-    def _users(self) -> None:
-        twice = self._sheet.numbers_twice("moodle")
-        for rows in self._sheet.pages("moodle"):
+    def _users(self, target: str) -> None:
+        twice = self._sheet.numbers_twice(target)
+        for rows in self._sheet.pages(target):
             with self._database.read() as connection:
                 page = self._page(connection, rows, twice)
             for row in rows:
@@ -162,41 +174,48 @@ class Matcher:
     def _user(self, row: Row, page: _Page) -> None:
         if self._by_hand(row, page.answers):
             return
-        entry = next(iter(self._sheet.with_name("directory", "login", row.login)), None)
-        owner = entry.student if entry is not None and entry.standing is not Standing.STRANGER else ""
         person = page.known.get(row.number)
-        if not row.number:
-            if owner := owner or self._owner_of_mail(row):
-                row.standing = Standing.MATCH
-                ask(self._sheet, row, owner, QuestionKind.IDNUMBER_EMPTY, page.answers)
-        elif person is None:
-            if owner and owner != row.number:
-                known = self._sheet.carrying("directory", row.number)
-                kind = QuestionKind.LOGIN_SHARED if known else QuestionKind.IDNUMBER_OTHER
-                row.standing = Standing.MATCH
-                ask(self._sheet, row, owner, kind, page.answers)
+        if person is not None:
+            self._numbered(row, person, page)
+        elif row.number or not self._anonymous(row, page):
+            self._ask_about_owner(row, page)
+
+    def _numbered(self, row: Row, person: KnownPerson, page: _Page) -> None:
+        entry = next(iter(self._sheet.with_name("directory", "login", row.login)), None)
+        row.student, row.evidence, row.standing = row.number, BY_NUMBER, Standing.MATCH
+        if row.number in page.twice:
+            row.standing = Standing.CONFLICT
+        elif not _alike(row, person):
+            ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
+        elif entry is not None and entry.numbers <= 1 and entry.student != row.number:
+            ask(self._sheet, row, row.student, QuestionKind.LOGIN_SHARED, page.answers, entry.ref)
         else:
-            row.student, row.evidence, row.standing = row.number, BY_NUMBER, Standing.MATCH
-            if row.number in page.twice:
-                row.standing = Standing.CONFLICT
-            elif not _alike(row, person):
-                ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
-            elif entry is not None and entry.numbers <= 1 and entry.student != row.number:
-                ask(self._sheet, row, row.student, QuestionKind.LOGIN_SHARED, page.answers, entry.ref)
-            else:
-                self._compare_with_entry(row, page.answers)
+            self._compare_with_entry(row, page)
 
-    def _owner_of_mail(self, row: Row) -> str:
-        found = self._sheet.with_name("directory", "mail", row.mail) if row.mail else []
-        return next((entry.student for entry in found if entry.standing is not Standing.STRANGER), "")
+    def _ask_about_owner(self, row: Row, page: _Page) -> None:
+        """A user without a student number that has a student's login or address: that one, or another?"""
+        owner = page.owners.students.get(row.id)
+        if owner is None or owner == row.number:
+            return
+        if row.number and self._sheet.carrying("directory", row.number):
+            kind = QuestionKind.LOGIN_SHARED
+        else:
+            kind = QuestionKind.IDNUMBER_OTHER if row.number else QuestionKind.IDNUMBER_EMPTY
+            person = page.known.get(owner)
+            answered = page.answers.of(row, owner, kind) in DECIDED
+            if person is not None and not answered and not same_names(row, person):
+                kind = QuestionKind.NAMES_DIFFER
+        ask(self._sheet, row, owner, kind, page.answers)
 
-    def _compare_with_entry(self, row: Row, answers: Answers) -> None:
+    def _compare_with_entry(self, row: Row, page: _Page) -> None:
         """A user with the right number beside the entry, or entries, of that student."""
+        answers, login = page.answers, row.login.lower()
         mine = self._sheet.of_student("directory", row.student)
         names = {name for entry in mine for name in self._sheet.names_of(entry)}
-        if mine and ("login", row.login.lower()) not in names:
+        other = ("login", login) not in names and page.owners.short_logins.get(login) != row.student
+        if mine and login and other:
             ask(self._sheet, row, row.student, QuestionKind.LOGIN_DIFFERS, answers, mine[0].login)
-        elif row.login != row.login.lower():
+        elif row.target == "moodle" and row.login != login:
             ask(self._sheet, row, row.student, QuestionKind.USERNAME_CASE, answers)
         mails = {value for kind, value in names if kind == "mail"}
         if row.mail and mails and row.mail not in mails:

@@ -24,6 +24,7 @@ class QuestionKind(StrEnum):
     MAIL_DIFFERS = "mail_differs"
     IDNUMBER_EMPTY = "idnumber_empty"
     IDNUMBER_OTHER = "idnumber_other"
+    NAMES_DIFFER = "names_differ"
     LEDGER_OTHER = "ledger_other"
     LEDGER_ACTIVE = "ledger_active"
     ACCOUNT_DIFFERS = "account_differs"
@@ -74,8 +75,8 @@ WORDS = {
         "Rename one of them, then adopt again; the same person after all: sesame adopt link.",
     ),
     QuestionKind.LOGIN_DIFFERS: Words(
-        "a student's login in Moodle is not the one of the directory",
-        "Link: Moodle's is replaced when Moodle is written. Or rename it there yourself.",
+        "a student's login in a target is not the one of the directory",
+        "Link: the directory's replaces it when this target is written. Or rename it there yourself.",
         linkable=True,
     ),
     QuestionKind.USERNAME_CASE: Words(
@@ -93,10 +94,22 @@ WORDS = {
         linkable=True,
     ),
     QuestionKind.IDNUMBER_EMPTY: Words(
-        "a Moodle user with a student's login, or address, has no idnumber", _LOOK, True, True
+        "a user with a student's login, or address, and that student's names, carries no student number",
+        _LOOK,
+        True,
+        True,
     ),
     QuestionKind.IDNUMBER_OTHER: Words(
-        "a Moodle user with a student's login has an idnumber that is no student number", _LOOK, True, True
+        "a user with a student's login, and that student's names, carries what is no student number",
+        _LOOK,
+        True,
+        True,
+    ),
+    QuestionKind.NAMES_DIFFER: Words(
+        "a user with a student's login, or address, carries no student number, and has other names",
+        _LOOK,
+        True,
+        True,
     ),
     QuestionKind.LEDGER_OTHER: Words(
         "a name is in use here, and was given to a student who has not activated the account",

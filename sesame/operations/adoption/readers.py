@@ -1,15 +1,20 @@
-"""From the targets to the sheet, through what their ports dump: every object, a student's or not."""
+"""From the targets to the sheet, through what they list: every object, a student's or not."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
 from consumers.directory.port import Directory, ObservedEntry
+from consumers.kit.connector import Anything, TargetObject
 from consumers.mailbox.port import Mailboxes
 from consumers.moodle.port import MoodlePort, User
+from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
+from schemas.language import gettext
+from sesame.operations.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.adoption.run import Reader
 from sesame.operations.adoption.sheet import FoundObject
 from sesame.operations.ports import Targets
@@ -17,6 +22,8 @@ from sesame.operations.ports import Targets
 _Server = TypeVar("_Server")
 
 _DATE = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)")
+_KINDS: Final = ("login", "mail", "principal")
+_NAME_MAX, _REF_MAX = 255, 512  # the store's columns
 _LOGINS, _MAILS, _PRINCIPALS = ("supannAliasLogin",), ("mail", "supannAutreMail"), ("eduPersonPrincipalName",)
 
 
@@ -27,7 +34,20 @@ def readers(site: Targets) -> dict[str, Reader]:
         "mailbox": lambda: _reader(site.mailboxes(read_only=True), mailboxes),
         "moodle": lambda: _reader(site.moodle(read_only=True), users),
     }
-    return {target: reader for target, reader in made.items() if target in site.settings.targets}
+    targets = site.settings.targets
+    ours = {target: reader for target, reader in made.items() if target in targets}
+    others = [target for target in targets if target not in made and _lists(site, target)]
+    return ours | {target: partial(_reader_of, site, target) for target in others}
+
+
+def _lists(site: Targets, target: str) -> bool:
+    """Whether a connector can list its objects; one that cannot be used says so when it is read."""
+    connector = site.settings.connector_of(target).connector
+    return connector is None or "objects" in connector.verbs()
+
+
+def _reader_of(site: Targets, target: str) -> AbstractContextManager[Iterator[FoundObject]]:
+    return _reader(site.connector(target), objects)
 
 
 @contextmanager
@@ -63,6 +83,22 @@ def mailboxes(server: Mailboxes) -> Iterator[FoundObject]:
         TargetDown, Misconfigured: the server cannot be read.
     """
     return map(_mailbox, server.addresses())
+
+
+def objects(connector: Anything) -> Iterator[FoundObject]:
+    """Every object of a connector's target.
+
+    Raises:
+        TargetDown, Misconfigured: it cannot be read; a fault of the connector's own is told so too.
+    """
+    try:
+        for found in connector.objects():
+            yield _object(connector.name, found)
+    except SesameError:
+        raise
+    except Exception as error:  # somebody else's code
+        message = gettext("{target} cannot be listed: {why}", target=connector.name, why=fault(error))
+        raise TargetDown(message, unknown=False) from error
 
 
 def _entry(entry: ObservedEntry) -> FoundObject:
@@ -114,3 +150,40 @@ def _user(user: User) -> FoundObject:
 def _mailbox(address: str) -> FoundObject:
     mail = address.lower()
     return FoundObject("mailbox", mail, "", mail, names=(("mail", mail),))
+
+
+def _object(target: str, found: TargetObject) -> FoundObject:
+    names = [
+        (kind, value)
+        for kind, value in found.names
+        if kind in _KINDS and 0 < len(value) <= _NAME_MAX and value.isprintable()
+    ]
+    number = _printable(found.student_number)
+    if len(found.ref) + len(NUMBER_AFTER) + len(number) > _REF_MAX or not found.ref.isprintable():
+        message = gettext(
+            "{target} names an object by more than {n} characters, or by some that cannot be printed",
+            target=target,
+            n=_REF_MAX,
+        )
+        raise Misconfigured(message)
+
+    def told(kind: str) -> str:
+        return _printable(found.evidence.get(kind) or "")
+
+    return FoundObject(
+        target=target,
+        ref=found.ref,
+        login=next((value for kind, value in names if kind == "login"), ""),
+        mail=next((value.lower() for kind, value in names if kind == "mail"), ""),
+        numbers=(number,) if number else (),
+        ine=told("ine").upper(),
+        birth=told("birth"),
+        family=told("family"),
+        given=told("given"),
+        names=tuple(dict.fromkeys((kind, value.lower()) for kind, value in names)),
+    )
+
+
+def _printable(text: str) -> str:
+    """A text that every store takes."""
+    return "".join(each if each.isprintable() else "?" for each in text.strip())

@@ -54,7 +54,8 @@ class FoundObject:
         ref: names it in its target for ever, or as long as it has this name.
         login: as it is written there; empty: it has none.
         mail: the main address, in lower case; empty: there is none.
-        numbers: student numbers that it carries; for Moodle the idnumber, whatever it is.
+        numbers: student numbers that it carries; elsewhere than in the directory whatever stands in the
+            number's place.
         birth: date of birth, `YYYY-MM-DD`; empty: it is not told.
         family, given: its names, several separated by a line break.
         names: (kind, value in lower case) of every login, mail address and principal name, the main ones

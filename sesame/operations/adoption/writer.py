@@ -12,12 +12,18 @@ from collections.abc import Iterator, Sequence
 from pydantic import ConfigDict, Field, computed_field
 from sqlalchemy import Connection
 
-from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SqlLedger
+from consumers.registry.ledger import DIRECTORY, MAILBOX, MOODLE, SERVICE, SqlLedger
 from pipeline import accounts
 from pipeline.db.database import Database
 from sesame.operations.acts import Report
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import DECIDED, Adoption, AdoptionAnswer, QuestionRow
+from sesame.operations.adoption.adoptions import (
+    DECIDED,
+    NUMBER_AFTER,
+    Adoption,
+    AdoptionAnswer,
+    QuestionRow,
+)
 from sesame.operations.adoption.ledger_comparison import holder_of
 from sesame.operations.adoption.questions import QuestionKind
 from sesame.operations.adoption.sheet import PAGE, Row, Sheet, Standing
@@ -90,21 +96,31 @@ class Writer:
         questions = adoptions.about(connection, rows[0].target, [row.ref for row in rows])
         decided = {q.object for q in questions if q.kind == QuestionKind.LEDGER_OTHER and q.state in DECIDED}
         for row in rows:
-            origin, holder = _ORIGINS[row.target], holder_of(row)
-            for kind, value in self._sheet.names_of(row):
+            origin, holder = _ORIGINS.get(row.target, SERVICE), holder_of(row)
+            for kind, value in self._names_in_use(row):
                 if ledger.take_note(kind, value, holder=holder, origin=origin):
                     self._written.names += 1
                 elif holder is not None and ledger.reserve(kind, value, holder=holder, origin=origin):
                     continue  # it was seen before anybody knew whose it is, or it is theirs
                 elif row.ref in decided:
                     ledger.hand_over(kind, value, holder=holder, origin=origin)
-            if row.target == "moodle" and row.standing is Standing.MATCH and self._lone(row):
+            if row.login and row.standing is Standing.MATCH and self._lone(row):
                 ledger.reserve("login", row.login, holder=row.student, origin=origin)
         ledger.retire_minted([row.student for row in rows if row.standing is Standing.MATCH])
 
+    def _names_in_use(self, row: Row) -> list[tuple[str, str]]:
+        """The names to take. A principal name in another target than the directory is nobody's: it is left
+        to whoever has the object, or an entry of that login or address, and may be given the same one."""
+        names = self._sheet.names_of(row)
+        others = [name for name in names if name[0] != "principal"]
+        if row.target == "directory" or len(others) == len(names):
+            return names
+        somebodys = row.student or row.number or any(self._sheet.with_name("directory", *n) for n in others)
+        return others if somebodys else names
+
     def _lone(self, row: Row) -> bool:
-        """Whether this student has a user in Moodle and no entry, nor has anybody an entry of that login: the
-        login of Moodle is theirs."""
+        """Whether this student has a user elsewhere and no entry, nor has anybody an entry of that login: the
+        login of that user is theirs."""
         entries = self._sheet.of_student("directory", row.student)
         return not entries and not self._sheet.with_name("directory", "login", row.login)
 
@@ -112,7 +128,7 @@ class Writer:
 
     def _link(self, connection: Connection, rows: Sequence[Row]) -> None:
         found = [
-            Adoption(row.target, row.student, row.ref, row.evidence)
+            Adoption(row.target, row.student, _named(row), row.evidence)
             for row in rows
             if row.standing is Standing.MATCH and row.student and row.evidence
         ]
@@ -188,6 +204,13 @@ class Writer:
             free = holders.get(held.get("login", ""), number) == number
             if account.activated_at is None and differs and free:
                 self._written.differing.append(number)
+
+
+def _named(row: Row) -> str:
+    """What the target's consumer is told of an adopted object."""
+    if row.target in _ORIGINS or row.number in ("", row.student):
+        return row.ref
+    return f"{row.ref}{NUMBER_AFTER}{row.number}"
 
 
 def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -1,0 +1,131 @@
+"""Users who are in the domain before Sésame: adopted as they are, and a homonym is left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from pipeline.target import Dead, Done, HandlerOutcome, Task, Waiting
+from pipeline.vault import new_key
+from sandbox.samba import Samba
+from sesame.app.wiring import Application, utc_now
+from sesame.operations.acts import Actor, Role
+from sesame.operations.adoption.acts import (
+    AdoptionRequest,
+    AnswerRequest,
+    QuestionFilter,
+    adopt,
+    decide,
+    questions,
+)
+from sesame.operations.adoption.adoptions import AdoptionAnswer
+from sesame.operations.adoption.run import AdoptionReport
+from sesame.settings import load
+from sesame.testing.servers.registry_kit import LEA, PAUL, Desk, activation, enrolled
+from tests.integration.active_directory_kit import Domain
+
+CAMILLE = Actor("camille", frozenset({Role.OPERATOR}))
+NUMBERS = {LEA: "lea.martin", PAUL: "paul.durand"}
+
+
+@pytest.fixture
+def domain(samba: Samba) -> Iterator[Domain]:
+    domain = Domain(samba)
+    domain.empty()
+    yield domain
+    domain.empty()
+
+
+@pytest.fixture
+def site(samba: Samba, domain: Domain, tmp_path: Path) -> Iterator[Application]:
+    """The domain has users of both logins: Léa's, and Jean Durand's."""
+    (tmp_path / "vault.key").write_text(new_key(), encoding="ascii")
+    (tmp_path / "vault.key").chmod(0o600)
+    path = tmp_path / "sesame.toml"
+    path.write_text(
+        f"""
+data_dir = "{tmp_path}"
+targets = ["active_directory"]
+
+[active_directory]
+uri = "{samba.ldaps_uri}"
+ca_file = "{samba.ca_file}"
+bind_dn = "{samba.provisioner_dn}"
+bind_password_file = "{samba.provisioner_password_file}"
+users_dn = "{samba.users_dn}"
+groups_dn = "{samba.groups_dn}"
+""",
+        encoding="utf-8",
+    )
+    domain.make(
+        f"CN=Léa MARTIN,{samba.users_dn}",
+        sAMAccountName="Lea.Martin",
+        sn="MARTIN",
+        givenName="Léa",
+        title="Étudiante",
+    )
+    domain.make(f"CN=P.Durand,{samba.users_dn}", sAMAccountName="paul.durand", sn="Durand", givenName="Jean")
+    with closing(Application(load(path))) as site:
+        yield site
+
+
+@pytest.fixture
+def desk(site: Application) -> Iterator[Desk]:
+    """Léa and Paul have active accounts."""
+    with site.database.read() as connection:
+        desk = Desk(str(connection.engine.url))
+    desk.apply(enrolled())
+    desk.apply(enrolled(PAUL, birth_name="Durand", given_name="Paul", birth_date=date(2005, 1, 2)))
+    for number, login in NUMBERS.items():
+        desk.apply(activation(number))
+        assert desk.account(number).login == login
+    yield desk
+    desk.database.close()
+
+
+def carried_out(site: Application) -> AdoptionReport:
+    return adopt(site, CAMILLE, AdoptionRequest(), clock=utc_now, progress=lambda _step: None)
+
+
+def outcomes(site: Application, desk: Desk) -> dict[str, HandlerOutcome]:
+    """A turn of each."""
+    with closing(site.handler("active_directory")) as handler:
+        return dict(handler.handle([Task(desk.account(number)) for number in NUMBERS]))
+
+
+def test_a_user_made_by_hand_is_adopted_and_a_homonym_stays_as_it_is(
+    site: Application, desk: Desk, domain: Domain
+) -> None:
+    (hers,) = domain.found("(sAMAccountName=lea.martin)")
+    (his,) = domain.found("(sAMAccountName=paul.durand)")
+    for one in outcomes(site, desk).values():
+        assert isinstance(one, Dead)
+        assert one.cause == "identity_collision"
+
+    found = carried_out(site)
+    assert found.questions == {"idnumber_empty": 1, "ledger_active": 1}
+    assert all(isinstance(each, Waiting) for each in outcomes(site, desk).values()), "nobody decided yet"
+    answer = AnswerRequest(kind="idnumber_empty", answer=AdoptionAnswer.LINKED, reason="seen at the desk")
+    assert decide(site, CAMILLE, answer).decided == 1
+    assert carried_out(site).standings["active_directory"]["match"] == 1
+    (left,) = questions(site, CAMILLE, QuestionFilter())
+    assert (left.kind, left.student_number) == ("ledger_active", PAUL)
+
+    said = outcomes(site, desk)
+    assert isinstance(said[LEA], Done)
+    assert isinstance(said[PAUL], Waiting)
+    (now,) = domain.found(f"(employeeID={LEA})")
+    assert (now["objectGUID"], now["objectSid"]) == (hers["objectGUID"], hers["objectSid"])
+    assert (now["title"], now["mail"]) == (["Étudiante".encode()], [b"lea.martin@etu.univ-exemple.fr"])
+    assert domain.found("(sAMAccountName=paul.durand)") == [his]
+    assert domain.found(f"(employeeID={PAUL})") == []
+
+    again = carried_out(site)
+    assert again.questions == {"ledger_active": 1}
+    unchanged = outcomes(site, desk)[LEA]
+    assert isinstance(unchanged, Done)
+    assert not unchanged.changed
