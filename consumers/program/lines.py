@@ -33,11 +33,14 @@ class ObjectLine(_Line):
     fields: dict[str, tuple[_Text, ...]] = {}
     open: bool | None = None
     names: tuple[tuple[str, str], ...] = ()
+    evidence: dict[str, _Text] = {}
 
     def shown(self) -> TargetObject:
         """The same, in the kit's shape; the values of a field have no order."""
         fields = {name: tuple(sorted(values)) for name, values in self.fields.items()}
-        return TargetObject(self.ref, self.student_number, fields, self.open, self.names)
+        return TargetObject(
+            self.ref, self.student_number, fields, self.open, self.names, evidence=self.evidence
+        )
 
 
 class RefusedLine(_Line):

@@ -223,3 +223,10 @@ def test_what_a_program_says_of_a_refusal_is_cut_and_printable(tmp_path: Path) -
     assert isinstance(seen, Refused)
     assert len(seen.message) <= 200
     assert seen.message.isprintable()
+
+
+def test_a_program_may_tell_more_of_whose_an_object_is(tmp_path: Path) -> None:
+    line = '{"ref": "7", "evidence": {"family": "Martin", "birth": "2007-05-04"}}'
+    with saying(tmp_path, f"echo '{line}'").connected(read_only=True) as connector:
+        (one,) = connector.objects()
+    assert (one.ref, one.evidence) == ("7", {"family": "Martin", "birth": "2007-05-04"})
