@@ -14,6 +14,10 @@ from sesame.settings import load
 from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 
+_UNDER_TLS = (
+    "the target is under TLS, and no fault of a network can be put in between: the author's own tests do it"
+)
+
 
 def bench_of(name: str, config: Path | None) -> ConnectorBench:
     """The connector of this section of the settings, on its true target."""
@@ -35,6 +39,7 @@ def bench_of(name: str, config: Path | None) -> ConnectorBench:
         protocol="tcp" if url.scheme == "ldap" else "http",
         domain=settings.registry.mail_domain,
         name=name,
+        no_faults=_UNDER_TLS if url.netloc and not plain else ConnectorBench.no_faults,
     )
 
 

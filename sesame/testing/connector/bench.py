@@ -39,13 +39,14 @@ class ConnectorBench:
     Attributes:
         connector: its class.
         settings: the values of its section when its target is at this address (`host:port`).
-        address: where the target is; empty: it has none, and the suite injects no faults.
+        address: where the target is; empty: the suite injects no faults, for the reason in `no_faults`.
         protocol: what is spoken there: faults of HTTP are for HTTP.
         stranger: puts an object into the target that holds this account's login and mail, and no student
             number.
         refuse: makes of an account one that the target refuses, e.g. with a name that is too long.
         domain: of the mail addresses of the suite's own accounts.
         name: the connector's name.
+        no_faults: why the suite injects none.
     """
 
     connector: type[Anything]
@@ -56,6 +57,7 @@ class ConnectorBench:
     refuse: Callable[[Account], Account] | None = None
     domain: str = "etu.univ-exemple.fr"
     name: str = "checked"
+    no_faults: str = "the target has no address, so no fault of a network"
     made: list[Account] = field(default_factory=list)
 
     def account(self, **changes: Any) -> Account:

@@ -488,7 +488,7 @@ def _pages(accounts: Sequence[Account], size: int) -> Iterator[Sequence[Account]
 
 def _server(bench: ConnectorBench) -> str:
     if not bench.address:
-        raise Skipped("the target has no address, so no fault of a network")
+        raise Skipped(bench.no_faults)
     return bench.address
 
 
