@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
@@ -26,6 +27,10 @@ from sesame.operations.diagnosis.situation import CAS, DIRECTORY, IN_THE_WAY, MA
 from sesame.operations.ports import Diagnosable
 
 LOOK_S_MAX = 8.0
+
+LOOKS_MAX = 100
+"""Looks at one server that may be under way in this process, more than pages ask for at once: somebody else's
+connector that hangs would collect them for ever."""
 
 Look = Callable[[], Mapping[str, Any]]
 """Asks one server; what it found, by field of `Live`."""
@@ -124,12 +129,15 @@ def _at_once(looks: Mapping[str, Callable[[], Any]], seconds: float) -> tuple[di
         except BaseException as error:  # noqa: BLE001 (even an exit: the others are shown all the same)
             answers.put((name, fault(error)))
 
-    for name, look in looks.items():
+    under_way = Counter(thread.name for thread in threading.enumerate())
+    many = gettext("{looks} earlier looks have not come back", looks=LOOKS_MAX)
+    unseen = {name: many for name in looks if under_way[f"look-{name}"] >= LOOKS_MAX}
+    waiting, end = looks.keys() - unseen, time.monotonic() + seconds
+    for name in waiting:
         here = copy_context()  # a thread of its own speaks the same language
-        threading.Thread(target=here.run, args=(ask, name, look), name=f"look-{name}", daemon=True).start()
+        work = (ask, name, looks[name])
+        threading.Thread(target=here.run, args=work, name=f"look-{name}", daemon=True).start()
     found: dict[str, Any] = {}
-    unseen: dict[str, str] = {}
-    waiting, end = set(looks), time.monotonic() + seconds
     while waiting:
         try:
             name, said = answers.get(timeout=max(0.0, end - time.monotonic()))

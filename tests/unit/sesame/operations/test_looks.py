@@ -27,7 +27,9 @@ from consumers.kit.connector import (
 from consumers.kit.settings import ConnectorSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Preview
+from sandbox.process import wait_until
 from schemas.account import Account, Person, Stage
+from sesame.operations.diagnosis import live
 from sesame.operations.diagnosis.engine import judge
 from sesame.operations.diagnosis.live import LiveChecks
 from sesame.operations.diagnosis.person import PersonStatus, TargetStatus
@@ -150,6 +152,24 @@ def test_a_connector_that_hangs_is_waited_for_as_long_as_all_are() -> None:
         let_go.set()
     assert seen.objects == {"well": Preview()}
     assert seen.unseen == {"odd": "no answer within 1 s"}
+
+
+def test_looks_at_a_connector_that_hangs_do_not_collect_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOKS_MAX", 3)
+    let_go, begun = threading.Event(), []
+
+    def hang() -> None:
+        begun.append("a look")
+        let_go.wait()
+
+    try:
+        seen = [look(well=well, odd=lambda: Odd(hang), look_s_max=0.05) for _ in range(5)]
+    finally:
+        let_go.set()
+    late, many = "no answer within 0.05 s", "3 earlier looks have not come back"
+    assert [each.unseen["odd"] for each in seen] == [late, late, late, many, many]
+    wait_until(lambda: look(well=well, odd=lambda: Odd(says([THERE]))).unseen == {}, "them to come back")
+    assert len(begun) == 3
 
 
 @pytest.mark.parametrize(
