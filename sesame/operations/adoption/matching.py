@@ -22,6 +22,7 @@ from consumers.registry.identity_doubts import with_fingerprints
 from consumers.registry.people import Identity, KnownPerson, People
 from pipeline import accounts
 from pipeline.db.database import Database
+from pipeline.target_states import TargetState, states_of
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import DECIDED
 from sesame.operations.adoption.ledger_comparison import LedgerComparison
@@ -35,7 +36,7 @@ _OWN_RULES = ("directory", "mailbox")
 
 @dataclass(frozen=True)
 class _Page:
-    """What the store knows of the objects of one page."""
+    """What the store knows of the objects of one page. `written`: students whom Sésame has written there."""
 
     answers: Answers
     known: Mapping[str, KnownPerson]
@@ -43,6 +44,7 @@ class _Page:
     twice: frozenset[str]
     prints: Mapping[tuple[str, str], str]
     owners: Owners
+    written: frozenset[str]
 
 
 class Matcher:
@@ -92,9 +94,10 @@ class Matcher:
         prints = [item for row in rows if not row.number for item in _prints(row).items()]
         taken = with_fingerprints(connection, prints) if prints else {}
         target = rows[0].target
-        owners = Owners()
+        owners, states = Owners(), dict[str, TargetState]()
         if target not in _OWN_RULES:
             owners = owners_of(self._sheet, self._database, connection, rows)
+            states = states_of(connection, target, [row.number for row in rows if row.number])
         numbers = [*{row.number for row in rows if row.number} | {*taken.values(), *owners.students.values()}]
         return _Page(
             answers=Answers(adoptions.about(connection, target, [row.ref for row in rows])),
@@ -103,6 +106,7 @@ class Matcher:
             twice=twice,
             prints=taken,
             owners=owners,
+            written=frozenset(number for number, state in states.items() if state.applied_version),
         )
 
     def _entry(self, row: Row, page: _Page) -> None:
@@ -189,7 +193,7 @@ class Matcher:
             ask(self._sheet, row, row.student, QuestionKind.NUMBER_OF_OTHER, page.answers)
         elif entry is not None and entry.numbers <= 1 and entry.student != row.number:
             ask(self._sheet, row, row.student, QuestionKind.LOGIN_SHARED, page.answers, entry.ref)
-        else:
+        elif row.number not in page.written:  # else it is drift, which the next turn mends
             self._compare_with_entry(row, page)
 
     def _ask_about_owner(self, row: Row, page: _Page) -> None:

@@ -9,11 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from consumers.kit.connector import AdoptedRef, TargetObject, find_own
 from consumers.registry.ledger import SERVICE, SqlLedger, ledger
 from pipeline.errors import Misconfigured, TargetDown
+from pipeline.target_states import target_states
 from schemas.account import Account
 from sesame.app.targets import adopted_refs
 from sesame.operations.adoption import AdoptionReport, adopt, readers
@@ -267,6 +268,21 @@ def test_a_short_login_and_capitals_are_no_contradiction(
     service.has("7", ("login", account.short_login.upper()), number=PAUL, family="De La Tour", given="Marie")
     adopted(desk, targets, service)
     assert (asked(desk), set(linked(desk, CAMPUS))) == (set(), {PAUL})
+
+
+@ONLY_SQLITE
+def test_what_sesame_wrote_and_somebody_changed_is_no_question(
+    desk: Desk, targets: Targets, service: Service
+) -> None:
+    targets.entry("lmartin", LEA)
+    service.has("7", ("login", "x75"), ("mail", "x@courriel.example"), number=LEA)
+    adopted(desk, targets, service)
+    assert asked(desk) == {(CAMPUS, "login_differs", LEA), (CAMPUS, "mail_differs", LEA)}
+    with desk.database.write() as connection:
+        row = {"target": CAMPUS, "student_number": LEA, "applied_version": 1}
+        connection.execute(insert(target_states).values(**row))
+    adopted(desk, targets, service)
+    assert (asked(desk), set(linked(desk, CAMPUS))) == (set(), {LEA})
 
 
 # --- names --------------------------------------------------------------------------------------------
