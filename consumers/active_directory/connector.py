@@ -49,6 +49,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
     reasons: ClassVar[Mapping[str, Reason]] = read_reasons(Path(__file__).with_name("reasons.toml"))
     owns = ("employeeID", *words.OWN, words.GROUPS, words.CONTROL, "unicodePwd")
     credential = words.CREDENTIAL
+    short_login = True
 
     def __init__(self, context: ConnectorContext[ActiveDirectorySettings]) -> None:
         from consumers.active_directory.client import DomainController

@@ -212,6 +212,9 @@ class Connector(ABC, Generic[SettingsT]):
     role: ClassVar[Literal["mailbox"] | None] = None
     """What it is to students, where their pages know of such a thing: `mailbox`, where their mail is."""
 
+    short_login: ClassVar[bool] = False
+    """Whether students who have one log in here with `Account.short_login`: their page then says it."""
+
     follows: ClassVar[str | None] = None
     """The target whose objects this one's server looks up: work waits for it. Usually none."""
 

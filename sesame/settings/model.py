@@ -171,8 +171,17 @@ class Settings(BaseSettings):
     @property
     def roles(self) -> Mapping[str, str]:
         """What other packages' connectors are to students, by target, of those that are something."""
-        made = {name: each.connector for name, each in self._connectors.items() if each.connector is not None}
-        return {name: connector.role for name, connector in made.items() if connector.role is not None}
+        return {name: each.role for name, each in self._made.items() if each.role is not None}
+
+    @property
+    def short_logins(self) -> frozenset[str]:
+        """The targets where students log in with the short login, if they have one."""
+        return frozenset(name for name, each in self._made.items() if each.short_login)
+
+    @property
+    def _made(self) -> Mapping[str, type[Anything]]:
+        """The other packages' connectors that can be used, by target."""
+        return {name: each.connector for name, each in self._connectors.items() if each.connector is not None}
 
     @property
     def observed(self) -> frozenset[str]:

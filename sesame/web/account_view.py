@@ -92,6 +92,7 @@ class AccountView:
     shut: bool
     mail_redirect: str | None
     services: tuple[Service, ...]
+    short_login: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -149,6 +150,7 @@ def standing_of(
         student_number=student_number,
         called=account.person.called_name,
         login=account.login,
+        short_login=account.short_login,
         mail=account.mail,
         stage=account.stage,
         shut=shut,

@@ -73,6 +73,7 @@ def _in_language(settings: Settings, language: Language) -> dict[str, Any]:
         "audited": audited,
         "titles": {name: title[language] for name, title in settings.titles.items()},
         "roles": settings.roles,
+        "short_logins": settings.short_logins,
     }
 
 

@@ -51,3 +51,15 @@ def test_a_domain_that_lacks_the_password_asks_for_another_one(portal: Portal) -
     words = read(portal, number).words["active_directory"]
     assert "Les salles informatiques (Windows)" in words
     assert "choisir un nouveau mot de passe" in words.lower()
+
+
+def test_a_short_login_stands_where_it_is_used(portal: Portal) -> None:
+    number = portal.active(given_name="Marie-Antoinette", birth_name="Delatour-Dauvergne")
+    for target in TARGETS:
+        put(portal, number, target, "provisioned", None)
+    words = read(portal, number).words
+    assert "Identifiant pour ce service : marie-antoinette.del" in words["active_directory"]
+    assert "Identifiant pour ce service" not in words["partage"]
+    other = portal.active()
+    put(portal, other, "active_directory", "provisioned", None)
+    assert "Identifiant pour ce service" not in read(portal, other).words["active_directory"]
