@@ -198,5 +198,7 @@ def test_a_student_who_is_not_scheduled_yet_is_told_so(language: Language, says:
         looked_at="12:00",
         links={},
         titles={},
+        roles={},
+        short_logins=(),
     )
     assert says in unescape(page)
