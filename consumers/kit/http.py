@@ -200,6 +200,21 @@ class HttpClient:
             self._raise_for_service(answer)
         return answer
 
+    def fetch(self, path: str, deadline: Deadline, *, params: Mapping[str, str] | None = None) -> Any:
+        """What the service shows at a path, as JSON.
+
+        Raises:
+            Misconfigured: it refuses that (404 and the like): there is nothing of the kind at this address.
+            TargetDown: an error of the service's own. And as `call` does.
+        """
+        answer = self.call("GET", path, deadline, params=params)
+        if answer.ok:
+            return answer.json()
+        said = f"the service answers {answer.status} at {path}"
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise TargetDown(said, unknown=False)
+        raise Misconfigured(said, remedy=f"Check {self._name}.url: is this the service that is meant?")
+
     def disconnect(self) -> None:
         """Give the connections back."""
         self._http.close()

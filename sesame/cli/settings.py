@@ -53,9 +53,18 @@ def check(context: Context) -> None:
     found = context.settings
     for place, remedy in found.unneeded:
         click.echo(f"{place}\n  {remedy}", err=True)
+    unusable = [each.fault for each in found.connectors.values() if each.fault is not None]
     faults = [fault for name in found.sections() for fault in _secret_faults(getattr(found, name))]
-    for fault in faults:
+    for fault in (*unusable, *faults):
         click.echo(f"{fault}\n  {fault.remedy}", err=True)
+    if unusable:
+        raise SettingsError(
+            ngettext(
+                "{n} connector cannot be used: see above",
+                "{n} connectors cannot be used: see above",
+                len(unusable),
+            )
+        )
     if not faults:
         _ = found.store_url  # which looks at what the URL says too
     if faults:

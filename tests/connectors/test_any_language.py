@@ -57,14 +57,19 @@ def endpoint(badges: Path) -> Iterator[str]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            verb = self.path.rpartition("/")[2]
+            folder, _, verb = self.path.rpartition("/")
+            if folder:
+                return self.answer(404)
             done = subprocess.run(
                 [*command("shell", badges), verb], input=body, capture_output=True, check=False
             )
-            self.send_response(200 if done.returncode == 0 else 500)
-            self.send_header("Content-Length", str(len(done.stdout)))
+            return self.answer(200 if done.returncode == 0 else 500, done.stdout)
+
+        def answer(self, status: int, body: bytes = b"") -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(done.stdout)
+            self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
             """Be quiet."""
@@ -102,6 +107,7 @@ def program(request: pytest.FixtureRequest, tmp_path: Path) -> ConnectorBench:
 
 OF_THE_NETWORK = frozenset(
     {
+        "a_wrong_address_fails_the_probe",
         "a_target_that_is_away_charges_nobody",
         "a_reset_after_the_write_is_compared_before_it_is_written_again",
         "a_time_out_after_the_write_is_compared_before_it_is_written_again",

@@ -42,7 +42,7 @@ def test_a_new_connector_passes_at_once(command_folder: Path, name: str) -> None
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout
     assert len((folder / f"{name}.py").read_text(encoding="utf-8").split("\n\n")) > 10
 
 

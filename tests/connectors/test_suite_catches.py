@@ -31,6 +31,11 @@ class Planted:
 
 
 FAULTS = {
+    "the probe believes whatever answers": Planted(
+        'self.http.fetch("/patrons", Deadline.after(self.settings.verb_s_max), params={"login": ""})',
+        'self.http.call("GET", "/patrons", Deadline.after(self.settings.verb_s_max))',
+        ("a_wrong_address_fails_the_probe",),
+    ),
     "the number is not written": Planted(
         'body["number"] = change.account.student_number',
         'body["number"] = ""',

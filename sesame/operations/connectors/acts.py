@@ -161,7 +161,13 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
     chosen = site.settings.connector_of(request.name)
     if chosen.fault is not None:
         raise chosen.fault
-    if getattr(getattr(site.settings, request.name, None), "mode", "write") == "observe":
+    section = getattr(site.settings, request.name, None)
+    if section is None:
+        raise NotChecked(
+            f"the settings have no section [{request.name}]",
+            remedy=f"Write one into the settings' file; {request.name} need not be among the targets yet.",
+        )
+    if section.mode == "observe":
         raise ObservedOnly
     acts.note(site.database, actor, "connector.check.begin", target=request.name)
     given = [] if request.config is None else ["--config", str(request.config)]
@@ -169,6 +175,8 @@ def check(site: Configured, actor: Actor, request: CheckAsked) -> ConnectorCheck
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CHECK_S_MAX, check=False)
         said = json.loads(done.stdout)
+        if "error" in said:
+            raise NotChecked(said["error"], remedy=said["remedy"])
         report, passed = ConnectorChecked.model_validate(said["report"]), said["passed"]
     except (ValueError, KeyError, OSError, subprocess.TimeoutExpired) as error:
         raise NotChecked(
@@ -204,5 +212,5 @@ def _proven(site: Configured) -> dict[str, tuple[str, ...]]:
 def _named(name: str, template: Path) -> str:
     """The sample under another name."""
     classes = "".join(map(str.capitalize, name.split("_")))
-    text = template.read_text(encoding="utf-8")
+    text = template.read_text(encoding="utf-8").replace("La bibliothèque", f"Le service {name}")
     return text.replace(_SAMPLE.capitalize(), classes).replace(_SAMPLE, name)

@@ -14,6 +14,9 @@ from sesame.settings import load
 from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
 
+_FIRST = next(iter(CHECKS))
+"""The probe: where it fails, each other check would say the same."""
+
 _UNDER_TLS = (
     "the target is under TLS, and no fault of a network can be put in between: the author's own tests do it"
 )
@@ -49,11 +52,20 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--config", type=Path)
     given = parser.parse_args()
-    bench = bench_of(given.name, given.config)
+    try:
+        bench = bench_of(given.name, given.config)
+        with bench.connected():
+            pass
+    except SesameError as error:
+        print(json.dumps({"error": str(error), "remedy": error.remedy}))  # noqa: T201 (a program's answer)
+        return
     passed: list[str] = []
     failed: list[dict[str, str]] = []
     skipped: list[dict[str, str]] = []
     for name, check in CHECKS.items():
+        if any(each["check"] == _FIRST for each in failed):
+            skipped.append({"check": name, "reason": "the probe failed"})
+            continue
         try:
             check(bench)
         except Skipped as reason:

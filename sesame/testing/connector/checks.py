@@ -115,6 +115,15 @@ def nothing_is_announced_that_was_not_read_back(bench: ConnectorBench) -> None:
     assert not isinstance(outcome, Done | Waiting), f"{outcome} was said of a student who is not there"
 
 
+@check
+def a_wrong_address_fails_the_probe(bench: ConnectorBench) -> None:
+    """Something answers there, and it is not the service: nobody is told that all is well."""
+    _http(bench)
+    with bench.handler(f"{_server(bench)}/no-such-place", **_QUICK) as (_, handler):
+        error = _raises(handler.probe)
+    assert isinstance(error, Misconfigured | TargetDown), error
+
+
 # --- access ---
 
 
