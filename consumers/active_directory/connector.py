@@ -26,7 +26,7 @@ from consumers.kit.connector import (
     one_by_one,
 )
 from consumers.kit.deadline import Deadline
-from consumers.kit.ldap_answers import Code, LdapAnswer, Operation, Raw
+from consumers.kit.ldap_answers import Code, LdapAnswer, Operation, Raw, normal
 from consumers.kit.reasons import Reason, read_reasons
 from pipeline.errors import Misconfigured
 from pipeline.target import Description
@@ -108,7 +108,7 @@ class ActiveDirectoryConnector(Connector[ActiveDirectorySettings]):
         return [self._object(raw, groups) for _, raw in rows]
 
     def _object(self, raw: Raw, groups: Mapping[str, str]) -> TargetObject:
-        names = (groups.get(words.normal(name)) for name in words.member_of(raw)) if groups else ()
+        names = (groups.get(normal(name)) for name in words.member_of(raw)) if groups else ()
         return words.object_of(raw, [name for name in names if name is not None], self.settings)
 
     def probe(self) -> None:

@@ -13,11 +13,10 @@ from typing import Final
 
 from consumers.active_directory.answers import AdRefused, Refusal
 from consumers.active_directory.client import DomainController
-from consumers.active_directory.objects import normal
 from consumers.kit.connector import Refused
 from consumers.kit.deadline import Deadline
 from consumers.kit.ldap import all_of, any_of, name_dn
-from consumers.kit.ldap_answers import Operation, Raw
+from consumers.kit.ldap_answers import Operation, Raw, normal
 
 _OURS: Final = (("objectClass", "group"), ("adminDisplayName", "sesame"))
 _GLOBAL_SECURITY: Final = "-2147483646"  # [MS-ADTS] 2.2.12

@@ -131,11 +131,6 @@ def by_guid(ref: str) -> str:
     return f"<GUID={ref}>"
 
 
-def normal(dn: str) -> str:
-    """A distinguished name as it is compared here: in lower case, without blanks about commas."""
-    return ",".join(part.strip() for part in dn.lower().split(","))
-
-
 def typed(password: str) -> bytes:
     """A password as unicodePwd takes it ([MS-ADTS] 3.1.1.3.1.5.1)."""
     return f'"{password}"'.encode("utf-16-le")

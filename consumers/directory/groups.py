@@ -23,7 +23,7 @@ from consumers.directory.client import DirectoryClient
 from consumers.directory.difference import texts
 from consumers.directory.port import Applied, EntryRefused
 from consumers.kit.ldap import all_of, any_of, name_dn
-from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw
+from consumers.kit.ldap_answers import Code, LdapAnswer, Modification, Raw, normal
 
 _DYNAMIC = "groupOfURLs"
 _STATIC = "groupOfNames"
@@ -193,11 +193,6 @@ class StaticGroups:
 
     def _ours(self, *more: tuple[str, str]) -> str:
         return all_of([("objectClass", _STATIC), ("owner", self._owner), *more])
-
-
-def normal(dn: str) -> str:
-    """A distinguished name as it is compared here: by letters in one case, without blanks about commas."""
-    return ",".join(part.strip() for part in dn.lower().split(","))
 
 
 def _expect_success(answer: LdapAnswer) -> None:

@@ -19,7 +19,7 @@ from consumers.directory.answers import NUMBER_TAKEN, Patience, expect_success, 
 from consumers.directory.client import DirectoryClient
 from consumers.directory.difference import DUMPED, READ
 from consumers.directory.foresight import Foresight
-from consumers.directory.groups import DynamicGroups, StaticGroups, normal
+from consumers.directory.groups import DynamicGroups, StaticGroups
 from consumers.directory.port import (
     Applied,
     ApplyResult,
@@ -32,7 +32,7 @@ from consumers.directory.port import (
 )
 from consumers.directory.trial import Trial, leave_mark, policy_of, try_login
 from consumers.kit.ldap import any_of, name_dn
-from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification
+from consumers.kit.ldap_answers import Code, LdapAnswer, Lost, Modification, normal
 from pipeline.errors import TargetDown
 
 _VERB_S_MAX = 30.0

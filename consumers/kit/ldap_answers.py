@@ -65,3 +65,8 @@ class Busy(SesameError):
 
 class Lost(SesameError):
     """The connection broke, or no answer came in time: what was asked may have been done, or may yet be."""
+
+
+def normal(dn: str) -> str:
+    """A distinguished name as it is compared: by letters in one case, without blanks about commas."""
+    return ",".join(part.strip() for part in dn.lower().split(","))
