@@ -272,5 +272,4 @@ def _each(
         except AdRefused as error:
             return error.refused()
 
-    outcomes = one_by_one(changes, deadline, said)
-    return {number: one for number, one in outcomes.items() if one is not None}
+    return one_by_one(changes, deadline, said)

@@ -329,18 +329,21 @@ _Said = TypeVar("_Said")
 
 
 def one_by_one(
-    items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], _Said]
+    items: Sequence[_Item], deadline: Deadline, verb: Callable[[_Item], _Said | None]
 ) -> dict[str, _Said | Refused]:
-    """What a verb says of each, for a target without bulk calls: whoever the time does not reach is tried
-    again."""
+    """What a verb says of each, where it says anything, for a target without bulk calls: whoever the time
+    does not reach is tried again."""
     said: dict[str, _Said | Refused] = {}
+    one: _Said | Refused | None
     for item in items:
         account = item if isinstance(item, Account) else item.account
         try:
             deadline.left_s()
-            said[account.student_number] = verb(item)
+            one = verb(item)
         except OutOfTime:
-            said[account.student_number] = Refused(SLOW, TOO_SLOW)
+            one = Refused(SLOW, TOO_SLOW)
+        if one is not None:
+            said[account.student_number] = one
     return said
 
 

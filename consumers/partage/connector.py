@@ -178,8 +178,7 @@ class PartageConnector(Connector[PartageSettings]):
                 return _refused(error)
             return None
 
-        outcomes = one_by_one(changes, deadline, said)
-        return {number: one for number, one in outcomes.items() if one is not None}
+        return one_by_one(changes, deadline, said)
 
     def _write(self, change: Change, deadline: Deadline) -> None:
         form = words.form_of(change.fields)

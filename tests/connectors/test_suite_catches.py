@@ -72,8 +72,9 @@ FAULTS = {
         ("a_new_student_is_there_when_it_is_said",),
     ),
     "one refusal refuses all": Planted(
-        "return {number: refused for number, refused in said.items() if refused is not None}",
-        "bad = [r for r in said.values() if r]\n        return {number: bad[0] for number in said if bad}",
+        "return one_by_one(changes, deadline, lambda change: self.write(change, deadline))",
+        "bad = [*one_by_one(changes, deadline, lambda change: self.write(change, deadline)).values()]\n"
+        "        return {each.account.student_number: bad[0] for each in changes if bad}",
         ("one_refused_student_is_found_among_fifty",),
     ),
     "access is never shut": Planted(
