@@ -266,5 +266,5 @@ class Publisher(Generic[_Intent]):
         ):
             with attempt:
                 self._producer.append(records)
-        self._memory.confirm(self.import_id, sequences[-1])
         self.published += len(batch)
+        self._memory.confirm(self.import_id, sequences[-1])
