@@ -13,7 +13,7 @@ import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import NoPasswords, Passwords
@@ -23,6 +23,9 @@ from pipeline.errors import SesameError
 from pipeline.target import Description, Handler
 from schemas.account import Account
 from schemas.language import Language
+
+if TYPE_CHECKING:  # it loads SQLAlchemy, which few connectors need
+    from pipeline.db.database import Database
 
 SettingsT = TypeVar("SettingsT", bound=ConnectorSettings)
 
@@ -44,6 +47,8 @@ class TargetObject:
             `mail` and `principal`. Adoption and the ledger read them.
         revision: what guards a write against somebody else's (an ETag, `uSNChanged`); empty: nothing does.
         evidence: what else tells whose it is (`family`, `given`, `birth` as YYYY-MM-DD, `ine`), for adoption.
+        held: what of it cannot be given, because of what else is at the target.
+        note: for operators, beside `done`.
     """
 
     ref: str
@@ -53,6 +58,8 @@ class TargetObject:
     names: tuple[tuple[str, str], ...] = ()
     revision: str = ""
     evidence: Mapping[str, str] = field(default_factory=dict)
+    held: Held | None = None
+    note: str = ""
 
 
 class AdoptedRef(str):
@@ -77,11 +84,13 @@ class Held:
         reason: a token that the connector explains in its `reasons`.
         pending: names of what is not given yet.
         recheck_after_s: look again after so many seconds; None: after the engine's usual time.
+        fields: of an object that has all the rest, those that cannot be given: they are not written.
     """
 
     reason: str
     pending: tuple[str, ...] = ()
     recheck_after_s: float | None = None
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +127,11 @@ class Wanted:
 
     Attributes:
         fields: those that the connector owns, in the same normal form as `TargetObject.fields`.
-        held: what cannot be given yet: the rest is, and the student then waits for this.
+        held: what cannot be given yet, or never: the rest is, and then this is said.
     """
 
     fields: Fields
-    held: Held | None = None
+    held: Held | Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,7 @@ class Change:
         found: the object as it was read; None: there is none, and it is to be made.
         fields: the wanted values of the fields that differ; of a new object, all of them.
         open: what its access is to be; None: that does not change.
-        password: as it was typed, where `Connector.credential` is among the fields: both are one write.
+        password: where `Connector.credential` is among the fields: both are one write.
     """
 
     account: Account
@@ -168,6 +177,23 @@ class Secret(Protocol):
 
 
 @dataclass(frozen=True)
+class SiteFacts:
+    """What a connector may know of the site, besides its own section.
+
+    Attributes:
+        database: the store, for what a connector has to remember; None: there is none.
+        principal_scope: what stands behind the `@` of principal names.
+        mail_quota_bytes: of each mailbox; None: the mail server's own.
+        is_managed: whether Sésame decides who belongs to the cohort of this key.
+    """
+
+    database: Database | None = None
+    principal_scope: str = ""
+    mail_quota_bytes: int | None = None
+    is_managed: Callable[[str], bool] = lambda _key: False
+
+
+@dataclass(frozen=True)
 class ConnectorContext(Generic[SettingsT]):
     """What a connector is given: its settings, and what of the site it may use.
 
@@ -179,7 +205,9 @@ class ConnectorContext(Generic[SettingsT]):
         connections_max: how many calls may be under way at once.
         adopted: of these student numbers, the `ref` of what was there before Sésame and was found to be
             theirs.
-        passwords: those of students, for a connector that has a `credential`; the kit's handler opens them.
+        passwords: those of students, or their hashes, for a connector that has a `credential`; the kit's
+            handler opens them.
+        site: the rest of the site.
         monotonic: seconds.
     """
 
@@ -190,6 +218,7 @@ class ConnectorContext(Generic[SettingsT]):
     connections_max: int = 9
     adopted: Callable[[Sequence[str]], Mapping[str, str]] = lambda _numbers: {}
     passwords: Passwords = field(default_factory=NoPasswords)
+    site: SiteFacts = field(default_factory=SiteFacts)
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -225,9 +254,9 @@ class Connector(ABC, Generic[SettingsT]):
     """What it writes, in the target's own words: the keys of `Wanted.fields`."""
 
     credential: ClassVar[str | None] = None
-    """Of a target that wants passwords as they are typed, the field that shows which one an object has: the
-    account's `credential_ref`, since a password cannot be read back. Its section is then made of
-    `PlainPasswordSettings`, and the password comes in `Change.password`."""
+    """Of a target that is given passwords, the field that shows which one an object has: the account's
+    `credential_ref`, since a password cannot be read back. `Change.password` has its hash, or what was typed
+    where the section is made of `PlainPasswordSettings`."""
 
     def __init__(self, context: ConnectorContext[SettingsT]) -> None:
         self.context = context

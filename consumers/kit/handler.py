@@ -312,7 +312,7 @@ def _with_password(
     try:
         password = connector.context.passwords.open(ref)
     except SealBroken:
-        return Wanted(fields, Held(SEAL_BROKEN)), None
+        return Wanted(fields, Refused(SEAL_BROKEN, SEAL_BROKEN_TEXT, lasting=True)), None
     return (wanted, password) if password is not None else (Wanted(fields, Held(CREDENTIAL_NEEDED)), None)
 
 
@@ -328,7 +328,8 @@ def _change(
     """What has to be written; None: nothing. Nobody who may use nothing gets a new object."""
     if found is None and not account.access_open:
         return None
-    fields = differing(wanted, found)
+    withheld = () if found is None or found.held is None else found.held.fields
+    fields = {name: values for name, values in differing(wanted, found).items() if name not in withheld}
     opens = account.access_open if found is None or found.open is not None else None
     changes_access = found is None or (opens is not None and found.open != opens)
     if found is not None and not fields and not changes_access:
@@ -348,11 +349,18 @@ def _after(account: Account, wanted: Wanted, found: TargetObject | None) -> Hand
 
 
 def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> HandlerOutcome:
-    if wanted.held is not None and found is not None:
-        if wanted.held.reason == SEAL_BROKEN:
-            return Dead(SEAL_BROKEN, SEAL_BROKEN_TEXT)
-        return Waiting(wanted.held.reason, wanted.held.pending, wanted.held.recheck_after_s)
-    return Done(digest_of(_shown(wanted.fields, found)), changed)
+    held = _held(wanted, found)
+    if isinstance(held, Refused):
+        return _refusal(held)
+    if held is not None:
+        return Waiting(held.reason, held.pending, held.recheck_after_s)
+    return Done(digest_of(_shown(wanted.fields, found)), changed, "" if found is None else found.note)
+
+
+def _held(wanted: Wanted, found: TargetObject | None) -> Held | Refused | None:
+    """What is said of an object that has all the rest; None: it is as wanted. Where there is none, access is
+    shut, and nothing else is wanted."""
+    return None if found is None else wanted.held or found.held
 
 
 def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object] | None:
@@ -371,10 +379,11 @@ def _preview(connector: Anything, account: Account, found: _Found) -> Preview:
         case TargetObject() | None:
             wanted, _ = _with_password(connector, account, found)
             change = _change(account, wanted, found)
-            return Preview(
-                _names(change) if change is not None else (),
-                wanted.held.reason if wanted.held is not None else "",
-            )
+            differs = () if change is None else _names(change)
+            held = wanted.held if found is None else _held(wanted, found)
+            if held is None:
+                return Preview(differs)
+            return Preview(differs, held.cause if isinstance(held, Refused) else held.reason)
     return Preview()
 
 

@@ -1,4 +1,4 @@
-"""Passwords as they were typed, for a target that takes no hash: sealed in the vault for a short time."""
+"""Passwords for targets: the vault's hashes, or what was typed, for a target that takes no hash."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SEAL_BROKEN_TEXT: Final = "the vault's key does not open this password: put the 
 
 
 class Passwords(Protocol):
-    """The passwords of one target."""
+    """The passwords of one target. The vault itself is one, of hashes."""
 
     def open(self, ref: str) -> str | None:
-        """The password that an account's `credential_ref` stands for, in Unicode NFC; None: it was used, has
-        expired, or never was.
+        """What an account's `credential_ref` stands for: the password in Unicode NFC, or its hash; None: it
+        was used, has expired, or never was.
 
         Raises:
             SealBroken: it is there and cannot be opened.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from consumers.kit.connector import AdoptedRef, Anything, ConnectorContext, ConnectorUnusable
+from consumers.kit.connector import AdoptedRef, Anything, ConnectorContext, ConnectorUnusable, SiteFacts
 from consumers.kit.passwords import NoPasswords, Passwords, SealedPasswords
-from consumers.kit.settings import ConnectorSettings
+from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
@@ -17,6 +17,7 @@ from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
 from sesame.app.servers import dovecot_mailboxes, ldap_directory, moodle_site, welcome_of
 from sesame.operations.adoption import adoptions
 from sesame.operations.adoption.adoptions import NUMBER_AFTER, adopted_mailboxes
+from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
 
@@ -123,6 +124,7 @@ def _made(
         connections_max=settings.engine.slots + 1,  # the probe has one too
         adopted=lambda numbers: adopted_refs(database, target, numbers),
         passwords=passwords or NoPasswords(),
+        site=site_facts(settings, database),
     )
     try:
         return chosen.connector(context), secrets
@@ -130,6 +132,16 @@ def _made(
         raise  # it says itself what is wrong
     except Exception as error:  # somebody else's code: the other targets go on
         raise ConnectorUnusable(f"the connector {target} cannot be made: {fault(error)}") from error
+
+
+def site_facts(settings: Settings, database: Database) -> SiteFacts:
+    """What connectors may know of the site."""
+    return SiteFacts(
+        database=database,
+        principal_scope=settings.registry.principal_scope,
+        mail_quota_bytes=settings.directory.mail_quota_bytes,
+        is_managed=ManagedCohorts(database, [template.key for template in settings.registry.cohorts]),
+    )
 
 
 def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dict[str, AdoptedRef]:
@@ -141,11 +153,21 @@ def adopted_refs(database: Database, target: str, numbers: Sequence[str]) -> dic
 def _connector(target: str, settings: Settings, database: Database, vault: Callable[[], Vault]) -> Handler:
     """Its consumer's logic; what cannot be used says so, and the other targets go on."""
     try:
-        passwords = SealedPasswords(vault(), target) if target in settings.plain_passwords else None
+        passwords = _passwords(target, settings, vault)
         made, secrets = _made(target, settings, database, passwords=passwords)
     except ConnectorUnusable as error:
         return Unusable(target, error)
     return Credentials(made.handler(), *secrets.values())
+
+
+def _passwords(target: str, settings: Settings, vault: Callable[[], Vault]) -> Passwords | None:
+    """What the vault keeps for a target; None: it is given no passwords."""
+    if target in settings.plain_passwords:
+        return SealedPasswords(vault(), target)
+    chosen = settings.connector_of(target).connector
+    if chosen is None or chosen.credential is None or issubclass(chosen.section, PlainPasswordSettings):
+        return None
+    return vault()
 
 
 def _adopted(database: Database, target: str, numbers: Sequence[str]) -> Mapping[str, str]:

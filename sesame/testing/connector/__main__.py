@@ -6,10 +6,14 @@ import argparse
 import json
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from consumers.kit.deadline import Deadline
+from pipeline.db import migrate
+from pipeline.db.database import Database
 from pipeline.errors import SesameError, told
+from sesame.app.targets import site_facts
 from sesame.settings import load
 from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped
 from sesame.testing.connector.checks import CHECKS
@@ -22,9 +26,12 @@ _UNDER_TLS = (
 )
 
 
-def bench_of(name: str, config: Path | None) -> ConnectorBench:
-    """The connector of this section of the settings, on its true target."""
+def bench_of(name: str, config: Path | None, store: Path) -> ConnectorBench:
+    """The connector of this section of the settings, on its true target; what it has to remember goes to a
+    store of the check's own, at `store`."""
     settings = load(config)
+    database = Database(f"sqlite:///{store}")
+    migrate.upgrade(database)
     chosen = settings.connector_of(name)
     assert chosen.connector is not None, chosen.fault
     section = getattr(settings, name)
@@ -43,6 +50,7 @@ def bench_of(name: str, config: Path | None) -> ConnectorBench:
         domain=settings.registry.mail_domain,
         name=name,
         no_faults=_UNDER_TLS if url.netloc and not plain else ConnectorBench.no_faults,
+        site=site_facts(settings, database),
     )
 
 
@@ -52,8 +60,14 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--config", type=Path)
     given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        check_all(given.name, given.config, Path(folder) / "store.db")
+
+
+def check_all(name: str, config: Path | None, store: Path) -> None:
+    """The same, with the check's own store at `store`."""
     try:
-        bench = bench_of(given.name, given.config)
+        bench = bench_of(name, config, store)
         with bench.connected():
             pass
     except SesameError as error:
@@ -62,22 +76,22 @@ def main() -> None:
     passed: list[str] = []
     failed: list[dict[str, str]] = []
     skipped: list[dict[str, str]] = []
-    for name, check in CHECKS.items():
+    for check_name, check in CHECKS.items():
         if any(each["check"] == _FIRST for each in failed):
-            skipped.append({"check": name, "reason": "the probe failed"})
+            skipped.append({"check": check_name, "reason": "the probe failed"})
             continue
         try:
             check(bench)
         except Skipped as reason:
-            skipped.append({"check": name, "reason": str(reason)})
+            skipped.append({"check": check_name, "reason": str(reason)})
         except SesameError as error:
-            failed.append({"check": name, "message": told(error)})
+            failed.append({"check": check_name, "message": told(error)})
         except AssertionError as error:
-            failed.append({"check": name, "message": str(error)})
+            failed.append({"check": check_name, "message": str(error)})
         except Exception as error:  # noqa: BLE001 (somebody else's code: the other checks are run)
-            failed.append({"check": name, "message": f"{type(error).__name__}: {error}"})
+            failed.append({"check": check_name, "message": f"{type(error).__name__}: {error}"})
         else:
-            passed.append(name)
+            passed.append(check_name)
     clean(bench)
     report = {"passed": len(passed), "failed": failed, "skipped": skipped}
     print(json.dumps({"report": report, "passed": passed}))  # noqa: T201 (a program's answer)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from consumers.kit.connector import Anything, ConnectorContext, Secret, TargetObject
+from consumers.kit.connector import Anything, ConnectorContext, Secret, SiteFacts, TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.target import Handler
 from schemas.account import (
@@ -47,6 +47,7 @@ class ConnectorBench:
         domain: of the mail addresses of the suite's own accounts.
         name: the connector's name.
         no_faults: why the suite injects none.
+        site: what the connector may know of the site.
     """
 
     connector: type[Anything]
@@ -58,6 +59,7 @@ class ConnectorBench:
     domain: str = "etu.univ-exemple.fr"
     name: str = "checked"
     no_faults: str = "the target has no address, so no fault of a network"
+    site: SiteFacts = field(default_factory=SiteFacts)
     made: list[Account] = field(default_factory=list)
 
     def account(self, **changes: Any) -> Account:
@@ -114,7 +116,9 @@ class ConnectorBench:
             return secrets_of[name] if name in secrets_of else LiveSecret(section, name)
 
         made = self.connector(
-            ConnectorContext(name=self.name, settings=section, secret=secret, read_only=read_only)
+            ConnectorContext(
+                name=self.name, settings=section, secret=secret, read_only=read_only, site=self.site
+            )
         )
         try:
             yield made

@@ -228,6 +228,30 @@ def test_who_waits_waits_and_who_is_shut_is_no_matter_of_waiting() -> None:
     assert isinstance(outcomes["2"], Done)
 
 
+def test_what_cannot_be_given_is_written_by_nobody_and_said_when_all_else_is_there() -> None:
+    shelf = Shelf()
+    shelf.put("mine", "1", "login-1", open_=False)
+    shelf.there["mine"] = replace(shelf.there["mine"], held=Held("taken", ("a",), 60.0, fields=("name",)))
+    assert shelf.handler().preview([account()])["1"] == Preview(("access",), "taken")
+    for _ in range(2):
+        assert handle(shelf, account())["1"] == Waiting("taken", ("a",), 60.0)
+    assert [verb for verb, _ in shelf.calls] == ["apply"], "the access alone, once"
+    assert shelf.there["mine"].fields == {"name": ("x",)}
+    shelf.there["mine"] = replace(shelf.there["mine"], held=None, note="as it was")
+    outcome = handle(shelf, account())["1"]
+    assert isinstance(outcome, Done)
+    assert (outcome.note, shelf.there["mine"].fields) == ("as it was", {"name": ("Léa Martin",)})
+
+
+def test_what_can_never_be_given_is_a_dead_letter_when_all_else_is_there() -> None:
+    shelf = Shelf()
+    never = Refused("shelf_name_odd", "no", lasting=True)
+    shelf.wanted = lambda account: Wanted({"name": (account.login,)}, never)  # type: ignore[method-assign]
+    assert shelf.handler().preview([account()])["1"] == Preview(("object", "name"), "shelf_name_odd")
+    assert handle(shelf, account())["1"] == Dead("shelf_name_odd", "no")
+    assert shelf.there["new-login-1"].fields == {"name": ("login-1",)}
+
+
 def test_a_student_of_whom_nothing_is_said_is_tried_again() -> None:
     shelf = Shelf()
     shelf.read = lambda *_: {}  # type: ignore[method-assign]
