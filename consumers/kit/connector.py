@@ -277,8 +277,9 @@ class Connector(ABC, Generic[SettingsT]):
     def probe(self) -> None:
         """Exercise the whole path without a student's object; return only if it works."""
 
-    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
-        """Write these differences and nothing else; may be repeated. By student number: who was refused.
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        """Write these differences and nothing else; may be repeated. By student number: who was refused, or
+        has to wait for what only writing shows.
 
         Raises:
             BatchRefused: the target refused the lot, and did not say for whom.
@@ -288,6 +289,14 @@ class Connector(ABC, Generic[SettingsT]):
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         """Shut access to these objects and do nothing else: done before anything else is, and alone."""
         raise NotImplementedError
+
+    def foresee(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:  # noqa: ARG002
+        """What `apply` would answer, as far as reading shows it: for previews. Nothing is written."""
+        return {}
+
+    def forget(self) -> None:
+        """An earlier outcome is unknown, or somebody else may have written: what follows is read, whatever is
+        remembered of the target."""
 
     def objects(self) -> Iterator[TargetObject]:
         """Everybody, ours or not, in bounded memory, in any order. Adoption, restore and reconcile read

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from consumers.kit.connector import (
@@ -52,7 +52,7 @@ class _Blocked:
 
 
 _Found = TargetObject | None | HandlerOutcome | _Blocked
-_Verb = Callable[[Sequence[Change], Deadline], Mapping[str, Refused]]
+_Verb = Callable[[Sequence[Change], Deadline], Mapping[str, Held | Refused]]
 _Outcomes = dict[str, HandlerOutcome]
 
 
@@ -72,19 +72,28 @@ class ConnectorHandler:
 
     def handle(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         """See `Handler.handle`."""
+        if any(task.compare for task in tasks):
+            self._connector.forget()
         turn = _Turn(self._connector, Deadline.after(self._work_s_max, self._monotonic), self._last_s_max)
         return turn.run(tasks)
 
     def preview(self, accounts: Sequence[Account]) -> Mapping[str, Preview]:
         """See `Handler.preview`."""
+        self._connector.forget()
         deadline = Deadline.after(self._work_s_max, self._monotonic)
         try:
             found = _found(self._connector, accounts, _adopted(self._connector, accounts), deadline)
+            planned = {
+                account.student_number: _planned(self._connector, account, found[account.student_number])
+                for account in accounts
+            }
+            changes = [change for _, change in planned.values() if change is not None]
+            foreseen = self._connector.foresee(changes, deadline) if changes else {}
         except OutOfTime:
             return {account.student_number: Preview(obstacle=SLOW) for account in accounts}
         return {
-            account.student_number: _preview(self._connector, account, found[account.student_number])
-            for account in accounts
+            number: replace(preview, obstacle=_token(foreseen[number])) if number in foreseen else preview
+            for number, (preview, _) in planned.items()
         }
 
     def probe(self) -> None:
@@ -221,12 +230,12 @@ class _Turn:
             {each.account.student_number: refused.get(each.account.student_number) for each in changes}
         )
 
-    def _refuse(self, refusals: Mapping[str, Refused | None]) -> None:
+    def _refuse(self, refusals: Mapping[str, Held | Refused | None]) -> None:
         for number, refused in refusals.items():
             if refused is not None:
-                if refused.cause != SLOW:
+                if isinstance(refused, Refused) and refused.cause != SLOW:
                     self._doubt()
-                self._outcomes[number] = _refusal(refused)
+                self._outcomes[number] = _outcome(refused)
 
     def _doubt(self) -> None:
         """Before anybody is charged: if the target answers everybody so, this raises, and nobody is."""
@@ -280,9 +289,9 @@ _UNANSWERED: Final = Refused("internal_error", "the connector said nothing of th
 
 def _theirs(account: Account, seen: Seen, adopted: str | None) -> _Found:
     if isinstance(seen, Held):
-        return Waiting(seen.reason, seen.pending, seen.recheck_after_s) if account.access_open else None
+        return _outcome(seen) if account.access_open else None
     if isinstance(seen, Refused):
-        return _refusal(seen)
+        return _outcome(seen)
     own = find_own(account, seen, adopted)
     if len(own) > 1:
         many = f"{len(own)} objects carry this student number: take it away from all but one"
@@ -350,10 +359,8 @@ def _after(account: Account, wanted: Wanted, found: TargetObject | None) -> Hand
 
 def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> HandlerOutcome:
     held = _held(wanted, found)
-    if isinstance(held, Refused):
-        return _refusal(held)
     if held is not None:
-        return Waiting(held.reason, held.pending, held.recheck_after_s)
+        return _outcome(held)
     return Done(digest_of(_shown(wanted.fields, found)), changed, "" if found is None else found.note)
 
 
@@ -370,21 +377,20 @@ def _shown(owned: Iterable[str], found: TargetObject | None) -> dict[str, object
     return {"fields": {name: list(fields.get(name, ())) for name in owned}, "open": found.open}
 
 
-def _preview(connector: Anything, account: Account, found: _Found) -> Preview:
+def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Preview, Change | None]:
+    """What a turn would do, as far as it is known before anything else is asked."""
     match found:
         case Waiting(reason):
-            return Preview(obstacle=reason)
+            return Preview(obstacle=reason), None
         case Retry(cause) | Dead(cause) | _Blocked(outcome=Dead(cause)):
-            return Preview(obstacle=cause)
+            return Preview(obstacle=cause), None
         case TargetObject() | None:
             wanted, _ = _with_password(connector, account, found)
             change = _change(account, wanted, found)
-            differs = () if change is None else _names(change)
             held = wanted.held if found is None else _held(wanted, found)
-            if held is None:
-                return Preview(differs)
-            return Preview(differs, held.cause if isinstance(held, Refused) else held.reason)
-    return Preview()
+            differs = () if change is None else _names(change)
+            return Preview(differs, "" if held is None else _token(held)), change
+    return Preview(), None
 
 
 def _names(change: Change) -> tuple[str, ...]:
@@ -393,7 +399,13 @@ def _names(change: Change) -> tuple[str, ...]:
     return (*change.fields, *((ACCESS,) if change.open is not None else ()))
 
 
-def _refusal(refused: Refused) -> HandlerOutcome:
-    if refused.lasting:
-        return Dead(refused.cause, refused.message)
-    return Retry(refused.cause, refused.message, refused.after_s, refused.unknown)
+def _outcome(said: Held | Refused) -> HandlerOutcome:
+    if isinstance(said, Held):
+        return Waiting(said.reason, said.pending, said.recheck_after_s)
+    if said.lasting:
+        return Dead(said.cause, said.message)
+    return Retry(said.cause, said.message, said.after_s, said.unknown)
+
+
+def _token(said: Held | Refused) -> str:
+    return said.reason if isinstance(said, Held) else said.cause

@@ -44,6 +44,7 @@ class Shelf(Connector[ConnectorSettings]):
         self.bad: set[str] = set()
         self.calls: list[tuple[str, list[str]]] = []
         self.works = True
+        self.refused: dict[str, Held | Refused] = {}
         context = ConnectorContext(
             "shelf",
             ConnectorSettings(**values),
@@ -73,12 +74,14 @@ class Shelf(Connector[ConnectorSettings]):
             if each.student_number == number or ("login", login) in each.names or each.ref == ref
         ]
 
-    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+    def apply(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
         deadline.left_s()
         self.calls.append(("apply", [each.account.student_number for each in changes]))
         if self.bad & {each.account.student_number for each in changes}:
             raise BatchRefused(Refused("shelf_refused", "no", lasting=True))
         for each in changes:
+            if each.account.student_number in self.refused:
+                continue
             before = each.found or TargetObject(
                 f"new-{each.account.login}", each.account.student_number, {}, True
             )
@@ -86,7 +89,7 @@ class Shelf(Connector[ConnectorSettings]):
             names = (("login", each.account.login),)
             open_ = before.open if each.open is None else each.open
             self.there[before.ref] = replace(before, fields=fields, open=open_, names=names)
-        return {}
+        return self.refused
 
     def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
         self.calls.append(("close", [each.account.student_number for each in changes]))
@@ -292,3 +295,43 @@ def test_a_preview_tells_what_would_be_written_and_what_stands_in_the_way() -> N
         "4": Preview(("object", "name")),
     }
     assert shelf.calls == []
+
+
+def test_who_has_to_wait_for_what_only_writing_shows_waits_and_nobody_doubts_the_target() -> None:
+    shelf = Shelf()
+    taken = Held("taken", recheck_after_s=60.0)
+    shelf.refused = {"1": taken}
+    outcomes = handle(shelf, account(), account("2"))
+    assert outcomes["1"] == Waiting("taken", (), 60.0)
+    assert isinstance(outcomes["2"], Done)
+    assert ("probe", []) not in shelf.calls
+
+
+def test_a_preview_asks_what_writing_would_answer_of_those_alone_who_would_be_written() -> None:
+    shelf = Shelf()
+    shelf.put("mine", "1", name="Léa Martin")
+    asked: list[str] = []
+
+    def foresee(changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Held | Refused]:
+        asked.extend(each.account.student_number for each in changes)
+        return {"2": Held("taken"), "3": Refused("shelf_refused", "no", lasting=True)}
+
+    shelf.foresee = foresee  # type: ignore[method-assign]
+    assert shelf.handler().preview([account(number) for number in ("1", "2", "3", "4")]) == {
+        "1": Preview(),
+        "2": Preview(("object", "name"), "taken"),
+        "3": Preview(("object", "name"), "shelf_refused"),
+        "4": Preview(("object", "name")),
+    }
+    assert asked == ["2", "3", "4"]
+
+
+def test_what_is_remembered_is_forgotten_before_somebody_is_compared_or_looked_at() -> None:
+    shelf = Shelf()
+    forgotten: list[str] = []
+    shelf.forget = lambda: forgotten.append("forget")  # type: ignore[method-assign]
+    handle(shelf, account())
+    assert forgotten == []
+    shelf.handler().handle([Task(account()), Task(account("2"), compare=True)])
+    shelf.handler().preview([account()])
+    assert forgotten == ["forget", "forget"]
