@@ -81,16 +81,16 @@ class Scim(Connector[ScimSettings]):
         return self._with_groups(accounts, self._search_for(accounts, adopted, deadline), adopted, deadline)
 
     def objects(self) -> Iterator[TargetObject]:
-        """See `Connector.objects`. A page is read at a time; of users with a number the groups too."""
-        page: list[TargetObject] = []
+        """See `Connector.objects`. A page is read at a time; our groups are read once, before the users: what
+        is held in memory grows with their members."""
+        groups = self._everybody_s_groups() if self.settings.groups else None
         for raw in self._service.everybody(USERS, self._moment, _ATTRIBUTES):
             one = self._shown(raw)
-            if one is not None:
-                page.append(one)
-            if len(page) >= self.settings.page_size:
-                yield from self._grouped(page)
-                page = []
-        yield from self._grouped(page)
+            if one is None:
+                continue
+            if groups is not None and one.student_number:
+                one = replace(one, fields={**one.fields, _GROUPS: tuple(sorted(groups.get(one.ref, ())))})
+            yield one
 
     def probe(self) -> None:
         """See `Connector.probe`: a search that finds nobody. A user of Sésame's own would cost a licence."""
@@ -265,14 +265,11 @@ class Scim(Connector[ScimSettings]):
             for number, found in seen.items()
         }
 
-    def _grouped(self, page: Sequence[TargetObject]) -> Iterator[TargetObject]:
-        ours = [one.ref for one in page if one.student_number] if self.settings.groups else []
+    def _everybody_s_groups(self) -> Mapping[str, Sequence[str]]:
         try:
-            groups = self._groups.of(ours, self._moment()) if ours else {}
+            return self._groups.everybody(self._moment)
         except UnexpectedStatus as error:
-            raise TargetDown(f"the service answers {error} to a search of groups", unknown=False) from error
-        for one in page:
-            yield replace(one, fields={**one.fields, _GROUPS: groups[one.ref]}) if one.ref in groups else one
+            raise TargetDown(f"the service answers {error} to a reading of groups", unknown=False) from error
 
     def _move(
         self, changes: Sequence[Change], found: Mapping[str, TargetObject], deadline: Deadline

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -67,12 +67,21 @@ class Groups:
         """The keys of our groups that each of these users is in, sorted."""
         found: dict[str, set[str]] = {ref: set() for ref in refs}
         if found and not (self._service.abilities(deadline).filter and self._searched(found, deadline)):
-            for group in self._service.everybody(GROUPS, lambda: deadline, _LIST_WITH_MEMBERS):
-                if (key := self._key(group)) is not None:
-                    for member in self._members(group, deadline):
-                        if member in found:
-                            found[member].add(key)
+            for member, key in self._memberships(lambda: deadline):
+                if member in found:
+                    found[member].add(key)
         return {ref: tuple(sorted(keys)) for ref, keys in found.items()}
+
+    def everybody(self, moment: Callable[[], Deadline]) -> Mapping[str, Sequence[str]]:
+        """The keys of our groups that each user is in.
+
+        Args:
+            moment: a deadline for one page, or one group.
+        """
+        found: dict[str, list[str]] = {}
+        for member, key in self._memberships(moment):
+            found.setdefault(member, []).append(key)
+        return found
 
     def move(
         self, moves: Moves, names: Mapping[str, str], deadline: Deadline
@@ -175,6 +184,12 @@ class Groups:
             self._service.unable("member_filter")
             return False
         return True
+
+    def _memberships(self, moment: Callable[[], Deadline]) -> Iterator[tuple[str, str]]:
+        """User's id and key of every membership in our groups, group by group."""
+        for group in self._service.everybody(GROUPS, moment, _LIST_WITH_MEMBERS):
+            if (key := self._key(group)) is not None:
+                yield from ((member, key) for member in self._members(group, moment()))
 
     def _members(self, group: Mapping[str, Any], deadline: Deadline) -> Sequence[str]:
         """A group's members, asked for by themselves where the list leaves them out."""

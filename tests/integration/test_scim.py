@@ -328,6 +328,26 @@ def test_read_only_sends_no_write(scim: ScimServer, eyes: Eyes) -> None:
     assert eyes.users() == {}
 
 
+def test_everybody_is_listed_as_they_are_read_and_the_groups_are_asked_for_once(
+    scim: ScimServer, eyes: Eyes
+) -> None:
+    desk = Desk(scim)
+    students = [
+        account(f"2260010{each}", f"eleve{each}", "Roux", "L1", f"TD-{each % 2}") for each in range(7)
+    ]
+    desk.outcomes(*students)
+    eyes.make("/Users", userName="prof@univ-exemple.fr")
+    read = desk.connector.read(students, soon())
+    desk.server.forget()
+    listed = {each.student_number: each for each in desk.connector.objects()}
+    assert {number: list(seen) for number, seen in read.items()} == {
+        number: [each] for number, each in listed.items() if number
+    }
+    assert listed["22600101"].fields["groups"] == ("L1", "TD-1")
+    asked = [each["path"] for each in desk.server.requests()]
+    assert len([path for path in asked if "/Groups" in path]) <= 2, "three groups, three on a page"
+
+
 def test_a_wrong_token_is_the_operators_to_mend(scim: ScimServer, eyes: Eyes) -> None:
     desk = Desk(scim, token="wrong")
     with pytest.raises(CredentialsRefused):
