@@ -117,24 +117,19 @@ def opens(world: World, mail: str, password: str) -> bool:
 
 
 def back_up(guide: Guide) -> None:
-    copying = guide.block("install -d -m 0700")
-    if guide.world.postgres is None:
-        guide.follow(copying)
-    else:
-        guide.follow([line.replace('("events.db", "sesame.db")', '("events.db",)') for line in copying])
+    guide.follow(guide.block("sesame backup --to"))
+    if guide.world.postgres is not None:
         guide.follow([f"pg_dump --format=custom --file {guide.backup}/sesame.dump '{_address(guide.world)}'"])
 
 
 def restore(guide: Guide) -> None:
-    if guide.world.postgres is None:
-        guide.follow(guide.block("rm -f /var/lib/sesame/events.db*"))
-        return
-    guide.follow(
-        ["rm -f /var/lib/sesame/events.db*", "install -m 0600 /var/backups/sesame/events.db /var/lib/sesame/"]
-    )
-    guide.world.postgres.drop("sesame")
-    guide.world.postgres.create("sesame")
-    guide.follow([f"pg_restore --no-owner --dbname '{_address(guide.world)}' {guide.backup}/sesame.dump"])
+    [made] = guide.backup.glob("sesame-*Z")
+    [typed] = guide.block("sesame restore /var/backups")
+    guide.follow([f"{typed.rpartition('/')[0]}/{made.name} --yes"])
+    if guide.world.postgres is not None:
+        guide.world.postgres.drop("sesame")
+        guide.world.postgres.create("sesame")
+        guide.follow([f"pg_restore --no-owner --dbname '{_address(guide.world)}' {guide.backup}/sesame.dump"])
 
 
 def _address(world: World) -> str:

@@ -1,0 +1,110 @@
+"""`sesame backup` and `sesame restore`: the embedded store and log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from schemas.language import gettext, ngettext
+from sesame.cli.context import Context, pass_context
+from sesame.cli.installation import installed_version
+from sesame.cli.operator import operator
+from sesame.cli.options import json_option, yes_option
+from sesame.cli.output import confirm, local_time, write_json
+
+if TYPE_CHECKING:
+    from sesame.operations.backup.acts import BackupReport
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group(invoke_without_command=True)
+@click.option("--to", "folder", type=_FOLDER, help="The folder of backups; else `backups` in data_dir.")
+@click.option("--keep", type=click.IntRange(min=1), help="Remove all but so many of the newest ones there.")
+@json_option
+@pass_context
+def backup(context: Context, *, folder: Path | None, keep: int | None, as_json: bool) -> None:
+    """Copy the embedded store and log while they are worked with, and prove the copy.
+
+    The vault's key and the settings are not in it: keep them apart. A PostgreSQL server is backed up by
+    pg_dump, Kafka keeps its own copies. Copies hold personal data: their folder is for its owner only.
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    from sesame.app.wiring import utc_now
+    from sesame.operations.backup.acts import BackupRequest, back_up
+
+    request = BackupRequest(folder=folder or context.settings.data_dir / "backups", keep=keep)
+    made = back_up(context.looking, operator(), request, clock=utc_now, version=installed_version())
+    if as_json:
+        write_json(made.model_dump(mode="json"))
+        return
+    _show(made)
+    if not made.store:
+        click.echo(gettext("The store is a server's: back it up now, with pg_dump."), err=True)
+    if made.removed:
+        n = len(made.removed)
+        click.echo(ngettext("{n} older backup was removed", "{n} older backups were removed", n), err=True)
+
+
+@backup.command()
+@click.argument("folder", type=_FOLDER)
+@json_option
+@pass_context
+def verify(context: Context, *, folder: Path, as_json: bool) -> None:
+    """Prove the backup in FOLDER: restore it into a scratch folder, open it, and compare.
+
+    Nothing else is touched. What was cut off, changed, or made by a newer version is told, with code 1.
+    """
+    from sesame.operations.backup import acts
+
+    found = acts.verify(context, operator(), folder)
+    if as_json:
+        write_json(found.model_dump(mode="json"))
+    else:
+        _show(found)
+        click.echo(gettext("It can be restored."))
+
+
+@click.command()
+@click.argument("folder", type=_FOLDER)
+@yes_option
+@json_option
+@pass_context
+def restore(context: Context, *, folder: Path, yes: bool, as_json: bool) -> None:
+    """Put the backup in FOLDER in the place of the embedded store and log.
+
+    It is proved first. Every process of Sésame must have been stopped. What was there is kept beside it. Then
+    `sesame restored check` reads the targets, before anything may be written to one.
+    """
+    from sesame.app.wiring import utc_now
+    from sesame.operations.backup import acts
+
+    if not yes:
+        confirm(gettext("Replace the store and the log by the backup in {folder}?", folder=folder))
+    done = acts.restore(context, operator(), folder, clock=utc_now, in_use=acts.processes_with)
+    if as_json:
+        write_json(done.model_dump(mode="json"))
+        return
+    _show(done.restored)
+    if done.kept is not None:
+        click.echo(gettext("What was there before: {folder}", folder=done.kept))
+    if not done.restored.store:
+        click.echo(gettext("The store is a server's: put it back too, with pg_restore."), err=True)
+    click.echo(gettext("Then: {command}", command="sesame restored check"))
+
+
+def _show(found: BackupReport) -> None:
+    click.echo(
+        gettext(
+            "{folder}: {accounts} accounts, {records} records, {size} bytes; made {at} by {version}",
+            folder=found.folder,
+            accounts=found.accounts,
+            records=found.records,
+            size=found.bytes,
+            at=local_time(found.made_at),
+            version=found.version,
+        )
+    )
