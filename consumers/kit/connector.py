@@ -244,6 +244,11 @@ class Connector(ABC, Generic[SettingsT]):
     short_login: ClassVar[bool] = False
     """Whether students who have one log in here with `Account.short_login`: their page then says it."""
 
+    sessions: ClassVar[bool] = False
+    """Whether what `close` shuts are sessions, which people may have open, and the target that this one
+    follows says whether they may begin new ones. `close` is then called for whoever may use nothing, with no
+    object, before anything is read."""
+
     follows: ClassVar[str | None] = None
     """The target whose objects this one's server looks up: work waits for it. Usually none."""
 
@@ -252,6 +257,14 @@ class Connector(ABC, Generic[SettingsT]):
 
     owns: ClassVar[tuple[str, ...]] = ()
     """What it writes, in the target's own words: the keys of `Wanted.fields`."""
+
+    lists: ClassVar[tuple[str, ...] | None] = None
+    """Which of these `objects` shows; None: all of them. Where that is too dear for everybody, `()` says that
+    it shows no more than who is there."""
+
+    known_by: ClassVar[Literal["number", "mail"]] = "number"
+    """What tells whose an object of `objects` is: the student number that it carries, or the mail address
+    among its names."""
 
     credential: ClassVar[str | None] = None
     """Of a target that is given passwords, the field that shows which one an object has: the account's

@@ -30,6 +30,7 @@ from consumers.kit.connector import (
 from consumers.kit.deadline import Deadline, OutOfTime
 from consumers.kit.passwords import CREDENTIAL_NEEDED, SEAL_BROKEN, SEAL_BROKEN_TEXT
 from pipeline.digest import digest_of
+from pipeline.errors import Misconfigured, TargetDown, Throttled
 from pipeline.target import Closed, Dead, Description, Done, HandlerOutcome, Preview, Retry, Task, Waiting
 from pipeline.vault import SealBroken
 from schemas.account import Account
@@ -125,12 +126,18 @@ class _Turn:
     def run(self, tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
         self._adopted = _adopted(self._connector, [task.account for task in tasks])
         numbers = [task.account.student_number for task in tasks]
-        with suppress(OutOfTime):
-            self._work({task.account.student_number: task for task in tasks})
+        try:
+            with suppress(OutOfTime):
+                self._work({task.account.student_number: task for task in tasks})
+        except (TargetDown, Throttled, Misconfigured) as error:  # an earlier call may still have an effect
+            error.unknown = error.unknown or self._unanswered()
+            raise
         slow = Retry(SLOW, TOO_SLOW)
         return {number: self._outcomes.get(number, slow) for number in numbers}
 
     def _work(self, tasks: Mapping[str, Task]) -> None:
+        if self._connector.sessions:
+            tasks = self._end_sessions(tasks)
         found = self._read([task.account for task in tasks.values()], self._deadline)
         shut = self._shut(tasks, found)
         for number, task in tasks.items():
@@ -141,12 +148,22 @@ class _Turn:
         left = {n: t.account for n, t in tasks.items() if n in found and n not in self._outcomes}
         self._bring(left, found, shut)
 
+    def _end_sessions(self, tasks: Mapping[str, Task]) -> Mapping[str, Task]:
+        """End those of whoever is to be shut; who is left then: not those who were only to be shut."""
+        shutting = [Change(task.account, None, {}, open=False) for task in tasks.values() if _shuts(task)]
+        if shutting:
+            self._write(self._connector.close, shutting)
+        for number, task in tasks.items():
+            if task.close_only:
+                self._outcomes.setdefault(number, Closed())
+        return {number: task for number, task in tasks.items() if number not in self._outcomes}
+
     def _shut(self, tasks: Mapping[str, Task], found: dict[str, TargetObject | None]) -> Container[str]:
         """Shut whoever is to be shut, each of their objects, and look again; who was shut."""
         shutting = [
             Change(task.account, each, {}, open=False)
             for number, task in tasks.items()
-            if task.close_only or not task.account.access_open
+            if _shuts(task)
             for each in self._objects(number, found)
             if each.open
         ]
@@ -231,11 +248,13 @@ class _Turn:
         )
 
     def _refuse(self, refusals: Mapping[str, Held | Refused | None]) -> None:
-        for number, refused in refusals.items():
-            if refused is not None:
-                if isinstance(refused, Refused) and refused.cause != SLOW:
-                    self._doubt()
-                self._outcomes[number] = _outcome(refused)
+        said = {number: each for number, each in refusals.items() if each is not None}
+        self._outcomes |= {number: _outcome(each) for number, each in said.items()}
+        if any(isinstance(each, Refused) and each.cause != SLOW for each in said.values()):
+            self._doubt()
+
+    def _unanswered(self) -> bool:
+        return any(isinstance(each, Retry) and each.unknown for each in self._outcomes.values())
 
     def _doubt(self) -> None:
         """Before anybody is charged: if the target answers everybody so, this raises, and nobody is."""
@@ -387,8 +406,9 @@ def _planned(connector: Anything, account: Account, found: _Found) -> tuple[Prev
         case TargetObject() | None:
             wanted, _ = _with_password(connector, account, found)
             change = _change(account, wanted, found)
-            held = wanted.held if found is None else _held(wanted, found)
             differs = () if change is None else _names(change)
+            to_be_made = found is None and account.access_open
+            held = wanted.held if to_be_made else _held(wanted, found)
             return Preview(differs, "" if held is None else _token(held)), change
     return Preview(), None
 
@@ -397,6 +417,10 @@ def _names(change: Change) -> tuple[str, ...]:
     if change.found is None:
         return (OBJECT, *change.fields)
     return (*change.fields, *((ACCESS,) if change.open is not None else ()))
+
+
+def _shuts(task: Task) -> bool:
+    return task.close_only or not task.account.access_open
 
 
 def _outcome(said: Held | Refused) -> HandlerOutcome:

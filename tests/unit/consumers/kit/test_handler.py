@@ -204,6 +204,40 @@ def test_while_the_leader_is_behind_access_is_shut_and_nothing_else() -> None:
     assert shelf.there["mine"] == TargetObject("mine", "1", {"name": ("x",)}, False, (("login", "login-1"),))
 
 
+class Sessions(Shelf):
+    """A target where people stay logged in though another one says that they may not log in."""
+
+    sessions = True
+
+    def close(self, changes: Sequence[Change], deadline: Deadline) -> Mapping[str, Refused]:
+        deadline.left_s()
+        self.calls.append(("close", [each.account.student_number for each in changes]))
+        assert {(each.found, each.open) for each in changes} == {(None, False)}
+        return {n: each for n, each in self.refused.items() if isinstance(each, Refused)}
+
+    def read(self, accounts: Sequence[Account], deadline: Deadline) -> Mapping[str, Seen]:
+        self.calls.append(("read", [each.student_number for each in accounts]))
+        return super().read(accounts, deadline)
+
+
+def test_sessions_are_ended_before_anything_is_read_whatever_is_there() -> None:
+    shelf = Sessions()
+    shelf.put("mine", "1", open_=None)
+    outcomes = handle(shelf, account(**HELD), account("2", **HELD), account("3"))
+    assert shelf.calls[:2] == [("close", ["1", "2"]), ("read", ["1", "2", "3"])]
+    assert isinstance(outcomes["2"], Done)
+    assert not outcomes["2"].changed
+    assert isinstance(outcomes["3"], Done)
+
+
+def test_where_sessions_are_to_be_ended_only_nothing_is_read() -> None:
+    shelf = Sessions()
+    shelf.refused = {"2": Refused("shelf_refused", "no")}
+    outcomes = handle(shelf, account(**HELD), account("2", **HELD), close_only=True)
+    assert outcomes == {"1": Closed(), "2": Retry("shelf_refused", "no")}
+    assert shelf.calls == [("close", ["1", "2"]), ("probe", [])]
+
+
 def test_one_refused_student_is_found_by_halves() -> None:
     shelf = Shelf()
     shelf.bad = {"5"}
@@ -244,6 +278,15 @@ def test_what_cannot_be_given_is_written_by_nobody_and_said_when_all_else_is_the
     outcome = handle(shelf, account())["1"]
     assert isinstance(outcome, Done)
     assert (outcome.note, shelf.there["mine"].fields) == ("as it was", {"name": ("Léa Martin",)})
+
+
+def test_nothing_is_in_the_way_of_somebody_who_may_use_nothing_and_has_nothing() -> None:
+    shelf = Shelf()
+    never = Wanted({}, Refused("never", "no", lasting=True))
+    shelf.wanted = lambda account: never  # type: ignore[method-assign]  # noqa: ARG005
+    previews = shelf.handler().preview([account(**HELD), account("2")])
+    assert previews == {"1": Preview(), "2": Preview(("object",), "never")}
+    assert isinstance(handle(shelf, account(**HELD))["1"], Done)
 
 
 def test_what_can_never_be_given_is_a_dead_letter_when_all_else_is_there() -> None:
