@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from consumers.kit.connector import Anything, ConnectorContext, Secret, SiteFacts, TargetObject
 from consumers.kit.deadline import Deadline
-from pipeline.target import Handler
+from pipeline.target import Handler, HandlerOutcome, Task
 from schemas.account import (
     Account,
     Administrative,
@@ -26,6 +26,8 @@ from schemas.account import (
 from sesame.settings import LiveSecret
 
 READ_S_MAX = 60.0
+
+_Handle = Callable[[Sequence[Task]], Mapping[str, HandlerOutcome]]
 
 
 class Skipped(Exception):
@@ -48,6 +50,9 @@ class ConnectorBench:
         name: the connector's name.
         no_faults: why the suite injects none.
         site: what the connector may know of the site.
+        leader: does what the target that this one follows does for these accounts, before each turn that
+            does more than shut access.
+        fixed: values of its section that no check changes.
     """
 
     connector: type[Anything]
@@ -60,6 +65,8 @@ class ConnectorBench:
     name: str = "checked"
     no_faults: str = "the target has no address, so no fault of a network"
     site: SiteFacts = field(default_factory=SiteFacts)
+    leader: Callable[[Sequence[Account]], object] | None = None
+    fixed: Mapping[str, object] = field(default_factory=dict)
     made: list[Account] = field(default_factory=list)
 
     def account(self, **changes: Any) -> Account:
@@ -106,7 +113,7 @@ class ConnectorBench:
         Args:
             values: of its section, over those of `settings`.
         """
-        given = {**self.settings(self.address if address is None else address), **values}
+        given = {**self.settings(self.address if address is None else address), **values, **self.fixed}
         section = self.connector.section.model_validate(given)
         secrets_of = {
             name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)
@@ -129,7 +136,10 @@ class ConnectorBench:
     def handler(self, address: str | None = None, **values: Any) -> Iterator[tuple[Any, Handler]]:
         """The connector, and the handler that drives it."""
         with self.connected(address, **values) as connector:
-            yield connector, connector.handler()
+            made: Handler = connector.handler()
+            if self.leader is not None:
+                setattr(made, "handle", _led(made.handle, self.leader))  # noqa: B010  (mypy: a method)
+            yield connector, made
 
     def seen(self, account: Account) -> list[TargetObject]:
         """What the target shows of this student now, through a connector of its own."""
@@ -148,6 +158,16 @@ class ConnectorBench:
         for verb in verbs:
             if verb not in self.connector.verbs():
                 raise Skipped(f"the connector has no {verb}")
+
+
+def _led(handle: _Handle, leader: Callable[[Sequence[Account]], object]) -> _Handle:
+    """The same, once the leader has done its part."""
+
+    def led(tasks: Sequence[Task]) -> Mapping[str, HandlerOutcome]:
+        leader([task.account for task in tasks if not task.close_only])
+        return handle(tasks)
+
+    return led
 
 
 def shut(account: Account) -> Account:

@@ -17,7 +17,7 @@ from consumers.kit.connector import Anything, TargetObject
 from consumers.kit.deadline import Deadline
 from pipeline.errors import Misconfigured, SesameError, TargetDown, Throttled, WriteForbidden
 from pipeline.target import Closed, Dead, Done, Handler, HandlerOutcome, Retry, Task, Waiting
-from schemas.account import Account
+from schemas.account import Account, Stage
 from schemas.language import LANGUAGES
 from sesame.operations.diagnosis.reasons import explanations
 from sesame.testing.connector.bench import READ_S_MAX, ConnectorBench, Skipped, renamed, shut
@@ -269,15 +269,15 @@ def objects_shows_everybody_once(bench: ConnectorBench) -> None:
         assert isinstance(shown, Iterator), "objects() is no iterator: it holds everybody at once"
         tracemalloc.start()
         try:
-            numbers: list[str] = [each.student_number for each in shown]
+            whose: list[str] = [_whose(bench.connector, each) for each in shown]
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert peak < _MEMORY_BYTES_MAX + 200 * len(numbers), f"{len(numbers)} objects took {peak} bytes"
+    assert peak < _MEMORY_BYTES_MAX + 200 * len(whose), f"{len(whose)} objects took {peak} bytes"
     for account in accounts:
-        assert numbers.count(account.student_number) == 1, (
-            f"shown {numbers.count(account.student_number)} times"
-        )
+        by_mail = bench.connector.known_by == "mail"
+        times = whose.count(account.mail if by_mail else account.student_number)
+        assert times == 1, f"shown {times} times"
 
 
 @check
@@ -290,6 +290,8 @@ def erased_means_not_found(bench: ConnectorBench) -> None:
         _done(_handle(handler, other))
         refused = connector.erase(bench.seen(account), Deadline.after(READ_S_MAX))
         assert not refused, refused
+    if bench.leader is not None:  # who follows it finds whomever it has
+        bench.leader([account.model_copy(update={"stage": Stage.ERASED})])
     assert not bench.seen(account), "it is still found"
     _only(bench.seen(other))
 
@@ -490,6 +492,13 @@ def _recording(verb: Callable[..., Any], asked: list[Any]) -> Callable[..., Any]
     return recorded
 
 
+def _whose(connector: type[Anything], found: TargetObject) -> str:
+    """What tells whose a listed object is."""
+    if connector.known_by == "number":
+        return found.student_number
+    return next((value for kind, value in found.names if kind == "mail"), "")
+
+
 def _pages(accounts: Sequence[Account], size: int) -> Iterator[Sequence[Account]]:
     for start in range(0, len(accounts), size):
         yield accounts[start : start + size]
@@ -503,7 +512,7 @@ def _server(bench: ConnectorBench) -> str:
 
 def _http(bench: ConnectorBench) -> None:
     if bench.protocol != "http":
-        raise Skipped("the target does not speak HTTP")
+        raise Skipped("the target does not speak HTTP without TLS")
 
 
 def _secured(value: object) -> object:

@@ -99,9 +99,11 @@ class _Wire:
     def __init__(self, proxy: FaultProxy) -> None:
         self._proxy = proxy
         self._held = b""
+        self._handshake = _Handshake()
 
     def asked(self, piece: bytes) -> bytes:
         proxy = self._proxy
+        self._handshake.asked(piece)
         if not proxy.writing or proxy.armed not in HTTP_ONLY:
             if proxy.writing and not self._held:
                 proxy.asked()
@@ -117,7 +119,8 @@ class _Wire:
 
     def answered(self, piece: bytes) -> bytes:
         proxy = self._proxy
-        if not proxy.writing or proxy.armed is None:
+        self._handshake.answered(piece)
+        if not proxy.writing or proxy.armed is None or not self._handshake.over:
             if proxy.writing:
                 proxy.answered(piece)
             return piece
@@ -127,6 +130,50 @@ class _Wire:
         if proxy.armed is Fault.HANG:
             return b""
         raise Cut(piece[: len(piece) // 2] if proxy.armed is Fault.HALF else b"")
+
+
+class _Handshake:
+    """Tells by the records of TLS (RFC 8446, 5.1) when something was asked: a connection that breaks before
+    has carried nothing out. Without TLS there is none."""
+
+    def __init__(self) -> None:
+        self._asked, self._answered = b"", b""
+        self._tls: bool | None = None
+        self._before, self._data = 1, 0
+
+    def asked(self, piece: bytes) -> None:
+        if self._tls is None:
+            self._tls = piece[:1] == _HANDSHAKE
+        if self._tls:
+            kinds, self._asked = _records(self._asked + piece)
+            self._data += kinds.count(_DATA)
+
+    def answered(self, piece: bytes) -> None:
+        if self._tls:
+            kinds, self._answered = _records(self._answered + piece)
+            if _DATA in kinds and not self._data:
+                self._before = 2  # from TLS 1.3 on the handshake's end is such a record too
+
+    @property
+    def over(self) -> bool:
+        """Whether something was asked."""
+        return not self._tls or self._data >= self._before
+
+
+_HANDSHAKE, _DATA = b"\x16", 0x17
+_HEAD_BYTES = 5
+
+
+def _records(stream: bytes) -> tuple[list[int], bytes]:
+    """The kinds of the whole records in a stream, and what is left of it."""
+    kinds: list[int] = []
+    while len(stream) >= _HEAD_BYTES:
+        end = _HEAD_BYTES + int.from_bytes(stream[3:5])
+        if len(stream) < end:
+            break
+        kinds.append(stream[0])
+        stream = stream[end:]
+    return kinds, stream
 
 
 _THROTTLED = (
