@@ -29,7 +29,6 @@ from bench.plant import Silent, bell, embedded, fill, migrated, ring, running, u
 from bench.rows import Row
 from consumers.directory.handler import DirectoryHandler
 from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.port import IntendedWelcome, Intent, WelcomeJournal
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.handler import MoodleHandler, moodle_site
@@ -44,7 +43,6 @@ from sandbox.process import MissingServer
 from sandbox.slapd import Slapd
 from schemas import catalogue
 from schemas.account import Account, Lane
-from sesame.operations.adoption.adoptions import adopted_mailboxes
 from sesame.testing.servers import directory_kit, mailbox_kit, moodle_kit
 from sesame.testing.servers.ldap_tools import as_provisioner
 from sesame.testing.servers.post_office import PostOffice
@@ -194,10 +192,10 @@ def dovecot_target(students: int = 240) -> Iterator[Target]:
         journal: WelcomeJournal = (
             Remembered()
             if database is None
-            else WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes)
+            else WelcomeMessages(database, clock=time.time, adopted=lambda _numbers: {})
         )
-        wanted = WantedMailbox(folders=("Scolarité",))
-        return MailboxHandler(opened(desk), journal, mailbox_kit.WELCOME, wanted, system="Dovecot")
+        desk.wanted = WantedMailbox(folders=("Scolarité",))
+        return desk.connector(opened(desk), journal).handler()
 
     def people(count: int) -> list[Account]:
         made = [_named(directory_kit.account(), office.slapd.layout.domain) for _ in range(count)]

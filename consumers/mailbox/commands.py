@@ -1,7 +1,6 @@
 """How a mailbox is read and written over doveadm and LMTP: which commands, and what their answers mean. Pure.
 
-Each command costs the server a look-up of the user and an opening of the mailbox, some milliseconds: what was
-not written is not read twice in a turn.
+Each command costs the server a look-up of the user and an opening of the mailbox, some milliseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from consumers.mailbox.difference import SCRIPT
 from consumers.mailbox.dovecot import Command, DoveadmAnswer, Exit
 from consumers.mailbox.lmtp import Delivery, DeliveryVerdict
 from consumers.mailbox.port import (
-    Again,
     ApplyResult,
     Full,
     Key,
@@ -33,8 +31,6 @@ _UNREAD: Final = ""  # a script that is there, before its text was asked for
 
 def commands_for(key: Key) -> list[Command]:
     """What is asked first, in the order in which `observed` takes the answers."""
-    if key.again is not None:
-        return _again(key, key.again)
     user = {"user": key.address}
     commands = [
         *_folders(key.address),
@@ -42,13 +38,17 @@ def commands_for(key: Key) -> list[Command]:
         Command("mailboxStatus", {**user, "field": ["uidvalidity", "uidnext"], "mailboxMask": ["INBOX"]}),
         Command("sieveList", user),
     ]
-    if key.message_id is not None:
-        since = ["mailbox", "INBOX", "uid", f"{key.since_uid}:*"]
-        commands += [
-            _everywhere(key.address, key.message_id),
-            Command("fetch", {**user, "field": ["uid"], "query": since}),
-        ]
-    return commands
+    if key.message_id is None:
+        return commands
+    since = ["mailbox", "INBOX", "uid", f"{key.since_uid}:*"]
+    if key.delivered:
+        query = [*since, "HEADER", "Message-ID", key.message_id]
+        return [*commands, Command("fetch", {**user, "field": ["uid"], "query": query})]
+    return [
+        *commands,
+        _everywhere(key.address, key.message_id),
+        Command("fetch", {**user, "field": ["uid"], "query": since}),
+    ]
 
 
 def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
@@ -56,10 +56,8 @@ def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
     codes = {answer.code for answer in answers}
     if Exit.NO_USER in codes:
         return Unknown()
-    if key.again is not None:
-        return _seen_again(key, key.again, answers)
     if codes != {Exit.OK}:
-        return _busy(max(codes))
+        return unread(max(codes))
     folders, subscribed, quota, status, scripts, *found = (answer.rows for answer in answers)
     names = _scripts(scripts)
     return ObservedMailbox(
@@ -77,72 +75,33 @@ def observed(key: Key, answers: Sequence[DoveadmAnswer]) -> ReadResult:
     )
 
 
-def second_look(key: Key, result: ReadResult) -> Command | None:
+def second_looks(key: Key, result: ReadResult) -> list[Command]:
     """What the first answers leave to be asked: the text of a script that is there (asking for one that is
-    not is an error in the server's log), and a message that is not in the inbox."""
+    not is an error in the server's log), and a message that is not where it was delivered."""
     if not isinstance(result, ObservedMailbox):
-        return None
+        return []
+    looks = []
     if result.redirect_script == _UNREAD:
-        return Command("sieveGet", {"user": key.address, "scriptname": SCRIPT})
-    missed = key.again is not None and result.sighting is not None and result.sighting.copies == 0
-    return _everywhere(key.address, key.message_id) if missed and key.message_id is not None else None
+        looks.append(Command("sieveGet", {"user": key.address, "scriptname": SCRIPT}))
+    missed = result.sighting is not None and result.sighting.copies == 0
+    if key.delivered and missed and key.message_id is not None:
+        looks.append(_everywhere(key.address, key.message_id))
+    return looks
 
 
 def completed(result: ReadResult, command: Command, answer: DoveadmAnswer) -> ReadResult:
-    """The result with the answer to its `second_look`."""
+    """The result with the answer to one of its `second_looks`."""
     if not isinstance(result, ObservedMailbox):
         return result
+    if answer.code == Exit.NO_USER:
+        return Unknown()
     if command.name == "fetch":
         if answer.code != Exit.OK:
-            return _busy(answer.code)
+            return unread(answer.code)
         return replace(result, sighting=Sighting(len(answer.rows), ()))
     if answer.code not in (Exit.OK, Exit.NOT_FOUND):
-        return _busy(answer.code)
+        return unread(answer.code)
     return replace(result, redirect_script=_text(answer))
-
-
-def _again(key: Key, again: Again) -> list[Command]:
-    """What was written, and nothing else. The message is looked for where it was delivered, as a rule."""
-    user, change = {"user": key.address}, again.change
-    commands = _folders(key.address) if change.create or change.subscribe else []
-    if change.install is not None or change.remove:
-        commands.append(Command("sieveList", user))
-    if change.install is not None:
-        commands.append(Command("sieveGet", {**user, "scriptname": SCRIPT}))
-    if key.message_id is not None:
-        new = ["mailbox", "INBOX", "uid", f"{again.seen.uidnext}:*", "HEADER", "Message-ID", key.message_id]
-        commands.append(Command("fetch", {**user, "field": ["uid"], "query": new}))
-    return commands
-
-
-def _seen_again(key: Key, again: Again, answers: Sequence[DoveadmAnswer]) -> ReadResult:
-    result = replace(again.seen, sighting=None)
-    asked = list(zip(commands_for(key), answers, strict=True))
-    for command, answer in asked:
-        gone = command.name == "sieveGet" and answer.code == Exit.NOT_FOUND
-        if answer.code != Exit.OK and not gone:
-            return _busy(answer.code)
-        result = _with(result, command, answer)
-    return result
-
-
-def _with(result: ObservedMailbox, command: Command, answer: DoveadmAnswer) -> ObservedMailbox:
-    match command.name:
-        case "mailboxList" if "subscriptions" in command.arguments:
-            return replace(result, subscribed=_names(answer.rows))
-        case "mailboxList":
-            return replace(result, folders=_names(answer.rows))
-        case "sieveGet":
-            return replace(result, redirect_script=_text(answer))
-        case "fetch":
-            return replace(result, sighting=Sighting(len(answer.rows), ()))
-    names = _scripts(answer.rows)
-    return replace(
-        result,
-        redirect_script=_UNREAD if SCRIPT in names else None,
-        redirect_active=names.get(SCRIPT, False),
-        own_script_active=_others_active(names),
-    )
 
 
 def _folders(address: str) -> list[Command]:
@@ -174,7 +133,7 @@ def _text(answer: DoveadmAnswer) -> str | None:
     return answer.rows[0]["sieve script"] if answer.code == Exit.OK else None
 
 
-def _sighting(key: Key, copies: Sequence[Any], since: Sequence[Any]) -> Sighting:
+def _sighting(key: Key, copies: Sequence[Any], since: Sequence[Any] = ()) -> Sighting:
     """`N:*` always names the last message, even below N (RFC 9051, section 9: seq-range)."""
     uids = sorted(uid for row in since if (uid := int(row["uid"])) >= key.since_uid)
     return Sighting(copies=len(copies), uids=tuple(uids))
@@ -186,7 +145,8 @@ def _storage_limit(roots: Sequence[Mapping[str, str]]) -> int | None:
     return min(limits, default=None)
 
 
-def _busy(code: int) -> MailboxUnsettled:
+def unread(code: int) -> MailboxUnsettled:
+    """One mailbox that could not be read now."""
     return MailboxUnsettled(MAILBOX_BUSY, f"the mailbox could not be read now (doveadm: {code})")
 
 
@@ -213,6 +173,31 @@ def script_commands(change: MailboxChange) -> list[Command]:
     return commands
 
 
+def erasure_looks(address: str) -> list[Command]:
+    """What is asked before a mailbox is emptied."""
+    return [*_folders(address), Command("sieveList", {"user": address})]
+
+
+def erasure_commands(address: str, answers: Sequence[DoveadmAnswer]) -> list[Command]:
+    """What empties a mailbox, by the answers to `erasure_looks`: folders within others first."""
+    folders, subscribed, scripts = (answer.rows for answer in answers)
+    user = {"user": address}
+    commands = [
+        Command("mailboxDelete", {**user, "mailbox": [folder]})
+        for folder in sorted(_names(folders) - {"INBOX"}, reverse=True)
+    ]
+    if hidden := sorted(_names(subscribed)):
+        commands.append(Command("mailboxUnsubscribe", {**user, "mailbox": hidden}))
+    commands.append(Command("expunge", {**user, "query": ["mailbox", "INBOX", "all"]}))
+    names = _scripts(scripts)
+    if any(names.values()):
+        commands.append(Command("sieveDeactivate", user))
+    return commands + [Command("sieveDelete", {**user, "scriptname": [name]}) for name in sorted(names)]
+
+
+_GONE: Final = frozenset({"mailboxDelete", "mailboxUnsubscribe", "sieveDelete"})
+
+
 def failure(command: Command, answer: DoveadmAnswer) -> ApplyResult | None:
     """What an exit code means for the student whose command it was."""
     match answer.code:
@@ -220,7 +205,7 @@ def failure(command: Command, answer: DoveadmAnswer) -> ApplyResult | None:
             return None
         case Exit.DATA if command.name == "mailboxCreate":
             return None  # it exists; the read-back confirms it
-        case Exit.NOT_FOUND if command.name == "sieveDelete":
+        case Exit.NOT_FOUND if command.name in _GONE:
             return None  # it is gone; the read-back confirms it
         case Exit.FULL:
             return Full()

@@ -6,12 +6,11 @@ The redirection that a student opted in to is a sieve script (RFC 5228) that kee
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from consumers.mailbox.port import MailboxUnsettled, ObservedMailbox, ReadResult, Unknown
-from pipeline.target import Preview
+from consumers.kit.connector import Fields, Held, Refused
+from consumers.mailbox.port import MailboxChange, ObservedMailbox
 from schemas.account import Account
 
 SCRIPT: Final = "sesame"
@@ -51,6 +50,12 @@ def script_for(redirect: str, *, own: frozenset[str]) -> str:
     return _SCRIPT.format(address=quoted)
 
 
+FOLDERS, QUOTA, REDIRECT, WELCOME = "folders", "quota", "redirect", "welcome"
+"""What is ours in a mailbox. The quota is only compared: the mail server has it of the directory."""
+
+GIVEN: Final = ("given",)
+"""The value of `welcome` once nothing is to be sent any more."""
+
 MAILBOX_FULL: Final = "mailbox_full"
 """Reason of waiting: over quota. The student deletes messages, or the quota is raised."""
 
@@ -58,10 +63,9 @@ OWN_SCRIPT: Final = "own_sieve_script_active"
 """Reason of waiting: the student's own sieve script is active, and is not replaced by the redirection."""
 
 READ_BACK_DIFFERS: Final = "read_back_differs"
-"""Cause of a retry: something is not as wanted after the write."""
+"""Cause of a retry, the kit's: something is not as wanted after the write."""
 
-FIRST_UID = 1
-"""An inbox whose UIDNEXT this is never had a message."""
+RECHECK_S: Final = 3600.0
 
 
 @dataclass(frozen=True)
@@ -88,67 +92,73 @@ def script_of(account: Account) -> str | None:
     return script_for(account.mail_redirect, own=frozenset({account.mail, *account.aliases}))
 
 
-def differences(wanted: WantedMailbox, script: str | None, seen: ObservedMailbox) -> Iterator[str]:
-    """Names of what is not as wanted: folders, quota, redirect."""
-    yield from besides_redirect(wanted, seen)
-    if redirect_differs(script, seen):
-        yield "redirect"
+def wanted_fields(account: Account, wanted: WantedMailbox) -> Fields:
+    """What a mailbox is to show, by field.
+
+    Raises:
+        RedirectInvalid: as `script_of`.
+    """
+    script = script_of(account)
+    return {**wanted_of_all(wanted), REDIRECT: () if script is None else (script,)}
 
 
-def besides_redirect(wanted: WantedMailbox, seen: ObservedMailbox) -> Iterator[str]:
+def wanted_of_all(wanted: WantedMailbox) -> Fields:
     """The same of a student whose redirection cannot be written: it stays as it is, whatever that is."""
-    if not set(wanted.folders) <= seen.folders & seen.subscribed:
-        yield "folders"
-    if wanted.quota_bytes is not None and seen.quota_kib != _kib(wanted.quota_bytes):
-        yield "quota"
+    quota = {} if wanted.quota_bytes is None else {QUOTA: (str(_kib(wanted.quota_bytes)),)}
+    return {FOLDERS: tuple(sorted(set(wanted.folders))), **quota, WELCOME: GIVEN}
 
 
-def redirect_differs(script: str | None, seen: ObservedMailbox) -> bool:
-    """Whether the redirection is not as wanted; `script` None: none is wanted."""
-    return seen.redirect_script != script or (script is not None and not seen.redirect_active)
+def shown_fields(seen: ObservedMailbox, wanted: WantedMailbox, *, due: bool) -> Fields:
+    """What a mailbox shows of what is ours, in the same form; messages and other folders are the student's.
 
-
-def canonical(wanted: WantedMailbox, seen: ObservedMailbox) -> dict[str, object]:
-    """What the pipeline owns in a mailbox, as it was read back. Messages are the student's."""
+    Args:
+        seen: the mailbox.
+        wanted: what every mailbox has.
+        due: whether the welcome message is to be sent.
+    """
+    script: tuple[str, ...] = () if seen.redirect_script is None else (seen.redirect_script,)
+    inactive = ("inactive",) if script and not seen.redirect_active else ()
     return {
-        "enabled": True,
-        "folders": sorted(set(wanted.folders) & seen.folders & seen.subscribed),
-        "quota_kib": seen.quota_kib,
-        "redirect": seen.redirect_script,
+        FOLDERS: tuple(sorted(set(wanted.folders) & seen.folders & seen.subscribed)),
+        QUOTA: () if seen.quota_kib is None else (str(seen.quota_kib),),
+        REDIRECT: (*script, *inactive),
+        WELCOME: () if due else GIVEN,
     }
 
 
-def preview_of(account: Account, wanted: WantedMailbox, seen: ReadResult, *, welcome: bool) -> Preview:
-    """What a turn would write.
-
-    Args:
-        account: the desired state.
-        wanted: what every mailbox has.
-        seen: the mailbox, as it was read.
-        welcome: whether the welcome message would be sent.
-    """
-    if isinstance(seen, MailboxUnsettled):
-        return Preview(obstacle=seen.cause)
-    if isinstance(seen, Unknown):
-        return Preview(obstacle="mailbox_not_enabled") if account.access_open else Preview()
-    if not account.access_open:
-        return Preview(differs=("sessions",), obstacle="directory_behind")
-    try:
-        found = [*differences(wanted, script_of(account), seen)]
-    except RedirectInvalid:
-        return Preview(tuple(besides_redirect(wanted, seen)), "redirect_invalid")
-    if welcome:
-        found.append("welcome")
-    if found and seen.quota_kib is not None and seen.used_kib >= seen.quota_kib and _takes_room(found):
-        return Preview(tuple(found), MAILBOX_FULL)
-    if "quota" in found:  # it is the directory's: the mail server is behind, or has another one
-        return Preview(tuple(found), READ_BACK_DIFFERS)
-    blocked = "redirect" in found and seen.own_script_active
-    return Preview(tuple(found), OWN_SCRIPT if blocked else "")
+def hidden(wanted: Fields, shown: Fields, seen: ObservedMailbox) -> Held | None:
+    """The redirection, where a script of the student's own is active: that is not replaced."""
+    differs = wanted.get(REDIRECT, ()) != shown[REDIRECT]
+    if not (seen.own_script_active and wanted.get(REDIRECT) and differs):
+        return None
+    return Held(OWN_SCRIPT, (REDIRECT,), RECHECK_S, fields=(REDIRECT,))
 
 
-def _takes_room(found: Sequence[str]) -> bool:
-    return "welcome" in found or "folders" in found
+def foreseen(fields: Fields, seen: ObservedMailbox) -> Held | Refused | None:
+    """What will be in the way of writing these fields, as far as a mailbox shows it."""
+    full = seen.quota_kib is not None and seen.used_kib >= seen.quota_kib
+    if full and fields.keys() & {FOLDERS, WELCOME}:  # it is tried all the same: servers allow some grace
+        return Held(MAILBOX_FULL)
+    if QUOTA in fields:  # it is the directory's: the mail server is behind, or has another one
+        return Refused(READ_BACK_DIFFERS, "the mail server has another quota")
+    return None
+
+
+def change_of(
+    fields: Fields, seen: ObservedMailbox, wanted: WantedMailbox, welcome: bytes | None
+) -> MailboxChange:
+    """What to write, for the fields that differ."""
+    folders = wanted.folders if FOLDERS in fields else ()
+    script = fields.get(REDIRECT)
+    return MailboxChange(
+        address=seen.address,
+        create=tuple(folder for folder in folders if folder not in seen.folders),
+        subscribe=tuple(sorted(set(folders) & seen.folders - seen.subscribed)),
+        welcome=welcome,
+        install=script[0] if script else None,
+        remove=script == (),
+        deactivate=seen.redirect_active,
+    )
 
 
 def _kib(size_bytes: int) -> int:

@@ -21,7 +21,6 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from consumers.mailbox.transport import CallDeadline, context_of, untrusted
 from pipeline.errors import CredentialsRefused, Misconfigured, TargetDown, WriteForbidden
 
-_CONNECT_S_MAX: Final = 5.0
 _BYTES_MAX: Final = 16 * 1024 * 1024
 _AGAIN_S: Final = 0.2
 
@@ -86,6 +85,7 @@ class Doveadm:
         url: `https://host:port/doveadm/v1`.
         api_key: gives the key; asked at each request, so that it can be changed meanwhile.
         ca_file: certificate authorities that may vouch for the server; None: the system's.
+        connect_s_max: the longest wait for a connection.
         connections_max: how many calls may be in flight.
         read_only: no command that changes anything is ever sent: the server is only observed.
         transport: for tests of the classification; None: the network.
@@ -100,12 +100,14 @@ class Doveadm:
         api_key: Callable[[], str],
         *,
         ca_file: Path | None,
+        connect_s_max: float = 5.0,
         connections_max: int = 8,
         read_only: bool = False,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url = url
         self._api_key = api_key
+        self._connect_s_max = connect_s_max
         self.read_only = read_only
         self._client = httpx.Client(
             verify=context_of(ca_file),
@@ -121,7 +123,7 @@ class Doveadm:
         """Send the commands in one request, and return one answer for each.
 
         Raises:
-            TargetDown: no answer, or not in time; `unknown` if it `writes` and the connection was made.
+            TargetDown: no answer, or not in time; `unknown` if it `writes` and a connection was made.
             Misconfigured: the key, the certificate, the address or a command is refused.
             WriteForbidden: the server is only observed, and a command may change something; none was sent.
         """
@@ -130,12 +132,14 @@ class Doveadm:
         if self.read_only and (writes or not {command.name for command in commands} <= _LOOKING):
             raise WriteForbidden
         body = json.dumps([[c.name, c.arguments, str(tag)] for tag, c in enumerate(commands)])
+        attempts = _server_may_just_have_hung_up(_AGAIN_S)
         try:
-            status, content = _server_may_just_have_hung_up(_AGAIN_S)(self._post, body.encode(), deadline)
+            status, content = attempts(self._post, body.encode(), deadline)
         except httpx.ConnectError as error:
-            raise _not_connected(error) from error
+            raise _not_connected(error, unknown=writes and _again(attempts)) from error
         except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise TargetDown("doveadm: no connection in time", unknown=False) from error
+            unknown = writes and _again(attempts)
+            raise TargetDown("doveadm: no connection in time", unknown=unknown) from error
         except httpx.TransportError as error:
             raise TargetDown(f"doveadm: no answer ({type(error).__name__})", unknown=writes) from error
         except _Unbounded as error:
@@ -158,7 +162,7 @@ class Doveadm:
             self._url,
             content=body,
             headers={"Authorization": f"X-Dovecot-API {key}", "Content-Type": "application/json"},
-            timeout=httpx.Timeout(left_s, connect=min(_CONNECT_S_MAX, left_s)),
+            timeout=httpx.Timeout(left_s, connect=min(self._connect_s_max, left_s)),
         ) as answer:
             for piece in answer.iter_bytes():
                 content += piece
@@ -169,13 +173,19 @@ class Doveadm:
             return answer.status_code, bytes(content)
 
 
-def _not_connected(error: httpx.ConnectError) -> TargetDown | Misconfigured:
+def _again(attempts: Retrying) -> bool:
+    """Whether a first connection was made, and broke."""
+    return int(attempts.statistics["attempt_number"]) > 1
+
+
+def _not_connected(error: httpx.ConnectError, *, unknown: bool) -> TargetDown | Misconfigured:
     if untrusted(error):
         return Misconfigured(
             "doveadm's certificate does not verify",
             remedy="mailbox.ca_file names the authority that signed it, doveadm_url a name that it holds.",
+            unknown=unknown,
         )
-    return TargetDown("doveadm: connection refused", unknown=False)
+    return TargetDown("doveadm: connection refused", unknown=unknown)
 
 
 def _refusal(status: int) -> TargetDown | Misconfigured:

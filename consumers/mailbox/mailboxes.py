@@ -1,4 +1,4 @@
-"""The mailboxes of a Dovecot: the five verbs, over doveadm and LMTP. Several mailboxes share one request."""
+"""The mailboxes of a Dovecot, over doveadm and LMTP. Several mailboxes share one request."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from typing import Final
 from consumers.mailbox.commands import (
     commands_for,
     completed,
+    erasure_commands,
+    erasure_looks,
     failure,
     folder_commands,
     observed,
     script_commands,
-    second_look,
+    second_looks,
     undelivered,
+    unread,
     with_delivery,
 )
-from consumers.mailbox.dovecot import Command, Doveadm, Exit
+from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer, Exit
 from consumers.mailbox.lmtp import Delivery, Lmtp
 from consumers.mailbox.port import (
     ApplyResult,
     Key,
     MailboxChange,
     MailboxUnsettled,
-    ObservedMailbox,
     ReadResult,
     WrittenMailbox,
 )
 from consumers.mailbox.transport import CallDeadline
 from pipeline.errors import Misconfigured, TargetDown, WriteForbidden
 
-_PAGE: Final = 50
 _DIRECTORY_AWAY: Final = "Dovecot cannot look users up: its directory is away"
 
 
@@ -69,9 +70,10 @@ class DovecotMailboxes:
         """Folders of all in one request, then the messages one by one, then the scripts in one request."""
         deadline = CallDeadline.after(self._timeout_s, self._monotonic)
         results: dict[str, ApplyResult] = {change.address: WrittenMailbox() for change in batch}
-        self._write(batch, folder_commands, results, deadline)
+        self._write({c.address: folder_commands(c) for c in batch}, results, deadline)
         delivered = self._deliver([c for c in batch if _going_on(results, c)], results, deadline)
-        self._write([c for c in batch if _going_on(results, c)], script_commands, results, deadline)
+        scripts = {c.address: script_commands(c) for c in batch if _going_on(results, c)}
+        self._write(scripts, results, deadline)
         return {
             address: with_delivery(result, delivered=address in delivered)
             for address, result in results.items()
@@ -88,26 +90,16 @@ class DovecotMailboxes:
         """Everything about all of them in one request; a second one for what that leaves to be asked."""
         deadline = self._deadline()
         commands = [commands_for(key) for key in keys]
-        answers = self._doveadm.call([c for several in commands for c in several], deadline)
-        if answers and all(answer.code == Exit.TEMPORARY for answer in answers):
-            raise TargetDown(_DIRECTORY_AWAY, unknown=False)
-        each = iter(answers)
+        each = iter(self._look(commands, deadline))
         results = {
             key.address: observed(key, list(islice(each, len(several))))
             for key, several in zip(keys, commands, strict=True)
         }
-        looks = {key.address: look for key in keys if (look := second_look(key, results[key.address]))}
-        seconds = self._doveadm.call(list(looks.values()), deadline)
-        return results | {
-            address: completed(results[address], look, answer)
-            for (address, look), answer in zip(looks.items(), seconds, strict=True)
-        }
-
-    def dump(self) -> Iterator[ObservedMailbox]:
-        """Every enabled user of the directory, a page of mailboxes at a time."""
-        users = self.addresses()
-        while page := [Key(user) for user in islice(users, _PAGE)]:
-            yield from (r for r in self.read(page).values() if isinstance(r, ObservedMailbox))
+        looks = [(key.address, look) for key in keys for look in second_looks(key, results[key.address])]
+        seconds = self._doveadm.call([look for _, look in looks], deadline)
+        for (address, look), answer in zip(looks, seconds, strict=True):
+            results[address] = completed(results[address], look, answer)
+        return results
 
     def addresses(self) -> Iterator[str]:
         """Every enabled user of the directory, in one answer."""
@@ -121,6 +113,24 @@ class DovecotMailboxes:
             raise TargetDown(_DIRECTORY_AWAY, unknown=False)
         users = listing.rows["userList"] if listing.code == Exit.OK else ()
         yield from (user for user in users if user != self._probe_user)
+
+    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+        """See what is there in one request, and remove it in another. Of whom the server does not know there
+        is nothing."""
+        deadline = self._deadline()
+        results: dict[str, ApplyResult] = dict.fromkeys(addresses, WrittenMailbox())
+        looks = [erasure_looks(address) for address in addresses]
+        answers = iter(self._look(looks, deadline))
+        emptying: dict[str, list[Command]] = {}
+        for address, several in zip(addresses, looks, strict=True):
+            mine = list(islice(answers, len(several)))
+            codes = {answer.code for answer in mine} - {Exit.OK}
+            if not codes:
+                emptying[address] = erasure_commands(address, mine)
+            elif codes != {Exit.NO_USER}:
+                results[address] = unread(max(codes))
+        self._write(emptying, results, deadline)
+        return results
 
     def probe(self) -> None:
         """Look up the service account: through doveadm, and through the directory behind it."""
@@ -142,20 +152,23 @@ class DovecotMailboxes:
     def _deadline(self) -> CallDeadline:
         return CallDeadline.after(self._timeout_s, self._monotonic)
 
+    def _look(self, commands: Iterable[list[Command]], deadline: CallDeadline) -> list[DoveadmAnswer]:
+        answers = self._doveadm.call([c for several in commands for c in several], deadline)
+        if answers and all(answer.code == Exit.TEMPORARY for answer in answers):
+            raise TargetDown(_DIRECTORY_AWAY, unknown=False)
+        return answers
+
     def _write(
-        self,
-        batch: Iterable[MailboxChange],
-        commands_of: Callable[[MailboxChange], list[Command]],
-        results: dict[str, ApplyResult],
-        deadline: CallDeadline,
+        self, commands: Mapping[str, list[Command]], results: dict[str, ApplyResult], deadline: CallDeadline
     ) -> None:
-        """Send all changes' commands together; a change's first failure is its result."""
-        each = [(change.address, commands_of(change)) for change in batch]
-        written = self._doveadm.call([c for _, several in each for c in several], deadline, writes=True)
+        """Send the commands of all together; a mailbox's first failure is its result."""
+        written = self._doveadm.call(
+            [c for several in commands.values() for c in several], deadline, writes=True
+        )
         if written and all(answer.code == Exit.TEMPORARY for answer in written):
             raise TargetDown(_DIRECTORY_AWAY)
         answers = iter(written)
-        for address, several in each:
+        for address, several in commands.items():
             failures = [failure(c, a) for c, a in zip(several, islice(answers, len(several)), strict=True)]
             results[address] = next((f for f in failures if f is not None), results[address])
 

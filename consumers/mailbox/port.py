@@ -1,7 +1,7 @@
-"""Mailboxes, as this consumer needs them: five verbs over students' mailboxes, and the welcome's journal.
+"""Mailboxes, as this connector needs them: verbs over students' mailboxes, and the welcome's journal.
 
-An adapter owns the technology and nothing else: what a mailbox should look like, and whether the welcome
-message may be sent, is decided in `handler.py`.
+An adapter owns the technology and nothing else: `difference.py` says what a mailbox should look like, and
+`welcome.py` whether the welcome message may be sent.
 """
 
 from __future__ import annotations
@@ -19,26 +19,14 @@ class Key:
         address: the main mail address, which is the user name.
         message_id: look for this Message-ID (angle brackets included) in all folders; None: do not look.
         since_uid: with `message_id`, also list the inbox's messages from this UID on.
-        again: it was read, and then written to, in this turn: only what was written is read again.
+        delivered: the message was delivered a moment ago: it is looked for among those, and elsewhere only if
+            it is not there.
     """
 
     address: str
     message_id: str | None = None
     since_uid: int = 1
-    again: Again | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """What was seen of a mailbox a moment ago, and what was written to it since.
-
-    Attributes:
-        seen: as it was read; whatever `change` did not touch is taken from it, UIDNEXT included.
-        change: what was written.
-    """
-
-    seen: ObservedMailbox
-    change: MailboxChange
+    delivered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +34,10 @@ class Sighting:
     """What was found while looking for a message.
 
     Attributes:
-        copies: how many messages, in all folders, carry the Message-ID; after `Again`, of the first place
-            where it was found.
-        uids: UIDs of the inbox's messages from `Key.since_uid` on, in order (RFC 9051, section 2.3.1.1).
+        copies: how many messages, in all folders, carry the Message-ID; with `Key.delivered`, in the first
+            place where one was found.
+        uids: UIDs of the inbox's messages from `Key.since_uid` on, in order (RFC 9051, section 2.3.1.1);
+            with `Key.delivered`, none.
     """
 
     copies: int
@@ -163,7 +152,7 @@ class Mailboxes(Protocol):
     the remedy) when it refuses the consumer's key, its own certificate does not verify, or it lacks a module.
 
     Attributes:
-        verb_s_max: the longest that a verb takes, in seconds, time-outs included (`dump`: each page).
+        verb_s_max: the longest that a verb takes, in seconds, time-outs included.
     """
 
     verb_s_max: float
@@ -180,12 +169,12 @@ class Mailboxes(Protocol):
         """Observe mailboxes, by address: `Unknown` when the server does not know the user, or it is not
         enabled; `MailboxUnsettled` when this one mailbox could not be read now."""
 
-    def dump(self) -> Iterator[ObservedMailbox]:
-        """Observe every mailbox, a page at a time."""
-
     def addresses(self) -> Iterator[str]:
-        """As `dump`, but no mailbox is opened: the addresses of all that the server finds, the probe's left
-        out."""
+        """Everybody whom the server finds, the probe's user left out; no mailbox is opened."""
+
+    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+        """Remove all that these mailboxes hold: messages, folders, subscriptions and sieve scripts. An empty
+        inbox stays for as long as the server finds the user, whose entry is the directory's."""
 
     def probe(self) -> None:
         """Look up a service account, through the same directory as a student's."""

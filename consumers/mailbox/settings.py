@@ -7,26 +7,15 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from pipeline.settings import (
-    ADVANCED,
-    CA_FILE,
-    EXECUTION,
-    MODE,
-    Address,
-    HttpsUrl,
-    Mode,
-    Seconds,
-    TargetSection,
-    tls,
-)
+from consumers.kit.settings import ConnectorSettings
+from pipeline.settings import ADVANCED, CA_FILE, EXECUTION, Address, HttpsUrl, Seconds, tls
 
 
-class MailboxSettings(TargetSection):
+class MailboxSettings(ConnectorSettings):
     """The mail server: Dovecot, by doveadm over HTTP and LMTP."""
 
     place: ClassVar[str] = "mailbox"
 
-    mode: Mode = Field("write", description=MODE)
     doveadm_url: HttpsUrl = Field(
         "https://127.0.0.1:8443/doveadm/v1", description="doveadm's HTTP address; `http://` on loopback only."
     )
@@ -65,6 +54,17 @@ class MailboxSettings(TargetSection):
     )
     execution_s_max: Seconds = Field(10.0, description=EXECUTION, json_schema_extra=ADVANCED)
     batch_size: int = Field(10, ge=1, le=100, description="Students in one call.", json_schema_extra=ADVANCED)
+
+    @property
+    def system(self) -> str:
+        """See `ConnectorSettings.system`."""
+        return f"Dovecot {self.doveadm_url}"
+
+    @property
+    def verb_s_max(self) -> float:
+        """Twice the time of one call: a request begun at the last moment may wait, piece by piece, as long
+        again as was left."""
+        return 2 * self.timeout_s
 
     @model_validator(mode="after")
     def _key_under_tls(self) -> Self:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from email.errors import HeaderParseError
 from email.headerregistry import Address
@@ -21,18 +21,16 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from consumers.mailbox.difference import FIRST_UID
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.port import (
     IntendedWelcome,
     Intent,
     Key,
     Mailboxes,
-    MailboxUnsettled,
     ObservedMailbox,
     ReadResult,
-    Unknown,
     WelcomeJournal,
 )
 from schemas.account import Account, Requirement
@@ -40,6 +38,9 @@ from schemas.typography import spaced
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+FIRST_UID: Final = 1
+"""An inbox whose UIDNEXT this is never had a message."""
 
 _SUBJECTS: Final = {
     "fr": "Bienvenue : votre messagerie universitaire est ouverte",
@@ -156,31 +157,53 @@ def _paragraphs(text: str) -> list[list[str]]:
 
 NOT_SENT_AGAIN: Final = "welcome message: unknown whether it arrived; not sent again"
 
+INTENDED, SENT, UNDECIDED = "intended", "sent", "undecided"
+"""States of an intent: see `port.Intent`."""
+
 
 @dataclass(frozen=True)
-class WelcomePost:
-    """The decision for one student.
+class WelcomeStanding:
+    """How it stands with one student's message.
 
     Attributes:
-        message: to be sent now; None: not to be sent.
+        due: it is to be sent.
         note: for operators.
+        intent: what the journal had.
+        learned: what it has not: `sent` or `undecided`; empty: nothing.
     """
 
-    message: bytes | None = field(default=None, repr=False)
+    due: bool = False
     note: str = ""
+    intent: Intent | None = None
+    learned: str = ""
 
 
-Decision = WelcomePost | AddressInvalid | MailboxUnsettled
-"""`AddressInvalid`: it cannot be written; `MailboxUnsettled`: it could not be decided now."""
+class Looked(Protocol):
+    """A mailbox that was looked at, and how it stands with its message."""
+
+    @property
+    def seen(self) -> ObservedMailbox: ...  # noqa: D102
+
+    @property
+    def standing(self) -> WelcomeStanding: ...  # noqa: D102
 
 
 class Posting:
-    """Decides, and keeps the journal."""
+    """Says to whom the message is to be sent, and keeps the journal.
 
-    def __init__(self, mailboxes: Mailboxes, journal: WelcomeJournal, welcome: Welcome) -> None:
+    Args:
+        records: tell the journal what was found in the mailboxes.
+    """
+
+    def __init__(
+        self, mailboxes: Mailboxes, journal: WelcomeJournal, welcome: Welcome, *, records: bool = True
+    ) -> None:
         self._mailboxes = mailboxes
         self._journal = journal
         self._welcome = welcome
+        self._records = records
+        self._unseen: dict[str, int] = {}
+        """Of whom was sent it and has yet to show it, the inbox's UIDNEXT before."""
 
     def message_id(self, account: Account) -> str:
         """The Message-ID of the student's welcome message."""
@@ -188,100 +211,108 @@ class Posting:
 
     def can_be_written(self, account: Account) -> bool:
         """Whether the student's address can be written into a message."""
-        return isinstance(self._write(account), WelcomePost)
+        return not isinstance(self._write(account), AddressInvalid)
 
-    def foresee(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> frozenset[str]:
-        """Numbers of the students who would be sent the message now; only read, and nothing is recorded.
-
-        Raises:
-            TargetDown, Misconfigured: as `Mailboxes.read`.
-        """
-        known = self._journal.known([account.student_number for account, _ in students])
-        sent: set[str] = set()
-        doubtful: list[tuple[Account, Intent | None]] = []
-        for account, seen in students:
-            earlier = known.get(account.student_number)
-            if earlier is None and seen.uidnext == FIRST_UID:
-                sent.add(account.student_number)
-            elif earlier is None or earlier.state == "intended":
-                doubtful.append((account, earlier))
-        sightings = self._sightings(doubtful)
-        for account, earlier in doubtful:
-            again = sightings[account.mail]
-            if isinstance(again, ObservedMailbox) and _is_missing(earlier, again):
-                sent.add(account.student_number)
-        return frozenset(sent)
-
-    def decide(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> dict[str, Decision]:
-        """Decide for each student number; whoever is to be sent a message has its intent recorded.
+    def look(
+        self, accounts: Sequence[Account], deadline: Deadline
+    ) -> dict[str, tuple[ReadResult, WelcomeStanding]]:
+        """Read these students' mailboxes: by number, what is there, and how it stands with the message.
 
         Raises:
+            OutOfTime: the mail server had to be asked twice, and there was no time for that.
             TargetDown, Misconfigured: as `Mailboxes.read`.
         """
-        decisions: dict[str, Decision] = {}
-        doubtful: list[tuple[Account, Intent | None]] = []
-        known = self._journal.intend(
-            {
-                account.student_number: IntendedWelcome(
-                    self.message_id(account), seen.uidvalidity, seen.uidnext
-                )
-                for account, seen in students
-            }
-        )
-        for account, seen in students:
-            number = account.student_number
-            earlier = known.get(number)
-            if earlier is not None and earlier.state in ("sent", "waived"):
-                decisions[number] = WelcomePost()
-            elif earlier is not None and earlier.state == "undecided":
-                decisions[number] = WelcomePost(note=NOT_SENT_AGAIN)
-            elif earlier is None and seen.uidnext == FIRST_UID:
-                decisions[number] = self._write(account)
-            else:
-                doubtful.append((account, earlier))
-        return decisions | self._look(doubtful)
+        known = self._journal.known([account.student_number for account in accounts])
+        seen = dict(self._mailboxes.read([self._key(a, known.get(a.student_number)) for a in accounts]))
+        # An inbox that never had a message has none of ours; any other may, though no intent is recorded.
+        doubtful = [a for a in accounts if a.student_number not in known and _was_used(seen[a.mail])]
+        if doubtful:
+            deadline.left_s()
+            seen |= self._mailboxes.read([Key(a.mail, self.message_id(a)) for a in doubtful])
+        found = {
+            a.student_number: (seen[a.mail], self._standing(a, known.get(a.student_number), seen[a.mail]))
+            for a in accounts
+        }
+        if self._records:
+            self._record(accounts, found)
+        return found
 
-    def _look(self, doubtful: Sequence[tuple[Account, Intent | None]]) -> dict[str, Decision]:
-        """Look for the message in the mailboxes where it may already be."""
-        seen = self._sightings(doubtful)
+    def decide(self, students: Sequence[tuple[Account, Looked]]) -> dict[str, bytes | AddressInvalid]:
+        """The messages to be sent now, by student number, or why one cannot be. Each one's intent is recorded
+        first; where another one was recorded since the mailbox was read, somebody else has it in hand."""
+        due = [(account, box) for account, box in students if box.standing.due]
+        known = self._intend([(account, box.seen) for account, box in due])
         return {
-            account.student_number: self._judge(account, earlier, seen[account.mail])
-            for account, earlier in doubtful
+            account.student_number: self._write(account)
+            for account, box in due
+            if box.standing.intent == (intent := known.get(account.student_number))
+            and (intent is None or intent.state == INTENDED)
         }
 
-    def _sightings(self, doubtful: Sequence[tuple[Account, Intent | None]]) -> Mapping[str, ReadResult]:
-        """The mailboxes of these, by address, with what was found of the message."""
-        keys = [
-            Key(account.mail, self.message_id(account), earlier.uidnext if earlier else FIRST_UID)
-            for account, earlier in doubtful
-        ]
-        return self._mailboxes.read(keys)
+    def sent(self, students: Mapping[str, ObservedMailbox]) -> None:
+        """The mail server took charge of these students' messages, which their mailboxes are to show."""
+        self._journal.sent(list(students))
+        self._unseen |= {number: seen.uidnext for number, seen in students.items()}
 
-    def _judge(self, account: Account, earlier: Intent | None, seen: ReadResult) -> Decision:
-        if isinstance(seen, Unknown):
-            return MailboxUnsettled("mailbox_not_enabled", "the mail server lost this user meanwhile")
-        if isinstance(seen, MailboxUnsettled):
-            return seen
-        if seen.sighting is not None and seen.sighting.copies > 0:
-            self._journal.sent([account.student_number])
-            return WelcomePost()
-        if earlier is None or never_delivered(earlier, seen):
-            return self._write(account)
-        self._journal.undecided([account.student_number])
-        return WelcomePost(note=NOT_SENT_AGAIN)
-
-    def _write(self, account: Account) -> Decision:
+    def _write(self, account: Account) -> bytes | AddressInvalid:
         try:
-            return WelcomePost(self._welcome.render(account))
+            return self._welcome.render(account)
         except AddressInvalid as error:
             return error
 
+    def _intend(self, students: Sequence[tuple[Account, ObservedMailbox]]) -> Mapping[str, Intent]:
+        """Record these intents; the earlier ones."""
+        intended = {
+            account.student_number: IntendedWelcome(self.message_id(account), seen.uidvalidity, seen.uidnext)
+            for account, seen in students
+        }
+        return self._journal.intend(intended) if intended else {}
 
-def _is_missing(earlier: Intent | None, seen: ObservedMailbox) -> bool:
-    """Whether the message that was looked for is to be sent (again)."""
-    if seen.sighting is None or seen.sighting.copies > 0:
-        return False
-    return earlier is None or never_delivered(earlier, seen)
+    def _key(self, account: Account, intent: Intent | None) -> Key:
+        uidnext = self._unseen.get(account.student_number)
+        if uidnext is not None:
+            return Key(account.mail, self.message_id(account), uidnext, delivered=True)
+        if intent is not None and intent.state == INTENDED:
+            return Key(account.mail, self.message_id(account), intent.uidnext)
+        return Key(account.mail)
+
+    def _standing(self, account: Account, intent: Intent | None, seen: ReadResult) -> WelcomeStanding:
+        if not isinstance(seen, ObservedMailbox):
+            return WelcomeStanding(intent=intent)
+        if self._unseen.pop(account.student_number, None) is not None:
+            return WelcomeStanding(due=_copies(seen) == 0, intent=intent)
+        if intent is not None and intent.state != INTENDED:
+            return WelcomeStanding(note=NOT_SENT_AGAIN if intent.state == UNDECIDED else "", intent=intent)
+        if intent is None and not _was_used(seen):
+            return WelcomeStanding(due=True)
+        return self._judge(intent, seen)
+
+    def _judge(self, intent: Intent | None, seen: ObservedMailbox) -> WelcomeStanding:
+        """Of a message that may have arrived, by what was found of it."""
+        if _copies(seen) > 0:
+            return WelcomeStanding(intent=intent, learned=SENT)
+        if intent is None or never_delivered(intent, seen):
+            return WelcomeStanding(due=True, intent=intent)
+        return WelcomeStanding(note=NOT_SENT_AGAIN, intent=intent, learned=UNDECIDED)
+
+    def _record(
+        self, accounts: Sequence[Account], found: Mapping[str, tuple[ReadResult, WelcomeStanding]]
+    ) -> None:
+        learned = [(a, *found[a.student_number]) for a in accounts if found[a.student_number][1].learned]
+        without = [(a, seen) for a, seen, standing in learned if standing.intent is None]
+        self._intend([(a, seen) for a, seen in without if isinstance(seen, ObservedMailbox)])
+        for state, settle in ((SENT, self._journal.sent), (UNDECIDED, self._journal.undecided)):
+            if numbers := [a.student_number for a, _, standing in learned if standing.learned == state]:
+                settle(numbers)
+
+
+def _was_used(seen: ReadResult) -> bool:
+    """Whether a mailbox's inbox ever had a message."""
+    return isinstance(seen, ObservedMailbox) and seen.uidnext != FIRST_UID
+
+
+def _copies(seen: ObservedMailbox) -> int:
+    return 0 if seen.sighting is None else seen.sighting.copies
 
 
 def never_delivered(earlier: Intent, seen: ObservedMailbox) -> bool:

@@ -68,7 +68,7 @@ class WelcomeMessages:
     """One row per student, for ever. Each verb is one transaction, whatever the number of students.
 
     Args:
-        adopted: which of these students had a mailbox before Sésame.
+        adopted: the mailboxes that these students had before Sésame.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class WelcomeMessages:
         database: Database,
         *,
         clock: Callable[[], float],
-        adopted: Callable[[Connection, Sequence[str]], Collection[str]],
+        adopted: Callable[[Sequence[str]], Mapping[str, str]],
     ) -> None:
         self._database = database
         self._adopted = adopted
@@ -88,8 +88,9 @@ class WelcomeMessages:
         Args:
             intended: by student number, the Message-ID and the inbox's UIDVALIDITY and UIDNEXT.
         """
+        waived = self._waived(list(intended))
         with self._database.write() as connection:
-            earlier = self._known(connection, intended)
+            earlier = waived | self._recorded(connection, intended)
             now = self._clock()
             rows = [
                 {
@@ -110,7 +111,8 @@ class WelcomeMessages:
     def known(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
         """What is recorded of these students' messages, where anything is."""
         with self._database.read() as connection:
-            return self._known(connection, student_numbers)
+            recorded = self._recorded(connection, student_numbers)
+        return self._waived([number for number in student_numbers if number not in recorded]) | recorded
 
     def sent(self, student_numbers: Sequence[str]) -> None:
         """The messages were accepted by the mail server, or were found in the mailboxes."""
@@ -120,16 +122,19 @@ class WelcomeMessages:
         """It cannot be known whether these arrived; they will not be sent again."""
         self._settle(student_numbers, "undecided")
 
-    def _known(self, connection: Connection, student_numbers: Collection[str]) -> dict[str, RecordedIntent]:
-        """Who had a mailbox before Sésame was never to be welcomed to it."""
+    def _recorded(
+        self, connection: Connection, student_numbers: Collection[str]
+    ) -> dict[str, RecordedIntent]:
         rows = rows_among(connection, _ROWS, welcome_messages.c.student_number, list(student_numbers))
-        found = {
+        return {
             row.student_number: RecordedIntent(row.message_id, row.uidvalidity, row.uidnext, row.state)
             for row in rows
         }
-        others = [number for number in student_numbers if number not in found]
-        adopted = self._adopted(connection, others) if others else ()
-        return found | {number: RecordedIntent("", 0, 0, WAIVED) for number in adopted}
+
+    def _waived(self, student_numbers: Sequence[str]) -> dict[str, RecordedIntent]:
+        """Who had a mailbox before Sésame was never to be welcomed to it."""
+        adopted = self._adopted(student_numbers) if student_numbers else {}
+        return {number: RecordedIntent("", 0, 0, WAIVED) for number in adopted}
 
     def _settle(self, student_numbers: Sequence[str], state: str) -> None:
         if not student_numbers:

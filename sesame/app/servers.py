@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sesame.settings import LiveSecret, Settings
 
 if TYPE_CHECKING:  # a target's libraries are loaded where it is asked: most commands ask none
     from consumers.directory.upsert import LdapDirectory
-    from consumers.mailbox.mailboxes import DovecotMailboxes
-    from consumers.mailbox.welcome import Welcome
     from consumers.moodle.port import MoodlePort
     from pipeline.db.database import Database
 
@@ -55,44 +52,6 @@ def ldap_directory(
         policy=wanted.policy_dn,
     )
     return LdapDirectory(DirectoryClient(endpoint), branches)
-
-
-def dovecot_mailboxes(
-    settings: Settings, *, read_only: bool = False, api_key: LiveSecret | None = None
-) -> DovecotMailboxes:
-    """The mail server, as its port has it; `read_only` whatever the settings say.
-
-    Raises:
-        SettingsError: a secret is missing.
-    """
-    from consumers.mailbox.dovecot import Doveadm
-    from consumers.mailbox.lmtp import Lmtp
-    from consumers.mailbox.mailboxes import DovecotMailboxes
-    from consumers.mailbox.transport import context_of
-
-    wanted = settings.mailbox
-    doveadm = Doveadm(
-        wanted.doveadm_url,
-        api_key or LiveSecret(wanted, "api_key"),
-        ca_file=wanted.ca_file,
-        connections_max=settings.engine.slots + 1,  # the probe has one too
-        read_only=read_only or wanted.mode == "observe",
-    )
-    lmtp = Lmtp(
-        wanted.lmtp_host,
-        wanted.lmtp_port,
-        sender=wanted.sender,
-        context=context_of(wanted.ca_file),
-    )
-    return DovecotMailboxes(doveadm, lmtp, probe_user=wanted.probe_user, timeout_s=wanted.timeout_s)
-
-
-def welcome_of(settings: Settings) -> Welcome:
-    """The welcome message, as this site sends it."""
-    from consumers.mailbox.welcome import Welcome
-
-    wanted = settings.mailbox
-    return Welcome(wanted.sender, wanted.portal_url, wanted.support, lambda: datetime.now(UTC))
 
 
 def moodle_site(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 from consumers.kit.connector import AdoptedRef, Anything, ConnectorContext, ConnectorUnusable, SiteFacts
 from consumers.kit.passwords import NoPasswords, Passwords, SealedPasswords
 from consumers.kit.settings import ConnectorSettings, PlainPasswordSettings
-from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
 from pipeline.errors import SesameError, fault
 from pipeline.target import Handler
 from pipeline.vault import Vault
 from sesame.app.handlers import AdoptionGate, Credentials, DryRun, Unusable
-from sesame.app.servers import dovecot_mailboxes, ldap_directory, moodle_site, welcome_of
+from sesame.app.servers import ldap_directory, moodle_site
 from sesame.operations.adoption import adoptions
-from sesame.operations.adoption.adoptions import NUMBER_AFTER, adopted_mailboxes
+from sesame.operations.adoption.adoptions import NUMBER_AFTER
 from sesame.operations.managed_cohorts import ManagedCohorts
 from sesame.settings import LiveSecret, Settings
 
@@ -33,7 +31,6 @@ def handler(target: str, settings: Settings, database: Database, vault: Callable
     """
     makers: dict[str, Callable[[], Handler]] = {
         "directory": lambda: _directory(settings, database, vault()),
-        "mailbox": lambda: _mailbox(settings, database),
         "moodle": lambda: _moodle(settings, database),
     }
     make = makers.get(target, lambda: _connector(target, settings, database, vault))
@@ -58,24 +55,6 @@ def _directory(settings: Settings, database: Database, vault: Vault) -> Handler:
         adopted=lambda numbers: _adopted(database, "directory", numbers),
     )
     return Credentials(handler, password)
-
-
-def _mailbox(settings: Settings, database: Database) -> Handler:
-    from consumers.mailbox.difference import WantedMailbox
-    from consumers.mailbox.handler import MailboxHandler
-
-    wanted = settings.mailbox
-    api_key = LiveSecret(wanted, "api_key")
-    handler = MailboxHandler(
-        dovecot_mailboxes(settings, api_key=api_key),
-        WelcomeMessages(database, clock=time.time, adopted=adopted_mailboxes),
-        welcome_of(settings),
-        WantedMailbox(wanted.folders, settings.directory.mail_quota_bytes),
-        system=f"Dovecot {wanted.doveadm_url}",
-        batch_size=wanted.batch_size,
-        work_s_max=wanted.call_s_max,
-    )
-    return Credentials(handler, api_key)
 
 
 def _moodle(settings: Settings, database: Database) -> Handler:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from consumers.directory.trial import Trial
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
-    from consumers.mailbox.port import Mailboxes
     from consumers.moodle.port import MoodlePort
     from consumers.propagation.handler import Propagation, Said
     from consumers.registry.handler import Registry
@@ -37,11 +36,9 @@ if TYPE_CHECKING:  # everything is loaded where it is first wanted: a command th
     from sesame.app.observability.metrics import Metrics
     from sesame.login.probe import LoginProbe
     from sesame.web import PortalContext
+
 REGISTRY, PROPAGATION = "registry", "propagation"
 """The consumers that touch the store alone; the others are named as their targets."""
-
-FOLLOWS = {"mailbox": "directory"}
-"""Targets that act only on what another one has: the mail server looks its users up in the directory."""
 
 
 def utc_now() -> datetime:
@@ -233,13 +230,12 @@ class Application:
     def follows(self) -> dict[str, str]:
         """Which of the configured targets follows which. One that is only observed follows none."""
         wanted, observed = self.settings.targets, self.settings.observed
-        theirs = {
-            name: each.connector.follows for name, each in self.settings.connectors.items() if each.connector
-        }
+        found = {target: self.settings.connector_of(target).connector for target in wanted}
+        leaders = {target: each.follows for target, each in found.items() if each is not None}
         return {
             target: leader
-            for target, leader in {**theirs, **FOLLOWS}.items()
-            if target in wanted and leader in wanted and target not in observed
+            for target, leader in leaders.items()
+            if leader is not None and leader in wanted and target not in observed
         }
 
     def handler(self, target: str) -> Handler:
@@ -278,19 +274,6 @@ class Application:
             made.disconnect()
 
     @contextmanager
-    def mailboxes(self, *, read_only: bool = False) -> Iterator[Mailboxes]:
-        """The mail server itself, likewise.
-
-        Raises:
-            SettingsError: a secret is missing.
-        """
-        made = servers.dovecot_mailboxes(self.settings, read_only=read_only)
-        try:
-            yield made
-        finally:
-            made.disconnect()
-
-    @contextmanager
     def moodle(self, *, read_only: bool = False) -> Iterator[MoodlePort]:
         """The Moodle site itself, likewise.
 
@@ -318,10 +301,6 @@ class Application:
             yield made
         finally:
             made.disconnect()
-
-    def welcome_id(self, student_number: str) -> str:
-        """The Message-ID of a student's welcome."""
-        return servers.welcome_of(self.settings).message_id(student_number)
 
     @property
     def log_has_one_owner(self) -> bool:

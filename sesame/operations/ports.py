@@ -13,7 +13,6 @@ from sesame.operations.acts import UnknownTarget
 if TYPE_CHECKING:
     from consumers.directory.upsert import LdapDirectory
     from consumers.kit.connector import Anything
-    from consumers.mailbox.port import Mailboxes
     from consumers.moodle.port import MoodlePort
     from consumers.registry.handler import Registry
     from pipeline.db.database import Database
@@ -54,9 +53,6 @@ class HasDirectory(Protocol):
 
 class Targets(HasDirectory, HasSettings, Protocol):
     """The targets' own servers, each connected anew, and disconnected at the end."""
-
-    def mailboxes(self, *, read_only: bool = False) -> AbstractContextManager[Mailboxes]:
-        """The mail server."""
 
     def moodle(self, *, read_only: bool = False) -> AbstractContextManager[MoodlePort]:
         """The Moodle site."""
@@ -162,9 +158,6 @@ class Diagnosable(Targets, Following, Protocol):
 
     def cas_probe(self) -> LoginProbe | None:
         """The login probe; None: there is no CAS."""
-
-    def welcome_id(self, student_number: str) -> str:
-        """The Message-ID of a student's welcome."""
 
 
 class Restored(Targets, Store, Publishing, Protocol):

@@ -156,20 +156,6 @@ def test_a_reply_lost_after_the_message_was_sent_leaves_one_message(desk: Desk) 
     assert desk.intended(paul) == "sent"
 
 
-def test_with_dovecot_away_the_target_is_down_and_nothing_is_unknown(desk: Desk) -> None:
-    marie = desk.student("marie.nguyen")
-    handler = desk.handler()
-    handler.probe()
-    desk.office.dovecot.kill()
-    for call in (handler.probe, lambda: desk.provision(marie, handler=handler)):
-        with pytest.raises(TargetDown) as down:
-            call()
-        assert not down.value.unknown
-    desk.office.dovecot.start()
-    handler.probe()  # over new connections
-    assert isinstance(desk.provision(marie, handler=handler)[0], Done)
-
-
 def test_kept_connections_that_a_restart_closed_are_replaced(desk: Desk) -> None:
     handler = desk.handler()
     before, after = desk.student("adam.benali"), desk.student("nina.kowalski")
@@ -200,15 +186,6 @@ def test_with_the_directory_away_the_target_is_down_and_the_probe_says_so_too(de
     wait_until(works_again, "look-ups after the directory came back")
     assert isinstance(desk.provision(luc)[0], Done)
     assert desk.welcomes(luc) == 1
-
-
-def test_a_frozen_server_costs_a_bounded_time(desk: Desk) -> None:
-    desk.office.dovecot.pause()
-    mailboxes = desk.mailboxes(timeout_s=OUTAGE_S)
-    with pytest.raises(TargetDown) as down:
-        mailboxes.probe()
-    assert not down.value.unknown
-    assert mailboxes.verb_s_max == 2 * OUTAGE_S
 
 
 def test_a_wrong_key_stops_the_consumer_and_names_the_setting(desk: Desk) -> None:

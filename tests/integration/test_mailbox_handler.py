@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import smtplib
 import ssl
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
+from consumers.kit.connector import Held, Refused
+from consumers.kit.deadline import Deadline
 from consumers.mailbox.difference import SCRIPT, WantedMailbox
-from consumers.mailbox.dovecot import Command, Doveadm, DoveadmAnswer
-from consumers.mailbox.port import ObservedMailbox
 from pipeline.target import Dead, Done, Retry, Waiting
-from sandbox.process import wait_until
+from sandbox.process import PATIENCE_S, wait_until
 from schemas.account import Hold, Stage
 from sesame.testing.servers.mailbox_kit import WELCOME, Desk
 from sesame.testing.servers.post_office import PostOffice
@@ -41,25 +39,6 @@ def test_a_new_student_finds_a_folder_a_quota_and_one_welcome_message(desk: Desk
     client = desk.office.imap(zoe.mail)
     assert client.select('"Scolarit&AOk-"')[0] == "OK"  # modified UTF-7 (RFC 3501)
     client.logout()
-
-
-def test_a_replay_writes_nothing_and_gives_the_same_digest(desk: Desk) -> None:
-    noe = desk.student("noe.garnier")
-    [first] = desk.provision(noe)
-    [again] = desk.provision(noe)
-    assert isinstance(first, Done)
-    assert isinstance(again, Done)
-    assert not again.changed
-    assert again.digest == first.digest
-    assert desk.welcomes(noe) == 1
-
-
-def test_many_students_share_a_call_and_get_equal_digests(desk: Desk) -> None:
-    students = [desk.student(f"eleve.groupe-{n}") for n in range(12)]
-    outcomes = desk.provision(*students)
-    assert {type(outcome) for outcome in outcomes} == {Done}
-    assert len({outcome.digest for outcome in outcomes if isinstance(outcome, Done)}) == 1
-    assert [desk.welcomes(student) for student in students] == [1] * 12
 
 
 def test_the_message_speaks_english_to_whoever_asked_for_it(desk: Desk) -> None:
@@ -174,31 +153,6 @@ def test_a_welcome_that_the_students_own_script_files_elsewhere_is_found_there(d
     assert desk.intended(ada) == "sent"
 
 
-def test_only_what_was_written_is_read_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Sequence[str]] = []
-    call = Doveadm.call
-
-    def counted(
-        doveadm: Doveadm, commands: Sequence[Command], *rest: Any, **named: Any
-    ) -> list[DoveadmAnswer]:
-        asked.append([command.name for command in commands])
-        return call(doveadm, commands, *rest, **named)
-
-    monkeypatch.setattr(Doveadm, "call", counted)
-    mia = desk.student("mia.perrin")
-    assert isinstance(desk.provision(mia)[0], Done)
-    everything = ["mailboxList", "mailboxList", "quotaGet", "mailboxStatus", "sieveList"]
-    assert [names for names in asked if names] == [
-        everything,
-        ["mailboxCreate"],
-        ["mailboxList", "mailboxList", "fetch"],
-    ]
-    asked.clear()
-    mia.now(mail_redirect="mia@ailleurs.example")
-    assert isinstance(desk.provision(mia)[0], Done)
-    assert [names for names in asked if names] == [everything, ["sievePut"], ["sieveList", "sieveGet"]]
-
-
 def test_a_redirection_to_nowhere_or_to_itself_is_a_dead_letter_and_all_else_is_done(desk: Desk) -> None:
     eva = desk.student("eva.fontaine")
     for bad in ('x"; discard; #@y', "pas une adresse", eva.mail.upper(), "a@b\r\n.c"):
@@ -251,16 +205,27 @@ def test_a_suspended_student_is_logged_out_and_read_back_as_closed(desk: Desk) -
     assert desk.welcomes(sami) == 1
 
 
-def test_a_dump_shows_every_students_mailbox_and_not_the_probes(desk: Desk) -> None:
-    nora = desk.student("nora.barbier")
-    desk.provision(nora)
-    seen = {observed.address: observed for observed in desk.mailboxes().dump()}
-    assert isinstance(seen[nora.mail], ObservedMailbox)
-    assert "Scolarité" in seen[nora.mail].subscribed
-    assert desk.office.slapd.probe_mail not in seen
-
-
-def test_the_probe_passes_and_the_target_describes_itself(desk: Desk) -> None:
-    handler = desk.handler()
-    handler.probe()
-    assert "folder Scolarité" in handler.describe().owns
+def test_an_erased_mailbox_has_neither_messages_nor_folders_nor_scripts(desk: Desk) -> None:
+    lou, kim = desk.student("lou.perrin"), desk.student("kim.tran")
+    lou.now(mail_redirect="lou.perso@ailleurs.example")
+    desk.provision(lou, kim)
+    own = {"user": lou.mail, "scriptname": "tri", "file": "keep;\n", "activate": True}
+    desk.office.doveadm(
+        ("mailboxCreate", {"user": lou.mail, "mailbox": ["Cours/L1"], "subscriptions": True}),
+        ("sievePut", own),
+    )
+    client = desk.office.imap(lou.mail)
+    assert client.append("Cours/L1", "", "", b"Subject: notes\r\n\r\nbonjour\r\n")[0] == "OK"
+    connector = desk.connector()
+    for _ in range(2):  # it may be repeated
+        found = connector.read([lou.account], Deadline.after(PATIENCE_S))[lou.number]
+        assert not isinstance(found, Held | Refused)
+        assert connector.erase(found, Deadline.after(PATIENCE_S)) == {}
+        assert desk.office.messages(lou.mail) == []
+        user = {"user": lou.mail}
+        left = desk.office.doveadm(
+            ("mailboxList", user), ("mailboxList", {**user, "subscriptions": True}), ("sieveList", user)
+        )
+        assert [rows for _, rows in left] == [[{"mailbox": "INBOX"}], [], []]
+    assert desk.welcomes(kim) == 1
+    client.shutdown()

@@ -14,7 +14,8 @@ from cryptography.fernet import Fernet
 
 from consumers.directory.handler import DirectoryHandler
 from consumers.kit.connector import ConnectorContext, Secret
-from consumers.mailbox.handler import MailboxHandler
+from consumers.mailbox.connector import MailboxConnector
+from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from consumers.moodle.handler import MoodleHandler
@@ -39,7 +40,6 @@ from pipeline.target import Handler
 from pipeline.vault import Vault
 from schemas import catalogue
 from schemas.account import Account, Requirement
-from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.simulation.log import SimulatedLog
 from tests.simulation.ports import FaultyConsumer, FaultyProducer, StoreFaults
 from tests.simulation.schedule import Life, Schedule
@@ -92,6 +92,15 @@ SETTINGS: Final = RegistrySettings(
     ),
     groups=(MembershipTemplate(key="etu-{step}", name="{step_label}", requires=Requirement.PEDAGOGICAL),),
 )
+
+
+class QuickMailbox(MailboxSettings):
+    """A mail server that says sooner than Dovecot that its directory is away."""
+
+    timeout_s: float = 1.0
+
+
+MAILBOX: Final[MailboxSettings] = QuickMailbox(folders=FOLDERS, call_s_max=WORK_S_MAX)
 
 
 class PlainWelcome(Welcome):
@@ -232,17 +241,10 @@ class Site:
                 self.directory, vault, PROFILE, system="memory", work_s_max=WORK_S_MAX, monotonic=now
             )
         if name == "mailbox":
-            journal = WelcomeMessages(database, clock=self.wall, adopted=adopted_mailboxes)
+            journal = WelcomeMessages(database, clock=self.wall, adopted=lambda _numbers: {})
             welcome = PlainWelcome("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
-            return MailboxHandler(
-                self.mailboxes,
-                journal,
-                welcome,
-                FOLDERS,
-                system="memory",
-                work_s_max=WORK_S_MAX,
-                monotonic=now,
-            )
+            of_mailbox = ConnectorContext("mailbox", MAILBOX, _no_secret, monotonic=now)
+            return MailboxConnector(of_mailbox, self.mailboxes, journal, welcome).handler()
         if name == "timetable":
             with patch("consumers.kit.http.HttpClient", lambda _context: self.timetable):
                 context = ConnectorContext("timetable", TIMETABLE, _no_secret, monotonic=now)

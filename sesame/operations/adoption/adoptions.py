@@ -157,11 +157,6 @@ def objects_of(connection: Connection, target: str, student_numbers: Collection[
     return {row.student_number: row.object for row in rows}
 
 
-def adopted_mailboxes(connection: Connection, student_numbers: Collection[str]) -> Collection[str]:
-    """Those of these students who had a mailbox before Sésame."""
-    return objects_of(connection, "mailbox", list(student_numbers)).keys()
-
-
 def students_after(connection: Connection, target: str, after: str, *, limit: int) -> list[str]:
     """Students with an adopted object in this target, by number, a page beginning after `after`."""
     rows = connection.scalars(

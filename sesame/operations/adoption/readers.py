@@ -10,7 +10,6 @@ from typing import Final, TypeVar
 
 from consumers.directory.port import Directory, ObservedEntry
 from consumers.kit.connector import Anything, TargetObject
-from consumers.mailbox.port import Mailboxes
 from consumers.moodle.port import MoodlePort, User
 from pipeline.errors import Misconfigured, SesameError, TargetDown, fault
 from schemas.language import gettext
@@ -31,13 +30,14 @@ def readers(site: Targets) -> dict[str, Reader]:
     """A reader of each configured target that holds people, the directory first; none of them can write."""
     made: dict[str, Reader] = {
         "directory": lambda: _reader(site.directory(read_only=True), entries),
-        "mailbox": lambda: _reader(site.mailboxes(read_only=True), mailboxes),
         "moodle": lambda: _reader(site.moodle(read_only=True), users),
     }
-    targets = site.settings.targets
-    ours = {target: reader for target, reader in made.items() if target in targets}
-    others = [target for target in targets if target not in made and _lists(site, target)]
-    return ours | {target: partial(_reader_of, site, target) for target in others}
+    targets = sorted(site.settings.targets, key=lambda target: target != "directory")
+    return {
+        target: made.get(target, partial(_reader_of, site, target))
+        for target in targets
+        if target in made or _lists(site, target)
+    }
 
 
 def _lists(site: Targets, target: str) -> bool:
@@ -74,15 +74,6 @@ def users(site: MoodlePort) -> Iterator[FoundObject]:
         TargetDown, Misconfigured: the site cannot be read.
     """
     return (_user(user) for seen in site.dump(strangers=True) for user in seen.users)
-
-
-def mailboxes(server: Mailboxes) -> Iterator[FoundObject]:
-    """Every mailbox that the server finds.
-
-    Raises:
-        TargetDown, Misconfigured: the server cannot be read.
-    """
-    return map(_mailbox, server.addresses())
 
 
 def objects(connector: Anything) -> Iterator[FoundObject]:
@@ -145,11 +136,6 @@ def _user(user: User) -> FoundObject:
         given=user.firstname,
         names=tuple(names),
     )
-
-
-def _mailbox(address: str) -> FoundObject:
-    mail = address.lower()
-    return FoundObject("mailbox", mail, "", mail, names=(("mail", mail),))
 
 
 def _object(target: str, found: TargetObject) -> FoundObject:

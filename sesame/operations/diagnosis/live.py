@@ -15,8 +15,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
+from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import RedirectInvalid, script_of
-from consumers.mailbox.port import Key
 from consumers.moodle.errors import BatchDeadline
 from pipeline.errors import SesameError, TargetDown, fault
 from pipeline.target import Preview
@@ -81,9 +81,9 @@ class LiveChecks:
             return {"entries": entries, "policy": directory.policy(own)}
 
     def _mailbox(self, account: Account) -> Mapping[str, Any]:
-        welcome = self._site.welcome_id(account.student_number)
-        with self._site.mailboxes(read_only=True) as mailboxes:
-            return {"mailbox": mailboxes.read([Key(account.mail, message_id=welcome)])[account.mail]}
+        with self._site.connector(MAILBOX) as connector:
+            assert isinstance(connector, MailboxConnector)  # noqa: S101  (for the type checker)
+            return {"mailbox": connector.look(account)}
 
     def _moodle(self, account: Account) -> Mapping[str, Any]:
         number = account.student_number

@@ -122,8 +122,8 @@ def _directory(site: Restored, shown: dict[str, Shown]) -> int:
 
 def _mailbox(site: Restored, shown: dict[str, Shown]) -> int:
     """Mailboxes that were there, and that the server finds no more: its users are the directory's."""
-    with site.mailboxes(read_only=True) as server:
-        found = {address.lower() for address in server.addresses()}
+    with site.connector("mailbox") as connector:
+        found = {each.ref for each in connector.objects()}
     for account in _applied(site, "mailbox"):
         if account.mail.lower() not in found:
             shown.setdefault(account.student_number, Shown()).shut_by.add("mailbox")

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from consumers.kit.connector import ConnectorContext, SiteFacts
+from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.dovecot import Doveadm
-from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import (
@@ -25,18 +26,18 @@ from consumers.mailbox.port import (
     Key,
     MailboxChange,
     Mailboxes,
-    ObservedMailbox,
     ReadResult,
     WelcomeJournal,
 )
+from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.transport import context_of
 from consumers.mailbox.welcome import Welcome
 from consumers.mailbox.welcome_journal import WelcomeMessages
 from pipeline.db.database import Database
-from pipeline.target import HandlerOutcome, Task
+from pipeline.target import Handler, HandlerOutcome, Task
 from sandbox.process import PATIENCE_S
 from schemas.account import Account, Person, Stage
-from sesame.operations.adoption.adoptions import adopted_mailboxes
+from sesame.settings import LiveSecret
 from sesame.testing.servers.post_office import PostOffice
 from sesame.testing.servers.stores import sqlite_store
 
@@ -99,11 +100,11 @@ class Dying:
     def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
         return self.inner.read(keys)
 
-    def dump(self) -> Iterator[ObservedMailbox]:
-        return self.inner.dump()
-
     def addresses(self) -> Iterator[str]:
         return self.inner.addresses()
+
+    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+        return self.inner.erase(addresses)
 
     def probe(self) -> None:
         self.inner.probe()
@@ -166,7 +167,7 @@ class Desk:
     def __post_init__(self) -> None:
         self.database = Database(sqlite_store(self.folder))
         self.journal: WelcomeJournal = WelcomeMessages(
-            self.database, clock=time.time, adopted=adopted_mailboxes
+            self.database, clock=time.time, adopted=lambda _numbers: {}
         )
         self.opened: list[Mailboxes] = []
 
@@ -194,10 +195,20 @@ class Desk:
         self.opened.append(mailboxes)
         return mailboxes
 
-    def handler(self, mailboxes: Mailboxes | None = None) -> MailboxHandler:
-        return MailboxHandler(
-            mailboxes or self.mailboxes(), self.journal, WELCOME, self.wanted, system="Dovecot of the test"
+    def connector(
+        self, mailboxes: Mailboxes | None = None, journal: WelcomeJournal | None = None
+    ) -> MailboxConnector:
+        settings = MailboxSettings(folders=self.wanted.folders)
+        context = ConnectorContext(
+            "mailbox",
+            settings,
+            lambda name: LiveSecret(settings, name),
+            site=SiteFacts(mail_quota_bytes=self.wanted.quota_bytes),
         )
+        return MailboxConnector(context, mailboxes or self.mailboxes(), journal or self.journal, WELCOME)
+
+    def handler(self, mailboxes: Mailboxes | None = None) -> Handler:
+        return self.connector(mailboxes).handler()
 
     def student(
         self, login: str, *, language: str = "fr", enabled: bool = True, **attributes: Any
@@ -220,7 +231,7 @@ class Desk:
         )
         return Student(account, login)
 
-    def provision(self, *students: Student, handler: MailboxHandler | None = None) -> list[HandlerOutcome]:
+    def provision(self, *students: Student, handler: Handler | None = None) -> list[HandlerOutcome]:
         """One call of the handler; outcomes in the order of the students."""
         outcomes = (handler or self.handler()).handle([Task(s.account) for s in students])
         return [outcomes[s.number] for s in students]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.port import (
     ApplyResult,
     Key,
@@ -23,7 +22,7 @@ from tests.simulation import oracle
 from tests.simulation.targets.directory import SimulatedDirectory
 from tests.simulation.targets.target import Fate, Target
 
-FOLDERS = WantedMailbox(("Sent", "Trash"))
+FOLDERS = ("Sent", "Trash")
 
 
 @dataclass
@@ -83,15 +82,14 @@ class SimulatedMailboxes(Target):
         self.meet()
         return {key.address: self._read(key) for key in keys}
 
-    def dump(self) -> Iterator[ObservedMailbox]:
-        """See `Mailboxes.dump`."""
-        seen = (self._read(Key(address)) for address in self.addresses())
-        yield from (each for each in seen if isinstance(each, ObservedMailbox))
-
     def addresses(self) -> Iterator[str]:
         """See `Mailboxes.addresses`."""
         mails = ("".join(entry.attributes["mail"]) for entry in self._directory.entries.values())
         yield from (mail for mail in mails if self._directory.owner(mail) is not None)
+
+    def erase(self, addresses: Sequence[str]) -> Mapping[str, ApplyResult]:
+        """See `Mailboxes.erase`."""
+        raise NotImplementedError
 
     def disconnect(self) -> None:
         """See `Mailboxes.disconnect`."""
@@ -181,7 +179,7 @@ class SimulatedMailboxes(Target):
         sighting = None
         if key.message_id is not None:
             since = tuple(uid for uid in uids if uid >= key.since_uid)
-            sighting = Sighting(box.messages.count(key.message_id), since)
+            sighting = Sighting(box.messages.count(key.message_id), () if key.delivered else since)
         return ObservedMailbox(
             address=key.address,
             folders=frozenset(box.folders),

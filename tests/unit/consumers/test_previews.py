@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from pydantic import SecretStr
 from consumers.directory.entry import Profile
 from consumers.directory.handler import DirectoryHandler
 from consumers.directory.settings import DirectorySettings
-from consumers.mailbox.difference import WantedMailbox, preview_of
-from consumers.mailbox.port import MailboxUnsettled, ObservedMailbox, Unknown
+from consumers.kit.connector import ConnectorContext, SiteFacts
+from consumers.mailbox.connector import MailboxConnector
+from consumers.mailbox.port import Key, MailboxUnsettled, ObservedMailbox, ReadResult, Unknown
+from consumers.mailbox.settings import MailboxSettings
 from consumers.moodle import work as moodle
 from consumers.moodle.intent import wanted_of
 from consumers.moodle.port import Seen, User
@@ -20,9 +23,9 @@ from consumers.moodle.settings import MoodleSettings
 from pipeline.target import Preview, Task
 from schemas.account import Account, Hold, Membership, Requirement
 from tests.unit.consumers.directory.directory_kit import InMemory, Secrets, account
+from tests.unit.consumers.mailbox.mail_kit import Intention, Journal, no_secret
 
 PROFILE = Profile(DirectorySettings(uai="0751717J", mail_quota=""), scope="univ-exemple.fr")
-MAILBOX = WantedMailbox(("Scolarite",), quota_bytes=1024)
 SEEN = ObservedMailbox(
     address="hugo.roux1@univ-exemple.fr",
     folders=frozenset({"INBOX", "Scolarite"}),
@@ -77,6 +80,27 @@ def test_an_entry_that_a_newer_version_wrote_would_not_be_taken_back(directory: 
 # --- mailbox --------------------------------------------------------------------------------------
 
 
+@dataclass
+class Shown:
+    """A mail server that shows one thing."""
+
+    seen: ReadResult
+    verb_s_max: float = 1.0
+
+    def read(self, keys: Sequence[Key]) -> Mapping[str, ReadResult]:
+        return {key.address: self.seen for key in keys}
+
+
+def in_mailbox(wanted: Account, seen: ReadResult, *, welcome: bool = False) -> Preview:
+    journal = Journal()
+    if not welcome:
+        journal.kept["1"] = Intention("<1@x>", 1, 1, "sent")
+    settings = MailboxSettings(folders=("Scolarite",))
+    context = ConnectorContext("mailbox", settings, no_secret, site=SiteFacts(mail_quota_bytes=1024))
+    connector = MailboxConnector(context, Shown(seen), journal)  # type: ignore[arg-type]  # it is only read
+    return connector.handler().preview([wanted])["1"]
+
+
 def mailbox_of(**changes: Any) -> ObservedMailbox:
     return replace(SEEN, **changes)
 
@@ -99,21 +123,19 @@ def mailbox_of(**changes: Any) -> ObservedMailbox:
     ],
 )
 def test_a_mailbox_is_compared_by_what_the_pipeline_owns(seen: Any, welcome: bool, expected: Preview) -> None:
-    assert preview_of(account("1"), MAILBOX, seen, welcome=welcome) == expected
+    assert in_mailbox(account("1"), seen, welcome=welcome) == expected
 
 
 def test_a_mailbox_of_a_shut_account_is_as_it_should_be_when_the_server_does_not_know_it() -> None:
     shut = account("1", holds=(Hold.SUSPENDED,))
-    assert preview_of(shut, MAILBOX, Unknown(), welcome=False) == Preview()
-    assert preview_of(shut, MAILBOX, SEEN, welcome=False) == Preview(("sessions",), "directory_behind")
+    assert in_mailbox(shut, Unknown()) == Preview()
+    assert in_mailbox(shut, SEEN) == Preview(obstacle="directory_behind")
 
 
 def test_a_redirection_that_a_students_own_script_hides_would_wait() -> None:
     redirected = account("1", mail_redirect="hugo@exemple.org")
     seen = mailbox_of(own_script_active=True)
-    assert preview_of(redirected, MAILBOX, seen, welcome=False) == Preview(
-        ("redirect",), "own_sieve_script_active"
-    )
+    assert in_mailbox(redirected, seen) == Preview(obstacle="own_sieve_script_active")
 
 
 # --- moodle ---------------------------------------------------------------------------------------

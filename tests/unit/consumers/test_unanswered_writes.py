@@ -16,10 +16,11 @@ from consumers.directory.entry import Profile
 from consumers.directory.handler import DirectoryHandler
 from consumers.directory.port import Applied, DesiredEntry, EntryUnsettled, ObservedEntry
 from consumers.directory.settings import DirectorySettings
+from consumers.kit.connector import ConnectorContext
 from consumers.mailbox import port as mailbox
-from consumers.mailbox.difference import WantedMailbox
-from consumers.mailbox.handler import MailboxHandler
+from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.port import ObservedMailbox
+from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from consumers.moodle.handler import MoodleHandler
 from consumers.moodle.port import Result, Seen, User
@@ -27,6 +28,7 @@ from consumers.moodle.settings import MoodleSettings
 from pipeline.errors import TargetDown
 from pipeline.target import Retry, Task
 from schemas.account import Account, Hold, Person, Stage
+from tests.unit.consumers.mailbox.mail_kit import Journal, no_secret
 
 NUMBER = "22601234"
 MAIL = "hugo.roux@univ-exemple.fr"
@@ -131,6 +133,10 @@ class Mailboxes:
         seen = ObservedMailbox(MAIL, frozenset(), frozenset(), None, 1, 1, None, False, False)
         return {key.address: seen for key in keys}
 
+    def probe(self) -> None:
+        if self.away:
+            raise TargetDown("connection refused", unknown=False)
+
     def apply(self, batch: Sequence[mailbox.MailboxChange]) -> Mapping[str, mailbox.MailboxUnsettled]:
         self.away = True
         lost = mailbox.MailboxUnsettled("delivery_unknown", "no answer", unknown=True)
@@ -142,17 +148,10 @@ class Short(Welcome):
         return b""
 
 
-class Journal:
-    def intend(self, *_args: Any) -> Mapping[str, None]:
-        return {}
-
-    def sent(self, _numbers: Any) -> None:
-        pass
-
-
 def test_a_delivery_that_nobody_answered_stays_unknown_when_the_mail_server_goes_away() -> None:
     welcome = Short("sesame@univ-exemple.fr", "", "", lambda: datetime.now(UTC))
-    handler = MailboxHandler(Mailboxes(), Journal(), welcome, WantedMailbox(("Sent",)), system="memory")  # type: ignore[arg-type]
+    context = ConnectorContext("mailbox", MailboxSettings(folders=("Sent",)), no_secret)
+    connector = MailboxConnector(context, Mailboxes(), Journal(), welcome)  # type: ignore[arg-type]  # as above
     with pytest.raises(TargetDown) as down:
-        handler.handle([Task(account())])
+        connector.handler().handle([Task(account())])
     assert down.value.unknown

@@ -22,7 +22,6 @@ from pipeline.status import ConsumerStatus
 from schemas import catalogue
 from schemas.account import Account, Person, Stage
 from schemas.envelope import EnvelopeError, from_record
-from sesame.operations.adoption.adoptions import adopted_mailboxes
 from tests.unit.database_kit import START, Clock, undone
 from tests.unit.pipeline_kit import Plant
 
@@ -130,7 +129,7 @@ def test_letters_are_found_by_what_an_operator_knows(database: Database) -> None
 
 
 def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Database, clock: Clock) -> None:
-    journal = WelcomeMessages(database, clock=clock, adopted=adopted_mailboxes)
+    journal = WelcomeMessages(database, clock=clock, adopted=lambda _numbers: {})
     assert journal.intend({LEA: ("<one@univ-exemple.fr>", 7, 12)}) == {}
     two = ("<two@univ-exemple.fr>", 2**32 - 1, 2**32 - 1)  # RFC 9051: unsigned
     again = journal.intend({PAUL: two, LEA: ("<other@univ-exemple.fr>", 8, 13)})
@@ -148,7 +147,7 @@ def test_the_intent_to_welcome_is_recorded_once_and_never_replaced(database: Dat
 
 
 def test_the_journal_knows_no_other_state(database: Database, clock: Clock) -> None:
-    journal = WelcomeMessages(database, clock=clock, adopted=adopted_mailboxes)
+    journal = WelcomeMessages(database, clock=clock, adopted=lambda _numbers: {})
     journal.intend({LEA: ("<one@univ-exemple.fr>", 7, 12)})
     with pytest.raises(IntegrityError), database.write() as connection:
         connection.execute(update(welcome_messages).values(state="lost"))

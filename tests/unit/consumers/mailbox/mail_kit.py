@@ -15,13 +15,15 @@ from typing import Any
 import httpx
 import pytest
 
+from consumers.kit.connector import ConnectorContext, Secret, SiteFacts
 from consumers.mailbox import dovecot
+from consumers.mailbox.connector import MailboxConnector
 from consumers.mailbox.difference import WantedMailbox
 from consumers.mailbox.dovecot import Doveadm
-from consumers.mailbox.handler import MailboxHandler
 from consumers.mailbox.lmtp import Lmtp
 from consumers.mailbox.mailboxes import DovecotMailboxes
 from consumers.mailbox.port import IntendedWelcome
+from consumers.mailbox.settings import MailboxSettings
 from consumers.mailbox.welcome import Welcome
 from pipeline.target import HandlerOutcome, Preview, Task
 from schemas.account import Account
@@ -157,6 +159,25 @@ class MailServer:
         box.subscribed.update(arguments["mailbox"])
         return []
 
+    def _mailboxUnsubscribe(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        box.subscribed.difference_update(arguments["mailbox"])
+        return []
+
+    def _mailboxDelete(self, box: Box, arguments: Mapping[str, Any]) -> Any:  # noqa: N802
+        (folder,) = arguments["mailbox"]
+        if folder == "INBOX":
+            return EXISTS
+        if folder not in box.folders:
+            return NOT_FOUND
+        box.folders.discard(folder)
+        box.messages = [each for each in box.messages if each[0] != folder]
+        return []
+
+    def _expunge(self, box: Box, arguments: Mapping[str, Any]) -> Any:
+        assert arguments["query"] == ["mailbox", "INBOX", "all"]
+        box.messages = [each for each in box.messages if each[0] != "INBOX"]
+        return []
+
     def _fetch(self, box: Box, arguments: Mapping[str, Any]) -> Any:
         query = list(arguments["query"])
         found = box.messages
@@ -263,6 +284,10 @@ class Journal:
             self.kept[number].state = state
 
 
+def no_secret(_name: str) -> Secret:
+    raise AssertionError("no secret is asked for")
+
+
 class Desk:
     """A mailbox consumer on this server."""
 
@@ -276,9 +301,15 @@ class Desk:
             lambda: datetime(2026, 9, 1, tzinfo=UTC),
         )
         self.mailboxes = self._mailboxes()
-        self.handler = MailboxHandler(
-            self.mailboxes, self.journal, self.welcome, wanted, system="memory", **settings
+        context = ConnectorContext(
+            "mailbox",
+            MailboxSettings(folders=wanted.folders),
+            no_secret,
+            site=SiteFacts(mail_quota_bytes=wanted.quota_bytes),
+            **settings,
         )
+        self.connector = MailboxConnector(context, self.mailboxes, self.journal, self.welcome)
+        self.handler = self.connector.handler()
 
     def _mailboxes(self, *, read_only: bool = False, **settings: Any) -> DovecotMailboxes:
         doveadm = Doveadm(

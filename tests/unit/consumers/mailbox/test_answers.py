@@ -206,6 +206,22 @@ def test_a_hang_up_is_tried_once_more_and_no_more(
     assert answers == [None]
 
 
+@pytest.mark.parametrize("writes", [True, False])
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout])
+def test_who_is_refused_after_a_hang_up_may_have_written_before(
+    monkeypatch: pytest.MonkeyPatch, error: type[httpx.TransportError], *, writes: bool
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+    answers: list[Exception] = [httpx.ReadError("gone"), error("no")]
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        raise answers.pop(0)
+
+    with pytest.raises(TargetDown, match="connection") as down:
+        doveadm(answer).call([LIST], soon(), writes=writes)
+    assert down.value.unknown is writes
+
+
 def chained(*, cause: bool, error: BaseException) -> httpx.ConnectError:
     """As the HTTP client raises it: two exceptions around the true one."""
     outer, middle = httpx.ConnectError("no connection"), OSError("no")

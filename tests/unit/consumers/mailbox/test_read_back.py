@@ -12,14 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from consumers.kit.deadline import Deadline
+from consumers.mailbox.connector import _NOT_ENABLED, MailboxConnector
 from consumers.mailbox.difference import MAILBOX_FULL, OWN_SCRIPT, SCRIPT, WantedMailbox
 from consumers.mailbox.port import (
-    Again,
     Key,
     MailboxChange,
     MailboxUnsettled,
     ObservedMailbox,
-    ReadResult,
     Sighting,
     Unknown,
     WrittenMailbox,
@@ -101,13 +101,15 @@ def test_a_new_mailbox_gets_its_folders_and_one_message(desk: Desk) -> None:
 def test_the_digest_is_of_what_was_shown(desk: Desk) -> None:
     outcome = one(desk, redirected())
     assert isinstance(outcome, Done)
-    state = {
-        "enabled": True,
+    fields = {
         "folders": ["Scolarite", "Sent"],
-        "quota_kib": 1 << 20,
-        "redirect": desk.server.boxes[MAIL].scripts[SCRIPT],
+        "quota": [str(1 << 20)],
+        "redirect": [desk.server.boxes[MAIL].scripts[SCRIPT]],
+        "welcome": ["given"],
     }
-    text = json.dumps(state, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(
+        {"fields": fields, "open": None}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
     assert outcome.digest == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
@@ -146,6 +148,14 @@ def test_a_folder_that_is_subscribed_and_not_there_is_no_success(desk: Desk, aft
 def test_a_folder_in_another_case_is_another_folder(desk: Desk) -> None:
     bend(desk, "mailboxList", lambda rows: [{"mailbox": row["mailbox"].lower()} for row in rows])
     assert differs(one(desk)) == "folders"
+
+
+def test_equal_mailboxes_have_equal_digests_whosever_they_are(desk: Desk) -> None:
+    other = account("2")
+    desk.enable(other)
+    outcomes = desk.handle(HUGO, other)
+    assert all(isinstance(each, Done) for each in outcomes)
+    assert len(set(outcomes)) == 1
 
 
 def test_folders_of_the_student_s_own_are_no_difference(desk: Desk) -> None:
@@ -262,7 +272,7 @@ def test_a_student_s_own_script_is_left_and_the_redirection_waits(desk: Desk) ->
     assert (box.scripts, box.active) == ({"vacances": "keep;"}, "vacances")
     box.subscribed.clear()
     bend(desk, "mailboxList", lambda _rows: [], where="subscriptions")
-    assert differs(one(desk, redirected())) == "folders, redirect"
+    assert differs(one(desk, redirected())) == "folders"
     assert isinstance(one(desk), Retry)
 
 
@@ -509,11 +519,34 @@ def test_the_intent_names_the_message_and_the_inbox_of_that_moment(desk: Desk) -
     assert outcome.note
 
 
+def test_an_intent_that_somebody_else_recorded_meanwhile_is_left_to_them(desk: Desk) -> None:
+    intend = desk.journal.intend
+
+    def overtaken(intended: Any) -> Any:
+        intend(intended)
+        return intend(intended)
+
+    desk.journal.intend = overtaken  # type: ignore[method-assign]
+    assert differs(one(desk)) == "welcome"
+    assert desk.server.delivered == []
+    assert isinstance(one(desk), Done)  # it was looked for, and never came
+    assert len(desk.server.delivered) == 1
+
+
+def test_a_server_that_is_only_observed_leaves_the_journal_as_it_is(desk: Desk) -> None:
+    desk.server.boxes[MAIL].receive(desk.welcome.message_id("1"))
+    context = replace(desk.connector.context, read_only=True)
+    observer = MailboxConnector(context, desk.read_only(), desk.journal, desk.welcome)
+    assert observer.handler().preview([HUGO])["1"].differs == ("folders",)
+    assert desk.journal.kept == {}
+
+
 def test_who_is_lost_before_the_message_is_decided_is_tried_again(desk: Desk) -> None:
     desk.server.boxes[MAIL].receive("<other@x>")
     desk.server.bends = lambda asked, answer: NO_USER if asked.name == "fetch" else answer
     outcome = one(desk)
-    assert outcome == Retry("mailbox_not_enabled", "the mail server lost this user meanwhile")
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.message) == unread(NO_USER)
     assert desk.server.delivered == []
 
 
@@ -602,7 +635,7 @@ def test_an_outage_at_the_read_back_leaves_in_doubt_what_was_in_doubt(
     assert down.value.unknown is unknown
 
 
-def test_what_was_not_written_is_not_read_twice(desk: Desk) -> None:
+def test_a_new_mailbox_costs_a_dozen_commands_and_one_that_is_as_it_should_be_five(desk: Desk) -> None:
     def asked_by(wanted: Account) -> list[list[str]]:
         desk.server.requests.clear()
         one(desk, wanted)
@@ -611,27 +644,25 @@ def test_what_was_not_written_is_not_read_twice(desk: Desk) -> None:
     before = ["mailboxList", "mailboxList", "quotaGet", "mailboxStatus", "sieveList"]
     new = account("1", mail_redirect=ELSEWHERE)
     folders = [["mailboxCreate"] * 2, ["sievePut"]]
-    assert asked_by(new) == [
-        before,
-        *folders,
-        ["mailboxList", "mailboxList", "sieveList", "sieveGet", "fetch"],
-    ]
+    assert asked_by(new) == [before, *folders, [*before, "fetch"], ["sieveGet"]]
     assert asked_by(new) == [before, ["sieveGet"]]
-    assert asked_by(HUGO) == [before, ["sieveGet"], ["sieveDeactivate", "sieveDelete"], ["sieveList"]]
+    assert asked_by(HUGO) == [before, ["sieveGet"], ["sieveDeactivate", "sieveDelete"], before]
     desk.server.boxes[MAIL].subscribed.clear()
-    assert asked_by(HUGO) == [before, ["mailboxSubscribe"] * 2, ["mailboxList", "mailboxList"]]
+    assert asked_by(HUGO) == [before, ["mailboxSubscribe"] * 2, before]
     desk.server.bends = lambda asked, answer: 1 if asked.name == "sievePut" else answer
-    assert asked_by(new) == [before, ["sievePut"]]  # nothing to be read back of what failed
+    assert asked_by(new) == [before, ["sievePut"], ["user"]]  # the probe; what failed is not read back
 
 
 def test_a_verb_may_take_as_long_again_as_was_left(desk: Desk) -> None:
     assert desk.mailboxes.verb_s_max == 2 * 20.0
-    assert desk.handler.call_s_max == 10.0 + 2 * 20.0
+    assert desk.handler.call_s_max == 10.0 + 4 * 2 * desk.connector.settings.timeout_s
     described = desk.handler.describe()
-    assert (described.name, described.system, desk.handler.batch_size) == ("mailbox", "memory", 10)
-    assert described.owns[:2] == ("folder Sent", "folder Scolarite")
-    assert any("welcome" in each for each in described.owns[2:])
-    assert f"sieve script {SCRIPT}" in described.owns
+    assert (described.name, described.system, desk.handler.batch_size) == (
+        "mailbox",
+        "Dovecot https://127.0.0.1:8443/doveadm/v1",
+        10,
+    )
+    assert described.owns == ("folders", "quota", "redirect", "welcome")
 
 
 def test_what_is_the_student_s_own_is_no_part_of_the_digest(desk: Desk) -> None:
@@ -694,7 +725,7 @@ def test_who_is_unknown_to_the_server_is_tried_again(desk: Desk) -> None:
 def unread(code: int) -> tuple[str, str]:
     """Cause and message of one whose mailbox was not read."""
     if code == NO_USER:
-        return "mailbox_not_enabled", "the mail server lost this user while its mailbox was written"
+        return "mailbox_not_enabled", _NOT_ENABLED.message
     return "mailbox_busy", f"the mailbox could not be read now (doveadm: {code})"
 
 
@@ -737,7 +768,8 @@ def test_a_server_whose_directory_is_away_is_down(desk: Desk) -> None:
         lambda: one(desk),
         lambda: desk.preview(HUGO),
         desk.handler.probe,
-        lambda: [*desk.mailboxes.dump()],
+        lambda: [*desk.connector.objects()],
+        lambda: desk.mailboxes.erase([MAIL]),
     ):
         with pytest.raises(TargetDown, match="directory is away") as down:
             act()
@@ -806,8 +838,8 @@ def test_a_closed_account_is_done_when_the_server_finds_nobody(desk: Desk) -> No
     outcome = one(desk, SHUT)
     assert isinstance(outcome, Done)
     assert outcome.changed is False
-    state = json.dumps({"enabled": False}, separators=(",", ":"))
-    assert outcome.digest == f"sha256:{hashlib.sha256(state.encode()).hexdigest()}"
+    assert outcome.digest == f"sha256:{hashlib.sha256(b'null').hexdigest()}"
+    assert desk.server.kicked == [MAIL, MAIL]
 
 
 def test_shutting_only_reads_nothing_and_open_accounts_are_left(desk: Desk) -> None:
@@ -832,11 +864,6 @@ def test_an_address_with_a_mask_in_it_ends_nobody_else_s_sessions(desk: Desk) ->
 def test_everybody_is_read_and_the_probe_is_nobody(desk: Desk) -> None:
     desk.enable(*(account(str(n)) for n in range(1, 121)))
     assert sorted(desk.mailboxes.addresses()) == sorted(account(str(n)).mail for n in range(1, 121))
-    seen = list(desk.mailboxes.dump())
-    assert {box.address for box in seen} == {account(str(n)).mail for n in range(1, 121)}
-    assert len(seen) == 120
-    pages = [len(request) for request in desk.server.requests if request[0].name == "mailboxList"]
-    assert pages == [50 * 5, 50 * 5, 20 * 5]  # five commands for each mailbox
 
 
 def test_a_list_of_users_that_cannot_be_had_is_no_empty_one(desk: Desk) -> None:
@@ -892,30 +919,60 @@ def test_what_is_read_is_what_is_there(desk: Desk) -> None:
     assert desk.mailboxes.read([Key(MAIL)])[MAIL] == replace(found, sighting=None, quota_kib=None, used_kib=0)
 
 
-def test_what_is_read_again_is_what_was_seen_and_then_written(desk: Desk) -> None:
-    seen = desk.mailboxes.read([Key(MAIL)])[MAIL]
-    assert isinstance(seen, ObservedMailbox)
-    change = MailboxChange(MAIL, create=("Sent",), welcome=b"Message-ID: <1@x>\r\n\r\n", install="keep;")
-    assert desk.mailboxes.apply([change]) == {MAIL: WrittenMailbox()}
-    desk.server.boxes[MAIL].quota = "5"  # not written, so not looked at again
+def test_a_message_that_was_just_delivered_is_looked_for_where_it_came_first(desk: Desk) -> None:
+    box = desk.server.boxes[MAIL]
+    box.receive("<1@x>")
+    box.receive("<2@x>")
 
-    def again(change: MailboxChange, message_id: str | None = None) -> ReadResult:
-        return desk.mailboxes.read([Key(MAIL, message_id, again=Again(seen, change))])[MAIL]
+    def looked(since_uid: int) -> tuple[Sighting | None, list[str]]:
+        desk.server.requests.clear()
+        seen = desk.mailboxes.read([Key(MAIL, "<1@x>", since_uid, delivered=True)])[MAIL]
+        assert isinstance(seen, ObservedMailbox)
+        return seen.sighting, [each.arguments["query"][1] for each in desk.server.asked("fetch")]
 
-    written = replace(
-        seen,
-        folders=frozenset({"INBOX", "Sent"}),
-        subscribed=frozenset({"Sent"}),
-        redirect_script="keep;",
-        redirect_active=True,
-        sighting=Sighting(1, ()),
-    )
-    assert again(change, "<1@x>") == written
-    desk.server.boxes[MAIL].messages = [("Sent", 1, "<1@x>")]
-    assert again(change, "<1@x>") == written
-    assert again(MailboxChange(MAIL)) == seen
-    desk.server.boxes[MAIL].scripts.clear()
-    assert again(MailboxChange(MAIL, remove=True)) == seen
+    assert looked(1) == (Sighting(1, ()), ["INBOX"])
+    assert looked(2) == (Sighting(1, ()), ["INBOX", "*"])
+    box.messages = []
+    assert looked(1) == (Sighting(0, ()), ["INBOX", "*"])
+
+
+def test_an_erased_mailbox_holds_nothing_and_the_others_all_they_had(desk: Desk) -> None:
+    other = account("2")
+    desk.enable(other)
+    desk.handle(redirected(), other)
+    box, kept = desk.server.boxes[MAIL], desk.server.boxes[other.mail]
+    box.folders |= {"A", "A/B"}
+    box.receive("<2@x>", folder="A/B")
+    before = (set(kept.folders), list(kept.messages))
+    [found] = desk.connector.read([redirected()], Deadline.after(5.0))["1"]  # type: ignore[misc]
+    assert desk.connector.erase([found], Deadline.after(5.0)) == {}
+    assert (box.folders, box.subscribed, box.messages) == ({"INBOX"}, set(), [])
+    assert (box.scripts, box.active) == ({}, None)
+    deleted = [each.arguments["mailbox"][0] for each in desk.server.asked("mailboxDelete")]
+    assert deleted.index("A/B") < deleted.index("A")
+    assert (kept.folders, kept.messages) == before
+    assert desk.connector.erase([found], Deadline.after(5.0)) == {}  # it may be repeated
+    del desk.server.boxes[MAIL]
+    assert desk.connector.erase([found], Deadline.after(5.0)) == {}  # there is none
+
+
+@pytest.mark.parametrize(("name", "code"), [("mailboxDelete", 1), ("expunge", 1), ("mailboxList", 1)])
+def test_what_could_not_be_erased_is_told(desk: Desk, name: str, code: int) -> None:
+    one(desk)
+    [found] = desk.connector.read([HUGO], Deadline.after(5.0))["1"]  # type: ignore[misc]
+    desk.server.bends = lambda asked, answer: code if asked.name == name else answer
+    refused = desk.connector.erase([found], Deadline.after(5.0))
+    assert [each.cause for each in refused.values()] == ["mailbox_busy"]
+    assert list(refused) == [MAIL]
+
+
+def test_everybody_is_listed_by_address_and_no_mailbox_is_opened(desk: Desk) -> None:
+    desk.enable(account("2", mail="Hugo.Roux2@univ-exemple.fr"))
+    found = list(desk.connector.objects())
+    assert [(each.ref, each.student_number, each.names) for each in found] == [
+        (mail, "", (("mail", mail),)) for mail in (MAIL, "hugo.roux2@univ-exemple.fr")
+    ]
+    assert [each.name for each in desk.server.asked()] == ["user"]
 
 
 def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Desk) -> None:
@@ -945,20 +1002,37 @@ def test_a_server_that_is_only_observed_is_sent_no_command_that_writes(desk: Des
 # --- time -------------------------------------------------------------------------------------------------
 
 
-def test_when_the_time_is_used_up_nothing_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    for ticks, looked in (([0.0, 10.0], False), ([0.0, 9.9, 10.0], True)):
-        times = iter(ticks)
-        desk = desk_of(monkeypatch, monotonic=lambda times=times: next(times))
-        desk.enable(HUGO)
-        outcome = one(desk)
-        assert isinstance(outcome, Retry)
-        assert outcome.cause == "mailbox_slow"
-        assert "time was used up" in outcome.message
-        assert ("1" in desk.journal.kept) is looked
-        assert desk.server.delivered == []
-    times = iter([0.0, 9.9, 9.9])
-    desk = desk_of(monkeypatch, monotonic=lambda: next(times))
+@pytest.mark.parametrize("intended", [False, True], ids=["by reading", "by recording the intent"])
+def test_when_the_time_is_used_up_nothing_is_written(
+    monkeypatch: pytest.MonkeyPatch, *, intended: bool
+) -> None:
+    clock = [0.0]
+    desk = desk_of(monkeypatch, monotonic=lambda: clock[0])
     desk.enable(HUGO)
+    intend = desk.journal.intend
+
+    def slow(*args: Any) -> Any:
+        clock[0] = 10.0
+        return intend(*args)
+
+    def late(rows: Any) -> Any:
+        clock[0] = 10.0
+        return rows
+
+    if intended:
+        monkeypatch.setattr(desk.journal, "intend", slow)
+    else:
+        bend(desk, "sieveList", late)
+    outcome = one(desk)
+    assert isinstance(outcome, Retry)
+    assert (outcome.cause, outcome.unknown) == ("target_slow", False)
+    assert "time was used up" in outcome.message
+    assert ("1" in desk.journal.kept) is intended
+    assert desk.server.delivered == []
+    assert not desk.server.asked("mailboxCreate")
+    clock[0] = 100.0
+    monkeypatch.setattr(desk.journal, "intend", intend)
+    desk.server.bends = lambda _asked, answer: answer
     assert isinstance(one(desk), Done)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from pipeline.audit.tables import audit
 from pipeline.target import Done, Preview, Task, Waiting
 from schemas.account import Account, Hold, Stage
 from sesame.app.handlers import ADOPTION_UNDECIDED, AdoptionGate
+from sesame.app.targets import adopted_refs
 from sesame.operations.adoption import QuestionKind, adoptions
-from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow, adopted_mailboxes
+from sesame.operations.adoption.adoptions import AdoptionAnswer, QuestionRow
 from sesame.operations.adoption.decisions import (
     NoSuchQuestion,
     NotDecidable,
@@ -387,7 +389,9 @@ def test_nobody_is_welcomed_to_a_mailbox_that_they_had(desk: Desk, targets: Targ
     targets.entry("lmartin", LEA)
     targets.mailbox("lmartin@univ-exemple.fr")
     targets.adopt()
-    journal = WelcomeMessages(desk.database, clock=desk.clock, adopted=adopted_mailboxes)
+    adopted = partial(adopted_refs, desk.database, "mailbox")
+    journal = WelcomeMessages(desk.database, clock=desk.clock, adopted=adopted)
+    assert {number: intent.state for number, intent in journal.known([LEA, PAUL]).items()} == {LEA: "waived"}
     earlier = journal.intend({LEA: ("<a@b>", 1, 1), PAUL: ("<c@d>", 1, 1)})
     assert {number: intent.state for number, intent in earlier.items()} == {LEA: "waived"}
 

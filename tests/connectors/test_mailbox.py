@@ -1,0 +1,74 @@
+"""The mailbox passes the connectors' suite, on a Dovecot whose users are in a slapd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from consumers.kit.connector import SiteFacts
+from consumers.mailbox.connector import MailboxConnector
+from pipeline.db.database import Database
+from schemas.account import Account
+from sesame.testing.connector.bench import ConnectorBench
+from sesame.testing.connector.suite import *
+from sesame.testing.servers.post_office import PostOffice
+from sesame.testing.servers.stores import sqlite_store
+
+Leader = Callable[[Sequence[Account]], None]
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[PostOffice]:
+    with PostOffice() as office:
+        yield office
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    database = Database(sqlite_store(tmp_path_factory.mktemp("store")))
+    yield database
+    database.close()
+
+
+@pytest.fixture(scope="module")
+def leader(office: PostOffice) -> Leader:
+    """The directory consumer's part: whom Dovecot finds."""
+    enabled: dict[str, bool] = {}
+
+    def lead(accounts: Sequence[Account]) -> None:
+        if new := [account.login for account in accounts if account.login not in enabled]:
+            office.enrol_many(new)
+            enabled.update(dict.fromkeys(new, True))
+        for account in accounts:
+            if enabled[account.login] != account.access_open:
+                enabled[account.login] = account.access_open
+                office.change(account.login, sesameMailEnabled=[str(account.access_open).upper()])
+
+    return lead
+
+
+@pytest.fixture
+def bench(office: PostOffice, database: Database, leader: Leader) -> ConnectorBench:
+    dovecot = office.dovecot
+
+    def settings(address: str) -> dict[str, object]:
+        return {
+            "doveadm_url": f"https://{address}/doveadm/v1",
+            "api_key_file": dovecot.api_key_file,
+            "ca_file": dovecot.ca_file,
+            "lmtp_port": dovecot.ports.lmtp,
+            "probe_user": office.slapd.probe_mail,
+        }
+
+    return ConnectorBench(
+        MailboxConnector,
+        settings,
+        f"127.0.0.1:{dovecot.ports.doveadm}",
+        protocol="tcp",
+        refuse=lambda account: account.model_copy(update={"mail_redirect": account.mail}),
+        domain=office.slapd.layout.domain,
+        site=SiteFacts(database=database),
+        leader=leader,
+        fixed={"timeout_s": 10.0},
+    )
