@@ -338,6 +338,18 @@ def test_a_message_that_a_script_filed_elsewhere_is_seen(desk: Desk) -> None:
     assert isinstance(one(desk), Done)
 
 
+def test_a_message_that_the_server_took_and_never_shows_is_not_sent_again(desk: Desk) -> None:
+    desk.server.bends = lambda _asked, answer: TEMPORARY if desk.server.delivered else answer
+    with pytest.raises(TargetDown):
+        one(desk)  # it cannot be read back
+    assert desk.journal.kept["1"].state == "sent"
+    desk.server.bends = lambda _asked, answer: answer
+    desk.server.boxes[MAIL].messages.clear()
+    outcomes = [one(desk), one(desk)]
+    assert [type(outcome) for outcome in outcomes] == [Done, Done]
+    assert len(desk.server.delivered) == 1
+
+
 def test_an_older_message_is_not_taken_for_the_one_just_sent(desk: Desk) -> None:
     box = desk.server.boxes[MAIL]
     for n in range(3):
@@ -560,6 +572,7 @@ def test_an_address_that_no_message_can_bear_is_a_dead_letter_of_that_student_al
     assert refused.cause == "mail_address_invalid"
     assert "cannot stand in a header" in refused.message
     assert isinstance(fine, Done)
+    assert desk.server.boxes[odd.mail].folders == {"INBOX"}  # nothing is written for them
     desk.server.boxes[odd.mail].receive(desk.welcome.message_id("2"))
     assert desk.preview(odd).obstacle == ""
 
