@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
+from consumers.kit.connector import TargetObject
 from pipeline import accounts, audit, status
 from pipeline.accounts import accounts as a
 from pipeline.audit import operator_notes
@@ -120,16 +121,6 @@ def _directory(site: Restored, shown: dict[str, Shown]) -> int:
     return count
 
 
-def _mailbox(site: Restored, shown: dict[str, Shown]) -> int:
-    """Mailboxes that were there, and that the server finds no more: its users are the directory's."""
-    with site.connector("mailbox") as connector:
-        found = {each.ref for each in connector.objects()}
-    for account in _applied(site, "mailbox"):
-        if account.mail.lower() not in found:
-            shown.setdefault(account.student_number, Shown()).shut_by.add("mailbox")
-    return len(found)
-
-
 def _moodle(site: Restored, shown: dict[str, Shown]) -> int:
     """Users who are suspended."""
     count = 0
@@ -148,11 +139,23 @@ def _objects(target: str, site: Restored, shown: dict[str, Shown]) -> int | None
     with site.connector(target) as connector:
         if "objects" not in connector.verbs():
             return None
+        if connector.known_by == "mail":
+            return _by_mail(target, site, shown, connector.objects())
         for found in connector.objects():
             count += 1
             if found.open is False and found.student_number:
                 shown.setdefault(found.student_number, Shown()).shut_by.add(target)
     return count
+
+
+def _by_mail(target: str, site: Restored, shown: dict[str, Shown], objects: Iterator[TargetObject]) -> int:
+    """Whoever was there and is found no more, where addresses are all that is known: of a mail server whose
+    users are the directory's."""
+    found = {value.lower() for each in objects for kind, value in each.names if kind == "mail"}
+    for account in _applied(site, target):
+        if account.mail.lower() not in found:
+            shown.setdefault(account.student_number, Shown()).shut_by.add(target)
+    return len(found)
 
 
 _Reader = Callable[[Restored, dict[str, Shown]], int | None]
@@ -166,7 +169,6 @@ def _readers(targets: Sequence[str]) -> dict[str, _Reader]:
 
 _READERS: Final[dict[str, _Reader]] = {
     "directory": _directory,
-    "mailbox": _mailbox,
     "moodle": _moodle,
 }
 

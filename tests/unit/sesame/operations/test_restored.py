@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
+from consumers.kit.connector import TargetObject
 from pipeline.errors import TargetDown
 from pipeline.target import Task
+from pipeline.target_states import target_states
 from schemas.account import Hold
 from schemas.events import HoldPlaced
 from sesame.operations.acts import Actor, Role
@@ -86,7 +90,7 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Any:
 
             return read
 
-        readers = {target: reader(target) for target in ("directory", "mailbox", "moodle")}
+        readers = {target: reader(target) for target in ("directory", "moodle")}
         monkeypatch.setattr(inspection, "_READERS", readers)
 
     return shows
@@ -128,6 +132,26 @@ def test_one_whom_a_connector_of_another_package_shows_shut_is_asked_about(
     assert found.asked == (LEA,)
     assert found.read == {"directory": 7, "library": 2}
     assert listed(site, CAMILLE, RestoreFilter())[0].shown_shut_by == ("library",)
+
+
+def test_one_whom_a_mail_server_had_and_finds_no_more_is_asked_about(
+    site: Any, desk: Desk, show: Any
+) -> None:
+    show()
+    site.settings.targets = ("directory", "mail")
+    with desk.database.write() as connection:
+        connection.execute(
+            insert(target_states),
+            [
+                {"target": "mail", "student_number": number, "applied_version": 1, "state_version": 1}
+                for number in (LEA, PAUL)
+            ],
+        )
+    left = TargetObject("x", names=(("mail", desk.account(PAUL).mail.upper()),))
+    server = SimpleNamespace(known_by="mail", verbs=lambda: ("objects",), objects=lambda: iter([left]))
+    site.connector = lambda _target: nullcontext(server)
+    found = check(site, CAMILLE, say=lambda _what: None)
+    assert (found.asked, found.read) == ((LEA,), {"directory": 7, "mail": 1})
 
 
 def test_one_with_a_hold_is_no_question(site: Any, desk: Desk, show: Any) -> None:
