@@ -128,10 +128,13 @@ class Wanted:
     Attributes:
         fields: those that the connector owns, in the same normal form as `TargetObject.fields`.
         held: what cannot be given yet, or never: the rest is, and then this is said.
+        undigested: fields that say nothing of the state, as an account's version: with others the digest is
+            the same.
     """
 
     fields: Fields
     held: Held | Refused | None = None
+    undigested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

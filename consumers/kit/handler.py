@@ -335,13 +335,16 @@ def _with_password(
     if field is None or ref is None or _has_password(account, found, field):
         return wanted, None
     fields = {name: values for name, values in wanted.fields.items() if name != field}
+    without = replace(wanted, fields=fields)
     if not account.access_open:
-        return Wanted(fields, wanted.held), None
+        return without, None
     try:
         password = connector.context.passwords.open(ref)
     except SealBroken:
-        return Wanted(fields, Refused(SEAL_BROKEN, SEAL_BROKEN_TEXT, lasting=True)), None
-    return (wanted, password) if password is not None else (Wanted(fields, Held(CREDENTIAL_NEEDED)), None)
+        return replace(without, held=Refused(SEAL_BROKEN, SEAL_BROKEN_TEXT, lasting=True)), None
+    return (
+        (wanted, password) if password is not None else (replace(without, held=Held(CREDENTIAL_NEEDED)), None)
+    )
 
 
 def _has_password(account: Account, found: TargetObject | None, field: str) -> bool:
@@ -380,7 +383,8 @@ def _reached(wanted: Wanted, found: TargetObject | None, *, changed: bool) -> Ha
     held = _held(wanted, found)
     if held is not None:
         return _outcome(held)
-    return Done(digest_of(_shown(wanted.fields, found)), changed, "" if found is None else found.note)
+    stated = wanted.fields.keys() - set(wanted.undigested)
+    return Done(digest_of(_shown(stated, found)), changed, "" if found is None else found.note)
 
 
 def _held(wanted: Wanted, found: TargetObject | None) -> Held | Refused | None:

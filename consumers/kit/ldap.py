@@ -71,6 +71,10 @@ class Endpoint:
     read_only: bool = False
 
 
+class TimeUsedUp(TargetDown):
+    """The directory was too slow: the time for this work was used up, and no further operation was begun."""
+
+
 class LdapClient(ABC):
     """The few operations that connectors need. Thread-safe: one connection per thread. What an answer means
     that concerns us, and no entry, its subclass says.
@@ -127,9 +131,10 @@ class LdapClient(ABC):
             controls.append((_PERMISSIVE_MODIFY, False, None))
         return self._run(lambda c: c.modify(dn, by_name, controls=controls or None), writes=True)[0]  # type: ignore[no-untyped-call]
 
-    def delete(self, dn: str) -> LdapAnswer:
-        """Remove an entry that has none below it."""
-        return self._run(lambda c: c.delete(dn), writes=True)[0]  # type: ignore[no-untyped-call]
+    def delete(self, dn: str, *, revision: str | None = None) -> LdapAnswer:
+        """Remove an entry that has none below it; `revision`: only if its entryCSN is still this."""
+        controls = [(_ASSERTION, True, _equality("entryCSN", revision))] if revision else None
+        return self._run(lambda c: c.delete(dn, controls=controls), writes=True)[0]  # type: ignore[no-untyped-call]
 
     def rename(self, dn: str, rdn: str) -> LdapAnswer:
         """Give an entry another name in the same place."""
@@ -170,7 +175,7 @@ class LdapClient(ABC):
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Begin no operation of this thread later than `seconds` from now: TargetDown is raised instead.
+        """Begin no operation of this thread later than `seconds` from now: TimeUsedUp is raised instead.
 
         May be nested: the nearest end counts. A TargetDown that leaves says by `unknown` whether a write of
         this thread, in the outermost one, had no answer.
@@ -231,7 +236,7 @@ class LdapClient(ABC):
             raise WriteForbidden
         deadline: float | None = getattr(self._local, "deadline", None)
         if deadline is not None and self._monotonic() >= deadline:
-            raise TargetDown(f"{self.endpoint.uri} is too slow: the time for this work is used up")
+            raise TimeUsedUp(f"{self.endpoint.uri} is too slow: the time for this work is used up")
         connection = self._connection()
         try:
             _, result, response, _ = operation(connection)

@@ -257,6 +257,33 @@ def test_if_the_target_refuses_everybody_nobody_is_charged() -> None:
         handle(shelf, account(), account("2"))
 
 
+@pytest.mark.parametrize("unknown", [True, False])
+def test_a_target_that_goes_away_leaves_open_what_had_no_answer(*, unknown: bool) -> None:
+    shelf = Shelf()
+    shelf.works = False
+    shelf.apply = lambda *_: {"1": Refused("shelf_odd", "what?", unknown=unknown)}  # type: ignore[method-assign]
+    with pytest.raises(Misconfigured) as away:
+        handle(shelf, account())
+    assert away.value.unknown is unknown
+
+
+def test_what_says_nothing_of_the_state_is_written_and_changes_no_digest() -> None:
+    shelf = Shelf()
+
+    def wanted(account: Account) -> Wanted:
+        return Wanted({"name": ("x",), "version": (str(account.version),)}, undigested=("version",))
+
+    shelf.wanted = wanted  # type: ignore[method-assign]
+    first, second = handle(shelf, account())["1"], handle(shelf, account(version=2))["1"]
+    assert isinstance(first, Done)
+    assert second == first
+    assert shelf.there["new-login-1"].fields["version"] == ("2",)
+    shelf.wanted = lambda account: replace(wanted(account), undigested=())  # type: ignore[method-assign]
+    third = handle(shelf, account(version=2))["1"]
+    assert isinstance(third, Done)
+    assert third.digest != first.digest
+
+
 def test_who_waits_waits_and_who_is_shut_is_no_matter_of_waiting() -> None:
     shelf = Shelf()
     shelf.said = {"1": Held("shelf_not_yet", ("a",), 60.0), "2": Held("shelf_not_yet")}
