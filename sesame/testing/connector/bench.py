@@ -111,9 +111,11 @@ class ConnectorBench:
         """The connector at this address, the target's own if none is named; disconnected at the end.
 
         Args:
-            values: of its section, over those of `settings`.
+            values: of its section, over those of `settings`; what it has no setting for is left out.
         """
-        given = {**self.settings(self.address if address is None else address), **values, **self.fixed}
+        known = self.connector.section.model_fields
+        wished = {name: value for name, value in values.items() if name in known}
+        given = {**self.settings(self.address if address is None else address), **wished, **self.fixed}
         section = self.connector.section.model_validate(given)
         secrets_of = {
             name: LiveSecret(section, name) for name in section.secrets() if section.has_secret(name)
